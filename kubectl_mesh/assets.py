@@ -1,0 +1,30 @@
+"""Finds what travels with the package: templates and schemas, inside a wheel or beside the package in a checkout."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@cache
+def folder(name: str) -> Path:
+    """The folder `templates` or `schemas`: force-included in the wheel, at the top of a checkout."""
+    for candidate in (_PACKAGE / name, _PACKAGE.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(f"the installation of kubectl mesh lacks its {name}; install it again")
+
+
+@cache
+def text(path: str) -> str:
+    """One file of theirs, such as `templates/secret.yaml`."""
+    top, _, rest = path.partition("/")
+    return (folder(top) / rest).read_text(encoding="utf-8")
+
+
+@cache
+def schema(path: str) -> Any:
+    """One JSON Schema, such as `topology.schema.json`, parsed; shared, so not to be changed."""
+    return json.loads(text(f"schemas/{path}"))
