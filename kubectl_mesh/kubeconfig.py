@@ -1,0 +1,188 @@
+"""kubeconfig: a `Document` of kubectl's becomes, for each cluster of a `Topology`, the `Server` at which its peers reach it.
+
+From a kubeconfig come the server, its CA and the name to check the certificate for; credentials are not even looked at.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubectl_mesh.address import is_loopback, url_fault
+from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
+from kubectl_mesh.model import Cluster, Document, Server, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a kubeconfig says of one context's cluster; `fault` tells why it cannot be used."""
+
+    place: Place
+    server: str = ""
+    ca: bytes | None = field(default=None, repr=False)
+    ca_file: str | None = None
+    tls_server_name: str | None = None
+    insecure: bool = False
+    fault: str = ""
+
+
+def contexts(document: Document) -> dict[str, Entry]:
+    """The contexts of a kubeconfig that was loaded with `typed=False`; of two with one name kubectl takes the last, and so do we."""
+    if not isinstance(document.value, dict) or not isinstance(document.value.get("contexts", []), list | None):
+        raise MeshError([Problem(Place(document.name), "is not a kubeconfig: it has no list of contexts")])
+    clusters: dict[str, tuple[int, dict[str, Any]]] = {}
+    for index, item in enumerate(document.value.get("clusters") or ()):
+        if isinstance(item, dict) and isinstance(item.get("cluster"), dict):
+            clusters[str(item.get("name"))] = index, item["cluster"]
+    found = {}
+    for index, item in enumerate(document.value.get("contexts") or ()):
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            context = item.get("context")
+            wanted = context.get("cluster") if isinstance(context, dict) else None
+            place = document.place("contexts", index)
+            if wanted in clusters:
+                number, cluster = clusters[wanted]
+                found[item["name"]] = _entry(document.place("clusters", number), cluster)
+            else:
+                found[item["name"]] = Entry(place, fault=f"names the cluster {shown(wanted)}, which the file does not have")
+    return found
+
+
+def _entry(place: Place, cluster: dict[str, Any]) -> Entry:
+    data = cluster.get("certificate-authority-data")
+    ca = None
+    if data:
+        try:
+            ca = base64.b64decode(str(data), validate=True)
+        except (binascii.Error, ValueError):
+            return Entry(place, fault="has a certificate-authority-data that is not base64")
+    return Entry(
+        place,
+        server=str(cluster.get("server") or ""),
+        ca=ca,
+        ca_file=cluster.get("certificate-authority"),
+        tls_server_name=cluster.get("tls-server-name"),
+        insecure=str(cluster.get("insecure-skip-tls-verify")).lower() == "true",
+        fault="" if cluster.get("server") else "has no server",
+    )
+
+
+def ca_fault(pem: bytes) -> str:
+    """Why a text is no CA for an API server, or nothing."""
+    from cryptography import x509
+
+    if b"PRIVATE KEY" in pem:
+        return "holds a private key; a CA certificate is public"
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        return "is not a PEM certificate"
+    return ""
+
+
+def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes]) -> dict[str, Server]:
+    """The server of every cluster for which it is known, by cluster name.
+
+    A server that the topology states goes with its `certificateAuthority` or `clusters/NAME.crt`; one from the kubeconfig
+    with the CA beside it there. `files` holds the CA files of the working directory by the names that the topology uses.
+    """
+    entries = contexts(kubeconfig) if kubeconfig is not None else None
+    source = kubeconfig.name if kubeconfig is not None else ""
+    used = {c.context for c in topology.clusters}
+    problems: list[Problem] = []
+    found: dict[str, Server] = {}
+    for cluster in topology.clusters:
+        at = cluster.place
+        if cluster.server is None and entries is not None and cluster.context not in entries:
+            hint = near(cluster.context, set(entries) - used) or near(cluster.context, entries)
+            problems.append(Problem(at, f"no such context in {source}{hint}", id="kubeconfig-context"))
+            continue
+        entry = entries[cluster.context] if cluster.server is None and entries is not None else None
+        if cluster.server is None and entry is None:
+            continue
+        try:
+            stated = _stated_ca(topology, cluster, files)
+            if entry is None:
+                assert cluster.server is not None
+                ca = stated if stated is not None else _read(files, f"clusters/{cluster.name}.crt")
+                if ca is None:
+                    raise MeshError(
+                        [
+                            Problem(
+                                at,
+                                "states a server but no CA for it",
+                                f"put the CA into clusters/{cluster.name}.crt, or state contexts.{cluster.context}.certificateAuthority",
+                                id="server-ca",
+                            )
+                        ]
+                    )
+                found[cluster.name] = Server(cluster.server, ca, cluster.tls_server_name)
+            else:
+                ca = stated if stated is not None else usable(entry, cluster.context, at, source)
+                if stated is not None:
+                    reachable(entry, cluster.context, at, source)
+                found[cluster.name] = Server(entry.server, ca, cluster.tls_server_name or entry.tls_server_name)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
+def _read(files: Mapping[str, bytes], name: str) -> bytes | None:
+    pem = files.get(name)
+    if pem is not None and (fault := ca_fault(pem)):
+        raise MeshError([Problem(Place(name), fault, id="server-ca")])
+    return pem
+
+
+def _stated_ca(topology: Topology, cluster: Cluster, files: Mapping[str, bytes]) -> bytes | None:
+    """The CA that `certificateAuthority` names or holds."""
+    if cluster.authority is None:
+        return None
+    place = topology.document.place("contexts", cluster.context, "certificateAuthority")
+    if "-----BEGIN" in cluster.authority:
+        pem = cluster.authority.encode()
+        if fault := ca_fault(pem):
+            raise MeshError([Problem(place, fault, id="server-ca")])
+        return pem
+    if cluster.authority not in files:
+        raise MeshError([Problem(place, f"there is no file {cluster.authority}", id="server-ca")])
+    return _read(files, cluster.authority)
+
+
+def reachable(entry: Entry, context: str, at: Place, source: str) -> None:
+    """Raises where peers cannot use the server that a kubeconfig gives."""
+    stands = f"{source}:{entry.place.line}"
+    fix = f"state the server as the peers reach it: contexts.{context}.server (and its CA in contexts.{context}.certificateAuthority, if it is another)"
+    if entry.fault:
+        raise MeshError([Problem(at, f"its cluster in {stands} {entry.fault}", fix, id="server-reachable")])
+    if fault := url_fault(entry.server):
+        raise MeshError([Problem(at, f"its server in {stands}, {shown(entry.server)}, {fault}", fix, id="server-reachable")])
+    if is_loopback(entry.server):
+        if context.startswith("kind-"):
+            fix += "; kind prints it with `kind get kubeconfig --internal`"
+        what = f"its server in {stands} is the loopback address {entry.server}, at which no peer reaches it"
+        raise MeshError([Problem(at, what, fix, id="server-reachable")])
+    if entry.server.startswith("http:"):
+        what = f"its server in {stands} is plain http, {entry.server}, over which tokens would travel in clear"
+        raise MeshError([Problem(at, what, fix, id="server-reachable")])
+
+
+def usable(entry: Entry, context: str, at: Place, source: str) -> bytes:
+    """The CA of an entry that peers can use; raises a `MeshError` where they cannot."""
+    reachable(entry, context, at, source)
+    stands = f"{source}:{entry.place.line}"
+    fix = f"state contexts.{context}.certificateAuthority"
+    if entry.insecure:
+        raise MeshError([Problem(at, f"its cluster in {stands} has insecure-skip-tls-verify; peers verify the API server", fix, id="server-ca")])
+    if entry.ca is None and entry.ca_file:
+        flat = f"kubectl config view --raw --flatten --minify --context={context}"
+        what = f"its cluster in {stands} names the CA as a file, which another machine would not have"
+        raise MeshError([Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")])
+    if entry.ca is None:
+        raise MeshError([Problem(at, f"its cluster in {stands} has no CA", fix, id="server-ca")])
+    if fault := ca_fault(entry.ca):
+        raise MeshError([Problem(at, f"the CA of its cluster in {stands} {fault}", fix, id="server-ca")])
+    return entry.ca

@@ -1,0 +1,275 @@
+"""load: the bytes of a YAML file become a `Document`, or a `MeshError` that says where they are not one.
+
+One pass over libyaml's events builds the value, so that no alias, tag, merge key, duplicate or depth can do harm: composing
+with PyYAML would crash the interpreter on deep nesting and keep the last of two equal keys in silence.
+"""
+
+import re
+from typing import Any
+
+import yaml
+from yaml import events
+
+from kubectl_mesh.errors import MeshError, Place, Problem, path_text, shown
+from kubectl_mesh.model import Document, Json
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 40
+MAX_NODES = 500_000
+MAX_KEY = 512
+"""A key longer than this is no field's name; YAML itself stops at 1024."""
+
+_NULL = {"", "~", "null", "Null", "NULL"}
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+\Z")
+# Everything that YAML 1.1 or 1.2 takes for a number, a date, a boolean, a merge or a default key. PyYAML, sigs.k8s.io/yaml
+# and ruamel.yaml disagree about these, so none of them may stand unquoted.
+_TRAP = re.compile(
+    r"""(?: [-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?
+          | [-+]?\.[0-9_]+(?:[eE][-+]?[0-9]+)?
+          | [-+]?0[bB][01_]+ | [-+]?0[oO][0-7_]+ | [-+]?0[xX][0-9a-fA-F_]+
+          | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
+          | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)
+          | [0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?
+          | [yYnN] | yes|Yes|YES | no|No|NO | on|On|ON | off|Off|OFF
+          | = | <<
+        )\Z""",
+    re.VERBOSE,
+)
+# Characters that make a text look other than it is read (Unicode's bidirectional controls and zero-width characters).
+_DECEPTIVE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+class _StopError(Exception):
+    """A reason to give up on a document, with the mark at which it stands."""
+
+    def __init__(self, mark: Any, what: str, fix: str = "", path: tuple[str | int, ...] = ()) -> None:
+        self.mark, self.what, self.fix, self.path = mark, what, fix, path
+
+
+def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False) -> Document:
+    """Reads one YAML document.
+
+    `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig), where nothing needs to be a number.
+    `aliases=True` allows anchors, for base.yaml; what they stand for is copied, within the limit on nodes.
+    """
+    if len(text) > MAX_BYTES:
+        raise MeshError([Problem(Place(name), f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind")])
+    try:
+        decoded = text.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise MeshError([Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
+    found = _DECEPTIVE.search(decoded)
+    if found:
+        line = decoded.count("\n", 0, found.start()) + 1
+        column = found.start() - decoded.rfind("\n", 0, found.start())
+        what = f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other than it is read"
+        raise MeshError([Problem(Place(name, line, column), what, "delete the character")])
+    try:
+        builder = _Builder(typed, aliases)
+        builder.build(decoded)
+    except _StopError as stop:
+        line, column = (stop.mark.line + 1, stop.mark.column + 1) if stop.mark else (1, 1)
+        raise MeshError([Problem(Place(name, line, column, path_text(stop.path)), stop.what, stop.fix)]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise MeshError([Problem(Place(name, line, column), f"is not YAML: {error.problem or error.context}")]) from None
+    except yaml.YAMLError as error:
+        position = getattr(error, "position", None)
+        line = decoded.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+        reason = getattr(error, "reason", "") or "it cannot be read"
+        raise MeshError([Problem(Place(name, line, 1), f"is not YAML: {reason}")]) from None
+    if builder.traps:
+        raise MeshError(Problem(Place(name, *position, path_text(path)), what, fix) for position, path, what, fix in builder.traps)
+    return Document(name, builder.root, builder.marks)
+
+
+class _Open:
+    """A mapping or sequence that is still being read: its value, its path, and the key that waits for a value."""
+
+    __slots__ = ("anchor", "key", "path", "value")
+
+    def __init__(self, value: dict[str, Json] | list[Json], path: tuple[str | int, ...], anchor: str | None) -> None:
+        self.value, self.path, self.anchor = value, path, anchor
+        self.key: str | None = None
+
+
+class _Builder:
+    """Builds the value of one document from its events."""
+
+    def __init__(self, typed: bool, aliases: bool) -> None:
+        self.typed, self.aliases = typed, aliases
+        self.root: Json = None
+        self.marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
+        self.traps: list[tuple[tuple[int, int], tuple[str | int, ...], str, str]] = []
+        self.anchors: dict[str, tuple[Json, int]] = {}
+        self.open: list[_Open] = []
+        self.nodes = 0
+        self.documents = 0
+
+    def build(self, text: str) -> None:
+        event: Any
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            kind = type(event)
+            if kind is events.ScalarEvent:
+                self.node(event)
+                top = self.open[-1] if self.open else None
+                if top is not None and type(top.value) is dict and top.key is None:
+                    self.key(event, top)
+                else:
+                    self.add(self.scalar(event), event)
+            elif kind is events.MappingStartEvent or kind is events.SequenceStartEvent:
+                self.node(event)
+                top = self.open[-1] if self.open else None
+                if top is not None and type(top.value) is dict and top.key is None:
+                    raise _StopError(event.start_mark, "a key must be a text, not a mapping or a list", "", top.path)
+                if len(self.open) >= MAX_DEPTH:
+                    raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep")
+                value: dict[str, Json] | list[Json] = {} if kind is events.MappingStartEvent else []
+                path = self.add(value, event)
+                self.open.append(_Open(value, path, event.anchor))
+            elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
+                done = self.open.pop()
+                if done.anchor:
+                    self.anchors[done.anchor] = (done.value, _size(done.value))
+            elif kind is events.AliasEvent:
+                self.alias(event)
+            elif kind is events.DocumentStartEvent:
+                self.documents += 1
+                if self.documents > 1:
+                    raise _StopError(event.start_mark, "a second document begins here; the file holds one", "remove the line `---`")
+
+    def node(self, event: Any, count: int = 1) -> None:
+        self.nodes += count
+        path = self.here()
+        if self.nodes > MAX_NODES:
+            raise _StopError(event.start_mark, f"holds more than {MAX_NODES} values")
+        if isinstance(event, events.AliasEvent):
+            return
+        if event.anchor and not self.aliases:
+            raise _StopError(event.start_mark, f"has an anchor (&{event.anchor}); each value is to be written out", "", path)
+        tag = getattr(event, "tag", None)
+        if tag and tag != "!":
+            raise _StopError(event.start_mark, f"has a YAML tag ({tag}); plain values only", "remove the tag", path)
+
+    def here(self) -> tuple[str | int, ...]:
+        """The path of the value that comes next."""
+        if not self.open:
+            return ()
+        top = self.open[-1]
+        if isinstance(top.value, list):
+            return (*top.path, len(top.value))
+        return (*top.path, top.key) if top.key is not None else top.path
+
+    def key(self, event: Any, top: _Open) -> None:
+        key = event.value
+        if event.implicit[0] and key == "<<":
+            raise _StopError(event.start_mark, "is a merge key (<<), which readers treat differently", "write the fields out", top.path)
+        if len(key) > MAX_KEY:
+            raise _StopError(event.start_mark, f"a key is longer than {MAX_KEY} characters", "", top.path)
+        assert isinstance(top.value, dict)
+        if key in top.value:
+            line = self.marks[(*top.path, key)][0]
+            raise _StopError(event.start_mark, f"stands twice; it is on line {line} already", "remove one of the two", (*top.path, key))
+        top.key = key
+        path = (*top.path, key)
+        self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
+        if self.typed and event.implicit[0]:
+            try:
+                plain = self.plain(key)
+            except ValueError:
+                plain = None
+            if not isinstance(plain, str):
+                self.trap(event, path, f"the key {shown(key)} is not read as text by every program")
+
+    def add(self, value: Json, event: Any) -> tuple[str | int, ...]:
+        """Puts a value where it belongs and gives its path."""
+        path = self.here()
+        if not self.open:
+            self.root = value
+            self.marks[()] = (event.start_mark.line + 1, event.start_mark.column + 1)
+            return path
+        top = self.open[-1]
+        if isinstance(top.value, list):
+            top.value.append(value)
+            self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
+        else:
+            assert top.key is not None
+            top.value[top.key] = value
+            top.key = None
+        return path
+
+    def alias(self, event: Any) -> None:
+        path = self.here()
+        if not self.aliases:
+            raise _StopError(event.start_mark, f"is an alias (*{event.anchor}); each value is to be written out", "", path)
+        top = self.open[-1] if self.open else None
+        if top is not None and isinstance(top.value, dict) and top.key is None:
+            raise _StopError(event.start_mark, "a key must be a text, not an alias", "", path)
+        if event.anchor not in self.anchors:
+            raise _StopError(event.start_mark, f"the alias *{event.anchor} names no anchor above it", "", path)
+        value, size = self.anchors[event.anchor]
+        self.node(event, size)
+        if len(self.open) + _depth(value) > MAX_DEPTH:
+            raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep", "", path)
+        self.add(_copy(value), event)
+
+    def scalar(self, event: Any) -> Json:
+        text: str = event.value
+        value: Json = text
+        # The tag "!" makes a plain scalar a string, as quotes do.
+        if event.implicit[0]:
+            if not self.typed:
+                value = None if text in _NULL else text
+            else:
+                try:
+                    value = self.plain(text)
+                except ValueError as error:
+                    self.trap(event, self.here(), str(error))
+        if event.anchor:
+            self.anchors[event.anchor] = (value, 1)
+        return value
+
+    def trap(self, event: Any, path: tuple[str | int, ...], what: str) -> None:
+        position = (event.start_mark.line + 1, event.start_mark.column + 1)
+        self.traps.append((position, path, what, f"quote it if it is a text: {shown(event.value)}"))
+
+    @staticmethod
+    def plain(text: str) -> Json:
+        """An unquoted scalar's value, if YAML 1.1 and 1.2 agree on it; a `ValueError` that says so if they do not."""
+        if text in _NULL:
+            return None
+        if text in _BOOL:
+            return _BOOL[text]
+        if _INT.match(text) and text != "-0":
+            if len(text) > 19 or not -(2**63) <= int(text) < 2**63:
+                raise ValueError(f"the number {shown(text)} does not fit into 64 bits")
+            return int(text)
+        if _FLOAT.match(text):
+            if repr(float(text)) != text:
+                raise ValueError(f"the number {shown(text)} is read as {float(text)!r}")
+            return float(text)
+        if _TRAP.match(text):
+            raise ValueError(f"the unquoted {shown(text)} is not read alike by every program")
+        return text
+
+
+def _size(value: Json) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(1 + _size(v) for v in value.values())
+    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
+
+
+def _depth(value: Json) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+
+
+def _copy(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {k: _copy(v) for k, v in value.items()}
+    return [_copy(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,218 @@
+"""The values that travel from stage to stage; frozen, and with no repr of anything secret."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kubectl_mesh.errors import Place, Problem
+
+Json = object
+"""What a YAML document of ours holds: dict, list, str, int, float, bool or None."""
+
+KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
+DEFAULT_READER = "istio-reader-service-account"
+PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
+LOCK = "mesh.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file: its value, and where each of its fields stands (path -> line, column; both from 1)."""
+
+    name: str
+    value: Json = field(repr=False)
+    marks: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
+
+    def place(self, *path: str | int) -> Place:
+        """The place of a field, or of the nearest one above it that is really there."""
+        from kubectl_mesh.errors import path_text
+
+        known = path
+        while known and known not in self.marks:
+            known = known[:-1]
+        line, column = self.marks.get(known, (1, 1))
+        return Place(self.name, line, column, path_text(path))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gateway:
+    """An address at which a network takes traffic in; `port` None stands for the target's own default."""
+
+    address: str
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One entry under `contexts`. `peers` None means all; `gateways` are those of this cluster alone."""
+
+    name: str
+    context: str
+    network: str
+    namespace: str
+    reader: str
+    joined: bool
+    server: str | None
+    tls_server_name: str | None
+    authority: str | None
+    """What `certificateAuthority` says: PEM text, or the name of a file in the working directory."""
+    token_file: str
+    gateways: tuple[Gateway, ...]
+    peers: tuple[str, ...] | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A valid topology.yaml; clusters by name, every default filled in but those that a target decides."""
+
+    mesh_id: str
+    organization: str
+    trust_domain: str | None
+    version: str | None
+    revision: str | None
+    data_plane: str
+    key_type: str | None
+    root_days: int
+    intermediate_days: int
+    issuer: str
+    store: str
+    store_stated: bool
+    delivery: str
+    networks: Mapping[str, tuple[Gateway, ...]]
+    clusters: tuple[Cluster, ...]
+    document: Document = field(repr=False)
+    awaited: frozenset[str] = frozenset()
+    """Networks with a gateway whose address is stated as `pending`."""
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The API server of a cluster as its peers reach it. `ca` is PEM, as it stood in its source."""
+
+    url: str
+    ca: bytes
+    tls_server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
+
+    kind: str
+    """`token`, `server` or `gateway`."""
+    subject: str
+    """The cluster's name; for a gateway the network's."""
+    what: str
+    holds_back: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network as one cluster sees it: the registries on it and the gateways into it."""
+
+    name: str
+    clusters: tuple[str, ...]
+    gateways: tuple[Gateway, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A cluster with all that a render of it needs: its peers (sorted), how it is reached, and its token."""
+
+    cluster: Cluster
+    peers: tuple[str, ...]
+    networks: tuple[Network, ...]
+    server: Server | None
+    token: str | None = field(repr=False)
+
+    @property
+    def readable(self) -> bool:
+        """Whether peers can be given a remote secret for this cluster."""
+        return self.cluster.joined and self.server is not None and self.token is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The mesh as it will be: members by name, what is pending, what deserves a warning."""
+
+    topology: Topology
+    members: Mapping[str, Member]
+    pending: tuple[Pending, ...]
+    warnings: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What people want to know of a certificate; times in UTC, the fingerprint is SHA-256 in lower-case hex."""
+
+    subject: str
+    issuer: str
+    serial: str
+    fingerprint: str
+    key_type: str
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Intermediate:
+    """The four files of `certs/intermediate-NAME/`, PEM, and what the certificate says."""
+
+    ca_cert: bytes
+    cert_chain: bytes
+    root_cert: bytes
+    ca_key: bytes = field(repr=False)
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Pki:
+    """Root and intermediates of a mesh. `new` holds the files still to be written, by path below `certs/`."""
+
+    root_cert: bytes
+    roots: tuple[Certificate, ...]
+    intermediates: Mapping[str, Intermediate]
+    new: Mapping[str, bytes] = field(repr=False)
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of the tree: what it holds, whether it is secret, and the SHA-256 of its bytes in hex."""
+
+    body: bytes = field(repr=False)
+    private: bool
+    digest: str
+
+
+Folder = Mapping[str, File]
+"""One cluster's directory: path below `out/NAME/` -> file; `mesh.lock` among them."""
+Tree = Mapping[str, Folder]
+"""Everything that is rendered: the name of a directory in `out/` -> what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a render does to one path of a directory: create, update, tighten (its mode), remove or identical."""
+
+    path: str
+    action: str
+    edited: bool = False
+    """A person changed or deleted this file of ours since it was rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChange:
+    """What a render does to one directory of `out/`."""
+
+    name: str
+    action: str
+    """create, update, remove or identical"""
+    changes: tuple[Change, ...]
+    foreign: tuple[str, ...]
+    """Files that are not ours: they stay."""
+    repaired: bool = False
+    """The lock was damaged, as a power loss leaves it."""
