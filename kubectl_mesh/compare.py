@@ -1,0 +1,249 @@
+"""compare: the tree on disk and a rendered `Tree` become the changes between them, without following a symbolic link.
+
+A file is ours when the lock beside it lists it. Ours that differ from the lock were edited by a person; what no lock lists
+is foreign and stays.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, Tree
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things, and what its lock says."""
+
+    files: Mapping[str, tuple[bytes, int]] = field(repr=False)
+    folders: Mapping[str, int]
+    others: frozenset[str]
+    locked: Mapping[str, str]
+    has_lock: bool
+    damaged: bool
+
+
+def open_folder(path: str, dir_fd: int | None = None) -> int | None:
+    """A descriptor of a folder, None where there is none; a symbolic link or a file in its place is refused."""
+    try:
+        return os.open(path, FOLDER, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        what = "is a symbolic link, and kubectl mesh writes through none" if _is_link(path, dir_fd) else "is in the way: a folder belongs there"
+        raise MeshError([Problem(Place(path), what, "move it away")]) from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise MeshError([Problem(Place(path), "is a symbolic link, and kubectl mesh writes through none", "move it away")]) from None
+        raise
+
+
+def _is_link(path: str, dir_fd: int | None) -> bool:
+    return stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode) if dir_fd is not None else os.path.islink(path)
+
+
+def scan(folder: int) -> OnDisk:
+    """Reads one directory by its descriptor."""
+    files: dict[str, tuple[bytes, int]] = {}
+    folders: dict[str, int] = {}
+    others: set[str] = set()
+    _walk(folder, "", files, folders, others)
+    locked: dict[str, str] = {}
+    damaged = False
+    has_lock = LOCK in files or LOCK in others
+    if LOCK in files:
+        try:
+            listed = json.loads(files[LOCK][0])["files"]
+            locked = {str(path): str(digest) for path, digest in listed.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            damaged = True
+    return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged)
+
+
+def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str]) -> None:
+    with os.scandir(folder) as entries:
+        listed = sorted(entries, key=lambda e: e.name)
+    for entry in listed:
+        path = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            inner = open_folder(entry.name, folder)
+            if inner is None:
+                continue
+            try:
+                folders[path] = stat.S_IMODE(os.fstat(inner).st_mode)
+                _walk(inner, path + "/", files, folders, others)
+            finally:
+                os.close(inner)
+        elif entry.is_file(follow_symlinks=False):
+            body = read(entry.name, folder)
+            if body is None:
+                others.add(path)
+            else:
+                files[path] = body
+        else:
+            others.add(path)
+
+
+def read(name: str, folder: int | None = None) -> tuple[bytes, int] | None:
+    """The bytes and the mode of a regular file, None where there is none or something else."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
+            return None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        parts = []
+        while part := os.read(descriptor, max(status.st_size + 1, 65536)):
+            parts.append(part)
+            if len(part) <= status.st_size == sum(map(len, parts)):
+                break
+        return b"".join(parts), stat.S_IMODE(status.st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def ours(disk: OnDisk) -> list[str]:
+    """The paths of a directory that its lock lists and that are there, the lock itself among them."""
+    present = [path for path in disk.locked if path in disk.files or path in disk.others]
+    return [*present, LOCK] if disk.has_lock else present
+
+
+def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange:
+    """The changes that make one directory what was rendered; `where` names it in a refusal."""
+    name = where.rsplit("/", 1)[-1]
+    if disk is None:
+        return FolderChange(name, "create", tuple(Change(path, "create") for path in new), ())
+    changes: list[Change] = []
+    blocked: list[Problem] = []
+    for path, file in new.items():
+        found = disk.files.get(path)
+        owned = path in disk.locked or path == LOCK
+        if found is not None and found[0] == file.body:
+            loose = file.private and found[1] & 0o077
+            changes.append(Change(path, "tighten" if loose else "identical"))
+        elif found is None and path not in disk.others and path not in disk.folders:
+            changes.append(Change(path, "create", edited=path in disk.locked))
+        elif owned or disk.damaged:
+            edited = path != LOCK and (found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked.get(path))
+            changes.append(Change(path, "update", edited=edited and not disk.damaged))
+        else:
+            what = "is in the way: the lock does not list it, so it is not of kubectl mesh's making"
+            blocked.append(Problem(Place(f"{where}/{path}"), what, "move it away, and render again"))
+        if path in disk.folders:
+            what = "is a folder, where a file is to be written"
+            blocked.append(Problem(Place(f"{where}/{path}"), what, "move it away, and render again"))
+    for above in sorted({path.rpartition("/")[0] for path in new} - {""}):
+        parts = above.split("/")
+        for stop in range(1, len(parts) + 1):
+            path = "/".join(parts[:stop])
+            if path in disk.files or path in disk.others:
+                what = "is in the way: a folder belongs there"
+                blocked.append(Problem(Place(f"{where}/{path}"), what, "move it away, and render again"))
+    if blocked:
+        raise MeshError(blocked)
+    for path, digest in disk.locked.items():
+        if path not in new and (path in disk.files or path in disk.others):
+            found = disk.files.get(path)
+            changes.append(Change(path, "remove", edited=found is None or hashlib.sha256(found[0]).hexdigest() != digest))
+    mine = {*new, *disk.locked, LOCK}
+    foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
+    loose_folders = [p for p in private_folders(new) if disk.folders.get(p, 0o700) & 0o077]
+    changes += [Change(path + "/", "tighten") for path in loose_folders]
+    actions = {c.action for c in changes} - {"identical"}
+    return FolderChange(name, "update" if actions else "identical", tuple(changes), foreign, disk.damaged)
+
+
+def private_folders(new: Folder) -> list[str]:
+    """The folders that hold a secret, which nobody else may enter; not the cluster's own, since its public files may be read."""
+    found: dict[str, None] = {}
+    for path, file in new.items():
+        parent = path.rpartition("/")[0]
+        if file.private and parent:
+            found[parent] = None
+    return list(found)
+
+
+def compare(out: str, tree: Tree, only: frozenset[str] | None = None) -> tuple[FolderChange, ...]:
+    """The changes of every directory; `only` leaves the directories of other clusters as they are."""
+    found: list[FolderChange] = []
+    problems: list[Problem] = []
+    top = open_folder(out)
+    try:
+        for name, disk in _directories(top, out, tree):
+            if only is not None and name not in only:
+                continue
+            if name in tree:
+                try:
+                    found.append(compare_folder(f"{out}/{name}", disk, tree[name]))
+                except MeshError as error:
+                    problems += error.problems
+            elif disk is not None and disk.has_lock:
+                found.append(_removed(name, disk))
+    finally:
+        if top is not None:
+            os.close(top)
+    if problems:
+        raise MeshError(problems)
+    return tuple(found)
+
+
+def _removed(name: str, disk: OnDisk) -> FolderChange:
+    """A directory of a cluster that left the topology: what its lock lists goes."""
+    changes = [
+        Change(path, "remove", edited=path in disk.others or hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path))
+        for path in ours(disk)
+        if path != LOCK
+    ]
+    mine = {*ours(disk), LOCK}
+    foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
+    return FolderChange(name, "remove", (*changes, Change(LOCK, "remove")), foreign, disk.damaged)
+
+
+def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, OnDisk | None]]:
+    """Every directory that is rendered or has a lock, in order."""
+    there = set() if top is None else {name for name in os.listdir(top) if not name.startswith(".")}
+    for name in sorted({*tree, *there}):
+        if top is None or name not in there:
+            yield name, None
+            continue
+        if name not in tree and not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
+            continue
+        folder = _own_folder(name, top, out)
+        if folder is None:
+            yield name, None
+            continue
+        try:
+            if name in tree or read(LOCK, folder) is not None:
+                yield name, scan(folder)
+        finally:
+            os.close(folder)
+
+
+def _own_folder(name: str, top: int, out: str) -> int | None:
+    try:
+        return open_folder(name, top)
+    except MeshError as error:
+        raise MeshError(Problem(Place(f"{out}/{p.where.file}"), p.what, p.fix) for p in error.problems) from None
+
+
+def strangers(out: str, tree: Tree, changes: tuple[FolderChange, ...]) -> tuple[str, ...]:
+    """What lies beside the directories of the clusters and is not ours; hidden files do not count."""
+    known = {*tree, *(c.name for c in changes)}
+    try:
+        return tuple(sorted(name for name in os.listdir(out) if name not in known and not name.startswith(".")))
+    except FileNotFoundError:
+        return ()

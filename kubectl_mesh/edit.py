@@ -1,0 +1,154 @@
+"""edit: the text of a topology and one change become the new text; every other byte, comment and order stays.
+
+The places come from PyYAML's node positions, the proof from reading the result: whatever was written, it must load as exactly
+what was meant, or nothing is changed and the lines to write by hand are told.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Json
+from kubectl_mesh.yamltext import dump, scalar, text
+
+Read = Callable[[str], Json]
+"""The strict loader: a text to its value."""
+
+
+def add(source: str, context: str, entry: Mapping[str, Json], read: Read, name: str = "topology.yaml") -> str:
+    """Adds an entry at the end of `contexts`, or the fields that it lacks to one that is there."""
+    value: Any = read(source)
+    contexts = value.get("contexts") or {}
+    present = contexts.get(context)
+    meant = {**value, "contexts": {**contexts, context: {**(present or {}), **entry}}}
+    return _proven(_added(source, context, entry, present is not None), meant, read, name, dump({"contexts": {context: entry}}))
+
+
+def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -> str:
+    """Removes an entry of `contexts`, its mention in `peers`, and its network's entry under `networks` if nobody is on it any more."""
+    value: Any = read(source)
+    contexts = {c: e for c, e in value["contexts"].items() if c != context}
+    for other, entry in contexts.items():
+        if context in entry.get("peers", ()):
+            contexts[other] = {**entry, "peers": [p for p in entry["peers"] if p != context]}
+    meant = {**value, "contexts": contexts}
+    result = _cut(source, ("contexts", context))
+    for other, entry in value["contexts"].items():
+        if other != context and context in entry.get("peers", ()):
+            result = _cut(result, ("contexts", other, "peers", entry["peers"].index(context)))
+    gone = value["contexts"][context].get("network")
+    if gone in (value.get("networks") or {}) and all(e.get("network") != gone for e in contexts.values()):
+        meant["networks"] = {n: e for n, e in value["networks"].items() if n != gone}
+        if meant["networks"]:
+            result = _cut(result, ("networks", gone))
+        else:
+            del meant["networks"]
+            result = _cut(result, ("networks",))
+    return _proven(result, meant, read, name, f"remove contexts.{context}\n")
+
+
+def _proven(result: str, meant: Json, read: Read, name: str, by_hand: str) -> str:
+    try:
+        if read(result) == meant:
+            return result
+    except MeshError:
+        pass
+    lines = "".join(f"    {line}\n" for line in by_hand.splitlines())
+    raise MeshError([Problem(Place(name), "is written in a way that cannot be edited without changing more", f"edit it by hand:\n{lines}".rstrip())])
+
+
+def _node(source: str, path: tuple[str | int, ...]) -> tuple[Any, Any, Any]:
+    """The parent, the key (None in a list) and the node at a path."""
+    parent: Any = None
+    key: Any = None
+    node: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    for step in path:
+        parent = node
+        if isinstance(step, int):
+            key, node = None, node.value[step]
+        else:
+            key, node = next((k, v) for k, v in node.value if k.value == step)
+    return parent, key, node
+
+
+def _last_line(source: str, node: Any) -> int:
+    """The number of the last line on which a node has content; a block's own end lies behind the comments that follow it."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.style in ("|", ">"):
+            lines = source.splitlines()
+            end = node.end_mark.line if node.end_mark.column == 0 else node.end_mark.line + 1
+            while end - 1 > node.start_mark.line and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
+                end -= 1
+            return end - 1
+        return int(node.end_mark.line)
+    if node.flow_style or not node.value:
+        return int(node.end_mark.line)
+    last = node.value[-1]
+    return _last_line(source, last[1] if isinstance(last, tuple) else last)
+
+
+def _added(source: str, context: str, entry: Mapping[str, Json], present: bool) -> str:
+    lines = source.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    try:
+        _, key, node = _node(source, ("contexts", context) if present else ("contexts",))
+    except StopIteration:
+        return "".join(lines) + dump({"contexts": {context: entry}})
+    fields: Mapping[str, Json] = entry if present else {context: entry}
+    if isinstance(node, yaml.MappingNode) and node.flow_style and node.value:
+        index = node.end_mark.index - 1
+        head = source[:index].rstrip()
+        inside = "" if head.endswith(",") else ","
+        return f"{head}{inside} {_flow(fields)[1:-1]}{'' if head == source[:index] else ' '}{source[index:]}"
+    if isinstance(node, yaml.MappingNode) and node.value:
+        indent, at = node.value[0][0].start_mark.column, _last_line(source, node) + 1
+    else:
+        # An empty value: `contexts:`, `contexts: {}` or `contexts: null`, comments behind it or not.
+        line = lines[key.start_mark.line]
+        rest = line[node.end_mark.column :] if node.end_mark.line == key.start_mark.line else "\n"
+        lines[key.start_mark.line] = line[: key.end_mark.column] + ":" + (rest if rest.strip().startswith("#") else "\n")
+        indent, at = key.start_mark.column + 2, key.start_mark.line + 1
+        while at < len(lines) and lines[at].lstrip(" ").startswith("#") and len(lines[at]) - len(lines[at].lstrip(" ")) >= indent:
+            at += 1
+    block = "".join(" " * indent + line + "\n" for line in dump(fields).splitlines())
+    return "".join(lines[:at]) + block + "".join(lines[at:])
+
+
+def _flow(value: Json) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{text(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+    return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else scalar(value)
+
+
+def _cut(source: str, path: tuple[str | int, ...]) -> str:
+    """The text without one entry of a mapping or a list."""
+    parent, key, node = _node(source, path)
+    first = key if key is not None else node
+    siblings = [p[0] if isinstance(p, tuple) else p for p in parent.value]
+    position = next(i for i, s in enumerate(siblings) if s.start_mark.index == first.start_mark.index)
+    if parent.flow_style:
+        start, end = first.start_mark.index, node.end_mark.index
+        if position + 1 < len(siblings):
+            end = siblings[position + 1].start_mark.index
+        elif position:
+            before = parent.value[position - 1]
+            start = (before[1] if isinstance(before, tuple) else before).end_mark.index
+        return source[:start] + source[end:]
+    lines = source.splitlines(keepends=True)
+    start_line, last = first.start_mark.line, _last_line(source, node)
+    if len(siblings) == 1:
+        return _emptied(lines, start_line, last, "[]" if key is None else "{}")
+    return "".join(lines[:start_line]) + "".join(lines[last + 1 :])
+
+
+def _emptied(lines: list[str], start: int, last: int, empty: str) -> str:
+    """A block whose only entry goes becomes `{}` or `[]` behind its key."""
+    head = start - 1
+    while head >= 0 and (not lines[head].strip() or lines[head].lstrip().startswith("#")):
+        head -= 1
+    body, mark, comment = lines[head].rstrip("\n").partition(" #")
+    lines[head] = f"{body.rstrip()} {empty}{mark}{comment}\n"
+    return "".join(lines[:start]) + "".join(lines[last + 1 :])
