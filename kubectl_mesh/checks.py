@@ -1,0 +1,201 @@
+"""checks: every check with its stable id, and the findings of a run sorted under them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.model import FolderChange, Pki, Plan
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check: its id never changes its meaning; `severity` is that of its findings; `prevents` is what one would see in a cluster."""
+
+    id: str
+    category: str
+    severity: str
+    sentence: str
+    prevents: str
+
+
+CHECKS = (
+    Check("topology-valid", "topology", ERROR, "topology.yaml says what it may say, and names add up", "a cluster left out, or joined under another name"),
+    Check("base-valid", "topology", ERROR, "base.yaml is a control plane that Istio reads", "`unknown field` from istioctl, or a setting without effect"),
+    Check("base-lost", "topology", WARNING, "no setting in base.yaml is replaced by the mesh", "a manual setting that is silently lost"),
+    Check(
+        "istio-version", "topology", ERROR, "Istio's version can do what the topology asks for", "a control plane that nothing reads, or that ignores a setting"
+    ),
+    Check("unsupported", "topology", ERROR, "this version of kubectl mesh can render what the topology asks for", "a tree without what was asked for"),
+    Check(
+        "kubeconfig-context", "servers", ERROR, "every context is in the kubeconfig, or states its server", "a remote secret for a cluster that does not exist"
+    ),
+    Check(
+        "server-reachable",
+        "servers",
+        ERROR,
+        "peers can reach every API server by https",
+        "istiod: `failed to list … connection refused`, and no endpoints of the cluster",
+    ),
+    Check("server-ca", "servers", ERROR, "every API server has a CA that peers verify it by", "istiod: `x509: certificate signed by unknown authority`"),
+    Check("server-unique", "servers", WARNING, "no two clusters have the same API server", "one cluster's endpoints counted twice"),
+    Check("token-readable", "credentials", ERROR, "every token file holds a token", "istiod: `Unauthorized`, and no endpoints of the cluster"),
+    Check("token-pending", "credentials", WARNING, "every token is there", "a cluster that its peers do not discover"),
+    Check("server-pending", "servers", WARNING, "every API server is known", "a cluster that its peers do not discover"),
+    Check("gateway-pending", "gateways", WARNING, "every network has the address of a gateway", "no traffic into the network"),
+    Check("gateway-address", "gateways", WARNING, "every gateway is given as Istio's version takes it", "a gateway that is looked up once and never again"),
+    Check("certs-readable", "certificates", ERROR, "istiod can read every key and certificate", "istiod does not start: `failed to create an istiod CA`"),
+    Check("certs-complete", "certificates", ERROR, "no part of a certificate is missing", "istiod does not start: `incomplete signing CA bundle`"),
+    Check("certs-pair", "certificates", ERROR, "every certificate belongs to its key", "istiod does not start: `private key does not match public key`"),
+    Check("certs-ca", "certificates", ERROR, "every certificate is a CA", "istiod does not start, or proxies: `CERTIFICATE_VERIFY_FAILED`"),
+    Check("certs-chain", "certificates", ERROR, "every intermediate leads to the root", "proxies: `TLSV1_ALERT_UNKNOWN_CA`"),
+    Check("certs-one-root", "certificates", ERROR, "all clusters share one root", "proxies of different clusters: `TLSV1_ALERT_UNKNOWN_CA`"),
+    Check("certs-expired", "certificates", ERROR, "every certificate is valid today", "proxies: `CERTIFICATE_VERIFY_FAILED: certificate has expired`"),
+    Check(
+        "certs-expiring",
+        "certificates",
+        WARNING,
+        "no certificate expires soon; within the time of --fail-within it is an error",
+        "an outage on the day it expires",
+    ),
+    Check(
+        "certs-key-type",
+        "certificates",
+        WARNING,
+        "Istio's version can sign with every key",
+        "workloads get no certificate: `requested SignatureAlgorithm does not match private key type`",
+    ),
+    Check("private-mode", "certificates", WARNING, "nobody else can read private files", "a key that others have"),
+    Check("tree-current", "tree", ERROR, "the rendered tree is what a render would make", "clusters that run what no review has seen"),
+    Check("tree-edited", "tree", ERROR, "no file of the tree was edited by hand", "an edit that the next render undoes"),
+    Check("tree-foreign", "tree", WARNING, "nothing but kubectl mesh's files is in the tree", "a file that one believes to be rendered"),
+)
+IDS = {check.id for check in CHECKS}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A check with what it found; `skipped` where an earlier problem kept it from being asked."""
+
+    check: Check
+    status: str
+    """ok, warning, error or skipped"""
+    findings: tuple[Problem, ...]
+
+
+def results(errors: Iterable[Problem], warnings: Iterable[Problem], skipped: frozenset[str]) -> tuple[Result, ...]:
+    """Sorts findings under their checks; a problem without an id is one of the topology."""
+    found: dict[str, list[tuple[str, Problem]]] = {}
+    for severity, problems in ((ERROR, errors), (WARNING, warnings)):
+        for problem in problems:
+            found.setdefault(problem.id or "topology-valid", []).append((severity, problem))
+    sorted_results = []
+    for check in CHECKS:
+        mine = found.get(check.id, [])
+        severities = {severity for severity, _ in mine}
+        status = next((s for s in (ERROR, WARNING) if s in severities), "skipped" if check.category in skipped else "ok")
+        sorted_results.append(Result(check, status, tuple(sorted(problem for _, problem in mine))))
+    return tuple(sorted_results)
+
+
+def pending_findings(plan: Plan) -> list[Problem]:
+    """What is pending, as findings."""
+    file = plan.topology.document.name
+    return [
+        Problem(Place(file, path=p.subject), f"{p.what} is not known; it holds back {p.holds_back}", f"run: {p.command}", f"{p.kind}-pending")
+        for p in plan.pending
+    ]
+
+
+def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]:
+    """Certificates that expire within a time."""
+    found = [(f"root-cert.pem ({c.subject})", c) for c in pki.roots]
+    found += [(f"intermediate-{name}/ca-cert.pem", i.certificate) for name, i in pki.intermediates.items()]
+    return [
+        Problem(Place(f"certs/{name}"), f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days", "renew it before", "certs-expiring")
+        for name, c in found
+        if c.not_after - now <= within
+    ]
+
+
+def tree_findings(changes: Sequence[FolderChange], made: bool, out: str, strangers: Sequence[str]) -> tuple[list[Problem], list[Problem]]:
+    """What differs between the tree and a render: errors and warnings."""
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    if made:
+        errors.append(Problem(Place("certs"), "certificates are missing that a render would make", "run `kubectl mesh render`", "tree-current"))
+    for change in changes:
+        base = f"{out}/{change.name}"
+        edited = [c for c in change.changes if c.edited]
+        errors += [
+            Problem(
+                Place(f"{base}/{c.path}"),
+                "was deleted by hand" if c.action == "create" else "was edited by hand",
+                "run `kubectl mesh render`, which makes it anew",
+                "tree-edited",
+            )
+            for c in edited
+        ]
+        if change.action == "create":
+            errors.append(Problem(Place(base), "is not rendered yet", "run `kubectl mesh render`", "tree-current"))
+        elif change.action == "remove":
+            errors.append(Problem(Place(base), "belongs to no cluster of the topology", "run `kubectl mesh render`, which removes it", "tree-current"))
+        else:
+            differs = [c.path for c in change.changes if c.action in ("create", "update", "remove") and not c.edited]
+            if change.repaired:
+                errors.append(Problem(Place(f"{base}/mesh.lock"), "cannot be read", "run `kubectl mesh render`, which makes it anew", "tree-current"))
+            elif differs and not (edited and differs == ["mesh.lock"]):
+                some = differs[0] + (f" and {len(differs) - 1} more" if len(differs) > 1 else "")
+                errors.append(Problem(Place(base), f"is not what a render would make: {some} would change", "run `kubectl mesh render`", "tree-current"))
+            loose = [c.path for c in change.changes if c.action == "tighten"]
+            warnings += [
+                Problem(Place(f"{base}/{path}"), "holds a secret, but others may read it", "run `kubectl mesh render`", "private-mode") for path in loose
+            ]
+        warnings += [Problem(Place(f"{base}/{path}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for path in change.foreign]
+    warnings += [Problem(Place(f"{out}/{name}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for name in strangers]
+    return errors, warnings
+
+
+def text(found: Sequence[Result], marks: tuple[str, str, str, str]) -> str:
+    """The results for people; `marks` are those of ok, warning, error and skipped."""
+    mark = dict(zip(("ok", "warning", "error", "skipped"), marks, strict=True))
+    lines: list[str] = []
+    category = ""
+    for result in sorted(found, key=lambda r: _CATEGORIES.index(r.check.category)):
+        if result.check.category != category:
+            category = result.check.category
+            lines += [*([""] if lines else []), category]
+        if not result.findings:
+            lines.append(f"  {mark[result.status]} {result.check.id}: {result.check.sentence}")
+        for finding in result.findings:
+            lines.append(f"  {mark[result.status]} {result.check.id}: " + str(finding).replace("\n", "\n    "))
+    errors = sum(len(r.findings) for r in found if r.status == "error")
+    warnings = sum(len(r.findings) for r in found if r.status == "warning")
+    skipped = sum(r.status == "skipped" for r in found)
+    ending = f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}"
+    return "\n".join([*lines, "", ending + (f", {skipped} checks skipped for the errors above" if skipped else "")]) + "\n"
+
+
+_CATEGORIES = list(dict.fromkeys(check.category for check in CHECKS))
+
+
+def value(found: Sequence[Result]) -> dict[str, object]:
+    """The results for programs; the schema is `report/check`."""
+    return {
+        "ok": all(r.status != "error" for r in found),
+        "checks": [
+            {
+                "id": r.check.id,
+                "category": r.check.category,
+                "status": r.status,
+                "sentence": r.check.sentence,
+                "findings": [
+                    {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix}
+                    for p in r.findings
+                ],
+            }
+            for r in found
+        ],
+    }

@@ -1,0 +1,124 @@
+"""The shell: verbs, streams, exit codes; the one place with a clock and an environment.
+
+A verb is a module of this folder with a click command `command`; it imports what it needs when it runs, so that `--help` and
+completion cost little more than click.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from kubectl_mesh import __version__
+
+VERBS = {
+    "init": "Make a working directory: topology, control plane, root certificate.",
+    "add": "Add a cluster to the topology.",
+    "remove": "Remove a cluster from the topology.",
+    "render": "Render the mesh: a directory of manifests per cluster.",
+    "check": "Tell every problem that can be told offline.",
+    "describe": "Show clusters, certificates, remote secrets, gateways.",
+    "teardown": "Print the commands that take Istio off the clusters.",
+    "schema": "Print a JSON Schema, or where the schemas are.",
+    "completion": "Print a completion script for a shell.",
+    "version": "Print the version.",
+}
+"""Every verb, in the order of a mesh's life, with the line that the help has for it."""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(f"kubectl_mesh.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from kubectl_mesh.errors import near
+
+            raise click.UsageError(f'there is no verb "{args[0]}"{near(args[0], VERBS)}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, subcommand_metavar="VERB [OPTIONS]")
+@click.version_option(__version__, prog_name="kubectl mesh", message="%(prog)s %(version)s")
+def group() -> None:
+    """The compiler for multi-cluster service meshes.
+
+    One file, topology.yaml, says which Kubernetes clusters form an Istio mesh. `render` turns it, offline, into a directory
+    of manifests per cluster, to be committed, reviewed and applied.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a verb and ends the process: 0 done, 1 the answer is no, 2 could not answer."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Runs a verb and gives the exit code; every error is a sentence on stderr."""
+    os.umask(os.umask(0o077) | 0o022)  # Nothing that is written here is for others to change.
+    try:
+        result: Any = group.main(args=args, prog_name="kubectl mesh", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+        return code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        where = f"{error.ctx.command_path} --help" if error.ctx is not None else "kubectl mesh --help"
+        _say(f"error: {error.format_message()}\n  see: {where}")
+    except (click.Abort, KeyboardInterrupt):
+        _say("stopped; what was being written is whole, old or new")
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; the descriptor is replaced so that the interpreter's last flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:  # noqa: BLE001 -- the one edge at which errors become sentences
+        _say(_sentence(error))
+    return 2
+
+
+def _sentence(error: Exception) -> str:
+    from kubectl_mesh.errors import MeshError
+
+    if isinstance(error, MeshError):
+        return "\n".join(f"error: {problem}" for problem in error.problems)
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename if error.filename is not None else ""
+        return f"error: {os.fsdecode(name) + ': ' if name else ''}{error.strerror}"
+    # The message of an unknown exception may hold anything, a secret too; its kind and place suffice for a report.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace is not None else "?"
+    return f"error: kubectl mesh has a fault of its own ({type(error).__name__} at {place}); please report it with the topology, less what is secret"
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def complete() -> None:
+    """`kubectl_complete-mesh`, which kubectl (1.26 and later) asks for completions: a word a line, then `:4` (no file names)."""
+    from click.shell_completion import ShellComplete
+
+    words = sys.argv[1:]
+    shell = ShellComplete(group, {}, "kubectl mesh", "_KUBECTL_MESH_COMPLETE")
+    for item in shell.get_completions(words[:-1], words[-1] if words else ""):
+        if item.type == "plain":
+            click.echo(item.value + (f"\t{item.help}" if item.help else ""))
+    click.echo(":4")

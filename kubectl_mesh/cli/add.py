@@ -1,0 +1,85 @@
+"""`kubectl mesh add`"""
+
+import click
+
+from kubectl_mesh.cli import common
+
+
+@click.command(name="add")
+@click.argument("context", metavar="CTX")
+@common.directory
+@click.option("--network", metavar="NAME", required=True, help="The network of the cluster.")
+@click.option("--cluster-name", metavar="NAME", help="The cluster's name in the mesh.  [default: from the context's name]")
+@click.option("--server", metavar="URL", help="The API server as the peers reach it.  [default: from the kubeconfig]")
+@click.option("--ca", type=click.Path(), metavar="FILE", help="The CA of the API server, PEM.  [default: from the kubeconfig]")
+@click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the context.  [default: KUBECONFIG, else ~/.kube/config]")
+@common.output
+def command(
+    context: str, directory: str, network: str, cluster_name: str | None, server: str | None, ca: str | None, kubeconfig: str | None, output: str
+) -> None:
+    """Add the cluster of context CTX to the topology; comments and order stay.
+
+    Server and CA are copied from a kubeconfig into the working directory. Of a cluster that is there already, only what is
+    missing is added.
+    """
+    from kubectl_mesh import assets, edit
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli.init import from_kubeconfig
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.kubeconfig import ca_fault
+    from kubectl_mesh.load import load
+    from kubectl_mesh.validate import validate
+    from kubectl_mesh.write import add_files, locked, replace_file
+
+    path = workdir.join(directory, workdir.TOPOLOGY)
+    with locked(directory):
+        document = workdir.read_document(path)
+        if document is None or not isinstance(document.value, dict):
+            workdir.read_topology(directory)  # says what is wrong
+            raise AssertionError
+        contexts = document.value.get("contexts")
+        present = contexts.get(context) if isinstance(contexts, dict) else None
+        if present is not None and (not isinstance(present, dict) or present.get("network") != network):
+            raise refuse(str(document.place("contexts", context)), "is there already, and not on this network", "edit the topology to change it")
+        authority = None
+        if ca is not None:
+            authority = workdir.read_file(ca)
+            if authority is None:
+                raise refuse(ca, "is not there", "name a PEM file")
+            if fault := ca_fault(authority):
+                raise refuse(ca, fault, "name a file with the CA certificate of the API server")
+        found: dict[str, object] = {}
+        if server is None:
+            known = workdir.kubeconfig_entries(kubeconfig)
+            found, copied = from_kubeconfig(context, known, "CTX", set(contexts or ()) if isinstance(contexts, dict) else set())
+            authority = authority if authority is not None else copied
+        else:
+            found["server"] = server
+        entry = {"network": network, **({"clusterName": cluster_name} if cluster_name else {}), **found}
+        if isinstance(present, dict):
+            changed = [key for key, value in entry.items() if key in present and present[key] != value]
+            if changed:
+                place = str(document.place("contexts", context, changed[0]))
+                raise refuse(place, f"is there already, and is not {entry[changed[0]]}", "edit the topology to change it")
+            entry = {key: value for key, value in entry.items() if key not in present}
+        source = workdir.read_file(path) or b""
+        read = lambda text: load(path, text.encode()).value  # noqa: E731
+        body = edit.add(source.decode(), context, entry, read, path) if entry else source.decode()
+        topology = validate(load(path, body.encode()), assets.schema("topology.schema.json"))
+        name = next(c.name for c in topology.clusters if c.context == context)
+        crt = f"clusters/{name}.crt"
+        there = workdir.read_file(workdir.join(directory, crt))
+        if authority is not None and there is not None and there != authority:
+            raise refuse(workdir.join(directory, crt), "is there and is kept, but the CA given now is another", "remove the wrong one")
+        done = []
+        if authority is not None and there is None:
+            add_files(directory, {crt: authority})
+            done.append(("create", crt))
+        if entry:
+            replace_file(path, body.encode())
+            done.append(("update", workdir.TOPOLOGY))
+    common.warn(topology.warnings)
+    if output == "json":
+        common.put_json({"directory": directory, "cluster": name, "files": [{"path": p, "action": a} for a, p in done]})
+    else:
+        click.echo("".join(f"{a:7} {workdir.join(directory, p)}\n" for a, p in done) or "nothing to add\n", nl=False)

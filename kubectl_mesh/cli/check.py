@@ -1,0 +1,75 @@
+"""`kubectl mesh check`"""
+
+import re
+import sys
+from datetime import timedelta
+
+import click
+
+from kubectl_mesh.cli import common
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time such as 30d, 12h, 4w or 1y."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        match = re.fullmatch(r"([0-9]{1,6})([hdwy])", str(value))
+        if match is None:
+            self.fail(f'"{value}" is no time such as 30d, 12h, 4w or 1y', param, ctx)
+        return timedelta(hours=int(match[1]) * {"h": 1, "d": 24, "w": 168, "y": 8760}[match[2]])
+
+
+@click.command(name="check")
+@common.directory
+@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@click.option("--fail-within", type=Duration(), metavar="TIME", help="Make it an error if a certificate expires within this time, such as 30d.")
+@common.kubeconfig
+@common.output
+def command(directory: str, out: str | None, fail_within: timedelta | None, kubeconfig: str | None, output: str) -> int:
+    """Tell every problem that can be told offline, in topology, certificates and rendered tree.
+
+    Exit code 1 if there is an error; warnings leave it at 0.
+    """
+    from kubectl_mesh import checks
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.compare import compare, strangers
+    from kubectl_mesh.errors import MeshError, Problem
+
+    folder = out if out is not None else workdir.join(directory, "out")
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    skipped: frozenset[str] = frozenset()
+    later = ("servers", "credentials", "gateways", "certificates", "tree")
+    try:
+        topology = workdir.read_topology(directory)
+        inputs = workdir.gather(directory, kubeconfig, errors, topology)
+        warnings += (*topology.warnings, *inputs.loose)
+        at = workdir.now()
+        if fail_within is not None:
+            errors += workdir.located(directory, checks.expiry_findings(workdir.certificates(inputs, at, throwaway=True), at, fail_within))
+        if errors:
+            skipped = frozenset(("tree",))
+        rendered = workdir.make(inputs, at, throwaway=True)
+        warnings = list(rendered.warnings)
+        warnings += checks.pending_findings(rendered.plan)
+        if not skipped:
+            changes = compare(folder, rendered.tree)
+            found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
+            errors += found[0]
+            warnings += found[1]
+    except MeshError as error:
+        errors += error.problems
+        skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
+    told = {str(e.where) for e in errors if e.id == "certs-expiring"}
+    results = checks.results(
+        dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if str(w.where).split(" (")[0] not in {t.split(" (")[0] for t in told}], skipped
+    )
+    if output == "json":
+        common.put_json(checks.value(results))
+    else:
+        encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+        marks = ("√", "‼", "×", "-") if encoding.startswith("utf") else ("ok", "!!", "x", "-")
+        click.echo(checks.text(results, marks), nl=False)
+    return 1 if any(r.status == "error" for r in results) else 0

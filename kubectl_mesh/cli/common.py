@@ -1,0 +1,53 @@
+"""What verbs share: options, and how warnings and documents are put out."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from kubectl_mesh.errors import Problem
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+directory = click.option("-C", "directory", default=".", metavar="DIR", help="The working directory.  [default: .]")
+kubeconfig = click.option(
+    "--kubeconfig", type=click.Path(), metavar="FILE", help="Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is there]"
+)
+output = click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", metavar="FORMAT", help="text or json.  [default: text]")
+
+
+def put_json(value: object) -> None:
+    """A report for programs, on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def warn(problems: Iterable[Problem]) -> None:
+    """Warnings, on stderr."""
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """A line that counts, on a terminal only."""
+    if not sys.stderr.isatty():
+        return lambda done, of: None
+
+    def show(done: int, of: int) -> None:
+        click.echo(f"\r{what} {done} of {of}", err=True, nl=done == of)
+
+    return show
+
+
+def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The contexts of the topology, for a shell's completion; nothing where it cannot be read."""
+    from kubectl_mesh.cli.workdir import read_topology
+    from kubectl_mesh.errors import MeshError
+
+    try:
+        topology = read_topology(ctx.params.get("directory") or ".")
+    except (MeshError, OSError):
+        return []
+    names = {c.name for c in topology.clusters} if param.name == "clusters" else {c.context for c in topology.clusters}
+    return sorted(name for name in names if name.startswith(incomplete))

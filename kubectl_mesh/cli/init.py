@@ -1,0 +1,159 @@
+"""`kubectl mesh init`"""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from kubectl_mesh.kubeconfig import Entry
+
+KINDS = ("IstioControlPlane", "IstioOperator", "Istio", "Application", "HelmRelease")
+
+HEAD = """\
+# Which clusters form the mesh. `kubectl mesh schema` prints the schema of this file, REFERENCE.md explains every key.
+"""
+NO_CONTEXTS = """\
+# Add clusters with `kubectl mesh add CONTEXT --network NETWORK`.
+contexts: {}
+"""
+
+
+@click.command(name="init")
+@common.directory
+@click.option("--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]")
+@click.option("--organization", envvar="ORG_NAME", metavar="NAME", help="O= of every certificate.  [env: ORG_NAME; default: the mesh's name]")
+@click.option("--control-plane", type=click.Choice(KINDS), default="IstioControlPlane", metavar="KIND", help="The kind of base.yaml.", show_default=True)
+@click.option("--context", "contexts", multiple=True, metavar="CTX=NETWORK", help="A cluster and its network; may be given again.")
+@click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]")
+@common.output
+def command(
+    directory: str, mesh_id: str | None, organization: str | None, control_plane: str, contexts: tuple[str, ...], kubeconfig: str | None, output: str
+) -> None:
+    """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the mesh's root certificate.
+
+    Whatever is there already is kept.
+    """
+    from kubectl_mesh import assets, targets
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.guard import GITIGNORE, not_ignored, work_tree
+    from kubectl_mesh.load import load
+    from kubectl_mesh.validate import validate
+    from kubectl_mesh.write import locked, make_folder, write_certificates
+    from kubectl_mesh.yamltext import dump
+
+    if control_plane in targets.ELSEWHERE:
+        raise refuse("--control-plane", f"{control_plane} is not rendered by this version of kubectl mesh", f"use one of: {', '.join(targets.KINDS)}")
+    target = targets.module(control_plane)
+    path = workdir.join(directory, workdir.TOPOLOGY)
+    there = os.path.lexists(path)
+    new: dict[str, bytes] = {}
+    if there:
+        given = [name for name, value in (("--context", contexts), ("--mesh-id", mesh_id), ("--organization", organization)) if value]
+        topology = workdir.read_topology(directory) if os.path.getsize(path) and not _empty(path) else None
+        if topology is not None:
+            asked = (mesh_id not in (None, topology.mesh_id), organization not in (None, topology.organization), bool(contexts))
+            if any(asked):
+                raise refuse(path, f"is there and is kept, so {', '.join(given)} cannot be heeded", "edit it, or use `kubectl mesh add` for a cluster")
+        organization = topology.organization if topology is not None else organization or mesh_id
+        key_type, days = (topology.key_type, topology.root_days) if topology is not None else (None, 3650)
+    else:
+        if mesh_id is None:
+            raise click.UsageError("the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment", click.get_current_context())
+        entries, authorities = _entries(contexts, kubeconfig)
+        head: dict[str, object] = {"mesh_id": mesh_id, **({"organization": organization} if organization not in (None, mesh_id) else {})}
+        body = HEAD + dump(head) + (dump({"contexts": entries}) if entries else NO_CONTEXTS)
+        trial = body if entries else HEAD + dump(head) + dump({"contexts": {"none": {"network": "none"}}})
+        topology = validate(load(path, trial.encode()), assets.schema("topology.schema.json"))
+        new[workdir.TOPOLOGY] = body.encode()
+        for cluster in topology.clusters:
+            if cluster.context in authorities:
+                new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
+        organization, key_type, days = topology.organization, None, 3650
+    new[workdir.BASE] = target.STARTER.encode()
+    make_folder(directory)
+    with locked(directory):
+        ignore = workdir.join(directory, ".gitignore")
+        done: list[tuple[str, str]] = []
+        _add(directory, {".gitignore": GITIGNORE.encode()}, done)
+        private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token"]
+        if work_tree(directory) and not_ignored(directory, private):
+            lines = "".join(f"\n    {line}" for line in GITIGNORE.splitlines() if not line.startswith("#"))
+            raise refuse(ignore, "is there and is kept, but does not keep private files out of git", f"add these lines to it:{lines}")
+        _add(directory, new, done)
+        pki = workdir.root(directory, organization or "", key_type or target.KEY_TYPE, days)
+        if pki.new:
+            write_certificates(workdir.join(directory, "certs"), pki.new)
+        done += [("create" if f"{name}" in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
+        make_folder(workdir.join(directory, "credentials"), 0o700)
+    if output == "json":
+        common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
+    else:
+        click.echo("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done), nl=False)
+
+
+def _empty(path: str) -> bool:
+    """Whether a topology has no clusters yet, as `init` leaves it where none is given."""
+    from kubectl_mesh.cli.workdir import read_document
+
+    document = read_document(path)
+    return document is not None and isinstance(document.value, dict) and document.value.get("contexts") in ({}, None)
+
+
+def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -> None:
+    from kubectl_mesh.write import add_files
+
+    for name, body in files.items():
+        if os.path.lexists(os.path.join(directory, name)):
+            done.append(("keep", name))
+        else:
+            add_files(directory, {name: body})
+            done.append(("create", name))
+
+
+def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:
+    """The topology's entries and the CAs for the contexts that were named; everything that is wrong with them at once."""
+    from kubectl_mesh.cli.workdir import kubeconfig_entries
+    from kubectl_mesh.errors import MeshError, Problem, refuse
+
+    entries: dict[str, dict[str, object]] = {}
+    authorities: dict[str, bytes] = {}
+    problems: list[Problem] = []
+    known = kubeconfig_entries(kubeconfig) if contexts else {}
+    for given in contexts:
+        context, equals, network = given.rpartition("=")
+        try:
+            if not equals or not context or not network:
+                raise refuse("--context", f'"{given}" is not CTX=NETWORK', "write the context's name, =, and the name of its network")
+            if context in entries:
+                raise refuse("--context", f'"{context}" is given twice', "give it once")
+            entry, ca = from_kubeconfig(context, known, "--context", set(entries))
+        except MeshError as error:
+            problems += error.problems
+            continue
+        entries[context] = {"network": network, **entry}
+        if ca is not None:
+            authorities[context] = ca
+    if problems:
+        raise MeshError(problems)
+    return entries, authorities
+
+
+def from_kubeconfig(context: str, known: "dict[str, Entry]", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:
+    """The server and the CA of a context, as a topology holds them; nothing where there is no kubeconfig at all."""
+    from kubectl_mesh.errors import Place, near, refuse
+    from kubectl_mesh.kubeconfig import usable
+
+    if not known:
+        return {}, None
+    if context not in known:
+        raise refuse(where, f'no such context in the kubeconfig: "{context}"{near(context, set(known) - used) or near(context, known)}', "name a context of it")
+    entry = known[context]
+    ca = usable(entry, context, Place(where, path=context), entry.place.file)
+    found: dict[str, object] = {"server": entry.server}
+    if entry.tls_server_name:
+        found["tlsServerName"] = entry.tls_server_name
+    return found, ca

@@ -1,0 +1,48 @@
+"""`kubectl mesh remove`"""
+
+import os
+
+import click
+
+from kubectl_mesh.cli import common
+
+
+@click.command(name="remove")
+@click.argument("context", metavar="CTX", shell_complete=common.complete_contexts)
+@common.directory
+@common.output
+def command(context: str, directory: str, output: str) -> None:
+    """Remove the cluster of context CTX from the topology; comments and order stay.
+
+    Its certificates, token and CA stay where they are. The next render removes its directory in out/, and its remote secret
+    from every peer.
+    """
+    from kubectl_mesh import edit
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import near, refuse
+    from kubectl_mesh.load import load
+    from kubectl_mesh.write import locked, replace_file
+
+    path = workdir.join(directory, workdir.TOPOLOGY)
+    with locked(directory):
+        topology = workdir.read_topology(directory)
+        cluster = next((c for c in topology.clusters if c.context == context), None)
+        if cluster is None:
+            hint = near(context, {c.context for c in topology.clusters})
+            raise refuse(path, f'no such context: "{context}"{hint}', "name a context of the topology")
+        if len(topology.clusters) == 1:
+            raise refuse(
+                path, f'"{context}" is the only cluster of the mesh, and a mesh has at least one', "delete the working directory, if the mesh is to go"
+            )
+        source = (workdir.read_file(path) or b"").decode()
+        body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
+        replace_file(path, body.encode())
+    left = [f"certs/intermediate-{cluster.name}", cluster.token_file, f"clusters/{cluster.name}.crt"]
+    left = [name for name in left if os.path.lexists(workdir.join(directory, name))]
+    if output == "json":
+        common.put_json({"directory": directory, "cluster": cluster.name, "files": [{"path": workdir.TOPOLOGY, "action": "update"}], "left": left})
+        return
+    click.echo(f"update  {path}")
+    for name in left:
+        click.echo(f"keep    {workdir.join(directory, name)}")
+    click.echo(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers")

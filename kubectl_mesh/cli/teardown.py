@@ -1,0 +1,35 @@
+"""`kubectl mesh teardown`"""
+
+import click
+
+from kubectl_mesh.cli import common
+
+
+@click.command(name="teardown")
+@common.directory
+@click.option(
+    "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="For this cluster only; may be given again."
+)
+@common.output
+def command(directory: str, clusters: tuple[str, ...], output: str) -> None:
+    """Print, in order, the commands that take Istio off the clusters. Runs none.
+
+    The working directory stays as it is. Deleting the custom resource definitions deletes every object of theirs in the
+    cluster, those of users too.
+    """
+    from kubectl_mesh import targets
+    from kubectl_mesh.cli import workdir
+
+    topology = workdir.read_topology(directory)
+    target = targets.choose(workdir.read_document(workdir.join(directory, workdir.BASE), aliases=True))
+    only = workdir.chosen(topology, clusters) if clusters else None
+    steps = list(target.teardown(tuple(c for c in topology.clusters if only is None or c.name in only)))
+    if output == "json":
+        common.put_json({"mesh": topology.mesh_id, "commands": [{"cluster": name, "command": line} for name, line in steps]})
+        return
+    last = ""
+    for name, line in steps:
+        if name != last:
+            click.echo(f"# {name}")
+            last = name
+        click.echo(line)

@@ -1,0 +1,327 @@
+"""The working directory read into values, and the stages composed over it."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import TypeVar
+
+from kubectl_mesh import assets
+from kubectl_mesh.compare import open_folder, read
+from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
+from kubectl_mesh.kubeconfig import Entry
+from kubectl_mesh.load import load
+from kubectl_mesh.model import Document, Json, Pki, Plan, Server, Topology, Tree
+from kubectl_mesh.validate import schema_problems, validate
+
+TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
+T = TypeVar("T")
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def join(directory: str, name: str) -> str:
+    """A path as messages show it: nothing before it for the current directory."""
+    return name if directory in (".", "") else os.path.join(directory, name)
+
+
+def located(directory: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Problems of stages that know files by their place in the working directory, with that directory before them."""
+    return tuple(
+        replace(p, where=replace(p.where, file=join(directory, p.where.file))) if p.where.file.startswith(("certs/", "clusters/")) else p for p in problems
+    )
+
+
+def read_file(path: str) -> bytes | None:
+    """The bytes of an input, None where there is none; links are followed, for reading harms nobody."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        raise refuse(path, "is a folder, where a file belongs", "move it away") from None
+
+
+def read_document(path: str, *, typed: bool = True, aliases: bool = False) -> Document | None:
+    """A YAML input, None where there is none."""
+    body = read_file(path)
+    return None if body is None else load(path, body, typed=typed, aliases=aliases)
+
+
+def read_topology(directory: str) -> Topology:
+    """The topology of a working directory."""
+    path = join(directory, TOPOLOGY)
+    document = read_document(path)
+    if document is None:
+        where = "" if directory in (".", "") else f" -C {directory}"
+        raise refuse(path, "is not there", f"make one with `kubectl mesh init{where} --mesh-id NAME`, or name the working directory with -C")
+    return validate(document, assets.schema("topology.schema.json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that a render reads."""
+
+    directory: str
+    topology: Topology
+    base: Document | None
+    target: ModuleType
+    servers: Mapping[str, Server]
+    tokens: Mapping[str, str] = field(repr=False)
+    kept: Mapping[str, bytes] = field(repr=False)
+    """The files below `certs/`."""
+    leftovers: bool
+    """A killed run left something unfinished in `certs/`."""
+    loose: tuple[Problem, ...]
+    """Private files that others may read."""
+    only: frozenset[str] | None = None
+    """The clusters to render, where not all."""
+
+
+def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None) -> Inputs:
+    """Reads a working directory; every problem of every file at once, once the topology itself is right.
+
+    With a list in `found` the problems go there, and what could be read is given all the same.
+    """
+    from kubectl_mesh import targets
+    from kubectl_mesh.kubeconfig import servers
+    from kubectl_mesh.plan import token_command
+
+    topology = topology if topology is not None else read_topology(directory)
+    problems: list[Problem] = []
+    loose: list[Problem] = []
+
+    def tried(read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except MeshError as error:
+            problems.extend(located(directory, error.problems))
+            return otherwise
+
+    base = tried(lambda: read_document(join(directory, BASE), aliases=True), None)
+    target = tried(lambda: targets.choose(base), targets.module("IstioControlPlane"))
+    if base is not None and not problems:
+        unfit = list(schema_problems(base, assets.schema(target.SCHEMA)))
+        problems += [replace(p, id="base-valid") for p in (unfit or target.base_problems(base))]
+    problems += target.problems(topology)
+    known: dict[str, Server] = tried(lambda: servers(topology, _kubeconfig(directory, kubeconfig), _authorities(directory, topology)), {})
+    tokens: dict[str, str] = {}
+    for cluster in topology.clusters:
+        if cluster.joined:
+            path = join(directory, cluster.token_file)
+            command = token_command(cluster, directory)
+            token = tried(lambda path=path, command=command: _token(path, command, loose), None)  # type: ignore[misc]
+            if token is not None:
+                tokens[cluster.name] = token
+    nothing: tuple[dict[str, bytes], bool] = ({}, False)
+    kept, leftovers = tried(lambda: _certificates(directory, topology, loose), nothing)
+    if found is not None:
+        found += problems
+    elif problems:
+        raise MeshError(problems)
+    return Inputs(directory, topology, base, target, known, tokens, kept, leftovers, tuple(loose))
+
+
+def _kubeconfig(directory: str, option: str | None) -> Document | None:
+    path = option if option is not None else join(directory, KUBECONFIG)
+    document = read_document(path, typed=False)
+    if document is None and option is not None:
+        raise refuse(path, "is not there", "name a kubeconfig that is")
+    return document
+
+
+def _authorities(directory: str, topology: Topology) -> dict[str, bytes]:
+    found = {}
+    for cluster in topology.clusters:
+        names = [f"clusters/{cluster.name}.crt"]
+        if cluster.authority is not None and "-----BEGIN" not in cluster.authority:
+            names.append(cluster.authority)
+        for name in names:
+            body = read_file(join(directory, name))
+            if body is not None:
+                found[name] = body
+    return found
+
+
+def _token(path: str, command: str, loose: list[Problem]) -> str | None:
+    from kubectl_mesh.credentials import token
+
+    body = read_file(path)
+    if body is None:
+        return None
+    _private(path, os.stat(path).st_mode, loose)
+    return token(path, body, command)
+
+
+def _private(path: str, mode: int, loose: list[Problem]) -> None:
+    if stat.S_IMODE(mode) & 0o077:
+        loose.append(Problem(Place(path), f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {path}", "private-mode"))
+
+
+def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], bool]:
+    """The files of `certs/` that concern the mesh, through no symbolic link."""
+    from kubectl_mesh.pki import PARTS, ROOT_CERT, ROOT_KEY, folder
+    from kubectl_mesh.write import STAGE
+
+    path = join(directory, "certs")
+    top = open_folder(path)
+    if top is None:
+        return {}, False
+    kept: dict[str, bytes] = {}
+    try:
+        leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
+        for name in (ROOT_CERT, ROOT_KEY):
+            _keep(kept, name, top, f"{path}/{name}", name, loose)
+        for cluster in topology.clusters:
+            base = folder(cluster.name)
+            try:
+                inner = open_folder(base, top)
+            except MeshError as error:
+                raise MeshError(Problem(Place(f"{path}/{base}"), p.what, p.fix) for p in error.problems) from None
+            if inner is None:
+                continue
+            try:
+                leftovers = leftovers or any(name.startswith(STAGE) for name in os.listdir(inner))
+                for part in PARTS:
+                    _keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
+            finally:
+                os.close(inner)
+    finally:
+        os.close(top)
+    return kept, leftovers
+
+
+def _keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
+    found = read(name, folder)
+    if found is not None:
+        kept[key] = found[0]
+        if name.endswith("key.pem"):
+            _private(path, found[1], loose)
+    elif _is_there(name, folder):
+        raise refuse(path, "is no regular file (a link is not followed here)", "put the file itself there")
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def chosen(topology: Topology, wanted: Sequence[str]) -> frozenset[str]:
+    """The names of the clusters that were asked for, by name or by context."""
+    known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
+    unknown = [w for w in wanted if w not in known]
+    if unknown:
+        raise MeshError(Problem(Place("--cluster"), f'no cluster "{w}" in the topology{near(w, known)}') for w in unknown)
+    return frozenset(known[w] for w in wanted)
+
+
+def narrowed(inputs: Inputs, only: frozenset[str]) -> Inputs:
+    """The inputs for a render of some clusters: only their intermediates count and are made."""
+    others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
+    kept = {path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others}
+    return replace(inputs, kept=kept, only=only)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The mesh as it would be written."""
+
+    inputs: Inputs
+    plan: Plan
+    pki: Pki
+    tree: Tree
+    warnings: tuple[Problem, ...]
+
+
+def make(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Rendered:
+    """From the inputs to the tree. `throwaway` makes missing certificates with the quickest keys, for verbs that write nothing."""
+    from kubectl_mesh.manifest import Manifests
+    from kubectl_mesh.plan import plan as make_plan
+    from kubectl_mesh.render import render
+
+    topology, target = inputs.topology, inputs.target
+    plan = make_plan(topology, inputs.servers, inputs.tokens, target.TRAITS, inputs.directory)
+    pki = certificates(inputs, at, throwaway=throwaway, progress=progress)
+    base: Json = inputs.base.value if inputs.base is not None else target.DEFAULT_BASE
+    tree = render(plan, base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")))
+    warnings = {*plan.warnings, *pki.warnings, *inputs.loose}
+    made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
+    lost = target.lost_settings(plan, inputs.base) if inputs.base is not None else ()
+    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})))
+
+
+def certificates(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Pki:
+    """The certificates of the mesh, checked, and made where they are missing."""
+    from kubectl_mesh.pki import Wanted, issue
+
+    topology = inputs.topology
+    wanted = Wanted(
+        topology.organization,
+        "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
+        topology.root_days,
+        topology.intermediate_days,
+        {c.name: c.namespace for c in topology.clusters if inputs.only is None or c.name in inputs.only},
+    )
+    try:
+        pki = issue(wanted, inputs.kept, at, progress)
+    except MeshError as error:
+        raise MeshError(located(inputs.directory, error.problems)) from None
+    return replace(pki, warnings=located(inputs.directory, pki.warnings))
+
+
+def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
+    """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
+    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY, Wanted, issue
+
+    kept: dict[str, bytes] = {}
+    path = join(directory, "certs")
+    top = open_folder(path)
+    if top is not None:
+        try:
+            for name in (ROOT_CERT, ROOT_KEY):
+                _keep(kept, name, top, f"{path}/{name}", name, [])
+            for name in sorted(os.listdir(top)):
+                if name.startswith("intermediate-") and ROOT_CERT not in kept:
+                    kept[f"{name}/ca-cert.pem"] = b""
+        finally:
+            os.close(top)
+    try:
+        return issue(Wanted(organization, key_type, days, 730, {}), kept, now())
+    except MeshError as error:
+        raise MeshError(located(directory, error.problems)) from None
+
+
+def kubeconfig_entries(option: str | None) -> dict[str, Entry]:
+    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG, else ~/.kube/config.
+
+    As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is read.
+    """
+    from kubectl_mesh.kubeconfig import contexts
+
+    if option is not None:
+        paths = [option]
+    elif os.environ.get("KUBECONFIG"):
+        paths = [p for p in os.environ["KUBECONFIG"].split(os.pathsep) if p]
+    else:
+        paths = [os.path.expanduser("~/.kube/config")]
+    found: dict[str, Entry] = {}
+    for path in paths:
+        document = read_document(path, typed=False)
+        if document is None:
+            if option is not None:
+                raise refuse(path, "is not there", "name a kubeconfig that is")
+            continue
+        for name, entry in contexts(document).items():
+            if entry.ca is None and entry.ca_file:
+                entry = replace(entry, ca=read_file(os.path.join(os.path.dirname(path), entry.ca_file)))  # noqa: PLW2901
+            found.setdefault(name, entry)
+    return found

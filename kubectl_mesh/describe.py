@@ -1,0 +1,132 @@
+"""describe: what the mesh is, cluster by cluster, as a value for programs and as text for people."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from kubectl_mesh.model import Certificate, FolderChange, Member, Pki, Plan
+
+REMOTE = "3-mesh/remote-secrets/"
+
+
+def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, out: str, now: datetime, only: frozenset[str] | None) -> dict[str, Any]:
+    """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null."""
+    by_name = {change.name: change for change in changes}
+    made_root = any("/" not in path for path in pki.new)
+    topology = plan.topology
+    return {
+        "mesh": topology.mesh_id,
+        "organization": topology.organization,
+        "controlPlane": kind,
+        "networks": sorted({c.network for c in topology.clusters}),
+        "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
+        "clusters": [_cluster(plan, m, pki, by_name[name], out, now) for name, m in plan.members.items() if only is None or name in only],
+        "pending": [{"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command} for p in plan.pending],
+    }
+
+
+def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "fingerprint": certificate.fingerprint,
+        "keyType": certificate.key_type,
+        "notBefore": f"{certificate.not_before:%Y-%m-%dT%H:%M:%SZ}",
+        "notAfter": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+        "daysLeft": (certificate.not_after - now).days,
+    }
+
+
+def _cluster(plan: Plan, member: Member, pki: Pki, change: FolderChange, out: str, now: datetime) -> dict[str, Any]:
+    cluster = member.cluster
+    made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new
+    state = {"create": "not rendered", "identical": "up to date", "update": "out of date"}[change.action]
+    gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
+    files = {c.path: c for c in change.changes}
+    return {
+        "name": cluster.name,
+        "context": cluster.context,
+        "network": cluster.network,
+        "namespace": cluster.namespace,
+        "joined": cluster.joined,
+        "server": member.server.url if member.server is not None else None,
+        "token": member.token is not None,
+        "gateways": [{"address": g.address, "port": g.port} for g in gateways],
+        "certificate": None if made else _certificate(pki.intermediates[cluster.name].certificate, now),
+        "directory": f"{out}/{cluster.name}",
+        "tree": state,
+        "remoteSecrets": [
+            {"cluster": name, "state": _state(member, other, files), "server": other.server.url if other.server is not None else None}
+            for name, other in plan.members.items()
+            if name != cluster.name
+        ],
+    }
+
+
+def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
+    if not member.cluster.joined or not other.cluster.joined:
+        return "off"
+    if other.cluster.name not in member.peers:
+        return "not a peer"
+    if other.server is None:
+        return "server pending"
+    if other.token is None:
+        return "token pending"
+    change = files[f"{REMOTE}{other.cluster.name}.yaml"]
+    return {"identical": "ok", "tighten": "ok", "create": "not rendered", "update": "out of date"}[change.action]
+
+
+def text(value: Mapping[str, Any]) -> str:
+    """The mesh for people, in lines of at most 80 characters where names allow."""
+    clusters = value["clusters"]
+    lines = [f"mesh {value['mesh']}: {_count(len(clusters), 'cluster')}, {_count(len(value['networks']), 'network')}, {value['controlPlane']}"]
+    lines += [line for root in value["roots"] for line in _certificate_lines("root", root, issuer=False)]
+    if not value["roots"]:
+        lines.append("root         not made yet")
+    for cluster in clusters:
+        gateways = ", ".join(_address(g) for g in cluster["gateways"]) or "<none>"
+        lines += ["", cluster["name"]]
+        if cluster["context"] != cluster["name"]:
+            lines.append(f"  context      {cluster['context']}")
+        lines.append(f"  network      {cluster['network']}, gateways: {gateways}")
+        lines.append(f"  namespace    {cluster['namespace']}")
+        lines.append(f"  server       {cluster['server'] or 'not known yet'}")
+        lines.append(f"  tree         {cluster['directory']}: {cluster['tree']}")
+        if cluster["certificate"] is None:
+            lines.append("  certificate  not made yet")
+        else:
+            lines += [f"  {line}" for line in _certificate_lines("certificate", cluster["certificate"], issuer=True)]
+        if not cluster["joined"]:
+            lines.append("  services     kept out of the mesh (disableRegistryJoin)")
+            continue
+        width = max((len(r["cluster"]) for r in cluster["remoteSecrets"]), default=0)
+        shown = [f"    {r['cluster']:{width}}  {r['state']}" + (f", {r['server']}" if r["server"] else "") for r in cluster["remoteSecrets"]]
+        lines += ["  remote secrets", *(shown or ["    <none>"])]
+    lines += _pending(value["pending"])
+    return "\n".join(lines) + "\n"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _address(gateway: Mapping[str, Any]) -> str:
+    address = gateway["address"]
+    return f"[{address}]:{gateway['port']}" if ":" in address else f"{address}:{gateway['port']}"
+
+
+def _certificate_lines(head: str, certificate: Mapping[str, Any], *, issuer: bool) -> list[str]:
+    lines = [f"{head:11}  {certificate['subject']}"]
+    if issuer:
+        lines.append(f"{'':11}  issued by {certificate['issuer']}")
+    when = certificate["notAfter"].replace("T", " ").removesuffix(":00Z").removesuffix("Z")
+    lines.append(f"{'':11}  not after {when} UTC ({certificate['daysLeft']} days), {certificate['keyType']}")
+    lines.append(f"{'':11}  sha256 {certificate['fingerprint']}")
+    return lines
+
+
+def _pending(pending: Sequence[Mapping[str, str]]) -> list[str]:
+    if not pending:
+        return ["", "pending: nothing"]
+    return ["", f"pending: {len(pending)}", *(f"  {p['subject']}: {p['what']}\n    {p['command']}" for p in pending)]

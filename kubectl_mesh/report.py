@@ -1,0 +1,138 @@
+"""report: what a render did, or would do, as text for people and as a value for programs; never a secret."""
+
+from collections.abc import Iterator, Sequence
+
+from kubectl_mesh.model import FolderChange, Pending, Pki, Plan
+
+ACTIONS = ("create", "update", "tighten", "remove")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 cluster`, `2 clusters`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def mesh_line(plan: Plan, kind: str) -> str:
+    """What the mesh is, in one line."""
+    clusters = plan.topology.clusters
+    return f"mesh {plan.topology.mesh_id}: {count(len(clusters), 'cluster')}, {count(len({c.network for c in clusters}), 'network')}, {kind}"
+
+
+def made_certificates(pki: Pki) -> tuple[bool, list[str]]:
+    """Whether the root, and of which clusters the intermediate, has been made."""
+    made = sorted({path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path})
+    return any("/" not in path for path in pki.new), made
+
+
+def certificates_line(pki: Pki, would: bool) -> str:
+    """What was made of certificates, or nothing."""
+    root, made = made_certificates(pki)
+    if not pki.new:
+        return ""
+    parts = [*(["root"] if root else []), *([count(len(made), "intermediate")] if made else [])]
+    return f"certificates: {' and '.join(parts)} {'would be made' if would else 'made'}"
+
+
+def folder_line(change: FolderChange, out: str) -> str:
+    """What happens to one directory, in one line."""
+    actions = [c.action for c in change.changes]
+    if change.action == "update":
+        detail = ", ".join(f"{actions.count(a)} {a}{'d' if a[-1] == 'e' else 'ed'}" for a in ACTIONS if actions.count(a))
+    else:
+        detail = count(len(actions), "file")
+    return f"{change.action:9} {out}/{change.name}  {detail}"
+
+
+def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str]) -> Iterator[str]:
+    """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
+    for change in changes:
+        base = f"{out}/{change.name}"
+        if change.repaired:
+            yield f"repaired  {base}: its {'mesh.lock'} could not be read, as after a power loss"
+        for file in change.changes:
+            path = f"{base}/{file.path}"
+            if file.action == "remove" and change.action != "remove":
+                yield f"removed   {path}" + (" (it had been edited by hand)" if file.edited else "")
+            elif file.edited and file.action == "create":
+                yield f"edited    {path}: it had been deleted by hand, and was written again"
+            elif file.edited and file.action == "remove":
+                yield f"removed   {path} (it had been edited by hand)"
+            elif file.edited:
+                yield f"edited    {path}: it had been changed by hand, and was rewritten"
+            elif file.action == "tighten":
+                yield f"tightened {path}: others could read it"
+        if change.foreign and change.action == "remove":
+            yield f"kept      {base}: files that are not of kubectl mesh's making are in it"
+        for foreign in change.foreign:
+            yield f"foreign   {base}/{foreign}: left alone"
+    for name in strangers:
+        yield f"foreign   {out}/{name}: left alone"
+
+
+def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
+    """What is not known yet, what it holds back, and the command that gets it."""
+    if pending:
+        yield f"pending: {count(len(pending), 'thing')} not known yet; the rest is complete"
+    for item in pending:
+        owner = "network" if item.kind == "gateway" else "cluster"
+        yield f"  {owner} {item.subject}: {item.what}; holds back {item.holds_back}"
+        yield f"    {item.command}"
+
+
+def render_text(plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, kind: str, would: bool, files: bool) -> str:
+    """The report of a render. `would`: nothing was written; `files`: name each file that changes."""
+    lines = [mesh_line(plan, kind)]
+    made = certificates_line(pki, would)
+    if made:
+        lines.append(made)
+    changed = [c for c in changes if c.action != "identical"]
+    identical = len(changes) - len(changed)
+    for change in changed:
+        lines.append(folder_line(change, out))
+        if files:
+            lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
+    if identical:
+        lines.append(f"identical {count(identical, 'directory').replace('directorys', 'directories')}")
+    lines += notes(changes, out, strangers)
+    lines += pending_lines(plan.pending)
+    return "\n".join(lines) + "\n"
+
+
+def render_json(plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool) -> dict[str, object]:
+    """The report of a render for programs; its schema is `report/render`."""
+    root, made = made_certificates(pki)
+    return {
+        "mesh": plan.topology.mesh_id,
+        "written": written,
+        "changed": bool(pki.new) or any(c.action != "identical" for c in changes),
+        "certificates": {"root": root, "intermediates": made},
+        "directories": [
+            {
+                "name": c.name,
+                "path": f"{out}/{c.name}",
+                "action": c.action,
+                "changes": [{"path": f.path, "action": f.action, "edited": f.edited} for f in c.changes if f.action != "identical"],
+                "foreign": list(c.foreign),
+                "repaired": c.repaired,
+            }
+            for c in changes
+        ],
+        "foreign": list(strangers),
+        "pending": pending_json(plan.pending),
+    }
+
+
+def pending_json(pending: Sequence[Pending]) -> list[dict[str, str]]:
+    """What is pending, for programs."""
+    return [{"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command} for p in pending]
+
+
+def problems_json(problems: Sequence[object]) -> list[dict[str, object]]:
+    """Problems or warnings, for programs."""
+    from kubectl_mesh.errors import Problem
+
+    found = []
+    for p in problems:
+        assert isinstance(p, Problem)
+        found.append({"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id})
+    return found
