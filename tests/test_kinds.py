@@ -1,0 +1,157 @@
+"""What is rendered, before the real readers: kubeconform with the own schemas, kubectl kustomize, PyYAML against ruamel, openssl."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ruamel.yaml
+import yaml
+from conftest import TOP, Run
+from test_golden import CASES, GOLDEN
+
+from kubectl_mesh import assets
+
+BIN = Path(sys.executable).parent
+TREES = [GOLDEN / case / "tree" for case in CASES]
+SHARED = TOP.parent / "shared" / "conformance.sh"
+
+
+def tool(name: str) -> str:
+    """A program beside this Python or on PATH; the test is skipped where there is none, but for kubeconform, which `make` installs."""
+    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        assert name != "kubeconform", "`make setup` installs kubeconform"
+        pytest.skip(f"{name} is not on PATH")
+    return found
+
+
+def location(run: Run) -> str:
+    """The schema location that the verb prints."""
+    return run("schema", "--location").out.strip()
+
+
+@pytest.mark.parametrize("tree", TREES, ids=CASES)
+def test_kubeconform_with_the_own_schemas(tree: Path, run: Run) -> None:
+    """Every manifest is known and valid, strictly; none is skipped."""
+    words = [tool("kubeconform"), "-strict", "-output", "json", "-summary", "-schema-location", location(run), tree]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    summary = json.loads(done.stdout)["summary"]
+    assert done.returncode == 0, done.stdout
+    assert summary == {"valid": len(list(tree.rglob("*.yaml"))), "invalid": 0, "errors": 0, "skipped": 0}
+
+
+@pytest.mark.parametrize("tree", TREES, ids=CASES)
+def test_kubeconform_with_the_schemas_of_upstream(tree: Path) -> None:
+    """Against the published CRDs, where they are at hand."""
+    if not SHARED.is_file():
+        pytest.skip("the upstream schemas are not beside the project")
+    done = subprocess.run(["bash", SHARED, tree], capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
+    assert done.returncode == 0, done.stdout
+    assert "Invalid: 0, Errors: 0" in done.stdout
+
+
+BROKEN = [
+    ("1-trust/namespace.yaml", "topology.istio.io/network: ", "topology.istio.io/network: 1 #"),
+    ("1-trust/cacerts.yaml", "data:", "stringData:"),
+    ("2-control-plane/istiocontrolplane.yaml", "values:", "valeus:"),
+    ("2-control-plane/istiocontrolplane.yaml", "meshNetworks:", "meshNetwork:"),
+    ("2-control-plane/istiocontrolplane.yaml", "v1alpha2", "v1alpah2"),
+    ("3-mesh/cluster-aware-gateway.yaml", "number: 443", 'number: "443"'),
+    ("3-mesh/cluster-aware-gateway.yaml", "protocol:", "protocl:"),
+    ("3-mesh/kustomization.yaml", "resources:", "ressources:"),
+    ("3-mesh/reader-token.yaml", "annotations:", "anotations:"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), BROKEN)
+def test_the_own_schemas_refuse_what_is_wrong(name: str, right: str, wrong: str, run: Run, tmp_path: Path) -> None:
+    """A schema that takes anything would make the test above worth nothing."""
+    text = (GOLDEN / "seed/tree/context-east-1" / name).read_text()
+    assert right in text
+    (tmp_path / "broken.yaml").write_text(text.replace(right, wrong))
+    words = [tool("kubeconform"), "-strict", "-schema-location", location(run), tmp_path / "broken.yaml"]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("tree", TREES, ids=CASES)
+def test_kubectl_builds_each_cluster(tree: Path) -> None:
+    """`kubectl kustomize` of each directory and each stage gives every object once."""
+    kubectl = tool("kubectl")
+    for cluster in sorted(tree.iterdir()):
+        whole = subprocess.run([kubectl, "kustomize", cluster], capture_output=True, text=True, check=False)
+        assert whole.returncode == 0, whole.stderr
+        objects = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in yaml.safe_load_all(whole.stdout)]
+        files = [p for p in cluster.rglob("*.yaml") if p.name != "kustomization.yaml"]
+        assert len(objects) == len(set(objects)) == len(files)
+        for stage in ("1-trust", "2-control-plane", "3-mesh"):
+            assert subprocess.run([kubectl, "kustomize", cluster / stage], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("tree", TREES, ids=CASES)
+def test_readers_agree(tree: Path) -> None:
+    """PyYAML (YAML 1.1) and ruamel (YAML 1.2) read every file alike, the kubeconfigs inside included; names stay texts."""
+    reader = ruamel.yaml.YAML(typ="safe", pure=True)
+    reader.version = (1, 2)  # type: ignore[assignment]
+    for path in tree.rglob("*.yaml"):
+        text = path.read_text()
+        value = yaml.safe_load(text)
+        assert reader.load(text) == value
+        if path.parent.name == "remote-secrets":
+            ((name, data),) = value["data"].items()
+            inner = base64.b64decode(data).decode()
+            kubeconfig = yaml.safe_load(inner)
+            assert reader.load(inner) == kubeconfig
+            assert (
+                name
+                == path.stem
+                == kubeconfig["current-context"]
+                == kubeconfig["clusters"][0]["name"]
+                == value["metadata"]["annotations"]["networking.istio.io/cluster"]
+            )
+            assert value["metadata"]["name"] == f"istio-remote-secret-{name}"
+
+
+def test_kubectl_reads_the_kubeconfigs(tmp_path: Path) -> None:
+    """The real kubectl takes the kubeconfig of each remote secret, IPv6 and all."""
+    kubectl = tool("kubectl")
+    servers = set()
+    for path in sorted((GOLDEN / "fleet/tree").rglob("remote-secrets/*.yaml")):
+        ((name, data),) = yaml.safe_load(path.read_text())["data"].items()
+        (tmp_path / "config").write_bytes(base64.b64decode(data))
+        (tmp_path / "config").chmod(0o600)
+        words = [kubectl, "config", "view", "--raw", "--minify", f"--kubeconfig={tmp_path / 'config'}", f"--context={name}", "-o", "json"]
+        seen = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        servers.add(seen["clusters"][0]["cluster"]["server"])
+    assert "https://[2001:db8::1]:6443" in servers
+    assert len(servers) == 6
+
+
+@pytest.mark.parametrize("tree", TREES, ids=CASES)
+def test_openssl_accepts_the_rendered_certificates(tree: Path, tmp_path: Path) -> None:
+    """Out of each Secret cacerts: the chain verifies strictly, the key is the certificate's."""
+    openssl = tool("openssl")
+    for path in tree.rglob("cacerts.yaml"):
+        for name, data in yaml.safe_load(path.read_text())["data"].items():
+            (tmp_path / name).write_bytes(base64.b64decode(data))
+        words = [openssl, "verify", "-x509_strict", "-CAfile", "root-cert.pem", "-untrusted", "cert-chain.pem", "ca-cert.pem"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        of_key = subprocess.run([openssl, "pkey", "-in", "ca-key.pem", "-pubout"], cwd=tmp_path, capture_output=True, check=True).stdout
+        of_cert = subprocess.run([openssl, "x509", "-in", "ca-cert.pem", "-noout", "-pubkey"], cwd=tmp_path, capture_output=True, check=True).stdout
+        assert of_key == of_cert
+
+
+def test_every_rendered_kind_has_a_schema() -> None:
+    """The schemas are those of the kinds that are rendered: none lacks, none is idle."""
+    kinds = set()
+    for tree in TREES:
+        for path in tree.rglob("*.yaml"):
+            value = yaml.safe_load(path.read_text())
+            group, _, version = value["apiVersion"].rpartition("/")
+            kinds.add("-".join(filter(None, (value["kind"].lower(), group.split(".")[0], version))))
+    assert kinds == {p.stem for p in (assets.folder("schemas") / "kinds").iterdir()}

@@ -1,0 +1,160 @@
+"""The package itself: layers, what a wheel holds, what a checkout must not hold, what --help costs."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import TOP
+
+from kubectl_mesh.checks import IDS
+
+PACKAGE = TOP / "kubectl_mesh"
+FLOOR = {"errors", "model", "address", "yamltext"}
+# What a stage may import besides the floor: the parts that it is made of.
+PARTS = {
+    "targets": {"manifest", "overlay", "plan"},
+    "overlay": set(),
+    "manifest": set(),
+    "render": {"manifest"},
+    "write": {"compare"},
+}
+SHELL = {"cli", "assets", "__main__", "__init__"}
+LIBRARIES = {
+    "load": {"yaml"},
+    "edit": {"yaml"},
+    "manifest": {"yaml", "jinja2"},
+    "validate": {"jsonschema"},
+    "pki": {"cryptography"},
+    "kubeconfig": {"cryptography"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports anywhere, by their full names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{a.name}" if node.module in ("kubectl_mesh", "kubectl_mesh.cli") else node.module for a in node.names}
+    return found
+
+
+def test_layers() -> None:
+    """Stages import the floor and their own library, never each other or the shell; the floor imports the standard library only."""
+    seen = 0
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] in SHELL:
+            continue
+        seen += 1
+        names = imports(path)
+        own = {n.split(".")[1] for n in names if n.startswith("kubectl_mesh.")}
+        others = {n.split(".")[0] for n in names} - {"kubectl_mesh"} - set(sys.stdlib_module_names)
+        allowed = FLOOR | PARTS.get(parts[0], set()) | ({parts[0]} if len(parts) > 1 else set())
+        assert own <= allowed, f"{path.name} imports {own - allowed}"
+        assert others <= LIBRARIES.get(parts[0], set()), f"{path.name} imports {others}"
+    assert seen > 15
+
+
+def test_the_core_has_no_clock_streams_or_environment() -> None:
+    """Only the shell prints, exits, or reads clock and environment."""
+    bad = re.compile(r"\bprint\(|sys\.(exit|stdout|stderr|argv)|os\.environ|datetime\.now|time\.time|import click")
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in ("cli", "__main__.py"):
+            assert not bad.search(path.read_text()), path
+
+
+def test_ids_in_the_code_are_those_in_the_table() -> None:
+    """Every problem's id is a check's, and every check's id is given to some problem."""
+    used = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "checks.py":
+            used |= set(re.findall(r'"([a-z]+(?:-[a-z-]+)?)"', path.read_text())) & IDS
+    text = (PACKAGE / "checks.py").read_text()
+    told_in_checks = {i for i in IDS if text.count(f'"{i}"') > 1} | {"topology-valid", "token-pending", "server-pending", "gateway-pending"}
+    assert used | told_in_checks == IDS
+    for path in PACKAGE.rglob("*.py"):
+        for found in re.findall(r'\bid="([^"]+)"', path.read_text()):
+            assert found in IDS, (path, found)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    words = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, TOP]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_the_wheel_holds_what_the_checkout_has(wheel: Path) -> None:
+    """Modules, templates and schemas: all of them, and nothing else but the metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {n for n in archive.namelist() if ".dist-info/" not in n}
+    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")}
+    for folder in ("templates", "schemas"):
+        wanted |= {f"kubectl_mesh/{p.relative_to(TOP).as_posix()}" for p in (TOP / folder).rglob("*") if p.is_file()}
+    assert names == wanted
+
+
+def test_the_wheel_renders_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked elsewhere, it finds its templates and schemas inside itself."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    for name in ("topology.yaml", "kubeconfig.yaml"):
+        (tmp_path / name).write_bytes((TOP / "examples/seed" / name).read_bytes())
+    (tmp_path / "topology.yaml").write_text((tmp_path / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import kubectl_mesh; from kubectl_mesh.cli import main; sys.stderr.write(kubectl_mesh.__file__); main(['render'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "site") in done.stderr
+    assert (tmp_path / "out/context-east-1/mesh.lock").is_file()
+
+
+def test_help_imports_click_and_little_else() -> None:
+    """What --help costs is what it imports: none of the heavy libraries."""
+    code = "import sys; from kubectl_mesh.cli import run; run(['--help']); print(*sorted(sys.modules))"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert "click" in loaded
+    assert not loaded & {"yaml", "jinja2", "jsonschema", "cryptography", "difflib", "dataclasses", "pathlib", "subprocess", "ctypes"}
+
+
+def test_own_schema_for_editors_describes_every_field() -> None:
+    """The topology's schema is the reference: closed everywhere, each field with a description."""
+
+    def walk(node: dict[str, object], path: str) -> None:
+        if node.get("type") == "object" and "properties" in node:
+            assert node.get("additionalProperties") is False, path
+        for name, inner in node.get("properties", {}).items():  # type: ignore[attr-defined]
+            assert inner.get("description") or path.endswith("#/$defs/gateways"), f"{path}.{name}"
+            walk(inner, f"{path}.{name}")
+        for key in ("items", "additionalProperties"):
+            inner = node.get(key)
+            if isinstance(inner, dict):
+                walk(inner, f"{path}.{key}")
+
+    schema = json.loads((TOP / "schemas/topology.schema.json").read_text())
+    walk(schema, "")
+    walk(schema["$defs"]["gateways"], "#/$defs/gateways")
+
+
+def test_nothing_of_this_machine_is_committed() -> None:
+    """No absolute path of a workplace, and no private key outside the tests that made it."""
+    listed = subprocess.run(["git", "-C", TOP, "ls-files", "-z"], capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.decode().split("\0"):
+        path = TOP / name
+        if not name or not path.is_file():
+            continue
+        body = path.read_bytes()
+        assert b"-----BEGIN PRIVATE" + b" KEY-----\n" not in body or name.startswith("tests/"), name
+        assert not re.search(rb"(?<![A-Za-z.])/(work|farm|root|home/[a-z]+)/", body), name

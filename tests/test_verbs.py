@@ -1,0 +1,404 @@
+"""The verbs from outside: what they print, write and answer, through every way in which they are called."""
+
+import base64
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from conftest import SEED, TOP, Run, WorkDir
+
+from kubectl_mesh import assets
+from kubectl_mesh.cli import VERBS
+
+Make = Callable[..., WorkDir]
+BIN = Path(sys.executable).parent
+
+
+def schema(name: str) -> dict[str, object]:
+    """The schema of a verb's `-o json`."""
+    found: dict[str, object] = assets.schema(f"output/{name}.schema.json")
+    return found
+
+
+def valid(name: str, text: str) -> dict[str, object]:
+    """A report, checked against its schema."""
+    value: dict[str, object] = json.loads(text)
+    jsonschema.Draft202012Validator(schema(name)).validate(value)
+    return value
+
+
+# Ways in
+
+
+@pytest.mark.parametrize("words", [["kubectl", "mesh"], ["kubectl-mesh"], [sys.executable, "-m", "kubectl_mesh"]])
+def test_three_ways_to_call(words: list[str]) -> None:
+    """Through the real kubectl, by its own name, as a module."""
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    if shutil.which(words[0], path=environment["PATH"]) is None:
+        pytest.skip(f"{words[0]} is not on PATH")
+    done = subprocess.run([*words, "version"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, "kubectl mesh 0.1.0\n"), done.stderr
+
+
+def test_every_verb_has_help_in_80_columns(run: Run) -> None:
+    """--help of each verb says `kubectl mesh`, and fits a terminal."""
+    for verb in ("", *VERBS):
+        ran = run(*([verb] if verb else []), "--help")
+        assert ran.code == 0
+        assert ran.out.startswith(f"Usage: kubectl mesh {verb}".rstrip()), ran.out
+        assert max(map(len, ran.out.splitlines())) <= 80, ran.out
+
+
+def test_version_is_the_same_everywhere(run: Run) -> None:
+    """`version` and `--version` agree."""
+    assert run("version").out == run("--version").out
+
+
+def test_usage_errors(run: Run) -> None:
+    """A wrong verb or option: one line, where to look, exit code 2."""
+    ran = run("rendr")
+    assert (ran.code, ran.out, ran.err) == (2, "", 'error: there is no verb "rendr" (did you mean "render"?)\n  see: kubectl mesh --help\n')
+    ran = run("render", "--chek")
+    assert (ran.code, "kubectl mesh render --help" in ran.err) == (2, True)
+
+
+def test_completion_as_kubectl_asks(workdir: Make) -> None:
+    """`kubectl_complete-mesh` gives verbs, options and contexts, and ends with the directive."""
+    mesh = workdir()
+
+    def ask(*words: str) -> list[str]:
+        done = subprocess.run([BIN / "kubectl_complete-mesh", *words], capture_output=True, text=True, cwd=mesh, check=True)
+        *lines, last = done.stdout.splitlines()
+        assert last == ":4"
+        return [line.split("\t")[0] for line in lines]
+
+    assert ask("re") == ["remove", "render"]
+    assert "--strict" in ask("render", "--")
+    assert ask("remove", "context-e") == ["context-east-1", "context-east-2"]
+    assert ask("render", "--cluster", "context-w") == ["context-west-1"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(run: Run, shell: str) -> None:
+    """A script for each shell, for `kubectl-mesh`."""
+    ran = run("completion", shell)
+    assert ran.code == 0
+    assert "kubectl-mesh" in ran.out
+
+
+def test_an_unforeseen_exception_shows_nothing_secret(run: Run, monkeypatch: pytest.MonkeyPatch, workdir: Make) -> None:
+    """A fault of our own is a sentence with a place, never a traceback or the message, which may hold anything."""
+
+    def fail(*a: object) -> None:
+        raise ValueError("-----BEGIN PRIVATE KEY-----")
+
+    monkeypatch.setattr("kubectl_mesh.cli.workdir.gather", fail)
+    ran = run("render", cwd=workdir())
+    assert ran.code == 2
+    assert ran.err.startswith("error: kubectl mesh has a fault of its own (ValueError at test_verbs.py:")
+    assert "PRIVATE" not in ran.err + ran.out
+
+
+# init, add, remove
+
+
+def test_init_makes_a_directory_that_renders(run: Run, tmp_path: Path) -> None:
+    """From a kubeconfig: topology with servers, CAs, base.yaml, root, .gitignore; then it renders with nothing else at hand."""
+    mesh = tmp_path / "new" / "mesh"
+    kubeconfig = {"KUBECONFIG": str(SEED / "kubeconfig.yaml")}
+    words = ["init", "-C", mesh, "--mesh-id", "acme", "--organization", "Acme Inc", "-o", "json"]
+    ran = run(*words, "--context", "context-east-1=east", "--context", "context-west-1=west", env=kubeconfig)
+    assert ran.code == 0, ran.err
+    made = {f["path"]: f["action"] for f in valid("init", ran.out)["files"]}  # type: ignore[attr-defined]
+    assert set(made.values()) == {"create"}
+    assert {".gitignore", "topology.yaml", "base.yaml", "clusters/context-east-1.crt", "certs/root-key.pem", "certs/root-cert.pem"} <= set(made)
+    topology = yaml.safe_load((mesh / "topology.yaml").read_text())
+    assert topology == {
+        "mesh_id": "acme",
+        "organization": "Acme Inc",
+        "contexts": {
+            "context-east-1": {"network": "east", "server": "https://203.0.113.11:6443"},
+            "context-west-1": {"network": "west", "server": "https://198.51.100.21:6443"},
+        },
+    }
+    assert stat.S_IMODE((mesh / "certs/root-key.pem").stat().st_mode) == 0o600
+    assert stat.S_IMODE((mesh / "credentials").stat().st_mode) == 0o700
+    rendered = run("render", "-C", mesh)
+    assert rendered.code == 0, rendered.err
+    assert "5 things" not in rendered.out
+    described = json.loads(run("describe", "-C", mesh, "-o", "json").out)
+    assert described["roots"][0]["subject"] == "O=Acme Inc, CN=Root CA"
+    assert {c["certificate"]["subject"] for c in described["clusters"]} == {
+        "O=Acme Inc, CN=Intermediate CA, L=intermediate-context-east-1",
+        "O=Acme Inc, CN=Intermediate CA, L=intermediate-context-west-1",
+    }
+
+
+def test_init_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
+    """A second init, and one over a person's files, changes nothing."""
+    environment = {"MESH_ID": "acme", "ORG_NAME": "Acme"}
+    assert run("init", "-C", tmp_path, env=environment).code == 0
+    (tmp_path / "base.yaml").write_text("mine")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    ran = run("init", "-C", tmp_path, env=environment)
+    assert ran.code == 0, ran.err
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"keep"}
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_init_refuses_what_it_cannot_heed(run: Run, tmp_path: Path, workdir: Make) -> None:
+    """No name; a mistyped context; a context on loopback; a topology that is there and differs; other control planes, by name."""
+    env = {"KUBECONFIG": str(TOP / "examples/fleet/kubeconfig.yaml")}
+    assert "--mesh-id NAME" in run("init", "-C", tmp_path).err
+    ran = run("init", "-C", tmp_path, "--mesh-id", "a", "--context", "kind-lokal=x", "--context", "kind-local=x", "--context", "nonsense", env=env)
+    assert ran.code == 2
+    assert 'no such context in the kubeconfig: "kind-lokal" (did you mean "kind-local"?)' in ran.err
+    assert "is the loopback address https://127.0.0.1:41234" in ran.err
+    assert '"nonsense" is not CTX=NETWORK' in ran.err
+    for kind in ("IstioOperator", "Istio", "Application", "HelmRelease"):
+        ran = run("init", "-C", tmp_path, "--mesh-id", "a", "--control-plane", kind)
+        assert (ran.code, f"{kind} is not rendered by this version" in ran.err) == (2, True)
+    assert run("init", "-C", tmp_path, "--mesh-id", "Not A Label").code == 2
+    assert list(tmp_path.iterdir()) == []
+    assert "is there and is kept" in run("init", "-C", workdir(), "--mesh-id", "other").err
+
+
+def test_add_and_remove(run: Run, tmp_path: Path) -> None:
+    """add copies server and CA and keeps comments; remove undoes it, and names what stays."""
+    env = {"KUBECONFIG": str(TOP / "examples/fleet/kubeconfig.yaml")}
+    assert run("init", "-C", tmp_path, "--mesh-id", "acme", "--context", "001=us", env=env).code == 0
+    path = tmp_path / "topology.yaml"
+    path.write_text(path.read_text() + "# the end\n")
+    path.chmod(0o640)
+    before = path.read_text()
+    ran = run("add", "no", "-C", tmp_path, "--network", "edge", "-o", "json", env=env)
+    assert ran.code == 0, ran.err
+    assert valid("add", ran.out)["cluster"] == "no"
+    assert (tmp_path / "clusters/no.crt").read_bytes().startswith(b"-----BEGIN CERTIFICATE")
+    assert path.read_text().replace('  "no":\n    network: edge\n    server: https://203.0.113.40:6443\n', "") == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert run("add", "no", "-C", tmp_path, "--network", "edge", env=env).out == "nothing to add\n"
+    assert run("add", "no", "-C", tmp_path, "--network", "core", env=env).code == 2
+    assert 'did you mean "kind-local"' in run("add", "kind-lokal", "-C", tmp_path, "--network", "x", env=env).err
+    ca = tmp_path / "clusters/no.crt"
+    words = ["--network", "x", "--server", "https://192.0.2.9:6443", "--ca", ca]
+    assert run("add", "kind-local", "-C", tmp_path, *words, env=env).code == 0
+    ran = run("remove", "no", "-C", tmp_path, "-o", "json")
+    assert valid("remove", ran.out)["left"] == ["clusters/no.crt"]
+    assert run("remove", "kind-local", "-C", tmp_path).code == 0
+    assert path.read_text() == before
+    assert 'did you mean "001"' in run("remove", "0001", "-C", tmp_path).err
+    assert "only cluster" in run("remove", "001", "-C", tmp_path).err
+
+
+def test_add_fills_in_what_is_missing(run: Run, workdir: Make) -> None:
+    """The command that a pending server prints: the context is there, its server is not."""
+    mesh = workdir(kubeconfig=False)
+    ran = run("render", cwd=mesh)
+    assert "cluster context-west-1: its API server, as the peers reach it; holds back its remote secret in 2 clusters" in ran.out
+    assert "    kubectl mesh add context-west-1 --network network-west\n" in ran.out
+    ran = run("add", "context-west-1", "--network", "network-west", cwd=mesh, env={"KUBECONFIG": str(SEED / "kubeconfig.yaml")})
+    assert ran.code == 0
+    entry = yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"]["context-west-1"]
+    assert entry == {"network": "network-west", "server": "https://198.51.100.21:6443"}
+    assert "its API server, as the peers reach it" not in "".join(line for line in run("render", cwd=mesh).out.splitlines() if "west-1" in line)
+
+
+def test_kubeconfigs_as_kubectl_reads_them(run: Run, tmp_path: Path) -> None:
+    """Several in KUBECONFIG (the first wins), a CA in a file of its own, ~/.kube/config without any."""
+    seed = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())
+    pem = base64.b64decode(seed["clusters"][0]["cluster"].pop("certificate-authority-data"))
+    seed["clusters"][0]["cluster"]["certificate-authority"] = "ca/east.pem"
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca/east.pem").write_bytes(pem)
+    (tmp_path / "one").write_text(yaml.safe_dump(seed))
+    other = str(SEED / "kubeconfig.yaml").replace(":", "")
+    ran = run("init", "-C", tmp_path / "a", "--mesh-id", "a", "--context", "context-east-1=n", env={"KUBECONFIG": f"{tmp_path}/one:{other}:{tmp_path}/none"})
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "a/clusters/context-east-1.crt").read_bytes() == pem
+    home = tmp_path / "home"
+    (home / ".kube").mkdir(parents=True)
+    shutil.copy(SEED / "kubeconfig.yaml", home / ".kube/config")
+    ran = run("init", "-C", tmp_path / "b", "--mesh-id", "a", "--context", "context-east-1=n", env={"HOME": str(home)})
+    assert ran.code == 0, ran.err
+
+
+# the page's mistake, and the fleet's
+
+
+def test_the_page_as_printed(run: Run, tmp_path: Path) -> None:
+    """Both misprinted contexts are named with the right ones; exit code 2, nothing written."""
+    shutil.copy(SEED / "topology-as-printed.yaml", tmp_path / "topology.yaml")
+    shutil.copy(SEED / "kubeconfig.yaml", tmp_path)
+    ran = run("render", cwd=tmp_path)
+    assert ran.code == 2
+    assert ran.err == (
+        'error: topology.yaml:5:3: contexts.content-east-2: no such context in kubeconfig.yaml (did you mean "context-east-2"?)\n'
+        'error: topology.yaml:7:3: contexts.content-west-1: no such context in kubeconfig.yaml (did you mean "context-west-1"?)\n'
+    )
+    assert {p.name for p in tmp_path.iterdir()} == {"topology.yaml", "kubeconfig.yaml"}
+    checked = run("check", cwd=tmp_path)
+    assert checked.code == 1
+    assert checked.out.count("× kubeconfig-context") == 2
+
+
+def test_the_fleet_as_clouds_give_it(run: Run, tmp_path: Path) -> None:
+    """kind's loopback server is named with its remedy; with that followed the fleet renders, under safe names."""
+    for name in ("topology.yaml", "kubeconfig.yaml"):
+        shutil.copy(TOP / "examples/fleet" / name, tmp_path)
+    ran = run("render", cwd=tmp_path)
+    assert ran.code == 2
+    assert ran.err.startswith(
+        "error: topology.yaml:10:3: contexts.kind-local: its server in kubeconfig.yaml:17 is the loopback address https://127.0.0.1:41234"
+    )
+    assert "fix: state the server as the peers reach it: contexts.kind-local.server" in ran.err
+    text = (tmp_path / "topology.yaml").read_text().replace("  kind-local:\n", "  kind-local:\n    server: https://kind-local-control-plane:6443\n")
+    config = yaml.safe_load((tmp_path / "kubeconfig.yaml").read_text())
+    data = next(c["cluster"]["certificate-authority-data"] for c in config["clusters"] if c["name"] == "kind-local")
+    (tmp_path / "clusters").mkdir()
+    (tmp_path / "clusters/kind-local.crt").write_bytes(base64.b64decode(data))
+    (tmp_path / "topology.yaml").write_text(text + "certificates: {keyType: ec-p256}\n")
+    assert run("render", cwd=tmp_path).code == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "001",
+        "admin-talos-edge-7",
+        "aks-prod-west",
+        "arn-aws-eks-us-east-1-111122223333-cluster-checkout",
+        "gke-acme-prod-europe-west1-payments",
+        "kind-local",
+        "no",
+    }
+
+
+# check, describe, teardown, schema, json
+
+
+def test_check_of_a_sound_mesh(run: Run, workdir: Make) -> None:
+    """Everything is ok but what is pending; exit code 0, and JSON by its schema."""
+    mesh = workdir(tokens=True, over={"certificates": {"keyType": "rsa-2048"}})
+    assert run("render", cwd=mesh).code == 0
+    ran = run("check", cwd=mesh)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.endswith("\n0 errors, 2 warnings\n")
+    value = valid("check", run("check", "-o", "json", cwd=mesh).out)
+    assert value["ok"] is True
+    assert {c["id"] for c in value["checks"] if c["status"] != "ok"} == {"gateway-pending"}  # type: ignore[attr-defined]
+
+
+def test_check_fails_within(run: Run, workdir: Make) -> None:
+    """--fail-within turns certificates that expire in time into errors: exit code 1; wrong times are usage errors."""
+    mesh = workdir(over={"certificates": {"keyType": "ec-p256", "intermediateDays": 20}})
+    assert run("render", cwd=mesh).code == 0
+    assert run("check", cwd=mesh).code == 0
+    assert run("check", "--fail-within", "10d", cwd=mesh).code == 0
+    ran = run("check", "--fail-within", "30d", cwd=mesh)
+    assert ran.code == 1
+    assert ran.out.count("× certs-expiring") == 3
+    assert run("check", "--fail-within", "12y", cwd=mesh).out.count("× certs-expiring") == 4
+    assert run("check", "--fail-within", "soon", cwd=mesh).code == 2
+
+
+def test_reports_as_json(run: Run, workdir: Make) -> None:
+    """`-o json` of every verb is valid by its schema, and stdout holds nothing else."""
+    mesh = workdir()
+    value = valid("render", run("render", "-o", "json", cwd=mesh).out)
+    assert (value["written"], value["changed"]) == (True, True)
+    assert valid("render", run("render", "--check", "-o", "json", cwd=mesh).out)["changed"] is False
+    assert [c["name"] for c in valid("describe", run("describe", "-o", "json", cwd=mesh).out)["clusters"]] == [  # type: ignore[attr-defined]
+        "context-east-1",
+        "context-east-2",
+        "context-west-1",
+    ]
+    only = valid("describe", run("describe", "--cluster", "context-west-1", "-o", "json", cwd=mesh).out)
+    assert len(only["clusters"]) == 1  # type: ignore[arg-type]
+    commands = valid("teardown", run("teardown", "-o", "json", cwd=mesh).out)["commands"]
+    assert {c["cluster"] for c in commands} == {"context-east-1", "context-east-2", "context-west-1"}  # type: ignore[attr-defined]
+
+
+def test_teardown_uses_the_namespaces_of_the_topology(run: Run, workdir: Make) -> None:
+    """In the old tool's order, per cluster; nothing is run."""
+    mesh = workdir(over={"contexts": {"context-west-1": {"namespace": "mesh-system", "serviceAccountReader": "reader"}}})
+    out = run("teardown", "--cluster", "context-west-1", cwd=mesh).out
+    label = "-l operator.istio.io/managed=Reconcile --ignore-not-found"
+    kubectl = "kubectl --context=context-west-1"
+    assert out.splitlines() == [
+        "# context-west-1",
+        f"{kubectl} -n istio-operator delete istiocontrolplane.install.istio.io default --ignore-not-found",
+        f"{kubectl} delete namespace mesh-system --wait --ignore-not-found",
+        f"{kubectl} delete mutatingwebhookconfiguration {label}",
+        f"{kubectl} delete validatingwebhookconfiguration {label}",
+        f"{kubectl} delete clusterrole {label}",
+        f"{kubectl} delete clusterrolebinding {label}",
+        f"{kubectl} delete customresourcedefinition {label}",
+        f"{kubectl} delete clusterrolebinding istio-reader-mesh-system-reader --ignore-not-found",
+        f"{kubectl} delete clusterrole istio-reader-mesh-system-reader --ignore-not-found",
+    ]
+
+
+def test_schema_verb(run: Run) -> None:
+    """Prints every schema that it lists; each is a valid schema."""
+    names = run("schema", "--list").out.split()
+    assert {"topology", "report/render", "report/check", "kind/secret-v1", "kind/istiocontrolplane-install-v1alpha2"} <= set(names)
+    for name in names:
+        value = json.loads(run("schema", name).out)
+        jsonschema.validators.validator_for(value).check_schema(value)
+    assert run("schema").out == run("schema", "topology").out
+    assert 'did you mean "topology"' in run("schema", "topolgy").err
+
+
+# git
+
+
+@pytest.fixture
+def git(workdir: Make) -> WorkDir:
+    """A working directory in a git work tree."""
+    mesh = workdir()
+    subprocess.run(["git", "init", "-q", "-b", "main", mesh], check=True, capture_output=True)
+    return mesh
+
+
+def test_plain_secrets_inside_git_are_refused(run: Run, git: WorkDir) -> None:
+    """Unless the folder is ignored, or the topology says `plain` in so many words."""
+    ran = run("render", cwd=git)
+    assert ran.code == 2
+    assert ran.err.startswith("error: out: lies in a git work tree, and the store `plain` would put private keys there in clear")
+    assert all(store in ran.err for store in ("sops", "sealed", "external"))
+    assert not (git / "certs").exists()
+    assert not (git / "out").exists()
+    assert run("render", "--dry-run", cwd=git).code == 0
+    git.write(".gitignore", (git / ".gitignore").read_text() + "/out/\n")
+    assert run("render", cwd=git).code == 0
+    git.write(".gitignore", (git / ".gitignore").read_text().replace("/out/\n", ""))
+    git.topology({"secrets": {"store": "plain"}})
+    assert run("render", cwd=git).code == 0
+    status = subprocess.run(["git", "-C", git, "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True).stdout
+    assert "out/context-east-1/1-trust/cacerts.yaml" in status
+    assert not [line for line in status.splitlines() if "key.pem" in line or ".token" in line or "kubectl-mesh" in line]
+
+
+def test_private_files_are_kept_out_of_git(run: Run, git: WorkDir) -> None:
+    """A .gitignore that lets keys through is refused with the lines it lacks, by render and by init; it is not changed."""
+    git.topology({"secrets": {"store": "plain"}})
+    git.write(".gitignore", "*.swp\n")
+    for words in (["render"], ["init"]):
+        ran = run(*words, cwd=git)
+        assert ran.code == 2, words
+        assert "/certs/root-key.pem" in ran.err
+        assert "/credentials/" in ran.err
+    assert (git / ".gitignore").read_text() == "*.swp\n"
+    assert not (git / "certs").exists()
+
+
+def test_without_git_nothing_counts_as_ignored(run: Run, git: WorkDir, tmp_path: Path) -> None:
+    """In a work tree, but with no git to ask: refused."""
+    git.write(".gitignore", "/out/\n/certs/\n/credentials/\n")
+    assert run("render", cwd=git, env={"PATH": str(tmp_path / "empty")}).code == 2
+    assert run("render", cwd=git).code == 0
