@@ -37,12 +37,13 @@ def command(context: str, directory: str, output: str) -> None:
         source = (workdir.read_file(path) or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, body.encode())
+    alone = cluster.network in topology.networks and all(c.network != cluster.network for c in topology.clusters if c is not cluster)
     left = [f"certs/intermediate-{cluster.name}", cluster.token_file, f"clusters/{cluster.name}.crt"]
     left = [name for name in left if os.path.lexists(workdir.join(directory, name))]
     if output == "json":
         common.put_json({"directory": directory, "cluster": cluster.name, "files": [{"path": workdir.TOPOLOGY, "action": "update"}], "left": left})
         return
-    click.echo(f"update  {path}")
+    click.echo(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else ""))
     for name in left:
         click.echo(f"keep    {workdir.join(directory, name)}")
     click.echo(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers")

@@ -90,6 +90,7 @@ def _guard(inputs: "Inputs", directory: str, out: str) -> None:
     ignore = join(directory, ".gitignore")
     if not os.path.lexists(ignore) and (ROOT_CERT not in inputs.kept or work_tree(directory)):
         add_files(directory, {".gitignore": GITIGNORE.encode()})
+        click.echo(f"wrote {ignore}, which keeps keys and tokens out of git", err=True)
     if work_tree(directory):
         private = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in topology.clusters), *(c.token_file for c in topology.clusters)]
         bare = not_ignored(directory, private)

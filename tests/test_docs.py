@@ -1,0 +1,161 @@
+"""The documentation: what is generated is up to date, every link leads somewhere, every command in it runs."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import SEED, TOP, Golden, Run
+from kubectl_mesh.checks import CHECKS
+from kubectl_mesh.cli import VERBS
+from kubectl_mesh.cli.schema import names
+
+PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md")
+
+
+def topology_table() -> str:
+    """The keys of topology.yaml, from its schema."""
+    schema = json.loads((TOP / "schemas/topology.schema.json").read_text())
+    rows = ["| key | meaning | default |", "|---|---|---|"]
+
+    def resolve(node: dict[str, object]) -> dict[str, object]:
+        reference = node.get("$ref")
+        return {**schema["$defs"][reference.split("/")[-1]], **node} if isinstance(reference, str) else node
+
+    def walk(node: dict[str, object], path: str) -> None:
+        required = set(node.get("required", ()))  # type: ignore[call-overload]
+        for name, given in node.get("properties", {}).items():  # type: ignore[attr-defined]
+            inner = resolve(given)
+            key = f"{path}{name}"
+            default = "required" if name in required else f"`{json.dumps(inner['default']).strip(chr(34))}`" if "default" in inner else ""
+            choices = ""
+            if "enum" in inner and "`" not in str(inner["description"]):
+                choices = " One of " + ", ".join(f"`{c}`" for c in inner["enum"]) + "."  # type: ignore[attr-defined]
+            rows.append(f"| `{key}` | {inner['description']}{choices} | {default} |")
+            if inner.get("type") == "object":
+                walk(inner, f"{key}.")
+                extra = inner.get("additionalProperties")
+                if isinstance(extra, dict):
+                    walk(resolve(extra), f"{key}.{'NET' if name == 'networks' else 'CTX'}.")
+            elif inner.get("type") == "array" and isinstance(inner.get("items"), dict):
+                walk(resolve(inner["items"]), f"{key}[].")  # type: ignore[arg-type]
+
+    walk(schema, "")
+    return "\n".join(rows)
+
+
+def verbs_text(run: Run) -> str:
+    """What --help prints, of every verb."""
+    parts = []
+    for verb in VERBS:
+        parts.append(f"### {verb}\n```\n{run(verb, '--help').out.rstrip()}\n```")
+    return "\n\n".join(parts)
+
+
+def checks_table() -> str:
+    """The checks, from their table."""
+    rows = ["| id | category | severity | asks that | prevents |", "|---|---|---|---|---|"]
+    rows += [f"| `{c.id}` | {c.category} | {c.severity} | {c.sentence} | {c.prevents} |" for c in CHECKS]
+    return "\n".join(rows)
+
+
+def schemas_list() -> str:
+    """The schemas of reports and of rendered kinds, by name."""
+    described = {name: json.loads((TOP / "schemas" / path).read_text())["description"] for name, path in names().items()}
+    return "\n".join(["| name | what |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in described.items())])
+
+
+def test_generated_parts(run: Run, golden: Golden) -> None:
+    """The parts between the marks are what the code says now; `make docs` writes them."""
+    page = TOP / "REFERENCE.md"
+    text = page.read_text()
+    parts = {"topology": topology_table(), "verbs": verbs_text(run), "checks": checks_table(), "schemas": schemas_list()}
+    for name, body in parts.items():
+        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
+        assert len(re.findall(pattern, text, re.DOTALL)) == 1, name
+        text = re.sub(pattern, lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
+    golden(page, text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links(page: str) -> None:
+    """Links to files and headings lead to what is there."""
+    text = (TOP / page).read_text()
+    headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in headings, target
+        elif not target.startswith("https://"):
+            assert (TOP / target).exists(), target
+
+
+def commands(page: str) -> list[str]:
+    """The shell blocks of a page."""
+    return re.findall(r"^```sh\n(.*?)^```$", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+STUB = """#!/usr/bin/env bash
+# Stands for a cluster: what would go there is built by the real kubectl, what would come from there is made up.
+set -eu
+case "$(basename "$0") $*" in
+  "kubectl mesh "*) exec {kubectl} "$@" ;;
+  *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > /dev/null; echo "applied ${{@: -1}}" >> {log} ;;
+  *"manifest apply -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
+  *"get secret "*) printf made-up-token-of-%s "${{1#--context=}}" ;;
+  *"get service "*) printf 192.0.2.11 ;;
+  *) echo "not foreseen: $0 $*" >&2; exit 1 ;;
+esac
+"""
+
+
+def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    """Every command of the README in order, in one shell, as a reader would type it; clusters are stood in for."""
+    kubectl, bash = shutil.which("kubectl"), shutil.which("bash")
+    if kubectl is None or bash is None:
+        pytest.skip("kubectl is not on PATH")
+    stubs, log, clone = tmp_path / "bin", tmp_path / "log", tmp_path / "clone"
+    stubs.mkdir()
+    for name in ("kubectl", "istioctl"):
+        (stubs / name).write_text(STUB.format(kubectl=kubectl, log=log))
+        (stubs / name).chmod(0o755)
+    shutil.copytree(TOP, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "tests", ".hypothesis"))
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    for name in ("kubeconform",):
+        found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        assert found is not None
+        (tmp_path / "venv/bin" / name).symlink_to(found)
+    blocks = commands("README.md")
+    assert len(blocks) >= 8
+    script = "set -eu\n" + "".join(f"echo '== block {i}'\n{block}" for i, block in enumerate(blocks))
+    environment = {
+        **{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "MESH_ID", "ORG_NAME")},
+        "PATH": f"{stubs}{os.pathsep}{tmp_path / 'venv/bin'}{os.pathsep}{os.environ['PATH']}",
+        "KUBECONFIG": str(SEED / "kubeconfig.yaml"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    done = subprocess.run([bash, "-c", script], cwd=clone, capture_output=True, text=True, env=environment, check=False)
+    # A cluster is taken out and put back without a render between, so the tree is as it was, and --check says so.
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 errors" in done.stdout
+    assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+    applied = log.read_text().splitlines()
+    assert len(applied) == 9 + 6
+    assert (clone / "mesh/out/context-west-1/3-mesh/remote-secrets/context-east-1.yaml").is_file()
+
+
+def test_demo_runs(tmp_path: Path) -> None:
+    """What `make demo` runs: first day, then with tokens, validated; it leaves nothing behind."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on PATH")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(["bash", TOP / "examples/demo.sh"], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Invalid: 0, Errors: 0, Skipped: 0") == 2
+    assert "remote-secrets/context-west-1.yaml" in done.stdout
+    assert "made up for this demo" in done.stdout
+    assert not list(tmp_path.iterdir())
