@@ -103,6 +103,6 @@ def _hollow(value: object) -> object:
     """The value with a token for each `Block`, whose text is known to be right at any indentation."""
     if isinstance(value, Block):
         return "block"
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {k: _hollow(v) for k, v in value.items()}
-    return [_hollow(v) for v in value] if isinstance(value, list | tuple) else value
+    return [_hollow(v) for v in value] if isinstance(value, list) else value

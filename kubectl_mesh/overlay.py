@@ -1,6 +1,6 @@
 """overlay: base.yaml and what the mesh sets become one control plane, by RFC 7386 (JSON Merge Patch)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from kubectl_mesh.model import Json
 from kubectl_mesh.yamltext import Block, unblocked
@@ -9,12 +9,12 @@ from kubectl_mesh.yamltext import Block, unblocked
 def merge(base: Json, overlay: object) -> object:
     """The overlay over the base: mappings are merged, everything else is replaced, null removes; new keys come in sorted order."""
     if isinstance(overlay, Block):
-        if not isinstance(base, Mapping):
+        if not isinstance(base, dict):
             return overlay
         overlay = overlay.value
-    if not isinstance(overlay, Mapping):
+    if not isinstance(overlay, dict):
         return overlay
-    merged: dict[str, object] = dict(base) if isinstance(base, Mapping) else {}
+    merged: dict[str, object] = dict(base) if isinstance(base, dict) else {}
     for key, value in overlay.items():
         if value is None:
             merged.pop(key, None)
@@ -26,7 +26,7 @@ def merge(base: Json, overlay: object) -> object:
 def lost(base: Json, overlay: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The paths of values in the base that the overlay replaces by others."""
     inner = overlay.value if isinstance(overlay, Block) else overlay
-    if isinstance(base, Mapping) and isinstance(inner, Mapping):
+    if isinstance(base, dict) and isinstance(inner, dict):
         for key in base:
             if key in inner:
                 yield from lost(base[key], inner[key], (*path, key))

@@ -6,7 +6,6 @@ only where no reader can take a text for anything but itself, a block literal fo
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*\Z")
@@ -45,11 +44,11 @@ def scalar(value: object) -> str:
 class Block:
     """A value that many documents share: written once, and read back once, where it is made."""
 
-    __slots__ = ("lines", "value")
+    __slots__ = ("text", "value")
 
     def __init__(self, value: object) -> None:
         self.value = value
-        self.lines = tuple(_node(value))
+        self.text = _node(value)
 
     def __repr__(self) -> str:
         return "Block()"
@@ -57,60 +56,48 @@ class Block:
 
 def dump(value: object) -> str:
     """A document in block style, keys in the order of the mapping, indented by two spaces."""
-    return "\n".join(_node(value)) + "\n"
+    whole = _node(value) + "\n"
+    # Only the empty lines of a literal can be made of spaces.
+    return _BLANK.sub("", whole) if " \n" in whole else whole
+
+
+_BLANK = re.compile(r"(?m)^ +$")
 
 
 def unblocked(value: object) -> object:
     """The value with every `Block` replaced by what it stands for."""
     if isinstance(value, Block):
         return unblocked(value.value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {k: unblocked(v) for k, v in value.items()}
-    return [unblocked(v) for v in value] if isinstance(value, list | tuple) else value
+    return [unblocked(v) for v in value] if isinstance(value, list) else value
 
 
-def _node(value: object) -> Iterator[str]:
-    """The lines of a value, at no indentation."""
+def _node(value: object) -> str:
+    """A value at no indentation, without a newline at the end."""
     if isinstance(value, Block):
-        yield from value.lines
-    elif isinstance(value, Mapping):
-        if not value:
-            yield "{}"
-        for key, item in value.items():
-            yield from _entry(text(key) + ":", item)
-    elif isinstance(value, list | tuple):
-        if not value:
-            yield "[]"
-        for item in value:
-            lines = _node(item)
-            yield f"- {next(lines)}"
-            yield from (f"  {line}" if line else line for line in lines)
-    elif isinstance(value, str) and "\n" in value:
-        yield from _literal(value)
-    else:
-        yield scalar(value)
+        return value.text
+    if isinstance(value, dict):
+        return "\n".join([_entry(text(key), item) for key, item in value.items()]) or "{}"
+    if isinstance(value, list):
+        return "\n".join(["- " + _node(item).replace("\n", "\n  ") for item in value]) or "[]"
+    if isinstance(value, str) and "\n" in value:
+        return _literal(value)
+    return scalar(value)
 
 
-def _entry(head: str, item: object) -> Iterator[str]:
+def _entry(key: str, item: object) -> str:
     inner = item.value if isinstance(item, Block) else item
-    lines = _node(item)
-    if isinstance(inner, list | tuple) and inner:
-        yield head
-        yield from lines
-    elif isinstance(inner, Mapping) and inner:
-        yield head
-        yield from (f"  {line}" if line else line for line in lines)
-    else:
-        yield f"{head} {next(lines)}"
-        yield from (f"  {line}" if line else line for line in lines)
+    if isinstance(inner, list) and inner:
+        return f"{key}:\n{_node(item)}"
+    inside = _node(item).replace("\n", "\n  ")
+    return f"{key}:\n  {inside}" if isinstance(inner, dict) and inner else f"{key}: {inside}"
 
 
-def _literal(value: str) -> Iterator[str]:
+def _literal(value: str) -> str:
     # A literal takes printable ASCII; its first line sets the indentation, and no reader agrees with another on trailing spaces.
     lines = value.removesuffix("\n").split("\n")
     clean = all(line.isascii() and line.isprintable() and line[-1:] != " " for line in lines)
     if not clean or lines[0][:1] in ("", " ") or not lines[-1]:
-        yield text(value)
-        return
-    yield "|" if value.endswith("\n") else "|-"
-    yield from lines
+        return text(value)
+    return "\n".join(["|" if value.endswith("\n") else "|-", *lines])
