@@ -129,4 +129,4 @@ def _certificate_lines(head: str, certificate: Mapping[str, Any], *, issuer: boo
 def _pending(pending: Sequence[Mapping[str, str]]) -> list[str]:
     if not pending:
         return ["", "pending: nothing"]
-    return ["", f"pending: {len(pending)}", *(f"  {p['subject']}: {p['what']}\n    {p['command']}" for p in pending)]
+    return ["", f"pending: {_count(len(pending), 'thing')}", *(f"  {p['subject']}: {p['what']}\n    {p['command']}" for p in pending)]

@@ -75,7 +75,8 @@ def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
         yield f"pending: {count(len(pending), 'thing')} not known yet; the rest is complete"
     for item in pending:
         owner = "network" if item.kind == "gateway" else "cluster"
-        yield f"  {owner} {item.subject}: {item.what}; holds back {item.holds_back}"
+        yield f"  {owner} {item.subject}: {item.what}"
+        yield f"    holds back {item.holds_back}; the command that gets it:"
         yield f"    {item.command}"
 
 

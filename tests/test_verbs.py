@@ -17,6 +17,7 @@ from conftest import SEED, TOP, Run, WorkDir
 
 from kubectl_mesh import assets
 from kubectl_mesh.cli import VERBS
+from kubectl_mesh.guard import GITIGNORE
 
 Make = Callable[..., WorkDir]
 BIN = Path(sys.executable).parent
@@ -203,7 +204,7 @@ def test_add_fills_in_what_is_missing(run: Run, workdir: Make) -> None:
     """The command that a pending server prints: the context is there, its server is not."""
     mesh = workdir(kubeconfig=False)
     ran = run("render", cwd=mesh)
-    assert "cluster context-west-1: its API server, as the peers reach it; holds back its remote secret in 2 clusters" in ran.out
+    assert "cluster context-west-1: its API server, as the peers reach it\n    holds back its remote secret in 2 clusters" in ran.out
     assert "    kubectl mesh add context-west-1 --network network-west\n" in ran.out
     ran = run("add", "context-west-1", "--network", "network-west", cwd=mesh, env={"KUBECONFIG": str(SEED / "kubeconfig.yaml")})
     assert ran.code == 0
@@ -374,7 +375,8 @@ def test_plain_secrets_inside_git_are_refused(run: Run, git: WorkDir) -> None:
     assert not (git / "certs").exists()
     assert not (git / "out").exists()
     assert run("render", "--dry-run", cwd=git).code == 0
-    git.write(".gitignore", (git / ".gitignore").read_text() + "/out/\n")
+    assert not (git / ".gitignore").exists()
+    git.write(".gitignore", GITIGNORE + "/out/\n")
     assert run("render", cwd=git).code == 0
     git.write(".gitignore", (git / ".gitignore").read_text().replace("/out/\n", ""))
     git.topology({"secrets": {"store": "plain"}})

@@ -87,6 +87,15 @@ def _guard(inputs: "Inputs", directory: str, out: str) -> None:
     from kubectl_mesh.write import add_files
 
     topology = inputs.topology
+    if topology.store == "plain" and not topology.store_stated and work_tree(out):
+        secret = [os.path.join(os.path.realpath(out), c.name, "1-trust", "cacerts.yaml") for c in topology.clusters]
+        if not_ignored(out, secret):
+            what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
+            fix = (
+                "add the folder to .gitignore; or state `secrets: {store: plain}` in topology.yaml if the repository may hold them;"
+                " the stores sops, sealed and external are for trees that others read (this version of kubectl mesh does not write them yet)"
+            )
+            raise refuse(out, what, fix)
     ignore = join(directory, ".gitignore")
     if not os.path.lexists(ignore) and (ROOT_CERT not in inputs.kept or work_tree(directory)):
         add_files(directory, {".gitignore": GITIGNORE.encode()})
@@ -98,15 +107,6 @@ def _guard(inputs: "Inputs", directory: str, out: str) -> None:
             lines = "".join(f"\n    {line}" for line in GITIGNORE.splitlines() if not line.startswith("#"))
             some = f"{bare[0]}" + (f" and {len(bare) - 1} more private files" if len(bare) > 1 else "")
             raise refuse(ignore, f"does not keep {some} out of git", f"add these lines to it (and `git rm --cached` what is tracked):{lines}")
-    if topology.store == "plain" and not topology.store_stated and work_tree(out):
-        secret = [os.path.join(os.path.realpath(out), c.name, "1-trust", "cacerts.yaml") for c in topology.clusters]
-        if not_ignored(out, secret):
-            what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
-            fix = (
-                "add the folder to .gitignore; or state `secrets: {store: plain}` in topology.yaml if the repository may hold them;"
-                " the stores sops, sealed and external are for trees that others read (this version of kubectl mesh does not write them yet)"
-            )
-            raise refuse(out, what, fix)
 
 
 def _keeps_secrets(plan: "Plan", changes: "Sequence[FolderChange]", out: str) -> None:
