@@ -20,7 +20,7 @@ validate
 
 say "A day later: every cluster's token is there (made up for this demo, so no cluster would take them)"
 for cluster in context-east-1 context-east-2 context-west-1; do
-  (umask 077; echo "made-up-for-the-demo.$cluster" > "credentials/$cluster.token")
+  (umask 077; mkdir -p credentials; echo "made-up-for-the-demo.$cluster" > "credentials/$cluster.token")
 done
 printf '%s\n' 'networks:' '  network-east: {gateways: [{address: 192.0.2.11}]}' '  network-west: {gateways: [{address: 192.0.2.21}]}' >> topology.yaml
 run kubectl-mesh render --strict

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import FolderChange, Pki, Plan
+from kubectl_mesh.model import REMOTE_SECRETS, RENEW, FolderChange, Pki, Plan
 
 ERROR, WARNING = "error", "warning"
 
@@ -42,6 +42,7 @@ CHECKS = (
     Check("server-ca", "servers", ERROR, "every API server has a CA that peers verify it by", "istiod: `x509: certificate signed by unknown authority`"),
     Check("server-unique", "servers", WARNING, "no two clusters have the same API server", "one cluster's endpoints counted twice"),
     Check("token-readable", "credentials", ERROR, "every token file holds a token", "istiod: `Unauthorized`, and no endpoints of the cluster"),
+    Check("token-unique", "credentials", WARNING, "every cluster has a token of its own", "istiod: `Unauthorized` from the one whose token it is not"),
     Check("token-pending", "credentials", WARNING, "every token is there", "a cluster that its peers do not discover"),
     Check("server-pending", "servers", WARNING, "every API server is known", "a cluster that its peers do not discover"),
     Check("gateway-pending", "gateways", WARNING, "every network has the address of a gateway", "no traffic into the network"),
@@ -52,6 +53,7 @@ CHECKS = (
     Check("certs-ca", "certificates", ERROR, "every certificate is a CA", "istiod does not start, or proxies: `CERTIFICATE_VERIFY_FAILED`"),
     Check("certs-chain", "certificates", ERROR, "every intermediate leads to the root", "proxies: `TLSV1_ALERT_UNKNOWN_CA`"),
     Check("certs-one-root", "certificates", ERROR, "all clusters share one root", "proxies of different clusters: `TLSV1_ALERT_UNKNOWN_CA`"),
+    Check("certs-own", "certificates", WARNING, "every cluster has an intermediate of its own", "one cluster's key opens another's identity"),
     Check("certs-expired", "certificates", ERROR, "every certificate is valid today", "proxies: `CERTIFICATE_VERIFY_FAILED: certificate has expired`"),
     Check(
         "certs-expiring",
@@ -70,7 +72,15 @@ CHECKS = (
     Check("private-mode", "certificates", WARNING, "nobody else can read private files", "a key that others have"),
     Check("tree-current", "tree", ERROR, "the rendered tree is what a render would make", "clusters that run what no review has seen"),
     Check("tree-edited", "tree", ERROR, "no file of the tree was edited by hand", "an edit that the next render undoes"),
+    Check("tree-withdrawn", "tree", ERROR, "no remote secret in use would go for want of a token or a server", "a cluster that its peers suddenly do not see"),
     Check("tree-foreign", "tree", WARNING, "nothing but kubectl mesh's files is in the tree", "a file that one believes to be rendered"),
+    Check(
+        "git-ignored",
+        "git",
+        ERROR,
+        "no private key or token can get into a commit unless the topology says so",
+        "a key that everyone has who has the repository",
+    ),
 )
 IDS = {check.id for check in CHECKS}
 
@@ -100,21 +110,43 @@ def results(errors: Iterable[Problem], warnings: Iterable[Problem], skipped: fro
     return tuple(sorted_results)
 
 
-def pending_findings(plan: Plan) -> list[Problem]:
-    """What is pending, as findings."""
-    file = plan.topology.document.name
-    return [
-        Problem(Place(file, path=p.subject), f"{p.what} is not known; it holds back {p.holds_back}", f"run: {p.command}", f"{p.kind}-pending")
-        for p in plan.pending
-    ]
+def pending_findings(plan: Plan, broken: frozenset[tuple[str, str]]) -> list[Problem]:
+    """What is pending, as findings; but not what is there and wrong."""
+    document = plan.topology.document
+    found = []
+    for p in plan.pending:
+        where = document.place("networks", p.subject) if p.kind == "gateway" else plan.members[p.subject].cluster.place
+        if (p.kind, p.subject) not in broken:
+            found.append(Problem(where, f"{p.what} is not known, which holds back {p.holds_back}", f"run: {p.command}", f"{p.kind}-pending"))
+    return found
+
+
+def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
+    """Remote secrets that would go merely because a token or a server cannot be read here: in a running mesh that is an outage."""
+    waiting = {p.subject: p for p in plan.pending if p.kind in ("token", "server")}
+    held: dict[str, list[str]] = {}
+    for change in changes:
+        member = plan.members.get(change.name)
+        for file in change.changes if member is not None else ():
+            peer = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+            if file.action == "remove" and member is not None and peer in member.peers and peer in waiting:
+                held.setdefault(peer, []).append(change.name)
+    problems = []
+    for peer, holders in held.items():
+        item = waiting[peer]
+        secrets = f"{len(holders)} rendered remote secret{'' if len(holders) == 1 else 's'}"
+        what = f"{item.what} is not there, but {secrets} for it would be removed (as in {out}/{holders[0]})"
+        fix = f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state disableRegistryJoin or peers"
+        problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
+    return problems
 
 
 def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]:
     """Certificates that expire within a time."""
-    found = [(f"root-cert.pem ({c.subject})", c) for c in pki.roots]
+    found = [("root-cert.pem", c) for c in pki.roots]
     found += [(f"intermediate-{name}/ca-cert.pem", i.certificate) for name, i in pki.intermediates.items()]
     return [
-        Problem(Place(f"certs/{name}"), f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days", "renew it before", "certs-expiring")
+        Problem(Place(f"certs/{name}"), f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days", RENEW, "certs-expiring")
         for name, c in found
         if c.not_after - now <= within
     ]

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kubectl_mesh.model import Certificate, FolderChange, Member, Pki, Plan
-
-REMOTE = "3-mesh/remote-secrets/"
+from kubectl_mesh.model import REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
 
 
 def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, out: str, now: datetime, only: frozenset[str] | None) -> dict[str, Any]:
@@ -14,6 +12,7 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
     by_name = {change.name: change for change in changes}
     made_root = any("/" not in path for path in pki.new)
     topology = plan.topology
+    near = {plan.members[name].cluster.network for name in only or ()}
     return {
         "mesh": topology.mesh_id,
         "organization": topology.organization,
@@ -21,7 +20,11 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
         "networks": sorted({c.network for c in topology.clusters}),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
         "clusters": [_cluster(plan, m, pki, by_name[name], out, now) for name, m in plan.members.items() if only is None or name in only],
-        "pending": [{"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command} for p in plan.pending],
+        "pending": [
+            {"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command}
+            for p in plan.pending
+            if only is None or p.subject in only or p.subject in near
+        ],
     }
 
 
@@ -73,7 +76,7 @@ def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
         return "server pending"
     if other.token is None:
         return "token pending"
-    change = files[f"{REMOTE}{other.cluster.name}.yaml"]
+    change = files[f"{REMOTE_SECRETS}{other.cluster.name}.yaml"]
     return {"identical": "ok", "tighten": "ok", "create": "not rendered", "update": "out of date"}[change.action]
 
 

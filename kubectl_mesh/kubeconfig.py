@@ -81,22 +81,22 @@ def ca_fault(pem: bytes) -> str:
     return ""
 
 
-def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes]) -> dict[str, Server]:
-    """The server of every cluster for which it is known, by cluster name.
+def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes]) -> tuple[dict[str, Server], dict[str, tuple[Problem, ...]]]:
+    """The server of every cluster for which it is known, and what is wrong with those of the others, by cluster name.
 
-    A server that the topology states goes with its `certificateAuthority` or `clusters/NAME.crt`; one from the kubeconfig
-    with the CA beside it there. `files` holds the CA files of the working directory by the names that the topology uses.
+    A server from the kubeconfig goes with the CA beside it there, one that the topology states with `clusters/NAME.crt` or
+    else that CA too; a `certificateAuthority` goes before either. `files` holds the CA files of the working directory by the names that the topology uses.
     """
     entries = contexts(kubeconfig) if kubeconfig is not None else None
     source = kubeconfig.name if kubeconfig is not None else ""
     used = {c.context for c in topology.clusters}
-    problems: list[Problem] = []
+    problems: dict[str, tuple[Problem, ...]] = {}
     found: dict[str, Server] = {}
     for cluster in topology.clusters:
         at = cluster.place
         if cluster.server is None and entries is not None and cluster.context not in entries:
             hint = near(cluster.context, set(entries) - used) or near(cluster.context, entries)
-            problems.append(Problem(at, f"no such context in {source}{hint}", id="kubeconfig-context"))
+            problems[cluster.name] = (Problem(at, f"no such context in {source}{hint}", id="kubeconfig-context"),)
             continue
         entry = entries[cluster.context] if cluster.server is None and entries is not None else None
         if cluster.server is None and entry is None:
@@ -106,7 +106,9 @@ def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str,
             if entry is None:
                 assert cluster.server is not None
                 ca = stated if stated is not None else _read(files, f"clusters/{cluster.name}.crt")
-                if ca is None:
+                if ca is None and entries is not None and cluster.context in entries and not entries[cluster.context].insecure:
+                    ca = entries[cluster.context].ca
+                if ca is None or ca_fault(ca):
                     raise MeshError(
                         [
                             Problem(
@@ -124,10 +126,8 @@ def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str,
                     reachable(entry, cluster.context, at, source)
                 found[cluster.name] = Server(entry.server, ca, cluster.tls_server_name or entry.tls_server_name)
         except MeshError as error:
-            problems += error.problems
-    if problems:
-        raise MeshError(problems)
-    return found
+            problems[cluster.name] = error.problems
+    return found, problems
 
 
 def _read(files: Mapping[str, bytes], name: str) -> bytes | None:
@@ -179,7 +179,7 @@ def usable(entry: Entry, context: str, at: Place, source: str) -> bytes:
         raise MeshError([Problem(at, f"its cluster in {stands} has insecure-skip-tls-verify; peers verify the API server", fix, id="server-ca")])
     if entry.ca is None and entry.ca_file:
         flat = f"kubectl config view --raw --flatten --minify --context={context}"
-        what = f"its cluster in {stands} names the CA as a file, which another machine would not have"
+        what = f"its cluster in {stands} names the CA as a file, {shown(entry.ca_file)}, which is not there, or not read by a render"
         raise MeshError([Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")])
     if entry.ca is None:
         raise MeshError([Problem(at, f"its cluster in {stands} has no CA", fix, id="server-ca")])

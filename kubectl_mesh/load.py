@@ -19,6 +19,9 @@ MAX_NODES = 500_000
 MAX_KEY = 512
 """A key longer than this is no field's name; YAML itself stops at 1024."""
 
+_TWICE = "\0twice"
+"""What the second of two equal keys is called until its mapping ends; no key of a file begins so, for NUL is no character of YAML."""
+_SPELT = {"y", "n", "yes", "no", "on", "off"}
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
@@ -48,8 +51,11 @@ class _StopError(Exception):
         self.mark, self.what, self.fix, self.path = mark, what, fix, path
 
 
-def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False) -> Document:
+def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, lenient: bool = False) -> Document:
     """Reads one YAML document.
+
+    With `lenient` a document whose structure is clear is given even if a key stands twice or a value wants quotes: its
+    `problems` tell, so that they are told together with what is wrong in the rest.
 
     `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig), where nothing needs to be a number.
     `aliases=True` allows anchors, for base.yaml; what they stand for is copied, within the limit on nodes.
@@ -82,9 +88,10 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False) -
         line = decoded.count("\n", 0, position) + 1 if isinstance(position, int) else 1
         reason = getattr(error, "reason", "") or "it cannot be read"
         raise MeshError([Problem(Place(name, line, 1), f"is not YAML: {reason}")]) from None
-    if builder.traps:
-        raise MeshError(Problem(Place(name, *position, path_text(path)), what, fix) for position, path, what, fix in builder.traps)
-    return Document(name, builder.root, builder.marks)
+    problems = tuple(Problem(Place(name, *position, path_text(path)), what, fix) for position, path, what, fix in builder.traps)
+    if problems and not lenient:
+        raise MeshError(problems)
+    return Document(name, builder.root, builder.marks, problems)
 
 
 class _Open:
@@ -133,6 +140,9 @@ class _Builder:
                 self.open.append(_Open(value, path, event.anchor))
             elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
                 done = self.open.pop()
+                if isinstance(done.value, dict):
+                    for key in [k for k in done.value if k.startswith(_TWICE)]:
+                        del done.value[key]
                 if done.anchor:
                     self.anchors[done.anchor] = (done.value, _size(done.value))
             elif kind is events.AliasEvent:
@@ -173,11 +183,12 @@ class _Builder:
         assert isinstance(top.value, dict)
         if key in top.value:
             line = self.marks[(*top.path, key)][0]
-            raise _StopError(event.start_mark, f"stands twice; it is on line {line} already", "remove one of the two", (*top.path, key))
+            self.trap(event, (*top.path, key), f"stands twice; it is on line {line} already", "remove one of the two")
+            key = f"{_TWICE}{self.nodes}"
         top.key = key
         path = (*top.path, key)
         self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
-        if self.typed and event.implicit[0]:
+        if self.typed and event.implicit[0] and not key.startswith(_TWICE):
             try:
                 plain = self.plain(key)
             except ValueError:
@@ -233,9 +244,10 @@ class _Builder:
             self.anchors[event.anchor] = (value, 1)
         return value
 
-    def trap(self, event: Any, path: tuple[str | int, ...], what: str) -> None:
+    def trap(self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "") -> None:
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
-        self.traps.append((position, path, what, f"quote it if it is a text: {shown(event.value)}"))
+        words = "write true or false, or quote it if it is a text" if event.value.lower() in _SPELT else "quote it if it is a text"
+        self.traps.append((position, path, what, fix or f"{words}: {shown(event.value)}"))
 
     @staticmethod
     def plain(text: str) -> Json:

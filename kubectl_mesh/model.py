@@ -13,6 +13,9 @@ KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 DEFAULT_READER = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
 LOCK = "mesh.lock"
+RENEW = "of an intermediate: move its folder away, render and apply; with a new root, all intermediates are made anew"
+"""What to do about a certificate that expires."""
+REMOTE_SECRETS = "3-mesh/remote-secrets/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Document:
     name: str
     value: Json = field(repr=False)
     marks: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with it as YAML, where the rest could be read all the same."""
 
     def place(self, *path: str | int) -> Place:
         """The place of a field, or of the nearest one above it that is really there."""

@@ -6,6 +6,7 @@ intermediate; no URI SAN, since a CA's SPIFFE ID must not have a path. Keys on d
 costs 0.3 s for RSA-4096): their public half is compared with the certificate's.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import Certificate, Intermediate, Pki
+from kubectl_mesh.model import RENEW, Certificate, Intermediate, Pki
 
 ROOT_CERT, ROOT_KEY = "root-cert.pem", "root-key.pem"
 PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
@@ -104,7 +105,23 @@ def issue(wanted: Wanted, kept: Mapping[str, bytes], now: datetime, progress: Pr
             ca_key=state.files["ca-key.pem"],
             certificate=describe(state.certificate),
         )
+    warnings += _not_own(states)
     return Pki(root.pem, tuple(map(describe, root.certificates)), intermediates, new, tuple(sorted(warnings)))
+
+
+def _not_own(states: Mapping[str, "_State"]) -> Iterable[Problem]:
+    """Intermediates that two clusters share, or that were made for another cluster of the mesh."""
+    owners: dict[Any, str] = {}
+    for name, state in states.items():
+        assert state.certificate is not None
+        place = Place(f"certs/{folder(name)}/ca-cert.pem")
+        other = owners.setdefault(state.certificate, name)
+        if other != name:
+            yield Problem(place, f'is the certificate of "{other}" too', "move the folder away to have one made for this cluster", "certs-own")
+        made_for = [a.value for a in state.certificate.subject.get_attributes_for_oid(NameOID.LOCALITY_NAME)]
+        strangers = [n for n in states if n != name and folder(n) in made_for]
+        if strangers:
+            yield Problem(place, f'was made for "{strangers[0]}", as its L= says', "put each folder back in its place", "certs-own")
 
 
 @dataclass(slots=True)
@@ -124,7 +141,7 @@ class _State:
 
 
 def _kept_root(kept: Mapping[str, bytes], now: datetime) -> _Root:
-    key = _load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY]) if ROOT_KEY in kept else None
+    key = _load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False) if ROOT_KEY in kept else None
     if ROOT_CERT not in kept:
         orphans = sorted({p.split("/")[0] for p in kept if p.endswith("/ca-cert.pem")})
         if orphans:
@@ -139,7 +156,7 @@ def _kept_root(kept: Mapping[str, bytes], now: datetime) -> _Root:
     narrow = [c for c in certificates if _path_length(c) == 0 and c.subject == c.issuer]
     problems += [Problem(Place(name), what, "use another root", "certs-ca") for _ in narrow]
     if key is not None and not any(_same_key(c, key) for c in certificates):
-        what = f"is not the key of certs/{ROOT_KEY}" if len(certificates) == 1 else f"holds no certificate for certs/{ROOT_KEY}"
+        what = f"does not belong to {ROOT_KEY} beside it" if len(certificates) == 1 else f"holds no certificate for {ROOT_KEY} beside it"
         problems.append(Problem(Place(name), what, "put back the pair that belongs together", "certs-pair"))
     if problems:
         raise MeshError(problems)
@@ -197,22 +214,22 @@ def _load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
         raise MeshError([Problem(Place(name), "is not a PEM certificate", "put back the certificate", "certs-readable")]) from None
 
 
-def _load_key(name: str, pem: bytes) -> Key:
-    """A private key as istiod reads it: the first PEM block, unencrypted, RSA or EC."""
-    import re
-
-    first = re.search(rb"-----BEGIN ([A-Z0-9 ]+)-----", pem)
-    kind = first[1].decode() if first else ""
-    pkcs8 = f"write it anew with `openssl pkey -in {name} -out NEW`"
+def _load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
+    """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted, RSA or EC; a root's is read here only."""
+    blocks = re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", pem, re.DOTALL)
+    kinds = [kind.decode() for kind in blocks]
+    anew = f"write it anew with `openssl pkey -in {name} -out NEW`"
     what, fix = "", ""
-    if kind == "EC PARAMETERS":
-        what, fix = "begins with EC PARAMETERS, and istiod reads the first block only", pkcs8
-    elif kind == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in pem:
-        what, fix = "is encrypted, and istiod cannot ask for a password", pkcs8
-    elif kind not in ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"):
+    if "ENCRYPTED PRIVATE KEY" in kinds or b"Proc-Type: 4,ENCRYPTED" in pem:
+        what, fix = "is encrypted, and nobody could be asked for its password", anew
+    elif not {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} & set(kinds):
         what, fix = "is not a PEM private key", "put back the key"
+    elif for_istio and kinds[0] not in ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"):
+        what, fix = f"begins with {kinds[0]}, and istiod reads the first block only", anew
     if what:
         raise MeshError([Problem(Place(name), what, fix, "certs-readable")])
+    first = re.search(rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----", pem, re.DOTALL)
+    pem = first[0] if first else pem
     try:
         key: Any = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -268,7 +285,7 @@ def _ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Ite
     if isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
         yield Problem(place, f"is signed with {certificate.signature_hash_algorithm.name}, which istiod refuses", "use SHA-256 or better", "certs-ca")
     if certificate.not_valid_after_utc <= now:
-        yield Problem(place, f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC", "renew it", "certs-expired")
+        yield Problem(place, f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC", RENEW, "certs-expired")
     if certificate.not_valid_before_utc > now:
         yield Problem(
             place, f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC", "set the clock right, or use another", "certs-expired"
@@ -318,7 +335,7 @@ def _soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[P
     end = certificate.not_valid_after_utc
     left = end - now
     if left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
-        yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", "renew it before", "certs-expiring")
+        yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring")
 
 
 def _make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:

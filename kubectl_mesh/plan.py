@@ -1,5 +1,6 @@
 """plan: a valid `Topology` and what is known of its clusters become a `Plan`; total and pure."""
 
+import posixpath
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ def reader_secret(cluster: Cluster) -> str:
 def token_command(cluster: Cluster, directory: str) -> str:
     """The command that fetches the token of a cluster's reader into its file, readable by nobody else."""
     get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", reader_secret(cluster), "-o", "go-template={{.data.token | base64decode}}")
-    return f"(umask 077; {get} > {shlex.quote(_join(directory, cluster.token_file))})"
+    path = _join(directory, cluster.token_file)
+    folder = posixpath.dirname(path)
+    make = f"mkdir -p {shlex.quote(folder)}; " if folder else ""
+    return f"(umask 077; {make}{get} > {shlex.quote(path)})"
 
 
 def _join(directory: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from kubectl_mesh.model import FolderChange, Pending, Pki, Plan
+from kubectl_mesh.model import REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
 
 ACTIONS = ("create", "update", "tighten", "remove")
 
@@ -18,19 +18,23 @@ def mesh_line(plan: Plan, kind: str) -> str:
     return f"mesh {plan.topology.mesh_id}: {count(len(clusters), 'cluster')}, {count(len({c.network for c in clusters}), 'network')}, {kind}"
 
 
-def made_certificates(pki: Pki) -> tuple[bool, list[str]]:
-    """Whether the root, and of which clusters the intermediate, has been made."""
-    made = sorted({path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path})
-    return any("/" not in path for path in pki.new), made
+def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
+    """Whether the root has been made, for which clusters an intermediate, and for which only what was missing beside it."""
+    made = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if path.endswith("/ca-cert.pem")}
+    touched = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path}
+    return any("/" not in path for path in pki.new), sorted(made), sorted(touched - made)
 
 
 def certificates_line(pki: Pki, would: bool) -> str:
     """What was made of certificates, or nothing."""
-    root, made = made_certificates(pki)
+    root, made, completed = made_certificates(pki)
     if not pki.new:
         return ""
+    verb = "would be " if would else ""
     parts = [*(["root"] if root else []), *([count(len(made), "intermediate")] if made else [])]
-    return f"certificates: {' and '.join(parts)} {'would be made' if would else 'made'}"
+    said = [f"{' and '.join(parts)} {verb}made"] if parts else []
+    said += [f"{count(len(completed), 'intermediate')} {verb}completed"] if completed else []
+    return f"certificates: {', '.join(said)}"
 
 
 def folder_line(change: FolderChange, out: str) -> str:
@@ -43,22 +47,23 @@ def folder_line(change: FolderChange, out: str) -> str:
     return f"{change.action:9} {out}/{change.name}  {detail}"
 
 
-def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str]) -> Iterator[str]:
+def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str], would: bool) -> Iterator[str]:
     """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
+    was = "would be " if would else "was "
     for change in changes:
         base = f"{out}/{change.name}"
         if change.repaired:
-            yield f"repaired  {base}: its {'mesh.lock'} could not be read, as after a power loss"
+            yield f"repaired  {base}: its mesh.lock could not be read, as after a power loss"
         for file in change.changes:
             path = f"{base}/{file.path}"
             if file.action == "remove" and change.action != "remove":
                 yield f"removed   {path}" + (" (it had been edited by hand)" if file.edited else "")
             elif file.edited and file.action == "create":
-                yield f"edited    {path}: it had been deleted by hand, and was written again"
+                yield f"edited    {path}: it had been deleted by hand, and {was}written again"
             elif file.edited and file.action == "remove":
                 yield f"removed   {path} (it had been edited by hand)"
             elif file.edited:
-                yield f"edited    {path}: it had been changed by hand, and was rewritten"
+                yield f"edited    {path}: it had been changed by hand, and {was}rewritten"
             elif file.action == "tighten":
                 yield f"tightened {path}: others could read it"
         if change.foreign and change.action == "remove":
@@ -80,8 +85,19 @@ def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
         yield f"    {item.command}"
 
 
-def render_text(plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, kind: str, would: bool, files: bool) -> str:
-    """The report of a render. `would`: nothing was written; `files`: name each file that changes."""
+def render_text(
+    plan: Plan,
+    pki: Pki,
+    changes: Sequence[FolderChange],
+    out: str,
+    strangers: Sequence[str],
+    *,
+    kind: str,
+    would: bool,
+    files: bool,
+    forgotten: Sequence[str],
+) -> str:
+    """The report of a render. `would`: nothing was written; `files`: name each file that changes; `forgotten`: commands for what only left the tree."""
     lines = [mesh_line(plan, kind)]
     made = certificates_line(pki, would)
     if made:
@@ -94,19 +110,39 @@ def render_text(plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str,
             lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
     if identical:
         lines.append(f"identical {count(identical, 'directory').replace('directorys', 'directories')}")
-    lines += notes(changes, out, strangers)
+    lines += notes(changes, out, strangers, would)
+    lines += _forgotten(forgotten, would)
     lines += pending_lines(plan.pending)
     return "\n".join(lines) + "\n"
 
 
-def render_json(plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool) -> dict[str, object]:
+def _forgotten(commands: Sequence[str], would: bool) -> Iterator[str]:
+    if commands:
+        yield f"{'would leave' if would else 'left'} the tree, but not the clusters, for `kubectl apply` deletes nothing; the commands that do:"
+        yield from (f"    {command}" for command in commands)
+
+
+def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[str, str]]:
+    """The remote secrets that left the tree of a cluster that stays: its name, and the peer's."""
+    return [
+        (change.name, file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml"))
+        for change in changes
+        if change.name in plan.members
+        for file in change.changes
+        if file.action == "remove" and file.path.startswith(REMOTE_SECRETS)
+    ]
+
+
+def render_json(
+    plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool, forgotten: Sequence[str]
+) -> dict[str, object]:
     """The report of a render for programs; its schema is `report/render`."""
-    root, made = made_certificates(pki)
+    root, made, completed = made_certificates(pki)
     return {
         "mesh": plan.topology.mesh_id,
         "written": written,
         "changed": bool(pki.new) or any(c.action != "identical" for c in changes),
-        "certificates": {"root": root, "intermediates": made},
+        "certificates": {"root": root, "intermediates": made, "completed": completed},
         "directories": [
             {
                 "name": c.name,
@@ -119,6 +155,7 @@ def render_json(plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str,
             for c in changes
         ],
         "foreign": list(strangers),
+        "delete": list(forgotten),
         "pending": pending_json(plan.pending),
     }
 

@@ -1,7 +1,7 @@
 """validate: a `Document` becomes a `Topology`, or a `MeshError` with every problem, sorted by position."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.address import is_address, is_loopback, url_fault
@@ -30,7 +30,9 @@ def name_of(context: str) -> str:
 
 def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     """Checks a topology against its schema and for what a schema cannot say."""
-    problems = list(schema_problems(document, schema))
+    told = {(p.where.line, p.where.column) for p in document.problems} | {p.where.path for p in document.problems}
+    unfit = [p for p in schema_problems(document, schema) if p.where.path not in told and (p.where.line, p.where.column) not in told]
+    problems = [*document.problems, *unfit]
     if problems:
         # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
@@ -73,11 +75,10 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
             if key not in known:
                 yield Problem(document.place(*path, key), f"unknown field{near(key, set(known) - set(value))}")
     elif kind == "required":
-        for key in limit:
-            if key not in value:
-                what = f'the field "{key}" is missing'
-                likely = set(value) - set(error.schema.get("properties", {}))
-                yield Problem(where, what if not likely or not near(key, likely) else f'{what}; "{_nearest(key, likely)}" looks like it')
+        # Where one is merely misspelt, the unknown field tells what was meant.
+        strangers = set(value) - set(error.schema.get("properties", {}))
+        missing = [key for key in limit if key not in value and not any(near(s, {key}) for s in strangers)]
+        yield from (Problem(where, f'the field "{key}" is missing') for key in missing)
     elif kind == "type":
         wanted = [limit] if isinstance(limit, str) else limit
         fix = ""
@@ -100,10 +101,6 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         yield Problem(document.place(*path, value), f"the name {must}" if must else f"the name {shown(value)} is not allowed")
     else:
         yield Problem(where, f"{must}; it is {shown(value)}" if must and kind in ("pattern", "maxLength") else must or "must not be empty")
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    return near(key, known).split('"')[1]
 
 
 def _plain(value: object) -> str:

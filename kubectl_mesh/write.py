@@ -47,14 +47,18 @@ def _lock(directory: str, path: str) -> int:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "move it away") from None
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise refuse(directory, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none") from None
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise refuse(directory, "is no folder", "name the working directory with -C") from None
             raise
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            who = f"the process {holder}" if holder.isdigit() else "another process"
-            raise refuse(directory, f"{who} is writing here; it holds {LOCK_FILE}", "wait until it is done") from None
+            who = f"process {holder}" if holder.isdigit() else "another process"
+            raise refuse(directory, f"is being written to by another run ({who}, which holds {LOCK_FILE})", "wait until it is done") from None
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(path, follow_symlinks=False)
             own = os.fstat(descriptor)

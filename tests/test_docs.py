@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from conftest import SEED, TOP, Golden, Run
+
 from kubectl_mesh.checks import CHECKS
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.cli.schema import names
@@ -51,10 +51,7 @@ def topology_table() -> str:
 
 def verbs_text(run: Run) -> str:
     """What --help prints, of every verb."""
-    parts = []
-    for verb in VERBS:
-        parts.append(f"### {verb}\n```\n{run(verb, '--help').out.rstrip()}\n```")
-    return "\n\n".join(parts)
+    return "\n\n".join([f"### {verb}\n```\n{run(verb, '--help').out.rstrip()}\n```" for verb in VERBS])
 
 
 def checks_table() -> str:

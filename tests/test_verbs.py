@@ -151,7 +151,7 @@ def test_init_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     ran = run("init", "-C", tmp_path, env=environment)
     assert ran.code == 0, ran.err
-    assert {line.split()[0] for line in ran.out.splitlines()} == {"keep"}
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"keep", "next:"}
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
@@ -325,14 +325,18 @@ def test_reports_as_json(run: Run, workdir: Make) -> None:
 
 
 def test_teardown_uses_the_namespaces_of_the_topology(run: Run, workdir: Make) -> None:
-    """In the old tool's order, per cluster; nothing is run."""
+    """In the old tool's order, per cluster, after its peers have forgotten it; nothing is run."""
     mesh = workdir(over={"contexts": {"context-west-1": {"namespace": "mesh-system", "serviceAccountReader": "reader"}}})
     out = run("teardown", "--cluster", "context-west-1", cwd=mesh).out
     label = "-l operator.istio.io/managed=Reconcile --ignore-not-found"
     kubectl = "kubectl --context=context-west-1"
     assert out.splitlines() == [
+        "# context-east-1",
+        "kubectl --context=context-east-1 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
+        "# context-east-2",
+        "kubectl --context=context-east-2 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
         "# context-west-1",
-        f"{kubectl} -n istio-operator delete istiocontrolplane.install.istio.io default --ignore-not-found",
+        f"{kubectl} -n istio-operator delete istiocontrolplane.install.istio.io default --ignore-not-found || true",
         f"{kubectl} delete namespace mesh-system --wait --ignore-not-found",
         f"{kubectl} delete mutatingwebhookconfiguration {label}",
         f"{kubectl} delete validatingwebhookconfiguration {label}",
@@ -374,7 +378,8 @@ def test_plain_secrets_inside_git_are_refused(run: Run, git: WorkDir) -> None:
     assert all(store in ran.err for store in ("sops", "sealed", "external"))
     assert not (git / "certs").exists()
     assert not (git / "out").exists()
-    assert run("render", "--dry-run", cwd=git).code == 0
+    assert run("render", "--dry-run", cwd=git).code == 2
+    assert "× git-ignored" in run("check", cwd=git).out
     assert not (git / ".gitignore").exists()
     git.write(".gitignore", GITIGNORE + "/out/\n")
     assert run("render", cwd=git).code == 0
@@ -404,3 +409,136 @@ def test_without_git_nothing_counts_as_ignored(run: Run, git: WorkDir, tmp_path:
     git.write(".gitignore", "/out/\n/certs/\n/credentials/\n")
     assert run("render", cwd=git, env={"PATH": str(tmp_path / "empty")}).code == 2
     assert run("render", cwd=git).code == 0
+
+
+def test_a_token_file_elsewhere_is_kept_out_of_git(run: Run, git: WorkDir) -> None:
+    """The .gitignore that is written, and the lines that are asked for, know the token files of this topology."""
+    git.topology({"secrets": {"store": "plain"}, "contexts": {"context-east-1": {"credential": {"tokenFile": "tok/one"}}}})
+    git.write("tok/one", "token", 0o600)
+    assert run("render", cwd=git).code == 0
+    assert "/tok/one\n" in (git / ".gitignore").read_text()
+    git.write(".gitignore", GITIGNORE)
+    ran = run("render", cwd=git)
+    assert (ran.code, ran.err.splitlines()[1:]) == (2, ["  fix: add these lines to it:", "    /tok/one"])
+    git.write(".gitignore", GITIGNORE + "/tok/one\n!/tok/one\n")
+    assert "find the line that takes them in again" in run("render", cwd=git).err
+
+
+# where things may be
+
+
+@pytest.mark.parametrize("out", [".", "..", "certs", "clusters/deep", "credentials", "/", ""])
+def test_a_tree_needs_a_folder_of_its_own(run: Run, workdir: Make, out: str) -> None:
+    """Not the working directory, nothing above it, nothing that it is made of."""
+    mesh = workdir()
+    before = mesh.snapshot()
+    ran = run("render", "--out", out, cwd=mesh)
+    assert ran.code == 2, out
+    assert ran.err.count("error: ") == 1
+    assert mesh.snapshot() == before
+
+
+def test_folders_that_are_none(run: Run, tmp_path: Path) -> None:
+    """A working directory that is not there, or a file: a sentence for each verb."""
+    (tmp_path / "file").write_text("")
+    for words in (["render"], ["check"], ["describe"], ["teardown"], ["add", "x", "--network", "y"], ["remove", "x"]):
+        for where in ("nothere", "file"):
+            ran = run(*words, "-C", tmp_path / where)
+            assert ran.code == 2, words
+            assert ran.err.startswith(f"error: {tmp_path / where}"), ran.err
+            assert "fix: " in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_ours_to_write(run: Run, workdir: Make) -> None:
+    """Told as such; --check works all the same."""
+    mesh = workdir()
+    mesh.path.chmod(0o555)
+    assert "cannot be written to" in run("render", cwd=mesh).err
+    assert run("render", "--check", cwd=mesh).code == 1
+    mesh.path.chmod(0o755)
+
+
+def test_bare_call_prints_help(run: Run) -> None:
+    """`kubectl mesh` alone."""
+    assert run().out == run("--help").out
+
+
+# what is wrong is told once, and only what is wrong
+
+
+def test_check_tells_only_what_is_wrong(run: Run, workdir: Make, tmp_path: Path) -> None:
+    """One bad server, one bad token: the other clusters are not called unknown."""
+    for name in ("topology.yaml", "kubeconfig.yaml"):
+        shutil.copy(TOP / "examples/fleet" / name, tmp_path)
+    out = run("check", cwd=tmp_path).out
+    assert out.count("× server-reachable") == 1
+    assert "√ server-pending" in out
+    mesh = workdir(tokens=True)
+    mesh.token("context-east-2", "two words")
+    out = run("check", cwd=mesh).out
+    assert out.count("× token-readable") == 1
+    assert "√ token-pending" in out
+
+
+def test_a_stated_server_takes_the_ca_of_the_kubeconfig(run: Run, tmp_path: Path) -> None:
+    """The remedy for a loopback server is one line; for `add --server` too. Without any CA it is refused before it is written."""
+    for name in ("topology.yaml", "kubeconfig.yaml"):
+        shutil.copy(TOP / "examples/fleet" / name, tmp_path)
+    text = (tmp_path / "topology.yaml").read_text().replace("  kind-local:\n", "  kind-local:\n    server: https://kind-local-control-plane:6443\n")
+    (tmp_path / "topology.yaml").write_text(text + "certificates: {keyType: ec-p256}\n")
+    assert run("render", cwd=tmp_path).code == 0
+    other = tmp_path / "other"
+    env = {"KUBECONFIG": str(tmp_path / "kubeconfig.yaml")}
+    assert run("init", "-C", other, "--mesh-id", "a", env=env).code == 0
+    assert run("add", "kind-local", "-C", other, "--network", "n", "--server", "https://kind:6443", env=env).code == 0
+    assert (other / "clusters/kind-local.crt").is_file()
+    before = (other / "topology.yaml").read_text()
+    ran = run("add", "elsewhere", "-C", other, "--network", "n", "--server", "https://elsewhere:6443", env=env)
+    assert (ran.code, "give --ca FILE" in ran.err) == (2, True)
+    assert (other / "topology.yaml").read_text() == before
+
+
+def test_without_any_kubeconfig(run: Run, tmp_path: Path) -> None:
+    """init and add say that servers stay unknown, rather than nothing."""
+    ran = run("init", "-C", tmp_path, "--mesh-id", "a", "--context", "one=n")
+    assert ran.code == 0
+    assert "kubeconfig: there is none, so server and CA stay unknown: one" in ran.err
+    assert "stay unknown: two" in run("add", "two", "-C", tmp_path, "--network", "n").err
+
+
+def test_flags_are_named_where_they_are_wrong(run: Run, tmp_path: Path) -> None:
+    """Not a file that is not written."""
+    assert run("init", "-C", tmp_path, "--mesh-id", "Not A Label").err.startswith("error: --mesh-id: mesh_id: must be a DNS-1123 label")
+    assert run("init", "-C", tmp_path, "--mesh-id", "a", "--context", "one=n").code == 0
+    assert "\nerror: --network: must be a label value" in run("add", "two", "-C", tmp_path, "--network", "a b").err
+
+
+def test_a_withdrawn_secret_is_deleted_from_the_cluster_by_a_printed_command(run: Run, workdir: Make) -> None:
+    """What leaves the tree does not leave the cluster by `kubectl apply`: the commands are printed."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    assert run("remove", "context-west-1", cwd=mesh).code == 0
+    commands = [
+        f"kubectl --context={c} -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found"
+        for c in ("context-east-1", "context-east-2")
+    ]
+    assert "would leave the tree, but not the clusters" in run("render", "--dry-run", cwd=mesh).out
+    ran = run("render", "-o", "json", cwd=mesh)
+    assert valid("render", ran.out)["delete"] == commands
+
+
+def test_warnings_about_what_stands_twice(run: Run, workdir: Make) -> None:
+    """One token in two files; one intermediate in two folders; two folders swapped."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    mesh.token("context-east-1", "token-of-context-east-2")
+    assert "holds the token of" in run("check", cwd=mesh).err + run("check", cwd=mesh).out
+    certs = mesh / "certs"
+    (certs / "intermediate-context-east-1").rename(certs / "x")
+    (certs / "intermediate-context-east-2").rename(certs / "intermediate-context-east-1")
+    (certs / "x").rename(certs / "intermediate-context-east-2")
+    assert run("check", cwd=mesh).out.count("‼ certs-own") == 2
+    shutil.rmtree(certs / "intermediate-context-east-2")
+    shutil.copytree(certs / "intermediate-context-east-1", certs / "intermediate-context-east-2")
+    assert 'is the certificate of "context-east-1" too' in run("check", cwd=mesh).out

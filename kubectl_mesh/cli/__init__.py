@@ -54,14 +54,22 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, subcommand_metavar="VERB [OPTIONS]")
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="VERB [OPTIONS]",
+    invoke_without_command=True,
+)
 @click.version_option(__version__, prog_name="kubectl mesh", message="%(prog)s %(version)s")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """The compiler for multi-cluster service meshes.
 
     One file, topology.yaml, says which Kubernetes clusters form an Istio mesh. `render` turns it, offline, into a directory
     of manifests per cluster, to be committed, reviewed and applied.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -80,7 +88,8 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
-        where = f"{error.ctx.command_path} --help" if error.ctx is not None else "kubectl mesh --help"
+        verb = next((word for word in (args if args is not None else sys.argv[1:]) if word in VERBS), None)
+        where = f"{error.ctx.command_path} --help" if error.ctx is not None else f"kubectl mesh {verb} --help" if verb else "kubectl mesh --help"
         _say(f"error: {error.format_message()}\n  see: {where}")
     except (click.Abort, KeyboardInterrupt):
         _say("stopped; what was being written is whole, old or new")

@@ -4,6 +4,8 @@ import click
 
 from kubectl_mesh.cli import common
 
+_FLAGS = {"network": "--network", "server": "--server", "clusterName": "--cluster-name"}
+
 
 @click.command(name="add")
 @click.argument("context", metavar="CTX")
@@ -22,10 +24,12 @@ def command(
     Server and CA are copied from a kubeconfig into the working directory. Of a cluster that is there already, only what is
     missing is added.
     """
+    from dataclasses import replace
+
     from kubectl_mesh import assets, edit
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.cli.init import from_kubeconfig
-    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig
+    from kubectl_mesh.errors import MeshError, Place, path_text, refuse
     from kubectl_mesh.kubeconfig import ca_fault
     from kubectl_mesh.load import load
     from kubectl_mesh.validate import validate
@@ -49,12 +53,16 @@ def command(
             if fault := ca_fault(authority):
                 raise refuse(ca, fault, "name a file with the CA certificate of the API server")
         found: dict[str, object] = {}
+        known = workdir.kubeconfig_entries(kubeconfig)
         if server is None:
-            known = workdir.kubeconfig_entries(kubeconfig)
+            if known is None:
+                no_kubeconfig((context,))
             found, copied = from_kubeconfig(context, known, "CTX", set(contexts or ()) if isinstance(contexts, dict) else set())
             authority = authority if authority is not None else copied
         else:
             found["server"] = server
+            if authority is None and known is not None and context in known and not known[context].insecure:
+                authority = known[context].ca
         entry = {"network": network, **({"clusterName": cluster_name} if cluster_name else {}), **found}
         if isinstance(present, dict):
             changed = [key for key, value in entry.items() if key in present and present[key] != value]
@@ -65,10 +73,17 @@ def command(
         source = workdir.read_file(path) or b""
         read = lambda text: load(path, text.encode()).value  # noqa: E731
         body = edit.add(source.decode(), context, entry, read, path) if entry else source.decode()
-        topology = validate(load(path, body.encode()), assets.schema("topology.schema.json"))
+        try:
+            topology = validate(load(path, body.encode()), assets.schema("topology.schema.json"))
+        except MeshError as error:
+            given = {f"{path_text(('contexts', context, key))}": flag for key, flag in _FLAGS.items()}
+            raise MeshError(replace(p, where=Place(given[p.where.path])) if p.where.path in given else p for p in error.problems) from None
         name = next(c.name for c in topology.clusters if c.context == context)
         crt = f"clusters/{name}.crt"
         there = workdir.read_file(workdir.join(directory, crt))
+        stated = next(c.authority for c in topology.clusters if c.context == context)
+        if server is not None and authority is None and there is None and stated is None:
+            raise refuse("--server", "needs the CA of that API server, and no kubeconfig has it", "give --ca FILE")
         if authority is not None and there is not None and there != authority:
             raise refuse(workdir.join(directory, crt), "is there and is kept, but the CA given now is another", "remove the wrong one")
         done = []

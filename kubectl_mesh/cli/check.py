@@ -41,31 +41,32 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     errors: list[Problem] = []
     warnings: list[Problem] = []
     skipped: frozenset[str] = frozenset()
-    later = ("servers", "credentials", "gateways", "certificates", "tree")
+    later = ("servers", "credentials", "gateways", "certificates", "tree", "git")
+    workdir.check_folders(directory, out)
+    if workdir.read_file(workdir.join(directory, workdir.TOPOLOGY)) is None:
+        workdir.read_topology(directory)  # says what is missing: there is nothing to answer
     try:
         topology = workdir.read_topology(directory)
         inputs = workdir.gather(directory, kubeconfig, errors, topology)
-        warnings += (*topology.warnings, *inputs.loose)
-        at = workdir.now()
-        if fail_within is not None:
-            errors += workdir.located(directory, checks.expiry_findings(workdir.certificates(inputs, at, throwaway=True), at, fail_within))
-        if errors:
+        errors += workdir.in_clear(inputs, folder) + workdir.let_through(inputs)
+        if any(e.id != "git-ignored" for e in errors):
             skipped = frozenset(("tree",))
+        at = workdir.now()
         rendered = workdir.make(inputs, at, throwaway=True)
-        warnings = list(rendered.warnings)
-        warnings += checks.pending_findings(rendered.plan)
+        if fail_within is not None:
+            errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
+        warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
         if not skipped:
             changes = compare(folder, rendered.tree)
+            cut = checks.withdrawn(rendered.plan, changes, folder)
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
-            errors += found[0]
+            errors += cut or found[0]
             warnings += found[1]
     except MeshError as error:
         errors += error.problems
         skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
-    told = {str(e.where) for e in errors if e.id == "certs-expiring"}
-    results = checks.results(
-        dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if str(w.where).split(" (")[0] not in {t.split(" (")[0] for t in told}], skipped
-    )
+    told = {e.where.file for e in errors if e.id == "certs-expiring"}
+    results = checks.results(dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped)
     if output == "json":
         common.put_json(checks.value(results))
     else:

@@ -1,16 +1,20 @@
 """`kubectl mesh init`"""
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from kubectl_mesh.cli import common
+from kubectl_mesh.errors import Place, Problem
 
 if TYPE_CHECKING:
     from kubectl_mesh.kubeconfig import Entry
 
 KINDS = ("IstioControlPlane", "IstioOperator", "Istio", "Application", "HelmRelease")
+
+_FLAGS = {"mesh_id": "--mesh-id", "organization": "--organization"}
 
 HEAD = """\
 # Which clusters form the mesh. `kubectl mesh schema` prints the schema of this file, REFERENCE.md explains every key.
@@ -38,7 +42,7 @@ def command(
     """
     from kubectl_mesh import assets, targets
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.guard import GITIGNORE, not_ignored, work_tree
     from kubectl_mesh.load import load
     from kubectl_mesh.validate import validate
@@ -67,7 +71,10 @@ def command(
         head: dict[str, object] = {"mesh_id": mesh_id, **({"organization": organization} if organization not in (None, mesh_id) else {})}
         body = HEAD + dump(head) + (dump({"contexts": entries}) if entries else NO_CONTEXTS)
         trial = body if entries else HEAD + dump(head) + dump({"contexts": {"none": {"network": "none"}}})
-        topology = validate(load(path, trial.encode()), assets.schema("topology.schema.json"))
+        try:
+            topology = validate(load(path, trial.encode()), assets.schema("topology.schema.json"))
+        except MeshError as error:
+            raise MeshError(Problem(Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path), p.what, p.fix) for p in error.problems) from None
         new[workdir.TOPOLOGY] = body.encode()
         for cluster in topology.clusters:
             if cluster.context in authorities:
@@ -77,7 +84,7 @@ def command(
     make_folder(directory)
     with locked(directory):
         ignore = workdir.join(directory, ".gitignore")
-        done: list[tuple[str, str]] = []
+        done: list[tuple[str, str]] = [("keep", workdir.TOPOLOGY)] if there else []
         _add(directory, {".gitignore": GITIGNORE.encode()}, done)
         private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token"]
         if work_tree(directory) and not_ignored(directory, private):
@@ -93,6 +100,9 @@ def command(
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
         click.echo("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done), nl=False)
+        where = "" if directory == "." else f" -C {shlex.quote(directory)}"
+        empty = not there and not contexts
+        click.echo(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}{where}")
 
 
 def _empty(path: str) -> bool:
@@ -117,12 +127,14 @@ def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -
 def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:
     """The topology's entries and the CAs for the contexts that were named; everything that is wrong with them at once."""
     from kubectl_mesh.cli.workdir import kubeconfig_entries
-    from kubectl_mesh.errors import MeshError, Problem, refuse
+    from kubectl_mesh.errors import MeshError, refuse
 
     entries: dict[str, dict[str, object]] = {}
     authorities: dict[str, bytes] = {}
     problems: list[Problem] = []
     known = kubeconfig_entries(kubeconfig) if contexts else {}
+    if known is None:
+        no_kubeconfig(contexts)
     for given in contexts:
         context, equals, network = given.rpartition("=")
         try:
@@ -142,17 +154,29 @@ def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[st
     return entries, authorities
 
 
-def from_kubeconfig(context: str, known: "dict[str, Entry]", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:
+def no_kubeconfig(contexts: tuple[str, ...]) -> None:
+    """Says that servers and CAs stay unknown."""
+    names = ", ".join(given.rpartition("=")[0] or given for given in contexts)
+    common.warn([Problem(Place("kubeconfig"), f"there is none, so server and CA stay unknown: {names}", "name one with --kubeconfig, or set KUBECONFIG")])
+
+
+def from_kubeconfig(context: str, known: "dict[str, Entry] | None", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:
     """The server and the CA of a context, as a topology holds them; nothing where there is no kubeconfig at all."""
-    from kubectl_mesh.errors import Place, near, refuse
+    from kubectl_mesh.errors import MeshError, near, refuse
     from kubectl_mesh.kubeconfig import usable
 
-    if not known:
+    if known is None:
         return {}, None
     if context not in known:
         raise refuse(where, f'no such context in the kubeconfig: "{context}"{near(context, set(known) - used) or near(context, known)}', "name a context of it")
     entry = known[context]
-    ca = usable(entry, context, Place(where, path=context), entry.place.file)
+    other = f"leave it out here, and then `kubectl mesh add {context} --network NETWORK --server URL --ca FILE`"
+    try:
+        ca = usable(entry, context, Place(where, path=context), entry.place.file)
+    except MeshError as error:
+        raise MeshError(
+            Problem(p.where, p.what, other if where == "--context" else "give --server URL (and --ca FILE)", p.id) for p in error.problems
+        ) from None
     found: dict[str, object] = {"server": entry.server}
     if entry.tls_server_name:
         found["tlsServerName"] = entry.tls_server_name

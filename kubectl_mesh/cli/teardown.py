@@ -14,8 +14,8 @@ from kubectl_mesh.cli import common
 def command(directory: str, clusters: tuple[str, ...], output: str) -> None:
     """Print, in order, the commands that take Istio off the clusters. Runs none.
 
-    The working directory stays as it is. Deleting the custom resource definitions deletes every object of theirs in the
-    cluster, those of users too.
+    With --cluster the others forget these clusters first. The working directory stays as it is. Deleting the custom resource
+    definitions deletes every object of theirs in the cluster, those of users too.
     """
     from kubectl_mesh import targets
     from kubectl_mesh.cli import workdir
@@ -23,7 +23,8 @@ def command(directory: str, clusters: tuple[str, ...], output: str) -> None:
     topology = workdir.read_topology(directory)
     target = targets.choose(workdir.read_document(workdir.join(directory, workdir.BASE), aliases=True))
     only = workdir.chosen(topology, clusters) if clusters else None
-    steps = list(target.teardown(tuple(c for c in topology.clusters if only is None or c.name in only)))
+    gone = tuple(c for c in topology.clusters if only is None or c.name in only)
+    steps = list(target.teardown(gone, tuple(c for c in topology.clusters if c not in gone)))
     if output == "json":
         common.put_json({"mesh": topology.mesh_id, "commands": [{"cluster": name, "command": line} for name, line in steps]})
         return

@@ -1,6 +1,7 @@
 """The working directory read into values, and the stages composed over it."""
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,8 +34,15 @@ def join(directory: str, name: str) -> str:
 def located(directory: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Problems of stages that know files by their place in the working directory, with that directory before them."""
     return tuple(
-        replace(p, where=replace(p.where, file=join(directory, p.where.file))) if p.where.file.startswith(("certs/", "clusters/")) else p for p in problems
+        replace(p, where=replace(p.where, file=join(directory, p.where.file)), what=_moved(directory, p.what), fix=_moved(directory, p.fix))
+        if p.where.file.startswith(("certs/", "clusters/"))
+        else p
+        for p in problems
     )
+
+
+def _moved(directory: str, text: str) -> str:
+    return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
 
 
 def read_file(path: str) -> bytes | None:
@@ -45,19 +53,21 @@ def read_file(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError:
-        raise refuse(path, "is a folder, where a file belongs", "move it away") from None
+        raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
+    except PermissionError:
+        raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
 
 
-def read_document(path: str, *, typed: bool = True, aliases: bool = False) -> Document | None:
+def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenient: bool = False) -> Document | None:
     """A YAML input, None where there is none."""
     body = read_file(path)
-    return None if body is None else load(path, body, typed=typed, aliases=aliases)
+    return None if body is None else load(path, body, typed=typed, aliases=aliases, lenient=lenient)
 
 
 def read_topology(directory: str) -> Topology:
     """The topology of a working directory."""
     path = join(directory, TOPOLOGY)
-    document = read_document(path)
+    document = read_document(path, lenient=True)
     if document is None:
         where = "" if directory in (".", "") else f" -C {directory}"
         raise refuse(path, "is not there", f"make one with `kubectl mesh init{where} --mesh-id NAME`, or name the working directory with -C")
@@ -79,7 +89,9 @@ class Inputs:
     leftovers: bool
     """A killed run left something unfinished in `certs/`."""
     loose: tuple[Problem, ...]
-    """Private files that others may read."""
+    """Private files that others may read, and tokens that stand twice."""
+    broken: frozenset[tuple[str, str]] = frozenset()
+    """What is known to be wrong, so that it is not told as pending too: its kind, and the cluster's name."""
     only: frozenset[str] | None = None
     """The clusters to render, where not all."""
 
@@ -97,35 +109,45 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     problems: list[Problem] = []
     loose: list[Problem] = []
 
-    def tried(read: Callable[[], T], otherwise: T) -> T:
+    def tried(read: Callable[[], T], otherwise: T, check: str) -> T:
         try:
             return read()
         except MeshError as error:
-            problems.extend(located(directory, error.problems))
+            problems.extend(p if p.id else replace(p, id=check) for p in located(directory, error.problems))
             return otherwise
 
-    base = tried(lambda: read_document(join(directory, BASE), aliases=True), None)
-    target = tried(lambda: targets.choose(base), targets.module("IstioControlPlane"))
+    base = tried(lambda: read_document(join(directory, BASE), aliases=True), None, "base-valid")
+    target = tried(lambda: targets.choose(base), targets.module("IstioControlPlane"), "base-valid")
     if base is not None and not problems:
         unfit = list(schema_problems(base, assets.schema(target.SCHEMA)))
         problems += [replace(p, id="base-valid") for p in (unfit or target.base_problems(base))]
     problems += target.problems(topology)
-    known: dict[str, Server] = tried(lambda: servers(topology, _kubeconfig(directory, kubeconfig), _authorities(directory, topology)), {})
+    nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
+    known, faults = tried(lambda: servers(topology, _kubeconfig(directory, kubeconfig), _authorities(directory, topology)), nothing, "kubeconfig-context")
+    problems += located(directory, [p for found in faults.values() for p in found])
     tokens: dict[str, str] = {}
+    broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
+    readers: dict[str, str] = {}
     for cluster in topology.clusters:
         if cluster.joined:
             path = join(directory, cluster.token_file)
             command = token_command(cluster, directory)
-            token = tried(lambda path=path, command=command: _token(path, command, loose), None)  # type: ignore[misc]
+            before = len(problems)
+            token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
+            if len(problems) > before:
+                broken.add(("token", cluster.name))
             if token is not None:
                 tokens[cluster.name] = token
-    nothing: tuple[dict[str, bytes], bool] = ({}, False)
-    kept, leftovers = tried(lambda: _certificates(directory, topology, loose), nothing)
+                other = readers.setdefault(token, cluster.name)
+                if other != cluster.name:
+                    loose.append(Problem(Place(path), f'holds the token of "{other}" too', f"fetch it again: {command}", "token-unique"))
+    none: tuple[dict[str, bytes], bool] = ({}, False)
+    kept, leftovers = tried(lambda: _certificates(directory, topology, loose), none, "certs-readable")
     if found is not None:
         found += problems
     elif problems:
         raise MeshError(problems)
-    return Inputs(directory, topology, base, target, known, tokens, kept, leftovers, tuple(loose))
+    return Inputs(directory, topology, base, target, known, tokens, kept, leftovers, tuple(loose), broken=frozenset(broken))
 
 
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
@@ -198,7 +220,10 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
 
 
 def _keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
-    found = read(name, folder)
+    try:
+        found = read(name, folder)
+    except PermissionError:
+        raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
     if found is not None:
         kept[key] = found[0]
         if name.endswith("key.pem"):
@@ -229,6 +254,46 @@ def narrowed(inputs: Inputs, only: frozenset[str]) -> Inputs:
     others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
     kept = {path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others}
     return replace(inputs, kept=kept, only=only)
+
+
+def check_folders(directory: str, out: str | None) -> None:
+    """Refuses a working directory that is none, and a tree where it would lie among other things of ours."""
+    if not os.path.isdir(directory):
+        raise refuse(directory or "-C", "is no folder", "name the working directory with -C")
+    if out is None:
+        return
+    if not out:
+        raise refuse("--out", "names no folder", "name the folder that the tree goes to")
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise refuse(out, "is a file; --out names a folder", "name another")
+    own, tree = os.path.realpath(directory), os.path.realpath(out)
+    taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
+    if os.path.commonpath([own, tree]) == tree or any(os.path.commonpath([path, tree]) == path for path in taken):
+        raise refuse(out, "holds the working directory, or what it is made of; the tree needs a folder of its own", "name another with --out")
+
+
+def private_files(topology: Topology) -> list[str]:
+    """The files of a working directory that git must never have."""
+    from kubectl_mesh.pki import ROOT_KEY, folder
+
+    return [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in topology.clusters), *(c.token_file for c in topology.clusters)]
+
+
+def let_through(inputs: Inputs) -> list[Problem]:
+    """Private files that git would take into a commit."""
+    from kubectl_mesh.guard import let_through
+
+    return let_through(inputs.directory, private_files(inputs.topology), join(inputs.directory, ".gitignore"))
+
+
+def in_clear(inputs: Inputs, out: str) -> list[Problem]:
+    """A tree in clear that git would take into a commit, though the topology does not say so."""
+    from kubectl_mesh.guard import in_clear
+
+    topology = inputs.topology
+    if topology.store != "plain" or topology.store_stated:
+        return []
+    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], "this version of kubectl mesh does not write them yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +365,8 @@ def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
         raise MeshError(located(directory, error.problems)) from None
 
 
-def kubeconfig_entries(option: str | None) -> dict[str, Entry]:
-    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG, else ~/.kube/config.
+def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
+    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG, else ~/.kube/config; None if there is none.
 
     As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is read.
     """
@@ -314,11 +379,13 @@ def kubeconfig_entries(option: str | None) -> dict[str, Entry]:
     else:
         paths = [os.path.expanduser("~/.kube/config")]
     found: dict[str, Entry] = {}
-    for path in paths:
-        document = read_document(path, typed=False)
+    documents = {path: read_document(path, typed=False) for path in paths}
+    if option is not None and documents[option] is None:
+        raise refuse(option, "is not there", "name a kubeconfig that is")
+    if all(document is None for document in documents.values()):
+        return None
+    for path, document in documents.items():
         if document is None:
-            if option is not None:
-                raise refuse(path, "is not there", "name a kubeconfig that is")
             continue
         for name, entry in contexts(document).items():
             if entry.ca is None and entry.ca_file:

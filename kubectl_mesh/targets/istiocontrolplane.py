@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.address import is_address
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.errors import Problem, near, shown
 from kubectl_mesh.manifest import Manifests, block, document
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Json, Member, Network, Pki, Plan, Topology
 from kubectl_mesh.overlay import lost, merge
@@ -24,6 +24,7 @@ KEY_TYPE = "rsa-4096"
 OPERATOR_NAMESPACE = "istio-operator"
 """Where the operator of 1.4 lives. It reconciles every namespace; an object in Istio's own would keep that from being deleted."""
 OWN_REGISTRY = "Kubernetes"
+PROFILES = ("default", "demo", "minimal", "remote", "sds")
 
 STARTER = """\
 # The control plane, customised once for all clusters (Istio 1.4).
@@ -45,17 +46,29 @@ DEFAULT_BASE: Json = {"spec": {"profile": "default", "values": {"security": {"se
 
 def gateway_command(cluster: Cluster) -> str:
     """The command that prints the addresses of a cluster's ingress gateway."""
-    return kubectl(cluster, "-n", cluster.namespace, "get", "service", "istio-ingressgateway", "-o", "jsonpath={.status.loadBalancer.ingress[*].ip}")
+    path = "jsonpath={.status.loadBalancer.ingress[*]['ip','hostname']}"
+    return kubectl(cluster, "-n", cluster.namespace, "get", "service", "istio-ingressgateway", "-o", path)
 
 
 TRAITS = Traits(gateway_port=443, gateway_command=gateway_command)
 
 
-def teardown(clusters: tuple[Cluster, ...]) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off the clusters, each with the cluster's name, in the old tool's order."""
+def forget(cluster: Cluster, peer: str) -> str:
+    """The command that makes a running cluster forget a peer: taking the remote secret out of the tree does not take it out of the cluster."""
+    return kubectl(cluster, "-n", cluster.namespace, "delete", "secret", f"istio-remote-secret-{peer}", "--ignore-not-found")
+
+
+def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...]) -> Iterator[tuple[str, str]]:
+    """The commands that take Istio off `clusters`, each with a cluster's name, in the old tool's order; the `others` forget them first."""
     label = ("-l", "operator.istio.io/managed=Reconcile", "--ignore-not-found")
     for cluster in clusters:
-        yield cluster.name, kubectl(cluster, "-n", OPERATOR_NAMESPACE, "delete", "istiocontrolplane.install.istio.io", "default", "--ignore-not-found")
+        for other in others:
+            if cluster.joined and other.joined and (other.peers is None or cluster.name in other.peers):
+                yield other.name, forget(other, cluster.name)
+    for cluster in clusters:
+        # Where the operator never was, its kind is unknown, which is no reason to stop.
+        resource = kubectl(cluster, "-n", OPERATOR_NAMESPACE, "delete", "istiocontrolplane.install.istio.io", "default", "--ignore-not-found")
+        yield cluster.name, f"{resource} || true"
         yield cluster.name, kubectl(cluster, "delete", "namespace", cluster.namespace, "--wait", "--ignore-not-found")
         for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration", "clusterrole", "clusterrolebinding", "customresourcedefinition"):
             yield cluster.name, kubectl(cluster, "delete", kind, *label)
@@ -83,9 +96,9 @@ def problems(topology: Topology) -> Iterator[Problem]:
         yield Problem(place("certificates", "issuer"), what, "write issuer: local", "unsupported")
     if topology.store != "plain":
         what = f"this version of kubectl mesh writes secrets as plain only, not as {topology.store}"
-        yield Problem(place("secrets", "store"), what, "write store: plain, and keep out/ out of git or its readers few", "unsupported")
+        yield Problem(place("secrets", "store"), what, "write store: plain, and keep out/ out of git, or keep its readers few", "unsupported")
     if topology.delivery != "kubectl":
-        what = f"this version of kubectl mesh renders nothing for {topology.delivery}; it applies each out/NAME as it is, or kubectl does"
+        what = f"this version of kubectl mesh renders no objects of its own for {topology.delivery}, which can apply each out/NAME as it is"
         yield Problem(place("delivery", "tool"), what, "write tool: kubectl", "unsupported")
     value: Any = topology.document.value
     for context, entry in value["contexts"].items():
@@ -129,6 +142,11 @@ def base_problems(base: Document) -> Iterator[Problem]:
     value: Any = base.value
     if not isinstance(value.get("spec"), dict):
         yield Problem(base.place("spec"), "is missing, and istioctl stops on a file without it", "write spec: {profile: default}", "base-valid")
+        return
+    profile = value["spec"].get("profile")
+    if isinstance(profile, str) and profile not in PROFILES and not any(c in profile for c in "/."):
+        what = f"{shown(profile)} is no profile of Istio 1.4{near(profile, PROFILES)}"
+        yield Problem(base.place("spec", "profile"), what, f"name one of {', '.join(PROFILES)}, or a file", "base-valid")
 
 
 class _Overlays:
