@@ -1,5 +1,6 @@
 """Addresses and URLs as they stand in a topology or a kubeconfig: what they are, and whether a peer could reach them."""
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -26,8 +27,13 @@ def is_loopback(url: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
+_URL = re.compile(r"https?://[^\s/?#@\x00-\x1f\x7f-\x9f\"'<>\\^`{|}]+(?:/[^\s?#@\x00-\x1f\x7f-\x9f\"'<>\\^`{|}]*)?\Z")
+
+
 def url_fault(url: str) -> str:
-    """What is wrong with the URL of an API server, or nothing."""
+    """What is wrong with the URL of an API server, or nothing; it may hold no user, query or fragment."""
+    if not _URL.match(url):
+        return "must be a URL such as https://203.0.113.11:6443, with no user, query or fragment"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -36,6 +42,6 @@ def url_fault(url: str) -> str:
             ip_address(host.partition("%")[0])
     except ValueError as error:
         return f"is not a URL: {error}"
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+    if not host or port == 0:
         return "must be a URL such as https://203.0.113.11:6443"
     return ""

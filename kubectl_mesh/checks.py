@@ -69,6 +69,13 @@ CHECKS = (
         "Istio's version can sign with every key",
         "workloads get no certificate: `requested SignatureAlgorithm does not match private key type`",
     ),
+    Check(
+        "certs-names",
+        "certificates",
+        WARNING,
+        "no certificate has name constraints that nobody has judged",
+        "proxies: `CERTIFICATE_VERIFY_FAILED: permitted subtree violation`",
+    ),
     Check("private-mode", "certificates", WARNING, "nobody else can read private files", "a key that others have"),
     Check("tree-current", "tree", ERROR, "the rendered tree is what a render would make", "clusters that run what no review has seen"),
     Check("tree-edited", "tree", ERROR, "no file of the tree was edited by hand", "an edit that the next render undoes"),
@@ -185,8 +192,13 @@ def tree_findings(changes: Sequence[FolderChange], made: bool, out: str, strange
             warnings += [
                 Problem(Place(f"{base}/{path}"), "holds a secret, but others may read it", "run `kubectl mesh render`", "private-mode") for path in loose
             ]
-        warnings += [Problem(Place(f"{base}/{path}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for path in change.foreign]
-    warnings += [Problem(Place(f"{out}/{name}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for name in strangers]
+        warnings += [
+            Problem(Place(f"{base}/{path}".replace("\n", "\\n")), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign")
+            for path in change.foreign
+        ]
+    warnings += [
+        Problem(Place(f"{out}/{name}".replace("\n", "\\n")), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for name in strangers
+    ]
     return errors, warnings
 
 

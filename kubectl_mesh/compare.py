@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, Tree
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -29,6 +29,8 @@ class OnDisk:
     locked: Mapping[str, str]
     has_lock: bool
     damaged: bool
+    cluster: str
+    mesh: str
 
 
 def open_folder(path: str, dir_fd: int | None = None) -> int | None:
@@ -56,16 +58,18 @@ def scan(folder: int) -> OnDisk:
     folders: dict[str, int] = {}
     others: set[str] = set()
     _walk(folder, "", files, folders, others)
-    locked: dict[str, str] = {}
-    damaged = False
     has_lock = LOCK in files or LOCK in others
+    locked: dict[str, str] = {}
+    cluster = mesh = ""
+    damaged = False
     if LOCK in files:
         try:
-            listed = json.loads(files[LOCK][0])["files"]
-            locked = {str(path): str(digest) for path, digest in listed.items()}
+            value = json.loads(files[LOCK][0])
+            locked = {str(path): str(digest) for path, digest in value["files"].items()}
+            cluster, mesh = str(value["cluster"]), str(value["madeFrom"]["mesh"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            damaged = True
-    return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged)
+            damaged, locked = True, {}
+    return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged, cluster, mesh)
 
 
 def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str]) -> None:
@@ -127,6 +131,9 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     name = where.rsplit("/", 1)[-1]
     if disk is None:
         return FolderChange(name, "create", tuple(Change(path, "create") for path in new), ())
+    if disk.has_lock and not disk.damaged and disk.cluster != name:
+        what = f"is the lock of {shown(disk.cluster)}: the directory was copied or renamed"
+        raise MeshError([Problem(Place(f"{where}/{LOCK}"), what, f"move {where} away, and render again")])
     changes: list[Change] = []
     blocked: list[Problem] = []
     for path, file in new.items():
@@ -164,7 +171,14 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     loose_folders = [p for p in private_folders(new) if disk.folders.get(p, 0o700) & 0o077]
     changes += [Change(path + "/", "tighten") for path in loose_folders]
     actions = {c.action for c in changes} - {"identical"}
-    return FolderChange(name, "update" if actions else "identical", tuple(changes), foreign, disk.damaged)
+    return FolderChange(name, "update" if actions else "identical", tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged)
+
+
+def _foreign_folders(disk: OnDisk, foreign: tuple[str, ...], mine: set[str]) -> tuple[str, ...]:
+    """The folders that hold a foreign file, or none of ours; a person may want an empty one, as git does."""
+    ours_in = {path[:i] for path in mine for i, c in enumerate(path) if c == "/"}
+    theirs_in = {path[:i] for path in foreign for i, c in enumerate(path) if c == "/"}
+    return tuple(sorted(path for path in disk.folders if path in theirs_in or path not in ours_in))
 
 
 def private_folders(new: Folder) -> list[str]:
@@ -177,8 +191,11 @@ def private_folders(new: Folder) -> list[str]:
     return list(found)
 
 
-def compare(out: str, tree: Tree, only: frozenset[str] | None = None) -> tuple[FolderChange, ...]:
-    """The changes of every directory; `only` leaves the directories of other clusters as they are."""
+def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None) -> tuple[FolderChange, ...]:
+    """The changes of every directory; `only` leaves the directories of other clusters as they are.
+
+    A directory of no cluster is removed only if its lock says that it is one of this mesh under its own name.
+    """
     found: list[FolderChange] = []
     problems: list[Problem] = []
     top = open_folder(out)
@@ -191,7 +208,7 @@ def compare(out: str, tree: Tree, only: frozenset[str] | None = None) -> tuple[F
                     found.append(compare_folder(f"{out}/{name}", disk, tree[name]))
                 except MeshError as error:
                     problems += error.problems
-            elif disk is not None and disk.has_lock:
+            elif disk is not None and not disk.damaged and (disk.cluster, disk.mesh) == (name, mesh):
                 found.append(_removed(name, disk))
     finally:
         if top is not None:
@@ -210,7 +227,7 @@ def _removed(name: str, disk: OnDisk) -> FolderChange:
     ]
     mine = {*ours(disk), LOCK}
     foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
-    return FolderChange(name, "remove", (*changes, Change(LOCK, "remove")), foreign, disk.damaged)
+    return FolderChange(name, "remove", (*changes, Change(LOCK, "remove")), foreign, _foreign_folders(disk, foreign, mine))
 
 
 def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, OnDisk | None]]:

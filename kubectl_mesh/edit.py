@@ -4,7 +4,7 @@ The places come from PyYAML's node positions, the proof from reading the result:
 what was meant, or nothing is changed and the lines to write by hand are told.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -30,23 +30,32 @@ def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -
     """Removes an entry of `contexts`, its mention in `peers`, and its network's entry under `networks` if nobody is on it any more."""
     value: Any = read(source)
     contexts = {c: e for c, e in value["contexts"].items() if c != context}
+    paths: list[tuple[str | int, ...]] = [("contexts", context)]
     for other, entry in contexts.items():
         if context in entry.get("peers", ()):
+            paths.append(("contexts", other, "peers", entry["peers"].index(context)))
             contexts[other] = {**entry, "peers": [p for p in entry["peers"] if p != context]}
     meant = {**value, "contexts": contexts}
-    result = _cut(source, ("contexts", context))
-    for other, entry in value["contexts"].items():
-        if other != context and context in entry.get("peers", ()):
-            result = _cut(result, ("contexts", other, "peers", entry["peers"].index(context)))
     gone = value["contexts"][context].get("network")
     if gone in (value.get("networks") or {}) and all(e.get("network") != gone for e in contexts.values()):
         meant["networks"] = {n: e for n, e in value["networks"].items() if n != gone}
-        if meant["networks"]:
-            result = _cut(result, ("networks", gone))
-        else:
+        paths.append(("networks", gone) if meant["networks"] else ("networks",))
+        if not meant["networks"]:
             del meant["networks"]
-            result = _cut(result, ("networks",))
-    return _proven(result, meant, read, name, f"remove contexts.{context}\n")
+    by_hand = f"remove contexts.{context}, and its name from every peers\n"
+    whole: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    result = source
+    # From the end of the file to its beginning, so that what is cut does not move what is still to be cut.
+    for start, end, instead in sorted((cut for path in paths for cut in _cuts(source, whole, path)), reverse=True):
+        if instead is None:
+            raise _by_hand(name, by_hand)
+        result = result[:start] + instead + result[end:]
+    return _proven(result, meant, read, name, by_hand)
+
+
+def _by_hand(name: str, text: str) -> MeshError:
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    return MeshError([Problem(Place(name), "is written in a way that cannot be edited without changing more", f"edit it by hand:\n{lines}".rstrip())])
 
 
 def _proven(result: str, meant: Json, read: Read, name: str, by_hand: str) -> str:
@@ -55,15 +64,14 @@ def _proven(result: str, meant: Json, read: Read, name: str, by_hand: str) -> st
             return result
     except MeshError:
         pass
-    lines = "".join(f"    {line}\n" for line in by_hand.splitlines())
-    raise MeshError([Problem(Place(name), "is written in a way that cannot be edited without changing more", f"edit it by hand:\n{lines}".rstrip())])
+    raise _by_hand(name, by_hand)
 
 
-def _node(source: str, path: tuple[str | int, ...]) -> tuple[Any, Any, Any]:
-    """The parent, the key (None in a list) and the node at a path."""
+def _node(whole: Any, path: tuple[str | int, ...]) -> tuple[Any, Any, Any]:
+    """The parent, the key (None in a list) and the node at a path of a composed document."""
     parent: Any = None
     key: Any = None
-    node: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    node: Any = whole
     for step in path:
         parent = node
         if isinstance(step, int):
@@ -94,7 +102,7 @@ def _added(source: str, context: str, entry: Mapping[str, Json], present: bool) 
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     try:
-        _, key, node = _node(source, ("contexts", context) if present else ("contexts",))
+        _, key, node = _node(yaml.compose(source, Loader=yaml.CSafeLoader), ("contexts", context) if present else ("contexts",))
     except StopIteration:
         return "".join(lines) + dump({"contexts": {context: entry}})
     fields: Mapping[str, Json] = entry if present else {context: entry}
@@ -113,7 +121,8 @@ def _added(source: str, context: str, entry: Mapping[str, Json], present: bool) 
         indent, at = key.start_mark.column + 2, key.start_mark.line + 1
         while at < len(lines) and lines[at].lstrip(" ").startswith("#") and len(lines[at]) - len(lines[at].lstrip(" ")) >= indent:
             at += 1
-    block = "".join(" " * indent + line + "\n" for line in dump(fields).splitlines())
+    ending = "\r\n" if "\r\n" in source else "\n"
+    block = "".join(" " * indent + line + ending for line in dump(fields).splitlines())
     return "".join(lines[:at]) + block + "".join(lines[at:])
 
 
@@ -123,9 +132,9 @@ def _flow(value: Json) -> str:
     return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else scalar(value)
 
 
-def _cut(source: str, path: tuple[str | int, ...]) -> str:
-    """The text without one entry of a mapping or a list."""
-    parent, key, node = _node(source, path)
+def _cuts(source: str, whole: Any, path: tuple[str | int, ...]) -> Iterator[tuple[int, int, str | None]]:
+    """What takes one entry of a mapping or a list out of the text: from where to where, and what comes instead (None: a comment is in the way)."""
+    parent, key, node = _node(whole, path)
     first = key if key is not None else node
     siblings = [p[0] if isinstance(p, tuple) else p for p in parent.value]
     position = next(i for i, s in enumerate(siblings) if s.start_mark.index == first.start_mark.index)
@@ -136,19 +145,20 @@ def _cut(source: str, path: tuple[str | int, ...]) -> str:
         elif position:
             before = parent.value[position - 1]
             start = (before[1] if isinstance(before, tuple) else before).end_mark.index
-        return source[:start] + source[end:]
+        # Between braces a comment may belong to either side of what is cut.
+        yield start, end, None if "#" in source[start:end] else ""
+        return
     lines = source.splitlines(keepends=True)
+    offsets = [0]
+    for line in lines:
+        offsets.append(offsets[-1] + len(line))
     start_line, last = first.start_mark.line, _last_line(source, node)
+    yield offsets[start_line], offsets[min(last + 1, len(lines))], ""
     if len(siblings) == 1:
-        return _emptied(lines, start_line, last, "[]" if key is None else "{}")
-    return "".join(lines[:start_line]) + "".join(lines[last + 1 :])
-
-
-def _emptied(lines: list[str], start: int, last: int, empty: str) -> str:
-    """A block whose only entry goes becomes `{}` or `[]` behind its key."""
-    head = start - 1
-    while head >= 0 and (not lines[head].strip() or lines[head].lstrip().startswith("#")):
-        head -= 1
-    body, mark, comment = lines[head].rstrip("\n").partition(" #")
-    lines[head] = f"{body.rstrip()} {empty}{mark}{comment}\n"
-    return "".join(lines[:start]) + "".join(lines[last + 1 :])
+        # A block whose only entry goes becomes `{}` or `[]` behind its key.
+        head = start_line - 1
+        while head >= 0 and (not lines[head].strip() or lines[head].lstrip().startswith("#")):
+            head -= 1
+        body = lines[head].partition(" #")[0].rstrip()
+        at = offsets[head] + len(body)
+        yield at, at, " []" if key is None else " {}"

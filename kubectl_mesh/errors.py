@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,38 +48,64 @@ def refuse(file: str, what: str, fix: str = "") -> MeshError:
     return MeshError([Problem(Place(file), what, fix)])
 
 
+# What may be a secret wherever it stands: PEM keys, JWTs, OpenShift tokens, a password in a URL; as a value, long base64 too.
+_SECRET = re.compile(r"PRIVATE KEY|eyJ[A-Za-z0-9_-]{8}|sha256~|//[^/@\s]*@")
+_LONG = re.compile(r"[A-Za-z0-9+/_=-]{60}")
 _BARE = re.compile(r"[A-Za-z0-9_@:/-]+\Z")
+# Controls and invisible characters, which move a terminal's cursor or make a text look other than it is.
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def secretive(text: str) -> bool:
+    """Whether a text looks like a secret, so that no message may hold it."""
+    return bool(_SECRET.search(text))
+
+
+def visible(text: str) -> str:
+    """A text as a terminal may have it: newlines stay, other controls and invisible characters are escaped."""
+    return _UNSEEN.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
 
 
 def path_text(path: Iterable[str | int]) -> str:
-    """The path of a field as people write it: `contexts.east.gateways[0].port`; odd keys in quotes."""
+    """The path of a field as people write it: `contexts.east.gateways[0].port`; odd keys in quotes, what may be a secret left out."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            bare = step if _BARE.match(step) else json.dumps(step, ensure_ascii=False)
+            bare = "…" if secretive(step) else step if _BARE.match(step) else json.dumps(step, ensure_ascii=False)
             text += f".{bare}" if text else bare
     return text
+
+
+_MANY = 50
 
 
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean "…"?)` where a known word is near, else nothing."""
     import difflib
 
-    known = sorted(known)
+    if secretive(word):
+        return ""
+    known = sorted(k for k in known if not secretive(k))
     folded = {k.casefold().replace("_", "").replace("-", ""): k for k in known}
     same = folded.get(word.casefold().replace("_", "").replace("-", ""))
+    if same is None and len(known) > _MANY:
+        # difflib takes 50 µs a pair; of many words only those count that share half of the pairs of letters.
+        mine = _pairs(word)
+        known = [k for k in known if abs(len(k) - len(word)) < 4 and 2 * len(mine & _pairs(k)) >= len(mine)][:_MANY]
     close = [same] if same is not None else difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f' (did you mean "{close[0]}"?)' if close else ""
+    return f" (did you mean {json.dumps(close[0], ensure_ascii=False)}?)" if close else ""
 
 
-_HIDDEN = re.compile(r"PRIVATE KEY|eyJ[A-Za-z0-9_-]{8}|[A-Za-z0-9+/_-]{60}")
+@lru_cache(maxsize=8192)
+def _pairs(word: str) -> frozenset[str]:
+    return frozenset(word[i : i + 2] for i in range(len(word) - 1))
 
 
 def shown(value: object) -> str:
     """A value of the user's as a message may show it: short, escaped, and never what may be a secret."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    if _HIDDEN.search(text):
+    if secretive(text) or _LONG.search(text):
         return "the value"
     return text if len(text) <= 60 else text[:57] + "…" + ('"' if text[0] == '"' else "")

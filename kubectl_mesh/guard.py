@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.errors import Place, Problem
 
@@ -16,49 +16,66 @@ GITIGNORE = """\
 """
 
 
-def work_tree(path: str) -> bool:
-    """Whether a path, which need not exist yet, lies in a git work tree."""
+def top_of(path: str) -> str | None:
+    """The top of the git work tree that a path lies in, which need not exist yet; the nearest one, where one lies in another."""
     current = os.path.realpath(path)
     while True:
-        if os.path.exists(os.path.join(current, ".git")):
-            return True
+        if os.path.lexists(os.path.join(current, ".git")):
+            return current
         above = os.path.dirname(current)
         if above == current:
-            return False
+            return None
         current = above
 
 
-def not_ignored(directory: str, paths: Sequence[str]) -> list[str]:
-    """Which of the paths git would take into a commit; all of them where git cannot be asked. Paths are absolute or below `directory`."""
-    absolute = [os.path.join(os.path.realpath(directory), path) for path in paths]
-    while not os.path.isdir(directory):
-        directory = os.path.dirname(directory.rstrip("/")) or "."
+def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Which of the paths below a directory git would take into a commit; all in a work tree whose git cannot be asked.
+
+    Each path is asked for in the repository it lies in. Where GIT_DIR or GIT_WORK_TREE name another, that one is asked too.
+    """
+    base = os.path.realpath(directory)
+    full = {path: os.path.join(base, path) for path in paths}
+    tops: dict[str, str | None] = {}
+    groups: dict[str, list[str]] = {}
+    for path, place in full.items():
+        folder = os.path.dirname(place)
+        if folder not in tops:
+            tops[folder] = top_of(folder)
+        top = tops[folder]
+        if top is not None:
+            groups.setdefault(top, []).append(path)
+    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    bare = {path for top, group in groups.items() for path in _not_ignored(top, group, full, clean)}
+    if "GIT_DIR" in environment or "GIT_WORK_TREE" in environment:
+        while not os.path.isdir(base):
+            base = os.path.dirname(base)
+        bare |= set(_not_ignored(base, list(paths), full, environment))
+    return [path for path in paths if path in bare]
+
+
+def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    # A repository's own configuration may name a program for git to run; fsmonitor is the one that this command would.
+    words = ["git", "-c", "core.fsmonitor=false", "-C", where, "check-ignore", "-z", "--stdin"]
     try:
-        done = subprocess.run(
-            ["git", "-C", directory, "check-ignore", "-z", "--stdin"],
-            input=b"\0".join(map(os.fsencode, absolute)),
-            capture_output=True,
-            check=False,
-        )
+        asked = b"\0".join(os.fsencode(full[path]) for path in paths)
+        done = subprocess.run(words, input=asked, capture_output=True, check=False, env=dict(environment))
     except OSError:
-        return list(paths)
+        return paths
     if done.returncode not in (0, 1):
-        return list(paths)
+        return paths
     ignored = set(done.stdout.split(b"\0"))
-    return [path for path, full in zip(paths, absolute, strict=True) if os.fsencode(full) not in ignored]
+    return [path for path in paths if os.fsencode(full[path]) not in ignored]
 
 
 def lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
-    return [*usual, *sorted({f"/{path}" for path in private if not path.startswith(("certs/", "credentials/"))})]
+    return [*usual, *sorted({f"/{path}" for path in private if not path.startswith(("certs/", "credentials/")) and path != "kubeconfig.yaml"})]
 
 
-def let_through(directory: str, private: Sequence[str], ignore: str) -> list[Problem]:
+def let_through(directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]) -> list[Problem]:
     """The private files of a working directory that git would take, as a problem of its .gitignore; `private` are paths below it."""
-    if not work_tree(directory):
-        return []
-    bare = not_ignored(directory, private)
+    bare = exposed(directory, private, environment)
     if not bare:
         return []
     try:
@@ -72,9 +89,9 @@ def let_through(directory: str, private: Sequence[str], ignore: str) -> list[Pro
     return [Problem(Place(ignore), f"does not keep {some} out of git", fix, "git-ignored")]
 
 
-def in_clear(out: str, secret: Sequence[str], version: str) -> list[Problem]:
+def in_clear(out: str, secret: Sequence[str], version: str, environment: Mapping[str, str]) -> list[Problem]:
     """A tree of the store `plain` where git would take it; `secret` are paths below `out`."""
-    if not work_tree(out) or not not_ignored(out, [os.path.join(os.path.realpath(out), path) for path in secret]):
+    if not exposed(out, secret, environment):
         return []
     what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
     fix = (

@@ -5,6 +5,7 @@ From a kubeconfig come the server, its CA and the name to check the certificate 
 
 import base64
 import binascii
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ def contexts(document: Document) -> dict[str, Entry]:
             context = item.get("context")
             wanted = context.get("cluster") if isinstance(context, dict) else None
             place = document.place("contexts", index)
-            if wanted in clusters:
+            if isinstance(wanted, str) and wanted in clusters:
                 number, cluster = clusters[wanted]
                 found[item["name"]] = _entry(document.place("clusters", number), cluster)
             else:
@@ -59,13 +60,24 @@ def _entry(place: Place, cluster: dict[str, Any]) -> Entry:
             return Entry(place, fault="has a certificate-authority-data that is not base64")
     return Entry(
         place,
-        server=str(cluster.get("server") or ""),
+        server=_text(cluster.get("server")) or "",
         ca=ca,
-        ca_file=cluster.get("certificate-authority"),
-        tls_server_name=cluster.get("tls-server-name"),
+        ca_file=_text(cluster.get("certificate-authority")),
+        tls_server_name=_text(cluster.get("tls-server-name")),
         insecure=str(cluster.get("insecure-skip-tls-verify")).lower() == "true",
-        fault="" if cluster.get("server") else "has no server",
+        fault="" if _text(cluster.get("server")) else "has no server",
     )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def credentials(document: Document) -> bool:
+    """Whether a kubeconfig holds a credential, so that git must never have it."""
+    users = document.value.get("users") if isinstance(document.value, dict) else None
+    kinds = {"token", "password", "client-key-data", "auth-provider"}
+    return any(isinstance(u, dict) and isinstance(u.get("user"), dict) and kinds & set(u["user"]) for u in (users if isinstance(users, list) else ()))
 
 
 def ca_fault(pem: bytes) -> str:
@@ -148,7 +160,7 @@ def _stated_ca(topology: Topology, cluster: Cluster, files: Mapping[str, bytes])
             raise MeshError([Problem(place, fault, id="server-ca")])
         return pem
     if cluster.authority not in files:
-        raise MeshError([Problem(place, f"there is no file {cluster.authority}", id="server-ca")])
+        raise MeshError([Problem(place, f"there is no file {shown(cluster.authority)}", id="server-ca")])
     return _read(files, cluster.authority)
 
 
@@ -178,7 +190,7 @@ def usable(entry: Entry, context: str, at: Place, source: str) -> bytes:
     if entry.insecure:
         raise MeshError([Problem(at, f"its cluster in {stands} has insecure-skip-tls-verify; peers verify the API server", fix, id="server-ca")])
     if entry.ca is None and entry.ca_file:
-        flat = f"kubectl config view --raw --flatten --minify --context={context}"
+        flat = f"kubectl config view --raw --flatten --minify --context={shlex.quote(context)}"
         what = f"its cluster in {stands} names the CA as a file, {shown(entry.ca_file)}, which is not there, or not read by a render"
         raise MeshError([Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")])
     if entry.ca is None:

@@ -42,6 +42,8 @@ _TRAP = re.compile(
 )
 # Characters that make a text look other than it is read (Unicode's bidirectional controls and zero-width characters).
 _DECEPTIVE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# What kubectl refuses to read back, even escaped.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 class _StopError(Exception):
@@ -123,6 +125,9 @@ class _Builder:
             kind = type(event)
             if kind is events.ScalarEvent:
                 self.node(event)
+                if self.typed and (found := _DECEPTIVE.search(event.value) or _CONTROL.search(event.value)):
+                    what = f"holds the character U+{ord(found[0]):04X}, which not every reader takes or shows"
+                    raise _StopError(event.start_mark, what, "delete the character", self.here())
                 top = self.open[-1] if self.open else None
                 if top is not None and type(top.value) is dict and top.key is None:
                     self.key(event, top)
@@ -163,7 +168,7 @@ class _Builder:
             raise _StopError(event.start_mark, f"has an anchor (&{event.anchor}); each value is to be written out", "", path)
         tag = getattr(event, "tag", None)
         if tag and tag != "!":
-            raise _StopError(event.start_mark, f"has a YAML tag ({tag}); plain values only", "remove the tag", path)
+            raise _StopError(event.start_mark, f"has a YAML tag ({shown(tag)}); plain values only", "remove the tag", path)
 
     def here(self) -> tuple[str | int, ...]:
         """The path of the value that comes next."""

@@ -219,5 +219,7 @@ class FolderChange:
     changes: tuple[Change, ...]
     foreign: tuple[str, ...]
     """Files that are not ours: they stay."""
+    folders: tuple[str, ...] = ()
+    """Folders that are not ours, empty ones among them: they stay too."""
     repaired: bool = False
     """The lock was damaged, as a power loss leaves it."""

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import RENEW, Certificate, Intermediate, Pki
@@ -48,14 +48,21 @@ def folder(name: str) -> str:
     return f"intermediate-{name}"
 
 
-def issue(wanted: Wanted, kept: Mapping[str, bytes], now: datetime, progress: Progress = lambda done, of: None) -> Pki:
+def issue(
+    wanted: Wanted,
+    kept: Mapping[str, bytes],
+    now: datetime,
+    progress: Progress = lambda done, of: None,
+    folders: Iterable[str] = (),
+) -> Pki:
     """Checks the files in `kept` (path below `certs/` -> bytes) and makes the missing ones.
 
-    `now` is in UTC. `progress` is called with the number of keys made and to be made. Raises a `MeshError` that names each
-    file that does not fit; nothing is made then.
+    `now` is in UTC. `progress` is called with the number of keys made and to be made. `folders` are the intermediates that are
+    there, those of clusters outside the plan too: while there is one, no root is made in the place of its own. Raises a
+    `MeshError` that names each file that does not fit; nothing is made then.
     """
     now = now.replace(microsecond=0)
-    root = _kept_root(kept, now)
+    root = _kept_root(kept, now, folders)
     problems: list[Problem] = []
     states: dict[str, _State] = {}
     for name in sorted(wanted.namespaces):
@@ -80,7 +87,7 @@ def issue(wanted: Wanted, kept: Mapping[str, bytes], now: datetime, progress: Pr
         new[ROOT_CERT] = certificate.public_bytes(serialization.Encoding.PEM)
         root = _Root((certificate,), new[ROOT_CERT], key)
     intermediates = {}
-    warnings = [w for c in root.certificates for w in _soon(f"certs/{ROOT_CERT}", c, now)]
+    warnings = [w for c in root.certificates for w in (*_soon(f"certs/{ROOT_CERT}", c, now), *_constrained(f"certs/{ROOT_CERT}", c))]
     for name, state in states.items():
         base = folder(name)
         if state.certificate is None:
@@ -90,6 +97,9 @@ def issue(wanted: Wanted, kept: Mapping[str, bytes], now: datetime, progress: Pr
                 new[f"{base}/ca-key.pem"] = state.files["ca-key.pem"] = _pem_key(key)
             issuer = _matching(root.certificates, root.key)
             state.certificate = _build_intermediate(wanted, name, key, issuer, root.key, now)
+            faults = list(_chain_problems(f"certs/{base}/ca-cert.pem", state.certificate, (), root.certificates, now))
+            if faults:
+                raise MeshError(faults)
             new[f"{base}/ca-cert.pem"] = state.files["ca-cert.pem"] = state.certificate.public_bytes(serialization.Encoding.PEM)
         if "cert-chain.pem" not in state.files:
             issuer = _direct_issuer(state.certificate, root.certificates) or root.certificates[0]
@@ -97,7 +107,7 @@ def issue(wanted: Wanted, kept: Mapping[str, bytes], now: datetime, progress: Pr
             new[f"{base}/cert-chain.pem"] = state.files["cert-chain.pem"] = chain
         if "root-cert.pem" not in state.files:
             new[f"{base}/root-cert.pem"] = state.files["root-cert.pem"] = root.pem
-        warnings += _soon(f"certs/{base}/ca-cert.pem", state.certificate, now)
+        warnings += (*_soon(f"certs/{base}/ca-cert.pem", state.certificate, now), *_constrained(f"certs/{base}/ca-cert.pem", state.certificate))
         intermediates[name] = Intermediate(
             ca_cert=state.files["ca-cert.pem"],
             cert_chain=state.files["cert-chain.pem"],
@@ -140,10 +150,10 @@ class _State:
     key: Key | None
 
 
-def _kept_root(kept: Mapping[str, bytes], now: datetime) -> _Root:
+def _kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) -> _Root:
     key = _load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False) if ROOT_KEY in kept else None
     if ROOT_CERT not in kept:
-        orphans = sorted({p.split("/")[0] for p in kept if p.endswith("/ca-cert.pem")})
+        orphans = sorted({*folders, *(p.split("/")[0] for p in kept if p.endswith("/ca-cert.pem"))})
         if orphans:
             what = f"is missing, but {', '.join(orphans)} {'were' if len(orphans) > 1 else 'was'} signed by a root that is not here"
             fix = f"put the root's certificate back; certs/{orphans[0]}/root-cert.pem is a copy of it"
@@ -207,11 +217,32 @@ def _kept_intermediate(name: str, kept: Mapping[str, bytes], root: _Root, now: d
     return _State(files, certificate, key)
 
 
+# A PEM block as Go's encoding/pem takes it: both lines begin at the start of a line and hold nothing else.
+_BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
+
+
 def _load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of a file that holds nothing else: what stands in it is copied into every cluster."""
+    place = Place(name)
+    blocks = _BLOCK.findall(pem)
+    if b"PRIVATE KEY" in pem:
+        raise MeshError([Problem(place, "holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")])
+    if not blocks or {label for label, _ in blocks} != {b"CERTIFICATE"} or b"-----" in _BLOCK.sub(b"", pem):
+        fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
+        raise MeshError([Problem(place, "is not made of PEM certificates as istiod reads them", fix, "certs-readable")])
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError:
-        raise MeshError([Problem(Place(name), "is not a PEM certificate", "put back the certificate", "certs-readable")]) from None
+        certificates = tuple(x509.load_pem_x509_certificates(pem))
+        for certificate in certificates:
+            # Whatever cannot be read fails here, and nowhere later.
+            describe(certificate)
+            _ = (certificate.extensions, certificate.signature_hash_algorithm, _path_length(certificate))
+            if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+                raise MeshError([Problem(place, "has an RSA-PSS key, which istiod refuses", "use a plain RSA or EC key", "certs-key-type")])
+    except MeshError:
+        raise
+    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+        raise MeshError([Problem(place, "holds a certificate that cannot be read", "put back the certificate", "certs-readable")]) from None
+    return certificates
 
 
 def _load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
@@ -234,7 +265,7 @@ def _load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
         key: Any = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise MeshError([Problem(Place(name), "is not a private key that can be read", "put back the key", "certs-readable")]) from None
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048 and key.public_key().public_numbers().e < 2**31:
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, tuple(_CURVES.values())):
         return key
@@ -267,23 +298,24 @@ def _path_length(certificate: x509.Certificate) -> int | None:
 def _ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
     """What keeps a certificate from being a CA that istiod and Envoy accept."""
     place = Place(name)
-    try:
-        constraints = _extension(certificate, x509.BasicConstraints)
-        usage = _extension(certificate, x509.KeyUsage)
-        extended = _extension(certificate, x509.ExtendedKeyUsage)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        yield Problem(place, "has extensions that cannot be read", "use another certificate", "certs-readable")
-        return
+    constraints = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    extended = _extension(certificate, x509.ExtendedKeyUsage)
+    unknown = [e.oid.dotted_string for e in certificate.extensions if e.critical and isinstance(e.value, x509.UnrecognizedExtension)]
+    if unknown:
+        yield Problem(place, f"has a critical extension that istiod does not know ({unknown[0]})", "use a certificate without it", "certs-ca")
     if constraints is None or not constraints.ca:
         yield Problem(place, "is not a CA certificate (no CA:TRUE)", "use a CA certificate, not a leaf", "certs-ca")
     if usage is not None and not usage.key_cert_sign:
         yield Problem(place, "may not sign certificates (no keyCertSign)", "use a CA certificate", "certs-ca")
-    if extended is not None and not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(extended):
-        yield Problem(
-            place, "has an extended key usage without serverAuth, which istiod refuses", "use a CA certificate without extended key usage", "certs-ca"
-        )
-    if isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
-        yield Problem(place, f"is signed with {certificate.signature_hash_algorithm.name}, which istiod refuses", "use SHA-256 or better", "certs-ca")
+    if extended is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in extended:
+        lacking = [n for n, o in (("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH), ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH)) if o not in extended]
+        if lacking:
+            what = f"has an extended key usage without {' and '.join(lacking)}, so no workload's certificate would verify"
+            yield Problem(place, what, "use a CA certificate without extended key usage", "certs-ca")
+    weak = isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
+    if weak and certificate.issuer != certificate.subject:
+        yield Problem(place, "is signed with SHA-1 or MD5, which istiod refuses", "use SHA-256 or better", "certs-ca")
     if certificate.not_valid_after_utc <= now:
         yield Problem(place, f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC", RENEW, "certs-expired")
     if certificate.not_valid_before_utc > now:
@@ -297,7 +329,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except Exception:  # noqa: BLE001 -- whatever it is that keeps it from being verified
         return False
     return True
 
@@ -336,6 +368,13 @@ def _soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[P
     left = end - now
     if left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
         yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring")
+
+
+def _constrained(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
+    """A warning for name constraints, which are not judged here against the names that Istio gives."""
+    if _extension(certificate, x509.NameConstraints) is not None:
+        what = "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names of istiod"
+        yield Problem(Place(name), what, "make sure that they are permitted", "certs-names")
 
 
 def _make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:

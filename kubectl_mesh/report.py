@@ -12,6 +12,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def one_line(name: str) -> str:
+    """A file's name that cannot pass for two lines of a report."""
+    return name.replace("\n", "\\n")
+
+
 def mesh_line(plan: Plan, kind: str) -> str:
     """What the mesh is, in one line."""
     clusters = plan.topology.clusters
@@ -69,9 +74,9 @@ def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str], w
         if change.foreign and change.action == "remove":
             yield f"kept      {base}: files that are not of kubectl mesh's making are in it"
         for foreign in change.foreign:
-            yield f"foreign   {base}/{foreign}: left alone"
+            yield f"foreign   {base}/{one_line(foreign)}: left alone"
     for name in strangers:
-        yield f"foreign   {out}/{name}: left alone"
+        yield f"foreign   {out}/{one_line(name)}: left alone"
 
 
 def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """validate: a `Document` becomes a `Topology`, or a `MeshError` with every problem, sorted by position."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.address import is_address, is_loopback, url_fault
-from kubectl_mesh.errors import MeshError, Problem, near, shown
+from kubectl_mesh.errors import MeshError, Problem, near, secretive, shown
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Gateway, Topology
 
 PENDING = "pending"
@@ -92,7 +93,7 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         choices = ", ".join(map(str, limit))
         yield Problem(where, f"{shown(value)} is none of {choices}{near(str(value), map(str, limit))}")
     elif kind == "uniqueItems":
-        twice = sorted({str(v) for v in value if value.count(v) > 1})
+        twice = sorted(text for text, number in Counter(map(str, value)).items() if number > 1)
         yield Problem(where, f"names {', '.join(map(shown, twice))} twice")
     elif kind in ("minimum", "maximum"):
         bounds = error.schema
@@ -115,6 +116,11 @@ def _type(value: object) -> str:
     if isinstance(value, int | float):
         return f"the number {value}"
     return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "a text"
+
+
+def no_name(text: str) -> bool:
+    """Whether a text cannot be meant as the name of a file, or may be a secret put in its place."""
+    return secretive(text) or len(text) > 1024 or any(len(part.encode()) > 255 for part in text.split("/"))
 
 
 def inside(name: str) -> bool:
@@ -166,10 +172,10 @@ class _Reader:
                     f"no context is on this network{near(network, used)}",
                     "remove it, or put a context on it",
                 )
-        where: dict[tuple[str, int | None], tuple[str, str]] = {}
+        seen: dict[str, list[tuple[int | None, str]]] = {}
         for network, path, gateway in self.gateways():
             address, port = gateway.get("address"), gateway.get("port")
-            if not isinstance(address, str):
+            if not isinstance(address, str) or not isinstance(port, int | None):
                 continue
             place = self.document.place(*path, "address")
             if re.fullmatch(r"[0-9.]+|.*:.*", address) and not is_address(address):
@@ -179,9 +185,11 @@ class _Reader:
             elif is_loopback(f"https://[{address}]" if ":" in address else f"https://{address}"):
                 yield Problem(place, f"{shown(address)} is a loopback address, which no other cluster reaches")
             else:
-                other = where.setdefault((address, port), (network, str(place)))
-                if other[0] != network:
-                    yield Problem(place, f"{shown(address)} is a gateway of network {shown(other[0])} too", "a gateway leads into one network")
+                # No port is the target's default, whichever that is.
+                others = [net for other, net in seen.get(address, ()) if net != network and (other == port or None in (other, port))]
+                seen.setdefault(address, []).append((port, network))
+                if others:
+                    yield Problem(place, f"{shown(address)} is a gateway of network {shown(others[0])} too", "a gateway leads into one network")
 
     def gateways(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """Every gateway with its network and its path."""
@@ -222,12 +230,20 @@ class _Reader:
         for context, entry in self.contexts.items():
             credential = entry.get("credential")
             token = credential.get("tokenFile") if isinstance(credential, dict) else None
-            if self.text(token) and not inside(str(token)):
-                place = self.document.place("contexts", context, "credential", "tokenFile")
+            place = self.document.place("contexts", context, "credential", "tokenFile")
+            if self.text(token) and no_name(str(token)):
+                yield Problem(place, "is no name of a file; it may be the token itself", "put the token into a file, and name that")
+            elif self.text(token) and not inside(str(token)):
                 yield Problem(place, f"{shown(token)} is not in the working directory", "a render reads nothing else; give a path below it")
             authority = entry.get("certificateAuthority")
-            if isinstance(authority, str) and "-----BEGIN" not in authority and not inside(authority):
-                place = self.document.place("contexts", context, "certificateAuthority")
+            place = self.document.place("contexts", context, "certificateAuthority")
+            if not isinstance(authority, str) or "-----BEGIN" in authority:
+                continue
+            if no_name(authority):
+                yield Problem(
+                    place, "is neither a PEM certificate nor a name of a file", "give the certificate with its BEGIN and END lines, or name a PEM file"
+                )
+            elif not inside(authority):
                 yield Problem(place, f"{shown(authority)} is not in the working directory", "a render reads nothing else; give a path below it")
 
     def servers(self) -> Iterator[Problem]:
@@ -293,7 +309,11 @@ class _Reader:
             networks={name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())},
             clusters=tuple(clusters),
             document=self.document,
-            awaited=frozenset(network for network, _, gateway in self.gateways() if gateway["address"] == PENDING),
+            awaited=frozenset(
+                network
+                for network, path, gateway in self.gateways()
+                if gateway["address"] == PENDING and not (path[0] == "contexts" and self.contexts[str(path[1])].get("disableRegistryJoin"))
+            ),
             warnings=tuple(sorted(self.warnings)),
         )
 

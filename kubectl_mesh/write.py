@@ -43,7 +43,7 @@ def locked(directory: str) -> Iterator[None]:
 def _lock(directory: str, path: str) -> int:
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE_MODE)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "move it away") from None
@@ -62,6 +62,10 @@ def _lock(directory: str, path: str) -> int:
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(path, follow_symlinks=False)
             own = os.fstat(descriptor)
+            body = os.pread(descriptor, 32, 0) if stat.S_ISREG(own.st_mode) else b"?"
+            if own.st_nlink > 1 or body.strip(b"0123456789\n"):
+                os.close(descriptor)
+                raise refuse(path, "is not what a run of kubectl mesh leaves there", "move it away")
             if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
                 return descriptor
         os.close(descriptor)
@@ -108,7 +112,10 @@ def write_tree(out: str, tree: Tree, changes: Sequence[FolderChange]) -> None:
     make_folder(out)
     top = _must(open_folder(out), out)
     try:
-        _clear_stage(top)
+        try:
+            _clear_stage(top)
+        except MeshError as error:
+            raise MeshError(Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems) from None
         if all(change.action == "identical" for change in changes):
             return
         os.mkdir(STAGE, PRIVATE_FOLDER, dir_fd=top)
@@ -136,7 +143,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
     old = open_folder(name, top)
     try:
         dissolve: set[str] = {c.path for c in change.changes} if old is not None else set()
-        if not new and not change.foreign:
+        if not new and not change.foreign and not change.folders:
             if old is not None:
                 os.rename(name, name, src_dir_fd=top, dst_dir_fd=stage)
         else:
@@ -161,18 +168,20 @@ def _take_name(stage: int, name: str, top: int) -> None:
 
 
 class _Folders:
-    """The folders of one directory by their paths, each opened once; made where `modes` is given and they are missing."""
+    """The folders of one directory by their paths, each opened once; made where `made` is given, which is told path and descriptor."""
 
-    def __init__(self, root: int, modes: Callable[[str], int] | None = None) -> None:
-        self._open, self._modes = {"": root}, modes
+    def __init__(self, root: int, made: Callable[[str, int], None] | None = None) -> None:
+        self._open, self._made = {"": root}, made
 
     def __getitem__(self, path: str) -> int:
         if path not in self._open:
             above, _, last = path.rpartition("/")
             inside = self[above]
-            if self._modes is not None:
-                os.mkdir(last, self._modes(path), dir_fd=inside)
+            if self._made is not None:
+                os.mkdir(last, dir_fd=inside)
             self._open[path] = _must(open_folder(last, inside), path)
+            if self._made is not None:
+                self._made(path, self._open[path])
         return self._open[path]
 
     def close(self) -> None:
@@ -186,18 +195,25 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
     private = set(private_folders(new))
     before = _Folders(old) if old is not None else None
 
-    def mode(path: str) -> int:
-        if path in private:
-            return PRIVATE_FOLDER
-        with contextlib.suppress(FileNotFoundError):
+    def made(path: str, folder: int) -> None:
+        """Gives a new folder the mode and the owner of the old one, whatever the umask; one with a secret is private."""
+        status = None
+        with contextlib.suppress(FileNotFoundError, MeshError):
             if before is not None:
                 above, _, last = path.rpartition("/")
-                return stat.S_IMODE(os.stat(last, dir_fd=before[above], follow_symlinks=False).st_mode)
-        return 0o777
+                status = os.fstat(before[""]) if not path else os.stat(last, dir_fd=before[above], follow_symlinks=False)
+        if status is not None:
+            with contextlib.suppress(PermissionError):
+                os.fchown(folder, status.st_uid, status.st_gid)
+        if path in private:
+            os.fchmod(folder, PRIVATE_FOLDER)
+        elif status is not None:
+            os.fchmod(folder, stat.S_IMODE(status.st_mode))
 
-    os.mkdir(name, 0o777 if old is None else stat.S_IMODE(os.fstat(old).st_mode), dir_fd=stage)
+    os.mkdir(name, 0o777, dir_fd=stage)
     root = os.open(name, FOLDER, dir_fd=stage)
-    folders = _Folders(root, mode)
+    folders = _Folders(root, made)
+    made("", root)
     try:
         keep = {c.path for c in change.changes if c.action == "identical"}
         for path in sorted(new, key=lambda p: p != LOCK):
@@ -206,6 +222,8 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
             if not (before is not None and path in keep and _link(before[above], folders[above], last)):
                 _write_file(last, file.body, PRIVATE_MODE if file.private else 0o666, folders[above])
         if before is not None:
+            for path in change.folders:
+                folders[path]
             for path in change.foreign:
                 above, _, last = path.rpartition("/")
                 if not _link(before[above], folders[above], last):
@@ -259,9 +277,10 @@ def _copy(source: int, target: int, name: str, path: str) -> None:
 
 def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
     """Removes a directory in the stage; a file that came meanwhile, and that nothing else holds, goes back to where it was put."""
-    folder = open_folder(name, stage)
-    if folder is None:
+    if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
+        os.unlink(name, dir_fd=stage)
         return
+    folder = _must(open_folder(name, stage), name)
     try:
         _dissolve_folder(folder, "", known, name, top)
     finally:
@@ -270,7 +289,8 @@ def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
 
 
 def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: int) -> None:
-    for last in os.listdir(folder):
+    # The lock goes last: while anything else is there, it tells the next run which of it is ours.
+    for last in sorted(os.listdir(folder), key=lambda n: not prefix and n == LOCK):
         path = prefix + last
         status = os.stat(last, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
@@ -340,7 +360,9 @@ def _clear_stage(top: int) -> None:
 
 
 def _listed(stage: int, name: str) -> set[str]:
-    """What the lock in a staged directory lists; the lock is the first file written there."""
+    """What the lock in a staged directory lists; the lock is the first file written there, and the last one removed."""
+    if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
+        return set()
     folder = _must(open_folder(name, stage), name)
     try:
         found = read(LOCK, folder)
@@ -348,7 +370,7 @@ def _listed(stage: int, name: str) -> set[str]:
         os.close(folder)
     try:
         return {LOCK, *json.loads(found[0])["files"]} if found is not None else {LOCK}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {LOCK}
 
 
@@ -448,7 +470,8 @@ def clear_certificates(top: int) -> None:
 def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False) -> None:
     """Writes new files of the working directory, synced; none that is there is touched."""
     for path, body in new.items():
-        full = os.path.join(directory, path)
+        # The working directory itself may be reached by a link; what lies in it may not.
+        full = os.path.join(os.path.realpath(directory), path)
         make_folder(os.path.dirname(full), PRIVATE_FOLDER if private else 0o777)
         folder = _must(open_folder(os.path.dirname(full) or "."), os.path.dirname(full))
         try:
@@ -459,9 +482,9 @@ def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False
             os.close(folder)
 
 
-def replace_file(path: str, body: bytes) -> None:
-    """Exchanges the text of a file for another, synced, with the mode that it has; never through a link."""
-    folder = _must(open_folder(os.path.dirname(path) or "."), os.path.dirname(path))
+def replace_file(path: str, before: bytes, body: bytes) -> None:
+    """Exchanges the text of a file for another, synced, with the mode that it has; never through a link, nor over somebody's edit."""
+    folder = _must(open_folder(os.path.realpath(os.path.dirname(path) or ".")), os.path.dirname(path))
     name = os.path.basename(path)
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -473,6 +496,9 @@ def replace_file(path: str, body: bytes) -> None:
         try:
             _write_file(staged, body, PRIVATE_MODE, folder, sync=True)
             os.chmod(staged, stat.S_IMODE(status.st_mode), dir_fd=folder)
+            now = read(name, folder)
+            if now is None or now[0] != before:
+                raise refuse(path, "was changed by somebody else meanwhile, and is kept so", "run the command again")
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

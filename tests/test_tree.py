@@ -1,7 +1,10 @@
 """What a render does to a tree that is there: foreign and edited files, pruning, damage, links, modes, --check."""
 
+import json
 import os
+import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,3 +302,151 @@ def test_file_systems_that_lack_something(mesh: WorkDir, run: Run, monkeypatch: 
     assert os.readlink(mesh / f"{EAST}/link") == "nowhere"
     assert run("render", "--check", cwd=mesh).code == 0
     assert not list(mesh.path.rglob(".kubectl-mesh*"))
+
+
+def test_a_copy_of_a_directory_is_a_persons(mesh: WorkDir, run: Run) -> None:
+    """A backup beside the original has a lock that names another: it is left alone, and never rendered over."""
+    shutil.copytree(mesh / EAST, mesh / "out/backup")
+    (mesh / "out/backup/1-trust/namespace.yaml").write_text("mine")
+    before = bodies(mesh / "out/backup")
+    ran = run("render", cwd=mesh)
+    assert "foreign   out/backup: left alone" in ran.out
+    assert bodies(mesh / "out/backup") == before
+    shutil.rmtree(mesh / EAST)
+    shutil.copytree(mesh / "out/context-east-2", mesh / EAST)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert f'error: {EAST}/mesh.lock: is the lock of "context-east-2": the directory was copied or renamed' in ran.err
+
+
+def test_two_meshes_in_one_folder(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """Neither takes the other's directories for its own."""
+    one, two = workdir("one"), workdir("two", over={"mesh_id": "other"})
+    text = (two / "topology.yaml").read_text()
+    for name in ("context-east-1", "context-east-2", "context-west-1"):
+        text = text.replace(f"  {name}:\n", f"  {name}:\n    clusterName: other-{name}\n")
+    two.write("topology.yaml", text)
+    shared = tmp_path / "shared"
+    assert run("render", "-C", one, "--out", shared).code == 0
+    before = bodies(shared)
+    assert run("render", "-C", two, "--out", shared).code == 0
+    assert before.items() <= bodies(shared).items()
+    assert run("render", "-C", one, "--out", shared, "--check").code == 0
+
+
+@pytest.mark.parametrize("lock", ['{"files": {"data": "x"}}', "no JSON", '{"lock": 1, "cluster": "x", "madeFrom": {"mesh": "other"}, "files": {"data": "x"}}'])
+def test_somebody_elses_lock(mesh: WorkDir, run: Run, lock: str) -> None:
+    """A file of that name in a folder of a person's gives no right to what lies beside it."""
+    mesh.write("out/x/mesh.lock", lock)
+    mesh.write("out/x/data", "mine")
+    assert run("render", cwd=mesh).code == 0
+    assert (mesh / "out/x/data").read_text() == "mine"
+    assert (mesh / "out/x/mesh.lock").read_text() == lock
+
+
+def test_a_crafted_lock_reaches_nothing_outside(mesh: WorkDir, run: Run) -> None:
+    """Paths that lead out of the directory are not followed, whatever the lock says."""
+    lock = json.loads((mesh / f"{EAST}/mesh.lock").read_text())
+    lock["files"] |= {"../../certs/root-key.pem": "x", "../context-east-2/mesh.lock": "x", str(mesh / "topology.yaml"): "x", "": "x", ".": "x"}
+    mesh.write(f"{EAST}/mesh.lock", json.dumps(lock))
+    before = mesh.snapshot()
+    assert run("render", cwd=mesh).code == 0
+    after = mesh.snapshot()
+    assert {n for n in before if after.get(n) != before[n]} <= {f"{EAST}/mesh.lock"}
+
+
+def test_empty_folders_modes_and_a_repository_survive_the_exchange(mesh: WorkDir, run: Run) -> None:
+    """What a person made in a cluster's directory stays as it is: empty folders, odd modes, a git repository."""
+    subprocess.run(["git", "init", "-q", "-b", "main", mesh / EAST], check=True, capture_output=True)
+    (mesh / f"{EAST}/.git/info/exclude").write_text("*\n")
+    (mesh / f"{EAST}/keep/me").mkdir(parents=True)
+    (mesh / f"{EAST}/keep").chmod(0o2777)
+    (mesh / EAST).chmod(0o750)
+    mesh.topology({"networks": {"network-west": {"gateways": [{"address": "192.0.2.1"}]}}})
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert subprocess.run(["git", "-C", mesh / EAST, "status"], capture_output=True, check=False).returncode == 0
+    assert (mesh / f"{EAST}/keep/me").is_dir()
+    assert stat.S_IMODE((mesh / f"{EAST}/keep").stat().st_mode) == 0o2777
+    assert stat.S_IMODE((mesh / EAST).stat().st_mode) == 0o750
+
+
+def test_a_run_killed_while_it_cleaned_up_leaves_nothing_of_ours_behind(mesh: WorkDir, run: Run) -> None:
+    """The old directory, half removed in the stage: the next run removes the rest, and gives back only what is a person's."""
+    stage = mesh / "out" / write.STAGE
+    stage.mkdir(0o700)
+    shutil.copytree(mesh / EAST, stage / "context-east-1")
+    (stage / "context-east-1/1-trust/cacerts.yaml").unlink()
+    (stage / "context-east-1/3-mesh/mine").write_text("a person's")
+    assert run("render", cwd=mesh).code == 0
+    assert not stage.exists()
+    assert (mesh / f"{EAST}/3-mesh/mine").read_text() == "a person's"
+    assert not list((mesh / "out").rglob("*kept*"))
+
+
+def test_the_lock_is_the_last_file_to_go(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a directory is taken apart, its lock tells what of it is ours."""
+    gone: list[str] = []
+    original = os.unlink
+
+    def unlink(path: "str | bytes", *, dir_fd: "int | None" = None) -> None:
+        gone.append(os.fsdecode(path))
+        original(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert run("remove", "context-west-1", cwd=mesh).code == 0
+    gone.clear()
+    assert run("render", "--cluster", "context-east-1", cwd=mesh).code == 0
+    files = [name for name in gone if not name.startswith((".", "/"))]
+    assert files[-1] == "mesh.lock"
+    assert len(files) > 10
+
+
+def test_a_root_is_never_made_beside_intermediates_of_another(mesh: WorkDir, run: Run) -> None:
+    """Not for one cluster alone, not when the others left the topology, not by init."""
+    for name in ("root-cert.pem", "root-key.pem"):
+        (mesh / "certs" / name).unlink()
+    shutil.rmtree(mesh / "certs/intermediate-context-east-1")
+    for words in (["render", "--cluster", "context-east-1"], ["init"]):
+        ran = run(*words, cwd=mesh)
+        assert ran.code == 2, words
+        assert "signed by a root that is not here" in ran.err
+    mesh.write("topology.yaml", "mesh_id: m\ncertificates: {keyType: ec-p256}\ncontexts:\n  context-east-1:\n    network: n\n")
+    assert run("render", cwd=mesh).code == 2
+
+
+def test_no_key_in_a_public_file(mesh: WorkDir, run: Run) -> None:
+    """A private key that somebody put into a certificate's file is not copied into every cluster: it is told, and not shown."""
+    key = (mesh / "certs/root-key.pem").read_text()
+    for name in ("root-cert.pem", "intermediate-context-east-1/cert-chain.pem", "intermediate-context-east-2/ca-cert.pem"):
+        path = mesh / "certs" / name
+        text = path.read_text()
+        path.write_text(text + key)
+        ran = run("render", cwd=mesh)
+        assert ran.code == 2
+        assert f"certs/{name}: holds a private key" in ran.err
+        assert key.splitlines()[1] not in ran.err
+        path.write_text(text)
+
+
+def test_a_checkout_of_git_is_no_difference(mesh: WorkDir, run: Run) -> None:
+    """git keeps no modes: --check is 0 all the same, and says what a render would tighten."""
+    for path in (mesh / "out").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    ran = run("render", "--check", cwd=mesh)
+    assert ran.code == 0
+    assert "tightened" in ran.out
+    assert run("check", cwd=mesh).code == 0
+
+
+@pytest.mark.parametrize("body", ["mine", "123\nmine"])
+def test_a_persons_file_in_the_place_of_the_lock(mesh: WorkDir, run: Run, body: str) -> None:
+    """Neither emptied nor removed; a hard link to another file neither."""
+    mesh.write(write.LOCK_FILE, body)
+    assert run("render", cwd=mesh).code == 2
+    assert (mesh / write.LOCK_FILE).read_text() == body
+    (mesh / write.LOCK_FILE).unlink()
+    os.link(mesh / "topology.yaml", mesh / write.LOCK_FILE)
+    before = (mesh / "topology.yaml").read_text()
+    assert run("render", cwd=mesh).code == 2
+    assert (mesh / "topology.yaml").read_text() == before

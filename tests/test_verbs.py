@@ -1,6 +1,7 @@
 """The verbs from outside: what they print, write and answer, through every way in which they are called."""
 
 import base64
+import itertools
 import json
 import os
 import shutil
@@ -205,7 +206,7 @@ def test_add_fills_in_what_is_missing(run: Run, workdir: Make) -> None:
     mesh = workdir(kubeconfig=False)
     ran = run("render", cwd=mesh)
     assert "cluster context-west-1: its API server, as the peers reach it\n    holds back its remote secret in 2 clusters" in ran.out
-    assert "    kubectl mesh add context-west-1 --network network-west\n" in ran.out
+    assert "    kubectl mesh add --network network-west context-west-1\n" in ran.out
     ran = run("add", "context-west-1", "--network", "network-west", cwd=mesh, env={"KUBECONFIG": str(SEED / "kubeconfig.yaml")})
     assert ran.code == 0
     entry = yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"]["context-west-1"]
@@ -542,3 +543,184 @@ def test_warnings_about_what_stands_twice(run: Run, workdir: Make) -> None:
     shutil.rmtree(certs / "intermediate-context-east-2")
     shutil.copytree(certs / "intermediate-context-east-1", certs / "intermediate-context-east-2")
     assert 'is the certificate of "context-east-1" too' in run("check", cwd=mesh).out
+
+
+def test_repositories_within_and_around(run: Run, workdir: Make, tmp_path: Path) -> None:
+    """Each private file is asked for in the repository that it lies in, and in the one that the environment names."""
+    mesh = workdir()
+    assert run("render", cwd=mesh).code == 0
+    for inner in ("out/context-east-1", "certs", "certs/intermediate-context-west-1"):
+        subprocess.run(["git", "init", "-q", mesh / inner], check=True, capture_output=True)
+        ran = run("render", cwd=mesh)
+        assert ran.code == 2, inner
+        assert "git" in ran.err
+        shutil.rmtree(mesh / inner / ".git")
+    assert run("render", cwd=mesh).code == 0
+    subprocess.run(["git", "init", "-q", "--bare", tmp_path / "bare"], check=True, capture_output=True)
+    environment = {"GIT_DIR": str(tmp_path / "bare"), "GIT_WORK_TREE": str(mesh)}
+    assert run("render", cwd=mesh, env=environment).code == 2
+    other = tmp_path / "other"
+    subprocess.run(["git", "init", "-q", other], check=True, capture_output=True)
+    (other / ".git/info/exclude").write_text("*\n")
+    subprocess.run(["git", "init", "-q", mesh], check=True, capture_output=True)
+    mesh.write(".gitignore", "")
+    assert run("render", cwd=mesh, env={"GIT_DIR": str(other / ".git")}).code == 2
+
+
+def test_a_kubeconfig_with_credentials_is_kept_out_of_git(run: Run, git: WorkDir) -> None:
+    """One without may be committed."""
+    git.topology({"secrets": {"store": "plain"}})
+    git.write(".gitignore", GITIGNORE.replace("/kubeconfig.yaml\n", ""))
+    assert run("render", cwd=git).code == 0
+    value = yaml.safe_load((git / "kubeconfig.yaml").read_text())
+    value["users"][0]["user"] = {"token": "x"}
+    git.write("kubeconfig.yaml", yaml.safe_dump(value))
+    assert "does not keep kubeconfig.yaml out of git" in run("render", cwd=git).err
+
+
+def test_a_repositorys_own_configuration_runs_nothing(run: Run, git: WorkDir) -> None:
+    """core.fsmonitor may name a program; asking what is ignored does not start it."""
+    subprocess.run(["git", "-C", git, "config", "core.fsmonitor", f"touch {git / 'started'}; false"], check=True)
+    git.topology({"secrets": {"store": "plain"}})
+    git.write(".gitignore", GITIGNORE)
+    assert run("render", cwd=git).code == 0
+    assert not (git / "started").exists()
+
+
+HOSTILE = [
+    ("base.yaml", "apiVersion: install.istio.io/v1alpha2\nkind: [a]\nspec: {}\n"),
+    ("base.yaml", "kind: {a: b}\n"),
+    ("topology.yaml", "mesh_id: a\ncontexts: [a]\n"),
+    ("topology.yaml", "mesh_id: a\ncontexts: a\n"),
+    ("topology.yaml", "mesh_id: a\nnetworks: {net: {gateways: [{address: 192.0.2.1, port: []}]}}\ncontexts: {a: {network: net}}\n"),
+    ("kubeconfig.yaml", "contexts: [{name: context-east-1, context: {cluster: {x: y}}}]\n"),
+    (
+        "kubeconfig.yaml",
+        "contexts: [{name: context-east-1, context: {cluster: [a]}}]\nclusters: [{name: a, cluster: {server: 'https://x', tls-server-name: [a]}}]\n",
+    ),
+    ("credentials/context-east-1.token", "x" * 100_000),
+    ("certs/root-cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), HOSTILE)
+def test_hostile_files_are_told_as_such(run: Run, workdir: Make, name: str, body: str) -> None:
+    """Whatever a file holds, the answer is a sentence about it, in every verb."""
+    mesh = workdir(tokens=True)
+    mesh.write(name, body, 0o600)
+    for words in (["render"], ["check"], ["describe"], ["teardown"], ["add", "b", "--network", "n"], ["remove", "context-east-1"], ["init"]):
+        ran = run(*words, cwd=mesh)
+        assert ran.code in (0, 1, 2), words
+        assert "a fault of its own" not in ran.err, (words, ran.err)
+
+
+def test_pipes_and_devices_in_place_of_files(run: Run, workdir: Make) -> None:
+    """A FIFO does not hang, a device is not read to its end; a pipe for --kubeconfig is read."""
+    mesh = workdir(tokens=True)
+    (mesh / "credentials/context-east-1.token").unlink()
+    (mesh / "credentials/context-east-1.token").symlink_to("/dev/zero")
+    assert "is no regular file" in run("render", cwd=mesh).err
+    (mesh / "topology.yaml").rename(mesh / "t")
+    os.mkfifo(mesh / "topology.yaml")
+    assert "is no regular file" in run("render", cwd=mesh).err
+    (mesh / "topology.yaml").unlink()
+    (mesh / "t").rename(mesh / "topology.yaml")
+    (mesh / "credentials/context-east-1.token").unlink()
+    kubectl_mesh = [BIN / "kubectl-mesh"]
+    (mesh / "kubeconfig.yaml").unlink()
+    done = subprocess.run(
+        ["bash", "-c", f"{kubectl_mesh[0]} render --kubeconfig <(cat {SEED}/kubeconfig.yaml)"], cwd=mesh, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", ">&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1"])
+def test_closed_and_full_streams(workdir: Make, redirect: str) -> None:
+    """No traceback, and an exit code of the three."""
+    mesh = workdir()
+    for words in ("render", "describe -C nosuch", "version"):
+        done = subprocess.run(["bash", "-c", f"{BIN}/kubectl-mesh {words} {redirect}"], cwd=mesh, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 2), (words, done)
+        assert "Traceback" not in done.stderr + done.stdout
+    done = subprocess.run(["bash", "-c", f"{BIN}/kubectl_complete-mesh nosuch '' {redirect}"], cwd=mesh, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_that_cannot_show_a_name(workdir: Make) -> None:
+    """In a Latin-1 or ASCII locale a name is escaped, and the render is done."""
+    mesh = workdir(over={"contexts": {"集群": {"network": "net", "clusterName": "cluster"}}}, kubeconfig=False)
+    for encoding in ("latin-1", "ascii", "utf-8:strict"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([BIN / "kubectl-mesh", "render"], cwd=mesh, capture_output=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+
+
+def test_no_control_character_reaches_a_terminal(run: Run, workdir: Make) -> None:
+    """Names of foreign files and of a kubeconfig's contexts are escaped; a newline forges no line."""
+    mesh = workdir()
+    assert run("render", cwd=mesh).code == 0
+    mesh.write("out/context-east-1/evil\n\x1b[31mremoved   all", "x")
+    mesh.write("out/\x1b]0;title\x07", "x")
+    for words in (["render"], ["check"]):
+        ran = run(*words, cwd=mesh)
+        assert "\x1b" not in ran.out + ran.err
+        assert "\nremoved   all" not in ran.out
+        assert "\\x1b" in ran.out
+
+
+def test_what_may_be_a_token_is_not_shown_in_the_wrong_field(run: Run, workdir: Make) -> None:
+    """A token as the name of a file, as a CA, as a server, as a key; a password in a URL; a kubeconfig's server with one."""
+    token = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+    number = itertools.count()
+    openshift = "sha256~made-up-for-this-test-0123456789abcdefghij"
+    for secret in (token, openshift, token * 20):
+        for field in (
+            {"credential": {"tokenFile": secret}},
+            {"certificateAuthority": secret},
+            {"server": secret},
+            {"credential": {secret: "x"}},
+            {secret: "x"},
+        ):
+            mesh = workdir(f"mesh-{next(number)}", over={"contexts": {"context-east-1": field}})
+            for words in (["render"], ["check"], ["describe"]):
+                ran = run(*words, cwd=mesh)
+                assert ran.code in (1, 2)
+                assert secret not in ran.out + ran.err, (field, words)
+                assert secret[:40] not in ran.out + ran.err
+    mesh = workdir("url", over={"contexts": {"context-east-1": {"server": "https://admin:hunter2@192.0.2.3:6443"}}})
+    assert "hunter2" not in run("render", cwd=mesh).err
+    mesh = workdir("config")
+    mesh.write("kubeconfig.yaml", (mesh / "kubeconfig.yaml").read_text().replace("https://203.0.113.11:6443", "https://admin:hunter2@203.0.113.11:6443"))
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert "with no user" in ran.err
+    assert "hunter2" not in ran.err
+
+
+def test_printed_commands_are_quoted(run: Run, workdir: Make, tmp_path: Path) -> None:
+    """Whatever a context is called, the shell takes each printed command as it was meant."""
+    odd = "$(touch pwned) `touch pwned` '\" & | > \\ * ;"
+    mesh = workdir(over={"contexts": {odd: {"network": "net", "clusterName": "odd"}, "-dash": {"network": "net", "clusterName": "dash"}}}, kubeconfig=False)
+    stub = mesh.write("bin/kubectl", "#!/bin/sh\nprintf '%s\\n' \"$@\" >> ../args\n", 0o755)
+    value = json.loads(run("render", "-o", "json", cwd=mesh).out)
+    work = mesh / "empty"
+    work.mkdir()
+    for item in value["pending"]:
+        subprocess.run(["sh", "-c", item["command"]], cwd=work, check=True, env={"PATH": f"{stub.parent}:{os.environ['PATH']}"})
+    args = (mesh / "args").read_text().splitlines()
+    assert f"--context={odd}" in args
+    assert odd in args
+    assert args[args.index("--") + 1] == "-dash"
+    assert not list(mesh.path.rglob("pwned"))
+
+
+def test_init_again_without_certs(run: Run, tmp_path: Path) -> None:
+    """The root that is made anew has the organization of the topology, with clusters or without."""
+    assert run("init", "-C", tmp_path, "--mesh-id", "foo", "--organization", "Acme").code == 0
+    shutil.rmtree(tmp_path / "certs")
+    assert run("init", "-C", tmp_path).code == 0
+    text = subprocess.run(["openssl", "x509", "-in", tmp_path / "certs/root-cert.pem", "-noout", "-subject"], capture_output=True, text=True, check=True).stdout
+    assert "Acme" in text
+    assert run("init", "-C", tmp_path, "--mesh-id", "other").code == 2
+    (tmp_path / "topology.yaml").write_text("")
+    assert run("init", "-C", tmp_path).code == 2

@@ -4,6 +4,8 @@ A verb is a module of this folder with a click command `command`; it imports wha
 completion cost little more than click.
 """
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -74,6 +76,12 @@ def group(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a verb and ends the process: 0 done, 1 the answer is no, 2 could not answer."""
+    import gc
+
+    gc.disable()  # a run makes values, uses them and ends; looking for cycles among them costs a tenth of it
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     sys.exit(run(args))
 
 
@@ -83,7 +91,8 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         result: Any = group.main(args=args, prog_name="kubectl mesh", standalone_mode=False)
         code = result if isinstance(result, int) else 0
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -102,13 +111,13 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.errors import MeshError, secretive
 
     if isinstance(error, MeshError):
         return "\n".join(f"error: {problem}" for problem in error.problems)
     if isinstance(error, OSError) and error.strerror:
-        name = error.filename if error.filename is not None else ""
-        return f"error: {os.fsdecode(name) + ': ' if name else ''}{error.strerror}"
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}"
     # The message of an unknown exception may hold anything, a secret too; its kind and place suffice for a report.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -118,7 +127,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    from kubectl_mesh.errors import visible
+
+    with contextlib.suppress(OSError):
+        click.echo(visible(text), err=True)
 
 
 def complete() -> None:
@@ -127,7 +139,12 @@ def complete() -> None:
 
     words = sys.argv[1:]
     shell = ShellComplete(group, {}, "kubectl mesh", "_KUBECTL_MESH_COMPLETE")
-    for item in shell.get_completions(words[:-1], words[-1] if words else ""):
-        if item.type == "plain":
-            click.echo(item.value + (f"\t{item.help}" if item.help else ""))
-    click.echo(":4")
+    try:
+        found = shell.get_completions(words[:-1], words[-1] if words else "")
+    except Exception:  # noqa: BLE001 -- a completion that fails completes nothing
+        found = []
+    with contextlib.suppress(OSError):
+        for item in found:
+            if item.type == "plain":
+                click.echo(item.value + (f"\t{item.help}" if item.help else ""))
+        click.echo(":4")

@@ -37,10 +37,10 @@ def command(
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):
-        document = workdir.read_document(path)
-        if document is None or not isinstance(document.value, dict):
-            workdir.read_topology(directory)  # says what is wrong
-            raise AssertionError
+        workdir.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
+        source = workdir.read_file(path) or b""
+        document = load(path, source)
+        assert isinstance(document.value, dict)
         contexts = document.value.get("contexts")
         present = contexts.get(context) if isinstance(contexts, dict) else None
         if present is not None and (not isinstance(present, dict) or present.get("network") != network):
@@ -70,7 +70,6 @@ def command(
                 place = str(document.place("contexts", context, changed[0]))
                 raise refuse(place, f"is there already, and is not {entry[changed[0]]}", "edit the topology to change it")
             entry = {key: value for key, value in entry.items() if key not in present}
-        source = workdir.read_file(path) or b""
         read = lambda text: load(path, text.encode()).value  # noqa: E731
         body = edit.add(source.decode(), context, entry, read, path) if entry else source.decode()
         try:
@@ -91,10 +90,10 @@ def command(
             add_files(directory, {crt: authority})
             done.append(("create", crt))
         if entry:
-            replace_file(path, body.encode())
+            replace_file(path, source, body.encode())
             done.append(("update", workdir.TOPOLOGY))
     common.warn(topology.warnings)
     if output == "json":
         common.put_json({"directory": directory, "cluster": name, "files": [{"path": p, "action": a} for a, p in done]})
     else:
-        click.echo("".join(f"{a:7} {workdir.join(directory, p)}\n" for a, p in done) or "nothing to add\n", nl=False)
+        common.put_text("".join(f"{a:7} {workdir.join(directory, p)}\n" for a, p in done) or "nothing to add\n")

@@ -57,7 +57,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
             errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
         warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
         if not skipped:
-            changes = compare(folder, rendered.tree)
+            changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
             cut = checks.withdrawn(rendered.plan, changes, folder)
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
             errors += cut or found[0]
@@ -72,5 +72,5 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     else:
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
         marks = ("√", "‼", "×", "-") if encoding.startswith("utf") else ("ok", "!!", "x", "-")
-        click.echo(checks.text(results, marks), nl=False)
+        common.put_text(checks.text(results, marks))
     return 1 if any(r.status == "error" for r in results) else 0

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.errors import Problem, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,15 +23,20 @@ def put_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def put_text(text: str) -> None:
+    """A report for people, on stdout; names from elsewhere move no cursor."""
+    click.echo(visible(text), nl=False)
+
+
 def warn(problems: Iterable[Problem]) -> None:
     """Warnings, on stderr."""
     for problem in problems:
-        click.echo(f"warning: {problem}", err=True)
+        click.echo(f"warning: {visible(str(problem))}", err=True)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
     """A line that counts, on a terminal only."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return lambda done, of: None
 
     def show(done: int, of: int) -> None:

@@ -24,10 +24,10 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
     at = workdir.now()
     rendered = workdir.make(inputs, at, throwaway=True)
-    changes = [c for c in compare(folder, rendered.tree) if c.name in rendered.tree]
+    changes = [c for c in compare(folder, rendered.tree, inputs.topology.mesh_id) if c.name in rendered.tree]
     value = describe(rendered.plan, rendered.pki, changes, inputs.target.KIND, folder, at, only)
     common.warn(rendered.warnings)
     if output == "json":
         common.put_json(value)
     else:
-        click.echo(text(value), nl=False)
+        common.put_text(text(value))

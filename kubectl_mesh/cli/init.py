@@ -43,7 +43,7 @@ def command(
     from kubectl_mesh import assets, targets
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.guard import GITIGNORE, not_ignored, work_tree
+    from kubectl_mesh.guard import GITIGNORE, let_through
     from kubectl_mesh.load import load
     from kubectl_mesh.validate import validate
     from kubectl_mesh.write import locked, make_folder, write_certificates
@@ -57,13 +57,10 @@ def command(
     new: dict[str, bytes] = {}
     if there:
         given = [name for name, value in (("--context", contexts), ("--mesh-id", mesh_id), ("--organization", organization)) if value]
-        topology = workdir.read_topology(directory) if os.path.getsize(path) and not _empty(path) else None
-        if topology is not None:
-            asked = (mesh_id not in (None, topology.mesh_id), organization not in (None, topology.organization), bool(contexts))
-            if any(asked):
-                raise refuse(path, f"is there and is kept, so {', '.join(given)} cannot be heeded", "edit it, or use `kubectl mesh add` for a cluster")
-        organization = topology.organization if topology is not None else organization or mesh_id
-        key_type, days = (topology.key_type, topology.root_days) if topology is not None else (None, 3650)
+        topology = workdir.read_topology(directory, empty=True)
+        if contexts or mesh_id not in (None, topology.mesh_id) or organization not in (None, topology.organization):
+            raise refuse(path, f"is there and is kept, so {', '.join(given)} cannot be heeded", "edit it, or use `kubectl mesh add` for a cluster")
+        key_type, days = topology.key_type, topology.root_days
     else:
         if mesh_id is None:
             raise click.UsageError("the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment", click.get_current_context())
@@ -79,19 +76,18 @@ def command(
         for cluster in topology.clusters:
             if cluster.context in authorities:
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
-        organization, key_type, days = topology.organization, None, 3650
+        key_type, days = None, topology.root_days
     new[workdir.BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):
         ignore = workdir.join(directory, ".gitignore")
         done: list[tuple[str, str]] = [("keep", workdir.TOPOLOGY)] if there else []
         _add(directory, {".gitignore": GITIGNORE.encode()}, done)
-        private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token"]
-        if work_tree(directory) and not_ignored(directory, private):
-            lines = "".join(f"\n    {line}" for line in GITIGNORE.splitlines() if not line.startswith("#"))
-            raise refuse(ignore, "is there and is kept, but does not keep private files out of git", f"add these lines to it:{lines}")
+        private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x"]
+        if bare := let_through(directory, private, ignore, os.environ):
+            raise MeshError(bare)
         _add(directory, new, done)
-        pki = workdir.root(directory, organization or "", key_type or target.KEY_TYPE, days)
+        pki = workdir.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
         if pki.new:
             write_certificates(workdir.join(directory, "certs"), pki.new)
         done += [("create" if f"{name}" in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
@@ -99,18 +95,10 @@ def command(
     if output == "json":
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
-        click.echo("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done), nl=False)
+        common.put_text("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done))
         where = "" if directory == "." else f" -C {shlex.quote(directory)}"
         empty = not there and not contexts
         click.echo(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}{where}")
-
-
-def _empty(path: str) -> bool:
-    """Whether a topology has no clusters yet, as `init` leaves it where none is given."""
-    from kubectl_mesh.cli.workdir import read_document
-
-    document = read_document(path)
-    return document is not None and isinstance(document.value, dict) and document.value.get("contexts") in ({}, None)
 
 
 def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -> None:

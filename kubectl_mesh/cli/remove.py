@@ -36,7 +36,7 @@ def command(context: str, directory: str, output: str) -> None:
             )
         source = (workdir.read_file(path) or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
-        replace_file(path, body.encode())
+        replace_file(path, source.encode(), body.encode())
     alone = cluster.network in topology.networks and all(c.network != cluster.network for c in topology.clusters if c is not cluster)
     left = [f"certs/intermediate-{cluster.name}", cluster.token_file, f"clusters/{cluster.name}.crt"]
     left = [name for name in left if os.path.lexists(workdir.join(directory, name))]

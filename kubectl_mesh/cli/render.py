@@ -37,6 +37,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.write import locked, write_certificates, write_tree
 
+    out = out.rstrip("/") or "/" if out else out
     target_folder = out if out is not None else workdir.join(directory, "out")
     writes = not (check or dry_run)
     workdir.check_folders(directory, out)
@@ -55,7 +56,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
         if clusters:
             inputs = workdir.narrowed(inputs, only)
         rendered = workdir.make(inputs, workdir.now(), throwaway=not writes, progress=common.progress("making keys:"))
-        changes = compare(target_folder, rendered.tree, only if clusters else None)
+        changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, only if clusters else None)
         if cut := withdrawn(rendered.plan, changes, target_folder):
             raise MeshError(cut)
         if strict and rendered.plan.pending:
@@ -67,7 +68,8 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
     common.warn(rendered.warnings)
-    differs = bool(rendered.pki.new) or any(c.action != "identical" for c in changes)
+    # git keeps no modes: a checkout of the very same tree is no difference.
+    differs = bool(rendered.pki.new) or any(f.action not in ("identical", "tighten") for c in changes for f in c.changes)
     members = rendered.plan.members
     forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
     if output == "json":
@@ -78,20 +80,20 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
         text = report.render_text(
             rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, forgotten=forgotten
         )
-        click.echo(text, nl=False)
+        common.put_text(text)
     return 1 if check and differs else 0
 
 
 def _ignore(inputs: "Inputs", directory: str) -> None:
     """Writes the .gitignore that is missing, before the first secret."""
     from kubectl_mesh.cli.workdir import join, private_files
-    from kubectl_mesh.guard import GITIGNORE, lines, work_tree
+    from kubectl_mesh.guard import GITIGNORE, lines, top_of
     from kubectl_mesh.pki import ROOT_CERT
     from kubectl_mesh.write import add_files
 
     path = join(directory, ".gitignore")
-    if not os.path.lexists(path) and (ROOT_CERT not in inputs.kept or work_tree(directory)):
-        body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs.topology)) if line not in GITIGNORE)
+    if not os.path.lexists(path) and (ROOT_CERT not in inputs.kept or top_of(directory) is not None):
+        body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs)) if line not in GITIGNORE)
         add_files(directory, {".gitignore": body.encode()})
         click.echo(f"wrote {path}, which keeps keys and tokens out of git", err=True)
 

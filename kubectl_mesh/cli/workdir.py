@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from kubectl_mesh import assets
 from kubectl_mesh.compare import open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.kubeconfig import Entry
-from kubectl_mesh.load import load
+from kubectl_mesh.load import MAX_BYTES, load
 from kubectl_mesh.model import Document, Json, Pki, Plan, Server, Topology, Tree
 from kubectl_mesh.validate import schema_problems, validate
 
@@ -45,12 +46,18 @@ def _moved(directory: str, text: str) -> str:
     return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
 
 
-def read_file(path: str) -> bytes | None:
-    """The bytes of an input, None where there is none; links are followed, for reading harms nobody."""
+def read_file(path: str, *, pipe: bool = False) -> bytes | None:
+    """The bytes of an input, None where there is none; links are followed, for reading harms nobody.
+
+    Of a file that is named on the command line (`pipe`) a pipe may take the place, as a shell's `<(…)` makes one.
+    """
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if pipe else os.O_NONBLOCK))
+        with open(descriptor, "rb") as file:
+            if not pipe and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise refuse(path, "is no regular file", "put the file itself there")
+            return file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except IsADirectoryError:
         raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
@@ -58,19 +65,22 @@ def read_file(path: str) -> bytes | None:
         raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
 
 
-def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenient: bool = False) -> Document | None:
+def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenient: bool = False, pipe: bool = False) -> Document | None:
     """A YAML input, None where there is none."""
-    body = read_file(path)
+    body = read_file(path, pipe=pipe)
     return None if body is None else load(path, body, typed=typed, aliases=aliases, lenient=lenient)
 
 
-def read_topology(directory: str) -> Topology:
-    """The topology of a working directory."""
+def read_topology(directory: str, *, empty: bool = False) -> Topology:
+    """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
     path = join(directory, TOPOLOGY)
     document = read_document(path, lenient=True)
     if document is None:
-        where = "" if directory in (".", "") else f" -C {directory}"
+        where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
         raise refuse(path, "is not there", f"make one with `kubectl mesh init{where} --mesh-id NAME`, or name the working directory with -C")
+    if empty and isinstance(document.value, dict) and document.value.get("contexts", 0) in ({}, None):
+        # With a cluster in its place, the rest can be judged.
+        document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})
     return validate(document, assets.schema("topology.schema.json"))
 
 
@@ -86,12 +96,16 @@ class Inputs:
     tokens: Mapping[str, str] = field(repr=False)
     kept: Mapping[str, bytes] = field(repr=False)
     """The files below `certs/`."""
+    folders: tuple[str, ...]
+    """The intermediates that are there, those of clusters outside the topology too."""
     leftovers: bool
     """A killed run left something unfinished in `certs/`."""
     loose: tuple[Problem, ...]
     """Private files that others may read, and tokens that stand twice."""
     broken: frozenset[tuple[str, str]] = frozenset()
     """What is known to be wrong, so that it is not told as pending too: its kind, and the cluster's name."""
+    secret_kubeconfig: bool = False
+    """There is a kubeconfig.yaml, and it holds credentials."""
     only: frozenset[str] | None = None
     """The clusters to render, where not all."""
 
@@ -102,7 +116,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     With a list in `found` the problems go there, and what could be read is given all the same.
     """
     from kubectl_mesh import targets
-    from kubectl_mesh.kubeconfig import servers
+    from kubectl_mesh.kubeconfig import credentials, servers
     from kubectl_mesh.plan import token_command
 
     topology = topology if topology is not None else read_topology(directory)
@@ -123,7 +137,9 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         problems += [replace(p, id="base-valid") for p in (unfit or target.base_problems(base))]
     problems += target.problems(topology)
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
-    known, faults = tried(lambda: servers(topology, _kubeconfig(directory, kubeconfig), _authorities(directory, topology)), nothing, "kubeconfig-context")
+    config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
+    known, faults = tried(lambda: servers(topology, config, _authorities(directory, topology)), nothing, "kubeconfig-context")
+    secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
     problems += located(directory, [p for found in faults.values() for p in found])
     tokens: dict[str, str] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
@@ -141,18 +157,18 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
                 other = readers.setdefault(token, cluster.name)
                 if other != cluster.name:
                     loose.append(Problem(Place(path), f'holds the token of "{other}" too', f"fetch it again: {command}", "token-unique"))
-    none: tuple[dict[str, bytes], bool] = ({}, False)
-    kept, leftovers = tried(lambda: _certificates(directory, topology, loose), none, "certs-readable")
+    none: tuple[dict[str, bytes], tuple[str, ...], bool] = ({}, (), False)
+    kept, folders, leftovers = tried(lambda: _certificates(directory, topology, loose), none, "certs-readable")
     if found is not None:
         found += problems
     elif problems:
         raise MeshError(problems)
-    return Inputs(directory, topology, base, target, known, tokens, kept, leftovers, tuple(loose), broken=frozenset(broken))
+    return Inputs(directory, topology, base, target, known, tokens, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig)
 
 
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
     path = option if option is not None else join(directory, KUBECONFIG)
-    document = read_document(path, typed=False)
+    document = read_document(path, typed=False, pipe=option is not None)
     if document is None and option is not None:
         raise refuse(path, "is not there", "name a kubeconfig that is")
     return document
@@ -183,20 +199,23 @@ def _token(path: str, command: str, loose: list[Problem]) -> str | None:
 
 def _private(path: str, mode: int, loose: list[Problem]) -> None:
     if stat.S_IMODE(mode) & 0o077:
-        loose.append(Problem(Place(path), f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {path}", "private-mode"))
+        loose.append(
+            Problem(Place(path), f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {shlex.quote(path)}", "private-mode")
+        )
 
 
-def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], bool]:
-    """The files of `certs/` that concern the mesh, through no symbolic link."""
+def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], tuple[str, ...], bool]:
+    """The files of `certs/` that concern the mesh, through no symbolic link; the intermediates that are there; whether a killed run left something."""
     from kubectl_mesh.pki import PARTS, ROOT_CERT, ROOT_KEY, folder
     from kubectl_mesh.write import STAGE
 
     path = join(directory, "certs")
     top = open_folder(path)
     if top is None:
-        return {}, False
+        return {}, (), False
     kept: dict[str, bytes] = {}
     try:
+        folders = intermediates(top)
         leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
         for name in (ROOT_CERT, ROOT_KEY):
             _keep(kept, name, top, f"{path}/{name}", name, loose)
@@ -216,7 +235,12 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
                 os.close(inner)
     finally:
         os.close(top)
-    return kept, leftovers
+    return kept, folders, leftovers
+
+
+def intermediates(certs: int) -> tuple[str, ...]:
+    """The folders below `certs/` that hold an intermediate, whosever it is."""
+    return tuple(n for n in sorted(os.listdir(certs)) if n.startswith("intermediate-") and _is_there(f"{n}/ca-cert.pem", certs))
 
 
 def _keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
@@ -272,18 +296,21 @@ def check_folders(directory: str, out: str | None) -> None:
         raise refuse(out, "holds the working directory, or what it is made of; the tree needs a folder of its own", "name another with --out")
 
 
-def private_files(topology: Topology) -> list[str]:
-    """The files of a working directory that git must never have."""
+def private_files(inputs: Inputs) -> list[str]:
+    """The files of a working directory that git must never have, one that a killed run may leave among them."""
     from kubectl_mesh.pki import ROOT_KEY, folder
+    from kubectl_mesh.write import STAGE
 
-    return [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in topology.clusters), *(c.token_file for c in topology.clusters)]
+    clusters = inputs.topology.clusters
+    found = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters), *(c.token_file for c in clusters)]
+    return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
 
 
 def let_through(inputs: Inputs) -> list[Problem]:
     """Private files that git would take into a commit."""
     from kubectl_mesh.guard import let_through
 
-    return let_through(inputs.directory, private_files(inputs.topology), join(inputs.directory, ".gitignore"))
+    return let_through(inputs.directory, private_files(inputs), join(inputs.directory, ".gitignore"), os.environ)
 
 
 def in_clear(inputs: Inputs, out: str) -> list[Problem]:
@@ -293,7 +320,7 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
         return []
-    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], "this version of kubectl mesh does not write them yet")
+    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], "this version of kubectl mesh does not write them yet", os.environ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +364,7 @@ def certificates(inputs: Inputs, at: datetime, *, throwaway: bool = False, progr
         {c.name: c.namespace for c in topology.clusters if inputs.only is None or c.name in inputs.only},
     )
     try:
-        pki = issue(wanted, inputs.kept, at, progress)
+        pki = issue(wanted, inputs.kept, at, progress, inputs.folders)
     except MeshError as error:
         raise MeshError(located(inputs.directory, error.problems)) from None
     return replace(pki, warnings=located(inputs.directory, pki.warnings))
@@ -348,19 +375,18 @@ def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY, Wanted, issue
 
     kept: dict[str, bytes] = {}
+    folders: tuple[str, ...] = ()
     path = join(directory, "certs")
     top = open_folder(path)
     if top is not None:
         try:
             for name in (ROOT_CERT, ROOT_KEY):
                 _keep(kept, name, top, f"{path}/{name}", name, [])
-            for name in sorted(os.listdir(top)):
-                if name.startswith("intermediate-") and ROOT_CERT not in kept:
-                    kept[f"{name}/ca-cert.pem"] = b""
+            folders = intermediates(top)
         finally:
             os.close(top)
     try:
-        return issue(Wanted(organization, key_type, days, 730, {}), kept, now())
+        return issue(Wanted(organization, key_type, days, 730, {}), kept, now(), folders=folders)
     except MeshError as error:
         raise MeshError(located(directory, error.problems)) from None
 
@@ -379,7 +405,7 @@ def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
     else:
         paths = [os.path.expanduser("~/.kube/config")]
     found: dict[str, Entry] = {}
-    documents = {path: read_document(path, typed=False) for path in paths}
+    documents = {path: read_document(path, typed=False, pipe=option is not None) for path in paths}
     if option is not None and documents[option] is None:
         raise refuse(option, "is not there", "name a kubeconfig that is")
     if all(document is None for document in documents.values()):

@@ -37,6 +37,8 @@ def choose(base: Document | None) -> ModuleType:
     if not isinstance(value, dict):
         raise MeshError([Problem(base.place(), "must be a mapping with apiVersion, kind and spec", id="base-valid")])
     kind, version = value.get("kind"), value.get("apiVersion")
+    if not isinstance(kind, str):
+        raise MeshError([Problem(base.place("kind"), "must be the kind of a control plane, as a text", f"the kinds are: {', '.join(KINDS)}", "base-valid")])
     known = ", ".join(KINDS)
     if kind in ELSEWHERE:
         what = f"{kind} is not rendered by this version of kubectl mesh, which renders {known}"
