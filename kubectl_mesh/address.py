@@ -16,7 +16,10 @@ def is_address(text: str) -> bool:
 
 def is_loopback(url: str) -> bool:
     """Whether a URL's host is the machine itself: a loopback address, an unspecified one, or localhost."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return False
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -35,13 +38,15 @@ def url_fault(url: str) -> str:
     if not _URL.match(url):
         return "must be a URL such as https://203.0.113.11:6443, with no user, query or fragment"
     try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname
+        host = urlsplit(url).hostname
         if host and ":" in host:
             ip_address(host.partition("%")[0])
-    except ValueError as error:
-        return f"is not a URL: {error}"
-    if not host or port == 0:
-        return "must be a URL such as https://203.0.113.11:6443"
-    return ""
+    except ValueError:
+        return "has a host in brackets that is no IPv6 address"
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    if port == 0:
+        return "has a port that is not 1 to 65535"
+    return "" if host else "must be a URL such as https://203.0.113.11:6443"

@@ -4,6 +4,7 @@ The places come from PyYAML's node positions, the proof from reading the result:
 what was meant, or nothing is changed and the lines to write by hand are told.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Json
 from kubectl_mesh.yamltext import dump, scalar, text
 
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'')
 Read = Callable[[str], Json]
 """The strict loader: a text to its value."""
 
@@ -117,7 +119,8 @@ def _added(source: str, context: str, entry: Mapping[str, Json], present: bool) 
         # An empty value: `contexts:`, `contexts: {}` or `contexts: null`, comments behind it or not.
         line = lines[key.start_mark.line]
         rest = line[node.end_mark.column :] if node.end_mark.line == key.start_mark.line else "\n"
-        lines[key.start_mark.line] = line[: key.end_mark.column] + ":" + (rest if rest.strip().startswith("#") else "\n")
+        ending = "\r\n" if line.endswith("\r\n") else "\n"
+        lines[key.start_mark.line] = line[: key.end_mark.column] + ":" + (rest if rest.strip().startswith("#") else ending)
         indent, at = key.start_mark.column + 2, key.start_mark.line + 1
         while at < len(lines) and lines[at].lstrip(" ").startswith("#") and len(lines[at]) - len(lines[at].lstrip(" ")) >= indent:
             at += 1
@@ -146,7 +149,7 @@ def _cuts(source: str, whole: Any, path: tuple[str | int, ...]) -> Iterator[tupl
             before = parent.value[position - 1]
             start = (before[1] if isinstance(before, tuple) else before).end_mark.index
         # Between braces a comment may belong to either side of what is cut.
-        yield start, end, None if "#" in source[start:end] else ""
+        yield start, end, None if "#" in _QUOTED.sub("", source[start:end]) else ""
         return
     lines = source.splitlines(keepends=True)
     offsets = [0]

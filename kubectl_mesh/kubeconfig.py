@@ -107,8 +107,10 @@ def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str,
     for cluster in topology.clusters:
         at = cluster.place
         if cluster.server is None and entries is not None and cluster.context not in entries:
-            hint = near(cluster.context, set(entries) - used) or near(cluster.context, entries)
-            problems[cluster.name] = (Problem(at, f"no such context in {source}{hint}", id="kubeconfig-context"),)
+            hint = near(cluster.context, set(entries) - used)
+            free = sorted(set(entries) - used)
+            fix = "" if hint or not free else f"of its contexts these are not in the topology: {', '.join(free[:5])}{', …' if len(free) > 5 else ''}"
+            problems[cluster.name] = (Problem(at, f"no such context in {source}{hint}", fix, "kubeconfig-context"),)
             continue
         entry = entries[cluster.context] if cluster.server is None and entries is not None else None
         if cluster.server is None and entry is None:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from yaml import events
 
+from kubectl_mesh import yamltext
 from kubectl_mesh.errors import MeshError, Place, Problem, path_text, shown
 from kubectl_mesh.model import Document, Json
 
@@ -30,7 +31,7 @@ _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+\Z")
 # and ruamel.yaml disagree about these, so none of them may stand unquoted.
 _TRAP = re.compile(
     r"""(?: [-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?
-          | [-+]?\.[0-9_]+(?:[eE][-+]?[0-9]+)?
+          | [-+]_[0-9_]* | [-+]?\.[0-9_]+(?:[eE][-+]?[0-9]+)?
           | [-+]?0[bB][01_]+ | [-+]?0[oO][0-7_]+ | [-+]?0[xX][0-9a-fA-F_]+
           | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
           | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)
@@ -44,6 +45,23 @@ _TRAP = re.compile(
 _DECEPTIVE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 # What kubectl refuses to read back, even escaped.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+# What libyaml says, in the words of people, with what to do.
+_MEANINGS = {
+    "found character that cannot start any token": (
+        "no value begins with this character",
+        "YAML is indented by spaces, never by tabs; a text that begins with @ or ` wants quotes",
+    ),
+    "mapping values are not allowed in this context": (
+        'a ": " stands in a text without quotes, or a line is indented wrongly',
+        "quote the text, or look at the indentation",
+    ),
+    "did not find expected key": ("a line is indented otherwise than those beside it", "look at the indentation of this line and of those above"),
+    "did not find expected ',' or '}'": ("a brace is not closed", "close it, or put a comma between the entries"),
+    "did not find expected ',' or ']'": ("a bracket is not closed", "close it, or put a comma between the items"),
+    "could not find expected ':'": ("a line holds neither a key with a colon nor an item of a list", "put a colon behind the key"),
+}
 
 
 class _StopError(Exception):
@@ -84,7 +102,9 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, l
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise MeshError([Problem(Place(name, line, column), f"is not YAML: {error.problem or error.context}")]) from None
+        what = str(error.problem or error.context)
+        meaning, fix = _MEANINGS.get(what, (what, ""))
+        raise MeshError([Problem(Place(name, line, column), f"is not YAML: {meaning}", fix)]) from None
     except yaml.YAMLError as error:
         position = getattr(error, "position", None)
         line = decoded.count("\n", 0, position) + 1 if isinstance(position, int) else 1
@@ -183,13 +203,13 @@ class _Builder:
         key = event.value
         if event.implicit[0] and key == "<<":
             raise _StopError(event.start_mark, "is a merge key (<<), which readers treat differently", "write the fields out", top.path)
-        if len(key) > MAX_KEY:
+        if len(key) > MAX_KEY or len(yamltext.text(key)) > 2 * MAX_KEY:
             raise _StopError(event.start_mark, f"a key is longer than {MAX_KEY} characters", "", top.path)
         assert isinstance(top.value, dict)
         if key in top.value:
             line = self.marks[(*top.path, key)][0]
             self.trap(event, (*top.path, key), f"stands twice; it is on line {line} already", "remove one of the two")
-            key = f"{_TWICE}{self.nodes}"
+            key = f"{_TWICE}{self.nodes}\0{key}"
         top.key = key
         path = (*top.path, key)
         self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
@@ -199,7 +219,7 @@ class _Builder:
             except ValueError:
                 plain = None
             if not isinstance(plain, str):
-                self.trap(event, path, f"the key {shown(key)} is not read as text by every program")
+                self.trap(event, path, f"the key {shown(key)} is not read as text by every program", f"quote it: {shown(key)}")
 
     def add(self, value: Json, event: Any) -> tuple[str | int, ...]:
         """Puts a value where it belongs and gives its path."""
@@ -236,7 +256,6 @@ class _Builder:
     def scalar(self, event: Any) -> Json:
         text: str = event.value
         value: Json = text
-        # The tag "!" makes a plain scalar a string, as quotes do.
         if event.implicit[0]:
             if not self.typed:
                 value = None if text in _NULL else text
@@ -251,6 +270,7 @@ class _Builder:
 
     def trap(self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "") -> None:
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
+        path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
         words = "write true or false, or quote it if it is a text" if event.value.lower() in _SPELT else "quote it if it is a text"
         self.traps.append((position, path, what, fix or f"{words}: {shown(event.value)}"))
 
@@ -262,7 +282,7 @@ class _Builder:
         if text in _BOOL:
             return _BOOL[text]
         if _INT.match(text) and text != "-0":
-            if len(text) > 19 or not -(2**63) <= int(text) < 2**63:
+            if len(text.lstrip("-")) > 19 or not -(2**63) <= int(text) < 2**63:
                 raise ValueError(f"the number {shown(text)} does not fit into 64 bits")
             return int(text)
         if _FLOAT.match(text):

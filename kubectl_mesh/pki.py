@@ -349,13 +349,18 @@ def _chain_problems(
         root = _direct_issuer(current, roots)
         if root is not None:
             limit = _path_length(root)
-            if limit is not None and below > limit:
-                yield Problem(Place(name), f"has {below} CAs between itself and a root that allows {limit}", "use a shorter chain", "certs-chain")
+            if limit is not None and below + 1 > limit:
+                what = f"is at depth {below + 1} below a root whose pathlen:{limit} allows {limit}"
+                yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
             return
         above = _direct_issuer(current, (c for c in chain if c not in (current, certificate)))
         if above is None:
             break
         yield from _ca_problems(name.replace("ca-cert.pem", "cert-chain.pem"), above, now)
+        limit = _path_length(above)
+        if limit is not None and below + 1 > limit:
+            what = f"is at depth {below + 1} below a CA of its chain whose pathlen:{limit} allows {limit}"
+            yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
         current = above
     what = f"is not signed by the root in certs/{ROOT_CERT}"
     fix = "put back the root that signed it; moved away, its folder is made anew under the root that is here"

@@ -7,6 +7,7 @@ from typing import Any
 
 from kubectl_mesh.address import is_address, is_loopback, url_fault
 from kubectl_mesh.errors import MeshError, Problem, near, secretive, shown
+from kubectl_mesh.fits import fits, pattern
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Gateway, Topology
 
 PENDING = "pending"
@@ -51,16 +52,17 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
 
     The schema's own keyword `x-must` says in words what its patterns and limits mean.
     """
+    if fits(document.value, schema):
+        return
     import jsonschema
     from jsonschema.validators import extend
 
-    def pattern(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
-        # `$` of Python also matches before a final newline; a JSON Schema's does not.
-        if isinstance(instance, str) and not re.search(regex.removesuffix("$") + (r"\Z" if regex.endswith("$") else ""), instance):
+    def matches(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
+        if isinstance(instance, str) and not pattern(regex).search(instance):
             yield jsonschema.ValidationError("pattern")
 
     make: Any = extend
-    validator = make(jsonschema.Draft202012Validator, {"pattern": pattern})
+    validator = make(jsonschema.Draft202012Validator, {"pattern": matches})
     for error in validator(schema).iter_errors(document.value):
         yield from _problem(document, error)
 
@@ -74,7 +76,8 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         known = error.schema.get("properties", {})
         for key in value:
             if key not in known:
-                yield Problem(document.place(*path, key), f"unknown field{near(key, set(known) - set(value))}")
+                hint = near(key, set(known) - set(value))
+                yield Problem(document.place(*path, key), f"unknown field{hint}", "" if hint else f"the fields here are: {', '.join(known)}")
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))
@@ -85,6 +88,8 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         fix = ""
         if wanted == ["string"] and isinstance(value, int | float | bool):
             fix = f'quote it: "{_plain(value)}"'
+        elif isinstance(value, str) and ((wanted == ["boolean"] and value in ("true", "false")) or (wanted == ["integer"] and value.isdecimal())):
+            fix = f"write it without quotes: {value}"
         elif value is None and must:
             yield Problem(where, must)
             return
@@ -101,7 +106,9 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
     elif kind in ("pattern", "maxLength", "minLength") and "propertyNames" in error.absolute_schema_path:
         yield Problem(document.place(*path, value), f"the name {must}" if must else f"the name {shown(value)} is not allowed")
     else:
-        yield Problem(where, f"{must}; it is {shown(value)}" if must and kind in ("pattern", "maxLength") else must or "must not be empty")
+        given = shown(value)
+        tell = must and kind in ("pattern", "maxLength") and given != "the value"
+        yield Problem(where, f"{must}; it is {given}" if tell else must or "must not be empty")
 
 
 def _plain(value: object) -> str:

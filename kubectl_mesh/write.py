@@ -32,12 +32,22 @@ def locked(directory: str) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        for folder in (directory, os.path.join(directory, "clusters")):
+            _clear_files(folder)
         yield
     finally:
         # The file goes while it is still held: whoever opened it meanwhile sees that it is not the one at the path.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         os.close(descriptor)
+
+
+def _clear_files(folder: str) -> None:
+    """Removes files that a killed run began and that never had their name."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            if name.startswith(f"{STAGE}-"):
+                os.unlink(os.path.join(folder, name))
 
 
 def _lock(directory: str, path: str) -> int:
@@ -77,6 +87,11 @@ def make_folder(path: str, mode: int = 0o777) -> None:
         make_folder(os.path.dirname(path))
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, mode)
+        above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(above)  # a folder whose name is lost takes everything in it along
+        finally:
+            os.close(above)
 
 
 def _write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = False) -> None:
@@ -107,15 +122,24 @@ def _libc_rename(source_folder: int, source: str, target_folder: int, target: st
     raise OSError(number, os.strerror(number), target)
 
 
+def clear(out: str) -> None:
+    """Puts right what a killed run left in `out`, before anything is compared with it."""
+    top = open_folder(out)
+    if top is None:
+        return
+    try:
+        _clear_stage(top)
+    except MeshError as error:
+        raise MeshError(Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems) from None
+    finally:
+        os.close(top)
+
+
 def write_tree(out: str, tree: Tree, changes: Sequence[FolderChange]) -> None:
-    """Makes the directories of `out` what was rendered, one exchange each."""
+    """Makes the directories of `out` what was rendered, one exchange each; `clear` went before."""
     make_folder(out)
     top = _must(open_folder(out), out)
     try:
-        try:
-            _clear_stage(top)
-        except MeshError as error:
-            raise MeshError(Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems) from None
         if all(change.action == "identical" for change in changes):
             return
         os.mkdir(STAGE, PRIVATE_FOLDER, dir_fd=top)
@@ -434,7 +458,7 @@ def _add_file(folder: int, name: str, body: bytes, mode: int | None = None) -> N
     try:
         os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
-        raise refuse(name, "came into being while it was written; it is kept", "run the command again") from None
+        raise refuse(name, "is there already, or came into being meanwhile; it is kept", "look at it, and move it away if it is not wanted") from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise

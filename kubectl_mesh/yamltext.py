@@ -37,7 +37,9 @@ def scalar(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return json.dumps(value, allow_nan=False)
+        number = json.dumps(value, allow_nan=False)
+        # YAML 1.1 takes a number for a text where it has an exponent but no point.
+        return number.replace("e", ".0e") if "e" in number and "." not in number else number
     raise TypeError(f"no YAML for a {type(value).__name__}")
 
 

@@ -37,6 +37,7 @@ def command(
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):
+        workdir.check_regular(path)
         workdir.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
         source = workdir.read_file(path) or b""
         document = load(path, source)

@@ -25,6 +25,7 @@ def command(context: str, directory: str, output: str) -> None:
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):
+        workdir.check_regular(path)
         topology = workdir.read_topology(directory)
         cluster = next((c for c in topology.clusters if c.context == context), None)
         if cluster is None:

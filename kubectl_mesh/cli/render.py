@@ -35,7 +35,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.write import locked, write_certificates, write_tree
+    from kubectl_mesh.write import clear, locked, write_certificates, write_tree
 
     out = out.rstrip("/") or "/" if out else out
     target_folder = out if out is not None else workdir.join(directory, "out")
@@ -56,6 +56,8 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
         if clusters:
             inputs = workdir.narrowed(inputs, only)
         rendered = workdir.make(inputs, workdir.now(), throwaway=not writes, progress=common.progress("making keys:"))
+        if writes:
+            clear(target_folder)
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, only if clusters else None)
         if cut := withdrawn(rendered.plan, changes, target_folder):
             raise MeshError(cut)

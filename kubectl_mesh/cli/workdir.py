@@ -32,11 +32,12 @@ def join(directory: str, name: str) -> str:
     return name if directory in (".", "") else os.path.join(directory, name)
 
 
-def located(directory: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = ()) -> tuple[Problem, ...]:
     """Problems of stages that know files by their place in the working directory, with that directory before them."""
+    own = set(names)
     return tuple(
         replace(p, where=replace(p.where, file=join(directory, p.where.file)), what=_moved(directory, p.what), fix=_moved(directory, p.fix))
-        if p.where.file.startswith(("certs/", "clusters/"))
+        if p.where.file.startswith(("certs/", "clusters/")) or p.where.file in own
         else p
         for p in problems
     )
@@ -140,7 +141,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
     known, faults = tried(lambda: servers(topology, config, _authorities(directory, topology)), nothing, "kubeconfig-context")
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
-    problems += located(directory, [p for found in faults.values() for p in found])
+    problems += located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters))
     tokens: dict[str, str] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
     readers: dict[str, str] = {}
@@ -294,6 +295,12 @@ def check_folders(directory: str, out: str | None) -> None:
     taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
     if os.path.commonpath([own, tree]) == tree or any(os.path.commonpath([path, tree]) == path for path in taken):
         raise refuse(out, "holds the working directory, or what it is made of; the tree needs a folder of its own", "name another with --out")
+
+
+def check_regular(path: str) -> None:
+    """Refuses to edit what is reached through a link."""
+    if os.path.islink(path):
+        raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "put the file itself there")
 
 
 def private_files(inputs: Inputs) -> list[str]:

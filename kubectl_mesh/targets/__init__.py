@@ -37,6 +37,9 @@ def choose(base: Document | None) -> ModuleType:
     if not isinstance(value, dict):
         raise MeshError([Problem(base.place(), "must be a mapping with apiVersion, kind and spec", id="base-valid")])
     kind, version = value.get("kind"), value.get("apiVersion")
+    missing = [Problem(base.place(), f'the field "{key}" is missing', "", "base-valid") for key in ("apiVersion", "kind") if value.get(key) is None]
+    if missing:
+        raise MeshError(missing)
     if not isinstance(kind, str):
         raise MeshError([Problem(base.place("kind"), "must be the kind of a control plane, as a text", f"the kinds are: {', '.join(KINDS)}", "base-valid")])
     known = ", ".join(KINDS)

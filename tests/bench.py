@@ -1,0 +1,513 @@
+"""The numbers of this project, as ratios: `make bench`. A report and no test; it ends with 0 unless something fails to run.
+
+Everything happens in a temporary directory. What is compared runs in turns, a round each, so that noise of the machine falls on
+both sides; what counts is the median of the rounds. `--large` adds 1,000 clusters, which write more than 4 GB.
+
+Nothing is removed before the end: ext4 takes up to ten times as long to create files for some minutes after many were removed
+(it passes by every inode that was freed lately), so a second run at once looks slower than it is. `cp -R` shows how it stands.
+"""
+
+import argparse
+import base64
+import os
+import platform
+import pstats
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+SEED = Path(__file__).resolve().parent.parent / "examples" / "seed"
+PYTHON = sys.executable
+MESH = str(Path(sys.executable).with_name("kubectl-mesh"))
+COMPLETE = str(Path(sys.executable).with_name("kubectl_complete-mesh"))
+LIBRARIES = ("click", "PyYAML", "jinja2", "jsonschema", "cryptography")
+IMPORTS = "import click, yaml, jinja2, jsonschema, cryptography.x509"
+GIB = 2**30
+LARGE_BYTES, LARGE_FILES = 6 * GIB, 1_100_000
+"""What 1,000 clusters need on the disk: 4.5 GB in a million files, and room to spare."""
+
+
+class FailureError(Exception):
+    """Something that did not run, with the reason."""
+
+
+class Sample(NamedTuple):
+    """What one run cost: seconds on the clock, of the processor for it and for the kernel; bytes of memory at most."""
+
+    wall: float
+    user: float = 0
+    system: float = 0
+    memory: int = 0
+
+
+@dataclass
+class Job:
+    """A command to be measured; `prepare` is called before each run and does not count, `expect` must stand in its output."""
+
+    label: str
+    argv: Sequence[str]
+    folder: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], None] = lambda: None
+    expect: bytes = b""
+
+
+class Result(NamedTuple):
+    """The runs of one job."""
+
+    label: str
+    samples: list[Sample]
+
+    @property
+    def wall(self) -> float:
+        """The median of the seconds on the clock."""
+        return statistics.median(s.wall for s in self.samples)
+
+    @property
+    def cpu(self) -> float:
+        """The median of the seconds of the processor, which other programs disturb less."""
+        return statistics.median(s.user + s.system for s in self.samples)
+
+    @property
+    def best(self) -> float:
+        """The shortest time on the clock."""
+        return min(s.wall for s in self.samples)
+
+
+class Report:
+    """Prints lines and remembers what failed."""
+
+    def __init__(self) -> None:
+        self.failed = False
+        self.missed: list[str] = []
+        self.section = ""
+
+    def heading(self, text: str, ratio: str) -> None:
+        """Begins a section; `ratio` says what its ratios are to."""
+        self.section = text.partition(" ")[0]
+        print(f"\n{text}")
+        print(f"  {'':33}{'median':>8} {'best':>8} {ratio:>9} {'limit':>7}", flush=True)
+
+    def row(self, result: Result, ratio: float | None = None, limit: str = "", met: bool | None = None) -> None:
+        """One line: what ran, how long it took, its ratio, and whether the limit is met."""
+        shown = "" if ratio is None else f"{ratio:.2f}"
+        verdict = "" if met is None else "met" if met else "NOT MET"
+        print(f"  {result.label:33}{_seconds(result.wall):>8} {_seconds(result.best):>8} {shown:>9} {limit:>7} {verdict}".rstrip(), flush=True)
+        if met is False:
+            self.missed.append(f"{self.section} {result.label}")
+
+    def note(self, text: str) -> None:
+        """A remark below the lines it is about."""
+        print(f"    {text}", flush=True)
+
+    def failure(self, what: str, error: Exception) -> None:
+        """Says what did not run, and goes on."""
+        self.failed = True
+        print(f"  {what}: FAILED TO RUN", flush=True)
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        begin = next((n for n, line in enumerate(lines) if line.startswith("error")), 0)
+        for line in lines[begin : begin + 4]:
+            print(f"    {line}"[:80])
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 0.1 else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def run(job: Job) -> Sample:
+    """Runs a job once."""
+    job.prepare()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        begin = time.perf_counter()
+        process = subprocess.Popen(job.argv, cwd=job.folder, env={**os.environ, **job.env}, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if process.returncode != 0:
+            raise FailureError(f"exit code {process.returncode}\n{err.read().decode(errors='replace')}")
+        if job.expect not in out.read():
+            raise FailureError(f"its output lacks {job.expect.decode()}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Sample(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * unit)
+
+
+def race(jobs: Sequence[Job], rounds: int, report: Report) -> dict[str, Result]:
+    """Runs jobs in turns after a round that does not count; one that fails is told, and is out of the race."""
+    results = {job.label: Result(job.label, []) for job in jobs}
+    for number in range(rounds + 1):
+        for job in jobs:
+            if job.label not in results:
+                continue
+            try:
+                sample = run(job)
+            except (FailureError, OSError) as error:
+                del results[job.label]
+                report.failure(job.label, error)
+                continue
+            if number:
+                results[job.label].samples.append(sample)
+    return results
+
+
+def mesh(label: str, folder: Path, *words: str, prepare: Callable[[], None] = lambda: None) -> Job:
+    """A job of kubectl-mesh in a working directory."""
+    return Job(label, [MESH, *words], folder, prepare=prepare)
+
+
+def python(label: str, code: str, folder: Path) -> Job:
+    """A job of the interpreter alone."""
+    return Job(label, [PYTHON, "-c", code], folder)
+
+
+def away(folder: Path, *names: str) -> Callable[[], None]:
+    """Moves folders of a working directory out of the way."""
+
+    def move() -> None:
+        for name in names:
+            if (folder / name).exists():
+                (folder / name).rename(tempfile.mkdtemp(prefix=f"away-{name}-", dir=folder))
+
+    return move
+
+
+def token(folder: Path, name: str) -> None:
+    """A token as long as those of service accounts are."""
+    path = folder / "credentials" / f"{name}.token"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(0o600)
+    path.write_text(f"{'x' * 900}.{name}.{'x' * 100}")
+
+
+def authority() -> str:
+    """The CA of an API server, from the example, in base64."""
+    kubeconfig = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())
+    return str(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"])
+
+
+def clusters(folder: Path, count: int) -> list[str]:
+    """Makes the working directory of a mesh on four networks, with servers and tokens, and gives the clusters' names."""
+    names = [f"c{number:04d}" for number in range(count)]
+    lines = ["mesh_id: bench", "certificates: {keyType: ec-p256}", "networks:"]
+    lines += [f"  net-{n}: {{gateways: [{{address: 192.0.2.{n + 1}}}]}}" for n in range(4)]
+    lines.append("contexts:")
+    lines += [f"  {name}: {{network: net-{n % 4}, server: 'https://10.{n // 250}.{n % 250}.1:6443'}}" for n, name in enumerate(names)]
+    (folder / "clusters").mkdir(parents=True)
+    (folder / "topology.yaml").write_text("\n".join(lines) + "\n")
+    ca = base64.b64decode(authority())
+    for name in names:
+        (folder / "clusters" / f"{name}.crt").write_bytes(ca)
+        token(folder, name)
+    return names
+
+
+def start_up(report: Report, folder: Path) -> None:
+    """The help and completion, next to an interpreter that does nothing."""
+    report.heading("1. Start-up, next to python -c pass", "to pass")
+    base = python("python -c pass", "pass", folder)
+    completing = {"_KUBECTL_MESH_COMPLETE": "bash_complete", "COMP_WORDS": "kubectl-mesh re", "COMP_CWORD": "1"}
+    jobs = [
+        base,
+        python("python -c 'import click'", "import click", folder),
+        Job("kubectl-mesh --help", [MESH, "--help"], folder, expect=b"render"),
+        Job("bash completing kubectl-mesh re", [MESH], folder, completing, expect=b"render"),
+        Job("kubectl_complete-mesh re", [COMPLETE, "re"], folder, expect=b"render"),
+    ]
+    results = race(jobs, 15, report)
+    for label, result in results.items():
+        ratio = result.wall / results[base.label].wall
+        report.row(result, ratio, *(("5", ratio <= 5) if label.startswith(("kubectl", "bash")) else ()))
+
+
+def seed(report: Report, folder: Path) -> None:
+    """The example's three clusters, next to an interpreter that imports the libraries and does nothing."""
+    report.heading("2. The example's three clusters, certificates and tokens there", "to import")
+    folder.mkdir()
+    for name in ("topology.yaml", "kubeconfig.yaml"):
+        shutil.copyfile(SEED / name, folder / name)
+    for name in yaml.safe_load((folder / "topology.yaml").read_text())["contexts"]:
+        token(folder, name)
+    run(mesh("", folder, "render"))
+    base = python("importing the libraries", IMPORTS, folder)
+    jobs = [base, mesh("unchanged render", folder, "render"), mesh("first render of the tree", folder, "render", prepare=away(folder, "out"))]
+    results = race(jobs, 11, report)
+    for label, result in results.items():
+        ratio = result.wall / results[base.label].wall
+        report.row(result, ratio, *(("2", ratio <= 2) if label != base.label else ()))
+
+
+def hundred(report: Report, folder: Path, *, profile: bool) -> None:
+    """One mesh of 100 clusters, in seconds."""
+    report.heading("3. 100 clusters, 9,900 remote secrets, certificates and tokens there", "to limit")
+    clusters(folder, 100)
+    run(mesh("", folder, "render"))
+    size = len(next(iter(sorted((folder / "out" / "c0000" / "3-mesh" / "remote-secrets").iterdir()))).read_bytes())
+    limits = {"first render of the tree": 1.0, "unchanged render": 0.6}
+    first, unchanged = limits
+    jobs = [
+        python("importing the libraries", IMPORTS, folder),
+        Job("cp -R of the tree", ["cp", "-R", "out", "copy"], folder, prepare=away(folder, "copy")),
+        mesh(first, folder, "render", prepare=away(folder, "out")),
+        mesh(unchanged, folder, "render"),
+    ]
+    results = race(jobs, 7, report)
+    for label, result in results.items():
+        limit = limits.get(label)
+        report.row(result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if limit else ()))
+    for label in [job.label for job in jobs if job.label in results][1:]:
+        waiting(report, results[label])
+    report.note(f"A remote secret is {size} bytes.")
+    if profile:
+        profiled(report, folder)
+
+
+def waiting(report: Report, result: Result) -> None:
+    """What a job's time on the clock went to; it waits while no processor works for it."""
+    user, system = (statistics.median(s[i] for s in result.samples) for i in (1, 2))
+    idle = max(0.0, result.wall - user - system)
+    report.note(f"{result.label.strip()}: user {_seconds(user)}, sys {_seconds(system)}, waiting {_seconds(idle)} ({idle / result.wall:.0%})")
+
+
+def profiled(report: Report, folder: Path) -> None:
+    """Where an unchanged render spends its time, by the profiler, which makes calls look dearer than they are."""
+    file = folder / "profile"
+    run(Job("", [PYTHON, "-m", "cProfile", "-o", str(file), MESH, "render"], folder))
+    stats = pstats.Stats(str(file))
+    table: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = stats.stats  # type: ignore[attr-defined]
+    report.note("cProfile of the unchanged render, the 15 with the most time of their own:")
+    report.note(f"{'calls':>8} {'own':>8} {'with all':>9}  function")
+    for (path, line, name), (_, calls, own, whole, _) in sorted(table.items(), key=lambda item: -item[1][2])[:15]:
+        place = name if path == "~" else f"{Path(path).name}:{line} {name}"
+        report.note(f"{calls:>8} {_seconds(own):>8} {_seconds(whole):>9}  {place[:45]}")
+
+
+def thousand(report: Report, folder: Path) -> None:
+    """One mesh of 1,000 clusters from nothing, its keys too: seconds and memory, once."""
+    report.heading("5. 1,000 clusters, 999,000 remote secrets, from nothing, one run", "to limit")
+    folder.mkdir()
+    room = os.statvfs(folder)
+    if room.f_bavail * room.f_frsize < LARGE_BYTES or (room.f_files and room.f_favail < LARGE_FILES):
+        free = f"{room.f_bavail * room.f_frsize / GIB:.1f} GiB and {room.f_favail:,} files"
+        report.note(f"Left out: it needs {LARGE_BYTES / GIB:.0f} GiB and {LARGE_FILES:,} files; free are {free}.")
+        return
+    clusters(folder, 1000)
+    for label, limit in (("first render", 60), ("unchanged render", None)):
+        sample = run(mesh(label, folder, "render"))
+        result = Result(label, [sample])
+        report.row(result, *((sample.wall / limit, f"{limit} s", sample.wall <= limit) if limit else ()))
+        waiting(report, result)
+        met = sample.memory <= GIB
+        told = f"{label}: peak memory {sample.memory / GIB:.2f} GiB"
+        if limit:
+            report.note(f"{told}, limit 1 GiB: {'met' if met else 'NOT MET'}")
+            report.missed += [] if met else ["5. peak memory"]
+        else:
+            report.note(f"{told}, no limit")
+    count = sum(1 for _ in (folder / "out").glob("*/3-mesh/remote-secrets/*.yaml"))
+    if count != 999_000:
+        raise FailureError(f"{count} remote secrets in place of 999,000")
+
+
+ROOT_CONF = """\
+[ req ]
+encrypt_key = no
+prompt = no
+utf8 = yes
+default_md = sha256
+req_extensions = req_ext
+x509_extensions = req_ext
+distinguished_name = req_dn
+[ req_ext ]
+subjectKeyIdentifier = hash
+basicConstraints = critical, CA:true
+keyUsage = critical, digitalSignature, nonRepudiation, keyEncipherment, keyCertSign
+[ req_dn ]
+O = Istio
+CN = Root CA
+"""
+INTERMEDIATE_CONF = (
+    ROOT_CONF.replace("CA:true", "CA:true, pathlen:0")
+    .replace("[ req_dn ]", "subjectAltName = @san\n[ san ]\nDNS.1 = istiod.istio-system.svc\n[ req_dn ]")
+    .replace("CN = Root CA", "CN = Intermediate CA\nL = $c")
+)
+UPSTREAM = {
+    "certificates (openssl)": f"""\
+cat > root-ca.conf <<END
+{ROOT_CONF}END
+openssl ecparam -name prime256v1 -genkey -noout -out root-key.pem
+openssl req -new -key root-key.pem -config root-ca.conf -out root-cert.csr
+openssl x509 -req -sha256 -days 3650 -signkey root-key.pem -extensions req_ext -extfile root-ca.conf -in root-cert.csr -out root-cert.pem
+for c in $CLUSTERS; do
+  mkdir "$c"
+  cat > "$c/intermediate.conf" <<END
+{INTERMEDIATE_CONF}END
+  openssl ecparam -name prime256v1 -genkey -noout -out "$c/ca-key.pem"
+  openssl req -new -config "$c/intermediate.conf" -key "$c/ca-key.pem" -out "$c/cluster-ca.csr"
+  openssl x509 -req -sha256 -days 730 -CA root-cert.pem -CAkey root-key.pem -CAcreateserial \\
+    -extensions req_ext -extfile "$c/intermediate.conf" -in "$c/cluster-ca.csr" -out "$c/ca-cert.pem"
+  cat "$c/ca-cert.pem" root-cert.pem > "$c/cert-chain.pem"
+  cp root-cert.pem "$c"
+done
+""",
+    "cacerts (kubectl)": """\
+for c in $CLUSTERS; do
+  kubectl create secret generic cacerts --namespace=istio-system --dry-run=client -o yaml --from-file="$c/ca-cert.pem" \\
+    --from-file="$c/ca-key.pem" --from-file="$c/cert-chain.pem" --from-file="$c/root-cert.pem" > "$c/cacerts.yaml"
+done
+""",
+    "remote secrets (kubectl)": """\
+for c in $CLUSTERS; do
+  token=
+  read -r token < "$TOKENS/$c.token" || test -n "$token"
+  cat > "$c/kubeconfig" <<END
+apiVersion: v1
+kind: Config
+clusters:
+- {name: $c, cluster: {certificate-authority-data: $AUTHORITY, server: "https://$c.example.test:6443"}}
+contexts:
+- {name: $c, context: {cluster: $c, user: $c}}
+current-context: $c
+users:
+- {name: $c, user: {token: $token}}
+END
+  kubectl create secret generic "istio-remote-secret-$c" --namespace=istio-system --dry-run=client -o yaml \\
+    --from-file="$c=$c/kubeconfig" > "$c/remote-secret.yaml"
+done
+""",
+    "copies to the peers (cp)": """\
+for c in $CLUSTERS; do mkdir "$c/remote-secrets"; done
+for c in $CLUSTERS; do
+  for peer in $CLUSTERS; do
+    if [ "$peer" != "$c" ]; then cp "$c/remote-secret.yaml" "$peer/remote-secrets/$c.yaml"; fi
+  done
+done
+""",
+}
+"""What people do without this tool, step by step; keys and extensions as in Istio's tools/certs, on P-256."""
+
+
+def upstream(report: Report, folder: Path) -> None:
+    """Thirty clusters from nothing, next to openssl and kubectl."""
+    report.heading("4. 30 clusters from nothing, P-256, next to the upstream way", "times")
+    missing = [name for name in ("openssl", "kubectl") if shutil.which(name) is None]
+    if missing:
+        report.note(f"Left out: {' and '.join(missing)} not on PATH.")
+        return
+    names = clusters(folder, 30)
+    by_hand = folder / "by-hand"
+    env = {
+        "CLUSTERS": " ".join(names),
+        "TOKENS": str(folder / "credentials"),
+        "AUTHORITY": authority(),
+        "KUBECONFIG": os.devnull,
+    }
+    steps = [Job(label, ["sh", "-ec", f"umask 077\n{script}"], by_hand, env) for label, script in UPSTREAM.items()]
+    ours = mesh("kubectl-mesh render", folder, "render", prepare=away(folder, "certs", "out"))
+    mine, parts = Result(ours.label, []), [Result(f"  {step.label}", []) for step in steps]
+    for number in range(4):
+        away(folder, "by-hand")()
+        by_hand.mkdir()
+        samples = [run(step) for step in steps]
+        sample = run(ours)
+        if number:
+            mine.samples.append(sample)
+            for part, part_sample in zip(parts, samples, strict=True):
+                part.samples.append(part_sample)
+    compare(report, folder, names)
+    whole = Result("the upstream way", [Sample(*(sum(s[i] for s in turn) for i in range(3))) for turn in zip(*(p.samples for p in parts), strict=True)])
+    ratio = whole.wall / mine.wall
+    for part in parts:
+        report.row(part)
+    report.row(whole)
+    report.row(mine, ratio, "20", ratio >= 20)
+    waiting(report, mine)
+    report.note(f"Without the copies it is {(whole.wall - parts[-1].wall) / mine.wall:.1f} times; in processor time {whole.cpu / mine.cpu:.1f} times.")
+    there = "is not on PATH" if shutil.which("istioctl") is None else "needs a live API server"
+    report.note(f"istioctl {there}, so its step is left out: kubectl makes the remote")
+    report.note("secrets in its place and asks no API server, which should make the")
+    report.note("ratio smaller, not larger.")
+
+
+def compare(report: Report, folder: Path, names: Sequence[str]) -> None:
+    """Makes sure that both ways made what they were to make."""
+    for way, inside in ((folder / "by-hand", "remote-secrets"), (folder / "out", "3-mesh/remote-secrets")):
+        count = sum(1 for name in names for _ in (way / name / inside).iterdir())
+        if count != len(names) * (len(names) - 1):
+            raise FailureError(f"{count} remote secrets in {way.name}")
+    for chain in (folder / "by-hand" / names[-1], folder / "certs" / f"intermediate-{names[-1]}"):
+        run(Job("", ["openssl", "verify", "-CAfile", str(chain / "root-cert.pem"), str(chain / "ca-cert.pem")], folder))
+
+
+def machine(when: str) -> None:
+    """What else the machine is doing; more than there are processors spoils the numbers."""
+    print(f"load {when}: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def said(*words: str) -> str:
+    """The first line that a program says of itself."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.partition("\n")[0].strip() or "no version"
+    except OSError:
+        return "not on PATH"
+
+
+def main() -> int:
+    """Prints the report; 1 where something failed to run."""
+    parser = argparse.ArgumentParser(description="The numbers of this project, as ratios.")
+    parser.add_argument("--large", action="store_true", help="1,000 clusters too: more than 4 GB on the disk, removed afterwards")
+    parser.add_argument("--profile", action="store_true", help="where an unchanged render of 100 clusters spends its time")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary directory goes
+    if not os.access(MESH, os.X_OK):
+        print("kubectl-mesh is not beside this Python; run `make bench`", file=sys.stderr)
+        return 1
+    report = Report()
+    print(f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    print(", ".join(f"{name} {version(name)}" for name in LIBRARIES))
+    print(f"openssl: {said('openssl', 'version')}"[:80])
+    print(f"kubectl: {said('kubectl', 'version', '--client')}"[:80])
+    machine("before")
+    with tempfile.TemporaryDirectory(prefix="kubectl-mesh-bench-") as top:
+        folder = Path(top)
+        sections: list[tuple[str, Callable[[], None]]] = [
+            ("start-up", lambda: start_up(report, folder)),
+            ("the example", lambda: seed(report, folder / "seed")),
+            ("100 clusters", lambda: hundred(report, folder / "hundred", profile=options.profile)),
+            ("the upstream way", lambda: upstream(report, folder / "upstream")),
+            ("1,000 clusters", lambda: thousand(report, folder / "thousand")),  # last, for the disk is busy with it for long
+        ]
+        for name, section in sections:
+            if name == "1,000 clusters" and not options.large:
+                print("\n5. 1,000 clusters: only with --large, since it writes more than 4 GB")
+                continue
+            try:
+                section()
+            except (FailureError, OSError) as error:
+                report.failure(name, error)
+    print()
+    machine("after")
+    print("\n  ".join(("NOT MET:", *report.missed)) if report.missed else "every limit that was measured is met")
+    if report.failed:
+        print("something FAILED TO RUN, see above")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
