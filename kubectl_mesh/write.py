@@ -411,19 +411,26 @@ def write_certificates(certs: str, new: Mapping[str, bytes]) -> None:
         for path, body in new.items():
             above, _, last = path.rpartition("/")
             folders.setdefault(above, {})[last] = body
+        fresh: list[str] = []
         for above in sorted(folders):
             files = dict(sorted(folders[above].items(), key=lambda item: not item[0].endswith("key.pem")))
             there = top if not above else open_folder(above, top)
             if there is None:
-                _new_folder(top, above, files)
+                _stage_folder(top, above, files)
+                fresh.append(above)
                 continue
             try:
                 for name, body in files.items():
                     _add_file(there, name, body)
-                os.fsync(there)
             finally:
                 if there != top:
                     os.close(there)
+        # All is written before anything is synced: the first sync then takes most of it along.
+        for name in fresh:
+            _sync_folder(f"{STAGE}-{name}", top)
+        for name in fresh:
+            _take_name_of(top, f"{STAGE}-{name}", name)
+        os.fsync(top)
     finally:
         os.close(top)
 
@@ -432,18 +439,29 @@ def _mode(name: str) -> int:
     return PRIVATE_MODE if name.endswith("key.pem") else 0o666
 
 
-def _new_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:
+def _stage_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:
     staged = f"{STAGE}-{name}"
     os.mkdir(staged, PRIVATE_FOLDER, dir_fd=top)
     folder = os.open(staged, FOLDER, dir_fd=top)
     try:
         for last, body in files.items():
-            _write_file(last, body, _mode(last), folder, sync=True)
+            _write_file(last, body, _mode(last), folder)
+    finally:
+        os.close(folder)
+
+
+def _sync_folder(staged: str, top: int) -> None:
+    folder = os.open(staged, FOLDER, dir_fd=top)
+    try:
+        for name in os.listdir(folder):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         os.fsync(folder)
     finally:
         os.close(folder)
-    _take_name_of(top, staged, name)
-    os.fsync(top)
 
 
 def _take_name_of(top: int, staged: str, name: str) -> None:
