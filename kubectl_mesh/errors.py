@@ -52,8 +52,6 @@ def refuse(file: str, what: str, fix: str = "") -> MeshError:
 _SECRET = re.compile(r"PRIVATE KEY|eyJ[A-Za-z0-9_-]{8}|sha256~|//[^/@\s]*@")
 _LONG = re.compile(r"[A-Za-z0-9+/_=-]{60}")
 _BARE = re.compile(r"[A-Za-z0-9_@:/-]+\Z")
-# Controls and invisible characters, which move a terminal's cursor or make a text look other than it is.
-_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def secretive(text: str) -> bool:
@@ -61,9 +59,18 @@ def secretive(text: str) -> bool:
     return bool(_SECRET.search(text))
 
 
+@lru_cache(maxsize=1)
+def _unseen() -> re.Pattern[str]:
+    # Controls and invisible characters, which move a terminal's cursor or make a text look other than it is. Ranges outside ASCII
+    # are slow to compile, and seldom needed.
+    return re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
 def visible(text: str) -> str:
     """A text as a terminal may have it: newlines stay, other controls and invisible characters are escaped."""
-    return _UNSEEN.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return _unseen().sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
 
 
 def path_text(path: Iterable[str | int]) -> str:

@@ -5,6 +5,7 @@ with PyYAML would crash the interpreter on deep nesting and keep the last of two
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -41,10 +42,24 @@ _TRAP = re.compile(
         )\Z""",
     re.VERBOSE,
 )
-# Characters that make a text look other than it is read (Unicode's bidirectional controls and zero-width characters).
-_DECEPTIVE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-# What kubectl refuses to read back, even escaped.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+# What kubectl refuses to read back, even escaped; and beyond ASCII, where ranges are slow to compile.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@lru_cache(maxsize=1)
+def _wide_control() -> re.Pattern[str]:
+    return re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+@lru_cache(maxsize=1)
+def _deceptive() -> re.Pattern[str]:
+    # Characters that make a text look other than it is read (Unicode's bidirectional controls and zero-width characters).
+    return re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def _unfit(text: str) -> re.Match[str] | None:
+    """The first character of a value that not every reader takes or shows."""
+    return _CONTROL.search(text) if text.isascii() else _deceptive().search(text) or _wide_control().search(text)
 
 
 # What libyaml says, in the words of people, with what to do.
@@ -87,7 +102,7 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, l
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise MeshError([Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
-    found = _DECEPTIVE.search(decoded)
+    found = None if decoded.isascii() else _deceptive().search(decoded)
     if found:
         line = decoded.count("\n", 0, found.start()) + 1
         column = found.start() - decoded.rfind("\n", 0, found.start())
@@ -145,7 +160,7 @@ class _Builder:
             kind = type(event)
             if kind is events.ScalarEvent:
                 self.node(event)
-                if self.typed and (found := _DECEPTIVE.search(event.value) or _CONTROL.search(event.value)):
+                if self.typed and (found := _unfit(event.value)):
                     what = f"holds the character U+{ord(found[0]):04X}, which not every reader takes or shows"
                     raise _StopError(event.start_mark, what, "delete the character", self.here())
                 top = self.open[-1] if self.open else None

@@ -10,8 +10,14 @@ from functools import lru_cache
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*\Z")
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf", "infinity"))
-_ESCAPED = re.compile('[\x00-\x1f"\\\\\x7f-\xa0\xad\u0600-\u0605\u061c\u2000-\u206f\u3000\ufdd0-\ufdef\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]')
+_ESCAPED = re.compile(r"[\x00-\x1f\"\\\x7f]")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+
+
+@lru_cache(maxsize=1)
+def _escaped() -> re.Pattern[str]:
+    # What is escaped outside ASCII: a set of its own, since Python's idea of printable changes with its version. Slow to compile.
+    return re.compile('[\x00-\x1f"\\\\\x7f-\xa0\xad\u0600-\u0605\u061c\u2000-\u206f\u3000\ufdd0-\ufdef\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]')
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -25,7 +31,7 @@ def text(value: str) -> str:
     """One line that every reader takes for exactly this string."""
     if len(value) < 1024 and _PLAIN.match(value) and value.lower() not in _WORDS:
         return value
-    return '"' + _ESCAPED.sub(_escape, value) + '"'
+    return '"' + (_ESCAPED if value.isascii() else _escaped()).sub(_escape, value) + '"'
 
 
 def scalar(value: object) -> str:

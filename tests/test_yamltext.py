@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh.load import _CONTROL, _DECEPTIVE, load
+from kubectl_mesh.load import _unfit, load
 from kubectl_mesh.manifest import Manifests, block, document
 from kubectl_mesh.yamltext import Block, dump, scalar, text, unblocked
 
@@ -242,7 +242,7 @@ def shaped(texts: list[str]) -> object:
 
 def allowed(value: str) -> bool:
     """Whether the strict loader takes a text, however it is quoted: one without controls and invisible characters."""
-    return not _DECEPTIVE.search(value) and not _CONTROL.search(value)
+    return not _unfit(value)
 
 
 def batches(texts: list[str], size: int) -> Iterator[list[str]]:
