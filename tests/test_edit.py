@@ -494,4 +494,5 @@ def test_remove_any(value: dict[str, Any], data: st.DataObject) -> None:
     assert name not in read(after)["contexts"]
     assert all(name not in e.get("peers", ()) for e in read(after)["contexts"].values())
     _, came = changed(before, after)
-    assert all(line.strip() == "peers: []" for line in came)
+    # A line that stands unchanged behind what went may be told as one that came; no other may come.
+    assert all(line.strip() == "peers: []" or line in before.splitlines(keepends=True) for line in came)

@@ -22,14 +22,15 @@ PARTS = {
     "manifest": set(),
     "render": {"manifest"},
     "write": {"compare"},
-    "validate": {"fits"},
+    "validate": {"shape"},
+    "shape": {"fits"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
 LIBRARIES = {
     "load": {"yaml"},
     "edit": {"yaml"},
     "manifest": {"yaml", "jinja2"},
-    "validate": {"jsonschema"},
+    "shape": {"jsonschema"},
     "pki": {"cryptography"},
     "kubeconfig": {"cryptography"},
 }

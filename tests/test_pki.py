@@ -136,7 +136,7 @@ def refused(kept: Mapping[str, bytes], *names: str) -> list[str]:
         made.append(args)
         return {}
 
-    spy.setattr(pki, "_make_keys", make_keys)
+    spy.setattr(pki, "make_keys", make_keys)
     try:
         with pytest.raises(MeshError) as caught:
             issue(wanted(*names or ("east",)), kept, NOW)
@@ -740,7 +740,8 @@ def test_no_secret_has_a_repr() -> None:
     from dataclasses import fields
 
     from kubectl_mesh import assets
-    from kubectl_mesh.cli.workdir import Inputs, Rendered
+    from kubectl_mesh.cli.compose import Rendered
+    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.kubeconfig import Entry
     from kubectl_mesh.manifest import Manifests
     from kubectl_mesh.render import render

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubectl_mesh import assets, cli
+from kubectl_mesh.cli import compose
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.load import load
 from kubectl_mesh.manifest import Manifests
@@ -138,7 +139,7 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
         assert ran.code == 0, (words, ran.err)
         texts.append(ran.out + ran.err)
     inputs = shell.gather(str(mesh), None)
-    rendered = shell.make(inputs, shell.now())
+    rendered = compose.make(inputs, shell.now())
     texts += [
         repr(inputs),
         repr(rendered),

@@ -12,6 +12,7 @@ import pytest
 from conftest import Run, WorkDir, snapshot
 
 from kubectl_mesh import write
+from kubectl_mesh.write import files, tree
 
 Make = Callable[..., WorkDir]
 EAST = "out/context-east-1"
@@ -266,13 +267,13 @@ def test_no_link_is_followed(workdir: Make, run: Run, tmp_path: Path, where: str
 
 def test_a_file_that_comes_during_the_exchange_is_not_lost(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between looking and exchanging, somebody writes into the directory: the file is put back."""
-    original = write._build
+    original = tree._build
 
     def build(stage: int, name: str, *rest: object) -> None:
         original(stage, name, *rest)  # type: ignore[arg-type]
         mesh.write(f"out/{name}/3-mesh/late/arrival", name)
 
-    monkeypatch.setattr(write, "_build", build)
+    monkeypatch.setattr(tree, "_build", build)
     mesh.token("context-west-1", "another-token")
     assert run("render", cwd=mesh).code == 0
     for name in ("context-east-1", "context-east-2"):
@@ -284,7 +285,7 @@ def test_a_file_that_comes_during_the_exchange_is_not_lost(mesh: WorkDir, run: R
 def test_file_systems_that_lack_something(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
     """Without renameat2, or without hard links, the result is the same."""
     if lacking != "links":
-        monkeypatch.setattr(write, "_libc_rename", lambda *a: False)
+        monkeypatch.setattr(files, "libc_rename", lambda *a: False)
     if lacking != "exchange":
 
         def link(*a: object, **k: object) -> None:

@@ -27,7 +27,7 @@ def command(
     from dataclasses import replace
 
     from kubectl_mesh import assets, edit
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig
     from kubectl_mesh.errors import MeshError, Place, path_text, refuse
     from kubectl_mesh.kubeconfig import ca_fault
@@ -37,7 +37,7 @@ def command(
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):
-        workdir.check_regular(path)
+        bounds.check_regular(path)
         workdir.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
         source = workdir.read_file(path) or b""
         document = load(path, source)

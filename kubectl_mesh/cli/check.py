@@ -33,7 +33,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     Exit code 1 if there is an error; warnings leave it at 0.
     """
     from kubectl_mesh import checks
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, Problem
 
@@ -42,17 +42,17 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     warnings: list[Problem] = []
     skipped: frozenset[str] = frozenset()
     later = ("servers", "credentials", "gateways", "certificates", "tree", "git")
-    workdir.check_folders(directory, out)
+    bounds.check_folders(directory, out)
     if workdir.read_file(workdir.join(directory, workdir.TOPOLOGY)) is None:
         workdir.read_topology(directory)  # says what is missing: there is nothing to answer
     try:
         topology = workdir.read_topology(directory)
         inputs = workdir.gather(directory, kubeconfig, errors, topology)
-        errors += workdir.in_clear(inputs, folder) + workdir.let_through(inputs)
+        errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
         if any(e.id != "git-ignored" for e in errors):
             skipped = frozenset(("tree",))
         at = workdir.now()
-        rendered = workdir.make(inputs, at, throwaway=True)
+        rendered = compose.make(inputs, at, throwaway=True)
         if fail_within is not None:
             errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
         warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))

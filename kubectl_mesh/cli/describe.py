@@ -15,7 +15,7 @@ from kubectl_mesh.cli import common
 @common.output
 def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
     """Show clusters, certificates, remote secrets, gateways, and what is pending."""
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import compose, workdir
     from kubectl_mesh.compare import compare
     from kubectl_mesh.describe import describe, text
 
@@ -23,7 +23,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     inputs = workdir.gather(directory, kubeconfig)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
     at = workdir.now()
-    rendered = workdir.make(inputs, at, throwaway=True)
+    rendered = compose.make(inputs, at, throwaway=True)
     changes = [c for c in compare(folder, rendered.tree, inputs.topology.mesh_id) if c.name in rendered.tree]
     value = describe(rendered.plan, rendered.pki, changes, inputs.target.KIND, folder, at, only)
     common.warn(rendered.warnings)

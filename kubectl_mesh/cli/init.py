@@ -41,7 +41,7 @@ def command(
     Whatever is there already is kept.
     """
     from kubectl_mesh import assets, targets
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import compose, workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.guard import GITIGNORE, let_through
     from kubectl_mesh.load import load
@@ -87,7 +87,7 @@ def command(
         if bare := let_through(directory, private, ignore, os.environ):
             raise MeshError(bare)
         _add(directory, new, done)
-        pki = workdir.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
+        pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
         if pki.new:
             write_certificates(workdir.join(directory, "certs"), pki.new)
         done += [("create" if f"{name}" in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]

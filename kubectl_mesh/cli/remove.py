@@ -18,14 +18,14 @@ def command(context: str, directory: str, output: str) -> None:
     from every peer.
     """
     from kubectl_mesh import edit
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import near, refuse
     from kubectl_mesh.load import load
     from kubectl_mesh.write import locked, replace_file
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):
-        workdir.check_regular(path)
+        bounds.check_regular(path)
         topology = workdir.read_topology(directory)
         cluster = next((c for c in topology.clusters if c.context == context), None)
         if cluster is None:

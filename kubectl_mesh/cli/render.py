@@ -32,7 +32,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     """
     from kubectl_mesh import report
     from kubectl_mesh.checks import withdrawn
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.write import clear, locked, write_certificates, write_tree
@@ -40,7 +40,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     out = out.rstrip("/") or "/" if out else out
     target_folder = out if out is not None else workdir.join(directory, "out")
     writes = not (check or dry_run)
-    workdir.check_folders(directory, out)
+    bounds.check_folders(directory, out)
     with contextlib.ExitStack() as held:
         if writes:
             held.enter_context(locked(directory))
@@ -48,14 +48,14 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
                 held.enter_context(locked(out))
         inputs = workdir.gather(directory, kubeconfig)
         only = workdir.chosen(inputs.topology, clusters)
-        exposed = workdir.in_clear(inputs, target_folder)
+        exposed = bounds.in_clear(inputs, target_folder)
         if os.path.lexists(workdir.join(directory, ".gitignore")):
-            exposed += workdir.let_through(inputs)
+            exposed += bounds.let_through(inputs)
         if exposed:
             raise MeshError(exposed)
         if clusters:
-            inputs = workdir.narrowed(inputs, only)
-        rendered = workdir.make(inputs, workdir.now(), throwaway=not writes, progress=common.progress("making keys:"))
+            inputs = compose.narrowed(inputs, only)
+        rendered = compose.make(inputs, workdir.now(), throwaway=not writes, progress=common.progress("making keys:"))
         if writes:
             clear(target_folder)
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, only if clusters else None)
@@ -88,7 +88,8 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
 
 def _ignore(inputs: "Inputs", directory: str) -> None:
     """Writes the .gitignore that is missing, before the first secret."""
-    from kubectl_mesh.cli.workdir import join, private_files
+    from kubectl_mesh.cli.bounds import private_files
+    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.guard import GITIGNORE, lines, top_of
     from kubectl_mesh.pki import ROOT_CERT
     from kubectl_mesh.write import add_files

@@ -1,4 +1,4 @@
-"""The working directory read into values, and the stages composed over it."""
+"""The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
 import os
 import re
@@ -15,8 +15,9 @@ from kubectl_mesh.compare import open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.kubeconfig import Entry
 from kubectl_mesh.load import MAX_BYTES, load
-from kubectl_mesh.model import Document, Json, Pki, Plan, Server, Topology, Tree
-from kubectl_mesh.validate import schema_problems, validate
+from kubectl_mesh.model import Document, Server, Topology
+from kubectl_mesh.shape import schema_problems
+from kubectl_mesh.validate import validate
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 T = TypeVar("T")
@@ -219,7 +220,7 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
         folders = intermediates(top)
         leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
         for name in (ROOT_CERT, ROOT_KEY):
-            _keep(kept, name, top, f"{path}/{name}", name, loose)
+            keep(kept, name, top, f"{path}/{name}", name, loose)
         for cluster in topology.clusters:
             base = folder(cluster.name)
             try:
@@ -231,7 +232,7 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
             try:
                 leftovers = leftovers or any(name.startswith(STAGE) for name in os.listdir(inner))
                 for part in PARTS:
-                    _keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
+                    keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
             finally:
                 os.close(inner)
     finally:
@@ -244,7 +245,8 @@ def intermediates(certs: int) -> tuple[str, ...]:
     return tuple(n for n in sorted(os.listdir(certs)) if n.startswith("intermediate-") and _is_there(f"{n}/ca-cert.pem", certs))
 
 
-def _keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
+def keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
+    """Puts a regular file of `certs/` into `kept`; a private one that others may read is put into `loose`."""
     try:
         found = read(name, folder)
     except PermissionError:
@@ -272,130 +274,6 @@ def chosen(topology: Topology, wanted: Sequence[str]) -> frozenset[str]:
     if unknown:
         raise MeshError(Problem(Place("--cluster"), f'no cluster "{w}" in the topology{near(w, known)}') for w in unknown)
     return frozenset(known[w] for w in wanted)
-
-
-def narrowed(inputs: Inputs, only: frozenset[str]) -> Inputs:
-    """The inputs for a render of some clusters: only their intermediates count and are made."""
-    others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
-    kept = {path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others}
-    return replace(inputs, kept=kept, only=only)
-
-
-def check_folders(directory: str, out: str | None) -> None:
-    """Refuses a working directory that is none, and a tree where it would lie among other things of ours."""
-    if not os.path.isdir(directory):
-        raise refuse(directory or "-C", "is no folder", "name the working directory with -C")
-    if out is None:
-        return
-    if not out:
-        raise refuse("--out", "names no folder", "name the folder that the tree goes to")
-    if os.path.lexists(out) and not os.path.isdir(out):
-        raise refuse(out, "is a file; --out names a folder", "name another")
-    own, tree = os.path.realpath(directory), os.path.realpath(out)
-    taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
-    if os.path.commonpath([own, tree]) == tree or any(os.path.commonpath([path, tree]) == path for path in taken):
-        raise refuse(out, "holds the working directory, or what it is made of; the tree needs a folder of its own", "name another with --out")
-
-
-def check_regular(path: str) -> None:
-    """Refuses to edit what is reached through a link."""
-    if os.path.islink(path):
-        raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "put the file itself there")
-
-
-def private_files(inputs: Inputs) -> list[str]:
-    """The files of a working directory that git must never have, one that a killed run may leave among them."""
-    from kubectl_mesh.pki import ROOT_KEY, folder
-    from kubectl_mesh.write import STAGE
-
-    clusters = inputs.topology.clusters
-    found = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters), *(c.token_file for c in clusters)]
-    return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
-
-
-def let_through(inputs: Inputs) -> list[Problem]:
-    """Private files that git would take into a commit."""
-    from kubectl_mesh.guard import let_through
-
-    return let_through(inputs.directory, private_files(inputs), join(inputs.directory, ".gitignore"), os.environ)
-
-
-def in_clear(inputs: Inputs, out: str) -> list[Problem]:
-    """A tree in clear that git would take into a commit, though the topology does not say so."""
-    from kubectl_mesh.guard import in_clear
-
-    topology = inputs.topology
-    if topology.store != "plain" or topology.store_stated:
-        return []
-    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], "this version of kubectl mesh does not write them yet", os.environ)
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The mesh as it would be written."""
-
-    inputs: Inputs
-    plan: Plan
-    pki: Pki
-    tree: Tree
-    warnings: tuple[Problem, ...]
-
-
-def make(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Rendered:
-    """From the inputs to the tree. `throwaway` makes missing certificates with the quickest keys, for verbs that write nothing."""
-    from kubectl_mesh.manifest import Manifests
-    from kubectl_mesh.plan import plan as make_plan
-    from kubectl_mesh.render import render
-
-    topology, target = inputs.topology, inputs.target
-    plan = make_plan(topology, inputs.servers, inputs.tokens, target.TRAITS, inputs.directory)
-    pki = certificates(inputs, at, throwaway=throwaway, progress=progress)
-    base: Json = inputs.base.value if inputs.base is not None else target.DEFAULT_BASE
-    tree = render(plan, base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")))
-    warnings = {*plan.warnings, *pki.warnings, *inputs.loose}
-    made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
-    lost = target.lost_settings(plan, inputs.base) if inputs.base is not None else ()
-    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})))
-
-
-def certificates(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Pki:
-    """The certificates of the mesh, checked, and made where they are missing."""
-    from kubectl_mesh.pki import Wanted, issue
-
-    topology = inputs.topology
-    wanted = Wanted(
-        topology.organization,
-        "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
-        topology.root_days,
-        topology.intermediate_days,
-        {c.name: c.namespace for c in topology.clusters if inputs.only is None or c.name in inputs.only},
-    )
-    try:
-        pki = issue(wanted, inputs.kept, at, progress, inputs.folders)
-    except MeshError as error:
-        raise MeshError(located(inputs.directory, error.problems)) from None
-    return replace(pki, warnings=located(inputs.directory, pki.warnings))
-
-
-def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
-    """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
-    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY, Wanted, issue
-
-    kept: dict[str, bytes] = {}
-    folders: tuple[str, ...] = ()
-    path = join(directory, "certs")
-    top = open_folder(path)
-    if top is not None:
-        try:
-            for name in (ROOT_CERT, ROOT_KEY):
-                _keep(kept, name, top, f"{path}/{name}", name, [])
-            folders = intermediates(top)
-        finally:
-            os.close(top)
-    try:
-        return issue(Wanted(organization, key_type, days, 730, {}), kept, now(), folders=folders)
-    except MeshError as error:
-        raise MeshError(located(directory, error.problems)) from None
 
 
 def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:

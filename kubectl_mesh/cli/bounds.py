@@ -1,0 +1,55 @@
+"""Where things may be: folders that a tree may not share, links, and what git must never have."""
+
+import os
+
+from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
+from kubectl_mesh.errors import Problem, refuse
+
+
+def check_folders(directory: str, out: str | None) -> None:
+    """Refuses a working directory that is none, and a tree where it would lie among other things of ours."""
+    if not os.path.isdir(directory):
+        raise refuse(directory or "-C", "is no folder", "name the working directory with -C")
+    if out is None:
+        return
+    if not out:
+        raise refuse("--out", "names no folder", "name the folder that the tree goes to")
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise refuse(out, "is a file; --out names a folder", "name another")
+    own, tree = os.path.realpath(directory), os.path.realpath(out)
+    taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
+    if os.path.commonpath([own, tree]) == tree or any(os.path.commonpath([path, tree]) == path for path in taken):
+        raise refuse(out, "holds the working directory, or what it is made of; the tree needs a folder of its own", "name another with --out")
+
+
+def check_regular(path: str) -> None:
+    """Refuses to edit what is reached through a link."""
+    if os.path.islink(path):
+        raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "put the file itself there")
+
+
+def private_files(inputs: Inputs) -> list[str]:
+    """The files of a working directory that git must never have, one that a killed run may leave among them."""
+    from kubectl_mesh.pki import ROOT_KEY, folder
+    from kubectl_mesh.write import STAGE
+
+    clusters = inputs.topology.clusters
+    found = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters), *(c.token_file for c in clusters)]
+    return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
+
+
+def let_through(inputs: Inputs) -> list[Problem]:
+    """Private files that git would take into a commit."""
+    from kubectl_mesh.guard import let_through
+
+    return let_through(inputs.directory, private_files(inputs), join(inputs.directory, ".gitignore"), os.environ)
+
+
+def in_clear(inputs: Inputs, out: str) -> list[Problem]:
+    """A tree in clear that git would take into a commit, though the topology does not say so."""
+    from kubectl_mesh.guard import in_clear
+
+    topology = inputs.topology
+    if topology.store != "plain" or topology.store_stated:
+        return []
+    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], "this version of kubectl mesh does not write them yet", os.environ)

@@ -1,0 +1,102 @@
+"""pki: what is in `certs/` and what the plan wants become a `Pki`: what is there is kept and checked, what is missing is made.
+
+Profile of RFC 5280 and of what istiod verifies when it loads `cacerts` (istio: security/pkg/pki/util/keycertbundle.go):
+root CA:TRUE; intermediate CA:TRUE with pathlen:0; both keyCertSign and cRLSign; subject key identifier, and the issuer's in the
+intermediate; no URI SAN, since a CA's SPIFFE ID must not have a path. Keys on disk are never validated number by number (that
+costs 0.3 s for RSA-4096): their public half is compared with the certificate's.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Intermediate, Pki
+from kubectl_mesh.pki.judge import chain_problems, constrained, direct_issuer, soon
+from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
+from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
+from kubectl_mesh.pki.names import PARTS, ROOT_CERT, ROOT_KEY, folder
+from kubectl_mesh.pki.read import Key, describe, same_key
+
+__all__ = ["PARTS", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "folder", "issue"]
+
+
+def issue(
+    wanted: Wanted,
+    kept: Mapping[str, bytes],
+    now: datetime,
+    progress: Progress = lambda done, of: None,
+    folders: Iterable[str] = (),
+) -> Pki:
+    """Checks the files in `kept` (path below `certs/` -> bytes) and makes the missing ones.
+
+    `now` is in UTC. `progress` is called with the number of keys made and to be made. `folders` are the intermediates that are
+    there, those of clusters outside the plan too: while there is one, no root is made in the place of its own. Raises a
+    `MeshError` that names each file that does not fit; nothing is made then.
+    """
+    now = now.replace(microsecond=0)
+    root = kept_root(kept, now, folders)
+    problems: list[Problem] = []
+    states: dict[str, State] = {}
+    for name in sorted(wanted.namespaces):
+        try:
+            states[name] = kept_intermediate(name, kept, root, now)
+        except MeshError as error:
+            problems += error.problems
+    unmade = [name for name, state in states.items() if state.certificate is None]
+    if root.certificates and unmade and root.key is None:
+        names = ", ".join(unmade)
+        fix = "put the root's key there, or the intermediates that were made with it"
+        problems.append(Problem(Place(f"certs/{ROOT_KEY}"), f"is missing, and without it no intermediate can be made for {names}", fix, "certs-complete"))
+    if problems:
+        raise MeshError(problems)
+    new: dict[str, bytes] = {}
+    keys = make_keys(wanted.key_type, [name for name in unmade if states[name].key is None], not root.certificates and root.key is None, progress)
+    if not root.certificates:
+        key = root.key or keys[""]
+        if root.key is None:
+            new[ROOT_KEY] = pem_key(key)
+        certificate = build_root(wanted, key, now)
+        new[ROOT_CERT] = certificate.public_bytes(serialization.Encoding.PEM)
+        root = Root((certificate,), new[ROOT_CERT], key)
+    intermediates = {}
+    warnings = [w for c in root.certificates for w in (*soon(f"certs/{ROOT_CERT}", c, now), *constrained(f"certs/{ROOT_CERT}", c))]
+    for name, state in states.items():
+        base = folder(name)
+        if state.certificate is None:
+            assert root.key is not None
+            key = state.key or keys[name]
+            if state.key is None:
+                new[f"{base}/ca-key.pem"] = state.files["ca-key.pem"] = pem_key(key)
+            issuer = matching(root.certificates, root.key)
+            state.certificate = build_intermediate(wanted, name, key, issuer, root.key, now)
+            faults = list(chain_problems(f"certs/{base}/ca-cert.pem", state.certificate, (), root.certificates, now))
+            if faults:
+                raise MeshError(faults)
+            new[f"{base}/ca-cert.pem"] = state.files["ca-cert.pem"] = state.certificate.public_bytes(serialization.Encoding.PEM)
+        if "cert-chain.pem" not in state.files:
+            issuer = direct_issuer(state.certificate, root.certificates) or root.certificates[0]
+            chain = _line(state.files["ca-cert.pem"]) + issuer.public_bytes(serialization.Encoding.PEM)
+            new[f"{base}/cert-chain.pem"] = state.files["cert-chain.pem"] = chain
+        if "root-cert.pem" not in state.files:
+            new[f"{base}/root-cert.pem"] = state.files["root-cert.pem"] = root.pem
+        warnings += (*soon(f"certs/{base}/ca-cert.pem", state.certificate, now), *constrained(f"certs/{base}/ca-cert.pem", state.certificate))
+        intermediates[name] = Intermediate(
+            ca_cert=state.files["ca-cert.pem"],
+            cert_chain=state.files["cert-chain.pem"],
+            root_cert=root.pem,
+            ca_key=state.files["ca-key.pem"],
+            certificate=describe(state.certificate),
+        )
+    warnings += not_own(states)
+    return Pki(root.pem, tuple(map(describe, root.certificates)), intermediates, new, tuple(sorted(warnings)))
+
+
+def matching(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:
+    return next(c for c in certificates if same_key(c, key))
+
+
+def _line(pem: bytes) -> bytes:
+    return pem if pem.endswith(b"\n") else pem + b"\n"

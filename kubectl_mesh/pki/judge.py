@@ -1,0 +1,104 @@
+"""Whether a certificate is a CA that istiod and Envoy accept, and whether a chain leads to its root."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.model import RENEW
+from kubectl_mesh.pki.names import ROOT_CERT
+from kubectl_mesh.pki.read import extension, path_length
+
+_CLOSE = 10
+"""How many certificates a chain may have."""
+
+
+def ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
+    """What keeps a certificate from being a CA that istiod and Envoy accept."""
+    place = Place(name)
+    constraints = extension(certificate, x509.BasicConstraints)
+    usage = extension(certificate, x509.KeyUsage)
+    extended = extension(certificate, x509.ExtendedKeyUsage)
+    unknown = [e.oid.dotted_string for e in certificate.extensions if e.critical and isinstance(e.value, x509.UnrecognizedExtension)]
+    if unknown:
+        yield Problem(place, f"has a critical extension that istiod does not know ({unknown[0]})", "use a certificate without it", "certs-ca")
+    if constraints is None or not constraints.ca:
+        yield Problem(place, "is not a CA certificate (no CA:TRUE)", "use a CA certificate, not a leaf", "certs-ca")
+    if usage is not None and not usage.key_cert_sign:
+        yield Problem(place, "may not sign certificates (no keyCertSign)", "use a CA certificate", "certs-ca")
+    if extended is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in extended:
+        lacking = [n for n, o in (("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH), ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH)) if o not in extended]
+        if lacking:
+            what = f"has an extended key usage without {' and '.join(lacking)}, so no workload's certificate would verify"
+            yield Problem(place, what, "use a CA certificate without extended key usage", "certs-ca")
+    weak = isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
+    if weak and certificate.issuer != certificate.subject:
+        yield Problem(place, "is signed with SHA-1 or MD5, which istiod refuses", "use SHA-256 or better", "certs-ca")
+    if certificate.not_valid_after_utc <= now:
+        yield Problem(place, f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC", RENEW, "certs-expired")
+    if certificate.not_valid_before_utc > now:
+        yield Problem(
+            place, f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC", "set the clock right, or use another", "certs-expired"
+        )
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    if certificate.issuer != issuer.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # noqa: BLE001 -- whatever it is that keeps it from being verified
+        return False
+    return True
+
+
+def direct_issuer(certificate: x509.Certificate, issuers: Iterable[x509.Certificate]) -> x509.Certificate | None:
+    """The one of the issuers that signed a certificate."""
+    return next((issuer for issuer in issuers if _issued(certificate, issuer)), None)
+
+
+def chain_problems(
+    name: str, certificate: x509.Certificate, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
+) -> Iterable[Problem]:
+    """Follows a certificate to one of the roots through the others of its chain."""
+    if not roots:
+        return
+    current = certificate
+    for below in range(_CLOSE):
+        root = direct_issuer(current, roots)
+        if root is not None:
+            limit = path_length(root)
+            if limit is not None and below + 1 > limit:
+                what = f"is at depth {below + 1} below a root whose pathlen:{limit} allows {limit}"
+                yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
+            return
+        above = direct_issuer(current, (c for c in chain if c not in (current, certificate)))
+        if above is None:
+            break
+        yield from ca_problems(name.replace("ca-cert.pem", "cert-chain.pem"), above, now)
+        limit = path_length(above)
+        if limit is not None and below + 1 > limit:
+            what = f"is at depth {below + 1} below a CA of its chain whose pathlen:{limit} allows {limit}"
+            yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
+        current = above
+    what = f"is not signed by the root in certs/{ROOT_CERT}"
+    fix = "put back the root that signed it; moved away, its folder is made anew under the root that is here"
+    yield Problem(Place(name), what, fix, "certs-chain")
+
+
+def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
+    """A warning where less than 30 days, or less than a tenth of the certificate's life, are left."""
+    end = certificate.not_valid_after_utc
+    left = end - now
+    if left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
+        yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring")
+
+
+def constrained(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
+    """A warning for name constraints, which are not judged here against the names that Istio gives."""
+    if extension(certificate, x509.NameConstraints) is not None:
+        what = "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names of istiod"
+        yield Problem(Place(name), what, "make sure that they are permitted", "certs-names")

@@ -1,0 +1,117 @@
+"""New keys and certificates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from kubectl_mesh.pki.names import folder
+from kubectl_mesh.pki.read import CURVES, Key, extension
+
+_BACKDATE = timedelta(minutes=10)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What new certificates are to be like; `namespaces` has an entry per cluster of the plan."""
+
+    organization: str
+    key_type: str
+    root_days: int
+    intermediate_days: int
+    namespaces: Mapping[str, str]
+
+
+def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:
+    """Keys by name, the root's under the empty one; several at once, for OpenSSL works outside Python's lock."""
+    names = [*([""] if root else []), *names]
+    if not names:
+        return {}
+    if kind in CURVES:
+        return {name: ec.generate_private_key(CURVES[kind]()) for name in names}
+    import os
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    size = int(kind.removeprefix("rsa-"))
+    keys: dict[str, Key] = {}
+    progress(0, len(names))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        work = {pool.submit(rsa.generate_private_key, 65537, size): name for name in names}
+        try:
+            for done in as_completed(work):
+                keys[work[done]] = done.result()
+                progress(len(keys), len(names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return keys
+
+
+def pem_key(key: Key) -> bytes:
+    """PKCS#8 PEM (RFC 5958), which every version of istiod reads for RSA, and those that read EC keys read for EC."""
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _name(organization: str, common_name: str, locality: str = "") -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization), x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if locality:
+        attributes.append(x509.NameAttribute(NameOID.LOCALITY_NAME, locality))
+    return x509.Name(attributes)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: Key, path_length: int | None, start: datetime, end: datetime) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def build_root(wanted: Wanted, key: Key, now: datetime) -> x509.Certificate:
+    """A self-signed root."""
+    name = _name(wanted.organization, "Root CA")
+    return _builder(name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)).sign(key, hashes.SHA256())
+
+
+def build_intermediate(wanted: Wanted, name: str, key: Key, issuer: x509.Certificate, issuer_key: Key, now: datetime) -> x509.Certificate:
+    """An intermediate for one cluster, signed by the root's key."""
+    subject = _name(wanted.organization, "Intermediate CA", folder(name))
+    # A certificate neither outlives nor predates its issuer.
+    start = max(now - _BACKDATE, issuer.not_valid_before_utc)
+    end = min(now + timedelta(days=wanted.intermediate_days), issuer.not_valid_after_utc)
+    identifier = extension(issuer, x509.SubjectKeyIdentifier)
+    authority = (
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        if identifier is not None
+        else x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    )
+    return (
+        _builder(subject, issuer.subject, key, 0, start, end)
+        .add_extension(authority, critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"istiod.{wanted.namespaces[name]}.svc")]), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )

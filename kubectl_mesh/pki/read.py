@@ -1,0 +1,119 @@
+"""Keys and certificates out of PEM, as istiod reads them."""
+
+import re
+from datetime import UTC
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import PublicKeyAlgorithmOID
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Certificate
+
+CURVES = {"ec-p256": ec.SECP256R1, "ec-p384": ec.SECP384R1}
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+# A PEM block as Go's encoding/pem takes it: both lines begin at the start of a line and hold nothing else.
+_BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of a file that holds nothing else: what stands in it is copied into every cluster."""
+    place = Place(name)
+    blocks = _BLOCK.findall(pem)
+    if b"PRIVATE KEY" in pem:
+        raise MeshError([Problem(place, "holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")])
+    if not blocks or {label for label, _ in blocks} != {b"CERTIFICATE"} or b"-----" in _BLOCK.sub(b"", pem):
+        fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
+        raise MeshError([Problem(place, "is not made of PEM certificates as istiod reads them", fix, "certs-readable")])
+    try:
+        certificates = tuple(x509.load_pem_x509_certificates(pem))
+        for certificate in certificates:
+            # Whatever cannot be read fails here, and nowhere later.
+            describe(certificate)
+            _ = (certificate.extensions, certificate.signature_hash_algorithm, path_length(certificate))
+            if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+                raise MeshError([Problem(place, "has an RSA-PSS key, which istiod refuses", "use a plain RSA or EC key", "certs-key-type")])
+    except MeshError:
+        raise
+    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+        raise MeshError([Problem(place, "holds a certificate that cannot be read", "put back the certificate", "certs-readable")]) from None
+    return certificates
+
+
+def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
+    """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted, RSA or EC; a root's is read here only."""
+    blocks = re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", pem, re.DOTALL)
+    kinds = [kind.decode() for kind in blocks]
+    anew = f"write it anew with `openssl pkey -in {name} -out NEW`"
+    what, fix = "", ""
+    if "ENCRYPTED PRIVATE KEY" in kinds or b"Proc-Type: 4,ENCRYPTED" in pem:
+        what, fix = "is encrypted, and nobody could be asked for its password", anew
+    elif not {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} & set(kinds):
+        what, fix = "is not a PEM private key", "put back the key"
+    elif for_istio and kinds[0] not in ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"):
+        what, fix = f"begins with {kinds[0]}, and istiod reads the first block only", anew
+    if what:
+        raise MeshError([Problem(Place(name), what, fix, "certs-readable")])
+    first = re.search(rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----", pem, re.DOTALL)
+    pem = first[0] if first else pem
+    try:
+        key: Any = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise MeshError([Problem(Place(name), "is not a private key that can be read", "put back the key", "certs-readable")]) from None
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048 and key.public_key().public_numbers().e < 2**31:
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, tuple(CURVES.values())):
+        return key
+    what = "is neither an RSA key of at least 2048 bits nor an EC key on P-256 or P-384, which is what istiod and Envoy take"
+    raise MeshError([Problem(Place(name), what, "use a key of such a type", "certs-key-type")])
+
+
+def same_key(certificate: x509.Certificate, key: Key) -> bool:
+    """Whether a certificate is for this key, by their public halves."""
+    public: Any = certificate.public_key()
+    own: Any = key.public_key()
+    return type(public) is type(own) and bool(public.public_numbers() == own.public_numbers())
+
+
+def extension(certificate: x509.Certificate, kind: Any) -> Any:
+    """The value of an extension, None where there is none."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def path_length(certificate: x509.Certificate) -> int | None:
+    """How many CAs may follow a certificate, None where nothing says so."""
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints.path_length if constraints is not None else None
+
+
+def describe(certificate: x509.Certificate) -> Certificate:
+    """What people want to know of a certificate."""
+    public = certificate.public_key()
+    if isinstance(public, rsa.RSAPublicKey):
+        kind = f"rsa-{public.key_size}"
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        kind = f"ec-p{public.key_size}"
+    else:
+        kind = type(public).__name__
+    return Certificate(
+        subject=_text(certificate.subject),
+        issuer=_text(certificate.issuer),
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        key_type=kind,
+        not_before=certificate.not_valid_before_utc.astimezone(UTC),
+        not_after=certificate.not_valid_after_utc.astimezone(UTC),
+    )
+
+
+def _text(name: x509.Name) -> str:
+    """A name as openssl prints it: `O=acme, CN=Root CA`, in the order of the certificate."""
+    return ", ".join(f"{a.rfc4514_attribute_name}={a.value if isinstance(a.value, str) else a.value.hex()}" for a in name)

@@ -1,0 +1,86 @@
+"""Steps on files by descriptor: born with their mode, renamed without replacing, reached through no link."""
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+
+from kubectl_mesh.compare import open_folder
+from kubectl_mesh.errors import refuse
+
+STAGE = ".kubectl-mesh-stage"
+
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+EXCHANGE, NO_REPLACE = 2, 1
+
+
+def must(folder: int | None, name: str) -> int:
+    """A folder that has to be there still."""
+    if folder is None:
+        raise refuse(name, "vanished while it was written")
+    return folder
+
+
+def make_folder(path: str, mode: int = 0o777) -> None:
+    """Makes a folder and those above it; private ones are private from the start."""
+    if path and not os.path.isdir(path):
+        make_folder(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode)
+        above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(above)  # a folder whose name is lost takes everything in it along
+        finally:
+            os.close(above)
+
+
+def write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = False) -> None:
+    """A new file, with its mode from the first byte on."""
+    descriptor = os.open(name, CREATE, mode, dir_fd=folder)
+    try:
+        view = memoryview(body)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def libc_rename(source_folder: int, source: str, target_folder: int, target: str, flags: int) -> bool:
+    """renameat2(2) (renameatx_np on macOS); False where the system or the file system does not have it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    linux = getattr(libc, "renameat2", None)
+    call = linux or getattr(libc, "renameatx_np", None)
+    if call is None:
+        return False
+    value = flags if linux else {EXCHANGE: 2, NO_REPLACE: 4}[flags]
+    if call(source_folder, os.fsencode(source), target_folder, os.fsencode(target), ctypes.c_uint(value)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), target)
+
+
+def take_name_of(top: int, staged: str, name: str) -> None:
+    """Gives a staged file or folder its name, if nothing has that yet."""
+    if not libc_rename(top, staged, top, name, NO_REPLACE):
+        os.rename(staged, name, src_dir_fd=top, dst_dir_fd=top)
+
+
+@contextlib.contextmanager
+def within(root: int, path: str) -> Iterator[tuple[int, str]]:
+    """The folder of a path below a descriptor, step by step and through no link, and the last name."""
+    parts = path.split("/")
+    current, opened = root, []
+    try:
+        for part in parts[:-1]:
+            current = must(open_folder(part, current), part)
+            opened.append(current)
+        yield current, parts[-1]
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)

@@ -1,0 +1,160 @@
+"""What cannot be made again: certificates, and the files of the working directory that people own; synced before they have their names."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Mapping
+
+from kubectl_mesh.compare import FOLDER, open_folder, read
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.model import PRIVATE_FOLDER, PRIVATE_MODE
+from kubectl_mesh.write.files import STAGE, make_folder, must, take_name_of, write_file
+
+
+def write_certificates(certs: str, new: Mapping[str, bytes]) -> None:
+    """Writes what was made in `certs/`: each file synced before it has its name, a key before its certificate, none replaced.
+
+    A folder that is not there yet gets its name when all its files are on the disk.
+    """
+    make_folder(certs, PRIVATE_FOLDER)
+    top = must(open_folder(certs), certs)
+    try:
+        clear_certificates(top)
+        folders: dict[str, dict[str, bytes]] = {}
+        for path, body in new.items():
+            above, _, last = path.rpartition("/")
+            folders.setdefault(above, {})[last] = body
+        fresh: list[str] = []
+        for above in sorted(folders):
+            files = dict(sorted(folders[above].items(), key=lambda item: not item[0].endswith("key.pem")))
+            there = top if not above else open_folder(above, top)
+            if there is None:
+                _stage_folder(top, above, files)
+                fresh.append(above)
+                continue
+            try:
+                for name, body in files.items():
+                    _add_file(there, name, body)
+            finally:
+                if there != top:
+                    os.close(there)
+        # All is written before anything is synced: the first sync then takes most of it along.
+        for name in fresh:
+            _sync_folder(f"{STAGE}-{name}", top)
+        for name in fresh:
+            take_name_of(top, f"{STAGE}-{name}", name)
+        os.fsync(top)
+    finally:
+        os.close(top)
+
+
+def _mode(name: str) -> int:
+    return PRIVATE_MODE if name.endswith("key.pem") else 0o666
+
+
+def _stage_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:
+    staged = f"{STAGE}-{name}"
+    os.mkdir(staged, PRIVATE_FOLDER, dir_fd=top)
+    folder = os.open(staged, FOLDER, dir_fd=top)
+    try:
+        for last, body in files.items():
+            write_file(last, body, _mode(last), folder)
+    finally:
+        os.close(folder)
+
+
+def _sync_folder(staged: str, top: int) -> None:
+    folder = os.open(staged, FOLDER, dir_fd=top)
+    try:
+        for name in os.listdir(folder):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _add_file(folder: int, name: str, body: bytes, mode: int | None = None) -> None:
+    """A new file in a folder that is there: it has its name when it is whole, and takes nobody else's."""
+    staged = f"{STAGE}-{name}"
+    write_file(staged, body, _mode(name) if mode is None else mode, folder, sync=True)
+    try:
+        os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileExistsError:
+        raise refuse(name, "is there already, or came into being meanwhile; it is kept", "look at it, and move it away if it is not wanted") from None
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        take_name_of(folder, staged, name)
+        return
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged, dir_fd=folder)
+    os.fsync(folder)
+
+
+def clear_certificates(top: int) -> None:
+    """Removes what a killed run left unfinished: nothing that ever had its name, so nothing that was ever used."""
+    for name in os.listdir(top):
+        status = os.stat(name, dir_fd=top, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            if name.startswith(f"{STAGE}-"):
+                os.unlink(name, dir_fd=top)
+            continue
+        folder = open_folder(name, top)
+        if folder is None:
+            continue
+        try:
+            for last in os.listdir(folder):
+                if name.startswith(f"{STAGE}-") or last.startswith(f"{STAGE}-"):
+                    os.unlink(last, dir_fd=folder)
+        finally:
+            os.close(folder)
+        if name.startswith(f"{STAGE}-"):
+            os.rmdir(name, dir_fd=top)
+
+
+def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False) -> None:
+    """Writes new files of the working directory, synced; none that is there is touched."""
+    for path, body in new.items():
+        # The working directory itself may be reached by a link; what lies in it may not.
+        full = os.path.join(os.path.realpath(directory), path)
+        make_folder(os.path.dirname(full), PRIVATE_FOLDER if private else 0o777)
+        folder = must(open_folder(os.path.dirname(full) or "."), os.path.dirname(full))
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{STAGE}-{os.path.basename(full)}", dir_fd=folder)
+            _add_file(folder, os.path.basename(full), body, PRIVATE_MODE if private else 0o666)
+        finally:
+            os.close(folder)
+
+
+def replace_file(path: str, before: bytes, body: bytes) -> None:
+    """Exchanges the text of a file for another, synced, with the mode that it has; never through a link, nor over somebody's edit."""
+    folder = must(open_folder(os.path.realpath(os.path.dirname(path) or ".")), os.path.dirname(path))
+    name = os.path.basename(path)
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise MeshError([Problem(Place(path), "is no regular file, and kubectl mesh writes through no link", "put the file itself there")])
+        staged = f"{STAGE}-{name}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged, dir_fd=folder)
+        try:
+            write_file(staged, body, PRIVATE_MODE, folder, sync=True)
+            os.chmod(staged, stat.S_IMODE(status.st_mode), dir_fd=folder)
+            now = read(name, folder)
+            if now is None or now[0] != before:
+                raise refuse(path, "was changed by somebody else meanwhile, and is kept so", "run the command again")
+            os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged, dir_fd=folder)
+            raise
+        os.fsync(folder)
+    finally:
+        os.close(folder)

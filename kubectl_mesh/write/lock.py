@@ -1,0 +1,71 @@
+"""The lock of a directory against other runs."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+
+from kubectl_mesh.errors import refuse
+from kubectl_mesh.model import PRIVATE_MODE
+from kubectl_mesh.write.files import STAGE
+
+LOCK_FILE = ".kubectl-mesh-lock"
+
+
+@contextlib.contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Holds the directory against other runs; the kernel lets go of it when the process ends, however it ends."""
+    path = os.path.join(directory, LOCK_FILE)
+    descriptor = _lock(directory, path)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        for folder in (directory, os.path.join(directory, "clusters")):
+            _clear_files(folder)
+        yield
+    finally:
+        # The file goes while it is still held: whoever opened it meanwhile sees that it is not the one at the path.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.close(descriptor)
+
+
+def _clear_files(folder: str) -> None:
+    """Removes files that a killed run began and that never had their name."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            if name.startswith(f"{STAGE}-"):
+                os.unlink(os.path.join(folder, name))
+
+
+def _lock(directory: str, path: str) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE_MODE)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "move it away") from None
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise refuse(directory, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none") from None
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise refuse(directory, "is no folder", "name the working directory with -C") from None
+            raise
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            who = f"process {holder}" if holder.isdigit() else "another process"
+            raise refuse(directory, f"is being written to by another run ({who}, which holds {LOCK_FILE})", "wait until it is done") from None
+        with contextlib.suppress(FileNotFoundError):
+            there = os.stat(path, follow_symlinks=False)
+            own = os.fstat(descriptor)
+            body = os.pread(descriptor, 32, 0) if stat.S_ISREG(own.st_mode) else b"?"
+            if own.st_nlink > 1 or body.strip(b"0123456789\n"):
+                os.close(descriptor)
+                raise refuse(path, "is not what a run of kubectl mesh leaves there", "move it away")
+            if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
+                return descriptor
+        os.close(descriptor)

@@ -1,0 +1,269 @@
+"""The rendered tree: each directory built beside the old one and exchanged with it."""
+
+import contextlib
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable, Sequence
+
+from kubectl_mesh.compare import FOLDER, open_folder, private_folders, read
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
+from kubectl_mesh.write import files
+from kubectl_mesh.write.files import EXCHANGE, NO_REPLACE, STAGE, make_folder, must, within, write_file
+
+
+def clear(out: str) -> None:
+    """Puts right what a killed run left in `out`, before anything is compared with it."""
+    top = open_folder(out)
+    if top is None:
+        return
+    try:
+        _clear_stage(top)
+    except MeshError as error:
+        raise MeshError(Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems) from None
+    finally:
+        os.close(top)
+
+
+def write_tree(out: str, tree: Tree, changes: Sequence[FolderChange]) -> None:
+    """Makes the directories of `out` what was rendered, one exchange each; `clear` went before."""
+    make_folder(out)
+    top = must(open_folder(out), out)
+    try:
+        if all(change.action == "identical" for change in changes):
+            return
+        os.mkdir(STAGE, PRIVATE_FOLDER, dir_fd=top)
+        stage = os.open(STAGE, FOLDER, dir_fd=top)
+        try:
+            for change in changes:
+                if change.action != "identical":
+                    _replace(top, stage, change, tree.get(change.name, {}))
+        finally:
+            os.close(stage)
+        os.rmdir(STAGE, dir_fd=top)
+    finally:
+        os.close(top)
+
+
+def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
+    """Builds one directory in the stage and exchanges it with the one in place."""
+    name = change.name
+    old = open_folder(name, top)
+    try:
+        dissolve: set[str] = {c.path for c in change.changes} if old is not None else set()
+        if not new and not change.foreign and not change.folders:
+            if old is not None:
+                os.rename(name, name, src_dir_fd=top, dst_dir_fd=stage)
+        else:
+            _build(stage, name, old, change, new)
+            if old is None:
+                _take_name(stage, name, top)
+            elif not files.libc_rename(stage, name, top, name, EXCHANGE):
+                # Without an exchange the name is free for a moment; should the run end there, the next one puts it right.
+                os.rename(name, f"{name}.old", src_dir_fd=top, dst_dir_fd=stage)
+                os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
+                os.rename(f"{name}.old", name, src_dir_fd=stage, dst_dir_fd=stage)
+        if old is not None:
+            _dissolve(stage, name, top, dissolve)
+    finally:
+        if old is not None:
+            os.close(old)
+
+
+def _take_name(stage: int, name: str, top: int) -> None:
+    if not files.libc_rename(stage, name, top, name, NO_REPLACE):
+        os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
+
+
+class _Folders:
+    """The folders of one directory by their paths, each opened once; made where `made` is given, which is told path and descriptor."""
+
+    def __init__(self, root: int, made: Callable[[str, int], None] | None = None) -> None:
+        self._open, self._made = {"": root}, made
+
+    def __getitem__(self, path: str) -> int:
+        if path not in self._open:
+            above, _, last = path.rpartition("/")
+            inside = self[above]
+            if self._made is not None:
+                os.mkdir(last, dir_fd=inside)
+            self._open[path] = must(open_folder(last, inside), path)
+            if self._made is not None:
+                self._made(path, self._open[path])
+        return self._open[path]
+
+    def close(self) -> None:
+        for path, descriptor in self._open.items():
+            if path:
+                os.close(descriptor)
+
+
+def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Folder) -> None:
+    """A complete directory: the lock first, so that the stage of a killed run can be told apart; then files; foreign ones are linked."""
+    private = set(private_folders(new))
+    before = _Folders(old) if old is not None else None
+
+    def made(path: str, folder: int) -> None:
+        """Gives a new folder the mode and the owner of the old one, whatever the umask; one with a secret is private."""
+        status = None
+        with contextlib.suppress(FileNotFoundError, MeshError):
+            if before is not None:
+                above, _, last = path.rpartition("/")
+                status = os.fstat(before[""]) if not path else os.stat(last, dir_fd=before[above], follow_symlinks=False)
+        if status is not None:
+            with contextlib.suppress(PermissionError):
+                os.fchown(folder, status.st_uid, status.st_gid)
+        if path in private:
+            os.fchmod(folder, PRIVATE_FOLDER)
+        elif status is not None:
+            os.fchmod(folder, stat.S_IMODE(status.st_mode))
+
+    os.mkdir(name, 0o777, dir_fd=stage)
+    root = os.open(name, FOLDER, dir_fd=stage)
+    folders = _Folders(root, made)
+    made("", root)
+    try:
+        keep = {c.path for c in change.changes if c.action == "identical"}
+        for path in sorted(new, key=lambda p: p != LOCK):
+            file = new[path]
+            above, _, last = path.rpartition("/")
+            if not (before is not None and path in keep and _link(before[above], folders[above], last)):
+                write_file(last, file.body, PRIVATE_MODE if file.private else 0o666, folders[above])
+        if before is not None:
+            for path in change.folders:
+                folders[path]
+            for path in change.foreign:
+                above, _, last = path.rpartition("/")
+                if not _link(before[above], folders[above], last):
+                    _copy(before[above], folders[above], last, path)
+    finally:
+        folders.close()
+        os.close(root)
+        if before is not None:
+            before.close()
+
+
+def _link(source: int, target: int, name: str) -> bool:
+    """The same file in another folder, so that one being written to by somebody else stays that file; False where it cannot be."""
+    try:
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _copy(source: int, target: int, name: str, path: str) -> None:
+    """A foreign file carried over on a file system without hard links."""
+    status = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+        return
+    found = read(name, source)
+    if found is None:
+        raise refuse(path, "is no regular file, and this file system has no hard links to carry it over", "move it away")
+    write_file(name, found[0], stat.S_IMODE(status.st_mode), target)
+
+
+def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
+    """Removes a directory in the stage; a file that came meanwhile, and that nothing else holds, goes back to where it was put."""
+    if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
+        os.unlink(name, dir_fd=stage)
+        return
+    folder = must(open_folder(name, stage), name)
+    try:
+        _dissolve_folder(folder, "", known, name, top)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=stage)
+
+
+def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: int) -> None:
+    # The lock goes last: while anything else is there, it tells the next run which of it is ours.
+    for last in sorted(os.listdir(folder), key=lambda n: not prefix and n == LOCK):
+        path = prefix + last
+        status = os.stat(last, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            inner = must(open_folder(last, folder), path)
+            try:
+                _dissolve_folder(inner, path + "/", known, name, top)
+            finally:
+                os.close(inner)
+            os.rmdir(last, dir_fd=folder)
+        elif path in known or status.st_nlink > 1 or _same_there(folder, last, top, f"{name}/{path}"):
+            os.unlink(last, dir_fd=folder)
+        else:
+            _put_back(folder, last, top, f"{name}/{path}")
+
+
+def _same_there(folder: int, last: str, top: int, path: str) -> bool:
+    """Whether the file in place holds the same, or is the same link: then this one is a copy of it."""
+    try:
+        with within(top, path) as (above, name):
+            mine, theirs = read(last, folder), read(name, above)
+            if mine is not None and theirs is not None:
+                return mine[0] == theirs[0]
+            return mine is None and theirs is None and os.readlink(last, dir_fd=folder) == os.readlink(name, dir_fd=above)
+    except (OSError, MeshError):
+        return False
+
+
+def _put_back(folder: int, last: str, top: int, path: str) -> None:
+    parts = path.split("/")
+    for stop in range(1, len(parts)):
+        with within(top, "/".join(parts[:stop])) as (above, name), contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o777, dir_fd=above)
+    with within(top, path) as (above, name):
+        target, number = name, 0
+        while True:
+            try:
+                os.stat(target, dir_fd=above, follow_symlinks=False)
+            except FileNotFoundError:
+                break
+            number += 1
+            target = f"{name}.kept-{number}"
+        os.rename(last, target, src_dir_fd=folder, dst_dir_fd=above)
+
+
+def _clear_stage(top: int) -> None:
+    """Puts right what a killed run left: a directory that lost its name gets it back, the rest goes."""
+    stage = open_folder(STAGE, top)
+    if stage is None:
+        return
+    try:
+        names = sorted(os.listdir(stage))
+        for old in [n for n in names if n.endswith(".old")]:
+            name = old.removesuffix(".old")
+            try:
+                os.stat(name, dir_fd=top, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(old, name, src_dir_fd=stage, dst_dir_fd=top)
+                continue
+            if name in os.listdir(stage):
+                _dissolve(stage, name, top, _listed(stage, name))
+            os.rename(old, name, src_dir_fd=stage, dst_dir_fd=stage)
+        for name in sorted(os.listdir(stage)):
+            _dissolve(stage, name, top, _listed(stage, name))
+    finally:
+        os.close(stage)
+    os.rmdir(STAGE, dir_fd=top)
+
+
+def _listed(stage: int, name: str) -> set[str]:
+    """What the lock in a staged directory lists; the lock is the first file written there, and the last one removed."""
+    if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
+        return set()
+    folder = must(open_folder(name, stage), name)
+    try:
+        found = read(LOCK, folder)
+    finally:
+        os.close(folder)
+    try:
+        return {LOCK, *json.loads(found[0])["files"]} if found is not None else {LOCK}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {LOCK}
