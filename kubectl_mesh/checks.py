@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import REMOTE_SECRETS, RENEW, FolderChange, Pki, Plan
+from kubectl_mesh.model import RENEW, FolderChange, Pki, Plan
 
 ERROR, WARNING = "error", "warning"
 
@@ -126,26 +126,6 @@ def pending_findings(plan: Plan, broken: frozenset[tuple[str, str]]) -> list[Pro
         if (p.kind, p.subject) not in broken:
             found.append(Problem(where, f"{p.what} is not known, which holds back {p.holds_back}", f"run: {p.command}", f"{p.kind}-pending"))
     return found
-
-
-def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
-    """Remote secrets that would go merely because a token or a server cannot be read here: in a running mesh that is an outage."""
-    waiting = {p.subject: p for p in plan.pending if p.kind in ("token", "server")}
-    held: dict[str, list[str]] = {}
-    for change in changes:
-        member = plan.members.get(change.name)
-        for file in change.changes if member is not None else ():
-            peer = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
-            if file.action == "remove" and member is not None and peer in member.peers and peer in waiting:
-                held.setdefault(peer, []).append(change.name)
-    problems = []
-    for peer, holders in held.items():
-        item = waiting[peer]
-        secrets = f"{len(holders)} rendered remote secret{'' if len(holders) == 1 else 's'}"
-        what = f"{item.what} is not there, but {secrets} for it would be removed (as in {out}/{holders[0]})"
-        fix = f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state disableRegistryJoin or peers"
-        problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
-    return problems
 
 
 def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
 
 ACTIONS = ("create", "update", "tighten", "remove")
@@ -138,6 +139,26 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[s
     ]
 
 
+def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
+    """Remote secrets that would go merely because a token or a server cannot be read here: in a running mesh that is an outage."""
+    waiting = {p.subject: p for p in plan.pending if p.kind in ("token", "server")}
+    held: dict[str, list[str]] = {}
+    for change in changes:
+        member = plan.members.get(change.name)
+        for file in change.changes if member is not None else ():
+            peer = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+            if file.action == "remove" and member is not None and peer in member.peers and peer in waiting:
+                held.setdefault(peer, []).append(change.name)
+    problems = []
+    for peer, holders in held.items():
+        item = waiting[peer]
+        secrets = f"{len(holders)} rendered remote secret{'' if len(holders) == 1 else 's'}"
+        what = f"{item.what} is not there, but {secrets} for it would be removed (as in {out}/{holders[0]})"
+        fix = f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state disableRegistryJoin or peers"
+        problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
+    return problems
+
+
 def render_json(
     plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool, forgotten: Sequence[str]
 ) -> dict[str, object]:
@@ -170,12 +191,8 @@ def pending_json(pending: Sequence[Pending]) -> list[dict[str, str]]:
     return [{"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command} for p in pending]
 
 
-def problems_json(problems: Sequence[object]) -> list[dict[str, object]]:
+def problems_json(problems: Sequence[Problem]) -> list[dict[str, object]]:
     """Problems or warnings, for programs."""
-    from kubectl_mesh.errors import Problem
-
-    found = []
-    for p in problems:
-        assert isinstance(p, Problem)
-        found.append({"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id})
-    return found
+    return [
+        {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id} for p in problems
+    ]

@@ -32,7 +32,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
 
     Exit code 1 if there is an error; warnings leave it at 0.
     """
-    from kubectl_mesh import checks
+    from kubectl_mesh import checks, report
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, Problem
@@ -58,7 +58,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
         warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
         if not skipped:
             changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
-            cut = checks.withdrawn(rendered.plan, changes, folder)
+            cut = report.withdrawn(rendered.plan, changes, folder)
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
             errors += cut or found[0]
             warnings += found[1]

@@ -31,7 +31,6 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     lock of a directory lists are ever replaced or removed.
     """
     from kubectl_mesh import report
-    from kubectl_mesh.checks import withdrawn
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError
@@ -59,7 +58,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
         if writes:
             clear(target_folder)
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, only if clusters else None)
-        if cut := withdrawn(rendered.plan, changes, target_folder):
+        if cut := report.withdrawn(rendered.plan, changes, target_folder):
             raise MeshError(cut)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)

@@ -5,6 +5,8 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import refuse
@@ -49,14 +51,19 @@ def write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = F
         os.close(descriptor)
 
 
+@lru_cache(maxsize=1)
+def _rename_call() -> Any:
+    """renameat2(2), renameatx_np on macOS, None elsewhere; looked up once, for that costs more than the call."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return getattr(libc, "renameat2", None) or getattr(libc, "renameatx_np", None)
+
+
 def libc_rename(source_folder: int, source: str, target_folder: int, target: str, flags: int) -> bool:
     """renameat2(2) (renameatx_np on macOS); False where the system or the file system does not have it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    linux = getattr(libc, "renameat2", None)
-    call = linux or getattr(libc, "renameatx_np", None)
+    call = _rename_call()
     if call is None:
         return False
-    value = flags if linux else {EXCHANGE: 2, NO_REPLACE: 4}[flags]
+    value = flags if call.__name__ == "renameat2" else {EXCHANGE: 2, NO_REPLACE: 4}[flags]
     if call(source_folder, os.fsencode(source), target_folder, os.fsencode(target), ctypes.c_uint(value)) == 0:
         return True
     number = ctypes.get_errno()
