@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import RENEW, FolderChange, Pki, Plan
+from kubectl_mesh.words import count, one_line
 
 ERROR, WARNING = "error", "warning"
 
@@ -103,7 +104,7 @@ class Result:
 
 
 def results(errors: Iterable[Problem], warnings: Iterable[Problem], skipped: frozenset[str]) -> tuple[Result, ...]:
-    """Sorts findings under their checks; a problem without an id is one of the topology."""
+    """Sorts findings under their checks; a problem without an id is one of the topology. `skipped` names categories, or ids."""
     found: dict[str, list[tuple[str, Problem]]] = {}
     for severity, problems in ((ERROR, errors), (WARNING, warnings)):
         for problem in problems:
@@ -112,7 +113,7 @@ def results(errors: Iterable[Problem], warnings: Iterable[Problem], skipped: fro
     for check in CHECKS:
         mine = found.get(check.id, [])
         severities = {severity for severity, _ in mine}
-        status = next((s for s in (ERROR, WARNING) if s in severities), "skipped" if check.category in skipped else "ok")
+        status = next((s for s in (ERROR, WARNING) if s in severities), "skipped" if {check.category, check.id} & skipped else "ok")
         sorted_results.append(Result(check, status, tuple(sorted(problem for _, problem in mine))))
     return tuple(sorted_results)
 
@@ -123,7 +124,8 @@ def pending_findings(plan: Plan, broken: frozenset[tuple[str, str]]) -> list[Pro
     found = []
     for p in plan.pending:
         where = document.place("networks", p.subject) if p.kind == "gateway" else plan.members[p.subject].cluster.place
-        if (p.kind, p.subject) not in broken:
+        known_wrong = (p.kind, p.subject) in broken or (p.kind == "token" and ("server", p.subject) in broken)
+        if not known_wrong:
             found.append(Problem(where, f"{p.what} is not known, which holds back {p.holds_back}", f"run: {p.command}", f"{p.kind}-pending"))
     return found
 
@@ -173,12 +175,9 @@ def tree_findings(changes: Sequence[FolderChange], made: bool, out: str, strange
                 Problem(Place(f"{base}/{path}"), "holds a secret, but others may read it", "run `kubectl mesh render`", "private-mode") for path in loose
             ]
         warnings += [
-            Problem(Place(f"{base}/{path}".replace("\n", "\\n")), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign")
-            for path in change.foreign
+            Problem(Place(f"{base}/{one_line(path)}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for path in change.foreign
         ]
-    warnings += [
-        Problem(Place(f"{out}/{name}".replace("\n", "\\n")), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for name in strangers
-    ]
+    warnings += [Problem(Place(f"{out}/{one_line(name)}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for name in strangers]
     return errors, warnings
 
 
@@ -198,8 +197,8 @@ def text(found: Sequence[Result], marks: tuple[str, str, str, str]) -> str:
     errors = sum(len(r.findings) for r in found if r.status == "error")
     warnings = sum(len(r.findings) for r in found if r.status == "warning")
     skipped = sum(r.status == "skipped" for r in found)
-    ending = f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}"
-    return "\n".join([*lines, "", ending + (f", {skipped} checks skipped for the errors above" if skipped else "")]) + "\n"
+    ending = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
+    return "\n".join([*lines, "", ending + (f", {count(skipped, 'check')} skipped: not there yet, or for the errors above" if skipped else "")]) + "\n"
 
 
 _CATEGORIES = list(dict.fromkeys(check.category for check in CHECKS))

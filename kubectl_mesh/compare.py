@@ -171,7 +171,8 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     loose_folders = [p for p in private_folders(new) if disk.folders.get(p, 0o700) & 0o077]
     changes += [Change(path + "/", "tighten") for path in loose_folders]
     actions = {c.action for c in changes} - {"identical"}
-    return FolderChange(name, "update" if actions else "identical", tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged)
+    action = "identical" if not actions else "tighten" if actions == {"tighten"} else "update"
+    return FolderChange(name, action, tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged)
 
 
 def _foreign_folders(disk: OnDisk, foreign: tuple[str, ...], mine: set[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.model import REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
+from kubectl_mesh.words import count
 
 
 def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, out: str, now: datetime, only: frozenset[str] | None) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
 def _cluster(plan: Plan, member: Member, pki: Pki, change: FolderChange, out: str, now: datetime) -> dict[str, Any]:
     cluster = member.cluster
     made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new
-    state = {"create": "not rendered", "identical": "up to date", "update": "out of date"}[change.action]
+    state = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}[change.action]
     gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
     files = {c.path: c for c in change.changes}
     return {
@@ -81,9 +82,9 @@ def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
 
 
 def text(value: Mapping[str, Any]) -> str:
-    """The mesh for people, in lines of at most 80 characters where names allow."""
+    """The mesh for people."""
     clusters = value["clusters"]
-    lines = [f"mesh {value['mesh']}: {_count(len(clusters), 'cluster')}, {_count(len(value['networks']), 'network')}, {value['controlPlane']}"]
+    lines = [f"mesh {value['mesh']}: {count(len(clusters), 'cluster')}, {count(len(value['networks']), 'network')}, {value['controlPlane']}"]
     lines += [line for root in value["roots"] for line in _certificate_lines("root", root, issuer=False)]
     if not value["roots"]:
         lines.append("root         not made yet")
@@ -110,10 +111,6 @@ def text(value: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _address(gateway: Mapping[str, Any]) -> str:
     address = gateway["address"]
     return f"[{address}]:{gateway['port']}" if ":" in address else f"{address}:{gateway['port']}"
@@ -132,4 +129,4 @@ def _certificate_lines(head: str, certificate: Mapping[str, Any], *, issuer: boo
 def _pending(pending: Sequence[Mapping[str, str]]) -> list[str]:
     if not pending:
         return ["", "pending: nothing"]
-    return ["", f"pending: {_count(len(pending), 'thing')}", *(f"  {p['subject']}: {p['what']}\n    {p['command']}" for p in pending)]
+    return ["", f"pending: {count(len(pending), 'thing')}", *(f"  {p['subject']}: {p['what']}\n    {p['command']}" for p in pending)]

@@ -36,7 +36,7 @@ class Problem:
 
 
 class MeshError(Exception):
-    """Everything that is wrong, at once; `wrong` (the input is at fault) or merely in the way."""
+    """Everything that is wrong, at once; raised by a stage, caught once in the shell."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))

@@ -9,7 +9,6 @@ from kubectl_mesh.errors import Place, Problem
 Json = object
 """What a YAML document of ours holds: dict, list, str, int, float, bool or None."""
 
-KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 DEFAULT_READER = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
 LOCK = "mesh.lock"
@@ -215,7 +214,7 @@ class FolderChange:
 
     name: str
     action: str
-    """create, update, remove or identical"""
+    """create, update, tighten (modes alone, which git does not keep), remove or identical"""
     changes: tuple[Change, ...]
     foreign: tuple[str, ...]
     """Files that are not ours: they stay."""
@@ -223,3 +222,8 @@ class FolderChange:
     """Folders that are not ours, empty ones among them: they stay too."""
     repaired: bool = False
     """The lock was damaged, as a power loss leaves it."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether a render would change any byte here."""
+        return self.action not in ("identical", "tighten")

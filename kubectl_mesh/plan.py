@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kubectl_mesh import words
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Pending, Plan, Server, Topology
 
@@ -87,7 +88,7 @@ def _pending_readers(members: Mapping[str, Member], holders: Mapping[str, int], 
     found = []
     for name, member in members.items():
         cluster, count = member.cluster, holders[name]
-        held = f"its remote secret in {count} cluster{'' if count == 1 else 's'}"
+        held = f"its remote secret in {words.count(count, 'cluster')}"
         if not count:
             continue
         if member.server is None:
@@ -109,9 +110,14 @@ def _pending_gateways(topology: Topology, joined: tuple[Cluster, ...], members: 
             if others and network.name not in found and (not network.gateways or network.name in topology.awaited):
                 cluster = next(c for c in joined if c.network == network.name)
                 clusters = sum(1 for m in members.values() if m.cluster.network != network.name and any(n.name == network.name for n in m.networks))
-                held = f"traffic into it from {clusters} cluster{'' if clusters == 1 else 's'} of other networks"
+                held = f"traffic into it from {words.count(clusters, 'cluster')} of other networks"
+                what = f"the address of its gateway (to be stated in networks.{network.name}.gateways)"
                 found[network.name] = Pending(
-                    "gateway", network.name, f"the gateway's address, for networks.{network.name}.gateways", held, traits.gateway_command(cluster)
+                    "gateway",
+                    network.name,
+                    what,
+                    held,
+                    traits.gateway_command(cluster),
                 )
     return [found[name] for name in sorted(found)]
 

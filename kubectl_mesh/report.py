@@ -4,18 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
+from kubectl_mesh.words import count, one_line
 
 ACTIONS = ("create", "update", "tighten", "remove")
-
-
-def count(number: int, noun: str) -> str:
-    """`1 cluster`, `2 clusters`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def one_line(name: str) -> str:
-    """A file's name that cannot pass for two lines of a report."""
-    return name.replace("\n", "\\n")
 
 
 def mesh_line(plan: Plan, kind: str) -> str:
@@ -46,7 +37,7 @@ def certificates_line(pki: Pki, would: bool) -> str:
 def folder_line(change: FolderChange, out: str) -> str:
     """What happens to one directory, in one line."""
     actions = [c.action for c in change.changes]
-    if change.action == "update":
+    if change.action in ("update", "tighten"):
         detail = ", ".join(f"{actions.count(a)} {a}{'d' if a[-1] == 'e' else 'ed'}" for a in ACTIONS if actions.count(a))
     else:
         detail = count(len(actions), "file")
@@ -55,25 +46,27 @@ def folder_line(change: FolderChange, out: str) -> str:
 
 def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str], would: bool) -> Iterator[str]:
     """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
-    was = "would be " if would else "was "
+
+    def did(past: str, future: str) -> str:
+        return future if would else past
+
     for change in changes:
         base = f"{out}/{change.name}"
         if change.repaired:
-            yield f"repaired  {base}: its mesh.lock could not be read, as after a power loss"
+            yield f"{did('repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as after a power loss"
         for file in change.changes:
             path = f"{base}/{file.path}"
-            if file.action == "remove" and change.action != "remove":
-                yield f"removed   {path}" + (" (it had been edited by hand)" if file.edited else "")
+            edited = " (it had been edited by hand)" if file.edited else ""
+            if file.action == "remove" and (change.action != "remove" or file.edited):
+                yield f"{did('removed  ', 'remove   ')} {path}{edited}"
             elif file.edited and file.action == "create":
-                yield f"edited    {path}: it had been deleted by hand, and {was}written again"
-            elif file.edited and file.action == "remove":
-                yield f"removed   {path} (it had been edited by hand)"
+                yield f"edited    {path}: it had been deleted by hand, and {did('was', 'would be')} written again"
             elif file.edited:
-                yield f"edited    {path}: it had been changed by hand, and {was}rewritten"
+                yield f"edited    {path}: it had been changed by hand, and {did('was', 'would be')} rewritten"
             elif file.action == "tighten":
-                yield f"tightened {path}: others could read it"
+                yield f"{did('tightened', 'tighten  ')} {path}: others {did('could', 'can')} read it"
         if change.foreign and change.action == "remove":
-            yield f"kept      {base}: files that are not of kubectl mesh's making are in it"
+            yield f"{did('kept     ', 'keep     ')} {base}: files that are not of kubectl mesh's making are in it"
         for foreign in change.foreign:
             yield f"foreign   {base}/{one_line(foreign)}: left alone"
     for name in strangers:
@@ -115,7 +108,7 @@ def render_text(
         if files:
             lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
     if identical:
-        lines.append(f"identical {count(identical, 'directory').replace('directorys', 'directories')}")
+        lines.append(f"identical {count(identical, 'directory')}")
     lines += notes(changes, out, strangers, would)
     lines += _forgotten(forgotten, would)
     lines += pending_lines(plan.pending)
@@ -152,7 +145,7 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
     problems = []
     for peer, holders in held.items():
         item = waiting[peer]
-        secrets = f"{len(holders)} rendered remote secret{'' if len(holders) == 1 else 's'}"
+        secrets = count(len(holders), "rendered remote secret")
         what = f"{item.what} is not there, but {secrets} for it would be removed (as in {out}/{holders[0]})"
         fix = f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state disableRegistryJoin or peers"
         problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
@@ -167,7 +160,7 @@ def render_json(
     return {
         "mesh": plan.topology.mesh_id,
         "written": written,
-        "changed": bool(pki.new) or any(c.action != "identical" for c in changes),
+        "changed": bool(pki.new) or any(c.differs for c in changes),
         "certificates": {"root": root, "intermediates": made, "completed": completed},
         "directories": [
             {

@@ -9,8 +9,14 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from kubectl_mesh import cli
+
+# The same examples in every run, so that a green run stays green; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", derandomize=False, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 TOP = Path(__file__).resolve().parent.parent
 SEED = TOP / "examples" / "seed"

@@ -126,6 +126,7 @@ def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
         found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         assert found is not None
         (tmp_path / "venv/bin" / name).symlink_to(found)
+    subprocess.run(["git", "init", "-q", clone], check=True, capture_output=True)
     blocks = commands("README.md")
     assert len(blocks) >= 8
     script = "set -eu\n" + "".join(f"echo '== block {i}'\n{block}" for i, block in enumerate(blocks))
@@ -142,7 +143,7 @@ def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
     applied = log.read_text().splitlines()
     assert len(applied) == 9 + 6
-    assert (clone / "mesh/out/context-west-1/3-mesh/remote-secrets/context-east-1.yaml").is_file()
+    assert (tmp_path / "mesh/out/context-west-1/3-mesh/remote-secrets/context-east-1.yaml").is_file()
 
 
 def test_demo_runs(tmp_path: Path) -> None:

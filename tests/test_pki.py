@@ -18,13 +18,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import pki
+from kubectl_mesh import assets, pki
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.load import load
-from kubectl_mesh.model import KEY_TYPES, File, Pki, Server
+from kubectl_mesh.model import File, Pki, Server
 from kubectl_mesh.pki import Wanted, issue
 from kubectl_mesh.plan import plan
 from kubectl_mesh.validate import validate
+
+KEY_TYPES = tuple(assets.schema("topology.schema.json")["properties"]["certificates"]["properties"]["keyType"]["enum"])
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = NOW.replace(microsecond=0)

@@ -68,7 +68,7 @@ def group(ctx: click.Context) -> None:
     """The compiler for multi-cluster service meshes.
 
     One file, topology.yaml, says which Kubernetes clusters form an Istio mesh. `render` turns it, offline, into a directory
-    of manifests per cluster, to be committed, reviewed and applied.
+    of manifests per cluster, to be reviewed as a diff and applied.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -45,6 +45,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     bounds.check_folders(directory, out)
     if workdir.read_file(workdir.join(directory, workdir.TOPOLOGY)) is None:
         workdir.read_topology(directory)  # says what is missing: there is nothing to answer
+    inputs: workdir.Inputs | None = None
     try:
         topology = workdir.read_topology(directory)
         inputs = workdir.gather(directory, kubeconfig, errors, topology)
@@ -65,6 +66,10 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     except MeshError as error:
         errors += error.problems
         skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
+    if inputs is not None and not inputs.kept:
+        skipped |= {"certificates"}  # those of the render in mind are throw-away
+    if inputs is not None and not inputs.tokens:
+        skipped |= {"token-unique", "token-readable"}
     told = {e.where.file for e in errors if e.id == "certs-expiring"}
     results = checks.results(dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped)
     if output == "json":

@@ -47,4 +47,5 @@ def command(context: str, directory: str, output: str) -> None:
     click.echo(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else ""))
     for name in left:
         click.echo(f"keep    {workdir.join(directory, name)}")
-    click.echo(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers")
+    click.echo(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself:")
+    click.echo(f"the commands that take it off are printed by `kubectl mesh teardown --cluster {cluster.name}`, before the removal")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(name="render")
 @common.directory
 @click.option("--out", metavar="FOLDER", help="Where the tree goes.  [default: out in DIR]")
-@click.option("--check", "check", is_flag=True, help="Write nothing; exit 1 if a render would change anything.")
+@click.option("--check", "check", is_flag=True, help="Write nothing; exit 1 if a render would change a byte.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell what a render would do.")
 @click.option(
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Render this cluster only; may be given again."
@@ -70,7 +70,7 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
     common.warn(rendered.warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
-    differs = bool(rendered.pki.new) or any(f.action not in ("identical", "tighten") for c in changes for f in c.changes)
+    differs = bool(rendered.pki.new) or any(c.differs for c in changes)
     members = rendered.plan.members
     forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
     if output == "json":

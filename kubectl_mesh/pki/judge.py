@@ -12,7 +12,7 @@ from kubectl_mesh.model import RENEW
 from kubectl_mesh.pki.names import ROOT_CERT
 from kubectl_mesh.pki.read import extension, path_length
 
-_CLOSE = 10
+_LONGEST_CHAIN = 10
 """How many certificates a chain may have."""
 
 
@@ -67,7 +67,7 @@ def chain_problems(
     if not roots:
         return
     current = certificate
-    for below in range(_CLOSE):
+    for below in range(_LONGEST_CHAIN):
         root = direct_issuer(current, roots)
         if root is not None:
             limit = path_length(root)

@@ -46,8 +46,8 @@ DEFAULT_BASE: Json = {"spec": {"profile": "default", "values": {"security": {"se
 
 def gateway_command(cluster: Cluster) -> str:
     """The command that prints the addresses of a cluster's ingress gateway."""
-    path = "jsonpath={.status.loadBalancer.ingress[*]['ip','hostname']}"
-    return kubectl(cluster, "-n", cluster.namespace, "get", "service", "istio-ingressgateway", "-o", path)
+    get = kubectl(cluster, "-n", cluster.namespace, "get", "service", "istio-ingressgateway")
+    return f"{get} -o \"jsonpath={{.status.loadBalancer.ingress[*]['ip','hostname']}}\""
 
 
 TRAITS = Traits(gateway_port=443, gateway_command=gateway_command)
