@@ -21,11 +21,7 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
         "networks": sorted({c.network for c in topology.clusters}),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
         "clusters": [_cluster(plan, m, pki, by_name[name], out, now) for name, m in plan.members.items() if only is None or name in only],
-        "pending": [
-            {"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command}
-            for p in plan.pending
-            if only is None or p.subject in only or p.subject in near
-        ],
+        "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
     }
 
 

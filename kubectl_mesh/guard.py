@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.words import count
 
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
@@ -70,7 +71,8 @@ def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environm
 def lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
-    return [*usual, *sorted({f"/{path}" for path in private if not path.startswith(("certs/", "credentials/")) and path != "kubeconfig.yaml"})]
+    unusual = {f"/{path}" for path in private if not path.startswith("credentials/") and not path.endswith("-key.pem")}
+    return [*usual, *sorted(unusual - set(usual))]
 
 
 def let_through(directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]) -> list[Problem]:
@@ -85,7 +87,7 @@ def let_through(directory: str, private: Sequence[str], ignore: str, environment
         there = set()
     wanted = "".join(f"\n    {line}" for line in lines(private) if line not in there)
     fix = f"add these lines to it:{wanted}" if wanted else "find the line that takes them in again, or `git rm --cached` what is tracked"
-    some = bare[0] + (f" and {len(bare) - 1} more private file{'' if len(bare) == 2 else 's'}" if len(bare) > 1 else "")
+    some = bare[0] + (f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else "")
     return [Problem(Place(ignore), f"does not keep {some} out of git", fix, "git-ignored")]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.errors import Place, Problem, path_text
 
 Json = object
 """What a YAML document of ours holds: dict, list, str, int, float, bool or None."""
@@ -29,8 +29,6 @@ class Document:
 
     def place(self, *path: str | int) -> Place:
         """The place of a field, or of the nearest one above it that is really there."""
-        from kubectl_mesh.errors import path_text
-
         known = path
         while known and known not in self.marks:
             known = known[:-1]
@@ -111,6 +109,10 @@ class Pending:
     what: str
     holds_back: str
     command: str
+
+    def value(self) -> dict[str, str]:
+        """For programs; its schema is part of `report/render` and `report/describe`."""
+        return {"kind": self.kind, "subject": self.subject, "what": self.what, "holdsBack": self.holds_back, "command": self.command}
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,9 +95,9 @@ def _pending_readers(members: Mapping[str, Member], holders: Mapping[str, int], 
             where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
             dash = "-- " if cluster.context.startswith("-") else ""
             command = f"kubectl mesh add{where} --network {cluster.network} {dash}{shlex.quote(cluster.context)}"
-            found.append(Pending("server", name, "its API server, as the peers reach it", held, command))
+            found.append(Pending("server", name, "its API server (as the peers reach it)", held, command))
         if member.token is None:
-            found.append(Pending("token", name, f"its token, {_join(directory, cluster.token_file)}", held, token_command(cluster, directory)))
+            found.append(Pending("token", name, f"its token ({_join(directory, cluster.token_file)})", held, token_command(cluster, directory)))
     return found
 
 

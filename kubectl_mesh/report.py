@@ -175,13 +175,8 @@ def render_json(
         ],
         "foreign": list(strangers),
         "delete": list(forgotten),
-        "pending": pending_json(plan.pending),
+        "pending": [item.value() for item in plan.pending],
     }
-
-
-def pending_json(pending: Sequence[Pending]) -> list[dict[str, str]]:
-    """What is pending, for programs."""
-    return [{"kind": p.kind, "subject": p.subject, "what": p.what, "holdsBack": p.holds_back, "command": p.command} for p in pending]
 
 
 def problems_json(problems: Sequence[Problem]) -> list[dict[str, object]]:

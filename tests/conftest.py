@@ -20,6 +20,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 TOP = Path(__file__).resolve().parent.parent
 SEED = TOP / "examples" / "seed"
+SPELT_OUT = ["y", "Y", "n", "N", "yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"]
+"""Booleans to YAML 1.1, texts to YAML 1.2."""
 QUICK = {"certificates": {"keyType": "ec-p256"}}
 """What makes a render quick: RSA keys, the default of Istio 1.4, take seconds to make."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import SPELT_OUT
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -425,22 +426,7 @@ def strings(value: object) -> object:
 
 
 TRAPS = [
-    "y",
-    "Y",
-    "n",
-    "N",
-    "yes",
-    "Yes",
-    "YES",
-    "no",
-    "No",
-    "NO",
-    "on",
-    "On",
-    "ON",
-    "off",
-    "Off",
-    "OFF",
+    *SPELT_OUT,
     "001",
     "-01",
     "00",

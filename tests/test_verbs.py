@@ -205,13 +205,13 @@ def test_add_fills_in_what_is_missing(run: Run, workdir: Make) -> None:
     """The command that a pending server prints: the context is there, its server is not."""
     mesh = workdir(kubeconfig=False)
     ran = run("render", cwd=mesh)
-    assert "cluster context-west-1: its API server, as the peers reach it\n    holds back its remote secret in 2 clusters" in ran.out
+    assert "cluster context-west-1: its API server (as the peers reach it)\n    holds back its remote secret in 2 clusters" in ran.out
     assert "    kubectl mesh add --network network-west context-west-1\n" in ran.out
     ran = run("add", "context-west-1", "--network", "network-west", cwd=mesh, env={"KUBECONFIG": str(SEED / "kubeconfig.yaml")})
     assert ran.code == 0
     entry = yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"]["context-west-1"]
     assert entry == {"network": "network-west", "server": "https://198.51.100.21:6443"}
-    assert "its API server, as the peers reach it" not in "".join(line for line in run("render", cwd=mesh).out.splitlines() if "west-1" in line)
+    assert "its API server (as the peers reach it)" not in "".join(line for line in run("render", cwd=mesh).out.splitlines() if "west-1" in line)
 
 
 def test_kubeconfigs_as_kubectl_reads_them(run: Run, tmp_path: Path) -> None:
@@ -729,3 +729,24 @@ def test_init_again_without_certs(run: Run, tmp_path: Path) -> None:
     assert run("init", "-C", tmp_path, "--mesh-id", "other").code == 2
     (tmp_path / "topology.yaml").write_text("")
     assert run("init", "-C", tmp_path).code == 2
+
+
+def test_a_gitignore_that_is_written_is_asked_too(run: Run, workdir: Make) -> None:
+    """On the first render: where the .gitignore that is written does not reach, nothing secret is written."""
+    mesh = workdir()
+    (mesh / "certs").mkdir(0o700)
+    subprocess.run(["git", "init", "-q", mesh / "certs"], check=True, capture_output=True)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert "error: .gitignore: does not keep certs/root-key.pem" in ran.err
+    assert not list(mesh.path.rglob("*key.pem"))
+    assert not (mesh / "out").exists()
+
+
+def test_a_token_file_among_the_certificates_is_kept_out_of_git(run: Run, git: WorkDir) -> None:
+    """The lines for `certs/` name keys only, so such a token gets a line of its own."""
+    git.topology({"secrets": {"store": "plain"}, "contexts": {"context-east-1": {"credential": {"tokenFile": "certs/east.token"}}}})
+    git.write("certs/east.token", "token", 0o600)
+    (git / "certs").chmod(0o700)
+    assert run("render", cwd=git).code == 0
+    assert "/certs/east.token\n" in (git / ".gitignore").read_text()

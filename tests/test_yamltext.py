@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import jinja2
 import pytest
 import yaml
+from conftest import SPELT_OUT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,22 +19,7 @@ from kubectl_mesh.yamltext import Block, dump, scalar, text, unblocked
 
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = [
-    "y",
-    "Y",
-    "n",
-    "N",
-    "yes",
-    "Yes",
-    "YES",
-    "no",
-    "No",
-    "NO",
-    "on",
-    "On",
-    "ON",
-    "off",
-    "Off",
-    "OFF",
+    *SPELT_OUT,
     "true",
     "True",
     "TRUE",

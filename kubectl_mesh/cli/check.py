@@ -1,5 +1,6 @@
 """`kubectl mesh check`"""
 
+import os
 import re
 import sys
 from datetime import timedelta
@@ -43,7 +44,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     skipped: frozenset[str] = frozenset()
     later = ("servers", "credentials", "gateways", "certificates", "tree", "git")
     bounds.check_folders(directory, out)
-    if workdir.read_file(workdir.join(directory, workdir.TOPOLOGY)) is None:
+    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
         workdir.read_topology(directory)  # says what is missing: there is nothing to answer
     inputs: workdir.Inputs | None = None
     try:

@@ -90,7 +90,7 @@ def command(
         pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
         if pki.new:
             write_certificates(workdir.join(directory, "certs"), pki.new)
-        done += [("create" if f"{name}" in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
+        done += [("create" if name in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
         make_folder(workdir.join(directory, "credentials"), 0o700)
     if output == "json":
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})

@@ -64,6 +64,8 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
             raise _pending_errors(rendered.plan)
         if writes:
             _ignore(inputs, directory)
+            if bare := bounds.let_through(inputs):
+                raise MeshError(bare)
             if rendered.pki.new or inputs.leftovers:
                 write_certificates(workdir.join(directory, "certs"), rendered.pki.new)
             write_tree(target_folder, rendered.tree, changes)
@@ -95,7 +97,7 @@ def _ignore(inputs: "Inputs", directory: str) -> None:
 
     path = join(directory, ".gitignore")
     if not os.path.lexists(path) and (ROOT_CERT not in inputs.kept or top_of(directory) is not None):
-        body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs)) if line not in GITIGNORE)
+        body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs)) if line not in GITIGNORE.splitlines())
         add_files(directory, {".gitignore": body.encode()})
         click.echo(f"wrote {path}, which keeps keys and tokens out of git", err=True)
 
