@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from kubectl_mesh.credentials import claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import RENEW, FolderChange, Pki, Plan
+from kubectl_mesh.plan import token_file
 from kubectl_mesh.words import count, one_line
 
 ERROR, WARNING = "error", "warning"
@@ -28,6 +30,83 @@ CHECKS = (
     Check("base-lost", "topology", WARNING, "no setting in base.yaml is replaced by the mesh", "a manual setting that is silently lost"),
     Check(
         "istio-version", "topology", ERROR, "Istio's version can do what the topology asks for", "a control plane that nothing reads, or that ignores a setting"
+    ),
+    Check("istio-known", "topology", WARNING, "the rules of Istio's version are known", "a rule of a newer Istio that nobody has looked at"),
+    Check(
+        "ambient",
+        "topology",
+        ERROR,
+        "an ambient mesh asks for nothing that ambient cannot do",
+        "ztunnel: `no healthy upstream`, for clusters that never find each other",
+    ),
+    Check("ambient-shared", "topology", WARNING, "an ambient mesh keeps to what is well tried", "a data plane that only its developers have seen"),
+    Check(
+        "namespace-equal",
+        "topology",
+        ERROR,
+        "clusters that discover each other have Istio in the same namespace",
+        "a peer's endpoints without a network: connections to pod addresses that nobody reaches",
+    ),
+    Check(
+        "delivery-target",
+        "topology",
+        ERROR,
+        "the delivery tool applies this kind of control plane",
+        "`no matches for kind`, or an object in the cluster that nothing reads",
+    ),
+    Check("gateway-kind", "gateways", ERROR, "every east-west gateway is of a kind that something makes", "a network without a gateway"),
+    Check(
+        "base-identity",
+        "topology",
+        ERROR,
+        "base.yaml gives no cluster another's identity",
+        "istiod: `client claims to be in cluster`, or proxies on the wrong network",
+    ),
+    Check("base-reader", "topology", ERROR, "base.yaml leaves istiod what it needs to read the peers", "istiod: `Unauthorized`, and no endpoints of any peer"),
+    Check("base-registry", "topology", ERROR, "base.yaml names registries as istiod takes them", "istiod: `invalid registry name`, and no meshNetworks at all"),
+    Check(
+        "trust-domain",
+        "topology",
+        ERROR,
+        "no trust domain is left behind that workloads still have",
+        "`RBAC: access denied`, or `SPIFFE` identities that no peer accepts",
+    ),
+    Check(
+        "control-plane-address",
+        "gateways",
+        WARNING,
+        "istiod of another cluster is stated by IP address",
+        "pods without a sidecar: `failed calling webhook … connection refused`",
+    ),
+    Check(
+        "credential-cost",
+        "credentials",
+        WARNING,
+        "peers log in by tokens, which can be taken back",
+        "a login that nobody can revoke, or that needs more than a Secret",
+    ),
+    Check(
+        "credential-readable",
+        "credentials",
+        ERROR,
+        "every file of a credential holds what it should",
+        "istiod: `Unauthorized`, and no endpoints of the cluster",
+    ),
+    Check("token-expired", "credentials", ERROR, "no token has expired", "istiod: `Unauthorized`, and no endpoints of the cluster"),
+    Check(
+        "token-expiring",
+        "credentials",
+        WARNING,
+        "no token expires soon; within the time of --fail-within it is an error",
+        "a cluster that vanishes from the mesh on the day its token expires",
+    ),
+    Check("address-pending", "gateways", WARNING, "every istiod that serves other clusters has a known address", "clusters without a control plane"),
+    Check(
+        "secret-change",
+        "tree",
+        WARNING,
+        "no remote secret changes for an istiod that may lose the cluster by that",
+        "`no healthy upstream` for a cluster that is there, until istiod restarts (Istio's issue 61043)",
     ),
     Check("unsupported", "topology", ERROR, "this version of kubectl mesh can render what the topology asks for", "a tree without what was asked for"),
     Check(
@@ -139,6 +218,27 @@ def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]
         for name, c in found
         if c.not_after - now <= within
     ]
+
+
+def token_findings(plan: Plan, now: datetime, within: timedelta | None) -> tuple[list[Problem], list[Problem]]:
+    """Tokens that have expired, or do within a time (without one: 30 days, as a warning): errors and warnings."""
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    for member in plan.members.values():
+        for peer, login in sorted(member.logins.items()):
+            text = login.get("token")
+            said = claims(text) if isinstance(text, str) else None
+            if said is None or said.expires is None:
+                continue
+            where = Place(token_file(member.cluster, peer))
+            fix = f"have a new one made, put it into {where.file} and render"
+            left = said.expires - now
+            if left <= timedelta():
+                errors.append(Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired"))
+            elif left <= (within if within is not None else timedelta(days=30)):
+                what = f"expires on {said.expires:%Y-%m-%d}, in {left.days} days"
+                (errors if within is not None else warnings).append(Problem(where, what, fix, "token-expiring"))
+    return errors, warnings
 
 
 def tree_findings(changes: Sequence[FolderChange], made: bool, out: str, strangers: Sequence[str]) -> tuple[list[Problem], list[Problem]]:

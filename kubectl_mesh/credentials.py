@@ -1,12 +1,25 @@
-"""credentials: the bytes of a token file become the token, or a `Problem` that tells what is wrong without showing any of it."""
+"""credentials: what the files of a credential hold becomes the `user` of a kubeconfig, or a `Problem` that shows none of it."""
 
+import base64
+import binascii
+import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Credential, Json
 
 # RFC 6750, section 2.1: the characters of a bearer token.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 _LONGEST = 64 * 1024
+_FILES = {
+    "oidc": {"idTokenFile": True, "refreshTokenFile": True, "clientSecretFile": True},
+    "clientCertificate": {"certificateFile": False, "keyFile": True},
+}
+"""The files of each way to log in, and whether they are private."""
 
 
 def token(name: str, body: bytes, command: str) -> str:
@@ -25,3 +38,87 @@ def token(name: str, body: bytes, command: str) -> str:
     elif _TOKEN.match(text):
         return text
     raise MeshError([Problem(Place(name), what, f"fetch it again: {command}", id="token-readable")])
+
+
+def files(credential: Credential) -> dict[str, tuple[str, bool]]:
+    """The files that a credential names besides a token file: by its key the name, and whether it is private."""
+    known = _FILES.get(credential.way, {})
+    return {key: (str(credential.stated[key]), private) for key, private in known.items() if key in credential.stated}
+
+
+def login(credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[str], str]) -> dict[str, Json]:
+    """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are its files by key, `shown` gives their names in messages."""
+    stated: Any = credential.stated
+    if credential.way == "exec":
+        env = [{"name": name, "value": value} for name, value in sorted(stated.get("env", {}).items())]
+        return {
+            "exec": {
+                "apiVersion": stated.get("apiVersion", "client.authentication.k8s.io/v1"),
+                **({"args": stated["args"]} if stated.get("args") else {}),
+                "command": stated["command"],
+                **({"env": env} if env else {}),
+                # There is nobody to ask; v1 wants it said.
+                "interactiveMode": "Never",
+                "provideClusterInfo": stated.get("provideClusterInfo", False),
+            }
+        }
+    names = {key: shown(name) for key, (name, _) in files(credential).items()}
+    if credential.way == "oidc":
+        words = {key: _word(names[key], bodies[key]) for key in names}
+        config = {
+            "client-id": stated["clientID"],
+            **({"client-secret": words["clientSecretFile"]} if "clientSecretFile" in words else {}),
+            "id-token": words["idTokenFile"],
+            "idp-issuer-url": stated["issuerURL"],
+            **({"refresh-token": words["refreshTokenFile"]} if "refreshTokenFile" in words else {}),
+        }
+        return {"auth-provider": {"config": config, "name": "oidc"}}
+    return {
+        "client-certificate-data": base64.b64encode(_pem(names["certificateFile"], bodies["certificateFile"], "CERTIFICATE")).decode(),
+        "client-key-data": base64.b64encode(_pem(names["keyFile"], bodies["keyFile"], "PRIVATE KEY")).decode(),
+    }
+
+
+def _word(name: str, body: bytes) -> str:
+    text = body.decode("ascii", "replace").strip()
+    if not text or not text.isprintable() or " " in text or "\ufffd" in text or len(text) > _LONGEST:
+        what = "is empty" if not text else "holds more than one word, or characters that no token has"
+        raise MeshError([Problem(Place(name), what, "put the token alone into it", "credential-readable")])
+    return text
+
+
+def _pem(name: str, body: bytes, kind: str) -> bytes:
+    begins = re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----", body)
+    private = [b for b in begins if b.endswith(b"PRIVATE KEY")]
+    wrong = not any(b.endswith(kind.encode()) for b in begins)
+    if wrong or (kind == "CERTIFICATE" and private):
+        what = "holds a private key beside the certificate" if kind == "CERTIFICATE" and private else f"is no PEM {kind.lower()}"
+        fix = "put the key into a file of its own" if kind == "CERTIFICATE" and private else f"put the {kind.lower()} there, with its BEGIN and END lines"
+        raise MeshError([Problem(Place(name), what, fix, "credential-readable")])
+    if any(b.startswith(b"ENCRYPTED") for b in private):
+        raise MeshError([Problem(Place(name), "is encrypted, and istiod has no password", "decrypt it", "credential-readable")])
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says of itself (RFC 7519), unproven: whom it is for, whose it is, when it ends (UTC; None: never)."""
+
+    subject: str
+    audience: tuple[str, ...]
+    expires: datetime | None
+
+
+def claims(token: str) -> Claims | None:
+    """Reads a JSON Web Token without its key; None where a token is none, for Kubernetes takes others too."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        value = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        audience, expires = value.get("aud", ()), value.get("exp")
+        listed = (audience,) if isinstance(audience, str) else tuple(str(a) for a in audience)
+        when = None if expires is None else datetime.fromtimestamp(float(expires), UTC)
+        return Claims(str(value.get("sub", "")), listed, when)
+    except (ValueError, binascii.Error, AttributeError, TypeError, OverflowError, OSError, RecursionError):
+        return None

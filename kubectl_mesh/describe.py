@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kubectl_mesh.model import REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
+from kubectl_mesh.credentials import claims
+from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
 from kubectl_mesh.words import count
 
 
@@ -20,7 +21,7 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
         "controlPlane": kind,
         "networks": sorted({c.network for c in topology.clusters}),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
-        "clusters": [_cluster(plan, m, pki, by_name[name], out, now) for name, m in plan.members.items() if only is None or name in only],
+        "clusters": [_cluster(plan, m, pki, by_name, out, now) for name, m in plan.members.items() if only is None or name in only],
         "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
     }
 
@@ -38,12 +39,13 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
     }
 
 
-def _cluster(plan: Plan, member: Member, pki: Pki, change: FolderChange, out: str, now: datetime) -> dict[str, Any]:
-    cluster = member.cluster
-    made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new
+def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderChange], out: str, now: datetime) -> dict[str, Any]:
+    cluster, change = member.cluster, by_name[member.cluster.name]
+    made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new or member.primary is not None
     state = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}[change.action]
     gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
-    files = {c.path: c for c in change.changes}
+    held = by_name[BUNDLE] if plan.topology.bundled else change
+    files = {c.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml"): c for c in held.changes}
     return {
         "name": cluster.name,
         "context": cluster.context,
@@ -51,7 +53,14 @@ def _cluster(plan: Plan, member: Member, pki: Pki, change: FolderChange, out: st
         "namespace": cluster.namespace,
         "joined": cluster.joined,
         "server": member.server.url if member.server is not None else None,
-        "token": member.token is not None,
+        "istio": {
+            "servedBy": member.primary.name if member.primary is not None else None,
+            "releases": [] if member.primary is not None else [{"version": r.version, "revision": r.revision} for r in cluster.releases],
+        },
+        "eastWestGateway": member.gateway_kind,
+        "credential": cluster.credential.way,
+        "token": bool(member.logins),
+        "tokens": _tokens(member, now),
         "gateways": [{"address": g.address, "port": g.port} for g in gateways],
         "certificate": None if made else _certificate(pki.intermediates[cluster.name].certificate, now),
         "directory": f"{out}/{cluster.name}",
@@ -64,16 +73,37 @@ def _cluster(plan: Plan, member: Member, pki: Pki, change: FolderChange, out: st
     }
 
 
+def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
+    """What the tokens say of themselves; one that says nothing is opaque."""
+    found = []
+    for peer, login in sorted(member.logins.items()):
+        token = login.get("token")
+        said = claims(token) if isinstance(token, str) else None
+        if isinstance(token, str):
+            found.append(
+                {
+                    "peer": peer or None,
+                    "subject": said.subject if said is not None else None,
+                    "audience": list(said.audience) if said is not None else [],
+                    "expires": f"{said.expires:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.expires is not None else None,
+                    "daysLeft": (said.expires - now).days if said is not None and said.expires is not None else None,
+                }
+            )
+    return found
+
+
 def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
     if not member.cluster.joined or not other.cluster.joined:
         return "off"
+    if member.primary is not None:
+        return "not held here"
     if other.cluster.name not in member.peers:
         return "not a peer"
     if other.server is None:
         return "server pending"
-    if other.token is None:
+    if other.login(member.cluster.name) is None:
         return "token pending"
-    change = files[f"{REMOTE_SECRETS}{other.cluster.name}.yaml"]
+    change = files[other.cluster.name]
     return {"identical": "ok", "tighten": "ok", "create": "not rendered", "update": "out of date"}[change.action]
 
 
@@ -93,7 +123,20 @@ def text(value: Mapping[str, Any]) -> str:
         lines.append(f"  namespace    {cluster['namespace']}")
         lines.append(f"  server       {cluster['server'] or 'not known yet'}")
         lines.append(f"  tree         {cluster['directory']}: {cluster['tree']}")
-        if cluster["certificate"] is None:
+        plane = cluster["istio"]
+        for release in plane["releases"]:
+            if release["version"] or release["revision"]:
+                lines.append(f"  istio        {release['version'] or 'version not stated'}, revision {release['revision'] or 'default'}")
+        if plane["servedBy"] is not None:
+            lines.append(f"  istio        served by {plane['servedBy']}")
+        for token in cluster["tokens"]:
+            if token["subject"] is not None:
+                whom = f" for {token['peer']}" if token["peer"] else ""
+                until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
+                lines.append(f"  token{whom}{'' if whom else '       '} {until}, {token['subject']}")
+        if plane["servedBy"] is not None:
+            pass
+        elif cluster["certificate"] is None:
             lines.append("  certificate  not made yet")
         else:
             lines += [f"  {line}" for line in _certificate_lines("certificate", cluster["certificate"], issuer=True)]

@@ -87,7 +87,7 @@ class _StopError(Exception):
 
 
 def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, lenient: bool = False) -> Document:
-    """Reads one YAML document.
+    """Reads the one YAML document of a file.
 
     With `lenient` a document whose structure is clear is given even if a key stands twice or a value wants quotes: its
     `problems` tell, so that they are told together with what is wrong in the rest.
@@ -95,6 +95,16 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, l
     `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig), where nothing needs to be a number.
     `aliases=True` allows anchors, for base.yaml; what they stand for is copied, within the limit on nodes.
     """
+    return _documents(name, text, typed=typed, aliases=aliases, lenient=lenient, several=False)[0]
+
+
+def load_all(name: str, text: bytes) -> tuple[Document, ...]:
+    """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is the only one."""
+    found = _documents(name, text, typed=True, aliases=True, lenient=False, several=True)
+    return tuple(d for d in found if d.value is not None) or found[:1]
+
+
+def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: bool, several: bool) -> tuple[Document, ...]:
     if len(text) > MAX_BYTES:
         raise MeshError([Problem(Place(name), f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind")])
     try:
@@ -109,7 +119,7 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, l
         what = f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other than it is read"
         raise MeshError([Problem(Place(name, line, column), what, "delete the character")])
     try:
-        builder = _Builder(typed, aliases)
+        builder = _Builder(typed, aliases, several)
         builder.build(decoded)
     except _StopError as stop:
         line, column = (stop.mark.line + 1, stop.mark.column + 1) if stop.mark else (1, 1)
@@ -128,7 +138,7 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, l
     problems = tuple(Problem(Place(name, *position, path_text(path)), what, fix) for position, path, what, fix in builder.traps)
     if problems and not lenient:
         raise MeshError(problems)
-    return Document(name, builder.root, builder.marks, problems)
+    return (*(Document(name, root, marks) for root, marks in builder.before), Document(name, builder.root, builder.marks, problems))
 
 
 class _Open:
@@ -142,10 +152,11 @@ class _Open:
 
 
 class _Builder:
-    """Builds the value of one document from its events."""
+    """Builds the value of one document, or of `several`, from its events."""
 
-    def __init__(self, typed: bool, aliases: bool) -> None:
-        self.typed, self.aliases = typed, aliases
+    def __init__(self, typed: bool, aliases: bool, several: bool) -> None:
+        self.typed, self.aliases, self.several = typed, aliases, several
+        self.before: list[tuple[Json, dict[tuple[str | int, ...], tuple[int, int]]]] = []
         self.root: Json = None
         self.marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
         self.traps: list[tuple[tuple[int, int], tuple[str | int, ...], str, str]] = []
@@ -189,7 +200,10 @@ class _Builder:
                 self.alias(event)
             elif kind is events.DocumentStartEvent:
                 self.documents += 1
-                if self.documents > 1:
+                if self.documents > 1 and self.several:
+                    self.before.append((self.root, self.marks))
+                    self.root, self.marks, self.anchors = None, {}, {}
+                elif self.documents > 1:
                     raise _StopError(event.start_mark, "a second document begins here; the file holds one", "remove the line `---`")
 
     def node(self, event: Any, count: int = 1) -> None:

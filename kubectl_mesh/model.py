@@ -12,6 +12,8 @@ Json = object
 DEFAULT_READER = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
 LOCK = "mesh.lock"
+BUNDLE = "_remote-secrets"
+"""The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
 RENEW = "of an intermediate: move its folder away, render and apply; with a new root, all intermediates are made anew"
 """What to do about a certificate that expires."""
 REMOTE_SECRETS = "3-mesh/remote-secrets/"
@@ -45,6 +47,35 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A control plane that runs in a cluster: Istio's version (None: not stated anywhere) and its revision (None: the default one)."""
+
+    version: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EastWest:
+    """The east-west gateway of a cluster as the topology wants it. `kind` and `replicas` None leave it to the target."""
+
+    enabled: bool = True
+    kind: str | None = None
+    port: int | None = None
+    """Of its Service, for the traffic of other networks; None: Istio's own."""
+    service_type: str = "LoadBalancer"
+    annotations: tuple[tuple[str, str], ...] = ()
+    replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """How the peers log in to a cluster: `tokenFile`, `exec`, `oidc` or `clientCertificate`, and what was stated for it."""
+
+    way: str = "tokenFile"
+    stated: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """One entry under `contexts`. `peers` None means all; `gateways` are those of this cluster alone."""
 
@@ -62,6 +93,36 @@ class Cluster:
     gateways: tuple[Gateway, ...]
     peers: tuple[str, ...] | None
     place: Place
+    releases: tuple[Release, ...] = (Release(),)
+    """What runs here: the stable control plane, then the canary if there is one."""
+    primary: str | None = None
+    """The cluster whose istiod serves this one, where it has none of its own."""
+    address: str | None = None
+    """Where istiod here is reached by clusters that have none: an IP address or a host name."""
+    east_west: EastWest = EastWest()
+    credential: Credential = Credential()
+
+    @property
+    def version(self) -> str | None:
+        """The version of the stable control plane."""
+        return self.releases[0].version
+
+    @property
+    def revision(self) -> str | None:
+        """The revision of the stable control plane."""
+        return self.releases[0].revision
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What applies the tree, and where that finds it: a git repository, a branch or tag, and the folder that `out/` is there."""
+
+    tool: str = "kubectl"
+    repo: str | None = None
+    revision: str | None = None
+    path: str = "out"
+    namespace: str | None = None
+    """Where the objects of the tool live; None: where the tool itself lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +132,6 @@ class Topology:
     mesh_id: str
     organization: str
     trust_domain: str | None
-    version: str | None
-    revision: str | None
     data_plane: str
     key_type: str | None
     root_days: int
@@ -80,13 +139,24 @@ class Topology:
     issuer: str
     store: str
     store_stated: bool
-    delivery: str
+    delivery: Delivery
     networks: Mapping[str, tuple[Gateway, ...]]
     clusters: tuple[Cluster, ...]
     document: Document = field(repr=False)
     awaited: frozenset[str] = frozenset()
     """Networks with a gateway whose address is stated as `pending`."""
+    charts: str | None = None
+    """Where Istio's Helm charts are taken from: the URL of a chart repository or of an OCI registry."""
+    bundled: bool = False
+    """The remote secrets of all clusters stand once, in a directory that all share."""
+    reader_per_peer: bool = False
+    """Every peer reads a cluster as an account of its own."""
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def ambient(self) -> bool:
+        """Whether the data plane is ambient."""
+        return self.data_plane == "ambient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +173,14 @@ class Pending:
     """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
 
     kind: str
-    """`token`, `server` or `gateway`."""
+    """`token`, `server`, `gateway`, or `address` (where istiod is reached)."""
     subject: str
     """The cluster's name; for a gateway the network's."""
     what: str
     holds_back: str
     command: str
+    peer: str = ""
+    """The one peer that waits for it, where not all do."""
 
     def value(self) -> dict[str, str]:
         """For programs; its schema is part of `report/render` and `report/describe`."""
@@ -126,18 +198,34 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A cluster with all that a render of it needs: its peers (sorted), how it is reached, and its token."""
+    """A cluster with all that a render of it needs: its peers (sorted), how it is reached, and how the peers log in."""
 
     cluster: Cluster
     peers: tuple[str, ...]
     networks: tuple[Network, ...]
     server: Server | None
-    token: str | None = field(repr=False)
+    logins: Mapping[str, Mapping[str, Json]] = field(repr=False)
+    """The `user` of a kubeconfig by peer; under "" the one that all peers share."""
+    primary: Cluster | None = None
+    """The cluster whose istiod serves this one."""
+    gateway_kind: str | None = None
+    """What makes the east-west gateway here; None: there is none."""
+    declared: bool = False
+    """The gateways of this cluster are those whose addresses are stated, not those that istiod would find."""
+    readers: tuple[str, ...] = ()
+    """The clusters that discover this one."""
+    serves: bool = False
+    """Whether istiod here serves clusters that have none."""
+
+    def login(self, peer: str) -> Mapping[str, Json] | None:
+        """How a peer logs in here, None while that is not known or it may not."""
+        found = self.logins.get(peer) or self.logins.get("")
+        return found if self.cluster.joined and self.server is not None else None
 
     @property
-    def readable(self) -> bool:
-        """Whether peers can be given a remote secret for this cluster."""
-        return self.cluster.joined and self.server is not None and self.token is not None
+    def waits(self) -> bool:
+        """Whether the control plane here waits for the address of the one that serves it."""
+        return self.primary is not None and self.primary.address is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +236,7 @@ class Plan:
     members: Mapping[str, Member]
     pending: tuple[Pending, ...]
     warnings: tuple[Problem, ...]
+    several_networks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,24 @@ from dataclasses import dataclass
 
 from kubectl_mesh import words
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, Gateway, Member, Network, Pending, Plan, Server, Topology
+from kubectl_mesh.model import Cluster, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
+
+SHARED = ""
+"""The peer for whom a login is that all peers share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a target decides for the plan: the port of a gateway, and how to ask a cluster for its gateway's address."""
+    """What a target decides for the plan."""
 
     gateway_port: int
+    """Of a gateway whose port nobody states."""
     gateway_command: Callable[[Cluster], str]
+    """How to ask a cluster for the addresses of the gateway into its network."""
+    labels: bool
+    """istiod finds networks and gateways by labels, so that no address has to be known."""
+    gateway_kind: str | None = None
+    """What makes the east-west gateway where the topology does not say; None: there is none of its own."""
 
 
 def kubectl(cluster: Cluster, *words: str) -> str:
@@ -23,50 +32,103 @@ def kubectl(cluster: Cluster, *words: str) -> str:
     return shlex.join(["kubectl", f"--context={cluster.context}", *words])
 
 
-def reader_secret(cluster: Cluster) -> str:
+def reader_account(cluster: Cluster, peer: str = SHARED) -> str:
+    """The account as which a peer reads a cluster."""
+    return cluster.reader if peer == SHARED else f"{cluster.reader}-{peer}"
+
+
+def reader_secret(cluster: Cluster, peer: str = SHARED) -> str:
     """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it."""
-    return f"{cluster.reader}-istio-remote-secret-token"
+    return f"{reader_account(cluster, peer)}-istio-remote-secret-token"
 
 
-def token_command(cluster: Cluster, directory: str) -> str:
+def token_file(cluster: Cluster, peer: str = SHARED) -> str:
+    """The file with the token by which a peer reads a cluster."""
+    return cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token"
+
+
+def token_command(cluster: Cluster, directory: str, peer: str = SHARED) -> str:
     """The command that fetches the token of a cluster's reader into its file, readable by nobody else."""
-    get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", reader_secret(cluster), "-o", "go-template={{.data.token | base64decode}}")
-    path = _join(directory, cluster.token_file)
+    get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", reader_secret(cluster, peer), "-o", "go-template={{.data.token | base64decode}}")
+    path = _join(directory, token_file(cluster, peer))
     folder = posixpath.dirname(path)
     make = f"mkdir -p {shlex.quote(folder)}; " if folder else ""
     return f"(umask 077; {make}{get} > {shlex.quote(path)})"
+
+
+def address_command(cluster: Cluster, service: str = "istio-eastwestgateway") -> str:
+    """The command that prints the addresses of a gateway's Service."""
+    get = kubectl(cluster, "-n", cluster.namespace, "get", "service", service)
+    return f"{get} -o \"jsonpath={{.status.loadBalancer.ingress[*]['ip','hostname']}}\""
 
 
 def _join(directory: str, name: str) -> str:
     return name if directory in (".", "") else f"{directory}/{name}"
 
 
-def plan(topology: Topology, servers: Mapping[str, Server], tokens: Mapping[str, str], traits: Traits, directory: str = ".") -> Plan:
-    """Who discovers whom, over which networks, and what is still unknown. `directory` is for the commands that are printed."""
+def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
+    """Whom each cluster discovers: nobody where it has no control plane or keeps out of the mesh."""
+    joined = tuple(c.name for c in topology.clusters if c.joined)
+    found: dict[str, tuple[str, ...]] = {}
+    for cluster in topology.clusters:
+        if not cluster.joined or cluster.primary is not None:
+            found[cluster.name] = ()
+        elif cluster.peers is None:
+            found[cluster.name] = tuple(name for name in joined if name != cluster.name)
+        else:
+            found[cluster.name] = tuple(sorted(cluster.peers))
+    return found
+
+
+def plan(topology: Topology, servers: Mapping[str, Server], logins: Mapping[tuple[str, str], Mapping[str, Json]], traits: Traits, directory: str = ".") -> Plan:
+    """Who discovers whom, over which networks, and what is still unknown.
+
+    `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers). `directory` is for the commands that are printed.
+    """
+    by_name = {c.name: c for c in topology.clusters}
     joined = tuple(c for c in topology.clusters if c.joined)
     everyone = _networks(topology, joined, joined, traits)
+    several = len(everyone) > 1
+    served = {c.primary for c in joined if c.primary is not None}
     members: dict[str, Member] = {}
-    holders: dict[str, int] = dict.fromkeys((c.name for c in topology.clusters), 0)
-    by_name = {c.name: c for c in topology.clusters}
-    for cluster in topology.clusters:
-        if not cluster.joined:
-            peers: tuple[str, ...] = ()
-            networks: tuple[Network, ...] = ()
-        elif cluster.peers is None:
-            peers = tuple(c.name for c in joined if c is not cluster)
-            networks = everyone
-        else:
-            peers = tuple(sorted(cluster.peers))
-            networks = _networks(topology, joined, sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name), traits)
+    holders: dict[str, list[str]] = {c.name: [] for c in topology.clusters}
+    by_reader: dict[str, dict[str, Mapping[str, Json]]] = {c.name: {} for c in topology.clusters}
+    for (name, peer), login in logins.items():
+        by_reader[name][peer] = login
+    discovered = peers_of(topology)
+    for name, peers in discovered.items():
         for peer in peers:
-            holders[peer] += 1
-        members[cluster.name] = Member(cluster, peers, networks, servers.get(cluster.name), tokens.get(cluster.name))
-    pending = [*_pending_readers(members, holders, directory), *_pending_gateways(topology, joined, members, traits)]
-    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})))
+            holders[peer].append(name)
+    for name, peers in discovered.items():
+        cluster = by_name[name]
+        networks: tuple[Network, ...] = ()
+        if cluster.joined and (cluster.peers is None or cluster.primary is not None):
+            networks = everyone
+        elif cluster.joined:
+            networks = _networks(topology, joined, sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name), traits)
+        gateway = cluster.joined and cluster.east_west.enabled and traits.gateway_kind is not None and (several or name in served)
+        members[name] = Member(
+            cluster,
+            peers,
+            networks,
+            servers.get(name),
+            by_reader[name],
+            primary=by_name[cluster.primary] if cluster.primary is not None else None,
+            gateway_kind=("Gateway" if topology.ambient else cluster.east_west.kind or traits.gateway_kind) if gateway else None,
+            declared=traits.labels and (bool(cluster.gateways or topology.networks.get(cluster.network)) or cluster.network in topology.awaited),
+            readers=tuple(holders[name]),
+            serves=name in served,
+        )
+    pending = [
+        *_pending_readers(topology, members, directory),
+        *_pending_addresses(members),
+        *_pending_gateways(topology, joined, members, traits),
+    ]
+    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})), several)
 
 
 def _networks(topology: Topology, joined: tuple[Cluster, ...], visible: "tuple[Cluster, ...] | list[Cluster]", traits: Traits) -> tuple[Network, ...]:
-    """The networks of the visible clusters; the gateways of a network are those of all clusters on it."""
+    """The networks of the visible clusters; the gateways of a network are those that are declared for any cluster on it."""
     clusters: dict[str, list[str]] = {}
     for cluster in visible:
         clusters.setdefault(cluster.network, []).append(cluster.name)
@@ -84,20 +146,42 @@ def _networks(topology: Topology, joined: tuple[Cluster, ...], visible: "tuple[C
     )
 
 
-def _pending_readers(members: Mapping[str, Member], holders: Mapping[str, int], directory: str) -> list[Pending]:
+def _pending_readers(topology: Topology, members: Mapping[str, Member], directory: str) -> list[Pending]:
     found = []
     for name, member in members.items():
-        cluster, count = member.cluster, holders[name]
-        held = f"its remote secret in {words.count(count, 'cluster')}"
-        if not count:
+        cluster, readers = member.cluster, member.readers
+        if not readers:
             continue
+        held = f"its remote secret in {words.count(len(readers), 'cluster')}"
         if member.server is None:
             where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
             dash = "-- " if cluster.context.startswith("-") else ""
             command = f"kubectl mesh add{where} --network {cluster.network} {dash}{shlex.quote(cluster.context)}"
             found.append(Pending("server", name, "its API server (as the peers reach it)", held, command))
-        if member.token is None:
-            found.append(Pending("token", name, f"its token ({_join(directory, cluster.token_file)})", held, token_command(cluster, directory)))
+        if topology.reader_per_peer:
+            for peer in readers:
+                if peer not in member.logins:
+                    what = f"its token for {peer} ({_join(directory, token_file(cluster, peer))})"
+                    found.append(Pending("token", name, what, f"its remote secret in {peer}", token_command(cluster, directory, peer), peer))
+        elif not member.logins:
+            if cluster.credential.way == "tokenFile":
+                what = f"its token ({_join(directory, cluster.token_file)})"
+                found.append(Pending("token", name, what, held, token_command(cluster, directory)))
+            else:
+                what = f"its credential (the files named under credential.{cluster.credential.way})"
+                found.append(Pending("token", name, what, held, f"put the files of contexts.{cluster.context}.credential in place"))
+    return found
+
+
+def _pending_addresses(members: Mapping[str, Member]) -> list[Pending]:
+    """Clusters whose istiod others need, and of which nobody knows where it is reached."""
+    found = []
+    for name, member in members.items():
+        if member.serves and member.cluster.address is None:
+            remotes = [m for m in members.values() if m.cluster.primary == name]
+            what = f"the address of its east-west gateway (to be stated in contexts.{member.cluster.context}.controlPlaneAddress)"
+            held = f"the control plane of {words.count(len(remotes), 'cluster')} without one of their own"
+            found.append(Pending("address", name, what, held, address_command(member.cluster)))
     return found
 
 
@@ -107,7 +191,8 @@ def _pending_gateways(topology: Topology, joined: tuple[Cluster, ...], members: 
     for member in members.values():
         for network in member.networks:
             others = network.name != member.cluster.network and len(member.networks) > 1
-            if others and network.name not in found and (not network.gateways or network.name in topology.awaited):
+            unknown = network.name in topology.awaited or (not network.gateways and not traits.labels)
+            if others and network.name not in found and unknown:
                 cluster = next(c for c in joined if c.network == network.name)
                 clusters = sum(1 for m in members.values() if m.cluster.network != network.name and any(n.name == network.name for n in m.networks))
                 held = f"traffic into it from {words.count(clusters, 'cluster')} of other networks"

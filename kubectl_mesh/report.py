@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
+from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
+from kubectl_mesh.plan import kubectl
+from kubectl_mesh.versions import loses_endpoints
 from kubectl_mesh.words import count, one_line
 
 ACTIONS = ("create", "update", "tighten", "remove")
@@ -121,30 +123,72 @@ def _forgotten(commands: Sequence[str], would: bool) -> Iterator[str]:
         yield from (f"    {command}" for command in commands)
 
 
+def _held(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
+    """Every remote secret that changes: the directory, the cluster that it reads, and what happens to it.
+
+    One that only moves between a cluster's directory and the bundle is not gone.
+    """
+    bundle = next((c for c in changes if c.name == BUNDLE), None)
+    bundled = {} if bundle is None else {f.path.removesuffix(".yaml"): f.action for f in bundle.changes if f.path not in (LOCK, "kustomization.yaml")}
+    for name, action in bundled.items():
+        if action == "remove":
+            copied = {c.name for c in changes for f in c.changes if f.path == f"{REMOTE_SECRETS}{name}.yaml" and f.action != "remove"}
+            moved = name in plan.members and bool(copied) and copied >= set(plan.members[name].readers)
+            yield BUNDLE, name, "identical" if moved else action
+        else:
+            yield BUNDLE, name, action
+    for change in changes:
+        for file in change.changes if change.name in plan.members else ():
+            if file.path.startswith(REMOTE_SECRETS):
+                name = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+                moved = file.action == "remove" and name in plan.members[change.name].peers and bundled.get(name, "remove") != "remove"
+                yield change.name, name, "identical" if moved else file.action
+
+
 def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[str, str]]:
     """The remote secrets that left the tree of a cluster that stays: its name, and the peer's."""
-    return [
-        (change.name, file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml"))
-        for change in changes
-        if change.name in plan.members
-        for file in change.changes
-        if file.action == "remove" and file.path.startswith(REMOTE_SECRETS)
-    ]
+    gone = []
+    for name, peer, action in _held(plan, changes):
+        if action == "remove" and name == BUNDLE:
+            gone += [(holder, peer) for holder, m in plan.members.items() if m.cluster.joined and m.primary is None and holder != peer]
+        elif action == "remove":
+            gone.append((name, peer))
+    return gone
+
+
+def reconnected(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
+    """Remote secrets that change for clusters whose version of istiod may lose the peer's endpoints by that."""
+    risky: dict[str, list[str]] = {}
+    for name, peer, action in _held(plan, changes):
+        holders = [h for h, m in plan.members.items() if m.cluster.joined and m.primary is None and h != peer] if name == BUNDLE else [name]
+        if action == "update":
+            risky.setdefault(peer, []).extend(h for h in holders if any(loses_endpoints(r.version) for r in plan.members[h].cluster.releases))
+    found = []
+    for peer, holders in sorted(risky.items()):
+        if holders and peer in plan.members:
+            first = plan.members[holders[0]].cluster
+            restart = kubectl(first, "-n", first.namespace, "rollout", "restart", "deployment", "-l", "app=istiod")
+            what = f"its remote secret changes in {count(len(holders), 'cluster')} whose istiod (1.30.0 to 1.30.3) may lose its endpoints until it restarts"
+            found.append(Problem(plan.members[peer].cluster.place, what, f"restart istiod once it is applied, as in: {restart}", "secret-change"))
+    return found
 
 
 def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
     """Remote secrets that would go merely because a token or a server cannot be read here: in a running mesh that is an outage."""
-    waiting = {p.subject: p for p in plan.pending if p.kind in ("token", "server")}
-    held: dict[str, list[str]] = {}
-    for change in changes:
-        member = plan.members.get(change.name)
-        for file in change.changes if member is not None else ():
-            peer = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
-            if file.action == "remove" and member is not None and peer in member.peers and peer in waiting:
-                held.setdefault(peer, []).append(change.name)
+    waiting = {(p.subject, p.peer): p for p in plan.pending if p.kind in ("token", "server")}
+    held: dict[tuple[str, str], list[str]] = {}
+    for name, peer, action in _held(plan, changes):
+        if action != "remove":
+            continue
+        keys = [(peer, ""), (peer, name)]
+        wanted = name == BUNDLE or peer in plan.members[name].peers
+        for key in keys:
+            if wanted and key in waiting:
+                held.setdefault(key, []).append(name)
+                break
     problems = []
-    for peer, holders in held.items():
-        item = waiting[peer]
+    for key, holders in held.items():
+        peer, item = key[0], waiting[key]
         secrets = count(len(holders), "rendered remote secret")
         what = f"{item.what} is not there, but {secrets} for it would be removed (as in {out}/{holders[0]})"
         fix = f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state disableRegistryJoin or peers"

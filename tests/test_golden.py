@@ -42,7 +42,7 @@ def test_tree_report_and_description(case: str, tmp_path: Path, run: Run, golden
     golden(GOLDEN / case / "describe.txt", described.out)
     again = run("render", cwd=mesh)
     assert again.code == 0
-    assert f"identical {len(list((mesh / 'out').iterdir()))} directories" in again.out
+    assert f"identical {len(list((mesh / 'out').iterdir()))} director" in again.out
     assert files(mesh / "out") == files(GOLDEN / case / "tree")
     assert run("render", "--check", cwd=mesh).code == 0
 

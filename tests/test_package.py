@@ -14,13 +14,16 @@ from conftest import TOP
 from kubectl_mesh.checks import IDS
 
 PACKAGE = TOP / "kubectl_mesh"
-FLOOR = {"errors", "model", "address", "yamltext", "words"}
+FLOOR = {"errors", "model", "address", "yamltext", "words", "versions"}
 # What a stage may import besides the floor: the parts that it is made of.
 PARTS = {
-    "targets": {"manifest", "overlay", "plan"},
+    "targets": {"manifest", "overlay", "plan", "eastwest"},
     "overlay": set(),
     "manifest": set(),
-    "render": {"manifest"},
+    "render": {"manifest", "plan", "eastwest"},
+    "report": {"plan"},
+    "describe": {"credentials"},
+    "checks": {"credentials", "plan"},
     "write": {"compare"},
     "validate": {"shape"},
     "shape": {"fits"},
@@ -79,7 +82,7 @@ def test_ids_in_the_code_are_those_in_the_table() -> None:
         if path.name != "checks.py":
             used |= set(re.findall(r'"([a-z]+(?:-[a-z-]+)?)"', path.read_text())) & IDS
     text = (PACKAGE / "checks.py").read_text()
-    told_in_checks = {i for i in IDS if text.count(f'"{i}"') > 1} | {"topology-valid", "token-pending", "server-pending", "gateway-pending"}
+    told_in_checks = {i for i in IDS if text.count(f'"{i}"') > 1} | {"topology-valid", "token-pending", "server-pending", "gateway-pending", "address-pending"}
     assert used | told_in_checks == IDS
     for path in PACKAGE.rglob("*.py"):
         for found in re.findall(r'\bid="([^"]+)"', path.read_text()):

@@ -753,10 +753,10 @@ def test_no_secret_has_a_repr() -> None:
     topology = validate(document, assets.schema("topology.schema.json"))
     done = issue(wanted(), {}, NOW)
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
-    tokens = {"east": "tokentokentoken-east", "west": "tokentokentoken-west"}
-    made_plan = plan(topology, servers, tokens, target.TRAITS)
-    tree = render(made_plan, target.DEFAULT_BASE, done, target, Manifests(lambda name: assets.text(f"templates/{name}")))
-    told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "tokens": tokens, "kept": done.new}
+    tokens = {("east", ""): {"token": "tokentokentoken-east"}, ("west", ""): {"token": "tokentokentoken-west"}}
+    made_plan = plan(topology, servers, tokens, target.traits(topology))
+    tree = render(made_plan, {}, done, target, Manifests(lambda name: assets.text(f"templates/{name}")))
+    told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "logins": tokens, "kept": done.new}
     inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())
     values = [done, done.intermediates["east"], File(b"tokentokentoken", True, "0"), tree, inputs, made_plan, made_plan.members["east"], rendered]  # noqa: FBT003

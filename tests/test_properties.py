@@ -61,11 +61,11 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     """The stages from a topology's text to its tree, with tokens for every cluster; keys are made once for each name."""
     topology = validate(load("topology.yaml", dump(value).encode()), assets.schema("topology.schema.json"))
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
-    tokens = {c.name: f"token-of-{c.name}" for c in topology.clusters}
-    plan = make_plan(topology, servers, tokens, target.TRAITS)
+    tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
+    plan = make_plan(topology, servers, tokens, target.traits(topology))
     pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, shell.now())
     KEPT.update(pki.new)
-    return plan, pki, render(plan, target.DEFAULT_BASE, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")))
+    return plan, pki, render(plan, {}, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

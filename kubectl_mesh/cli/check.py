@@ -57,19 +57,22 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
         rendered = compose.make(inputs, at, throwaway=True)
         if fail_within is not None:
             errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
+        tokens = checks.token_findings(rendered.plan, at, fail_within)
+        errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
+        warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
         warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
         if not skipped:
             changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
             cut = report.withdrawn(rendered.plan, changes, folder)
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
             errors += cut or found[0]
-            warnings += found[1]
+            warnings += (*found[1], *report.reconnected(rendered.plan, changes))
     except MeshError as error:
         errors += error.problems
         skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
     if inputs is not None and not inputs.kept:
         skipped |= {"certificates"}  # those of the render in mind are throw-away
-    if inputs is not None and not inputs.tokens:
+    if inputs is not None and not inputs.logins:
         skipped |= {"token-unique", "token-readable"}
     told = {e.where.file for e in errors if e.id == "certs-expiring"}
     results = checks.results(dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped)

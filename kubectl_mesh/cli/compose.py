@@ -9,7 +9,7 @@ from kubectl_mesh import assets
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located, now
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.model import Json, Pki, Plan, Tree
+from kubectl_mesh.model import Pki, Plan, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,12 @@ def make(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Cal
     from kubectl_mesh.render import render
 
     topology, target = inputs.topology, inputs.target
-    plan = make_plan(topology, inputs.servers, inputs.tokens, target.TRAITS, inputs.directory)
+    plan = make_plan(topology, inputs.servers, inputs.logins, target.traits(topology), inputs.directory)
     pki = certificates(inputs, at, throwaway=throwaway, progress=progress)
-    base: Json = inputs.base.value if inputs.base is not None else target.DEFAULT_BASE
-    tree = render(plan, base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")))
+    tree = render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), inputs.only)
     warnings = {*plan.warnings, *pki.warnings, *inputs.loose}
     made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
-    lost = target.lost_settings(plan, inputs.base) if inputs.base is not None else ()
+    lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
     return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})))
 
 
@@ -50,7 +49,7 @@ def certificates(inputs: Inputs, at: datetime, *, throwaway: bool = False, progr
         "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
         topology.root_days,
         topology.intermediate_days,
-        {c.name: c.namespace for c in topology.clusters if inputs.only is None or c.name in inputs.only},
+        {c.name: c.namespace for c in topology.clusters if c.primary is None and (inputs.only is None or c.name in inputs.only)},
     )
     try:
         pki = issue(wanted, inputs.kept, at, progress, inputs.folders)

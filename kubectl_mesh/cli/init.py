@@ -12,7 +12,7 @@ from kubectl_mesh.errors import Place, Problem
 if TYPE_CHECKING:
     from kubectl_mesh.kubeconfig import Entry
 
-KINDS = ("IstioControlPlane", "IstioOperator", "Istio", "Application", "HelmRelease")
+KINDS = ("Istio", "IstioOperator", "Application", "HelmRelease", "IstioControlPlane")
 
 _FLAGS = {"mesh_id": "--mesh-id", "organization": "--organization"}
 
@@ -29,7 +29,7 @@ contexts: {}
 @common.directory
 @click.option("--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]")
 @click.option("--organization", envvar="ORG_NAME", metavar="NAME", help="O= of every certificate.  [env: ORG_NAME; default: the mesh's name]")
-@click.option("--control-plane", type=click.Choice(KINDS), default="IstioControlPlane", metavar="KIND", help="The kind of base.yaml.", show_default=True)
+@click.option("--control-plane", type=click.Choice(KINDS), default="Istio", metavar="KIND", help="The kind of base.yaml.", show_default=True)
 @click.option("--context", "contexts", multiple=True, metavar="CTX=NETWORK", help="A cluster and its network; may be given again.")
 @click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]")
 @common.output
@@ -49,8 +49,6 @@ def command(
     from kubectl_mesh.write import locked, make_folder, write_certificates
     from kubectl_mesh.yamltext import dump
 
-    if control_plane in targets.ELSEWHERE:
-        raise refuse("--control-plane", f"{control_plane} is not rendered by this version of kubectl mesh", f"use one of: {', '.join(targets.KINDS)}")
     target = targets.module(control_plane)
     path = workdir.join(directory, workdir.TOPOLOGY)
     there = os.path.lexists(path)

@@ -70,16 +70,17 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
                 write_certificates(workdir.join(directory, "certs"), rendered.pki.new)
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    common.warn(rendered.warnings)
+    warnings = (*rendered.warnings, *report.reconnected(rendered.plan, changes))
+    common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or any(c.differs for c in changes)
     members = rendered.plan.members
     forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
     if output == "json":
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
-        common.put_json(value | {"warnings": report.problems_json(rendered.warnings)})
+        common.put_json(value | {"warnings": report.problems_json(warnings)})
     else:
-        kind = inputs.target.KIND + ("" if inputs.base is not None else " (no base.yaml: as for Istio 1.4)")
+        kind = inputs.target.KIND + ("" if inputs.base else " (no base.yaml: as for Istio 1.4)")
         text = report.render_text(
             rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, forgotten=forgotten
         )

@@ -21,10 +21,10 @@ def command(directory: str, clusters: tuple[str, ...], output: str) -> None:
     from kubectl_mesh.cli import workdir
 
     topology = workdir.read_topology(directory)
-    target = targets.choose(workdir.read_document(workdir.join(directory, workdir.BASE), aliases=True))
+    target = targets.choose(workdir.read_base(directory))
     only = workdir.chosen(topology, clusters) if clusters else None
     gone = tuple(c for c in topology.clusters if only is None or c.name in only)
-    steps = list(target.teardown(gone, tuple(c for c in topology.clusters if c not in gone)))
+    steps = list(target.teardown(gone, tuple(c for c in topology.clusters if c not in gone), topology))
     if output == "json":
         common.put_json({"mesh": topology.mesh_id, "commands": [{"cluster": name, "command": line} for name, line in steps]})
         return

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kubectl_mesh import assets
 from kubectl_mesh.compare import open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.kubeconfig import Entry
-from kubectl_mesh.load import MAX_BYTES, load
-from kubectl_mesh.model import Document, Server, Topology
+from kubectl_mesh.load import MAX_BYTES, load, load_all
+from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate import validate
 
@@ -73,6 +73,13 @@ def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenie
     return None if body is None else load(path, body, typed=typed, aliases=aliases, lenient=lenient)
 
 
+def read_base(directory: str) -> tuple[Document, ...]:
+    """The documents of base.yaml, none where there is no such file."""
+    path = join(directory, BASE)
+    body = read_file(path)
+    return () if body is None else load_all(path, body)
+
+
 def read_topology(directory: str, *, empty: bool = False) -> Topology:
     """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
     path = join(directory, TOPOLOGY)
@@ -92,10 +99,12 @@ class Inputs:
 
     directory: str
     topology: Topology
-    base: Document | None
+    base: Mapping[str, Document]
+    """The documents of base.yaml by what they customise."""
     target: ModuleType
     servers: Mapping[str, Server]
-    tokens: Mapping[str, str] = field(repr=False)
+    logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
+    """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""
     kept: Mapping[str, bytes] = field(repr=False)
     """The files below `certs/`."""
     folders: tuple[str, ...]
@@ -119,7 +128,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     """
     from kubectl_mesh import targets
     from kubectl_mesh.kubeconfig import credentials, servers
-    from kubectl_mesh.plan import token_command
+    from kubectl_mesh.plan import token_command, token_file
 
     topology = topology if topology is not None else read_topology(directory)
     problems: list[Problem] = []
@@ -132,40 +141,99 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
             problems.extend(p if p.id else replace(p, id=check) for p in located(directory, error.problems))
             return otherwise
 
-    base = tried(lambda: read_document(join(directory, BASE), aliases=True), None, "base-valid")
-    target = tried(lambda: targets.choose(base), targets.module("IstioControlPlane"), "base-valid")
-    if base is not None and not problems:
-        unfit = list(schema_problems(base, assets.schema(target.SCHEMA)))
-        problems += [replace(p, id="base-valid") for p in (unfit or target.base_problems(base))]
+    no_documents: tuple[Document, ...] = ()
+    no_parts: dict[str, Document] = {}
+    documents = tried(lambda: read_base(directory), no_documents, "base-valid")
+    target = tried(lambda: targets.choose(documents), targets.module("IstioControlPlane"), "base-valid")
+    base = tried(lambda: targets.parts(documents, target), no_parts, "base-valid") if documents and not problems else no_parts
+    if base:
+        unfit = [p for name, document in base.items() for p in schema_problems(document, base_schema(target.SCHEMAS[name]))]
+        problems += [p if p.id else replace(p, id="base-valid") for p in unfit]
+    if not problems:
+        topology = _settled(topology, target.version(base))
+        problems += [p if p.id else replace(p, id="base-valid") for p in (target.base_problems(base, topology) if base else ())]
     problems += target.problems(topology)
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
     config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
     known, faults = tried(lambda: servers(topology, config, _authorities(directory, topology)), nothing, "kubeconfig-context")
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
     problems += located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters))
-    tokens: dict[str, str] = {}
+    logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
     readers: dict[str, str] = {}
-    for cluster in topology.clusters:
-        if cluster.joined:
-            path = join(directory, cluster.token_file)
-            command = token_command(cluster, directory)
-            before = len(problems)
+    for cluster, peer in _readers(topology):
+        path = join(directory, token_file(cluster, peer))
+        command = token_command(cluster, directory, peer)
+        before = len(problems)
+        if cluster.credential.way == "tokenFile":
             token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
-            if len(problems) > before:
-                broken.add(("token", cluster.name))
             if token is not None:
-                tokens[cluster.name] = token
+                logins[cluster.name, peer] = {"token": token}
                 other = readers.setdefault(token, cluster.name)
-                if other != cluster.name:
+                if other != cluster.name or (peer and len([1 for login in logins.values() if login.get("token") == token]) > 1):
                     loose.append(Problem(Place(path), f'holds the token of "{other}" too', f"fetch it again: {command}", "token-unique"))
+        else:
+            login = tried(lambda cluster=cluster: _login(directory, cluster, loose), None, "credential-readable")  # type: ignore[misc]
+            if login is not None:
+                logins[cluster.name, peer] = login
+        if len(problems) > before:
+            broken.add(("token", cluster.name))
     none: tuple[dict[str, bytes], tuple[str, ...], bool] = ({}, (), False)
     kept, folders, leftovers = tried(lambda: _certificates(directory, topology, loose), none, "certs-readable")
     if found is not None:
         found += problems
     elif problems:
         raise MeshError(problems)
-    return Inputs(directory, topology, base, target, known, tokens, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig)
+    return Inputs(directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig)
+
+
+def base_schema(name: str) -> Mapping[str, object]:
+    """The schema of a kind for base.yaml, which the mesh completes: nothing is required of the object but what it is."""
+    schema: Mapping[str, Any] = assets.schema(name)
+    parts = {key: part if key in ("apiVersion", "kind") else _partial(part) for key, part in schema["properties"].items()}
+    return {**schema, "properties": parts, "required": ["apiVersion", "kind"]}
+
+
+def _partial(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "required"}
+    if "properties" in kept:
+        kept["properties"] = {key: part if key == "values" else _partial(part) for key, part in kept["properties"].items()}
+    return kept
+
+
+def _settled(topology: Topology, version: str | None) -> Topology:
+    """The topology with the version of base.yaml where it states none."""
+    if version is None:
+        return topology
+    clusters = tuple(replace(c, releases=tuple(replace(r, version=r.version or version) for r in c.releases)) for c in topology.clusters)
+    return replace(topology, clusters=clusters)
+
+
+def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
+    """Whose login is wanted, and for whom; the peer "" stands for all."""
+    from kubectl_mesh.plan import peers_of
+
+    if not topology.reader_per_peer:
+        return [(cluster, "") for cluster in topology.clusters if cluster.joined]
+    peers = peers_of(topology)
+    return [(cluster, peer) for cluster in topology.clusters for peer in peers if cluster.name in peers[peer]]
+
+
+def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[str, Json] | None:
+    from kubectl_mesh.credentials import files, login
+
+    bodies: dict[str, bytes] = {}
+    for key, (name, private) in files(cluster.credential).items():
+        path = join(directory, name)
+        body = read_file(path)
+        if body is None:
+            return None
+        if private:
+            _private(path, os.stat(path).st_mode, loose)
+        bodies[key] = body
+    return login(cluster.credential, bodies, lambda name: join(directory, name))
 
 
 def _kubeconfig(directory: str, option: str | None) -> Document | None:

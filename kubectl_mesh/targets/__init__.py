@@ -1,25 +1,30 @@
 """The control planes that can be rendered, each a module with the same functions; base.yaml's kind chooses one.
 
-A target module has `KIND`, `API_VERSION`, `SCHEMA` (of base.yaml), `KEY_TYPE` (of new keys), `TRAITS` (for the plan), `STARTER` (what `init`
-writes), `DEFAULT_BASE` (where there is no base.yaml), `problems(topology)`, `warnings(topology, pki)`, and
-`folders(plan, base, pki, manifests)`, which gives each cluster's stages as files.
+A target module has `KIND`, `API_VERSION`, `SCHEMAS` (of the parts of base.yaml, the main one first), `KEY_TYPE` (of new keys), `APPLIED` (whether
+a cluster reads the control plane as it stands in the tree), `STARTER` (what `init` writes), `DEFAULT_BASE` (where there is no base.yaml), and the functions
+`traits(topology)` for the plan, `part(document)` that names what a document of base.yaml customises, `version(base)` that base.yaml states,
+`problems(topology)`, `base_problems(base, topology)`, `warnings(topology, pki)`, `lost_settings(plan, base)`,
+`control_plane(plan, base)`, which gives for each cluster the files of its control plane, `forget(cluster, peer)` and `teardown(clusters, others, topology)`.
+A `base` is the documents of base.yaml by the part that they customise.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Problem, near, shown
 from kubectl_mesh.model import Document
 
-KINDS = {"IstioControlPlane": "kubectl_mesh.targets.istiocontrolplane"}
-"""Every kind of base.yaml and the module that renders it."""
-ELSEWHERE = {
-    "IstioOperator": "install.istio.io/v1alpha1",
-    "Istio": "sailoperator.io/v1",
-    "Application": "argoproj.io/v1alpha1",
-    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
+KINDS = {
+    "Istio": "kubectl_mesh.targets.istio",
+    "IstioOperator": "kubectl_mesh.targets.istiooperator",
+    "Application": "kubectl_mesh.targets.application",
+    "HelmRelease": "kubectl_mesh.targets.helmrelease",
+    "IstioControlPlane": "kubectl_mesh.targets.istiocontrolplane",
 }
-"""Kinds of control planes that exist and that this version does not render; they are refused by name."""
+"""Every kind of base.yaml and the module that renders it."""
+STARTER = "Istio"
+"""The kind that `init` writes where no other is asked for."""
 
 
 def module(kind: str) -> ModuleType:
@@ -29,30 +34,67 @@ def module(kind: str) -> ModuleType:
     return import_module(KINDS[kind])
 
 
-def choose(base: Document | None) -> ModuleType:
-    """The target of a base.yaml; without one, Istio 1.4's, as the old tool had it."""
-    if base is None:
+def choose(base: Sequence[Document]) -> ModuleType:
+    """The target of a base.yaml, by its first document; without one, Istio 1.4's, as the old tool had it."""
+    if not base:
         return module("IstioControlPlane")
-    value: Any = base.value
+    kind = _kind(base[0], KINDS)
+    target = module(kind)
+    _version(base[0], kind, target.API_VERSION)
+    return target
+
+
+def parts(base: Sequence[Document], target: ModuleType) -> dict[str, Document]:
+    """The documents of a base.yaml by what they customise, in the order of the target's schemas."""
+    found: dict[str, Document] = {}
+    problems: list[Problem] = []
+    for index, document in enumerate(base):
+        try:
+            if target.part({"kind": target.KIND}) == target.KIND:
+                _version(document, _kind(document, target.SCHEMAS), target.API_VERSION)
+            else:
+                _version(document, _kind(document, (target.KIND,)), target.API_VERSION)
+        except MeshError as error:
+            problems += error.problems
+            continue
+        assert isinstance(document.value, dict)
+        name = target.part(document.value)
+        if name not in target.SCHEMAS:
+            known = ", ".join(target.SCHEMAS)
+            problems.append(Problem(document.place(), f"customises {shown(name)}, which is none of {known}{near(name, target.SCHEMAS)}", "", "base-valid"))
+        elif name in found:
+            problems.append(Problem(document.place(), f"customises {name} a second time", "put the two documents together", "base-valid"))
+        elif index == 0 and name != next(iter(target.SCHEMAS)):
+            first = next(iter(target.SCHEMAS))
+            problems.append(Problem(document.place(), f"customises {name}, but the first document is for {first}", "put it behind that", "base-valid"))
+        else:
+            found[name] = document
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
+def _kind(document: Document, kinds: "Sequence[str] | dict[str, str]") -> str:
+    value: Any = document.value
     if not isinstance(value, dict):
-        raise MeshError([Problem(base.place(), "must be a mapping with apiVersion, kind and spec", id="base-valid")])
-    kind, version = value.get("kind"), value.get("apiVersion")
-    missing = [Problem(base.place(), f'the field "{key}" is missing', "", "base-valid") for key in ("apiVersion", "kind") if value.get(key) is None]
+        raise MeshError([Problem(document.place(), "must be a mapping with apiVersion, kind and spec", id="base-valid")])
+    missing = [Problem(document.place(), f'the field "{key}" is missing', "", "base-valid") for key in ("apiVersion", "kind") if value.get(key) is None]
     if missing:
         raise MeshError(missing)
+    kind = value["kind"]
     if not isinstance(kind, str):
-        raise MeshError([Problem(base.place("kind"), "must be the kind of a control plane, as a text", f"the kinds are: {', '.join(KINDS)}", "base-valid")])
-    known = ", ".join(KINDS)
-    if kind in ELSEWHERE:
-        what = f"{kind} is not rendered by this version of kubectl mesh, which renders {known}"
-        raise MeshError([Problem(base.place("kind"), what, f"use a base.yaml of kind {known}", "base-valid")])
-    if kind not in KINDS:
-        hint = near(str(kind), KINDS)
-        raise MeshError(
-            [Problem(base.place("kind"), f"the kind {shown(kind)} is no control plane that can be rendered{hint}", f"the kinds are: {known}", "base-valid")]
-        )
-    target = module(kind)
-    if version != target.API_VERSION:
-        what = f"the apiVersion of {kind} is {target.API_VERSION}, not {shown(version)}"
-        raise MeshError([Problem(base.place("apiVersion"), what, f"write apiVersion: {target.API_VERSION}", "base-valid")])
-    return target
+        raise MeshError([Problem(document.place("kind"), "must be the kind of a control plane, as a text", f"the kinds are: {', '.join(kinds)}", "base-valid")])
+    known = ", ".join(kinds)
+    if kind not in kinds:
+        what = f"the kind {shown(kind)} is no control plane that can be rendered{near(kind, kinds)}"
+        if kind in KINDS or kinds is not KINDS:
+            what = f"a document of kind {shown(kind)} has no place here{near(kind, kinds)}"
+        raise MeshError([Problem(document.place("kind"), what, f"the kinds are: {known}", "base-valid")])
+    return kind
+
+
+def _version(document: Document, kind: str, wanted: str) -> None:
+    value: Any = document.value
+    if value["apiVersion"] != wanted:
+        what = f"the apiVersion of {kind} is {wanted}, not {shown(value['apiVersion'])}"
+        raise MeshError([Problem(document.place("apiVersion"), what, f"write apiVersion: {wanted}", "base-valid")])

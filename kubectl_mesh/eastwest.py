@@ -1,0 +1,40 @@
+"""eastwest: what the east-west gateway of a cluster is called, listens on, and is found by, whatever makes it.
+
+Istio's samples/multicluster/gen-eastwest-gateway.sh and manifests/charts/gateway. istiod finds a gateway by the label of its Service; where
+addresses are declared the Service has no such label, so that they alone count.
+"""
+
+from kubectl_mesh.model import Member, Network, Plan
+
+NAME = "istio-eastwestgateway"
+SELECTOR = "eastwestgateway"
+TLS_PORT, HBONE_PORT = 15443, 15008
+NETWORK = "topology.istio.io/network"
+PORT_LABEL = "networking.istio.io/gatewayPort"
+VIEW = "ISTIO_META_REQUESTED_NETWORK_VIEW"
+"""The gateway's environment variable that keeps it to the endpoints of its own network."""
+_STATUS = ("status-port", 15021)
+_ISTIOD = (("tls-istiod", 15012), ("tls-webhook", 15017))
+
+
+def service_ports(member: Member, plan: Plan) -> list[dict[str, object]]:
+    """The ports of the gateway's Service: what the mesh needs of it, and no more."""
+    ports = [(*_STATUS, _STATUS[1])]
+    if plan.several_networks:
+        ports.append(("tls", member.cluster.east_west.port or TLS_PORT, TLS_PORT))
+    if member.serves:
+        ports += [(name, port, port) for name, port in _ISTIOD]
+    return [{"name": name, "port": port, "protocol": "TCP", "targetPort": target} for name, port, target in ports]
+
+
+def labels(member: Member) -> dict[str, str]:
+    """The labels by which istiod finds a gateway, or none where addresses are declared."""
+    port = member.cluster.east_west.port
+    if member.declared:
+        return {}
+    return {NETWORK: member.cluster.network, **({PORT_LABEL: str(port)} if port not in (None, TLS_PORT) else {})}
+
+
+def elsewhere(member: Member) -> list[Network]:
+    """The other networks that a cluster's istiod reaches by declared addresses."""
+    return [n for n in member.networks if n.name != member.cluster.network and n.gateways and member.primary is None]

@@ -1,0 +1,147 @@
+"""Stage 3: the gateways of a cluster, and what they let in (Istio's samples/multicluster: expose-services.yaml, expose-istiod.yaml)."""
+
+from kubectl_mesh import versions
+from kubectl_mesh.address import is_address
+from kubectl_mesh.eastwest import HBONE_PORT, NAME, NETWORK, SELECTOR, TLS_PORT, VIEW, elsewhere, labels, service_ports
+from kubectl_mesh.manifest import Manifests, document
+from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
+from kubectl_mesh.render.stage import Stage
+
+
+def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
+    """Adds the gateways of a cluster."""
+    cluster = member.cluster
+    if legacy:
+        stage.add("cluster-aware-gateway.yaml", manifests.render("cluster-aware-gateway.yaml", namespace=cluster.namespace))
+        return
+    if member.gateway_kind == "Deployment":
+        stage.add("eastwest-account.yaml", manifests.render("eastwest-account.yaml", name=NAME, namespace=cluster.namespace))
+        stage.add("eastwest-deployment.yaml", document(_deployment(member)))
+        stage.add("eastwest-service.yaml", document(_service(member, plan)))
+    elif member.gateway_kind == "Gateway":
+        stage.add("eastwest-gateway.yaml", document(_gateway(member, plan)))
+    # What is exposed is said to istiod, so a cluster without one says nothing.
+    if member.primary is None:
+        place = {"namespace": cluster.namespace, "version": "v1" if versions.minor(cluster.version) >= versions.GATEWAY_V1 else "v1alpha3"}
+        if member.gateway_kind not in (None, "Gateway") and plan.several_networks:
+            stage.add("cross-network-gateway.yaml", manifests.render("cross-network-gateway.yaml", **place))
+        if member.serves and member.gateway_kind is not None:
+            host = f"istiod{'-' + cluster.revision if cluster.revision else ''}.{cluster.namespace}.svc.cluster.local"
+            stage.add("istiod-gateway.yaml", manifests.render("istiod-gateway.yaml", **place))
+            stage.add("istiod-virtual-service.yaml", manifests.render("istiod-virtual-service.yaml", host=host, **place))
+        if plan.topology.ambient:
+            for network in elsewhere(member):
+                stage.add(f"remote-gateways/{file_name(network.name)}.yaml", document(_remote(network, cluster)))
+
+
+def file_name(network: str) -> str:
+    """A network's name as that of a file and of an object: lower case, for networks may differ from others by nothing but case."""
+    lower = network.lower().replace("_", "-")
+    return lower if lower == network else f"{lower}-{sum(1 << i for i, c in enumerate(network) if c != lower[i]):x}"
+
+
+def _deployment(member: Member) -> dict[str, object]:
+    cluster = member.cluster
+    own = {"app": NAME, "istio": SELECTOR}
+    pod = {**own, **({"istio.io/rev": cluster.revision} if cluster.revision else {}), "sidecar.istio.io/inject": "true", NETWORK: cluster.network}
+    container = {
+        "name": "istio-proxy",
+        # The injector puts Istio's own image in the place of this word.
+        "image": "auto",
+        "env": [{"name": VIEW, "value": cluster.network}],
+        "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"labels": own, "name": NAME, "namespace": cluster.namespace},
+        "spec": {
+            "replicas": cluster.east_west.replicas or 2,
+            "selector": {"matchLabels": own},
+            "template": {
+                "metadata": {"annotations": {"inject.istio.io/templates": "gateway"}, "labels": dict(sorted(pod.items()))},
+                "spec": {"containers": [container], "serviceAccountName": NAME},
+            },
+        },
+    }
+
+
+def _service(member: Member, plan: Plan) -> dict[str, object]:
+    cluster = member.cluster
+    annotations = dict(cluster.east_west.annotations)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            **({"annotations": annotations} if annotations else {}),
+            "labels": dict(sorted({"app": NAME, "istio": SELECTOR, **labels(member)}.items())),
+            "name": NAME,
+            "namespace": cluster.namespace,
+        },
+        "spec": {
+            "ports": service_ports(member, plan),
+            "selector": {"app": NAME, "istio": SELECTOR},
+            "type": cluster.east_west.service_type,
+        },
+    }
+
+
+def _gateway(member: Member, plan: Plan) -> dict[str, object]:
+    """A Gateway of the Gateway API, for which istiod makes Deployment and Service."""
+    cluster = member.cluster
+    ambient = plan.topology.ambient
+    own = dict(sorted({**labels(member), **({"istio.io/rev": cluster.revision} if cluster.revision else {})}.items()))
+    annotations = dict(cluster.east_west.annotations)
+    infrastructure = {"annotations": {**annotations, "networking.istio.io/service-type": cluster.east_west.service_type}}
+    if ambient:
+        listener: dict[str, object] = {
+            "name": "mesh",
+            "port": HBONE_PORT,
+            "protocol": "HBONE",
+            "tls": {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+        }
+    else:
+        tls = {"mode": "Passthrough", "options": {"gateway.istio.io/listener-protocol": "auto-passthrough"}}
+        listener = {"name": "cross-network", "hostname": "*.local", "port": cluster.east_west.port or TLS_PORT, "protocol": "TLS", "tls": tls}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {**({"labels": own} if own else {}), "name": NAME, "namespace": cluster.namespace},
+        "spec": {
+            "gatewayClassName": "istio-east-west" if ambient else "istio",
+            "infrastructure": infrastructure,
+            "listeners": [listener],
+        },
+    }
+
+
+def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
+    """The gateway of another network, whose addresses are declared; read by istiod of its own cluster alone."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"labels": {NETWORK: network.name}, "name": f"{NAME}-{file_name(network.name)}"[:253], "namespace": cluster.namespace},
+        "spec": {
+            "addresses": [_address(gateway) for gateway in network.gateways],
+            "gatewayClassName": "istio-remote",
+            "listeners": [
+                {
+                    "name": "mesh",
+                    "port": HBONE_PORT,
+                    "protocol": "HBONE",
+                    "tls": {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+                }
+            ],
+        },
+    }
+
+
+def _address(gateway: Gateway) -> dict[str, object]:
+    return {"type": "IPAddress" if is_address(gateway.address) else "Hostname", "value": gateway.address}

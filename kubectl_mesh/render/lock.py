@@ -1,0 +1,54 @@
+"""The lock of a directory: every file with its SHA-256, and what it was made from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from kubectl_mesh.model import BUNDLE, Folder, Member, Pki, Plan
+
+
+def sources(plan: Plan) -> dict[str, str]:
+    """What the remote secrets of each cluster are made from, as lines of a lock."""
+    found = {}
+    for name, member in plan.members.items():
+        if member.server is not None and member.logins:
+            value = {"ca": hashlib.sha256(member.server.ca).hexdigest(), "server": member.server.url}
+            if member.server.tls_server_name is not None:
+                value["tlsServerName"] = member.server.tls_server_name
+            found[name] = f"      {json.dumps(name)}: {json.dumps(value, sort_keys=True)}"
+    return found
+
+
+def of_cluster(plan: Plan, member: Member, pki: Pki, kind: str, files: Folder, lines: Mapping[str, str]) -> bytes:
+    """The lock of a cluster's directory."""
+    cluster = member.cluster
+    head = {
+        "context": cluster.context,
+        "mesh": plan.topology.mesh_id,
+        "network": cluster.network,
+        "namespace": cluster.namespace,
+        "controlPlane": kind,
+    }
+    if member.primary is None:
+        head["intermediate"] = pki.intermediates[cluster.name].certificate.fingerprint
+    else:
+        head["servedBy"] = member.primary.name
+    roots = {"roots": [root.fingerprint for root in pki.roots]}
+    held = () if plan.topology.bundled else [lines[p] for p in member.peers if p in lines and plan.members[p].login(cluster.name) is not None]
+    return _lock(cluster.name, {**head, **roots}, files, held)
+
+
+def of_all(name: str, plan: Plan, kind: str, files: Folder, lines: Mapping[str, str]) -> bytes:
+    """The lock of a directory that belongs to the mesh as a whole."""
+    held = [lines[n] for n in sorted(lines)] if name == BUNDLE else ()
+    return _lock(name, {"mesh": plan.topology.mesh_id, "controlPlane": kind}, files, held)
+
+
+def _lock(name: str, head: Mapping[str, object], files: Folder, held: "list[str] | tuple[str, ...]") -> bytes:
+    """JSON, a line per file and per source; nothing in it but names, addresses, public fingerprints and digests."""
+    peers = ",\n".join(held)
+    made_from = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
+    listed = ",\n".join(f'    {json.dumps(path)}: "{file.digest}"' for path, file in files.items())
+    opening = f'{{\n  "lock": 1,\n  "cluster": {json.dumps(name)},\n  "madeFrom": {{\n{made_from}'
+    remote = f'    "remoteSecrets": {{\n{peers}\n    }}\n' if peers else '    "remoteSecrets": {}\n'
+    return f'{opening}{remote}  }},\n  "files": {{\n{listed}\n  }}\n}}\n'.encode()

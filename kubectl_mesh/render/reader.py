@@ -1,0 +1,36 @@
+"""Stage 3, the half that lets others in: the accounts as which the peers read this cluster, and their tokens."""
+
+from kubectl_mesh.manifest import Manifests
+from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
+from kubectl_mesh.plan import SHARED, reader_account, reader_secret
+from kubectl_mesh.render.stage import Stage
+
+
+def role(cluster: Cluster) -> str:
+    """The role of a reader that Istio does not bring; Istio's own has another name."""
+    return f"istio-reader-{cluster.namespace}-{cluster.reader}"
+
+
+def own_role(plan: Plan, cluster: Cluster) -> bool:
+    """Whether Istio's own account is not the one that is used."""
+    return cluster.reader != DEFAULT_READER or plan.topology.reader_per_peer
+
+
+def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
+    """The account is Istio's own unless another is asked for; then its role is ours too. Whom nobody reads has neither."""
+    cluster = member.cluster
+    each = {peer: f"reader-{peer}" for peer in member.readers}
+    readers = each if plan.topology.reader_per_peer or not each else {SHARED: "reader"}
+    tokens = cluster.credential.way == "tokenFile"
+    text = manifests.render("reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=role(cluster))
+    for peer, name in readers.items():
+        account = reader_account(cluster, peer)
+        place = {"namespace": cluster.namespace, "reader": account}
+        if own_role(plan, cluster):
+            binding = role(cluster) if peer == SHARED else f"{role(cluster)}-{peer}"
+            stage.add(f"{name}-account.yaml", manifests.render("reader-account.yaml", **place))
+            if "reader-role.yaml" not in stage.files:
+                stage.add("reader-role.yaml", text)
+            stage.add(f"{name}-role-binding.yaml", manifests.render("reader-role-binding.yaml", binding=binding, role=role(cluster), **place))
+        if tokens:
+            stage.add(f"{name}-token.yaml", manifests.render("reader-token.yaml", secret=reader_secret(cluster, peer), **place))

@@ -1,0 +1,37 @@
+"""Stage 1: Istio's namespace, and the Secret with the intermediate that istiod signs with."""
+
+import base64
+
+from kubectl_mesh.manifest import Manifests
+from kubectl_mesh.model import Member, Pki, Plan
+from kubectl_mesh.render.stage import Stage
+
+KEEP = {
+    "kubectl": (None, None),
+    "argocd": ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false"),
+    "flux": ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+}
+"""The annotation by which a tool never deletes an object, whatever becomes of its file; its key and value."""
+
+
+def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> None:
+    """A cluster that another's istiod serves gets no Secret: that istiod signs for it, and is told by an annotation that it may."""
+    cluster = member.cluster
+    keep_key, keep = KEEP[plan.topology.delivery.tool]
+    served_by = member.primary.name if member.primary is not None else None
+    text = manifests.render("namespace.yaml", namespace=cluster.namespace, network=cluster.network, served_by=served_by, keep_key=keep_key, keep=keep)
+    stage.add("namespace.yaml", text)
+    if member.primary is not None:
+        return
+    intermediate = pki.intermediates[cluster.name]
+    secret = manifests.once(
+        "cacerts.yaml",
+        namespace=cluster.namespace,
+        keep_key=keep_key,
+        keep=keep,
+        ca_cert=base64.b64encode(intermediate.ca_cert).decode(),
+        ca_key=base64.b64encode(intermediate.ca_key).decode(),
+        cert_chain=base64.b64encode(intermediate.cert_chain).decode(),
+        root_cert=base64.b64encode(intermediate.root_cert).decode(),
+    )
+    stage.add("cacerts.yaml", secret, private=True)

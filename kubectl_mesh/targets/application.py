@@ -1,0 +1,177 @@
+"""Target Application: Istio's charts, each as an Application of Argo CD (argoproj.io/v1alpha1)."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from kubectl_mesh import versions
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.manifest import document
+from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
+from kubectl_mesh.overlay import merge
+from kubectl_mesh.plan import Traits, kubectl
+from kubectl_mesh.targets import charts, modern, values
+
+KIND = "Application"
+API_VERSION = "argoproj.io/v1alpha1"
+APPLIED = True
+KEY_TYPE = "ec-p256"
+SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/application-argoproj-v1alpha1.json")
+VALUES = ("spec", "source", "helm", "valuesObject")
+NAMESPACE = "argocd"
+
+STARTER = f"""\
+# The control plane, customised once for all clusters: Istio's Helm charts, installed by Argo CD.
+# This document is for the chart istiod, and what is not under valuesObject counts for all charts. Documents for base, cni, ztunnel
+# and gateway may follow, each after a line of three dashes and with its chart's name.
+# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+apiVersion: {API_VERSION}
+kind: {KIND}
+spec:
+  project: default
+  source:
+    chart: istiod
+    targetRevision: {versions.DEFAULT}
+    helm:
+      valuesObject:
+        meshConfig:
+          # Every request is logged by the proxies; remove it where that is too much.
+          accessLogFile: /dev/stdout
+  syncPolicy:
+    automated: {{}}
+"""
+DEFAULT_BASE: Json = {}
+
+
+def traits(topology: Topology) -> Traits:
+    """Istiod finds gateways; a chart makes them."""
+    return modern.traits("Chart")
+
+
+def part(value: Mapping[str, Any]) -> str:
+    """What a document of base.yaml customises: the chart that it names."""
+    return str(values.stated(dict(value), ("spec", "source")).get("chart", "istiod"))
+
+
+def version(base: Mapping[str, Document]) -> str | None:
+    """The version that base.yaml states."""
+    return charts.version(values.stated(base["istiod"].value, ("spec", "source")).get("targetRevision")) if "istiod" in base else None
+
+
+def problems(topology: Topology) -> Iterator[Problem]:
+    """What the topology asks for that Istio's charts cannot give."""
+    return charts.problems(topology, KIND, ("kubectl", "argocd"))
+
+
+def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
+    """What is wrong with a base.yaml beyond its schema."""
+    path = ("spec", "source", "targetRevision")
+    yield from charts.release_problems(base, topology, lambda value: values.stated(value, ("spec", "source")).get("targetRevision"), path)
+    yield from values.problems(base["istiod"], VALUES, topology)
+
+
+def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
+    """What Istio takes, but not as one might think."""
+    return modern.warnings(topology)
+
+
+def name(cluster: Cluster, release: str) -> str:
+    """The name of an Application; several clusters may have theirs in one Argo CD."""
+    return f"{cluster.name}-{release}"
+
+
+def _application(member: Member, topology: Topology, chart: charts.Chart, wave: int, base: Json) -> dict[str, object]:
+    cluster, hub = member.cluster, topology.delivery.tool == "argocd"
+    where: dict[str, object] = {"name": cluster.name} if hub else {"server": "https://kubernetes.default.svc"}
+    url = charts.url(topology)
+    policy: Any = values.stated(base, ("spec", "syncPolicy"))
+    stated = policy.get("syncOptions", [])
+    # CRDs are too large for the annotation of a client-side apply; and what is ignored below must not be written back.
+    options = [*stated, *(o for o in ("ServerSideApply=true", "RespectIgnoreDifferences=true") if o not in stated)]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "annotations": {"argocd.argoproj.io/sync-wave": str(wave)},
+            "name": name(cluster, chart.release),
+            "namespace": topology.delivery.namespace or NAMESPACE,
+        },
+        "spec": {
+            "destination": {**where, "namespace": cluster.namespace},
+            **({"ignoreDifferences": [*values.stated(base, ("spec",)).get("ignoreDifferences", []), *IGNORED]} if chart.part in ("base", "istiod") else {}),
+            "project": values.stated(base, ("spec",)).get("project", "default"),
+            "source": {
+                "chart": chart.part,
+                "helm": {"releaseName": chart.release, "valuesObject": chart.values},
+                # Argo CD knows a registry of charts by a URL without its scheme.
+                "repoURL": url.removeprefix("oci://"),
+                "targetRevision": chart.version,
+            },
+            "syncPolicy": {"syncOptions": options},
+        },
+    }
+
+
+IGNORED: list[dict[str, object]] = [
+    {
+        "group": "admissionregistration.k8s.io",
+        "jqPathExpressions": [".webhooks[]?.clientConfig.caBundle", ".webhooks[]?.failurePolicy"],
+        "kind": kind,
+    }
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+]
+"""What istiod writes into its webhooks once it runs: the CA, and that they fail closed."""
+
+
+def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[charts.Chart, Json, dict[str, object]]]]:
+    """For a cluster its charts, each with what it is laid over and the overlay."""
+    wanted = charts.charts(plan, charts.base_values(base, VALUES))
+    under = {part: charts.merged(base, part, VALUES) for part in charts.ORDER}
+
+    def of(member: Member) -> Iterator[tuple[charts.Chart, Json, dict[str, object]]]:
+        waves: dict[str, int] = {}
+        for chart in wanted(member):
+            waves[chart.release] = 1 + max((waves[after] for after in chart.after), default=-1)
+            yield chart, under[chart.part], _application(member, plan.topology, chart, waves[chart.release], under[chart.part])
+
+    return of
+
+
+def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+    """For a cluster the files of its control plane, each with its text."""
+    objects = _objects(plan, base)
+
+    def of(member: Member) -> Iterator[tuple[str, str]]:
+        for chart, under, overlay in objects(member):
+            yield f"{chart.release}.yaml", document(merge(under, overlay))
+
+    return of
+
+
+def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
+    """The values of base.yaml that the mesh replaces, each with its line."""
+    objects = _objects(plan, base)
+    overlays = ((chart.part, overlay) for m in plan.members.values() if not m.waits for chart, _, overlay in objects(m))
+    return charts.lost_settings(base, overlays, (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences")))
+
+
+def forget(cluster: Cluster, peer: str) -> str:
+    """The command that makes a running cluster forget a peer."""
+    return modern.forget(cluster, peer)
+
+
+def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
+    """The commands that take Istio off `clusters`."""
+
+    def resources(cluster: Cluster) -> Iterator[str]:
+        # What the Applications made goes with the namespace and the definitions; they themselves would make it anew.
+        istiods = [f"istiod-{r.revision}" if r.revision else "istiod" for r in cluster.releases]
+        names = [name(cluster, r) for r in ("istio-eastwestgateway", "ztunnel", "istio-cni", *istiods, "istio-base")]
+        namespace = topology.delivery.namespace or NAMESPACE
+        words = ["delete", "applications.argoproj.io", *names, "--ignore-not-found"]
+        if topology.delivery.tool == "argocd":
+            yield shlex.join(["kubectl", "-n", namespace, *words]) + "  # where Argo CD is"
+        else:
+            yield kubectl(cluster, "-n", namespace, *words)
+
+    return modern.teardown(clusters, others, topology, resources)

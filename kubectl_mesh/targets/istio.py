@@ -1,0 +1,194 @@
+"""Target Istio: the custom resources of the Sail operator (sailoperator.io/v1), which installs today's Istio and keeps it."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from kubectl_mesh import versions
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.manifest import document
+from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
+from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.plan import Traits, kubectl
+from kubectl_mesh.targets import modern, values
+
+KIND = "Istio"
+API_VERSION = "sailoperator.io/v1"
+APPLIED = True
+KEY_TYPE = "ec-p256"
+SCHEMAS = {
+    "Istio": "kinds/istio-sailoperator-v1.json",
+    "IstioCNI": "kinds/istiocni-sailoperator-v1.json",
+    "ZTunnel": "kinds/ztunnel-sailoperator-v1.json",
+}
+VALUES = ("spec", "values")
+
+STARTER = f"""\
+# The control plane, customised once for all clusters: an Istio of the Sail operator.
+# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+# After a line of three dashes an IstioCNI and a ZTunnel may be customised as well.
+apiVersion: {API_VERSION}
+kind: Istio
+spec:
+  version: v{versions.DEFAULT}
+  values:
+    meshConfig:
+      # Every request is logged by the proxies; remove it where that is too much.
+      accessLogFile: /dev/stdout
+"""
+DEFAULT_BASE: Json = {"spec": {"version": f"v{versions.DEFAULT}"}}
+_VERSION = re.compile(r"v(1\.[0-9]+)(\.[0-9]+|-latest)\Z")
+
+
+def traits(topology: Topology) -> Traits:
+    """Istiod finds gateways; a Deployment makes them."""
+    return modern.traits("Deployment")
+
+
+def part(value: Mapping[str, Any]) -> str:
+    """What a document of base.yaml customises."""
+    return str(value.get("kind"))
+
+
+def version(base: Mapping[str, Document]) -> str | None:
+    """The version that base.yaml states, as the topology writes it."""
+    found = _VERSION.match(str(values.stated(base[KIND].value, ("spec",)).get("version"))) if KIND in base else None
+    return None if found is None else found[1] + (found[2] if found[2] != "-latest" else "")
+
+
+def problems(topology: Topology) -> Iterator[Problem]:
+    """What the topology asks for that the Sail operator, or Istio, cannot give."""
+    yield from modern.problems(topology, KIND, versions.SAIL, ("kubectl", "argocd", "flux"), ("Deployment", "Gateway"), exact=False)
+    if topology.charts is not None:
+        yield Problem(topology.document.place("istio", "charts"), "the Sail operator brings its charts along", "remove it", "delivery-target")
+
+
+def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
+    """What is wrong with a base.yaml beyond its schemas."""
+    main = base[KIND]
+    if "version" not in values.stated(main.value, ("spec",)) and any(c.version is None for c in topology.clusters):
+        what = "no version of Istio is stated, here or in the topology"
+        yield Problem(main.place("spec"), what, f"write version: v{versions.DEFAULT}", "istio-version")
+    yield from values.problems(main, VALUES, topology)
+
+
+def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
+    """What Istio takes, but not as one might think."""
+    return modern.warnings(topology)
+
+
+def name(release: Release) -> str:
+    """The name of the Istio, which is that of the revision."""
+    return release.revision or "default"
+
+
+def _version(release: Release) -> dict[str, object]:
+    if release.version is None:
+        return {}
+    return {"version": f"v{release.version}" if versions.exact(release.version) else f"v{release.version}-latest"}
+
+
+def _profile(member: Member, topology: Topology, base: Json) -> dict[str, object]:
+    if member.primary is not None:
+        return {"profile": "remote"}
+    stated = values.stated(base, ("spec",)).get("profile")
+    # A platform's own profile of ambient stays.
+    return {"profile": "ambient"} if topology.ambient and not str(stated).endswith("ambient") else {}
+
+
+def _istio(made: values.Values, member: Member, release: Release, base: Json) -> dict[str, object]:
+    topology = made.plan.topology
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name(release)},
+        "spec": {
+            "namespace": member.cluster.namespace,
+            **_version(release),
+            **_profile(member, topology, base),
+            "values": made.of(member, values.stated(base, VALUES)),
+        },
+    }
+
+
+def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
+    spec = {"namespace": member.cluster.namespace, **_version(member.cluster.releases[0]), **_profile(member, topology, base)}
+    return {"apiVersion": API_VERSION, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
+
+
+def _ztunnel(member: Member) -> dict[str, object]:
+    cluster = member.cluster
+    own = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network}
+    spec = {"namespace": cluster.namespace, **_version(cluster.releases[0]), "values": {"ztunnel": own}}
+    return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
+
+
+def _values(base: Mapping[str, Document], kind: str) -> Json:
+    return base[kind].value if kind in base else {}
+
+
+def needs_cni(base: Mapping[str, Document], topology: Topology) -> bool:
+    """Whether the data plane wants Istio's CNI: ambient does, and sidecars where base.yaml says so."""
+    on = values.stated(_values(base, KIND), (*VALUES, "pilot", "cni")).get("enabled") is True
+    return topology.ambient or on or "IstioCNI" in base
+
+
+def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str, dict[str, object]]]]:
+    """For a cluster its objects: the file, the part of base.yaml that it is laid over, and the overlay."""
+    made = values.Values(plan)
+    cni = needs_cni(base, plan.topology)
+
+    def of(member: Member) -> Iterator[tuple[str, str, dict[str, object]]]:
+        for index, release in enumerate(member.cluster.releases):
+            file = f"istio-{release.revision}.yaml" if index else "istio.yaml"
+            yield file, KIND, _istio(made, member, release, _values(base, KIND))
+        if cni:
+            yield "istiocni.yaml", "IstioCNI", _cni(member, plan.topology, _values(base, "IstioCNI"))
+        if plan.topology.ambient:
+            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member)
+
+    return of
+
+
+def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+    """For a cluster the files of its control plane, each with its text."""
+    objects = _objects(plan, base)
+
+    def of(member: Member) -> Iterator[tuple[str, str]]:
+        for file, kind, overlay in objects(member):
+            yield file, document(merge(_values(base, kind), overlay))
+
+    return of
+
+
+def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
+    """The values of base.yaml that the mesh replaces, each with its line."""
+    objects = _objects(plan, base)
+    paths = {
+        (kind, path)
+        for member in plan.members.values()
+        if not member.waits
+        for _, kind, overlay in objects(member)
+        for path in lost(_values(base, kind), overlay)
+        if path not in (("apiVersion",), ("kind",))
+    }
+    what = "is set by the mesh; the value here is lost"
+    return [Problem(base[kind].place(*path), what, id="base-lost") for kind, path in sorted(paths, key=str) if kind in base]
+
+
+def forget(cluster: Cluster, peer: str) -> str:
+    """The command that makes a running cluster forget a peer."""
+    return modern.forget(cluster, peer)
+
+
+def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
+    """The commands that take Istio off `clusters`."""
+
+    def resources(cluster: Cluster) -> Iterator[str]:
+        if topology.ambient:
+            yield kubectl(cluster, "delete", "ztunnels.sailoperator.io", "default", "--ignore-not-found")
+        for release in cluster.releases:
+            yield kubectl(cluster, "delete", "istios.sailoperator.io", name(release), "--ignore-not-found")
+        yield kubectl(cluster, "delete", "istiocnis.sailoperator.io", "default", "--ignore-not-found")
+
+    return modern.teardown(clusters, others, topology, resources)

@@ -1,0 +1,220 @@
+"""Target IstioOperator: what `istioctl install -f` reads (install.istio.io/v1alpha1, since Istio 1.5), one for the control plane and one for the gateway.
+
+operator/pkg/apis/types.go and samples/multicluster/gen-eastwest-gateway.sh. Up to 1.7 networks are known by `global.meshNetworks`, which stands
+here without the `networks:` that 1.4 had, for the chart of 1.5 writes it itself.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from kubectl_mesh import versions
+from kubectl_mesh.eastwest import NAME, SELECTOR, VIEW, labels, service_ports
+from kubectl_mesh.errors import Problem, near, shown
+from kubectl_mesh.manifest import document
+from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
+from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.plan import Traits, address_command
+from kubectl_mesh.targets import modern, values
+
+KIND = "IstioOperator"
+API_VERSION = "install.istio.io/v1alpha1"
+APPLIED = False
+KEY_TYPE = "ec-p256"
+SCHEMAS = {KIND: "kinds/istiooperator-install-v1alpha1.json"}
+VALUES = ("spec", "values")
+PROFILES = ("default", "demo", "empty", "minimal", "preview", "remote", "stable", "ambient", "openshift", "openshift-ambient", "external")
+
+STARTER = f"""\
+# The control plane, customised once for all clusters: an IstioOperator for istioctl.
+# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+apiVersion: {API_VERSION}
+kind: {KIND}
+spec:
+  profile: minimal
+  meshConfig:
+    # Every request is logged by the proxies; remove it where that is too much.
+    accessLogFile: /dev/stdout
+"""
+DEFAULT_BASE: Json = {"spec": {"profile": "minimal"}}
+
+
+def _legacy(topology: Topology) -> bool:
+    return any(versions.minor(c.version) < versions.LABELS for c in topology.clusters)
+
+
+def traits(topology: Topology) -> Traits:
+    """Istioctl makes the gateway; before 1.8 the ingress gateway takes in what comes from other networks."""
+    if _legacy(topology):
+        return Traits(gateway_port=443, gateway_command=lambda cluster: address_command(cluster, "istio-ingressgateway"), labels=False)
+    return modern.traits(KIND)
+
+
+def part(value: Mapping[str, Any]) -> str:
+    """What a document of base.yaml customises."""
+    return str(value.get("kind"))
+
+
+def version(base: Mapping[str, Document]) -> str | None:
+    """The version that base.yaml states, which is none: it is that of istioctl."""
+    return None
+
+
+def problems(topology: Topology) -> Iterator[Problem]:
+    """What the topology asks for that istioctl, or Istio, cannot give."""
+    place = topology.document.place
+    yield from modern.problems(topology, KIND, versions.ISTIOD, ("kubectl",), ("IstioOperator", "Deployment", "Gateway"), exact=False)
+    if topology.charts is not None:
+        yield Problem(place("istio", "charts"), "istioctl brings its charts along", "remove it", "delivery-target")
+    if not _legacy(topology):
+        return
+    value: Any = topology.document.value
+    for path, version in modern.stated_versions(topology):
+        if versions.minor(version) >= versions.LABELS:
+            what = f"Istio {version} finds networks by labels, and an earlier one in this mesh by addresses"
+            yield Problem(place(*path), what, f"bring all clusters to 1.{versions.LABELS} or later first", "istio-version")
+    for where, entry in [((), value), *((("contexts", c), e) for c, e in value["contexts"].items())]:
+        for keys in (("istio", "canary"), ("eastWestGateway",), ("controlPlane",)):
+            found: Any = entry
+            for key in keys:
+                found = found.get(key) if isinstance(found, dict) else None
+            if found is not None:
+                what = f"kubectl mesh renders this from Istio 1.{versions.LABELS} on"
+                yield Problem(place(*where, *keys), what, "remove it, or write a later version", "istio-version")
+
+
+def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
+    """What is wrong with a base.yaml beyond its schema."""
+    main = base[KIND]
+    profile = values.stated(main.value, ("spec",)).get("profile")
+    if isinstance(profile, str) and profile not in PROFILES and not any(c in profile for c in "/."):
+        what = f"{shown(profile)} is no profile of istioctl{near(profile, PROFILES)}"
+        yield Problem(main.place("spec", "profile"), what, f"name one of {', '.join(PROFILES)}, or a file", "base-valid")
+    yield from values.problems(main, VALUES, topology)
+
+
+def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
+    """What Istio takes, but not as one might think."""
+    yield from modern.warnings(topology)
+    old = min((versions.minor(c.version) for c in topology.clusters), default=versions.NEWEST)
+    weak = [name for name, i in pki.intermediates.items() if i.certificate.key_type.startswith("ec-")]
+    if weak and old < versions.LABELS:
+        what = f"Istio 1.{old} loads an EC key but cannot sign workload certificates with it before 1.7.7 ({modern.some(weak)})"
+        fix = "use rsa-4096, and move the intermediates away to have new ones made"
+        yield Problem(topology.document.place("certificates", "keyType"), what, fix, "certs-key-type")
+
+
+def _profile(member: Member, topology: Topology, base: Json) -> dict[str, object]:
+    if member.primary is not None:
+        return {"profile": "remote"}
+    stated = values.stated(base, ("spec",)).get("profile")
+    return {"profile": "ambient"} if topology.ambient and not str(stated).endswith("ambient") else {}
+
+
+class _Overlays:
+    """The overlays of a plan."""
+
+    def __init__(self, plan: Plan, base: Json) -> None:
+        self.plan, self.base = plan, base
+        self.values = values.Values(plan)
+        self.legacy = _legacy(plan.topology)
+
+    def of(self, member: Member, release: Release) -> dict[str, object]:
+        cluster, topology = member.cluster, self.plan.topology
+        made: dict[str, Any] = self.values.of(member, values.stated(self.base, VALUES))
+        if self.legacy:
+            own = "Kubernetes" if versions.minor(release.version) == versions.ISTIOD else cluster.name
+            networks = {n.name: self._network(n, own if n.name == cluster.network else None, cluster.name) for n in member.networks}
+            made["global"] = {**made["global"], "meshNetworks": networks}
+        if topology.ambient:
+            made["ztunnel"] = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": release.revision or "default", "namespace": cluster.namespace},
+            "spec": {
+                **({"namespace": cluster.namespace} if not self.legacy else {}),
+                **_profile(member, topology, self.base),
+                **({"revision": release.revision} if release.revision else {}),
+                "values": made,
+            },
+        }
+
+    def _network(self, network: Any, own: str | None, name: str) -> dict[str, object]:
+        endpoints = [{"fromRegistry": own if own is not None and c == name else c} for c in network.clusters]
+        gateways = [{"address": g.address, "port": g.port} for g in network.gateways]
+        return {"endpoints": endpoints, **({"gateways": gateways} if gateways else {})}
+
+
+def _gateway(member: Member, plan: Plan) -> dict[str, object]:
+    """The east-west gateway; never one with the control plane, whose profile would make it too."""
+    cluster = member.cluster
+    wanted = cluster.east_west
+    kubernetes: dict[str, object] = {
+        "env": [{"name": VIEW, "value": cluster.network}],
+        **({"replicaCount": wanted.replicas} if wanted.replicas is not None else {}),
+        "service": {"ports": service_ports(member, plan), "type": wanted.service_type},
+        **({"serviceAnnotations": dict(wanted.annotations)} if wanted.annotations else {}),
+    }
+    own = {"app": NAME, "istio": SELECTOR, **labels(member)}
+    gateway = {"enabled": True, "k8s": kubernetes, "label": dict(sorted(own.items())), "name": NAME, "namespace": cluster.namespace}
+    overall = {"istioNamespace": cluster.namespace, "network": cluster.network}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": "eastwest", "namespace": cluster.namespace},
+        "spec": {
+            "components": {"ingressGateways": [gateway]},
+            "namespace": cluster.namespace,
+            "profile": "empty",
+            **({"revision": cluster.revision} if cluster.revision else {}),
+            "values": {
+                "gateways": {"istio-ingressgateway": {"injectionTemplate": "gateway"}},
+                "global": overall,
+            },
+        },
+    }
+
+
+def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+    """For a cluster the files of its control plane, each with its text."""
+    value = base[KIND].value if KIND in base else DEFAULT_BASE
+    overlays = _Overlays(plan, value)
+
+    def of(member: Member) -> Iterator[tuple[str, str]]:
+        for index, release in enumerate(member.cluster.releases):
+            file = f"istiooperator-{release.revision}.yaml" if index else "istiooperator.yaml"
+            yield file, document(merge(value, overlays.of(member, release)))
+        if member.gateway_kind == KIND:
+            yield "eastwest.yaml", document(_gateway(member, plan))
+
+    return of
+
+
+def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
+    """The values of base.yaml that the mesh replaces, each with its line."""
+    main = base[KIND]
+    overlays = _Overlays(plan, main.value)
+    paths = {
+        path
+        for member in plan.members.values()
+        if not member.waits
+        for release in member.cluster.releases
+        for path in lost(main.value, overlays.of(member, release))
+        if path not in (("apiVersion",), ("kind",))
+    }
+    return [Problem(main.place(*path), "is set by the mesh; the value here is lost", id="base-lost") for path in sorted(paths, key=str)]
+
+
+def forget(cluster: Cluster, peer: str) -> str:
+    """The command that makes a running cluster forget a peer."""
+    return modern.forget(cluster, peer)
+
+
+def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
+    """The commands that take Istio off `clusters`."""
+
+    def resources(cluster: Cluster) -> Iterator[str]:
+        yield shlex.join(["istioctl", f"--context={cluster.context}", "uninstall", "--purge", "--skip-confirmation"])
+
+    return modern.teardown(clusters, others, topology, resources)

@@ -1,0 +1,249 @@
+"""What the targets of today's Istio share: what their clusters may ask for, and how Istio leaves them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kubectl_mesh import versions
+from kubectl_mesh.address import is_address
+from kubectl_mesh.eastwest import NAME, TLS_PORT
+from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
+
+
+def traits(kind: str) -> Traits:
+    """The plan's traits where istiod finds gateways by labels."""
+    return Traits(gateway_port=TLS_PORT, gateway_command=address_command, labels=True, gateway_kind=kind)
+
+
+def unsupported(topology: Topology) -> Iterator[Problem]:
+    """What no target of this version can render."""
+    place = topology.document.place
+    if topology.issuer != "local":
+        what = f"this version of kubectl mesh makes intermediates with the local root only, not by {topology.issuer}"
+        yield Problem(place("certificates", "issuer"), what, "write issuer: local", "unsupported")
+    if topology.store != "plain":
+        what = f"this version of kubectl mesh writes secrets as plain only, not as {topology.store}"
+        yield Problem(place("secrets", "store"), what, "write store: plain, and keep out/ out of git, or keep its readers few", "unsupported")
+
+
+def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every version in the topology, with its path."""
+    value: Any = topology.document.value
+    entries = [(("istio",), value.get("istio", {}))] + [(("contexts", c, "istio"), e.get("istio", {})) for c, e in value["contexts"].items()]
+    for path, entry in entries:
+        if "version" in entry:
+            yield (*path, "version"), entry["version"]
+        if "canary" in entry:
+            yield (*path, "canary", "version"), entry["canary"]["version"]
+
+
+def problems(topology: Topology, kind: str, oldest: int, tools: tuple[str, ...], gateways: tuple[str, ...], *, exact: bool) -> Iterator[Problem]:
+    """What the topology asks for that this kind of control plane, or Istio itself, cannot give.
+
+    `oldest` is the first minor that reads the kind, `tools` may deliver it, `gateways` it can make; `exact` wants whole versions.
+    """
+    place = topology.document.place
+    yield from unsupported(topology)
+    for path, version in stated_versions(topology):
+        minor = versions.minor(version)
+        if minor < oldest:
+            other = "use a base.yaml of kind IstioControlPlane (1.4) or IstioOperator (1.5 and later)"
+            yield Problem(place(*path), f"nothing reads an {kind} in Istio {version}; it is for 1.{oldest} and later", other, "istio-version")
+        elif exact and not versions.exact(version):
+            what = f"Istio {version} is a line of releases, and a chart is pinned to one"
+            yield Problem(place(*path), what, f'write the whole version, such as "{version}.0"', "istio-version")
+        elif topology.ambient and minor < versions.AMBIENT and len(topology.clusters) > 1:
+            what = f"ambient over several clusters begins with Istio 1.{versions.AMBIENT}"
+            yield Problem(place(*path), what, "write a later version, or dataPlane: sidecar", "ambient")
+    if topology.delivery.tool not in tools:
+        what = f"{topology.delivery.tool} does not deliver a control plane of kind {kind}"
+        why = "nothing in a cluster reads it" if kind == "IstioOperator" else f"its objects are for {'Argo CD' if kind == 'Application' else 'Flux'}"
+        yield Problem(place("delivery", "tool"), f"{what}: {why}", f"write tool: {' or '.join(tools)}, or use a base.yaml of another kind", "delivery-target")
+    yield from _gateways(topology, kind, gateways)
+    yield from _ambient(topology)
+    yield from _namespaces(topology)
+
+
+def _stated_gateways(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    value: Any = topology.document.value
+    for path, entry in [((), value), *((("contexts", c), e) for c, e in value["contexts"].items())]:
+        if "eastWestGateway" in entry:
+            yield (*path, "eastWestGateway"), entry["eastWestGateway"]
+
+
+def _gateways(topology: Topology, kind: str, gateways: tuple[str, ...]) -> Iterator[Problem]:
+    place = topology.document.place
+    for path, entry in _stated_gateways(topology):
+        wanted = entry.get("kind")
+        if topology.ambient:
+            if wanted not in (None, "Gateway"):
+                yield Problem(place(*path, "kind"), f"ambient has east-west gateways of kind Gateway only, not {wanted}", "remove it", "ambient")
+            if "port" in entry:
+                yield Problem(place(*path, "port"), "ambient has one port between networks, 15008, which cannot be changed", "remove it", "ambient")
+        elif wanted is not None and wanted not in gateways:
+            fix = f"write one of {', '.join(gateways)}"
+            yield Problem(place(*path, "kind"), f"with a base.yaml of kind {kind} nothing makes a gateway of kind {wanted}", fix, "gateway-kind")
+        if wanted in (None, "Gateway") and topology.ambient and "replicas" in entry:
+            what = "istiod makes the pods of a Gateway, and how many is for a HorizontalPodAutoscaler to say"
+            yield Problem(place(*path, "replicas"), what, "remove it", "gateway-kind")
+        elif wanted == "Gateway" and "replicas" in entry:
+            what = "istiod makes the pods of a Gateway, and how many is for a HorizontalPodAutoscaler to say"
+            yield Problem(place(*path, "replicas"), what, "remove it, or write kind: Deployment", "gateway-kind")
+    joined = [c for c in topology.clusters if c.joined]
+    served = {c.primary for c in joined if c.primary is not None}
+    networks: dict[str, list[Cluster]] = {}
+    for cluster in joined:
+        networks.setdefault(cluster.network, []).append(cluster)
+        if cluster.name in served and cluster.east_west.kind == "Gateway":
+            what = "serves clusters without a control plane, and a gateway of the Gateway API cannot expose istiod to them"
+            yield Problem(cluster.place, what, "write another kind of eastWestGateway for it", "gateway-kind")
+        elif cluster.name in served and not cluster.east_west.enabled:
+            what = "serves clusters without a control plane, which reach its istiod by the east-west gateway"
+            yield Problem(cluster.place, what, "remove enabled: false of its eastWestGateway", "gateway-kind")
+    if len(networks) > 1:
+        for network, clusters in sorted(networks.items()):
+            declared = topology.networks.get(network) or any(c.gateways for c in clusters) or network in topology.awaited
+            if not declared and not any(c.east_west.enabled for c in clusters):
+                what = f"the network {shown(network)} has no gateway: none of its clusters has one, and no address is declared"
+                yield Problem(clusters[0].place, what, f"enable an eastWestGateway there, or state networks.{network}.gateways", "gateway-pending")
+
+
+def _ambient(topology: Topology) -> Iterator[Problem]:
+    if not topology.ambient:
+        return
+    place = topology.document.place
+    joined = [c for c in topology.clusters if c.joined]
+    for cluster in joined:
+        if cluster.primary is not None:
+            where = place("contexts", cluster.context, "controlPlane")
+            what = "ambient has no clusters without a control plane of their own: ztunnel is served by istiod of its cluster"
+            yield Problem(where, what, "remove controlPlane, or write dataPlane: sidecar", "ambient")
+        for index, gateway in enumerate(topology.document.value["contexts"][cluster.context].get("gateways", ())):  # type: ignore[index]
+            if gateway.get("port") not in (None, 15008):
+                where = place("contexts", cluster.context, "gateways", index, "port")
+                yield Problem(where, "ambient has one port between networks, 15008, which cannot be changed", "remove it", "ambient")
+    if len(joined) > 1 and len({c.network for c in joined}) == 1:
+        what = "ambient joins clusters of several networks only; nobody has tried it on one"
+        yield Problem(place("istio", "dataPlane"), what, "give every cluster a network of its own, or write dataPlane: sidecar", "ambient")
+
+
+def _namespaces(topology: Topology) -> Iterator[Problem]:
+    """Unequal namespaces: istiod looks for a peer's network label in the namespace that it has itself (controller/multicluster.go)."""
+    joined = [c for c in topology.clusters if c.joined]
+    if not joined:
+        return
+    first = joined[0]
+    peers = peers_of(topology)
+    for cluster in joined[1:]:
+        linked = any(cluster.name in peers[c.name] or c.name in peers[cluster.name] for c in joined if c.namespace != cluster.namespace)
+        if cluster.namespace != first.namespace and linked:
+            where = topology.document.place("contexts", cluster.context, "namespace")
+            what = f"is not {shown(first.namespace)} as in {shown(first.context)}: istiod looks for a peer's settings in a namespace of its own name"
+            yield Problem(where, what, "give all clusters that discover each other the same namespace", "namespace-equal")
+
+
+def warnings(topology: Topology) -> Iterator[Problem]:
+    """What Istio takes, but not as one might think."""
+    place = topology.document.place
+    for path, version in stated_versions(topology):
+        minor = versions.minor(version)
+        if minor > versions.NEWEST:
+            what = f"Istio {version} is newer than what this version of kubectl mesh knows; it is taken as 1.{versions.NEWEST}"
+            yield Problem(place(*path), what, "look for a newer kubectl mesh", "istio-known")
+        elif topology.ambient and versions.AMBIENT <= minor < versions.AMBIENT_BETA:
+            yield Problem(
+                place(*path), f"ambient over several networks is alpha in Istio {version}", f"1.{versions.AMBIENT_BETA} has it as beta", "ambient-shared"
+            )
+    yield from host_names(topology)
+    if topology.ambient:
+        seen: dict[str, str] = {}
+        for cluster in topology.clusters:
+            first = seen.setdefault(cluster.network, cluster.name) if cluster.joined else cluster.name
+            if first != cluster.name:
+                what = f'shares its network with "{first}"; ambient is tried over several networks, hardly on one'
+                yield Problem(cluster.place, what, "give it a network of its own", "ambient-shared")
+    yield from addresses(topology)
+    yield from credential_costs(topology)
+
+
+def addresses(topology: Topology) -> Iterator[Problem]:
+    """A remote's webhook calls port 443 of istiod's Service, which a host name cannot map to 15017."""
+    for cluster in topology.clusters:
+        if cluster.address is not None and not is_address(cluster.address):
+            where = topology.document.place("contexts", cluster.context, "controlPlaneAddress")
+            what = "is a host name: a cluster without istiod calls its webhook at port 443 there, for an ExternalName maps no ports"
+            yield Problem(where, what, "give an IP address, or have 443 lead to 15017 there", "control-plane-address")
+
+
+def host_names(topology: Topology) -> Iterator[Problem]:
+    """Host names of gateways, where Istio looks them up once or never."""
+    value: Any = topology.document.value
+    old = min((versions.minor(r.version) for c in topology.clusters for r in c.releases), default=versions.NEWEST)
+    if old >= versions.HOST_NAMES:
+        return
+    for top in ("networks", "contexts"):
+        for name, entry in value.get(top, {}).items():
+            for index, gateway in enumerate(entry.get("gateways", ())):
+                if gateway["address"] != "pending" and not is_address(gateway["address"]):
+                    what = f"is a host name, which Istio 1.{old} drops or looks up once; since 1.{versions.HOST_NAMES} it looks names up again and again"
+                    yield Problem(topology.document.place(top, name, "gateways", index, "address"), what, "give the IP addresses", "gateway-address")
+
+
+COSTS = {
+    "exec": (
+        "istiod runs this command for every peer: its image has to hold it, and the remote secret decides what it runs",
+        "build an image with it for every cluster that discovers this one (values.pilot.image), or use a token",
+    ),
+    "oidc": (
+        "istiod gets new ID tokens by a refresh token that it cannot write back: where the issuer gives each only once, it is locked out after a restart",
+        "have the issuer give refresh tokens that last, or use a token",
+    ),
+    "clientCertificate": (
+        "Kubernetes cannot revoke a client certificate: who has it reads the cluster until it expires",
+        "make it short-lived, or use a token",
+    ),
+}
+"""What each way to log in costs beside a token, and what to do."""
+
+
+def credential_costs(topology: Topology) -> Iterator[Problem]:
+    """What ways to log in cost."""
+    for cluster in topology.clusters:
+        way = cluster.credential.way
+        if way in COSTS and cluster.joined:
+            what, fix = COSTS[way]
+            yield Problem(topology.document.place("contexts", cluster.context, "credential", way), what, fix, "credential-cost")
+
+
+def forget(cluster: Cluster, peer: str) -> str:
+    """The command that makes a running cluster forget a peer: taking the remote secret out of the tree does not take it out of the cluster."""
+    return kubectl(cluster, "-n", cluster.namespace, "delete", "secret", f"istio-remote-secret-{peer}", "--ignore-not-found")
+
+
+def teardown(
+    clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology, control_plane: Callable[[Cluster], Iterator[str]]
+) -> Iterator[tuple[str, str]]:
+    """The commands that take Istio off `clusters`, each with a cluster's name; the `others` forget them first."""
+    peers = peers_of(topology)
+    for cluster in clusters:
+        for other in others:
+            if cluster.name in peers[other.name]:
+                yield other.name, forget(other, cluster.name)
+    # Who is served by another goes before the one that serves.
+    for cluster in sorted(clusters, key=lambda c: (c.primary is None, c.name)):
+        delete = ("--ignore-not-found",)
+        if cluster.east_west.kind == "Gateway" or topology.ambient:
+            yield cluster.name, kubectl(cluster, "-n", cluster.namespace, "delete", "gateways.gateway.networking.k8s.io", NAME, *delete) + " || true"
+        for command in control_plane(cluster):
+            yield cluster.name, command
+        yield cluster.name, kubectl(cluster, "delete", "namespace", cluster.namespace, "--wait", *delete)
+        for kind in ("clusterrolebinding", "clusterrole"):
+            yield cluster.name, kubectl(cluster, "delete", kind, "-l", "app.kubernetes.io/managed-by=kubectl-mesh", *delete)
+        crds = kubectl(cluster, "get", "customresourcedefinition", "-o", "name")
+        yield cluster.name, f"{crds} | grep -F .istio.io | xargs -r {kubectl(cluster, 'delete', *delete)}"
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list, and how many more."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,126 @@
+"""What the mesh sets in istiod's values, the same whether Sail, istioctl or a Helm chart reads them.
+
+Istio's operator/pkg/apis/values_types.proto and manifests/charts/istio-control/istio-discovery/values.yaml.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kubectl_mesh.eastwest import elsewhere
+from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.manifest import block
+from kubectl_mesh.model import Document, Json, Member, Plan, Topology
+from kubectl_mesh.yamltext import Block
+
+ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
+"""istiod's environment variable that lists what a remote secret may ask for beyond a token (pkg/kube/util.go)."""
+NEEDED = {"exec": "exec"}
+"""What a way to log in needs to be listed there; the others are embedded, and pass."""
+
+Path = tuple[str | int, ...]
+
+
+class Values:
+    """The overlays of a plan on istiod's values; what clusters share is written once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._networks: dict[str, Block] = {}
+        self._needed = {n: NEEDED[m.cluster.credential.way] for n, m in plan.members.items() if m.cluster.credential.way in NEEDED}
+
+    def of(self, member: Member, base: Json) -> dict[str, object]:
+        """What the mesh sets for one cluster. `base` are the values it is laid over, for a list is replaced as a whole."""
+        cluster, topology = member.cluster, self.plan.topology
+        overall: dict[str, object] = {
+            "istioNamespace": cluster.namespace,
+            "meshID": topology.mesh_id,
+            "multiCluster": {"clusterName": cluster.name},
+            "network": cluster.network,
+        }
+        values: dict[str, object] = {"global": overall}
+        if member.primary is not None:
+            overall["remotePilotAddress"] = member.primary.address
+            path = "/".join(part.replace("/", "--slash--") for part in ("cluster", cluster.name, "net", cluster.network))
+            values["istiodRemote"] = {"injectionPath": f"/inject/{path}"}
+        if member.serves:
+            overall["externalIstiod"] = True
+        declared = elsewhere(member)
+        if declared and not topology.ambient:
+            overall["meshNetworks"] = {n.name: self._network(n.name, n) for n in declared}
+        env: dict[str, object] = {}
+        if topology.ambient and self.plan.several_networks:
+            env["AMBIENT_ENABLE_MULTI_NETWORK"] = "true"
+        needed = {way for name, way in self._needed.items() if name in set(member.peers)} if self._needed else set()
+        if needed:
+            stated = _at(base, ("pilot", "env", ALLOWED))
+            already = {part.strip() for part in stated.split(",") if part.strip()} if isinstance(stated, str) else set()
+            env[ALLOWED] = ",".join(sorted(needed | already))
+        if env:
+            values["pilot"] = {"env": env}
+        if topology.trust_domain is not None:
+            values["meshConfig"] = {"trustDomain": topology.trust_domain}
+        return values
+
+    def _network(self, name: str, network: Any) -> Block:
+        if name not in self._networks:
+            gateways = [{"address": g.address, "port": g.port} for g in network.gateways]
+            self._networks[name] = block({"endpoints": [{"fromRegistry": c} for c in network.clusters], "gateways": gateways})
+        return self._networks[name]
+
+
+def _at(value: Json, path: Path) -> Json:
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def problems(base: Document, path: Path, topology: Topology) -> Iterator[Problem]:
+    """Values that Istio takes, and that break a mesh of several clusters. `path` is where the values stand in `base`."""
+
+    def at(*keys: str) -> Any:
+        return _at(base.value, (*path, *keys))
+
+    def place(*keys: str | int) -> Any:
+        return base.place(*path, *keys)
+
+    if at("global", "enableReaderRBAC") is False:
+        what = "takes away the account as which the peers read a cluster, so that none discovers another"
+        yield Problem(place("global", "enableReaderRBAC"), what, "remove it", "base-reader")
+    networks = at("global", "meshNetworks")
+    for name, network in networks.items() if isinstance(networks, dict) else ():
+        endpoints = network.get("endpoints") if isinstance(network, dict) else None
+        for index, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
+            if isinstance(endpoint, dict) and endpoint.get("fromRegistry") == "Kubernetes":
+                where = place("global", "meshNetworks", name, "endpoints", index, "fromRegistry")
+                what = '"Kubernetes" is what a cluster called itself up to Istio 1.5; istiod refuses the whole of meshNetworks for it'
+                yield Problem(where, what, "name the cluster; or remove it, for the mesh sets what is needed", "base-registry")
+    mesh_id = at("meshConfig", "defaultConfig", "meshId")
+    if isinstance(mesh_id, str) and mesh_id != topology.mesh_id:
+        what = f"gives the proxies another mesh than {shown(topology.mesh_id)}, which is the mesh_id of the topology"
+        yield Problem(place("meshConfig", "defaultConfig", "meshId"), what, "remove it", "base-identity")
+    for key in ("ISTIO_META_NETWORK", "ISTIO_META_CLUSTER_ID", "ISTIO_META_MESH_ID"):
+        if at("meshConfig", "defaultConfig", "proxyMetadata", key) is not None:
+            what = "gives the proxies of all clusters the same, so that they contradict what istiod knows of their cluster"
+            yield Problem(place("meshConfig", "defaultConfig", "proxyMetadata", key), what, "remove it: the mesh sets it for each cluster", "base-identity")
+    for key in ("CLUSTER_ID", "EXTERNAL_ISTIOD"):
+        if at("pilot", "env", key) is not None:
+            where = place("pilot", "env", key)
+            yield Problem(where, "gives istiod of all clusters the same", "remove it: the mesh sets it where it is needed", "base-identity")
+    domain, aliases = at("meshConfig", "trustDomain"), at("meshConfig", "trustDomainAliases")
+    known = aliases if isinstance(aliases, list) else []
+    if isinstance(domain, str) and topology.trust_domain not in (None, domain) and domain not in known:
+        what = f"is another trust domain than {shown(topology.trust_domain)} of the topology; workloads that still have it would be refused"
+        where = place("meshConfig", "trustDomain")
+        yield Problem(where, what, f"remove one of the two, or list {shown(domain)} in meshConfig.trustDomainAliases", "trust-domain")
+    secrets = at("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH")
+    if secrets is not None:
+        what = "makes istiod read kubeconfigs from files and pass over every remote secret"
+        yield Problem(place("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH"), what, "remove it", "base-reader")
+
+
+def stated(value: Json, path: Path) -> Mapping[str, Any]:
+    """The values at a path of a base, or none."""
+    found = _at(value, path)
+    return found if isinstance(found, dict) else {}

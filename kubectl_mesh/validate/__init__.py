@@ -1,0 +1,108 @@
+"""validate: a `Document` becomes a `Topology`, or a `MeshError` with every problem, sorted by position."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubectl_mesh.errors import MeshError
+from kubectl_mesh.model import DEFAULT_READER, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
+from kubectl_mesh.shape import schema_problems
+from kubectl_mesh.validate.names import PENDING, inside, name_of, no_name
+from kubectl_mesh.validate.rules import Rules
+
+__all__ = ["inside", "name_of", "no_name", "validate"]
+
+
+def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
+    """Checks a topology against its schema and for what a schema cannot say."""
+    told = {(p.where.line, p.where.column) for p in document.problems} | {p.where.path for p in document.problems}
+    unfit = [p for p in schema_problems(document, schema) if p.where.path not in told and (p.where.line, p.where.column) not in told]
+    problems = [*document.problems, *unfit]
+    if problems:
+        # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
+        if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
+            problems += Rules(document, {p.where.path for p in problems}).problems()
+        raise MeshError(problems)
+    rules = Rules(document, set())
+    problems = rules.problems()
+    if problems:
+        raise MeshError(problems)
+    return _topology(rules)
+
+
+def _cluster(rules: Rules, context: str, entry: dict[str, Any]) -> Cluster:
+    name = entry.get("clusterName") or name_of(context)
+    peers, primary = entry.get("peers"), entry.get("controlPlane")
+    istio = {**rules.value.get("istio", {}), **entry.get("istio", {})}
+    canary = istio.get("canary")
+    way, stated = next(iter(entry.get("credential", {}).items()), ("tokenFile", f"credentials/{name}.token"))
+    address = entry.get("controlPlaneAddress")
+    return Cluster(
+        name=name,
+        context=context,
+        network=entry["network"],
+        namespace=entry.get("namespace", "istio-system"),
+        reader=entry.get("serviceAccountReader", DEFAULT_READER),
+        joined=not entry.get("disableRegistryJoin", False),
+        server=entry.get("server"),
+        tls_server_name=entry.get("tlsServerName"),
+        authority=entry.get("certificateAuthority"),
+        token_file=stated if way == "tokenFile" else f"credentials/{name}.token",
+        gateways=_gateways(entry),
+        peers=None if peers is None else tuple(rules.name(p) for p in peers),
+        place=rules.document.place("contexts", context),
+        releases=(Release(istio.get("version"), istio.get("revision")), *([Release(canary["version"], canary["revision"])] if canary else [])),
+        primary=None if primary is None else rules.name(primary),
+        address=None if address == PENDING else address,
+        east_west=_east_west({**rules.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
+        credential=Credential(way, stated if isinstance(stated, dict) else {}),
+    )
+
+
+def _east_west(entry: Mapping[str, Any]) -> EastWest:
+    return EastWest(
+        enabled=entry.get("enabled", True),
+        kind=entry.get("kind"),
+        port=entry.get("port"),
+        service_type=entry.get("serviceType", "LoadBalancer"),
+        annotations=tuple(sorted(entry.get("annotations", {}).items())),
+        replicas=entry.get("replicas"),
+    )
+
+
+def _topology(rules: Rules) -> Topology:
+    value = rules.value
+    istio, certificates, delivery = value.get("istio", {}), value.get("certificates", {}), value.get("delivery", {})
+    clusters = sorted((_cluster(rules, c, e) for c, e in rules.contexts.items()), key=lambda c: c.name)
+    return Topology(
+        mesh_id=value["mesh_id"],
+        organization=value.get("organization", value["mesh_id"]),
+        trust_domain=value.get("trustDomain"),
+        data_plane=istio.get("dataPlane", "sidecar"),
+        key_type=certificates.get("keyType"),
+        root_days=certificates.get("rootDays", 3650),
+        intermediate_days=certificates.get("intermediateDays", 730),
+        issuer=certificates.get("issuer", "local"),
+        store=value.get("secrets", {}).get("store", "plain"),
+        store_stated="store" in value.get("secrets", {}),
+        delivery=Delivery(
+            delivery.get("tool", "kubectl"), delivery.get("repoURL"), delivery.get("revision"), delivery.get("path", "out"), delivery.get("namespace")
+        ),
+        networks={name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())},
+        clusters=tuple(clusters),
+        document=rules.document,
+        awaited=frozenset(
+            network
+            for network, path, gateway in rules.gateways()
+            if gateway["address"] == PENDING and not (path[0] == "contexts" and rules.contexts[str(path[1])].get("disableRegistryJoin"))
+        ),
+        charts=istio.get("charts"),
+        bundled=value.get("remoteSecrets") == "bundle",
+        reader_per_peer=value.get("readers") == "perPeer",
+        warnings=tuple(sorted(rules.warnings)),
+    )
+
+
+def _gateways(entry: Mapping[str, Any]) -> tuple[Gateway, ...]:
+    """The known gateways of an entry; `pending` ones are not known."""
+    known = {Gateway(g["address"], g.get("port")) for g in entry.get("gateways", ()) if g["address"] != PENDING}
+    return tuple(sorted(known, key=lambda g: (g.address, g.port or 0)))

@@ -1,0 +1,48 @@
+"""versions: Istio's versions, and what each changes for a mesh; every rule that asks for a version asks here.
+
+A version that no file states counts as the newest that is known. The sources are Istio's release notes and the code of each release.
+"""
+
+OLDEST, NEWEST = 4, 30
+"""The minors of 1.x whose rules are known."""
+DEFAULT = "1.30.3"
+"""What `init` writes."""
+
+ISTIOD = 5
+LABELS = 8
+HOST_NAMES = 13
+SAIL = 21
+GATEWAY_V1 = 22
+CHARTS = 24
+AMBIENT = 27
+AMBIENT_BETA = 29
+FAST_SWAP = 30
+CHANGES = (
+    (4, "the last with Citadel and Pilot apart: IstioControlPlane, networks by meshNetworks, a cluster knows itself as `Kubernetes`"),
+    (ISTIOD, "istiod and IstioOperator; meshNetworks without its own `networks:`; a root of EC keys is read, but not signed with before 1.7.7"),
+    (6, "a cluster knows itself by its own name in meshNetworks, no longer as `Kubernetes`; revisions"),
+    (LABELS, "istiod finds networks by the label of the namespace, and gateways by the label of their Service: no address has to be known"),
+    (HOST_NAMES, "host names of gateways are looked up by istiod, again and again; credentials by `exec` have to be allowed"),
+    (SAIL, "the oldest that the Sail operator runs"),
+    (GATEWAY_V1, "networking.istio.io/v1"),
+    (CHARTS, "no operator in the cluster reads an IstioOperator any more; Helm values as they are today"),
+    (AMBIENT, "ambient over several networks, alpha"),
+    (AMBIENT_BETA, "ambient over several networks, beta"),
+    (FAST_SWAP, "a changed remote secret is taken without a gap, but 1.30.0 to 1.30.3 can lose the cluster's endpoints until istiod restarts"),
+)
+"""The first minor in which something is so, and what."""
+
+
+def minor(version: str | None) -> int:
+    """The minor of a version such as 1.30.3; the newest known where none is stated."""
+    return NEWEST if version is None else int(version.split(".")[1])
+
+
+def exact(version: str | None) -> bool:
+    """Whether a version names one release and not a line of them."""
+    return version is not None and version.count(".") == 2
+
+
+def loses_endpoints(version: str | None) -> bool:
+    """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920, 61043)."""
+    return version in ("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3")
