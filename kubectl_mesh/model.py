@@ -12,6 +12,8 @@ Json = object
 DEFAULT_READER = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
 LOCK = "mesh.lock"
+STAGES = ("1-trust", "2-control-plane", "3-mesh")
+"""The parts of a cluster's directory, in the order in which they are applied."""
 BUNDLE = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
 RENEW = "of an intermediate: move its folder away, render and apply; with a new root, all intermediates are made anew"
@@ -123,6 +125,10 @@ class Delivery:
     path: str = "out"
     namespace: str | None = None
     """Where the objects of the tool live; None: where the tool itself lives."""
+    project: str = "default"
+    """The AppProject of Argo CD."""
+    secret: str | None = None
+    """The Secret by which Flux reads the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +227,11 @@ class Member:
         """How a peer logs in here, None while that is not known or it may not."""
         found = self.logins.get(peer) or self.logins.get("")
         return found if self.cluster.joined and self.server is not None else None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of this cluster's directory."""
+        return STAGES[:1] if self.waits else STAGES
 
     @property
     def waits(self) -> bool:

@@ -9,6 +9,8 @@ from kubectl_mesh.fits import fits, pattern
 from kubectl_mesh.model import Document
 
 Path = tuple[str | int, ...]
+LONGEST_LIST = 20
+"""A list of more fields than this helps nobody."""
 
 
 _TYPES = {
@@ -51,7 +53,9 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         for key in value:
             if key not in known:
                 hint = near(key, set(known) - set(value))
-                yield Problem(document.place(*path, key), f"unknown field{hint}", "" if hint else f"the fields here are: {', '.join(known)}")
+                yield Problem(
+                    document.place(*path, key), f"unknown field{hint}", "" if hint or len(known) > LONGEST_LIST else f"the fields here are: {', '.join(known)}"
+                )
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))

@@ -147,8 +147,12 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     target = tried(lambda: targets.choose(documents), targets.module("IstioControlPlane"), "base-valid")
     base = tried(lambda: targets.parts(documents, target), no_parts, "base-valid") if documents and not problems else no_parts
     if base:
-        unfit = [p for name, document in base.items() for p in schema_problems(document, base_schema(target.SCHEMAS[name]))]
-        problems += [p if p.id else replace(p, id="base-valid") for p in unfit]
+        settled = _settled(topology, target.version(base)) if all(isinstance(d.value, dict) for d in base.values()) else topology
+        for name, document in base.items():
+            unfit = list(schema_problems(document, base_schema(target.SCHEMAS[name])))
+            for path, schema in target.checked(name, settled, assets.schema):
+                unfit += schema_problems(document, _below(path, schema))
+            problems += [replace(p, id="base-valid") for p in dict.fromkeys(unfit)]
     if not problems:
         topology = _settled(topology, target.version(base))
         problems += [p if p.id else replace(p, id="base-valid") for p in (target.base_problems(base, topology) if base else ())]
@@ -192,6 +196,13 @@ def base_schema(name: str) -> Mapping[str, object]:
     schema: Mapping[str, Any] = assets.schema(name)
     parts = {key: part if key in ("apiVersion", "kind") else _partial(part) for key, part in schema["properties"].items()}
     return {**schema, "properties": parts, "required": ["apiVersion", "kind"]}
+
+
+def _below(path: tuple[str, ...], schema: Mapping[str, object]) -> Mapping[str, object]:
+    """A schema for what stands at a path, wherever that is there."""
+    for key in reversed(path):
+        schema = {"properties": {key: schema}}
+    return schema
 
 
 def _partial(schema: Any) -> Any:

@@ -7,12 +7,11 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 
+from kubectl_mesh import delivery
 from kubectl_mesh.manifest import Manifests
-from kubectl_mesh.model import BUNDLE, LOCK, Document, File, Folder, Member, Pki, Plan, Tree
+from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Tree
 from kubectl_mesh.render import gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
-
-STAGES = ("1-trust", "2-control-plane", "3-mesh")
 
 
 def render(plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, only: frozenset[str] | None = None) -> Tree:
@@ -38,7 +37,7 @@ def render(plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleTyp
     for member, texts in _clusters(plan, base, pki, target, manifests, only):
         files = folder(texts)
         tree[member.cluster.name] = locked(files, lock.of_cluster(plan, member, pki, target.KIND, files, lines))
-    for name, shared in _shared(plan, manifests):
+    for name, shared in _shared(plan, target, manifests):
         files = folder(shared)
         tree[name] = locked(files, lock.of_all(name, plan, target.KIND, files, lines))
     return tree
@@ -68,12 +67,17 @@ def _clusters(
             files |= {f"{stage}/{file}": text for file, text in into.files.items()}
             if into.resources and not (stage == STAGES[1] and not target.APPLIED):
                 files[f"{stage}/kustomization.yaml"] = (manifests.once("kustomization.yaml", resources=tuple(into.resources)), False)
-                applied.append(stage)
+                # What is for the cluster of Argo CD has no place in the whole of another.
+                if not (stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"):
+                    applied.append(stage)
         files["kustomization.yaml"] = (manifests.render("kustomization.yaml", resources=tuple(applied)), False)
         yield member, files
 
 
-def _shared(plan: Plan, manifests: Manifests) -> Iterator[tuple[str, dict[str, tuple[str, bool]]]]:
+def _shared(plan: Plan, target: ModuleType, manifests: Manifests) -> Iterator[tuple[str, dict[str, tuple[str, bool]]]]:
     """The directories that belong to the mesh as a whole."""
     if plan.topology.bundled:
         yield BUNDLE, remotes.bundle(plan, manifests)
+    tool = delivery.module(plan.topology.delivery.tool)
+    if tool is not None:
+        yield tool.DIRECTORY, {path: (text, False) for path, text in tool.files(plan, hub=target.HUB).items()}

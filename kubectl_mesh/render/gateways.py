@@ -43,13 +43,16 @@ def file_name(network: str) -> str:
 def _deployment(member: Member) -> dict[str, object]:
     cluster = member.cluster
     own = {"app": NAME, "istio": SELECTOR}
-    pod = {**own, **({"istio.io/rev": cluster.revision} if cluster.revision else {}), "sidecar.istio.io/inject": "true", NETWORK: cluster.network}
+    pod = {**own, "istio.io/dataplane-mode": "none", "sidecar.istio.io/inject": "true", NETWORK: cluster.network}
+    if cluster.revision:
+        pod["istio.io/rev"] = cluster.revision
     container = {
         "name": "istio-proxy",
         # The injector puts Istio's own image in the place of this word.
         "image": "auto",
         "env": [{"name": VIEW, "value": cluster.network}],
         "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
+        "resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -97,9 +100,14 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     """A Gateway of the Gateway API, for which istiod makes Deployment and Service."""
     cluster = member.cluster
     ambient = plan.topology.ambient
-    own = dict(sorted({**labels(member), **({"istio.io/rev": cluster.revision} if cluster.revision else {})}.items()))
-    annotations = dict(cluster.east_west.annotations)
-    infrastructure = {"annotations": {**annotations, "networking.istio.io/service-type": cluster.east_west.service_type}}
+    own = {**labels(member), **({"istio.io/rev": cluster.revision} if cluster.revision else {})}
+    # istiod takes the type of the Service from here, and copies labels and annotations to it.
+    annotations = {**dict(cluster.east_west.annotations), "networking.istio.io/service-type": cluster.east_west.service_type}
+    infrastructure = {}
+    if ambient and member.declared:
+        # istiod labels the Service of such a gateway by itself, unless the Gateway is labelled and says what its Service is to have.
+        own[NETWORK] = cluster.network
+        infrastructure = {"infrastructure": {"annotations": annotations, "labels": {"app": NAME}}}
     if ambient:
         listener: dict[str, object] = {
             "name": "mesh",
@@ -113,10 +121,15 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
-        "metadata": {**({"labels": own} if own else {}), "name": NAME, "namespace": cluster.namespace},
+        "metadata": {
+            "annotations": dict(sorted(annotations.items())),
+            **({"labels": dict(sorted(own.items()))} if own else {}),
+            "name": NAME,
+            "namespace": cluster.namespace,
+        },
         "spec": {
             "gatewayClassName": "istio-east-west" if ambient else "istio",
-            "infrastructure": infrastructure,
+            **infrastructure,
             "listeners": [listener],
         },
     }

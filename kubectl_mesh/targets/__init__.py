@@ -1,10 +1,13 @@
 """The control planes that can be rendered, each a module with the same functions; base.yaml's kind chooses one.
 
-A target module has `KIND`, `API_VERSION`, `SCHEMAS` (of the parts of base.yaml, the main one first), `KEY_TYPE` (of new keys), `APPLIED` (whether
-a cluster reads the control plane as it stands in the tree), `STARTER` (what `init` writes), `DEFAULT_BASE` (where there is no base.yaml), and the functions
-`traits(topology)` for the plan, `part(document)` that names what a document of base.yaml customises, `version(base)` that base.yaml states,
-`problems(topology)`, `base_problems(base, topology)`, `warnings(topology, pki)`, `lost_settings(plan, base)`,
-`control_plane(plan, base)`, which gives for each cluster the files of its control plane, `forget(cluster, peer)` and `teardown(clusters, others, topology)`.
+A target module has
+- `KIND`, `API_VERSION`, `SCHEMAS` of the parts of base.yaml (the main one first), `STARTER` (what `init` writes), `DEFAULT_BASE` (where there is none),
+- `KEY_TYPE` of new keys, `APPLIED` (whether a cluster reads the control plane as it stands in the tree), `HUB` (whether that is the cluster of
+  Argo CD, where there is one for all),
+- `part(document)` that names what a document of base.yaml customises, `version(base)` that it states, `checked(part, topology, read)` for the
+  schemas of values, `base_problems(base, topology)`, `lost_settings(plan, base)`,
+- `traits(topology)` for the plan, `problems(topology)`, `warnings(topology, pki)`,
+- `control_plane(plan, base)`, which gives for each cluster the files of its control plane, `forget(cluster, peer)`, `teardown(clusters, others, topology)`.
 A `base` is the documents of base.yaml by the part that they customise.
 """
 

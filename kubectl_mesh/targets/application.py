@@ -14,6 +14,7 @@ from kubectl_mesh.targets import charts, modern, values
 
 KIND = "Application"
 API_VERSION = "argoproj.io/v1alpha1"
+HUB = True
 APPLIED = True
 KEY_TYPE = "ec-p256"
 SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/application-argoproj-v1alpha1.json")
@@ -63,6 +64,11 @@ def problems(topology: Topology) -> Iterator[Problem]:
     return charts.problems(topology, KIND, ("kubectl", "argocd"))
 
 
+def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """What in a document of base.yaml the schema of its kind leaves open, each path with its schema."""
+    return charts.checked(part, VALUES, read)
+
+
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
     """What is wrong with a base.yaml beyond its schema."""
     path = ("spec", "source", "targetRevision")
@@ -99,7 +105,7 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
         "spec": {
             "destination": {**where, "namespace": cluster.namespace},
             **({"ignoreDifferences": [*values.stated(base, ("spec",)).get("ignoreDifferences", []), *IGNORED]} if chart.part in ("base", "istiod") else {}),
-            "project": values.stated(base, ("spec",)).get("project", "default"),
+            "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
             "source": {
                 "chart": chart.part,
                 "helm": {"releaseName": chart.release, "valuesObject": chart.values},

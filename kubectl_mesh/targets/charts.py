@@ -128,6 +128,11 @@ def problems(topology: Topology, kind: str, tools: tuple[str, ...]) -> Iterator[
     yield from modern.problems(topology, kind, versions.CHARTS, tools, ("Chart", "Deployment", "Gateway"), exact=True)
 
 
+def checked(part: str, path: tuple[str, ...], read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """Where a document of base.yaml holds values, and their schema."""
+    yield path, values.schema(read, plain=True, more={}) if part == "istiod" else read(f"values/{part}.json")
+
+
 def merged(base: Mapping[str, Document], part: str, path: tuple[str, ...]) -> Json:
     """The object that a chart's is laid over: the main document without its values, and the chart's own over it."""
     main: Any = base["istiod"].value if "istiod" in base else {}

@@ -13,6 +13,7 @@ from kubectl_mesh.targets import charts, modern, values
 
 KIND = "HelmRelease"
 API_VERSION = "helm.toolkit.fluxcd.io/v2"
+HUB = False
 APPLIED = True
 KEY_TYPE = "ec-p256"
 SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/helmrelease-helm-v2.json")
@@ -62,6 +63,11 @@ def version(base: Mapping[str, Document]) -> str | None:
 def problems(topology: Topology) -> Iterator[Problem]:
     """What the topology asks for that Istio's charts cannot give."""
     return charts.problems(topology, KIND, ("kubectl", "flux"))
+
+
+def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """What in a document of base.yaml the schema of its kind leaves open, each path with its schema."""
+    return charts.checked(part, VALUES, read)
 
 
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:

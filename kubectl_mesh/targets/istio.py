@@ -14,6 +14,7 @@ from kubectl_mesh.targets import modern, values
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"
+HUB = False
 APPLIED = True
 KEY_TYPE = "ec-p256"
 SCHEMAS = {
@@ -61,6 +62,11 @@ def problems(topology: Topology) -> Iterator[Problem]:
     yield from modern.problems(topology, KIND, versions.SAIL, ("kubectl", "argocd", "flux"), ("Deployment", "Gateway"), exact=False)
     if topology.charts is not None:
         yield Problem(topology.document.place("istio", "charts"), "the Sail operator brings its charts along", "remove it", "delivery-target")
+
+
+def checked(part: str, topology: Topology, read: Any) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """What in a document of base.yaml the schema of its kind leaves open: nothing."""
+    return iter(())
 
 
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from kubectl_mesh.targets import modern, values
 
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"
+HUB = False
 APPLIED = False
 KEY_TYPE = "ec-p256"
 SCHEMAS = {KIND: "kinds/istiooperator-install-v1alpha1.json"}
@@ -81,6 +82,20 @@ def problems(topology: Topology) -> Iterator[Problem]:
             if found is not None:
                 what = f"kubectl mesh renders this from Istio 1.{versions.LABELS} on"
                 yield Problem(place(*where, *keys), what, "remove it, or write a later version", "istio-version")
+
+
+def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """What in a document of base.yaml the schema of its kind leaves open; the values of older versions are not known here."""
+    if all(versions.minor(r.version) >= versions.CHARTS for c in topology.clusters for r in c.releases):
+        gateway = {"type": "object"}
+        gateways = {"istio-egressgateway": gateway, "istio-ingressgateway": gateway, "securityContext": {}, "seccompProfile": {}}
+        more = {
+            "cni": read("values/cni.json"),
+            "gateways": {"additionalProperties": False, "properties": gateways, "type": "object"},
+            "ztunnel": read("values/ztunnel.json"),
+        }
+        yield VALUES, values.schema(read, plain=False, more=more)
+        yield ("spec", "meshConfig"), values.mesh_config(read)
 
 
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:

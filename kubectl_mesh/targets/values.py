@@ -3,7 +3,7 @@
 Istio's operator/pkg/apis/values_types.proto and manifests/charts/istio-control/istio-discovery/values.yaml.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.eastwest import elsewhere
@@ -124,3 +124,29 @@ def stated(value: Json, path: Path) -> Mapping[str, Any]:
     """The values at a path of a base, or none."""
     found = _at(value, path)
     return found if isinstance(found, dict) else {}
+
+
+_ISTIO = "kinds/istio-sailoperator-v1.json"
+_ANY: dict[str, object] = {}
+_BESIDE = ("deploymentAnnotations", "initContainers", "pdb", "sidecarInjectorWebhookAnnotations", "trustedZtunnelName")
+"""What istiod's chart reads and no typed schema of Istio's lists."""
+Read = Callable[[str], Mapping[str, Any]]
+
+
+def schema(read: Read, *, plain: bool, more: Mapping[str, object]) -> dict[str, object]:
+    """The schema of istiod's values: those of the kind Istio and `more`. `plain` takes what is below `pilot` at the top as well, as the chart does."""
+    typed = read(_ISTIO)["properties"]["spec"]["properties"]["values"]
+    known: dict[str, Any] = typed["properties"]
+    pilot = known["pilot"]
+    pilot = {**pilot, "properties": {**pilot["properties"], **dict.fromkeys(_BESIDE, _ANY)}}
+    top = pilot["properties"] if plain else {}
+    gateways = {"additionalProperties": False, "properties": {"securityContext": _ANY, "seccompProfile": _ANY}, "type": "object"}
+    base = {**known["base"], "properties": {**known["base"]["properties"], "enableIstioConfigCRDs": {"type": "boolean"}}}
+    chart = {"gateways": gateways, "ownerName": {"type": "string"}, "revisionTags": {"type": "array"}, "platform": {"type": "string"}}
+    return {"additionalProperties": False, "properties": {**top, **chart, **known, "pilot": pilot, "base": base, **more}, "type": "object"}
+
+
+def mesh_config(read: Read) -> Mapping[str, object]:
+    """The schema of Istio's MeshConfig."""
+    found: Mapping[str, object] = read(_ISTIO)["properties"]["spec"]["properties"]["values"]["properties"]["meshConfig"]
+    return found

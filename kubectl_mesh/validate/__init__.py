@@ -85,7 +85,13 @@ def _topology(rules: Rules) -> Topology:
         store=value.get("secrets", {}).get("store", "plain"),
         store_stated="store" in value.get("secrets", {}),
         delivery=Delivery(
-            delivery.get("tool", "kubectl"), delivery.get("repoURL"), delivery.get("revision"), delivery.get("path", "out"), delivery.get("namespace")
+            tool=delivery.get("tool", "kubectl"),
+            repo=delivery.get("repoURL"),
+            revision=delivery.get("revision"),
+            path=delivery.get("path", "out"),
+            namespace=delivery.get("namespace"),
+            project=delivery.get("project", "default"),
+            secret=delivery.get("secret"),
         ),
         networks={name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())},
         clusters=tuple(clusters),

@@ -267,10 +267,13 @@ class Rules:
             return
         tool = delivery.get("tool", "kubectl")
         if tool == "kubectl":
-            for key in ("repoURL", "revision", "path", "namespace"):
+            for key in ("repoURL", "revision", "path", "namespace", "project", "secret"):
                 if key in delivery:
                     yield Problem(self.document.place("delivery", key), "is for delivery.tool argocd or flux", "remove it")
-        elif tool in ("argocd", "flux") and "repoURL" not in delivery:
+        for key, owner in (("project", "argocd"), ("secret", "flux")):
+            if key in delivery and tool in ("argocd", "flux") and tool != owner:
+                yield Problem(self.document.place("delivery", key), f"is for delivery.tool {owner}", "remove it")
+        if tool in ("argocd", "flux") and "repoURL" not in delivery:
             yield Problem(
                 self.document.place("delivery"), f"{tool} has to know where the tree is kept", "state repoURL: URL of the git repository (and revision, path)"
             )

@@ -1,0 +1,58 @@
+"""Flux: for each cluster the repository of the tree, and a Kustomization per stage, each waiting for the one before (kustomize.toolkit.fluxcd.io/v1)."""
+
+from kubectl_mesh.manifest import document
+from kubectl_mesh.model import Plan
+
+DIRECTORY = "_flux"
+NAMESPACE = "flux-system"
+SOURCE = "mesh"
+
+
+def files(plan: Plan, *, hub: bool) -> dict[str, str]:
+    """The objects by path, a folder per cluster."""
+    delivery = plan.topology.delivery
+    namespace = delivery.namespace or NAMESPACE
+    made: dict[str, str] = {}
+    repository = document(
+        {
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "GitRepository",
+            "metadata": {"name": SOURCE, "namespace": namespace},
+            "spec": {
+                "interval": "1m",
+                "ref": {"branch": delivery.revision or "main"},
+                **({"secretRef": {"name": delivery.secret}} if delivery.secret is not None else {}),
+                "url": delivery.repo,
+            },
+        }
+    )
+    for name, member in plan.members.items():
+        made[f"{name}/gitrepository.yaml"] = repository
+        before: list[dict[str, str]] = []
+        for stage in member.stages:
+            made[f"{name}/{stage}.yaml"] = document(
+                {
+                    "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+                    "kind": "Kustomization",
+                    "metadata": {"name": f"mesh-{stage}", "namespace": namespace},
+                    "spec": {
+                        **({"dependsOn": before} if before else {}),
+                        "interval": "10m",
+                        "path": f"./{delivery.path}/{name}/{stage}",
+                        "prune": True,
+                        "retryInterval": "1m",
+                        "sourceRef": {"kind": "GitRepository", "name": SOURCE},
+                        "timeout": "5m",
+                        "wait": True,
+                    },
+                }
+            )
+            before = [{"name": f"mesh-{stage}"}]
+        made[f"{name}/kustomization.yaml"] = document(
+            {
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                "resources": ["gitrepository.yaml", *(f"{stage}.yaml" for stage in member.stages)],
+            }
+        )
+    return made
