@@ -11,9 +11,8 @@ DEFAULT = "1.30.3"
 ISTIOD = 5
 LABELS = 8
 HOST_NAMES = 13
-SAIL = 21
 GATEWAY_V1 = 22
-CHARTS = 24
+CHARTS = SAIL = 24
 AMBIENT = 27
 AMBIENT_BETA = 29
 FAST_SWAP = 30
@@ -23,9 +22,11 @@ CHANGES = (
     (6, "a cluster knows itself by its own name in meshNetworks, no longer as `Kubernetes`; revisions"),
     (LABELS, "istiod finds networks by the label of the namespace, and gateways by the label of their Service: no address has to be known"),
     (HOST_NAMES, "host names of gateways are looked up by istiod, again and again; credentials by `exec` have to be allowed"),
-    (SAIL, "the oldest that the Sail operator runs"),
     (GATEWAY_V1, "networking.istio.io/v1"),
-    (CHARTS, "no operator in the cluster reads an IstioOperator any more; Helm values as they are today"),
+    (
+        CHARTS,
+        "no operator in the cluster reads an IstioOperator any more; the oldest for the Sail operator's API of today and for Helm values as they are today",
+    ),
     (AMBIENT, "ambient over several networks, alpha"),
     (AMBIENT_BETA, "ambient over several networks, beta"),
     (FAST_SWAP, "a changed remote secret is taken without a gap, but 1.30.0 to 1.30.3 can lose the cluster's endpoints until istiod restarts"),

@@ -1,9 +1,11 @@
 """Everything that can be wrong with the inputs of a render: one mistake per topology, and the exact text that is printed.
 
 `tests/invalid/NAME.yaml` is the topology and `NAME.txt` what stands on stderr; a folder `NAME/` holds what lies beside it
-(base.yaml, kubeconfig.yaml, credentials/…), where that is more than the kubeconfig of examples/seed.
+(base.yaml, kubeconfig.yaml, credentials/…), where that is more than the kubeconfig of examples/seed. In `tests/invalid/warned/`
+are those that are rendered all the same.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import SEED, Golden, Run, WorkDir, snapshot
 
+from kubectl_mesh.checks import CHECKS
+
 INVALID = Path(__file__).resolve().parent / "invalid"
 CASES = sorted(path.stem for path in INVALID.glob("*.yaml"))
+WARNED = sorted(f"warned/{path.stem}" for path in (INVALID / "warned").glob("*.yaml"))
 POSITIONED = re.compile(r"error: (?:topology|base|kubeconfig)\.yaml:([1-9][0-9]*):([1-9][0-9]*): ")
 # What only a programmer would understand: Python's words and types, and a jsonschema message that no rule of ours put into words.
 FOREIGN = re.compile(
@@ -45,6 +50,27 @@ def test_a_mistake_is_told(case: str, tmp_path: Path, run: Run, golden: Golden) 
     assert snapshot(tmp_path) == before
     assert "fault of its own" not in ran.err
     golden(INVALID / f"{case}.txt", ran.err)
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_a_warning_is_told(case: str, tmp_path: Path, run: Run, golden: Golden) -> None:
+    """A render that goes on all the same says exactly what the golden text says, and `check` calls it no error."""
+    made = directory(case, tmp_path)
+    ran = run("render", "--dry-run", cwd=made)
+    assert ran.code == 0
+    assert FOREIGN.search(re.sub(r'"[^"]*"', "", ran.err)) is None
+    golden(INVALID / f"{case}.txt", ran.err)
+
+
+def test_every_check_of_the_inputs_is_tripped(tmp_path: Path, run: Run) -> None:
+    """For each check there is a case here that trips it, but for those of tree, git and certificates, which have tests of their own."""
+    tripped: set[str] = set()
+    for case in [*CASES, *WARNED]:
+        made = directory(case, tmp_path)
+        found = json.loads(run("check", "-o", "json", cwd=made).out)
+        tripped |= {check["id"] for check in found["checks"] if check["findings"]}
+    wanted = {c.id for c in CHECKS if c.category not in ("tree", "git", "certificates")} - {"private-mode", "server-pending", "token-expired", "token-expiring"}
+    assert wanted - tripped == set()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -103,6 +103,9 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     own = {**labels(member), **({"istio.io/rev": cluster.revision} if cluster.revision else {})}
     # istiod takes the type of the Service from here, and copies labels and annotations to it.
     annotations = {**dict(cluster.east_west.annotations), "networking.istio.io/service-type": cluster.east_west.service_type}
+    if not ambient:
+        # Without it the Service would have the name of the class at its end.
+        annotations["gateway.istio.io/name-override"] = NAME
     infrastructure = {}
     if ambient and member.declared:
         # istiod labels the Service of such a gateway by itself, unless the Gateway is labelled and says what its Service is to have.

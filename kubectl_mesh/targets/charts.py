@@ -130,7 +130,7 @@ def problems(topology: Topology, kind: str, tools: tuple[str, ...]) -> Iterator[
 
 def checked(part: str, path: tuple[str, ...], read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
     """Where a document of base.yaml holds values, and their schema."""
-    yield path, values.schema(read, plain=True, more={}) if part == "istiod" else read(f"values/{part}.json")
+    yield path, values.schema(read, chart=True, more={}) if part == "istiod" else read(f"values/{part}.json")
 
 
 def merged(base: Mapping[str, Document], part: str, path: tuple[str, ...]) -> Json:

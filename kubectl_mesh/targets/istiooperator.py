@@ -90,11 +90,11 @@ def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[
         gateway = {"type": "object"}
         gateways = {"istio-egressgateway": gateway, "istio-ingressgateway": gateway, "securityContext": {}, "seccompProfile": {}}
         more = {
-            "cni": read("values/cni.json"),
+            "cni": read("kinds/istiocni-sailoperator-v1.json")["properties"]["spec"]["properties"]["values"]["properties"]["cni"],
             "gateways": {"additionalProperties": False, "properties": gateways, "type": "object"},
             "ztunnel": read("values/ztunnel.json"),
         }
-        yield VALUES, values.schema(read, plain=False, more=more)
+        yield VALUES, values.schema(read, chart=False, more=more)
         yield ("spec", "meshConfig"), values.mesh_config(read)
 
 
@@ -105,7 +105,7 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
     if isinstance(profile, str) and profile not in PROFILES and not any(c in profile for c in "/."):
         what = f"{shown(profile)} is no profile of istioctl{near(profile, PROFILES)}"
         yield Problem(main.place("spec", "profile"), what, f"name one of {', '.join(PROFILES)}, or a file", "base-valid")
-    yield from values.problems(main, VALUES, topology)
+    yield from values.problems(main, VALUES, topology, ("spec", "meshConfig"))
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:

@@ -95,6 +95,10 @@ def _gateways(topology: Topology, kind: str, gateways: tuple[str, ...]) -> Itera
     networks: dict[str, list[Cluster]] = {}
     for cluster in joined:
         networks.setdefault(cluster.network, []).append(cluster)
+        declared = cluster.gateways or topology.networks.get(cluster.network) or cluster.network in topology.awaited
+        if declared and cluster.east_west.kind == "Gateway" and cluster.east_west.enabled and not topology.ambient:
+            what = "has declared gateways, and one of the Gateway API would be found beside them, for the label that it needs"
+            yield Problem(cluster.place, what, "write another kind of eastWestGateway for it, or enabled: false", "gateway-kind")
         if cluster.name in served and cluster.east_west.kind == "Gateway":
             what = "serves clusters without a control plane, and a gateway of the Gateway API cannot expose istiod to them"
             yield Problem(cluster.place, what, "write another kind of eastWestGateway for it", "gateway-kind")

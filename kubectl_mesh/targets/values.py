@@ -76,14 +76,21 @@ def _at(value: Json, path: Path) -> Json:
     return value
 
 
-def problems(base: Document, path: Path, topology: Topology) -> Iterator[Problem]:
-    """Values that Istio takes, and that break a mesh of several clusters. `path` is where the values stand in `base`."""
+def problems(base: Document, path: Path, topology: Topology, mesh: Path | None = None) -> Iterator[Problem]:
+    """Values that Istio takes, and that break a mesh of several clusters.
+
+    `path` is where the values stand in `base`, `mesh` where a meshConfig stands that is not among them.
+    """
+
+    def where(keys: tuple[str | int, ...]) -> Path:
+        beside = mesh is not None and keys[0] == "meshConfig" and _at(base.value, (*path, *keys)) is None
+        return (*(mesh or ()), *keys[1:]) if beside else (*path, *keys)
 
     def at(*keys: str) -> Any:
-        return _at(base.value, (*path, *keys))
+        return _at(base.value, where(keys))
 
     def place(*keys: str | int) -> Any:
-        return base.place(*path, *keys)
+        return base.place(*where(keys))
 
     if at("global", "enableReaderRBAC") is False:
         what = "takes away the account as which the peers read a cluster, so that none discovers another"
@@ -93,9 +100,9 @@ def problems(base: Document, path: Path, topology: Topology) -> Iterator[Problem
         endpoints = network.get("endpoints") if isinstance(network, dict) else None
         for index, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
             if isinstance(endpoint, dict) and endpoint.get("fromRegistry") == "Kubernetes":
-                where = place("global", "meshNetworks", name, "endpoints", index, "fromRegistry")
+                found = place("global", "meshNetworks", name, "endpoints", index, "fromRegistry")
                 what = '"Kubernetes" is what a cluster called itself up to Istio 1.5; istiod refuses the whole of meshNetworks for it'
-                yield Problem(where, what, "name the cluster; or remove it, for the mesh sets what is needed", "base-registry")
+                yield Problem(found, what, "name the cluster; or remove it, for the mesh sets what is needed", "base-registry")
     mesh_id = at("meshConfig", "defaultConfig", "meshId")
     if isinstance(mesh_id, str) and mesh_id != topology.mesh_id:
         what = f"gives the proxies another mesh than {shown(topology.mesh_id)}, which is the mesh_id of the topology"
@@ -106,14 +113,16 @@ def problems(base: Document, path: Path, topology: Topology) -> Iterator[Problem
             yield Problem(place("meshConfig", "defaultConfig", "proxyMetadata", key), what, "remove it: the mesh sets it for each cluster", "base-identity")
     for key in ("CLUSTER_ID", "EXTERNAL_ISTIOD"):
         if at("pilot", "env", key) is not None:
-            where = place("pilot", "env", key)
-            yield Problem(where, "gives istiod of all clusters the same", "remove it: the mesh sets it where it is needed", "base-identity")
+            yield Problem(
+                place("pilot", "env", key), "gives istiod of all clusters the same", "remove it: the mesh sets it where it is needed", "base-identity"
+            )
     domain, aliases = at("meshConfig", "trustDomain"), at("meshConfig", "trustDomainAliases")
     known = aliases if isinstance(aliases, list) else []
     if isinstance(domain, str) and topology.trust_domain not in (None, domain) and domain not in known:
         what = f"is another trust domain than {shown(topology.trust_domain)} of the topology; workloads that still have it would be refused"
-        where = place("meshConfig", "trustDomain")
-        yield Problem(where, what, f"remove one of the two, or list {shown(domain)} in meshConfig.trustDomainAliases", "trust-domain")
+        yield Problem(
+            place("meshConfig", "trustDomain"), what, f"remove one of the two, or list {shown(domain)} in meshConfig.trustDomainAliases", "trust-domain"
+        )
     secrets = at("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH")
     if secrets is not None:
         what = "makes istiod read kubeconfigs from files and pass over every remote secret"
@@ -128,22 +137,32 @@ def stated(value: Json, path: Path) -> Mapping[str, Any]:
 
 _ISTIO = "kinds/istio-sailoperator-v1.json"
 _ANY: dict[str, object] = {}
-_BESIDE = ("deploymentAnnotations", "initContainers", "pdb", "sidecarInjectorWebhookAnnotations", "trustedZtunnelName")
-"""What istiod's chart reads and no typed schema of Istio's lists."""
+_BESIDE: Mapping[str, tuple[str, ...]] = {
+    "pilot": ("deploymentAnnotations", "initContainers", "pdb", "sidecarInjectorWebhookAnnotations", "trafficDistribution", "trustedZtunnelName"),
+    "base": ("enableCRDTemplates", "enableIstioConfigCRDs", "validateGateway", "validationFailurePolicy"),
+    "global": ("profile", "trustDomain"),
+}
+"""What istiod's chart reads and no typed schema of Istio's lists, nor does istioctl take it."""
 Read = Callable[[str], Mapping[str, Any]]
 
 
-def schema(read: Read, *, plain: bool, more: Mapping[str, object]) -> dict[str, object]:
-    """The schema of istiod's values: those of the kind Istio and `more`. `plain` takes what is below `pilot` at the top as well, as the chart does."""
+def schema(read: Read, *, chart: bool, more: Mapping[str, object]) -> dict[str, object]:
+    """The schema of istiod's values: those of the kind Istio, and `more`; `chart` for what the Helm chart takes beyond istioctl.
+
+    The chart takes what is below `pilot` at the top as well (its zzy_descope_legacy.yaml).
+    """
     typed = read(_ISTIO)["properties"]["spec"]["properties"]["values"]
-    known: dict[str, Any] = typed["properties"]
-    pilot = known["pilot"]
-    pilot = {**pilot, "properties": {**pilot["properties"], **dict.fromkeys(_BESIDE, _ANY)}}
-    top = pilot["properties"] if plain else {}
-    gateways = {"additionalProperties": False, "properties": {"securityContext": _ANY, "seccompProfile": _ANY}, "type": "object"}
-    base = {**known["base"], "properties": {**known["base"]["properties"], "enableIstioConfigCRDs": {"type": "boolean"}}}
-    chart = {"gateways": gateways, "ownerName": {"type": "string"}, "revisionTags": {"type": "array"}, "platform": {"type": "string"}}
-    return {"additionalProperties": False, "properties": {**top, **chart, **known, "pilot": pilot, "base": base, **more}, "type": "object"}
+    known: dict[str, Any] = dict(typed["properties"])
+    top: Mapping[str, object] = {}
+    if chart:
+        for name, keys in _BESIDE.items():
+            known[name] = {**known[name], "properties": {**known[name]["properties"], **dict.fromkeys(keys, _ANY)}}
+        top = known["pilot"]["properties"]
+    beside = {"gateways": _GATEWAYS, "ownerName": {"type": "string"}, "revisionTags": {"type": "array"}, **({"platform": {"type": "string"}} if chart else {})}
+    return {"additionalProperties": False, "properties": {**top, **beside, **known, **more}, "type": "object"}
+
+
+_GATEWAYS = {"additionalProperties": False, "properties": {"securityContext": _ANY, "seccompProfile": _ANY}, "type": "object"}
 
 
 def mesh_config(read: Read) -> Mapping[str, object]:
