@@ -1,0 +1,128 @@
+"""The targets side by side: every topology for every kind, delivery and data plane that makes sense, and the same values for istiod in all."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TOP, Run, WorkDir
+from test_kinds import location, tool
+
+from kubectl_mesh import targets
+from kubectl_mesh.cli import workdir as shell
+
+Make = Callable[..., WorkDir]
+FLEET = {"contexts": {"kind-local": {"server": "https://198.51.100.99:6443"}}}
+DELIVERIES = {
+    "Istio": ("kubectl", "argocd", "flux"),
+    "IstioOperator": ("kubectl",),
+    "Application": ("kubectl", "argocd"),
+    "HelmRelease": ("kubectl", "flux"),
+}
+MATRIX = [
+    (example, kind, tool_name, plane)
+    for example in ("seed", "fleet")
+    for kind, tools in DELIVERIES.items()
+    for tool_name in tools
+    for plane in ("sidecar", "ambient")
+]
+
+
+def mesh(path: Path, example: str, kind: str, over: Mapping[str, object]) -> WorkDir:
+    """A working directory of an example with a starter base.yaml, quick keys and tokens for all."""
+    made = WorkDir(path)
+    path.mkdir()
+    for name in ("topology.yaml", "kubeconfig.yaml"):
+        made.write(name, (TOP / "examples" / example / name).read_bytes())
+    made.topology({"certificates": {"keyType": "ec-p256"}, **(FLEET if example == "fleet" else {}), **over})
+    made.write("base.yaml", targets.module(kind).STARTER)
+    for cluster in shell.read_topology(str(path)).clusters:
+        if cluster.joined:
+            made.token(cluster.name)
+    return made
+
+
+@pytest.mark.parametrize(("example", "kind", "delivery", "plane"), MATRIX)
+def test_all_that_makes_sense(example: str, kind: str, delivery: str, plane: str, tmp_path: Path, run: Run) -> None:
+    """It renders with nothing pending and no address in it, and every manifest is known and valid."""
+    over: dict[str, object] = {"istio": {"dataPlane": plane}}
+    if delivery != "kubectl":
+        over["delivery"] = {"tool": delivery, "repoURL": "https://git.example.com/mesh.git"}
+    made = mesh(tmp_path / "mesh", example, kind, over)
+    ran = run("render", "--strict", cwd=made)
+    assert ran.code == 0, ran.err
+    words = [tool("kubeconform"), "-strict", "-summary", "-schema-location", location(run), made / "out"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+    # Two networks, and not an address, nor a word that stands for one, but for the API servers inside the remote secrets.
+    for path in (made / "out").rglob("*.yaml"):
+        text = path.read_text()
+        assert "192.0.2." not in text, path
+        assert "198.51.100." not in text, path
+        assert "203.0.113." not in text, path
+        assert "pending" not in text, path
+    assert run("render", "--check", cwd=made).code == 0
+
+
+EXTRA = [
+    {},
+    {"istio": {"dataPlane": "ambient"}},
+    {"istio": {"version": "1.29.6", "revision": "1-29-6", "canary": {"version": "1.30.3", "revision": "1-30-3"}}},
+    {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}},
+    {"networks": {"network-west": {"gateways": [{"address": "192.0.2.21"}]}}, "trustDomain": "mesh.example.com"},
+    {"contexts": {"context-west-1": {"credential": {"exec": {"command": "login"}}}}},
+]
+
+
+def istiods(out: Path, kind: str) -> dict[str, object]:
+    """The values of every istiod, by cluster and revision; Sail keeps profile and revision outside of them."""
+    found = {}
+    for path in sorted(out.glob("*/2-control-plane/*.yaml")):
+        value = yaml.safe_load(path.read_text())
+        if value["kind"] != kind:
+            continue
+        spec = value["spec"]
+        if kind == "Istio":
+            values = dict(spec["values"])
+            if "profile" in spec:
+                values["profile"] = spec["profile"]
+            if value["metadata"]["name"] != "default":
+                values["revision"] = value["metadata"]["name"]
+        elif kind == "HelmRelease":
+            if spec["chart"]["spec"]["chart"] != "istiod":
+                continue
+            values = spec["values"]
+        else:
+            if spec["source"]["chart"] != "istiod":
+                continue
+            values = spec["source"]["helm"]["valuesObject"]
+        found[f"{path.parts[-3]}/{values.get('revision', '')}"] = values
+    return found
+
+
+@pytest.mark.parametrize("over", EXTRA, ids=["plain", "ambient", "canary", "remote", "declared", "exec"])
+def test_istiod_gets_the_same_values_from_all(over: Mapping[str, object], tmp_path: Path, run: Run) -> None:
+    """What istiod is told does not depend on who installs it."""
+    found = {}
+    for kind in ("Istio", "Application", "HelmRelease"):
+        made = mesh(tmp_path / kind, "seed", kind, over)
+        ran = run("render", cwd=made)
+        assert ran.code == 0, ran.err
+        found[kind] = istiods(made / "out", kind)
+    assert len(found["Istio"]) >= 3
+    assert found["Istio"] == found["HelmRelease"] == found["Application"]
+
+
+def test_istioctl_gets_the_same_values(tmp_path: Path, run: Run) -> None:
+    """The IstioOperator's values are those too, beside its own profile."""
+    made = mesh(tmp_path / "a", "seed", "IstioOperator", {})
+    made.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: minimal}\n")
+    other = mesh(tmp_path / "b", "seed", "Istio", {})
+    other.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n")
+    for one in (made, other):
+        assert run("render", cwd=one).code == 0
+    for name in ("context-east-1", "context-west-1"):
+        mine = yaml.safe_load((made / f"out/{name}/2-control-plane/istiooperator.yaml").read_text())["spec"]["values"]
+        assert mine == yaml.safe_load((other / f"out/{name}/2-control-plane/istio.yaml").read_text())["spec"]["values"]
