@@ -5,6 +5,7 @@ template is rendered once with harmless markers for the values and read; the val
 meant. So no value can change the structure of a document, whatever it holds.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -38,6 +39,13 @@ class Manifests:
     def once(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
         """As `render`, for values that do not come again."""
         return self._render(template, values)
+
+    def again(self, value: object) -> str:
+        """As `document`, for one that comes again in other clusters."""
+        key = ("document", json.dumps(value))
+        if key not in self._texts:
+            self._texts[key] = document(value)
+        return self._texts[key]
 
     def _render(self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]) -> str:
         text = self._template(template).render(values)

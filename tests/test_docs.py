@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import SEED, TOP, Golden, Run
 
 from kubectl_mesh.checks import CHECKS
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.cli.schema import names
+from kubectl_mesh.versions import CHANGES
 
-PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md")
+PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md")
 
 
 def topology_table() -> str:
@@ -61,6 +63,11 @@ def checks_table() -> str:
     return "\n".join(rows)
 
 
+def versions_table() -> str:
+    """What each version of Istio changes for a mesh."""
+    return "\n".join(["| since | what |", "|---|---|", *(f"| 1.{minor} | {what} |" for minor, what in CHANGES)])
+
+
 def schemas_list() -> str:
     """The schemas of reports and of rendered kinds, by name."""
     described = {name: json.loads((TOP / "schemas" / path).read_text())["description"] for name, path in names().items()}
@@ -71,7 +78,7 @@ def test_generated_parts(run: Run, golden: Golden) -> None:
     """The parts between the marks are what the code says now; `make docs` writes them."""
     page = TOP / "REFERENCE.md"
     text = page.read_text()
-    parts = {"topology": topology_table(), "verbs": verbs_text(run), "checks": checks_table(), "schemas": schemas_list()}
+    parts = {"topology": topology_table(), "verbs": verbs_text(run), "checks": checks_table(), "schemas": schemas_list(), "versions": versions_table()}
     for name, body in parts.items():
         pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
         assert len(re.findall(pattern, text, re.DOTALL)) == 1, name
@@ -88,7 +95,7 @@ def test_links(page: str) -> None:
         if target.startswith("#"):
             assert target[1:] in headings, target
         elif not target.startswith("https://"):
-            assert (TOP / target).exists(), target
+            assert ((TOP / page).parent / target).exists(), target
 
 
 def commands(page: str) -> list[str]:
@@ -104,6 +111,10 @@ case "$(basename "$0") $*" in
   *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > /dev/null; echo "applied ${{@: -1}}" >> {log} ;;
   *"manifest apply -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
   *"wait --for="*) ;;
+  *"install -y -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
+  *"apply -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
+  *"patch configmap "*) cat > {log}.patch ;;
+  "argocd cluster add "*) ;;
   *"get secret "*) printf made-up-token-of-%s "${{1#--context=}}" ;;
   *"get service "*) printf 192.0.2.11 ;;
   *) echo "not foreseen: $0 $*" >&2; exit 1 ;;
@@ -145,6 +156,53 @@ def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     applied = log.read_text().splitlines()
     assert len(applied) == 9 + 3
     assert (tmp_path / "mesh/out/context-west-1/3-mesh/remote-secrets/context-east-1.yaml").is_file()
+
+
+@pytest.mark.parametrize("page", ["docs/kubectl.md", "docs/argocd.md", "docs/flux.md"])
+def test_a_page_of_a_delivery_runs(page: str, tmp_path: Path) -> None:
+    """Every command of the page in order, in one shell; clusters, Argo CD and the git server are stood in for, and what would be applied is built."""
+    kubectl, bash = shutil.which("kubectl"), shutil.which("bash")
+    if kubectl is None or bash is None:
+        pytest.skip("kubectl is not on PATH")
+    stubs, log = tmp_path / "bin", tmp_path / "log"
+    stubs.mkdir()
+    for name in ("kubectl", "istioctl", "argocd"):
+        (stubs / name).write_text(STUB.format(kubectl=kubectl, log=log))
+        (stubs / name).chmod(0o755)
+    for name in ("kubectl-mesh",):
+        (stubs / name).symlink_to(Path(sys.executable).parent / name)
+    subprocess.run(["git", "init", "-q", "--bare", tmp_path / "server.git"], check=True)
+    (tmp_path / "gitconfig").write_text(
+        f'[url "{tmp_path}/server.git"]\n\tinsteadOf = https://git.example.com/mesh.git\n[user]\n\tname = test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n'
+    )
+    (tmp_path / "work").mkdir()
+    environment = {
+        **{k: v for k, v in os.environ.items() if k not in ("MESH_ID", "ORG_NAME")},
+        "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}",
+        "KUBECONFIG": str(SEED / "kubeconfig.yaml"),
+        "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
+    }
+    script = "set -eu\n" + "\n".join(commands(page))
+    done = subprocess.run([bash, "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    applied = log.read_text().splitlines()
+    if page == "docs/kubectl.md":
+        assert len(applied) == 2 * (3 + 1 + 4 + 3)
+        assert "profile: remote" in (tmp_path / "work/mesh/out/context-west-1/2-control-plane/istio.yaml").read_text()
+        assert (tmp_path / "work/mesh-canary/out/context-east-1/2-control-plane/istio-1-30-3.yaml").is_file()
+        return
+    pushed = subprocess.run(["git", "-C", tmp_path / "server.git", "ls-tree", "-r", "--name-only", "main"], capture_output=True, text=True, check=True).stdout
+    assert "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml" in pushed
+    assert ".token" not in pushed
+    assert "ca-key.pem" not in pushed
+    if page == "docs/argocd.md":
+        assert applied == ["applied out/_argocd/mesh.yaml"]
+        assert set(yaml.safe_load(Path(f"{log}.patch").read_text())["data"]) == {
+            "resource.customizations.health.argoproj.io_Application",
+            "resource.customizations.health.sailoperator.io_Istio",
+        }
+    else:
+        assert applied == [f"applied out/_flux/{name}" for name in ("context-east-1", "context-west-1")]
 
 
 def test_demo_runs(tmp_path: Path) -> None:

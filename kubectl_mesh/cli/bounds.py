@@ -34,8 +34,21 @@ def private_files(inputs: Inputs) -> list[str]:
     from kubectl_mesh.write import STAGE
 
     clusters = inputs.topology.clusters
-    found = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters), *(c.token_file for c in clusters)]
+    found = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters), *_credentials(inputs)]
     return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
+
+
+def _credentials(inputs: Inputs) -> list[str]:
+    """Where logins are, or would be."""
+    from kubectl_mesh.credentials import files
+    from kubectl_mesh.plan import peers_of, token_file
+
+    topology = inputs.topology
+    found = [name for c in topology.clusters for name, private in files(c.credential).values() if private]
+    if topology.reader_per_peer:
+        peers = peers_of(topology)
+        return found + [token_file(c, peer) for c in topology.clusters for peer in peers if c.name in peers[peer]]
+    return found + [c.token_file for c in topology.clusters]
 
 
 def let_through(inputs: Inputs) -> list[Problem]:

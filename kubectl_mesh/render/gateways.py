@@ -3,7 +3,7 @@
 from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
 from kubectl_mesh.eastwest import HBONE_PORT, NAME, NETWORK, SELECTOR, TLS_PORT, VIEW, elsewhere, labels, service_ports
-from kubectl_mesh.manifest import Manifests, document
+from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
 from kubectl_mesh.render.stage import Stage
 
@@ -16,10 +16,10 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
         return
     if member.gateway_kind == "Deployment":
         stage.add("eastwest-account.yaml", manifests.render("eastwest-account.yaml", name=NAME, namespace=cluster.namespace))
-        stage.add("eastwest-deployment.yaml", document(_deployment(member)))
-        stage.add("eastwest-service.yaml", document(_service(member, plan)))
+        stage.add("eastwest-deployment.yaml", manifests.again(_deployment(member)))
+        stage.add("eastwest-service.yaml", manifests.again(_service(member, plan)))
     elif member.gateway_kind == "Gateway":
-        stage.add("eastwest-gateway.yaml", document(_gateway(member, plan)))
+        stage.add("eastwest-gateway.yaml", manifests.again(_gateway(member, plan)))
     # What is exposed is said to istiod, so a cluster without one says nothing.
     if member.primary is None:
         place = {"namespace": cluster.namespace, "version": "v1" if versions.minor(cluster.version) >= versions.GATEWAY_V1 else "v1alpha3"}
@@ -31,7 +31,7 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
             stage.add("istiod-virtual-service.yaml", manifests.render("istiod-virtual-service.yaml", host=host, **place))
         if plan.topology.ambient:
             for network in elsewhere(member):
-                stage.add(f"remote-gateways/{file_name(network.name)}.yaml", document(_remote(network, cluster)))
+                stage.add(f"remote-gateways/{file_name(network.name)}.yaml", manifests.again(_remote(network, cluster)))
 
 
 def file_name(network: str) -> str:

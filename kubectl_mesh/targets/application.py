@@ -46,7 +46,7 @@ DEFAULT_BASE: Json = {}
 
 def traits(topology: Topology) -> Traits:
     """Istiod finds gateways; a chart makes them."""
-    return modern.traits("Chart")
+    return modern.traits("Chart", topology)
 
 
 def part(value: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ DEFAULT_BASE: Json = {}
 
 def traits(topology: Topology) -> Traits:
     """Istiod finds gateways; a chart makes them."""
-    return modern.traits("Chart")
+    return modern.traits("Chart", topology)
 
 
 def _chart(value: Json) -> Mapping[str, Any]:

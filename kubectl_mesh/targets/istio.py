@@ -43,7 +43,7 @@ _VERSION = re.compile(r"v(1\.[0-9]+)(\.[0-9]+|-latest)\Z")
 
 def traits(topology: Topology) -> Traits:
     """Istiod finds gateways; a Deployment makes them."""
-    return modern.traits("Deployment")
+    return modern.traits("Deployment", topology)
 
 
 def part(value: Mapping[str, Any]) -> str:

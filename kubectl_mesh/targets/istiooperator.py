@@ -48,7 +48,7 @@ def traits(topology: Topology) -> Traits:
     """Istioctl makes the gateway; before 1.8 the ingress gateway takes in what comes from other networks."""
     if _legacy(topology):
         return Traits(gateway_port=443, gateway_command=lambda cluster: address_command(cluster, "istio-ingressgateway"), labels=False)
-    return modern.traits(KIND)
+    return modern.traits(KIND, topology)
 
 
 def part(value: Mapping[str, Any]) -> str:

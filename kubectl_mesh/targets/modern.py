@@ -5,15 +5,15 @@ from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
-from kubectl_mesh.eastwest import NAME, TLS_PORT
+from kubectl_mesh.eastwest import HBONE_PORT, NAME, TLS_PORT
 from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
 
 
-def traits(kind: str) -> Traits:
+def traits(kind: str, topology: Topology) -> Traits:
     """The plan's traits where istiod finds gateways by labels."""
-    return Traits(gateway_port=TLS_PORT, gateway_command=address_command, labels=True, gateway_kind=kind)
+    return Traits(gateway_port=HBONE_PORT if topology.ambient else TLS_PORT, gateway_command=address_command, labels=True, gateway_kind=kind)
 
 
 def unsupported(topology: Topology) -> Iterator[Problem]:
@@ -63,6 +63,7 @@ def problems(topology: Topology, kind: str, oldest: int, tools: tuple[str, ...],
     yield from _gateways(topology, kind, gateways)
     yield from _ambient(topology)
     yield from _namespaces(topology)
+    yield from _remotes(topology)
 
 
 def _stated_gateways(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
@@ -130,6 +131,16 @@ def _ambient(topology: Topology) -> Iterator[Problem]:
     if len(joined) > 1 and len({c.network for c in joined}) == 1:
         what = "ambient joins clusters of several networks only; nobody has tried it on one"
         yield Problem(place("istio", "dataPlane"), what, "give every cluster a network of its own, or write dataPlane: sidecar", "ambient")
+
+
+def _remotes(topology: Topology) -> Iterator[Problem]:
+    """Who is served by another's istiod is served by one."""
+    served = {c.primary for c in topology.clusters if c.primary is not None}
+    for cluster in topology.clusters:
+        if len(cluster.releases) > 1 and (cluster.primary is not None or cluster.name in served):
+            whom = "has" if cluster.primary is not None else "serves clusters that have"
+            what = f"{whom} no control plane of its own, and a canary would leave open which of two istiods serves"
+            yield Problem(cluster.place, what, "state istio.canary under the contexts that it is for, and not for this one", "istio-version")
 
 
 def _namespaces(topology: Topology) -> Iterator[Problem]:

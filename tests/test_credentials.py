@@ -1,0 +1,251 @@
+"""How the peers log in: tokens and what they say, the other ways, an account per peer, one bundle of remote secrets."""
+
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Run, WorkDir
+from test_kinds import tool
+
+from kubectl_mesh import targets
+from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.credentials import claims
+
+Make = Callable[..., WorkDir]
+DAY = datetime(2026, 12, 1, 12, tzinfo=UTC)
+SUBJECT = "system:serviceaccount:istio-system:istio-reader-service-account"
+EAST1, EAST2, WEST = "context-east-1", "context-east-2", "context-west-1"
+
+
+def jwt(**said: object) -> str:
+    """A token that says something, with a signature that nobody made."""
+    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "none"}, said)] + [b"made-for-tests"]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+@pytest.fixture
+def modern(workdir: Make) -> Make:
+    """Makes working directories with a starter of the kind Istio."""
+
+    def make(**words: object) -> WorkDir:
+        made = workdir(**words)
+        made.write("base.yaml", targets.module("Istio").STARTER)
+        return made
+
+    return make
+
+
+def kubeconfig(path: Path) -> dict[str, object]:
+    """The kubeconfig inside a remote secret."""
+    ((_, data),) = yaml.safe_load(path.read_text())["data"].items()
+    found: dict[str, object] = yaml.safe_load(base64.b64decode(data))
+    return found
+
+
+def test_claims() -> None:
+    """A token is read without its key; what is none gives nothing, and no error."""
+    end = int((DAY + timedelta(days=10)).timestamp())
+    said = claims(jwt(sub=SUBJECT, aud=["https://kubernetes.default.svc"], exp=end))
+    assert said is not None
+    assert (said.subject, said.audience, said.expires) == (SUBJECT, ("https://kubernetes.default.svc",), DAY + timedelta(days=10))
+    forever = claims(jwt(sub="x", aud="one"))
+    assert forever is not None
+    assert (forever.audience, forever.expires) == (("one",), None)
+    for odd in ("", "opaque", "a.b", "a.b.c", "..", "e30.W10.x", "e30.bnVsbA.x", jwt(exp="soon"), jwt(exp=1e400), jwt(aud=5), "é.é.é"):
+        assert claims(odd) is None, odd
+
+
+def test_describe_and_check_judge_a_token(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """describe shows whose a token is and when it ends; check warns, fails within a time, and fails for one that is over."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = modern(tokens=True)
+    mesh.token(WEST, jwt(sub=SUBJECT, aud="api", exp=int((DAY + timedelta(days=10)).timestamp())))
+    mesh.token(EAST1, jwt(sub=SUBJECT))
+    assert run("render", cwd=mesh).code == 0
+    told = {c["name"]: c["tokens"] for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"]}
+    assert told[WEST] == [{"peer": None, "subject": SUBJECT, "audience": ["api"], "expires": "2026-12-11T12:00:00Z", "daysLeft": 10}]
+    assert told[EAST1][0]["expires"] is None
+    assert told[EAST2][0]["subject"] is None
+    text = run("describe", cwd=mesh).out
+    assert f"expires 2026-12-11 (10 days), {SUBJECT}" in text
+    assert f"never expires, {SUBJECT}" in text
+
+    def findings(*words: str) -> tuple[int, dict[str, str]]:
+        ran = run("check", "-o", "json", *words, cwd=mesh)
+        return ran.code, {c["id"]: c["status"] for c in json.loads(ran.out)["checks"]}
+
+    code, found = findings()
+    assert (code, found["token-expiring"], found["token-expired"]) == (0, "warning", "ok")
+    assert findings("--fail-within", "9d")[0] == 0
+    code, found = findings("--fail-within", "11d")
+    assert (code, found["token-expiring"]) == (1, "error")
+    monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=11))
+    code, found = findings()
+    assert (code, found["token-expired"]) == (1, "error")
+
+
+def test_exec(modern: Make, run: Run) -> None:
+    """The command stands in the kubeconfig as client-go reads it, and istiod of the peers, and of them alone, is told to allow it."""
+    login = {"command": "aws", "args": ["eks", "get-token"], "env": {"AWS_PROFILE": "mesh"}}
+    mesh = modern(tokens=[EAST1, EAST2], over={"contexts": {WEST: {"credential": {"exec": login}}}})
+    base = (mesh / "base.yaml").read_text() + "    pilot: {env: {PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS: gcp}}\n"
+    mesh.write("base.yaml", base)
+    assert run("render", "--strict", cwd=mesh).code == 0
+    user = kubeconfig(mesh / f"out/{EAST1}/3-mesh/remote-secrets/{WEST}.yaml")["users"]
+    command = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "args": ["eks", "get-token"],
+        "command": "aws",
+        "env": [{"name": "AWS_PROFILE", "value": "mesh"}],
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
+    assert user == [{"name": WEST, "user": {"exec": command}}]
+    env = {name: yaml.safe_load((mesh / f"out/{name}/2-control-plane/istio.yaml").read_text())["spec"]["values"]["pilot"]["env"] for name in (EAST1, WEST)}
+    assert env[EAST1] == {"PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS": "exec,gcp"}
+    assert env[WEST] == {"PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS": "gcp"}
+    assert not (mesh / f"out/{WEST}/3-mesh/reader-token.yaml").exists()
+
+
+def test_oidc_and_client_certificate(modern: Make, run: Run, tmp_path: Path) -> None:
+    """What files hold is embedded, kept out of git, asked for while it is missing, and shown nowhere; kubectl reads the result."""
+    oidc = {"issuerURL": "https://login.example.com", "clientID": "mesh", "idTokenFile": "keys/west.id", "refreshTokenFile": "keys/west.refresh"}
+    certificate = {"certificateFile": "keys/east.crt", "keyFile": "keys/east.key"}
+    over = {"contexts": {WEST: {"credential": {"oidc": oidc}}, EAST2: {"credential": {"clientCertificate": certificate}}}}
+    mesh = modern(tokens=[EAST1], over=over)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0
+    assert "its credential (the files named under credential.oidc)" in ran.out
+    mesh.write("keys/west.id", "made-for-tests-id\n", 0o600)
+    mesh.write("keys/west.refresh", "made-for-tests-refresh\n", 0o600)
+    openssl = [
+        tool("openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=test",
+        "-keyout",
+        mesh / "keys/east.key",
+        "-out",
+        mesh / "keys/east.crt",
+    ]
+    subprocess.run(openssl, check=True, capture_output=True)
+    (mesh / "keys/east.key").chmod(0o644)
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert "keys/east.key: is private, but others may read it" in ran.err
+    key = (mesh / "keys/east.key").read_text().splitlines()[1]
+    assert not [word for word in ("made-for-tests-id", "made-for-tests-refresh", key) if word in ran.out + ran.err]
+    user = kubeconfig(mesh / f"out/{EAST1}/3-mesh/remote-secrets/{WEST}.yaml")["users"]
+    config = {"client-id": "mesh", "id-token": "made-for-tests-id", "idp-issuer-url": "https://login.example.com", "refresh-token": "made-for-tests-refresh"}
+    assert user == [{"name": WEST, "user": {"auth-provider": {"config": config, "name": "oidc"}}}]
+    value = kubeconfig(mesh / f"out/{WEST}/3-mesh/remote-secrets/{EAST2}.yaml")
+    (tmp_path / "config").write_text(yaml.safe_dump(value))
+    seen = subprocess.run([tool("kubectl"), "config", "view", "--raw", "-o", "json", f"--kubeconfig={tmp_path / 'config'}"], capture_output=True, check=True)
+    user = json.loads(seen.stdout)["users"][0]["user"]
+    assert base64.b64decode(user["client-key-data"]) == (mesh / "keys/east.key").read_bytes()
+    # In a git repository, private files that git would take are refused by name.
+    if shutil.which("git"):
+        subprocess.run(["git", "init", "-q", mesh.path], check=True)
+        assert "keys/west.refresh" in (mesh / ".gitignore").read_text()
+        mesh.write(".gitignore", "/out/\n/certs/\n/credentials/\n")
+        ran = run("render", cwd=mesh)
+        assert ran.code == 2
+        assert "keys/west.refresh" in ran.err
+        assert "keys/east.key" in ran.err
+        assert "keys/east.crt" not in ran.err
+
+
+def test_an_account_per_peer(modern: Make, run: Run) -> None:
+    """Each peer has its account, token and remote secret; a token that is lost withdraws nothing."""
+    mesh = modern(over={"readers": "perPeer"})
+    ran = run("render", cwd=mesh)
+    assert ran.out.count("its token for") == 6
+    assert f"credentials/{WEST}.{EAST1}.token" in ran.out
+    for name in (EAST1, EAST2, WEST):
+        for peer in (EAST1, EAST2, WEST):
+            if name != peer:
+                mesh.token(f"{name}.{peer}")
+    assert run("render", "--strict", cwd=mesh).code == 0
+    mine = mesh / f"out/{WEST}/3-mesh"
+    account = yaml.safe_load((mine / f"reader-{EAST1}-account.yaml").read_text())["metadata"]["name"]
+    assert account == f"istio-reader-service-account-{EAST1}"
+    binding = yaml.safe_load((mine / f"reader-{EAST1}-role-binding.yaml").read_text())
+    assert binding["subjects"][0]["name"] == account
+    assert yaml.safe_load((mine / f"reader-{EAST1}-token.yaml").read_text())["metadata"]["annotations"] == {"kubernetes.io/service-account.name": account}
+    tokens = {peer: kubeconfig(mesh / f"out/{peer}/3-mesh/remote-secrets/{WEST}.yaml")["users"][0]["user"]["token"] for peer in (EAST1, EAST2)}  # type: ignore[index]
+    assert tokens == {peer: f"token-of-{WEST}.{peer}" for peer in (EAST1, EAST2)}
+    (mesh / f"credentials/{WEST}.{EAST1}.token").unlink()
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "1 rendered remote secret for it would be removed" in ran.err) == (2, True)
+
+
+def test_a_bundle(modern: Make, run: Run) -> None:
+    """N clusters cost N remote secrets; moving between bundle and copies withdraws nothing, losing a token would and is refused."""
+    mesh = modern(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    copy = (mesh / f"out/{EAST1}/3-mesh/remote-secrets/{WEST}.yaml").read_bytes()
+    mesh.topology({"remoteSecrets": "bundle"})
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0
+    assert "kubectl" not in ran.out
+    assert sorted(p.name for p in (mesh / "out/_remote-secrets").iterdir()) == [f"{n}.yaml" for n in (EAST1, EAST2, WEST)] + ["kustomization.yaml", "mesh.lock"]
+    assert (mesh / f"out/_remote-secrets/{WEST}.yaml").read_bytes() == copy
+    assert (mesh / f"out/_remote-secrets/{WEST}.yaml").stat().st_mode & 0o777 == 0o600
+    assert not (mesh / f"out/{EAST1}/3-mesh/remote-secrets").exists()
+    assert {r["state"] for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"] for r in c["remoteSecrets"]} == {"ok"}
+    assert run("render", "--cluster", WEST, cwd=mesh).code == 0
+    (mesh / f"credentials/{WEST}.token").rename(mesh / "kept")
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "1 rendered remote secret for it would be removed (as in out/_remote-secrets)" in ran.err) == (2, True)
+    assert "tree-withdrawn" in run("check", cwd=mesh).out
+    (mesh / "kept").rename(mesh / f"credentials/{WEST}.token")
+    mesh.topology({"remoteSecrets": "copies"})
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0
+    assert "kubectl" not in ran.out
+    assert not (mesh / "out/_remote-secrets").exists()
+    mesh.topology({"remoteSecrets": "bundle", "contexts": {WEST: {"disableRegistryJoin": True}}})
+    ran = run("render", cwd=mesh)
+    assert f"kubectl --context={EAST1} -n istio-system delete secret istio-remote-secret-{WEST} --ignore-not-found" in ran.out
+
+
+@pytest.mark.parametrize(("version", "told"), [("1.30.3", True), ("1.29.6", False), ("1.30.4", False)])
+def test_a_changed_remote_secret(version: str, told: bool, modern: Make, run: Run) -> None:
+    """On 1.30.0 to 1.30.3 istiod may lose a cluster whose remote secret changes; render and check say so before it is applied."""
+    mesh = modern(tokens=True, over={"istio": {"version": version}})
+    ran = run("render", cwd=mesh)
+    assert "until it restarts" not in ran.err
+    mesh.token(WEST, "another")
+    for words in (("check",), ("render",)):
+        ran = run(*words, cwd=mesh)
+        assert (f"{WEST}: its remote secret changes in 2 clusters whose istiod" in ran.out + ran.err) is told
+    assert "until it restarts" not in run("render", cwd=mesh).err
+
+
+def test_documents_of_base_yaml(modern: Make, run: Run) -> None:
+    """Further documents customise CNI and ztunnel; what the mesh sets wins, and is named with its line."""
+    mesh = modern(tokens=True, over={"istio": {"dataPlane": "ambient"}, "contexts": {EAST2: {"network": "third"}}})
+    head = "---\napiVersion: sailoperator.io/v1\nkind: "
+    text = (mesh / "base.yaml").read_text()
+    text += head + "IstioCNI\nspec:\n  values: {cni: {logging: {level: debug}}}\n"
+    text += head + "ZTunnel\nspec:\n  values:\n    ztunnel:\n      network: mine\n      logLevel: debug\n"
+    mesh.write("base.yaml", text)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0
+    line = text.splitlines().index("      network: mine") + 1
+    warned = f"warning: base.yaml:{line}:7: spec.values.ztunnel.network: is set by the mesh; the value here is lost\n"
+    assert ran.err.removeprefix("wrote .gitignore, which keeps keys and tokens out of git\n") == warned
+    cni = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/istiocni.yaml").read_text())["spec"]
+    assert (cni["values"], cni["profile"]) == ({"cni": {"logging": {"level": "debug"}}}, "ambient")
+    tunnel = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/ztunnel.yaml").read_text())["spec"]["values"]["ztunnel"]
+    assert tunnel == {"logLevel": "debug", "multiCluster": {"clusterName": WEST}, "network": "network-west"}
