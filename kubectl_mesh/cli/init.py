@@ -29,7 +29,7 @@ contexts: {}
 @common.directory
 @click.option("--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]")
 @click.option("--organization", envvar="ORG_NAME", metavar="NAME", help="O= of every certificate.  [env: ORG_NAME; default: the mesh's name]")
-@click.option("--control-plane", type=click.Choice(KINDS), default="Istio", metavar="KIND", help="The kind of base.yaml.", show_default=True)
+@click.option("--control-plane", type=click.Choice(KINDS), default=KINDS[0], metavar="KIND", help="The kind of base.yaml.", show_default=True)
 @click.option("--context", "contexts", multiple=True, metavar="CTX=NETWORK", help="A cluster and its network; may be given again.")
 @click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]")
 @common.output

@@ -18,10 +18,10 @@ def command(directory: str, clusters: tuple[str, ...], output: str) -> None:
     definitions deletes every object of theirs in the cluster, those of users too.
     """
     from kubectl_mesh import targets
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import basefile, workdir
 
     topology = workdir.read_topology(directory)
-    target = targets.choose(workdir.read_base(directory))
+    target = targets.choose(basefile.documents(directory))
     only = workdir.chosen(topology, clusters) if clusters else None
     gone = tuple(c for c in topology.clusters if only is None or c.name in only)
     steps = list(target.teardown(gone, tuple(c for c in topology.clusters if c not in gone), topology))

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from kubectl_mesh import assets
 from kubectl_mesh.compare import open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.kubeconfig import Entry
-from kubectl_mesh.load import MAX_BYTES, load, load_all
+from kubectl_mesh.load import MAX_BYTES, load
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
-from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate import validate
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
@@ -73,13 +72,6 @@ def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenie
     return None if body is None else load(path, body, typed=typed, aliases=aliases, lenient=lenient)
 
 
-def read_base(directory: str) -> tuple[Document, ...]:
-    """The documents of base.yaml, none where there is no such file."""
-    path = join(directory, BASE)
-    body = read_file(path)
-    return () if body is None else load_all(path, body)
-
-
 def read_topology(directory: str, *, empty: bool = False) -> Topology:
     """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
     path = join(directory, TOPOLOGY)
@@ -126,7 +118,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
 
     With a list in `found` the problems go there, and what could be read is given all the same.
     """
-    from kubectl_mesh import targets
+    from kubectl_mesh.cli import basefile
     from kubectl_mesh.kubeconfig import credentials, servers
     from kubectl_mesh.plan import token_command, token_file
 
@@ -141,21 +133,9 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
             problems.extend(p if p.id else replace(p, id=check) for p in located(directory, error.problems))
             return otherwise
 
-    no_documents: tuple[Document, ...] = ()
-    no_parts: dict[str, Document] = {}
-    documents = tried(lambda: read_base(directory), no_documents, "base-valid")
-    target = tried(lambda: targets.choose(documents), targets.module("IstioControlPlane"), "base-valid")
-    base = tried(lambda: targets.parts(documents, target), no_parts, "base-valid") if documents and not problems else no_parts
-    if base:
-        settled = _settled(topology, target.version(base)) if all(isinstance(d.value, dict) for d in base.values()) else topology
-        for name, document in base.items():
-            unfit = list(schema_problems(document, base_schema(target.SCHEMAS[name])))
-            for path, schema in target.checked(name, settled, assets.schema):
-                unfit += schema_problems(document, _below(path, schema))
-            problems += [replace(p, id="base-valid") for p in dict.fromkeys(unfit)]
-    if not problems:
-        topology = _settled(topology, target.version(base))
-        problems += [p if p.id else replace(p, id="base-valid") for p in (target.base_problems(base, topology) if base else ())]
+    control_plane = basefile.gather(directory, topology)
+    base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
+    problems += control_plane.problems
     problems += target.problems(topology)
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
     config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
@@ -189,37 +169,6 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     elif problems:
         raise MeshError(problems)
     return Inputs(directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig)
-
-
-def base_schema(name: str) -> Mapping[str, object]:
-    """The schema of a kind for base.yaml, which the mesh completes: nothing is required of the object but what it is."""
-    schema: Mapping[str, Any] = assets.schema(name)
-    parts = {key: part if key in ("apiVersion", "kind") else _partial(part) for key, part in schema["properties"].items()}
-    return {**schema, "properties": parts, "required": ["apiVersion", "kind"]}
-
-
-def _below(path: tuple[str, ...], schema: Mapping[str, object]) -> Mapping[str, object]:
-    """A schema for what stands at a path, wherever that is there."""
-    for key in reversed(path):
-        schema = {"properties": {key: schema}}
-    return schema
-
-
-def _partial(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return schema
-    kept = {key: value for key, value in schema.items() if key != "required"}
-    if "properties" in kept:
-        kept["properties"] = {key: part if key == "values" else _partial(part) for key, part in kept["properties"].items()}
-    return kept
-
-
-def _settled(topology: Topology, version: str | None) -> Topology:
-    """The topology with the version of base.yaml where it states none."""
-    if version is None:
-        return topology
-    clusters = tuple(replace(c, releases=tuple(replace(r, version=r.version or version) for r in c.releases)) for c in topology.clusters)
-    return replace(topology, clusters=clusters)
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:

@@ -26,8 +26,8 @@ KINDS = {
     "IstioControlPlane": "kubectl_mesh.targets.istiocontrolplane",
 }
 """Every kind of base.yaml and the module that renders it."""
-STARTER = "Istio"
-"""The kind that `init` writes where no other is asked for."""
+OLD = "IstioControlPlane"
+"""The kind that a mesh without a base.yaml has, as the old tool had it."""
 
 
 def module(kind: str) -> ModuleType:
@@ -40,7 +40,7 @@ def module(kind: str) -> ModuleType:
 def choose(base: Sequence[Document]) -> ModuleType:
     """The target of a base.yaml, by its first document; without one, Istio 1.4's, as the old tool had it."""
     if not base:
-        return module("IstioControlPlane")
+        return module(OLD)
     kind = _kind(base[0], KINDS)
     target = module(kind)
     _version(base[0], kind, target.API_VERSION)

@@ -1,0 +1,86 @@
+"""base.yaml read into a control plane: its documents, the target that they choose, and what is wrong with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+from kubectl_mesh import assets, targets
+from kubectl_mesh.cli.workdir import BASE, join, read_file
+from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.load import load_all
+from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.shape import schema_problems
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What base.yaml says: its documents by what they customise, the target, and the topology with the version that it states."""
+
+    base: Mapping[str, Document] = field(default_factory=dict)
+    target: ModuleType = field(default_factory=lambda: targets.module(targets.OLD))
+    topology: Topology | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def documents(directory: str) -> tuple[Document, ...]:
+    """The documents of base.yaml, none where there is no such file."""
+    path = join(directory, BASE)
+    body = read_file(path)
+    return () if body is None else load_all(path, body)
+
+
+def gather(directory: str, topology: Topology) -> Read:
+    """Reads base.yaml and checks it; where it cannot be read as a control plane, the problems are all that is told of it."""
+    try:
+        found = documents(directory)
+        target = targets.choose(found)
+        base = targets.parts(found, target)
+    except MeshError as error:
+        return Read(problems=_told(error.problems))
+    if not base:
+        return Read({}, target, _settled(topology, target.version({})))
+    problems: list[Problem] = []
+    settled = _settled(topology, target.version(base))
+    for name, document in base.items():
+        problems += schema_problems(document, base_schema(target.SCHEMAS[name]))
+        for path, schema in target.checked(name, settled, assets.schema):
+            problems += schema_problems(document, _below(path, schema))
+    if not problems:
+        problems += target.base_problems(base, settled)
+    return Read(base, target, settled, _told(dict.fromkeys(problems)))
+
+
+def _told(problems: Any) -> tuple[Problem, ...]:
+    return tuple(p if p.id else replace(p, id="base-valid") for p in problems)
+
+
+def base_schema(name: str) -> Mapping[str, object]:
+    """The schema of a kind for base.yaml, which the mesh completes: nothing is required of the object but what it is."""
+    schema: Mapping[str, Any] = assets.schema(name)
+    parts = {key: part if key in ("apiVersion", "kind") else _partial(part) for key, part in schema["properties"].items()}
+    return {**schema, "properties": parts, "required": ["apiVersion", "kind"]}
+
+
+def _below(path: tuple[str, ...], schema: Mapping[str, object]) -> Mapping[str, object]:
+    """A schema for what stands at a path, wherever that is there."""
+    for key in reversed(path):
+        schema = {"properties": {key: schema}}
+    return schema
+
+
+def _partial(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "required"}
+    if "properties" in kept:
+        kept["properties"] = {key: part if key == "values" else _partial(part) for key, part in kept["properties"].items()}
+    return kept
+
+
+def _settled(topology: Topology, version: str | None) -> Topology:
+    """The topology with the version of base.yaml where it states none."""
+    if version is None:
+        return topology
+    clusters = tuple(replace(c, releases=tuple(replace(r, version=r.version or version) for r in c.releases)) for c in topology.clusters)
+    return replace(topology, clusters=clusters)
