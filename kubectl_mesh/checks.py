@@ -75,7 +75,7 @@ CHECKS = (
         "control-plane-address",
         "gateways",
         WARNING,
-        "istiod of another cluster is stated by IP address",
+        "where istiod is reached is stated by IP address, and for somebody",
         "pods without a sidecar: `failed calling webhook … connection refused`",
     ),
     Check(

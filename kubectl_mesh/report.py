@@ -193,6 +193,11 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
         what = f"{item.what} is not there, but {secrets} for it would be removed (as in {out}/{holders[0]})"
         fix = f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state disableRegistryJoin or peers"
         problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
+    for change in changes:
+        member = plan.members.get(change.name)
+        if member is not None and member.waits and member.primary is not None and any(f.action == "remove" and f.path[0] != "1" for f in change.changes):
+            what = f"is rendered in {out}/{change.name}, but would be withdrawn, for the controlPlaneAddress of {member.primary.context} is not stated any more"
+            problems.append(Problem(member.cluster.place, what, "state it again, or remove the cluster", "tree-withdrawn"))
     return problems
 
 

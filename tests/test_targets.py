@@ -126,3 +126,52 @@ def test_istioctl_gets_the_same_values(tmp_path: Path, run: Run) -> None:
     for name in ("context-east-1", "context-west-1"):
         mine = yaml.safe_load((made / f"out/{name}/2-control-plane/istiooperator.yaml").read_text())["spec"]["values"]
         assert mine == yaml.safe_load((other / f"out/{name}/2-control-plane/istio.yaml").read_text())["spec"]["values"]
+
+
+def test_remove_keeps_a_mesh_whole(tmp_path: Path, run: Run) -> None:
+    """Who serves others is not removed; who is served is, and what stays is valid."""
+    over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}
+    made = mesh(tmp_path / "mesh", "seed", "Istio", over)
+    before = (made / "topology.yaml").read_bytes()
+    ran = run("remove", "context-east-1", cwd=made)
+    assert ran.code == 2
+    assert 'istiod of "context-east-1" serves "context-west-1"' in ran.err
+    assert (made / "topology.yaml").read_bytes() == before
+    assert run("remove", "context-west-1", cwd=made).code == 0
+    ran = run("render", "--strict", cwd=made)
+    assert ran.code == 0
+    assert "no other context names this one as its controlPlane" in ran.err
+
+
+def test_a_rendered_control_plane_is_not_withdrawn(tmp_path: Path, run: Run) -> None:
+    """A cluster that is served waits for the address once; when it is rendered, losing the address is refused."""
+    made = mesh(tmp_path / "mesh", "seed", "Istio", {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}}})
+    ran = run("render", cwd=made)
+    assert ran.code == 0
+    assert "contexts.context-east-1.controlPlaneAddress" in ran.out
+    assert [p.name for p in sorted((made / "out/context-west-1").iterdir())] == ["1-trust", "kustomization.yaml", "mesh.lock"]
+    assert run("render", "--strict", cwd=made).code == 2
+    made.topology({"contexts": {"context-east-1": {"controlPlaneAddress": "192.0.2.11"}}})
+    assert run("render", "--strict", cwd=made).code == 0
+    made.topology({"contexts": {"context-east-1": {"controlPlaneAddress": "pending"}}})
+    ran = run("render", cwd=made)
+    assert (ran.code, "would be withdrawn" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("kind", DELIVERIES)
+def test_teardown_takes_all_off(kind: str, tmp_path: Path, run: Run) -> None:
+    """The peers forget first, what is served goes before what serves, and what the kind brought goes before the namespace."""
+    over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}
+    made = mesh(tmp_path / "mesh", "seed", kind, over)
+    lines = run("teardown", cwd=made).out.splitlines()
+    assert [line for line in lines if line.startswith("#")] == ["# context-west-1", "# context-east-1", "# context-east-2"]
+    resource = {"Istio": "istios.sailoperator.io", "IstioOperator": "istioctl ", "Application": "applications.argoproj.io", "HelmRelease": "helmreleases"}[kind]
+    first = next(i for i, line in enumerate(lines) if resource in line)
+    assert first < next(i for i, line in enumerate(lines) if "delete namespace istio-system" in line)
+    only = run("teardown", "--cluster", "context-west-1", cwd=made).out.splitlines()
+    assert only[:4] == [
+        "# context-east-1",
+        "kubectl --context=context-east-1 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
+        "# context-east-2",
+        "kubectl --context=context-east-2 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
+    ]

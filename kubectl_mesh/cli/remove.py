@@ -35,6 +35,10 @@ def command(context: str, directory: str, output: str) -> None:
             raise refuse(
                 path, f'"{context}" is the only cluster of the mesh, and a mesh has at least one', "delete the working directory, if the mesh is to go"
             )
+        served = [c.context for c in topology.clusters if c.primary == cluster.name]
+        if served:
+            which = ", ".join(f'"{name}"' for name in served)
+            raise refuse(path, f'istiod of "{context}" serves {which}', "remove them first, or give them another controlPlane (or none)")
         source = (workdir.read_file(path) or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())

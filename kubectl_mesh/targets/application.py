@@ -86,12 +86,17 @@ def name(cluster: Cluster, release: str) -> str:
     return f"{cluster.name}-{release}"
 
 
+def _listed(base: Json, path: tuple[str, ...], key: str) -> list[object]:
+    """What base.yaml lists there, to which the mesh adds, for a list is replaced as a whole."""
+    found = values.stated(base, path).get(key)
+    return found if isinstance(found, list) else []
+
+
 def _application(member: Member, topology: Topology, chart: charts.Chart, wave: int, base: Json) -> dict[str, object]:
     cluster, hub = member.cluster, topology.delivery.tool == "argocd"
     where: dict[str, object] = {"name": cluster.name} if hub else {"server": "https://kubernetes.default.svc"}
     url = charts.url(topology)
-    policy: Any = values.stated(base, ("spec", "syncPolicy"))
-    stated = policy.get("syncOptions", [])
+    stated = _listed(base, ("spec", "syncPolicy"), "syncOptions")
     # CRDs are too large for the annotation of a client-side apply; and what is ignored below must not be written back.
     options = [*stated, *(o for o in ("ServerSideApply=true", "RespectIgnoreDifferences=true") if o not in stated)]
     return {
@@ -104,7 +109,7 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
         },
         "spec": {
             "destination": {**where, "namespace": cluster.namespace},
-            **({"ignoreDifferences": [*values.stated(base, ("spec",)).get("ignoreDifferences", []), *IGNORED]} if chart.part in ("base", "istiod") else {}),
+            **({"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]} if chart.part in ("base", "istiod") else {}),
             "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
             "source": {
                 "chart": chart.part,

@@ -191,9 +191,11 @@ class Rules:
             primary = entry.get("controlPlane")
             address = entry.get("controlPlaneAddress")
             where = self.document.place("contexts", context, "controlPlaneAddress")
-            if self.text(address) and context not in served:
-                yield Problem(where, "no other context names this one as its controlPlane", "remove it, or name this context there")
-            elif isinstance(address, str) and address != PENDING and re.fullmatch(r"[0-9.]+|.*:.*", address) and not is_address(address):
+            if self.text(address) and context not in served and "controlPlane" not in entry:
+                # The last cluster that was served may just have gone.
+                what = "no other context names this one as its controlPlane"
+                self.warnings.append(Problem(where, what, "remove it, or name this context there", "control-plane-address"))
+            if isinstance(address, str) and address != PENDING and re.fullmatch(r"[0-9.]+|.*:.*", address) and not is_address(address):
                 yield Problem(where, f"{shown(address)} is neither an IP address nor a host name")
             elif isinstance(address, str) and is_loopback(f"https://[{address}]" if ":" in address else f"https://{address}"):
                 yield Problem(where, f"{shown(address)} is a loopback address, which no other cluster reaches")
