@@ -115,7 +115,8 @@ def text(value: Mapping[str, Any]) -> str:
     if not value["roots"]:
         lines.append("root         not made yet")
     for cluster in clusters:
-        gateways = ", ".join(_address(g) for g in cluster["gateways"]) or "<none>"
+        found = f"found by label ({cluster['eastWestGateway']})" if cluster["eastWestGateway"] else "<none>"
+        gateways = ", ".join(_address(g) for g in cluster["gateways"]) or found
         lines += ["", cluster["name"]]
         if cluster["context"] != cluster["name"]:
             lines.append(f"  context      {cluster['context']}")
