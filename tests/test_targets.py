@@ -175,3 +175,17 @@ def test_teardown_takes_all_off(kind: str, tmp_path: Path, run: Run) -> None:
         "# context-east-2",
         "kubectl --context=context-east-2 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
     ]
+
+
+def test_a_served_cluster_with_charts_and_a_bundle(tmp_path: Path, run: Run) -> None:
+    """Both charts have the profile `remote`; the cluster holds no remote secret, though all others take the bundle."""
+    over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}
+    made = mesh(tmp_path / "mesh", "seed", "HelmRelease", {**over, "remoteSecrets": "bundle"})
+    assert run("render", "--strict", cwd=made).code == 0
+    west = made / "out/context-west-1"
+    for name in ("istio-base", "istiod"):
+        assert yaml.safe_load((west / f"2-control-plane/{name}.yaml").read_text())["spec"]["values"]["profile"] == "remote"
+        assert "profile" not in yaml.safe_load((made / f"out/context-east-1/2-control-plane/{name}.yaml").read_text())["spec"]["values"]
+    assert "_remote-secrets" not in (west / "3-mesh/kustomization.yaml").read_text()
+    assert "../../_remote-secrets" in (made / "out/context-east-1/3-mesh/kustomization.yaml").read_text()
+    assert not (west / "1-trust/cacerts.yaml").exists()
