@@ -1,5 +1,7 @@
 """The targets side by side: every topology for every kind, delivery and data plane that makes sense, and the same values for istiod in all."""
 
+import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import TOP, Run, WorkDir
-from test_kinds import location, tool
+from test_kinds import SHARED, location, tool
 
 from kubectl_mesh import targets
 from kubectl_mesh.cli import workdir as shell
@@ -56,6 +58,14 @@ def test_all_that_makes_sense(example: str, kind: str, delivery: str, plane: str
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+    if SHARED.is_file():
+        words = ["bash", SHARED, made / "out"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
+        assert done.returncode == 0, done.stdout
+    if kubectl := shutil.which("kubectl"):
+        for folder in sorted(p.parent for p in (made / "out").glob("*/kustomization.yaml")):
+            done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
     # Two networks, and not an address, nor a word that stands for one, but for the API servers inside the remote secrets.
     for path in (made / "out").rglob("*.yaml"):
         text = path.read_text()
