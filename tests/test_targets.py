@@ -138,6 +138,17 @@ def test_istioctl_gets_the_same_values(tmp_path: Path, run: Run) -> None:
         assert mine == yaml.safe_load((other / f"out/{name}/2-control-plane/istio.yaml").read_text())["spec"]["values"]
 
 
+def test_one_cluster_of_a_bundle(tmp_path: Path, run: Run) -> None:
+    """A render of one cluster makes what belongs to the mesh as a whole too, so that the cluster can be applied."""
+    delivery = {"tool": "flux", "repoURL": "https://git.example.com/mesh.git"}
+    made = mesh(tmp_path / "mesh", "seed", "HelmRelease", {"remoteSecrets": "bundle", "delivery": delivery})
+    assert run("render", "--cluster", "context-west-1", cwd=made).code == 0
+    assert sorted(p.name for p in (made / "out").iterdir()) == ["_flux", "_remote-secrets", "context-west-1"]
+    subprocess.run([tool("kubectl"), "kustomize", made / "out/context-west-1"], check=True, capture_output=True)
+    assert run("render", cwd=made).code == 0
+    assert run("render", "--check", cwd=made).code == 0
+
+
 def test_remove_keeps_a_mesh_whole(tmp_path: Path, run: Run) -> None:
     """Who serves others is not removed; who is served is, and what stays is valid."""
     over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}

@@ -57,7 +57,9 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
         rendered = compose.make(inputs, workdir.now(), throwaway=not writes, progress=common.progress("making keys:"))
         if writes:
             clear(target_folder)
-        changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, only if clusters else None)
+        # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
+        wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
+        changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
         if cut := report.withdrawn(rendered.plan, changes, target_folder):
             raise MeshError(cut)
         if strict and rendered.plan.pending:
