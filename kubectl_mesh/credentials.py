@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import Credential, Json
+from kubectl_mesh.model import SEALED, Credential, Json
 
 # RFC 6750, section 2.1: the characters of a bearer token.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
@@ -44,6 +44,21 @@ def files(credential: Credential) -> dict[str, tuple[str, bool]]:
     """The files that a credential names besides a token file: by its key the name, and whether it is private."""
     known = _FILES.get(credential.way, {})
     return {key: (str(credential.stated[key]), private) for key, private in known.items() if key in credential.stated}
+
+
+def masked(credential: Credential, mark: Callable[[str], str] = lambda _: SEALED) -> dict[str, Json]:
+    """The `user` of a kubeconfig with a mark for each value that comes from a file; `mark` is told the name of the value."""
+    if credential.way == "tokenFile":
+        return {"token": mark("token")}
+    if credential.way == "exec":
+        return login(credential, {}, str)
+    stated: Any = credential.stated
+    if credential.way == "oidc":
+        known = {"client-secret": "clientSecret", "id-token": "idToken", "refresh-token": "refreshToken"}
+        config = {"client-id": stated["clientID"], "idp-issuer-url": stated["issuerURL"]}
+        config |= {key: mark(name) for key, name in known.items() if f"{name}File" in stated}
+        return {"auth-provider": {"config": dict(sorted(config.items())), "name": "oidc"}}
+    return {"client-certificate-data": mark("certificate"), "client-key-data": mark("key")}
 
 
 def login(credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[str], str]) -> dict[str, Json]:

@@ -48,8 +48,8 @@ def refuse(file: str, what: str, fix: str = "") -> MeshError:
     return MeshError([Problem(Place(file), what, fix)])
 
 
-# What may be a secret wherever it stands: PEM keys, JWTs, OpenShift tokens, a password in a URL; as a value, long base64 too.
-_SECRET = re.compile(r"PRIVATE KEY|eyJ[A-Za-z0-9_-]{8}|sha256~|//[^/@\s]*@")
+# What may be a secret wherever it stands: PEM keys, age identities, JWTs, OpenShift tokens, a password in a URL; as a value, long base64 too.
+_SECRET = re.compile(r"PRIVATE KEY|AGE-SECRET-KEY|eyJ[A-Za-z0-9_-]{8}|sha256~|//[^/@\s]*@")
 _LONG = re.compile(r"[A-Za-z0-9+/_=-]{60}")
 _BARE = re.compile(r"[A-Za-z0-9_@:/-]+\Z")
 

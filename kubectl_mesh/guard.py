@@ -10,6 +10,7 @@ from kubectl_mesh.words import count
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
 /certs/root-key.pem
+/certs/seal-key
 /certs/*/ca-key.pem
 /credentials/
 /kubeconfig.yaml
@@ -71,7 +72,7 @@ def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environm
 def lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
-    unusual = {f"/{path}" for path in private if not path.startswith("credentials/") and not path.endswith("-key.pem")}
+    unusual = {f"/{path}" for path in private if not path.startswith("credentials/") and not path.endswith(("-key.pem", "seal-key"))}
     return [*usual, *sorted(unusual - set(usual))]
 
 
@@ -91,13 +92,13 @@ def let_through(directory: str, private: Sequence[str], ignore: str, environment
     return [Problem(Place(ignore), f"does not keep {some} out of git", fix, "git-ignored")]
 
 
-def in_clear(out: str, secret: Sequence[str], version: str, environment: Mapping[str, str]) -> list[Problem]:
+def in_clear(out: str, secret: Sequence[str], environment: Mapping[str, str]) -> list[Problem]:
     """A tree of the store `plain` where git would take it; `secret` are paths below `out`."""
     if not exposed(out, secret, environment):
         return []
     what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
     fix = (
-        "add the folder to .gitignore; or state `secrets: {store: plain}` in topology.yaml if the repository may hold them;"
-        f" the stores sops, sealed and external are for trees that others read ({version})"
+        "state one of the stores sops, sealed or external in topology.yaml, which are for trees that others read;"
+        " or add the folder to .gitignore; or state `secrets: {store: plain}` if the repository may hold them"
     )
     return [Problem(Place(out), what, fix, "git-ignored")]

@@ -11,6 +11,8 @@ Json = object
 
 DEFAULT_READER = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
+PRIVATE_ENDINGS = ("key.pem", "seal-key")
+"""How the names of the private files in `certs/` end."""
 LOCK = "mesh.lock"
 STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
@@ -18,6 +20,7 @@ BUNDLE = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
 RENEW = "of an intermediate: move its folder away, render and apply; with a new root, all intermediates are made anew"
 """What to do about a certificate that expires."""
+CACERTS = "1-trust/cacerts.yaml"
 REMOTE_SECRETS = "3-mesh/remote-secrets/"
 
 
@@ -103,6 +106,8 @@ class Cluster:
     """Where istiod here is reached by clusters that have none: an IP address or a host name."""
     east_west: EastWest = EastWest()
     credential: Credential = Credential()
+    recipients: tuple[str, ...] = ()
+    """The age recipients whose identities this cluster has, and no other."""
 
     @property
     def version(self) -> str | None:
@@ -157,6 +162,8 @@ class Topology:
     """The remote secrets of all clusters stand once, in a directory that all share."""
     reader_per_peer: bool = False
     """Every peer reads a cluster as an account of its own."""
+    recipients: tuple[str, ...] = ()
+    """The age recipients that open the secrets of every cluster."""
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -179,7 +186,7 @@ class Pending:
     """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
 
     kind: str
-    """`token`, `server`, `gateway`, or `address` (where istiod is reached)."""
+    """`token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate) or `certificate` (an intermediate)."""
     subject: str
     """The cluster's name; for a gateway the network's."""
     what: str
@@ -222,6 +229,10 @@ class Member:
     """The clusters that discover this one."""
     serves: bool = False
     """Whether istiod here serves clusters that have none."""
+    held: bool = False
+    """There is no intermediate for this cluster yet, or none that could be sealed: an istiod that starts without it makes a root of its own."""
+    absent: frozenset[str] = frozenset()
+    """The peers of whose login only the public part is here, for what is secret in it was sealed by an earlier run."""
 
     def login(self, peer: str) -> Mapping[str, Json] | None:
         """How a peer logs in here, None while that is not known or it may not."""
@@ -235,8 +246,8 @@ class Member:
 
     @property
     def waits(self) -> bool:
-        """Whether the control plane here waits for the address of the one that serves it."""
-        return self.primary is not None and self.primary.address is None
+        """Whether the control plane here waits: for its intermediate, or for the address of the one that serves it."""
+        return self.held or (self.primary is not None and self.primary.address is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +281,8 @@ class Intermediate:
     ca_cert: bytes
     cert_chain: bytes
     root_cert: bytes
-    ca_key: bytes = field(repr=False)
+    ca_key: bytes | None = field(repr=False)
+    """None: it is not here, and was sealed by an earlier run."""
     certificate: Certificate
 
 
@@ -294,10 +306,41 @@ class File:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A manifest with something secret in it, before a store puts it into the tree."""
+
+    text: str | None = field(repr=False)
+    """None: what is secret in it is not here."""
+    public: str
+    """The same with `SEALED` in the place of what is secret; empty where the store has no use for it."""
+    needs: str
+    """The file of the working directory that holds what is secret."""
+
+
+SEALED = "sealed"
+"""What stands for a secret where only the public part of a manifest counts."""
+
 Folder = Mapping[str, File]
 """One cluster's directory: path below `out/NAME/` -> file; `mesh.lock` among them."""
 Tree = Mapping[str, Folder]
 """Everything that is rendered: the name of a directory in `out/` -> what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things, and what its lock says."""
+
+    files: Mapping[str, tuple[bytes, int]] = field(repr=False)
+    folders: Mapping[str, int]
+    others: frozenset[str]
+    locked: Mapping[str, str]
+    has_lock: bool
+    damaged: bool
+    cluster: str
+    mesh: str
+    sealed: Mapping[str, str] = field(default_factory=dict)
+    """What each sealed file was made from, as far as it is public: path -> digest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import posixpath
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubectl_mesh import words
@@ -47,6 +47,14 @@ def token_file(cluster: Cluster, peer: str = SHARED) -> str:
     return cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token"
 
 
+def private_file(cluster: Cluster, peer: str = SHARED) -> str:
+    """The file that holds what is secret of a login, for messages."""
+    if cluster.credential.way == "tokenFile":
+        return token_file(cluster, peer)
+    names = [str(name) for key, name in sorted(cluster.credential.stated.items()) if key.endswith("File")]
+    return " and ".join(names) or f"the credential of {cluster.name}"
+
+
 def token_command(cluster: Cluster, directory: str, peer: str = SHARED) -> str:
     """The command that fetches the token of a cluster's reader into its file, readable by nobody else."""
     get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", reader_secret(cluster, peer), "-o", "go-template={{.data.token | base64decode}}")
@@ -80,10 +88,20 @@ def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def plan(topology: Topology, servers: Mapping[str, Server], logins: Mapping[tuple[str, str], Mapping[str, Json]], traits: Traits, directory: str = ".") -> Plan:
+def plan(
+    topology: Topology,
+    servers: Mapping[str, Server],
+    logins: Mapping[tuple[str, str], Mapping[str, Json]],
+    traits: Traits,
+    directory: str = ".",
+    absent: frozenset[tuple[str, str]] = frozenset(),
+    held: Sequence[Pending] = (),
+) -> Plan:
     """Who discovers whom, over which networks, and what is still unknown.
 
-    `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers). `directory` is for the commands that are printed.
+    `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers); of those in
+    `absent` only the public part is here. `held` is what clusters wait for before they may have a control plane.
+    `directory` is for the commands that are printed.
     """
     by_name = {c.name: c for c in topology.clusters}
     joined = tuple(c for c in topology.clusters if c.joined)
@@ -118,8 +136,11 @@ def plan(topology: Topology, servers: Mapping[str, Server], logins: Mapping[tupl
             declared=traits.labels and (bool(cluster.gateways or topology.networks.get(cluster.network)) or cluster.network in topology.awaited),
             readers=tuple(holders[name]),
             serves=name in served,
+            held=any(p.subject == name for p in held),
+            absent=frozenset(peer for cluster_name, peer in absent if cluster_name == name),
         )
     pending = [
+        *held,
         *_pending_readers(topology, members, directory),
         *_pending_addresses(members),
         *_pending_gateways(topology, joined, members, traits),

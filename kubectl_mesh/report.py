@@ -195,9 +195,16 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
         problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
     for change in changes:
         member = plan.members.get(change.name)
-        if member is not None and member.waits and member.primary is not None and any(f.action == "remove" and f.path[0] != "1" for f in change.changes):
-            what = f"is rendered in {out}/{change.name}, but would be withdrawn, for the controlPlaneAddress of {member.primary.context} is not stated any more"
-            problems.append(Problem(member.cluster.place, what, "state it again, or remove the cluster", "tree-withdrawn"))
+        if member is None or not member.waits or not any(f.action == "remove" and f.path[0] != "1" for f in change.changes):
+            continue
+        lost = next((p for p in plan.pending if p.subject == change.name and p.kind in ("sealing", "certificate")), None)
+        if lost is not None:
+            why, fix = f"{lost.what} is not there any more", f"put it back, or run: {lost.command}"
+        else:
+            assert member.primary is not None
+            why, fix = f"the controlPlaneAddress of {member.primary.context} is not stated any more", "state it again"
+        what = f"is rendered in {out}/{change.name}, but would be withdrawn, for {why}"
+        problems.append(Problem(member.cluster.place, what, f"{fix}, or remove the cluster", "tree-withdrawn"))
     return problems
 
 

@@ -747,6 +747,7 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.kubeconfig import Entry
     from kubectl_mesh.manifest import Manifests
     from kubectl_mesh.render import render
+    from kubectl_mesh.stores import Plain
     from kubectl_mesh.targets import istiocontrolplane as target
 
     document = load("t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n")
@@ -755,7 +756,7 @@ def test_no_secret_has_a_repr() -> None:
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
     tokens = {("east", ""): {"token": "tokentokentoken-east"}, ("west", ""): {"token": "tokentokentoken-west"}}
     made_plan = plan(topology, servers, tokens, target.traits(topology))
-    tree = render(made_plan, {}, done, target, Manifests(lambda name: assets.text(f"templates/{name}")))
+    tree = render(made_plan, {}, done, target, Manifests(lambda name: assets.text(f"templates/{name}")), Plain())
     told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "logins": tokens, "kept": done.new}
     inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())

@@ -21,6 +21,7 @@ from kubectl_mesh.model import Pki, Plan, Server, Tree
 from kubectl_mesh.pki import Wanted, issue
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import render
+from kubectl_mesh.stores import Plain
 from kubectl_mesh.targets import istiocontrolplane as target
 from kubectl_mesh.validate import name_of, validate
 from kubectl_mesh.yamltext import dump
@@ -65,7 +66,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     plan = make_plan(topology, servers, tokens, target.traits(topology))
     pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, shell.now())
     KEPT.update(pki.new)
-    return plan, pki, render(plan, {}, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")))
+    return plan, pki, render(plan, {}, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), Plain())
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -139,7 +140,7 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
         assert ran.code == 0, (words, ran.err)
         texts.append(ran.out + ran.err)
     inputs = shell.gather(str(mesh), None)
-    rendered = compose.make(inputs, shell.now())
+    rendered = compose.make(inputs, shell.now(), str(mesh / "out"))
     texts += [
         repr(inputs),
         repr(rendered),

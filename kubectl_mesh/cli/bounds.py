@@ -31,10 +31,17 @@ def check_regular(path: str) -> None:
 def private_files(inputs: Inputs) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave among them."""
     from kubectl_mesh.pki import ROOT_KEY, folder
+    from kubectl_mesh.stores import ENCRYPTED
+    from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
 
     clusters = inputs.topology.clusters
-    found = [f"certs/{ROOT_KEY}", *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters), *_credentials(inputs)]
+    found = [
+        f"certs/{ROOT_KEY}",
+        *([f"certs/{SEAL_KEY}"] if inputs.topology.store in ENCRYPTED else []),
+        *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters),
+        *_credentials(inputs),
+    ]
     return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
 
 
@@ -65,4 +72,4 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
         return []
-    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], "this version of kubectl mesh does not write them yet", os.environ)
+    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], os.environ)

@@ -54,7 +54,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
         if any(e.id != "git-ignored" for e in errors):
             skipped = frozenset(("tree",))
         at = workdir.now()
-        rendered = compose.make(inputs, at, throwaway=True)
+        rendered = compose.make(inputs, at, folder, throwaway=True)
         if fail_within is not None:
             errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
         tokens = checks.token_findings(rendered.plan, at, fail_within)

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from kubectl_mesh import assets
+from kubectl_mesh import assets, stores
+from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located, now
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Pki, Plan, Tree
+from kubectl_mesh.stores import Sealing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +23,51 @@ class Rendered:
     pki: Pki
     tree: Tree
     warnings: tuple[Problem, ...]
+    seal_key: bytes | None = field(default=None, repr=False)
+    """A new one, to be written."""
 
 
-def make(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Rendered:
-    """From the inputs to the tree. `throwaway` makes missing certificates with the quickest keys, for verbs that write nothing."""
+def make(
+    inputs: Inputs,
+    at: datetime,
+    out: str,
+    *,
+    reseal: bool = False,
+    throwaway: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Rendered:
+    """From the inputs, and what is sealed in `out` already, to the tree. `reseal` seals all anew, with a new seal key.
+
+    `throwaway` makes missing certificates with the quickest keys, for verbs that write nothing.
+    """
     from kubectl_mesh.manifest import Manifests
     from kubectl_mesh.plan import plan as make_plan
     from kubectl_mesh.render import render
 
     topology, target = inputs.topology, inputs.target
-    plan = make_plan(topology, inputs.servers, inputs.logins, target.traits(topology), inputs.directory)
-    pki = certificates(inputs, at, throwaway=throwaway, progress=progress)
-    tree = render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), inputs.only)
-    warnings = {*plan.warnings, *pki.warnings, *inputs.loose}
+    sealed = Sealed(inputs, out, reseal=reseal)
+    logins, absent = sealed.logins()
+    plan = make_plan(topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held())
+    pki = certificates(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
+    store = sealed.store()
+    tree = render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
+    if isinstance(store, Sealing) and store.lacking:
+        raise MeshError(store.lacking)
+    warnings = {*plan.warnings, *pki.warnings, *inputs.loose, *located(inputs.directory, sealed.warnings(store)), *stores.warnings(topology)}
     made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
-    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})))
+    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made)
 
 
-def certificates(inputs: Inputs, at: datetime, *, throwaway: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Pki:
-    """The certificates of the mesh, checked, and made where they are missing."""
+def certificates(
+    inputs: Inputs,
+    at: datetime,
+    keyless: frozenset[str] = frozenset(),
+    *,
+    throwaway: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Pki:
+    """The certificates of the mesh, checked, and made where they are missing; those of `keyless` may be here without their keys."""
     from kubectl_mesh.pki import Wanted, issue
 
     topology = inputs.topology
@@ -50,6 +77,7 @@ def certificates(inputs: Inputs, at: datetime, *, throwaway: bool = False, progr
         topology.root_days,
         topology.intermediate_days,
         {c.name: c.namespace for c in topology.clusters if c.primary is None and (inputs.only is None or c.name in inputs.only)},
+        keyless,
     )
     try:
         pki = issue(wanted, inputs.kept, at, progress, inputs.folders)

@@ -23,7 +23,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     inputs = workdir.gather(directory, kubeconfig)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
     at = workdir.now()
-    rendered = compose.make(inputs, at, throwaway=True)
+    rendered = compose.make(inputs, at, folder, throwaway=True)
     changes = [c for c in compare(folder, rendered.tree, inputs.topology.mesh_id) if c.name in rendered.tree]
     value = describe(rendered.plan, rendered.pki, changes, inputs.target.KIND, folder, at, only)
     common.warn(rendered.warnings)

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 @click.option(
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Render this cluster only; may be given again."
 )
+@click.option("--reseal", is_flag=True, help="Seal everything anew, with a new certs/seal-key (stores sops and sealed).")
 @click.option("--strict", is_flag=True, help="Make everything that is pending an error.")
 @common.kubeconfig
 @common.output
-def command(directory: str, out: str | None, check: bool, dry_run: bool, clusters: tuple[str, ...], strict: bool, kubeconfig: str | None, output: str) -> int:
+def command(
+    directory: str, out: str | None, check: bool, dry_run: bool, clusters: tuple[str, ...], reseal: bool, strict: bool, kubeconfig: str | None, output: str
+) -> int:
     """Render the mesh: a directory of manifests per cluster.
 
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
@@ -33,7 +36,9 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
     from kubectl_mesh import report
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
-    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.stores import ENCRYPTED
+    from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import clear, locked, write_certificates, write_tree
 
     out = out.rstrip("/") or "/" if out else out
@@ -54,9 +59,12 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
             raise MeshError(exposed)
         if clusters:
             inputs = compose.narrowed(inputs, only)
-        rendered = compose.make(inputs, workdir.now(), throwaway=not writes, progress=common.progress("making keys:"))
+        if reseal and (clusters or inputs.topology.store not in ENCRYPTED):
+            why = "seals the whole mesh, and --cluster a part of it" if clusters else f"is for the stores sops and sealed, not for {inputs.topology.store}"
+            raise refuse("--reseal", why, "leave one of the two out" if clusters else "leave it out")
         if writes:
             clear(target_folder)
+        rendered = compose.make(inputs, workdir.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
@@ -68,14 +76,17 @@ def command(directory: str, out: str | None, check: bool, dry_run: bool, cluster
             _ignore(inputs, directory)
             if bare := bounds.let_through(inputs):
                 raise MeshError(bare)
-            if rendered.pki.new or inputs.leftovers:
-                write_certificates(workdir.join(directory, "certs"), rendered.pki.new)
+            made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
+            if made or inputs.leftovers:
+                write_certificates(workdir.join(directory, "certs"), made, replaced=(SEAL_KEY,) if reseal else ())
+            if rendered.seal_key is not None:
+                click.echo(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it", err=True)
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
     warnings = (*rendered.warnings, *report.reconnected(rendered.plan, changes))
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
-    differs = bool(rendered.pki.new) or any(c.differs for c in changes)
+    differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
     members = rendered.plan.members
     forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
     if output == "json":

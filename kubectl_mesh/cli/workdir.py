@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from kubectl_mesh import assets
+from kubectl_mesh import assets, stores
 from kubectl_mesh.compare import open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.kubeconfig import Entry
 from kubectl_mesh.load import MAX_BYTES, load
-from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
+from kubectl_mesh.model import PRIVATE_ENDINGS, Cluster, Document, Json, Server, Topology
 from kubectl_mesh.validate import validate
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
@@ -109,6 +109,8 @@ class Inputs:
     """What is known to be wrong, so that it is not told as pending too: its kind, and the cluster's name."""
     secret_kubeconfig: bool = False
     """There is a kubeconfig.yaml, and it holds credentials."""
+    sealing: Mapping[str, Any] = field(default_factory=dict)
+    """The certificates of the Sealed Secrets controllers, by cluster."""
     only: frozenset[str] | None = None
     """The clusters to render, where not all."""
 
@@ -137,6 +139,8 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
     problems += control_plane.problems
     problems += target.problems(topology)
+    unfit = list(stores.problems(topology))
+    problems += unfit
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
     config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
     known, faults = tried(lambda: servers(topology, config, _authorities(directory, topology)), nothing, "kubeconfig-context")
@@ -162,13 +166,15 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
                 logins[cluster.name, peer] = login
         if len(problems) > before:
             broken.add(("token", cluster.name))
+    no_sealing: dict[str, Any] = {}
+    sealing = tried(lambda: _sealing(directory, topology, now(), loose), no_sealing, "sealing-certificate")
     none: tuple[dict[str, bytes], tuple[str, ...], bool] = ({}, (), False)
     kept, folders, leftovers = tried(lambda: _certificates(directory, topology, loose), none, "certs-readable")
-    if found is not None:
+    if found is not None and not unfit:
         found += problems
     elif problems:
         raise MeshError(problems)
-    return Inputs(directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig)
+    return Inputs(directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig, sealing)
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
@@ -234,9 +240,33 @@ def _private(path: str, mode: int, loose: list[Problem]) -> None:
         )
 
 
+def _sealing(directory: str, topology: Topology, at: datetime, loose: list[Problem]) -> dict[str, Any]:
+    """The certificates of the Sealed Secrets controllers that are there."""
+    if topology.store != "sealed":
+        return {}
+    from kubectl_mesh.stores import sealed
+
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for cluster in topology.clusters:
+        name = sealed.file_name(cluster)
+        body = read_file(join(directory, name))
+        if body is None:
+            continue
+        try:
+            found[cluster.name], warnings = sealed.load(name, body, at, sealed.command(cluster, directory))
+            loose += located(directory, warnings)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
 def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], tuple[str, ...], bool]:
     """The files of `certs/` that concern the mesh, through no symbolic link; the intermediates that are there; whether a killed run left something."""
     from kubectl_mesh.pki import PARTS, ROOT_CERT, ROOT_KEY, folder
+    from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
 
     path = join(directory, "certs")
@@ -247,7 +277,7 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
     try:
         folders = intermediates(top)
         leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
-        for name in (ROOT_CERT, ROOT_KEY):
+        for name in (ROOT_CERT, ROOT_KEY, SEAL_KEY):
             keep(kept, name, top, f"{path}/{name}", name, loose)
         for cluster in topology.clusters:
             base = folder(cluster.name)
@@ -281,7 +311,7 @@ def keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, lo
         raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
     if found is not None:
         kept[key] = found[0]
-        if name.endswith("key.pem"):
+        if name.endswith(PRIVATE_ENDINGS):
             _private(path, found[1], loose)
     elif _is_there(name, folder):
         raise refuse(path, "is no regular file (a link is not followed here)", "put the file itself there")

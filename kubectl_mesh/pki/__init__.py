@@ -42,7 +42,7 @@ def issue(
     states: dict[str, State] = {}
     for name in sorted(wanted.namespaces):
         try:
-            states[name] = kept_intermediate(name, kept, root, now)
+            states[name] = kept_intermediate(name, kept, root, now, keyless=name in wanted.keyless)
         except MeshError as error:
             problems += error.problems
     unmade = [name for name, state in states.items() if state.certificate is None]
@@ -87,7 +87,7 @@ def issue(
             ca_cert=state.files["ca-cert.pem"],
             cert_chain=state.files["cert-chain.pem"],
             root_cert=root.pem,
-            ca_key=state.files["ca-key.pem"],
+            ca_key=state.files.get("ca-key.pem"),
             certificate=describe(state.certificate),
         )
     warnings += not_own(states)

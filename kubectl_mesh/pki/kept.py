@@ -56,8 +56,8 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
     return Root(certificates, kept[ROOT_CERT], key)
 
 
-def kept_intermediate(name: str, kept: Mapping[str, bytes], root: Root, now: datetime) -> State:
-    """The intermediate of one cluster, checked."""
+def kept_intermediate(name: str, kept: Mapping[str, bytes], root: Root, now: datetime, *, keyless: bool = False) -> State:
+    """The intermediate of one cluster, checked; `keyless`: its key need not be here."""
     base = f"certs/{folder(name)}"
     files = {part: kept[f"{folder(name)}/{part}"] for part in PARTS if f"{folder(name)}/{part}" in kept}
     key = load_key(f"{base}/ca-key.pem", files["ca-key.pem"]) if "ca-key.pem" in files else None
@@ -68,14 +68,14 @@ def kept_intermediate(name: str, kept: Mapping[str, bytes], root: Root, now: dat
             fix = f"put it back, or move {base} away to have a new intermediate made"
             raise MeshError([Problem(Place(f"{base}/ca-cert.pem"), what, fix, "certs-complete")])
         return State(files, None, key)
-    if key is None:
+    if key is None and not keyless:
         fix = f"put the key back, or move {base} away to have a new intermediate made"
         raise MeshError([Problem(Place(f"{base}/ca-key.pem"), "is missing, and the certificate beside it is of no use without it", fix, "certs-complete")])
     place = f"{base}/ca-cert.pem"
     certificates = load_certificates(place, files["ca-cert.pem"])
     certificate = certificates[0]
     problems = list(ca_problems(place, certificate, now))
-    if not same_key(certificate, key):
+    if key is not None and not same_key(certificate, key):
         problems.append(Problem(Place(place), "does not belong to ca-key.pem beside it", "put back the pair that belongs together", "certs-pair"))
     chain: Sequence[x509.Certificate] = certificates
     if "cert-chain.pem" in files:

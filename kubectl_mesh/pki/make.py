@@ -26,6 +26,8 @@ class Wanted:
     root_days: int
     intermediate_days: int
     namespaces: Mapping[str, str]
+    keyless: frozenset[str] = frozenset()
+    """The clusters whose intermediate may be here without its key."""
 
 
 def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:

@@ -4,29 +4,55 @@ A cluster's directory has three stages, each a kustomization: what it trusts, it
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
+from typing import Protocol
 
 from kubectl_mesh import delivery
 from kubectl_mesh.manifest import Manifests
-from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Tree
+from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Secret, Tree
 from kubectl_mesh.render import gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
 
 
-def render(plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, only: frozenset[str] | None = None) -> Tree:
-    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object."""
-    made: dict[tuple[str, bool], File] = {}
+class Store(Protocol):
+    """What puts secrets into the tree: see `kubectl_mesh.stores`."""
 
-    def folder(texts: Mapping[str, tuple[str, bool]]) -> dict[str, File]:
-        files = {}
+    private: bool
+    """Whether its files may be read by their owner only."""
+
+    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]: ...
+    def head(self, directory: str) -> dict[str, object]: ...
+    def beside(self, directory: str) -> dict[str, str]: ...
+
+
+Texts = Mapping[str, str | Secret]
+"""The files of a directory before they are in the tree, by path."""
+
+
+def render(
+    plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, store: Store, only: frozenset[str] | None = None
+) -> Tree:
+    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object."""
+    made: dict[tuple[bytes, bool], File] = {}
+
+    def folder(directory: str, texts: Texts) -> tuple[dict[str, File], dict[str, str]]:
+        files, sealed = {}, {}
+        if any(isinstance(text, Secret) for text in texts.values()):
+            texts = {**texts, **store.beside(directory)}
         for path in sorted(texts):
             text = texts[path]
-            if text not in made:
-                body = text[0].encode()
-                made[text] = File(body, text[1], hashlib.sha256(body).hexdigest())
-            files[path] = made[text]
-        return files
+            if isinstance(text, Secret):
+                body, made_from = store.file(directory, path, text)
+                if made_from is not None:
+                    sealed[path] = made_from
+            else:
+                body = text.encode()
+            key = (body, isinstance(text, Secret) and store.private)
+            if key not in made:
+                made[key] = File(*key, hashlib.sha256(body).hexdigest())
+            files[path] = made[key]
+        return files, sealed
 
     def locked(files: dict[str, File], body: bytes) -> Folder:
         files[LOCK] = File(body, private=False, digest=hashlib.sha256(body).hexdigest())
@@ -35,18 +61,21 @@ def render(plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleTyp
     lines = lock.sources(plan)
     tree: dict[str, Folder] = {}
     for member, texts in _clusters(plan, base, pki, target, manifests, only):
-        files = folder(texts)
-        tree[member.cluster.name] = locked(files, lock.of_cluster(plan, member, pki, target.KIND, files, lines))
+        name = member.cluster.name
+        files, sealed = folder(name, texts)
+        head = store.head(name) if sealed else {}
+        tree[name] = locked(files, lock.of_cluster(plan, member, pki, target.KIND, files, lines, head, sealed))
     for name, shared in _shared(plan, target, manifests):
-        files = folder(shared)
-        tree[name] = locked(files, lock.of_all(name, plan, target.KIND, files, lines))
+        files, sealed = folder(name, shared)
+        head = store.head(name) if sealed else {}
+        tree[name] = locked(files, lock.of_all(name, plan, target.KIND, files, lines, head, sealed))
     return tree
 
 
 def _clusters(
     plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, only: frozenset[str] | None
-) -> Iterator[tuple[Member, dict[str, tuple[str, bool]]]]:
-    """For each cluster its files: path -> text, and whether it is secret."""
+) -> Iterator[tuple[Member, dict[str, str | Secret]]]:
+    """For each cluster its files."""
     control_plane = target.control_plane(plan, base)
     secrets = remotes.Remotes(plan, manifests)
     legacy = not target.traits(plan.topology).labels
@@ -61,23 +90,37 @@ def _clusters(
             gateways.add(stages[2], plan, member, manifests, legacy=legacy)
             reader.add(stages[2], plan, member, manifests, legacy=legacy)
             secrets.add(stages[2], member)
-        files: dict[str, tuple[str, bool]] = {}
+        files: dict[str, str | Secret] = {}
         applied = []
         for stage, into in zip(STAGES, stages, strict=True):
             files |= {f"{stage}/{file}": text for file, text in into.files.items()}
             if into.resources and not (stage == STAGES[1] and not target.APPLIED):
-                files[f"{stage}/kustomization.yaml"] = (manifests.once("kustomization.yaml", resources=tuple(into.resources)), False)
+                listed = kustomization(plan, into.resources, into.files, manifests)
+                files |= {f"{stage}/{file}": text for file, text in listed.items()}
                 # What is for the cluster of Argo CD has no place in the whole of another.
-                if not (stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"):
+                if listed and not (stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"):
                     applied.append(stage)
-        files["kustomization.yaml"] = (manifests.render("kustomization.yaml", resources=tuple(applied)), False)
+        files["kustomization.yaml"] = manifests.render("kustomization.yaml", resources=tuple(applied), generators=())
         yield member, files
 
 
-def _shared(plan: Plan, target: ModuleType, manifests: Manifests) -> Iterator[tuple[str, dict[str, tuple[str, bool]]]]:
+def kustomization(plan: Plan, resources: Iterable[str], files: Texts, manifests: Manifests) -> dict[str, str]:
+    """What lists the files of a folder. What SOPS encrypted is for whom can decrypt: Flux itself, KSOPS in Argo CD; kubectl cannot."""
+    hidden = [path for path in resources if isinstance(files.get(path), Secret)] if plan.topology.store == "sops" else []
+    if not hidden or plan.topology.delivery.tool == "flux":
+        return {"kustomization.yaml": manifests.once("kustomization.yaml", resources=tuple(resources), generators=())}
+    left = tuple(path for path in resources if path not in hidden)
+    made = {}
+    if plan.topology.delivery.tool == "argocd":
+        made["ksops.yaml"] = manifests.once("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
+    return {"kustomization.yaml": manifests.once("kustomization.yaml", resources=left, generators=tuple(made)), **made} if left or made else {}
+
+
+def _shared(plan: Plan, target: ModuleType, manifests: Manifests) -> Iterator[tuple[str, dict[str, str | Secret]]]:
     """The directories that belong to the mesh as a whole."""
     if plan.topology.bundled:
-        yield BUNDLE, remotes.bundle(plan, manifests)
+        found = remotes.bundle(plan, manifests)
+        yield BUNDLE, {**found, **(kustomization(plan, found, found, manifests) if found else {})}
     tool = delivery.module(plan.topology.delivery.tool)
     if tool is not None:
-        yield tool.DIRECTORY, {path: (text, False) for path, text in tool.files(plan, hub=target.HUB).items()}
+        yield tool.DIRECTORY, dict(tool.files(plan, hub=target.HUB))

@@ -2,9 +2,12 @@
 
 import base64
 
+from kubectl_mesh.credentials import masked
 from kubectl_mesh.manifest import Manifests, document
-from kubectl_mesh.model import BUNDLE, Member, Plan
+from kubectl_mesh.model import BUNDLE, Member, Plan, Secret
+from kubectl_mesh.plan import SHARED, private_file
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.stores import ENCRYPTED
 
 
 class Remotes:
@@ -12,30 +15,39 @@ class Remotes:
 
     def __init__(self, plan: Plan, manifests: Manifests) -> None:
         self.plan, self.manifests = plan, manifests
-        self._texts: dict[tuple[str, str, str], str] = {}
+        self._made: dict[tuple[str, str, str], Secret] = {}
+        self._public: dict[tuple[str, str], str] = {}
 
     def add(self, stage: Stage, member: Member) -> None:
         """Adds those that a cluster holds, or names the directory that has them all."""
         if self.plan.topology.bundled:
-            if member.cluster.joined and member.primary is None and any(m.login("") for m in self.plan.members.values()):
+            # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
+            applied = self.plan.topology.store != "sops" or self.plan.topology.delivery.tool != "kubectl"
+            if applied and member.cluster.joined and member.primary is None and any(m.login("") for m in self.plan.members.values()):
                 stage.resources.append(f"../../{BUNDLE}")
             return
         for peer in member.peers:
-            text = self.text(self.plan.members[peer], member.cluster.name, member.cluster.namespace)
-            if text is not None:
-                stage.add(f"remote-secrets/{peer}.yaml", text, private=True)
+            secret = self.secret(self.plan.members[peer], member.cluster.name, member.cluster.namespace)
+            if secret is not None:
+                stage.add(f"remote-secrets/{peer}.yaml", secret)
 
-    def text(self, other: Member, holder: str, namespace: str) -> str | None:
+    def secret(self, other: Member, holder: str, namespace: str) -> Secret | None:
         """The Secret by which istiod in `namespace` of `holder` reads a cluster; None while it may not or cannot."""
         login = other.login(holder)
         if login is None:
             return None
-        key = (other.cluster.name, namespace, holder if holder in other.logins else "")
-        if key not in self._texts:
-            self._texts[key] = self._made(other, namespace, login)
-        return self._texts[key]
+        name = other.cluster.name
+        reader = holder if holder in other.logins else SHARED
+        key = (name, namespace, reader)
+        if key not in self._made:
+            if self.plan.topology.store in ENCRYPTED and (name, namespace) not in self._public:
+                self._public[name, namespace] = self._text(other, namespace, masked(other.cluster.credential))
+            text = None if reader in other.absent else self._text(other, namespace, login)
+            needs = private_file(other.cluster, reader)
+            self._made[key] = Secret(text, self._public.get((name, namespace), ""), needs)
+        return self._made[key]
 
-    def _made(self, member: Member, namespace: str, login: object) -> str:
+    def _text(self, member: Member, namespace: str, login: object) -> str:
         assert member.server is not None
         name = member.cluster.name
         server: dict[str, object] = {"certificate-authority-data": base64.b64encode(member.server.ca).decode(), "server": member.server.url}
@@ -56,14 +68,12 @@ class Remotes:
         return self.manifests.once("remote-secret.yaml", name=name, context=member.cluster.context, namespace=namespace, kubeconfig=encoded)
 
 
-def bundle(plan: Plan, manifests: Manifests) -> dict[str, tuple[str, bool]]:
+def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | Secret]:
     """The remote secrets of all clusters, once; istiod passes over its own ("would overwrite the config cluster")."""
     remotes = Remotes(plan, manifests)
-    files: dict[str, tuple[str, bool]] = {}
+    files: dict[str, str | Secret] = {}
     for name, member in plan.members.items():
-        text = remotes.text(member, "", member.cluster.namespace)
-        if text is not None:
-            files[f"{name}.yaml"] = (text, True)
-    if files:
-        files["kustomization.yaml"] = (manifests.once("kustomization.yaml", resources=tuple(files)), False)
+        secret = remotes.secret(member, SHARED, member.cluster.namespace)
+        if secret is not None:
+            files[f"{name}.yaml"] = secret
     return files

@@ -1,14 +1,16 @@
 """A stage of a cluster's directory while it is put together."""
 
+from kubectl_mesh.model import Secret
+
 
 class Stage:
-    """Files by their path in the stage (text, and whether it is secret), and what its kustomization lists, in order."""
+    """Files by their path in the stage, and what its kustomization lists, in order."""
 
     def __init__(self) -> None:
-        self.files: dict[str, tuple[str, bool]] = {}
+        self.files: dict[str, str | Secret] = {}
         self.resources: list[str] = []
 
-    def add(self, path: str, text: str, *, private: bool = False) -> None:
+    def add(self, path: str, text: str | Secret) -> None:
         """Adds a file, which the kustomization lists."""
-        self.files[path] = (text, private)
+        self.files[path] = text
         self.resources.append(path)

@@ -3,8 +3,9 @@
 import base64
 
 from kubectl_mesh.manifest import Manifests
-from kubectl_mesh.model import Member, Pki, Plan
+from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.stores import ENCRYPTED
 
 KEEP = {
     "kubectl": (None, None),
@@ -21,17 +22,22 @@ def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests
     served_by = member.primary.name if member.primary is not None else None
     text = manifests.render("namespace.yaml", namespace=cluster.namespace, network=cluster.network, served_by=served_by, keep_key=keep_key, keep=keep)
     stage.add("namespace.yaml", text)
-    if member.primary is not None:
+    if member.primary is not None or member.held:
         return
     intermediate = pki.intermediates[cluster.name]
-    secret = manifests.once(
-        "cacerts.yaml",
-        namespace=cluster.namespace,
-        keep_key=keep_key,
-        keep=keep,
-        ca_cert=base64.b64encode(intermediate.ca_cert).decode(),
-        ca_key=base64.b64encode(intermediate.ca_key).decode(),
-        cert_chain=base64.b64encode(intermediate.cert_chain).decode(),
-        root_cert=base64.b64encode(intermediate.root_cert).decode(),
-    )
-    stage.add("cacerts.yaml", secret, private=True)
+
+    def made(key: bytes) -> str:
+        return manifests.once(
+            "cacerts.yaml",
+            namespace=cluster.namespace,
+            keep_key=keep_key,
+            keep=keep,
+            ca_cert=base64.b64encode(intermediate.ca_cert).decode(),
+            ca_key=base64.b64encode(key).decode(),
+            cert_chain=base64.b64encode(intermediate.cert_chain).decode(),
+            root_cert=base64.b64encode(intermediate.root_cert).decode(),
+        )
+
+    body = None if intermediate.ca_key is None else made(intermediate.ca_key)
+    public = made(SEALED.encode()) if plan.topology.store in ENCRYPTED else ""
+    stage.add("cacerts.yaml", Secret(body, public, f"certs/intermediate-{cluster.name}/ca-key.pem"))

@@ -22,7 +22,7 @@ def unsupported(topology: Topology) -> Iterator[Problem]:
     if topology.issuer != "local":
         what = f"this version of kubectl mesh makes intermediates with the local root only, not by {topology.issuer}"
         yield Problem(place("certificates", "issuer"), what, "write issuer: local", "unsupported")
-    if topology.store != "plain":
+    if topology.store not in ("plain", "sops", "sealed"):
         what = f"this version of kubectl mesh writes secrets as plain only, not as {topology.store}"
         yield Problem(place("secrets", "store"), what, "write store: plain, and keep out/ out of git, or keep its readers few", "unsupported")
 

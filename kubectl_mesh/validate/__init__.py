@@ -55,6 +55,7 @@ def _cluster(rules: Rules, context: str, entry: dict[str, Any]) -> Cluster:
         address=None if address == PENDING else address,
         east_west=_east_west({**rules.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
+        recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
     )
 
 
@@ -104,6 +105,7 @@ def _topology(rules: Rules) -> Topology:
         charts=istio.get("charts"),
         bundled=value.get("remoteSecrets") == "bundle",
         reader_per_peer=value.get("readers") == "perPeer",
+        recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
         warnings=tuple(sorted(rules.warnings)),
     )
 

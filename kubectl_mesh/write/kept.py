@@ -4,16 +4,18 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kubectl_mesh.compare import FOLDER, open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.model import PRIVATE_FOLDER, PRIVATE_MODE
+from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
 from kubectl_mesh.write.files import STAGE, make_folder, must, take_name_of, write_file
 
 
-def write_certificates(certs: str, new: Mapping[str, bytes]) -> None:
-    """Writes what was made in `certs/`: each file synced before it has its name, a key before its certificate, none replaced.
+def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
+    """Writes what was made in `certs/`: each file synced before it has its name, a key before its certificate.
+
+    None replaces another but those in `replaced`.
 
     A folder that is not there yet gets its name when all its files are on the disk.
     """
@@ -35,7 +37,11 @@ def write_certificates(certs: str, new: Mapping[str, bytes]) -> None:
                 continue
             try:
                 for name, body in files.items():
-                    _add_file(there, name, body)
+                    if name in replaced:
+                        write_file(f"{STAGE}-{name}", body, _mode(name), there, sync=True)
+                        os.rename(f"{STAGE}-{name}", name, src_dir_fd=there, dst_dir_fd=there)
+                    else:
+                        _add_file(there, name, body)
             finally:
                 if there != top:
                     os.close(there)
@@ -50,7 +56,7 @@ def write_certificates(certs: str, new: Mapping[str, bytes]) -> None:
 
 
 def _mode(name: str) -> int:
-    return PRIVATE_MODE if name.endswith("key.pem") else 0o666
+    return PRIVATE_MODE if name.endswith(PRIVATE_ENDINGS) else 0o666
 
 
 def _stage_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:

@@ -1,0 +1,120 @@
+"""What the tree holds sealed already, and the store that a topology asks for."""
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from kubectl_mesh.cli.workdir import Inputs, join
+from kubectl_mesh.compare import open_folder, scan
+from kubectl_mesh.credentials import masked
+from kubectl_mesh.errors import Place, Problem, refuse
+from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, Json, OnDisk, Pending
+from kubectl_mesh.plan import SHARED, peers_of
+from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
+from kubectl_mesh.stores.sealing import SEAL_KEY, new_key, read_key
+
+Logins = Mapping[tuple[str, str], Mapping[str, Json]]
+RESEAL = "put it back, or seal all anew with `kubectl mesh render --reseal`"
+
+
+class Sealed:
+    """The tree in `out` as earlier runs sealed it; nothing is read for a store that does not encrypt."""
+
+    def __init__(self, inputs: Inputs, out: str, *, reseal: bool = False) -> None:
+        self.inputs, self.out, self.reseal = inputs, out, reseal
+        self.encrypts = inputs.topology.store in ENCRYPTED
+        self.made: bytes | None = None
+        """The new seal key, where one is to be written."""
+
+    @cached_property
+    def before(self) -> dict[str, Mapping[str, str]]:
+        """What is sealed, by directory and path."""
+        found = {}
+        for name in (*(c.name for c in self.inputs.topology.clusters), BUNDLE) if self.encrypts else ():
+            disk = self.read(name)
+            if disk is not None and disk.sealed and disk.cluster == name:
+                found[name] = disk.sealed
+        return found
+
+    def read(self, directory: str) -> OnDisk | None:
+        """A directory as it is on disk; None where there is none."""
+        top = open_folder(self.out)
+        if top is None:
+            return None
+        try:
+            folder = open_folder(directory, top)
+            if folder is None:
+                return None
+            try:
+                return scan(folder)
+            finally:
+                os.close(folder)
+        finally:
+            os.close(top)
+
+    def held(self) -> list[Pending]:
+        """What clusters wait for before they may have a control plane, as far as it is a matter of the store."""
+        if self.inputs.topology.store != "sealed":
+            return []
+        from kubectl_mesh.stores.sealed import command, file_name
+
+        where = self.inputs.directory
+        waiting = [c for c in self.inputs.topology.clusters if c.primary is None and c.name not in self.inputs.sealing]
+        what = "the certificate of its Sealed Secrets controller"
+        return [Pending("sealing", c.name, f"{what} ({join(where, file_name(c))})", "all but its namespace", command(c, where)) for c in waiting]
+
+    def keyless(self) -> frozenset[str]:
+        """The clusters whose intermediate is sealed, so that its key need not be here."""
+        bare = [c.name for c in self.inputs.topology.clusters if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.kept]
+        return frozenset(name for name in bare if CACERTS in self.before.get(name, {})) if self.encrypts and bare else frozenset()
+
+    def logins(self) -> tuple[Logins, frozenset[tuple[str, str]]]:
+        """The logins that are here, with the public part of those that are sealed; and which these are."""
+        topology = self.inputs.topology
+        holders: dict[tuple[str, str], list[str]] = {}
+        for holder, peers in peers_of(topology).items():
+            for peer in peers:
+                holders.setdefault((peer, holder if topology.reader_per_peer else SHARED), []).append(holder)
+        missing = [key for key in holders if key not in self.inputs.logins] if self.encrypts else []
+        if not missing:
+            return self.inputs.logins, frozenset()
+        clusters = {c.name: c for c in topology.clusters}
+        absent = {}
+        for peer, reader in missing:
+            there = [f"{peer}.yaml" in self.before.get(BUNDLE, {}), *(f"{REMOTE_SECRETS}{peer}.yaml" in self.before.get(h, {}) for h in holders[peer, reader])]
+            if any(there) and ("token", peer) not in self.inputs.broken:
+                absent[peer, reader] = masked(clusters[peer].credential)
+        return {**self.inputs.logins, **absent}, frozenset(absent)
+
+    def store(self) -> Plain | Sealing:
+        """The store; with a new seal key where nothing is sealed yet."""
+        topology = self.inputs.topology
+        if not self.encrypts:
+            return Plain()
+        key = self._key()
+        if topology.store == "sealed":
+            from kubectl_mesh.stores.sealed import SealedSecrets
+
+            return SealedSecrets(self.out, key, self.read, self.inputs.sealing)
+        from kubectl_mesh.stores.sops import Sops
+
+        recipients = {c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients))) for c in topology.clusters}
+        everyone = dict.fromkeys(r for own in recipients.values() for r in own)
+        return Sops(self.out, key, self.read, {**recipients, BUNDLE: tuple(everyone)})
+
+    def _key(self) -> bytes | None:
+        body = None if self.reseal else self.inputs.kept.get(SEAL_KEY)
+        if body is None and self.before and not self.reseal:
+            return None
+        if body is None:
+            body = self.made = new_key()
+        key = read_key(body)
+        if key is None:
+            raise refuse(join(self.inputs.directory, f"certs/{SEAL_KEY}"), "is no seal key, which is 64 hexadecimal digits", RESEAL)
+        return key
+
+    def warnings(self, store: Plain | Sealing) -> Iterator[Problem]:
+        """What cannot be told for want of the seal key."""
+        if isinstance(store, Sealing) and store.unproven:
+            what = "is not here: whether what is sealed still is what the keys and credentials here say, nobody can tell"
+            yield Problem(Place(f"certs/{SEAL_KEY}"), what, RESEAL, "sealed-proven")

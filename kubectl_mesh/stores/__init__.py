@@ -1,0 +1,96 @@
+"""stores: how what is secret stands in the tree. `Plain` leaves it as it is; `sops` and `sealed` encrypt it, `external` names where it is.
+
+A store that encrypts keeps what is in the tree already wherever it is still right, and can tell so without any key that decrypts: from
+`certs/seal-key` where the secrets are here too, from the lock where they are not.
+"""
+
+from collections.abc import Callable, Iterator
+
+from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, OnDisk, Secret, Topology
+from kubectl_mesh.stores.sealing import Sealing
+
+__all__ = ["ENCRYPTED", "Plain", "Sealing", "cacerts_before", "problems", "sealed_before", "warnings"]
+
+ENCRYPTED = ("sops", "sealed")
+"""The stores that encrypt what is secret, for a tree that others read."""
+
+
+class Plain:
+    """Secrets in clear."""
+
+    private = True
+
+    def __init__(self) -> None:
+        self._bytes: dict[str, bytes] = {}
+
+    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+        """The bytes of a file, and what the lock says of it; here nothing."""
+        assert secret.text is not None
+        if secret.text not in self._bytes:
+            self._bytes[secret.text] = secret.text.encode()  # the same secret stands in many directories
+        return self._bytes[secret.text], None
+
+    def head(self, directory: str) -> dict[str, object]:
+        """What the lock says of the directory."""
+        return {}
+
+    def beside(self, directory: str) -> dict[str, str]:
+        """Files of the store's own in a directory that holds secrets, by path."""
+        return {}
+
+
+def sealed_before(before: Callable[[str], OnDisk | None], directory: str, peer: str) -> bool:
+    """Whether an earlier run sealed the remote secret for a peer in a directory."""
+    old = before(directory)
+    return old is not None and (f"{peer}.yaml" if directory == BUNDLE else f"{REMOTE_SECRETS}{peer}.yaml") in old.sealed
+
+
+def cacerts_before(before: Callable[[str], OnDisk | None], directory: str) -> bool:
+    """Whether an earlier run sealed the intermediate's key of a cluster."""
+    old = before(directory)
+    return old is not None and CACERTS in old.sealed
+
+
+def problems(topology: Topology) -> Iterator[Problem]:
+    """What a store needs, and settings that it has no use for."""
+    place = topology.document.place
+    own = [c for c in topology.clusters if c.recipients]
+    if topology.store == "sops":
+        for cluster in topology.clusters:
+            if not cluster.recipients and not topology.recipients:
+                what = f"{shown(cluster.context)} has no recipient, so nobody could open what is encrypted for it"
+                fix = "run `age-keygen` for that cluster, and state the public key under its recipients (or under secrets.recipients)"
+                yield Problem(cluster.place, what, fix)
+        stated: list[tuple[tuple[str | int, ...], str]] = [(("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)]
+        stated += [(("contexts", c.context, "recipients", i), r) for c in own for i, r in enumerate(c.recipients)]
+        from kubectl_mesh.stores.sops import is_recipient
+
+        for path, recipient in stated:
+            if not is_recipient(recipient):
+                yield Problem(place(*path), "is no age recipient: its checksum is wrong", "copy it once more, as a whole")
+    if topology.store == "sealed" and topology.bundled:
+        what = "the store sealed seals for one cluster, and a bundle is for all of them"
+        yield Problem(place("remoteSecrets"), what, "remove it, or take the store sops or external")
+    if topology.store != "sops" and (own or topology.recipients):
+        where = place("secrets", "recipients") if topology.recipients else place("contexts", own[0].context, "recipients")
+        yield Problem(where, f"recipients are for the store sops; the store {topology.store} has no use for them", "remove them, or write store: sops")
+
+
+def warnings(topology: Topology) -> Iterator[Problem]:
+    """Clusters of which one opens the secrets of another."""
+    if topology.store != "sops":
+        return
+    owners: dict[str, str] = {}
+    for cluster in topology.clusters:
+        place = topology.document.place("contexts", cluster.context, "recipients")
+        fix = "give every cluster a key of its own (`age-keygen`)"
+        if not cluster.recipients and len(topology.clusters) > 1:
+            what = f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by a key that opens those of all clusters"
+            yield Problem(cluster.place, what, fix, "recipient-shared")
+        for recipient in cluster.recipients:
+            first = owners.setdefault(recipient, cluster.context)
+            if first != cluster.context:
+                yield Problem(place, f"shares a recipient with {shown(first)}: each opens the CA key of the other", fix, "recipient-shared")
+            if recipient in topology.recipients:
+                yield Problem(place, "is one of secrets.recipients too, and opens the secrets of all clusters", fix, "recipient-shared")

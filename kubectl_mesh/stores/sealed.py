@@ -1,0 +1,143 @@
+"""SealedSecrets (bitnami-labs/sealed-secrets: pkg/crypto, pkg/apis): each value encrypted for the controller of its cluster, strict scope.
+
+A value is `uint16(length) || RSA-OAEP(session key) || AES-256-GCM(value)`, the label of OAEP is `namespace/name`. The session key is derived
+from the seal key, the certificate, the label, the name and the value: no two values have the same one, so the nonce of zeros that the
+format asks for is safe; and the part of an old value that is AES tells, without the controller's key, whether it is still the same.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+import shlex
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import yaml
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Cluster, OnDisk, Secret
+from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.yamltext import dump, text
+
+_LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The certificate of a controller: its key, the SHA-256 of it in hex."""
+
+    key: Any = field(repr=False)
+    fingerprint: str
+
+
+def file_name(cluster: Cluster) -> str:
+    """The file with the certificate of a cluster's controller."""
+    return f"clusters/{cluster.name}.sealing.crt"
+
+
+def command(cluster: Cluster, directory: str) -> str:
+    """The command that fetches it."""
+    path = file_name(cluster) if directory in (".", "") else f"{directory}/{file_name(cluster)}"
+    return f"kubeseal {shlex.quote(f'--context={cluster.context}')} --fetch-cert > {shlex.quote(path)}"
+
+
+def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate, tuple[Problem, ...]]:
+    """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it. Raises a `MeshError`."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    place = Place(name)
+
+    def refused(what: str) -> MeshError:
+        return MeshError([Problem(place, what, f"fetch it anew: {fetch}", "sealing-certificate")])
+
+    if b"PRIVATE KEY" in pem:
+        fix = "take the key out, have the controller make a new one, and fetch its certificate"
+        raise MeshError([Problem(place, "holds a private key; it is a public file", fix, "sealing-certificate")])
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = certificate.public_key()
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+        raise refused("is no certificate in PEM") from None
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise refused("has no RSA key, so it is not the certificate of a Sealed Secrets controller")
+    if ends <= now:
+        raise refused(f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh")
+    if begins > now + timedelta(days=1):
+        raise refused(f"is not valid before {begins:%Y-%m-%d}")
+    warnings = []
+    if now >= begins + (ends - begins) * 4 / 5:
+        what = f"has less than a fifth of its life left (it expires on {ends:%Y-%m-%d})"
+        warnings.append(Problem(place, what, f"fetch the newest one: {fetch}", "sealing-expiring"))
+    return Certificate(key, certificate.fingerprint(hashes.SHA256()).hex()), tuple(warnings)
+
+
+class SealedSecrets(Sealing):
+    """The files of a mesh for the controller of each cluster."""
+
+    def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None], certificates: Mapping[str, Certificate]) -> None:
+        super().__init__(out, key, before)
+        self.certificates = certificates
+        self._parsed: dict[str, Any] = {}
+
+    def whom(self, directory: str) -> bytes:
+        """The certificate."""
+        return self.certificates[directory].fingerprint.encode()
+
+    def head(self, directory: str) -> dict[str, object]:
+        """Who can open the directory."""
+        return {"store": "sealed", "sealedFor": self.certificates[directory].fingerprint}
+
+    def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
+        """The file, with the values of `old` that are still right."""
+        assert secret.text is not None
+        assert self.key is not None
+        value = self._parsed.get(secret.text)
+        if value is None:
+            value = self._parsed[secret.text] = yaml.load(secret.text, Loader=yaml.CSafeLoader)
+        metadata = value["metadata"]
+        label = f"{metadata['namespace']}/{metadata['name']}".encode()
+        there = {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)} if old is not None else {}
+        certificate = self.certificates[directory]
+        sealed = {}
+        for name, encoded in value["data"].items():
+            body = base64.b64decode(encoded)
+            session = hmac.digest(self.key, digest(b"kubectl-mesh sealed 1", certificate.fingerprint.encode(), label, name.encode(), body), "sha256")
+            sealed[name] = encrypt(certificate.key, session, label, body, there.get(name))
+        return manifest(value, sealed).encode()
+
+
+def manifest(secret: Any, sealed: Mapping[str, str]) -> str:
+    """The SealedSecret for a Secret; what keeps a tool from deleting the one has to stand on the other too."""
+    metadata = secret["metadata"]
+    names = {"name": metadata["name"], "namespace": metadata["namespace"]}
+    kept = {k: v for k, v in metadata.get("annotations", {}).items() if "argocd.argoproj.io/" in k or "toolkit.fluxcd.io/" in k}
+    head = dump({"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": {**names, **({"annotations": kept} if kept else {})}})
+    lines = "".join(f'    {text(name)}: "{blob}"\n' for name, blob in sealed.items())
+    template = dump({"template": {"metadata": metadata, "type": secret["type"]}})
+    return f"{head}spec:\n  encryptedData:\n{lines}" + "".join(f"  {line}\n" for line in template.splitlines())
+
+
+def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None) -> str:
+    """A value in base64; the old one, if its part that is AES is what would be made."""
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    sealed = AESGCM(session).encrypt(bytes(12), body, None)
+    size = key.key_size // 8
+    if old is not None:
+        try:
+            blob = base64.b64decode(old, validate=True)
+        except (ValueError, binascii.Error):
+            blob = b""
+        if blob[:2] == struct.pack(">H", size) and blob[2 + size :] == sealed:
+            return old
+    wrapped = key.encrypt(session, padding.OAEP(padding.MGF1(SHA256()), SHA256(), label))
+    return base64.b64encode(struct.pack(">H", len(wrapped)) + wrapped + sealed).decode()

@@ -1,0 +1,97 @@
+"""What the stores that encrypt share: what is kept, what is sealed, what cannot be for want of a key."""
+
+import hashlib
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.model import OnDisk, Secret
+
+SEAL_KEY = "seal-key"
+"""The file below `certs/` from which all that is random in what is sealed is derived; it opens nothing that the keys beside it do not."""
+LENGTH = 32
+
+
+def new_key() -> bytes:
+    """A new seal key, as its file holds it: 32 random bytes in hex, and a newline."""
+    return secrets.token_hex(LENGTH).encode() + b"\n"
+
+
+def read_key(body: bytes) -> bytes | None:
+    """The key in a file, None where it is none."""
+    try:
+        key = bytes.fromhex(body.decode("ascii").strip())
+    except ValueError:
+        return None
+    return key if len(key) == LENGTH else None
+
+
+def digest(*parts: bytes) -> bytes:
+    """SHA-256 over parts, each with its length before it, so that no two lists of parts are the same."""
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(len(part).to_bytes(8, "big") + part)
+    return made.digest()
+
+
+class Sealing(ABC):
+    """A store that encrypts. `before` gives a directory of `out` as it is on disk, `key` is the seal key (None: it is not here)."""
+
+    private = False
+
+    def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None]) -> None:
+        self.out, self.key, self._before = out, key, before
+        self.lacking: list[Problem] = []
+        """What has to be sealed and cannot be."""
+        self.unproven = False
+        """Something was kept though its secret is here, because without the seal key nobody can tell whether it is still the same."""
+        self._at: tuple[str, OnDisk | None] = ("", None)
+
+    def before(self, directory: str) -> OnDisk | None:
+        """A directory as it was; only the last one is held, for they come one after the other."""
+        if self._at[0] != directory:
+            self._at = (directory, self._before(directory))
+        return self._at[1]
+
+    @abstractmethod
+    def whom(self, directory: str) -> bytes:
+        """For whom a directory is sealed, so that a change of it is seen."""
+
+    @abstractmethod
+    def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
+        """Seals, with all of `old` that is still right."""
+
+    def head(self, directory: str) -> dict[str, object]:
+        """What the lock says of the directory."""
+        return {}
+
+    def beside(self, directory: str) -> dict[str, str]:
+        """Files of the store's own in a directory that holds secrets, by path."""
+        return {}
+
+    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+        """The bytes of a file, and what they were made from as far as that is public."""
+        made_from = digest(secret.public.encode(), self.whom(directory)).hex()
+        disk = self.before(directory)
+        found = disk.files.get(path) if disk is not None else None
+        old = found[0] if found is not None else None
+        if self.key is not None and secret.text is not None:
+            return self.seal(directory, path, secret, old), made_from
+        if disk is not None and old is not None and disk.sealed.get(path) == made_from and disk.locked.get(path) == hashlib.sha256(old).hexdigest():
+            self.unproven = self.unproven or secret.text is not None
+            return old, made_from
+        self._lacks(f"{self.out}/{directory}/{path}", secret, None if disk is None else disk.sealed.get(path), made_from, old is not None)
+        return b"", made_from
+
+    def _lacks(self, where: str, secret: Secret, was: str | None, now: str, there: bool) -> None:
+        needs = [*((secret.needs,) if secret.text is None else ()), *((f"certs/{SEAL_KEY}",) if self.key is None else ())]
+        if was is None:
+            why = "has to be sealed"
+        elif was != now:
+            why = "has to be sealed anew, for what it is made from changed"
+        else:
+            why = "has to be sealed anew, for it was " + ("edited" if there else "deleted")
+        what = f"{why}, and {' and '.join(needs)} {'are' if len(needs) > 1 else 'is'} not here"
+        fix = "put back what is not here" + (", or seal all anew with `kubectl mesh render --reseal`" if needs[-1].endswith(SEAL_KEY) else "")
+        self.lacking.append(Problem(Place(where), what, fix, "sealed-current"))

@@ -1,0 +1,273 @@
+"""SOPS files (getsops/sops: aes/cipher.go, sops.go, stores/yaml, age/keysource.go): `data` encrypted with AES-256-GCM, the rest readable.
+
+All files of a directory have one data key, derived from the seal key and the recipients, and wrapped for each recipient by age once;
+so a cluster more costs one wrap more, and who is no recipient any more has no key for what is written from then on. Every
+initialisation vector is derived from the key, the path and the value: the same value gives the same text, another value another one.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import OnDisk, Secret
+from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.yamltext import dump, text
+
+ENCRYPTED_REGEX = "^(data|stringData)$"
+TIME = "2000-01-01T00:00:00Z"
+"""What stands as `lastmodified`, which the format asks for: a time of its own would change a file that says the same; git knows when."""
+VERSION = "3.11.0"
+"""The version of sops whose format this is."""
+CONFIG = ".sops.yaml"
+"""What makes `sops edit` and `sops updatekeys` do the right thing when they are run in a cluster's directory."""
+
+_VALUE = re.compile(r"ENC\[AES256_GCM,data:([A-Za-z0-9+/=]*),iv:([A-Za-z0-9+/=]+),tag:([A-Za-z0-9+/=]+),type:(str|int|float|bool|bytes|comment)\]\Z")
+# Where what must be known of an old file stands, whoever wrote it; sops indents by four, we by two.
+_STANZA = re.compile(
+    rb'^ *- recipient: "?(age1[0-9a-z]+)"?\n *enc: \|\n((?: +[^\n]*\n)*? +-----END AGE ENCRYPTED FILE-----\n)|'
+    rb'^ *- enc: \|\n((?: +[^\n]*\n)*? +-----END AGE ENCRYPTED FILE-----\n) *recipient: "?(age1[0-9a-z]+)"?\n',
+    re.MULTILINE,
+)
+_MAC = re.compile(rb'^ +mac: "?(ENC\[[^\]\n]*\])"?$', re.MULTILINE)
+_WHEN = re.compile(rb'^ +lastmodified: "?([^"\n]*)"?$', re.MULTILINE)
+
+
+@lru_cache(maxsize=4096)
+def is_recipient(recipient: str) -> bool:
+    """Whether a text is the public half of an age identity, checksum and all."""
+    import pyrage
+
+    try:
+        pyrage.x25519.Recipient.from_str(recipient)
+    except pyrage.RecipientError:
+        return False
+    return True
+
+
+class Refused(Exception):  # noqa: N818 -- it is an answer
+    """Why a file is not opened."""
+
+
+class Sops(Sealing):
+    """The files of a mesh for the recipients of each directory."""
+
+    def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None], recipients: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__(out, key, before)
+        self.recipients = recipients
+        self._keys: dict[str, tuple[bytes, str]] = {}
+        self._parsed: dict[str, tuple[dict[str, str], str, str]] = {}
+
+    def whom(self, directory: str) -> bytes:
+        """The recipients."""
+        return "\n".join(self.recipients[directory]).encode()
+
+    def head(self, directory: str) -> dict[str, object]:
+        """Who can open the directory."""
+        return {"store": "sops", "recipients": list(self.recipients[directory])}
+
+    def beside(self, directory: str) -> dict[str, str]:
+        """The settings for sops itself."""
+        rule = {"path_regex": r"\.yaml$", "encrypted_regex": ENCRYPTED_REGEX, "age": ",".join(self.recipients[directory])}
+        return {CONFIG: dump({"creation_rules": [rule]})}
+
+    def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
+        """The file; `old` tells nothing that is not known without it, but for the wrapped keys."""
+        assert secret.text is not None
+        key, wrapped = self._key(directory)
+        data, head, mac = self._parts(secret.text)
+        lines = "".join(f'  {text(name)}: "{encrypt(key, ("data", name), value)}"\n' for name, value in data.items())
+        block = f'  encrypted_regex: "{ENCRYPTED_REGEX}"\n  lastmodified: "{TIME}"\n  mac: "{encrypt(key, None, mac)}"\n  version: "{VERSION}"\n'
+        return f"{head}data:\n{lines}sops:\n{wrapped}{block}".encode()
+
+    def _parts(self, plain: str) -> tuple[dict[str, str], str, str]:
+        """Of a manifest its `data`, what stands before that, and the digest of all; the same manifest may stand in many directories."""
+        found = self._parsed.get(plain)
+        if found is None:
+            value = yaml.load(plain, Loader=yaml.CSafeLoader)
+            head, _, _ = plain.partition("\ndata:\n")
+            assert list(value)[-1] == "data", "a Secret ends with its data"
+            found = self._parsed[plain] = (value["data"], head + "\n", checksum(value))
+        return found
+
+    def _key(self, directory: str) -> tuple[bytes, str]:
+        """The data key of a directory, and the text that has it for each recipient: the one that is there, else a new one."""
+        if directory not in self._keys:
+            assert self.key is not None
+            recipients = self.recipients[directory]
+            key = hmac.digest(self.key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
+            self._keys[directory] = (key, self._wrapped_before(directory, key) or wrap(key, recipients))
+        return self._keys[directory]
+
+    def _wrapped_before(self, directory: str, key: bytes) -> str | None:
+        """The wrapped keys of a file that was made with this key, if possible one that nobody edited."""
+        disk = self.before(directory)
+        if disk is None:
+            return None
+        unlike = [path for path in disk.sealed if path in disk.files and hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path)]
+        for path in (*(p for p in disk.sealed if p in disk.files and p not in unlike), *unlike):
+            body = disk.files[path][0]
+            stanzas = {r.decode() or s.decode(): (a or b).decode() for r, a, b, s in _STANZA.findall(body)}
+            mac, when = _MAC.search(body), _WHEN.search(body)
+            if mac is None or when is None or set(stanzas) != set(self.recipients[directory]) or not _opens(key, mac[1].decode(), when[1].decode()):
+                continue
+            return _wrapped({r: "".join(line.strip() + "\n" for line in stanzas[r].splitlines()) for r in self.recipients[directory]})
+        return None
+
+
+def wrap(key: bytes, recipients: tuple[str, ...]) -> str:
+    """The data key for each recipient, encrypted by age, as the block `age` of a file."""
+    import pyrage
+
+    return _wrapped({r: pyrage.encrypt(key, [pyrage.x25519.Recipient.from_str(r)], armored=True).decode() for r in recipients})
+
+
+def _wrapped(stanzas: Mapping[str, str]) -> str:
+    return "  age:\n" + "".join(
+        f'  - recipient: "{recipient}"\n    enc: |\n' + "".join(f"      {line}\n" for line in enc.splitlines()) for recipient, enc in stanzas.items()
+    )
+
+
+def _opens(key: bytes, value: str, additional: str) -> bool:
+    try:
+        decrypt(key, value, additional)
+    except Refused:
+        return False
+    return True
+
+
+def encrypt(key: bytes, path: tuple[str, ...] | None, value: str) -> str:
+    """A value as SOPS writes it; `path` None is for the digest of a file."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    if not value:
+        return value
+    additional = TIME if path is None else ":".join(path) + ":"
+    body = value.encode()
+    vector = hmac.digest(key, digest(b"iv", additional.encode(), body), "sha256")
+    sealed = AESGCM(key).encrypt(vector, body, additional.encode())
+    parts = (base64.b64encode(part).decode() for part in (sealed[:-16], vector, sealed[-16:]))
+    return "ENC[AES256_GCM,data:{},iv:{},tag:{},type:str]".format(*parts)
+
+
+def decrypt(key: bytes, value: str, additional: str) -> bytes:
+    """The bytes of an encrypted value; raises `Refused`."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    match = _VALUE.match(value)
+    if match is None:
+        raise Refused("a value is not encrypted as SOPS does it")
+    try:
+        data, vector, tag = (base64.b64decode(part, validate=True) for part in match.groups()[:3])
+        return AESGCM(key).decrypt(vector, data + tag, additional.encode())
+    except (InvalidTag, ValueError, binascii.Error, OverflowError):
+        raise Refused("a value was changed, or encrypted for another place") from None
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of a document in its order; an item of a list has the path of the list, null is none."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item, path)
+    elif value is not None:
+        yield path, value
+
+
+def plain_bytes(value: Any) -> bytes:
+    """The bytes of a value as they count for the digest of a file."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bool):
+        return b"True" if value else b"False"
+    if isinstance(value, int):
+        return str(value).encode()
+    raise Refused(f"holds a {type(value).__name__}, which is written one way here and another there")
+
+
+def checksum(document: Any) -> str:
+    """SHA-512 over all values of a document, in upper-case hex."""
+    made = hashlib.sha512()
+    for _, value in leaves(document):
+        made.update(plain_bytes(value))
+    return made.hexdigest().upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file, opened: its document with everything in clear, and for whom it is."""
+
+    document: Any = field(repr=False)
+    recipients: tuple[str, ...]
+
+
+def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
+    """Opens a file; `unwrap` gives the data key of one recipient's text, None where that is for somebody else. Raises `Refused`."""
+    try:
+        document = yaml.load(body, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise Refused("is not YAML") from None
+    block: Any = document.pop("sops", None) if isinstance(document, dict) else None
+    try:
+        recipients = tuple(str(entry["recipient"]) for entry in block["age"])
+        wrapped = [str(entry["enc"]).encode() for entry in block["age"]]
+        mac, when, regex = str(block["mac"]), str(block["lastmodified"]), str(block["encrypted_regex"])
+        partial = bool(block.get("mac_only_encrypted"))
+    except (TypeError, KeyError, AttributeError):
+        raise Refused("is no SOPS file for age recipients") from None
+    if regex != ENCRYPTED_REGEX or partial:
+        raise Refused("has other rules than ours for what is encrypted")
+    key = next((k for k in map(unwrap, wrapped) if k is not None), None)
+    if key is None or len(key) != 32:
+        raise Refused("is not encrypted for this identity")
+    wanted = re.compile(regex)
+
+    def clear(value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, dict):
+            return {k: clear(v, (*path, str(k))) for k, v in value.items()}
+        if isinstance(value, list):
+            return [clear(v, path) for v in value]
+        if value in (None, "") or not any(map(wanted.search, path)):
+            return value
+        return decrypt(key, str(value), ":".join(path) + ":").decode()
+
+    document = {k: clear(v, (str(k),)) for k, v in document.items()}
+    if not hmac.compare_digest(decrypt(key, mac, when).decode("ascii", "replace"), checksum(document)):
+        raise Refused("something in it was changed since it was sealed: its MAC does not match")
+    return Opened(document, recipients)
+
+
+def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
+    """What unwraps data keys with the identities of a file, as age-keygen writes it. Raises a `MeshError` that shows none."""
+    import pyrage
+
+    lines = [line.strip() for line in body.decode("utf-8", "replace").splitlines()]
+    found = []
+    for line in lines:
+        if line and not line.startswith("#"):
+            try:
+                found.append(pyrage.x25519.Identity.from_str(line))
+            except pyrage.IdentityError:
+                raise MeshError([Problem(Place(name), "holds a line that is no age identity", "name a file that age-keygen wrote")]) from None
+    if not found:
+        raise MeshError([Problem(Place(name), "holds no age identity", "name a file that age-keygen wrote")])
+
+    def unwrap(wrapped: bytes) -> bytes | None:
+        try:
+            opened: bytes = pyrage.decrypt(wrapped, found)
+            return opened
+        except pyrage.DecryptError:
+            return None
+
+    return unwrap

