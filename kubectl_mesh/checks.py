@@ -108,7 +108,6 @@ CHECKS = (
         "no remote secret changes for an istiod that may lose the cluster by that",
         "`no healthy upstream` for a cluster that is there, until istiod restarts (Istio's issue 61043)",
     ),
-    Check("unsupported", "topology", ERROR, "this version of kubectl mesh can render what the topology asks for", "a tree without what was asked for"),
     Check(
         "kubeconfig-context", "servers", ERROR, "every context is in the kubeconfig, or states its server", "a remote secret for a cluster that does not exist"
     ),
@@ -189,6 +188,7 @@ CHECKS = (
         "`no key could decrypt secret`, and an istiod that waits for cacerts",
     ),
     Check("sealing-expiring", "tree", WARNING, "no controller's certificate is about to expire", "a render that has to wait for a new certificate"),
+    Check("certificate-pending", "certificates", WARNING, "every intermediate that others sign is there", "a cluster that is not rendered"),
     Check("sealing-pending", "tree", WARNING, "the certificate of every Sealed Secrets controller is there", "a cluster that is not rendered"),
     Check("tree-foreign", "tree", WARNING, "nothing but kubectl mesh's files is in the tree", "a file that one believes to be rendered"),
     Check(
@@ -256,6 +256,8 @@ def token_findings(plan: Plan, now: datetime, within: timedelta | None) -> tuple
     warnings: list[Problem] = []
     for member in plan.members.values():
         for peer, login in sorted(member.logins.items()):
+            if peer in member.absent:
+                continue
             text = login.get("token")
             said = claims(text) if isinstance(text, str) else None
             if said is None or said.expires is None:

@@ -41,7 +41,7 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
 
 def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderChange], out: str, now: datetime) -> dict[str, Any]:
     cluster, change = member.cluster, by_name[member.cluster.name]
-    made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new or member.primary is not None
+    made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new or cluster.name not in pki.intermediates
     state = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}[change.action]
     gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
     held = by_name[BUNDLE] if plan.topology.bundled else change
@@ -79,7 +79,7 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     for peer, login in sorted(member.logins.items()):
         token = login.get("token")
         said = claims(token) if isinstance(token, str) else None
-        if isinstance(token, str):
+        if isinstance(token, str) and peer not in member.absent:
             found.append(
                 {
                     "peer": peer or None,
@@ -103,6 +103,8 @@ def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
         return "server pending"
     if other.login(member.cluster.name) is None:
         return "token pending"
+    if member.held:
+        return "not rendered"
     change = files[other.cluster.name]
     return {"identical": "ok", "tighten": "ok", "create": "not rendered", "update": "out of date"}[change.action]
 

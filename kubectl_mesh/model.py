@@ -164,12 +164,23 @@ class Topology:
     """Every peer reads a cluster as an account of its own."""
     recipients: tuple[str, ...] = ()
     """The age recipients that open the secrets of every cluster."""
+    secret_store: tuple[str, str] | None = None
+    """Kind and name of the store that the External Secrets Operator reads."""
+    secret_path: str = ""
+    """Where in that store the secrets of this mesh are."""
+    issuer_ref: tuple[str, str, str] | None = None
+    """Name, kind and group of cert-manager's issuer, the same in every cluster."""
     warnings: tuple[Problem, ...] = ()
 
     @property
     def ambient(self) -> bool:
         """Whether the data plane is ambient."""
         return self.data_plane == "ambient"
+
+    @property
+    def own_intermediates(self) -> bool:
+        """Whether the intermediates stand in `certs/`; else they are made in the clusters."""
+        return self.issuer in ("local", "csr")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ DEFAULT = "1.30.3"
 ISTIOD = 5
 LABELS = 8
 HOST_NAMES = 13
+TLS_CACERTS = 15
+ISTIO_CSR = 16
 GATEWAY_V1 = 22
 CHARTS = SAIL = 24
 AMBIENT = 27
@@ -22,6 +24,8 @@ CHANGES = (
     (6, "a cluster knows itself by its own name in meshNetworks, no longer as `Kubernetes`; revisions"),
     (LABELS, "istiod finds networks by the label of the namespace, and gateways by the label of their Service: no address has to be known"),
     (HOST_NAMES, "host names of gateways are looked up by istiod, again and again; credentials by `exec` have to be allowed"),
+    (TLS_CACERTS, "istiod reads cacerts as cert-manager writes it (tls.crt, tls.key, ca.crt)"),
+    (ISTIO_CSR, "istiod loads the serving certificate that istio-csr gives it, from the Secret istiod-tls"),
     (GATEWAY_V1, "networking.istio.io/v1"),
     (
         CHARTS,

@@ -105,7 +105,7 @@ class Authority:
         if ca is not None:
             builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=True)
         if sign is not None:
-            usage = x509.KeyUsage(not sign, False, False, False, False, sign, sign, False, False)  # noqa: FBT003
+            usage = x509.KeyUsage(not sign, False, False, False, False, sign, sign, False, False)
             builder = builder.add_extension(usage, critical=True)
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
@@ -760,7 +760,7 @@ def test_no_secret_has_a_repr() -> None:
     told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "logins": tokens, "kept": done.new}
     inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())
-    values = [done, done.intermediates["east"], File(b"tokentokentoken", True, "0"), tree, inputs, made_plan, made_plan.members["east"], rendered]  # noqa: FBT003
+    values = [done, done.intermediates["east"], File(b"tokentokentoken", True, "0"), tree, inputs, made_plan, made_plan.members["east"], rendered]
     values += [Entry(document.place(), ca=done.new["root-key.pem"]), document]
     values.append(pki.issue)
     # The first line of PKCS#8 holds private numbers; on the second stands the public key too, which certificates show.

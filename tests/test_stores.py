@@ -645,3 +645,225 @@ def test_plain_needs_none_of_the_libraries(workdir: Make) -> None:
     code = "import sys; from kubectl_mesh import cli; cli.run(['render', '-C', sys.argv[1]]); print('pyrage' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, mesh.path], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def flip(path: Path, old: str, new: str) -> None:
+    """Changes a text in a file that is there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_verify_sees_what_a_cluster_gets(sealed_mesh: WorkDir, run: Run, ages: Ages) -> None:
+    """Every file of its directory; the common identity opens all; another's opens none; with keys and tokens here or not."""
+    ran = run("verify", "--identity", ages.files["context-east-1"], cwd=sealed_mesh)
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines() == [
+        "verified  out/context-east-1  3 files open, and hold what they should",
+        "other     out/context-east-2  is sealed for others",
+        "other     out/context-west-1  is sealed for others",
+    ]
+    assert run("verify", "--identity", ages.files["admin"], cwd=sealed_mesh).out.count("verified") == 3
+    ran = run("verify", "--identity", ages.files["new"], cwd=sealed_mesh)
+    assert ran.code == 2
+    assert f"{ages.files['new']}: opens nothing in out" in ran.err
+    ran = run("verify", "--identity", ages.files["context-east-1"], "--cluster", "context-east-2", cwd=sealed_mesh)
+    assert ran.code == 1
+    assert ran.err.count("is not encrypted for this identity") == 3
+    forget_private(sealed_mesh)
+    assert run("verify", "--identity", ages.files["admin"], cwd=sealed_mesh).code == 0
+    secret = str(ages.identities["admin"])
+    assert secret not in ran.out + ran.err
+
+
+def test_verify_finds_what_was_changed(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
+    """A swapped wrapped key, a token that is another, a key of another pair, a label, a file that is gone."""
+    out = sealed_mesh / "out" / "context-east-1"
+    env = {"SOPS_AGE_KEY_FILE": str(ages.files["admin"]), "PATH": os.environ["PATH"], "HOME": os.devnull}
+
+    def verified() -> str:
+        ran = run("verify", "--identity", ages.files["context-east-1"], cwd=sealed_mesh)
+        assert ran.code == 1, ran.err
+        assert run("render", cwd=sealed_mesh).code == 0
+        return ran.err
+
+    def set_value(path: str, key: str, value: str) -> None:
+        words = [sops_program, "set", str(out / path), json.dumps(["data", key]).replace('", "', '"]["'), json.dumps(value)]
+        assert subprocess.run(words, capture_output=True, check=False, env=env).returncode == 0
+
+    path = out / "1-trust" / "cacerts.yaml"
+    stanza = re.search(r"      YWdl[^\n]*\n([^\n]*)\n", path.read_text())
+    assert stanza
+    flip(path, stanza[1].strip(), stanza[1].strip().swapcase())
+    assert "cacerts.yaml: is not what the lock beside it lists" in (said := verified())
+    other = (sealed_mesh / "certs" / "intermediate-context-east-2" / "ca-key.pem").read_bytes()
+    set_value("1-trust/cacerts.yaml", "ca-key.pem", base64.b64encode(other).decode())
+    said = verified()
+    assert "cacerts.yaml: holds another key or token than the one that is here" in said
+    assert "cacerts.yaml: holds a key that does not belong to its certificate" in said
+    set_value("1-trust/cacerts.yaml", "root-cert.pem", base64.b64encode(b"another root").decode())
+    assert "cacerts.yaml: data.root-cert.pem: is not what the topology, the certificates and the lock say" in verified()
+    kubeconfig = yaml.safe_load(
+        base64.b64decode(
+            sops.unseal((out / "3-mesh/remote-secrets/context-west-1.yaml").read_bytes(), sops.identities("x", ages.files["admin"].read_bytes())).document[
+                "data"
+            ]["context-west-1"]
+        )
+    )
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://evil.example"
+    set_value("3-mesh/remote-secrets/context-west-1.yaml", "context-west-1", base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode())
+    assert "context-west-1.yaml: data.context-west-1.clusters.0.cluster.server: is not what" in verified()
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://198.51.100.21:6443"
+    kubeconfig["users"][0]["user"]["token"] = "another-token"
+    set_value("3-mesh/remote-secrets/context-west-1.yaml", "context-west-1", base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode())
+    assert "context-west-1.yaml: holds another key or token than the one that is here" in verified()
+    flip(path, "namespace: istio-system", "namespace: kube-system")
+    assert "something in it was changed since it was sealed: its MAC does not match" in verified()
+    path.unlink()
+    assert "cacerts.yaml: is missing" in verified()
+    assert "another-token" not in said
+
+
+def test_verify_for_a_controller(controllers: tuple[WorkDir, dict[str, Controller]], run: Run, tmp_path: Path) -> None:
+    """Its private keys, old ones among them; a value of another cluster, or changed, does not open."""
+    mesh, made = controllers
+    identity = tmp_path / "controller.pem"
+    identity.write_bytes(Controller().pem() + made["context-east-1"].pem())
+    ran = run("verify", "--identity", identity, cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert "verified  out/context-east-1  3 files open" in ran.out
+    path = mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
+    blob = re.search(r'ca-key.pem: "([^"]{400})', path.read_text())
+    assert blob
+    flip(path, blob[1][300:340], blob[1][300:340].swapcase())
+    ran = run("verify", "--identity", identity, cwd=mesh)
+    assert ran.code == 1
+    assert "does not open: ca-key.pem was changed, or is sealed for another controller or another name" in ran.err
+    assert run("render", cwd=mesh).code == 0
+    flip(path, "    namespace: istio-system", "    namespace: elsewhere")
+    assert "its template has another name" in run("verify", "--identity", identity, cwd=mesh).err
+    identity.write_text("nothing")
+    assert "holds no private key in PEM" in run("verify", "--identity", identity, cwd=mesh).err
+    plain = run("verify", "--identity", identity, cwd=mesh, env={})
+    assert plain.code == 2
+
+
+def test_verify_has_nothing_to_open_in_plain(workdir: Make, run: Run, ages: Ages) -> None:
+    """It says so."""
+    mesh = workdir(over={"secrets": {"store": "plain"}})
+    ran = run("verify", "--identity", ages.files["admin"], cwd=mesh)
+    assert ran.code == 2
+    assert "verify: opens what is sealed by the stores sops and sealed; the topology says store: plain" in ran.err
+
+
+SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec:\n  version: v1.30.3\n"
+
+
+def go_template(text: str, values: dict[str, str]) -> str:
+    """What the template engine of the External Secrets Operator makes of ours: the few functions that we use."""
+
+    def value(match: "re.Match[str]") -> str:
+        words = [word.strip() for word in match[1].split("|")]
+        if words == ['"{{"']:
+            return "{{"
+        found = values[words[0].removeprefix(".")]
+        for function in words[1:]:
+            found = {"trim": str.strip, "b64enc": lambda v: base64.b64encode(v.encode()).decode(), "toJson": json.dumps}[function](found)  # type: ignore[operator]
+        return found
+
+    return re.sub(r"\{\{ (.*?) \}\}", value, text)
+
+
+def test_external_gives_the_secrets_that_plain_writes(workdir: Make, run: Run) -> None:
+    """What the operator makes of every ExternalSecret, with what `certs export` writes and the clusters push, is what `plain` has."""
+    plain = workdir("plain", over={"secrets": {"store": "plain"}}, tokens=True)
+    plain.write("base.yaml", SAIL)
+    assert run("render", cwd=plain).code == 0
+    mesh = workdir(over=EXTERNAL)
+    mesh.write("base.yaml", SAIL)
+    shutil.copytree(plain / "certs", mesh / "certs")
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert "pending" not in ran.out
+    assert run("certs", "export", "--to", mesh / "export", cwd=mesh).code == 0
+    store: dict[str, dict[str, str]] = {}
+    for line in run("certs", "export", cwd=mesh).out.splitlines():
+        path = line.split()[0]
+        store[path] = json.loads((mesh / "export" / path.split("/")[1] / "cacerts.json").read_text())
+        assert (mesh / "export" / path.split("/")[1] / "cacerts.json").stat().st_mode & 0o777 == 0o600
+    for name in CLUSTERS:
+        (push,) = [yaml.safe_load(p.read_text()) for p in (mesh / "out" / name / "3-mesh").glob("*push.yaml")]
+        secret = yaml.safe_load((mesh / "out" / name / "3-mesh" / "reader-token.yaml").read_text())
+        assert push["spec"]["selector"]["secret"]["name"] == secret["metadata"]["name"]
+        assert push["metadata"]["namespace"] == secret["metadata"]["namespace"]
+        (data,) = push["spec"]["data"]
+        where = data["match"]["remoteRef"]
+        assert data["match"]["secretKey"] == "token"
+        store.setdefault(where["remoteKey"], {})[where["property"]] = f"token-of-{name}\n"
+    seen = 0
+    for path, body in tree(mesh).items():
+        if b"kind: ExternalSecret" not in body:
+            assert b"kind: Secret\n" not in body or path.endswith("reader-token.yaml")
+            continue
+        seen += 1
+        value = yaml.safe_load(body)
+        got = {d["secretKey"]: store[d["remoteRef"]["key"]][d["remoteRef"]["property"]] for d in value["spec"]["data"]}
+        template = value["spec"]["target"].get("template")
+        wanted = yaml.safe_load((plain / "out" / path).read_text())
+        data = {k: base64.b64decode(v).decode() for k, v in wanted["data"].items()}
+        if template is None:
+            assert got == data
+        else:
+            made = {name: go_template(text, got) for name, text in template["data"].items()}
+            assert {k: yaml.safe_load(v) for k, v in made.items()} == {k: yaml.safe_load(v) for k, v in data.items()}
+            assert template["metadata"]["labels"] == wanted["metadata"]["labels"]
+            assert {k: go_template(v, {}) for k, v in template["metadata"]["annotations"].items()} == wanted["metadata"]["annotations"]
+        assert value["spec"]["target"]["name"] == wanted["metadata"]["name"]
+        assert value["metadata"]["namespace"] == wanted["metadata"]["namespace"]
+    assert seen == 9
+    shutil.rmtree(mesh / "export")
+    for path in (mesh / "certs").rglob("*key.pem"):
+        path.unlink()
+    assert run("render", "--check", cwd=mesh).code == 0
+    assert (
+        "certs/intermediate-context-east-1/ca-key.pem: is not here, and cannot be put into the store"
+        in run("certs", "export", "--to", mesh / "export", cwd=mesh).err
+    )
+
+
+def test_external_logins_of_other_kinds(workdir: Make, run: Run) -> None:
+    """A client certificate comes from the store too, a command has nothing secret; an account per peer has an entry per peer."""
+    mesh = workdir(
+        over=EXTERNAL
+        | {
+            "readers": "perPeer",
+            "contexts": {
+                "context-east-1": {"clusterName": "one"},
+            },
+        },
+    )
+    mesh.write("base.yaml", SAIL)
+    assert run("render", cwd=mesh).code == 0
+    value = yaml.safe_load((mesh / "out/context-east-2/3-mesh/remote-secrets/one.yaml").read_text())
+    assert value["spec"]["data"][0]["remoteRef"] == {"key": "mesh/one/reader-context-east-2", "property": "token"}
+    assert sorted(p.name for p in (mesh / "out/one/3-mesh").glob("*push.yaml")) == ["reader-context-east-2-push.yaml", "reader-context-west-1-push.yaml"]
+    other = workdir(
+        "other",
+        over=EXTERNAL
+        | {
+            "contexts": {
+                "context-east-1": {"credential": {"clientCertificate": {"certificateFile": "c.pem", "keyFile": "k.pem"}}},
+                "context-east-2": {"credential": {"exec": {"command": "aws", "args": ["{{ .evil }}"]}}},
+            },
+        },
+    )
+    other.write("base.yaml", SAIL)
+    ran = run("render", cwd=other)
+    assert ran.code == 0, ran.err
+    value = yaml.safe_load((other / "out/context-west-1/3-mesh/remote-secrets/context-east-1.yaml").read_text())
+    made = yaml.safe_load(go_template(value["spec"]["target"]["template"]["data"]["context-east-1"], {"certificate": "C", "key": "K"}))
+    assert made["users"][0]["user"] == {"client-certificate-data": "Qw==", "client-key-data": "Sw=="}
+    secret = yaml.safe_load((other / "out/context-west-1/3-mesh/remote-secrets/context-east-2.yaml").read_text())
+    assert secret["kind"] == "Secret"
+    assert yaml.safe_load(base64.b64decode(secret["data"]["context-east-2"]))["users"][0]["user"]["exec"]["args"] == ["{{ .evil }}"]
+    assert not list((other / "out/context-east-1/3-mesh").glob("*push.yaml"))

@@ -73,3 +73,17 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     if topology.store != "plain" or topology.store_stated:
         return []
     return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], os.environ)
+
+
+def ignore(inputs: Inputs) -> str:
+    """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
+    from kubectl_mesh.guard import GITIGNORE, lines, top_of
+    from kubectl_mesh.pki import ROOT_CERT
+    from kubectl_mesh.write import add_files
+
+    path = join(inputs.directory, ".gitignore")
+    if os.path.lexists(path) or (ROOT_CERT in inputs.kept and top_of(inputs.directory) is None):
+        return ""
+    body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs)) if line not in GITIGNORE.splitlines())
+    add_files(inputs.directory, {".gitignore": body.encode()})
+    return f"wrote {path}, which keeps keys and tokens out of git"

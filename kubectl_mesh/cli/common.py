@@ -34,6 +34,12 @@ def warn(problems: Iterable[Problem]) -> None:
         click.echo(f"warning: {visible(str(problem))}", err=True)
 
 
+def tell(problems: Iterable[Problem]) -> None:
+    """Problems that are an answer, on stderr."""
+    for problem in problems:
+        click.echo(f"error: {visible(str(problem))}", err=True)
+
+
 def progress(what: str) -> Callable[[int, int], None]:
     """A line that counts, on a terminal only."""
     if sys.stderr is None or not sys.stderr.isatty():

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kubectl_mesh import assets, stores
 from kubectl_mesh.cli.sealed import Sealed
@@ -12,6 +13,9 @@ from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.stores import Sealing
+
+if TYPE_CHECKING:
+    from kubectl_mesh import render
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +37,26 @@ def make(
     out: str,
     *,
     reseal: bool = False,
+    store: "render.Store | None" = None,
     throwaway: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Rendered:
-    """From the inputs, and what is sealed in `out` already, to the tree. `reseal` seals all anew, with a new seal key.
+    """From the inputs, and what is sealed in `out` already, to the tree.
 
-    `throwaway` makes missing certificates with the quickest keys, for verbs that write nothing.
+    `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the topology's. `throwaway` makes missing
+    certificates with the quickest keys, for verbs that write nothing.
     """
+    from kubectl_mesh import render
     from kubectl_mesh.manifest import Manifests
     from kubectl_mesh.plan import plan as make_plan
-    from kubectl_mesh.render import render
 
     topology, target = inputs.topology, inputs.target
     sealed = Sealed(inputs, out, reseal=reseal)
     logins, absent = sealed.logins()
     plan = make_plan(topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held())
     pki = certificates(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
-    store = sealed.store()
-    tree = render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
+    store = store or sealed.store()
+    tree = render.render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(store.lacking)
     warnings = {*plan.warnings, *pki.warnings, *inputs.loose, *located(inputs.directory, sealed.warnings(store)), *stores.warnings(topology)}
@@ -68,15 +74,23 @@ def certificates(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Pki:
     """The certificates of the mesh, checked, and made where they are missing; those of `keyless` may be here without their keys."""
-    from kubectl_mesh.pki import Wanted, issue
+    from kubectl_mesh.pki import ROOT_CERT, Wanted, issue
 
     topology = inputs.topology
+    if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
+        return Pki(b"", (), {}, {})
     wanted = Wanted(
         topology.organization,
         "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
         topology.root_days,
         topology.intermediate_days,
-        {c.name: c.namespace for c in topology.clusters if c.primary is None and (inputs.only is None or c.name in inputs.only)},
+        {
+            c.name: c.namespace
+            for c in topology.clusters
+            if c.primary is None
+            and (inputs.only is None or c.name in inputs.only)
+            and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
+        },
         keyless,
     )
     try:

@@ -12,6 +12,8 @@ from kubectl_mesh.errors import Place, Problem
 if TYPE_CHECKING:
     from kubectl_mesh.kubeconfig import Entry
 
+ISSUERS = ("local", "csr")
+"""Those that need no more than their name; the others are written into topology.yaml."""
 KINDS = ("Istio", "IstioOperator", "Application", "HelmRelease", "IstioControlPlane")
 
 _FLAGS = {"mesh_id": "--mesh-id", "organization": "--organization"}
@@ -30,11 +32,19 @@ contexts: {}
 @click.option("--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]")
 @click.option("--organization", envvar="ORG_NAME", metavar="NAME", help="O= of every certificate.  [env: ORG_NAME; default: the mesh's name]")
 @click.option("--control-plane", type=click.Choice(KINDS), default=KINDS[0], metavar="KIND", help="The kind of base.yaml.", show_default=True)
+@click.option("--issuer", type=click.Choice(ISSUERS), default=ISSUERS[0], metavar="WHO", help="Who makes the intermediates: local or csr.", show_default=True)
 @click.option("--context", "contexts", multiple=True, metavar="CTX=NETWORK", help="A cluster and its network; may be given again.")
 @click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]")
 @common.output
 def command(
-    directory: str, mesh_id: str | None, organization: str | None, control_plane: str, contexts: tuple[str, ...], kubeconfig: str | None, output: str
+    directory: str,
+    mesh_id: str | None,
+    organization: str | None,
+    control_plane: str,
+    issuer: str,
+    contexts: tuple[str, ...],
+    kubeconfig: str | None,
+    output: str,
 ) -> None:
     """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the mesh's root certificate.
 
@@ -54,9 +64,18 @@ def command(
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
     if there:
-        given = [name for name, value in (("--context", contexts), ("--mesh-id", mesh_id), ("--organization", organization)) if value]
+        given = [
+            name
+            for name, value in (("--context", contexts), ("--mesh-id", mesh_id), ("--organization", organization), ("--issuer", issuer != "local"))
+            if value
+        ]
         topology = workdir.read_topology(directory, empty=True)
-        if contexts or mesh_id not in (None, topology.mesh_id) or organization not in (None, topology.organization):
+        if (
+            contexts
+            or (issuer not in ("local", topology.issuer))
+            or mesh_id not in (None, topology.mesh_id)
+            or organization not in (None, topology.organization)
+        ):
             raise refuse(path, f"is there and is kept, so {', '.join(given)} cannot be heeded", "edit it, or use `kubectl mesh add` for a cluster")
         key_type, days = topology.key_type, topology.root_days
     else:
@@ -64,6 +83,7 @@ def command(
             raise click.UsageError("the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment", click.get_current_context())
         entries, authorities = _entries(contexts, kubeconfig)
         head: dict[str, object] = {"mesh_id": mesh_id, **({"organization": organization} if organization not in (None, mesh_id) else {})}
+        head |= {"certificates": {"issuer": issuer}} if issuer != "local" else {}
         body = HEAD + dump(head) + (dump({"contexts": entries}) if entries else NO_CONTEXTS)
         trial = body if entries else HEAD + dump(head) + dump({"contexts": {"none": {"network": "none"}}})
         try:
@@ -85,10 +105,11 @@ def command(
         if bare := let_through(directory, private, ignore, os.environ):
             raise MeshError(bare)
         _add(directory, new, done)
-        pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
-        if pki.new:
-            write_certificates(workdir.join(directory, "certs"), pki.new)
-        done += [("create" if name in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
+        if topology.issuer == "local":
+            pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
+            if pki.new:
+                write_certificates(workdir.join(directory, "certs"), pki.new)
+            done += [("create" if name in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
         make_folder(workdir.join(directory, "credentials"), 0o700)
     if output == "json":
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})

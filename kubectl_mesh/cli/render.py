@@ -9,7 +9,6 @@ import click
 from kubectl_mesh.cli import common
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.model import Plan
 
 
@@ -73,7 +72,8 @@ def command(
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)
         if writes:
-            _ignore(inputs, directory)
+            if told := bounds.ignore(inputs):
+                click.echo(told, err=True)
             if bare := bounds.let_through(inputs):
                 raise MeshError(bare)
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
@@ -99,21 +99,6 @@ def command(
         )
         common.put_text(text)
     return 1 if check and differs else 0
-
-
-def _ignore(inputs: "Inputs", directory: str) -> None:
-    """Writes the .gitignore that is missing, before the first secret."""
-    from kubectl_mesh.cli.bounds import private_files
-    from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.guard import GITIGNORE, lines, top_of
-    from kubectl_mesh.pki import ROOT_CERT
-    from kubectl_mesh.write import add_files
-
-    path = join(directory, ".gitignore")
-    if not os.path.lexists(path) and (ROOT_CERT not in inputs.kept or top_of(directory) is not None):
-        body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs)) if line not in GITIGNORE.splitlines())
-        add_files(directory, {".gitignore": body.encode()})
-        click.echo(f"wrote {path}, which keeps keys and tokens out of git", err=True)
 
 
 def _pending_errors(plan: "Plan") -> Exception:

@@ -1,6 +1,7 @@
 """What the tree holds sealed already, and the store that a topology asks for."""
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from kubectl_mesh.compare import open_folder, scan
 from kubectl_mesh.credentials import masked
 from kubectl_mesh.errors import Place, Problem, refuse
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, Json, OnDisk, Pending
+from kubectl_mesh.pki.names import REQUEST
 from kubectl_mesh.plan import SHARED, peers_of
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
 from kubectl_mesh.stores.sealing import SEAL_KEY, new_key, read_key
@@ -55,16 +57,37 @@ class Sealed:
     def held(self) -> list[Pending]:
         """What clusters wait for before they may have a control plane, as far as it is a matter of the store."""
         if self.inputs.topology.store != "sealed":
-            return []
+            return self._uncertified()
         from kubectl_mesh.stores.sealed import command, file_name
 
         where = self.inputs.directory
         waiting = [c for c in self.inputs.topology.clusters if c.primary is None and c.name not in self.inputs.sealing]
         what = "the certificate of its Sealed Secrets controller"
-        return [Pending("sealing", c.name, f"{what} ({join(where, file_name(c))})", "all but its namespace", command(c, where)) for c in waiting]
+        found = [Pending("sealing", c.name, f"{what} ({join(where, file_name(c))})", "all but its namespace", command(c, where)) for c in waiting]
+        return [*found, *self._uncertified()]
+
+    def _uncertified(self) -> list[Pending]:
+        """The clusters whose intermediate somebody else has to sign."""
+        if self.inputs.topology.issuer != "csr":
+            return []
+        where, kept = self.inputs.directory, self.inputs.kept
+        found = []
+        for cluster in self.inputs.topology.clusters:
+            base = f"intermediate-{cluster.name}"
+            if cluster.primary is not None or f"{base}/ca-cert.pem" in kept:
+                continue
+            chosen = "" if where in (".", "") else f" -C {shlex.quote(where)}"
+            command = f"kubectl mesh certs csr{chosen} {cluster.name}"
+            if f"{base}/{REQUEST}" in kept:
+                command = f"kubectl mesh certs import{chosen} {cluster.name} FILE  # the certificate that came back for certs/{base}/{REQUEST}"
+            what = f"its intermediate's certificate ({join(where, f'certs/{base}/ca-cert.pem')})"
+            found.append(Pending("certificate", cluster.name, what, "all but its namespace", command))
+        return found
 
     def keyless(self) -> frozenset[str]:
         """The clusters whose intermediate is sealed, so that its key need not be here."""
+        if self.inputs.topology.store == "external":
+            return frozenset(c.name for c in self.inputs.topology.clusters)
         bare = [c.name for c in self.inputs.topology.clusters if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.kept]
         return frozenset(name for name in bare if CACERTS in self.before.get(name, {})) if self.encrypts and bare else frozenset()
 
@@ -75,10 +98,12 @@ class Sealed:
         for holder, peers in peers_of(topology).items():
             for peer in peers:
                 holders.setdefault((peer, holder if topology.reader_per_peer else SHARED), []).append(holder)
+        clusters = {c.name: c for c in topology.clusters}
+        if topology.store == "external":
+            return {key: masked(clusters[key[0]].credential) for key in holders}, frozenset(holders)
         missing = [key for key in holders if key not in self.inputs.logins] if self.encrypts else []
         if not missing:
             return self.inputs.logins, frozenset()
-        clusters = {c.name: c for c in topology.clusters}
         absent = {}
         for peer, reader in missing:
             there = [f"{peer}.yaml" in self.before.get(BUNDLE, {}), *(f"{REMOTE_SECRETS}{peer}.yaml" in self.before.get(h, {}) for h in holders[peer, reader])]
@@ -113,7 +138,7 @@ class Sealed:
             raise refuse(join(self.inputs.directory, f"certs/{SEAL_KEY}"), "is no seal key, which is 64 hexadecimal digits", RESEAL)
         return key
 
-    def warnings(self, store: Plain | Sealing) -> Iterator[Problem]:
+    def warnings(self, store: object) -> Iterator[Problem]:
         """What cannot be told for want of the seal key."""
         if isinstance(store, Sealing) and store.unproven:
             what = "is not here: whether what is sealed still is what the keys and credentials here say, nobody can tell"

@@ -265,7 +265,7 @@ def _sealing(directory: str, topology: Topology, at: datetime, loose: list[Probl
 
 def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], tuple[str, ...], bool]:
     """The files of `certs/` that concern the mesh, through no symbolic link; the intermediates that are there; whether a killed run left something."""
-    from kubectl_mesh.pki import PARTS, ROOT_CERT, ROOT_KEY, folder
+    from kubectl_mesh.pki import PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
 
@@ -289,7 +289,7 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
                 continue
             try:
                 leftovers = leftovers or any(name.startswith(STAGE) for name in os.listdir(inner))
-                for part in PARTS:
+                for part in (*PARTS, REQUEST):
                     keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
             finally:
                 os.close(inner)

@@ -17,10 +17,10 @@ from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki.judge import chain_problems, constrained, direct_issuer, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
-from kubectl_mesh.pki.names import PARTS, ROOT_CERT, ROOT_KEY, folder
-from kubectl_mesh.pki.read import Key, describe, same_key
+from kubectl_mesh.pki.names import PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
+from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 
-__all__ = ["PARTS", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "folder", "issue"]
+__all__ = ["PARTS", "REQUEST", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "check_pair", "folder", "issue"]
 
 
 def issue(
@@ -96,6 +96,16 @@ def issue(
 
 def matching(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:
     return next(c for c in certificates if same_key(c, key))
+
+
+def check_pair(name: str, certificate: bytes, key: bytes) -> list[Problem]:
+    """What is wrong with a certificate and its key, as they stand in a file called `name`."""
+    try:
+        if same_key(load_certificates(name, certificate)[0], load_key(name, key)):
+            return []
+    except MeshError as error:
+        return list(error.problems)
+    return [Problem(Place(name), "holds a key that does not belong to its certificate", "render it again where the right key is", "certs-pair")]
 
 
 def _line(pem: bytes) -> bytes:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.names import folder
-from kubectl_mesh.pki.read import CURVES, Key, extension
+from kubectl_mesh.pki.read import CURVES, Key, PublicKey, extension
 
 _BACKDATE = timedelta(minutes=10)
 
@@ -36,7 +36,7 @@ def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -
     if not names:
         return {}
     if kind in CURVES:
-        return {name: ec.generate_private_key(CURVES[kind]()) for name in names}
+        return {name: ec.generate_private_key(CURVES[kind]) for name in names}
     import os
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -67,7 +67,12 @@ def _name(organization: str, common_name: str, locality: str = "") -> x509.Name:
     return x509.Name(attributes)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key, path_length: int | None, start: datetime, end: datetime) -> x509.CertificateBuilder:
+def intermediate_name(organization: str, name: str) -> x509.Name:
+    """The subject of a cluster's intermediate."""
+    return _name(organization, "Intermediate CA", folder(name))
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_length: int | None, start: datetime, end: datetime) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,
@@ -79,17 +84,18 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key, path_length: int |
         encipher_only=False,
         decipher_only=False,
     )
+    public = key if isinstance(key, PublicKey) else key.public_key()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 
 
@@ -99,9 +105,9 @@ def build_root(wanted: Wanted, key: Key, now: datetime) -> x509.Certificate:
     return _builder(name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)).sign(key, hashes.SHA256())
 
 
-def build_intermediate(wanted: Wanted, name: str, key: Key, issuer: x509.Certificate, issuer_key: Key, now: datetime) -> x509.Certificate:
+def build_intermediate(wanted: Wanted, name: str, key: Key | PublicKey, issuer: x509.Certificate, issuer_key: Key, now: datetime) -> x509.Certificate:
     """An intermediate for one cluster, signed by the root's key."""
-    subject = _name(wanted.organization, "Intermediate CA", folder(name))
+    subject = intermediate_name(wanted.organization, name)
     # A certificate neither outlives nor predates its issuer.
     start = max(now - _BACKDATE, issuer.not_valid_before_utc)
     end = min(now + timedelta(days=wanted.intermediate_days), issuer.not_valid_after_utc)

@@ -2,6 +2,9 @@
 
 ROOT_CERT, ROOT_KEY = "root-cert.pem", "root-key.pem"
 
+REQUEST = "ca.csr"
+"""The request for a certificate that somebody else signs, beside the key that it is for."""
+
 PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 
 

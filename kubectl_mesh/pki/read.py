@@ -13,9 +13,10 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
 
-CURVES = {"ec-p256": ec.SECP256R1, "ec-p384": ec.SECP384R1}
+CURVES: dict[str, ec.EllipticCurve] = {"ec-p256": ec.SECP256R1(), "ec-p384": ec.SECP384R1()}
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 # A PEM block as Go's encoding/pem takes it: both lines begin at the start of a line and hold nothing else.
 _BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -67,7 +68,7 @@ def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
         raise MeshError([Problem(Place(name), "is not a private key that can be read", "put back the key", "certs-readable")]) from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048 and key.public_key().public_numbers().e < 2**31:
         return key
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, tuple(CURVES.values())):
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
         return key
     what = "is neither an RSA key of at least 2048 bits nor an EC key on P-256 or P-384, which is what istiod and Envoy take"
     raise MeshError([Problem(Place(name), what, "use a key of such a type", "certs-key-type")])

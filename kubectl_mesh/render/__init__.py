@@ -112,7 +112,7 @@ def kustomization(plan: Plan, resources: Iterable[str], files: Texts, manifests:
     left = tuple(path for path in resources if path not in hidden)
     made = {}
     if plan.topology.delivery.tool == "argocd":
-        made["ksops.yaml"] = manifests.once("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
+        made[".ksops.yaml"] = manifests.once("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
     return {"kustomization.yaml": manifests.once("kustomization.yaml", resources=left, generators=tuple(made)), **made} if left or made else {}
 
 

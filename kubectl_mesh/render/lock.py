@@ -33,6 +33,10 @@ def of_cluster(
     }
     if member.held:
         head["waits"] = "for its intermediate"
+    elif not plan.topology.own_intermediates:
+        assert plan.topology.issuer_ref is not None
+        name, issuer, group = plan.topology.issuer_ref
+        head["issuer"] = f"{plan.topology.issuer}: {issuer}.{group}/{name}"
     elif member.primary is None:
         head["intermediate"] = pki.intermediates[cluster.name].certificate.fingerprint
     else:

@@ -4,6 +4,7 @@ from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
 from kubectl_mesh.plan import SHARED, reader_account, reader_secret
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.stores import external
 
 
 def role(cluster: Cluster) -> str:
@@ -34,3 +35,5 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
             stage.add(f"{name}-role-binding.yaml", manifests.render("reader-role-binding.yaml", binding=binding, role=role(cluster), **place))
         if tokens:
             stage.add(f"{name}-token.yaml", manifests.render("reader-token.yaml", secret=reader_secret(cluster, peer), **place))
+            if plan.topology.store == "external":
+                stage.add(f"{name}-push.yaml", external.push_token(plan.topology, cluster, peer))

@@ -1,13 +1,14 @@
 """Stage 3, the other half: the remote secrets, by which istiod here reads the peers."""
 
 import base64
+from collections.abc import Mapping
 
 from kubectl_mesh.credentials import masked
 from kubectl_mesh.manifest import Manifests, document
-from kubectl_mesh.model import BUNDLE, Member, Plan, Secret
+from kubectl_mesh.model import BUNDLE, Json, Member, Plan, Secret
 from kubectl_mesh.plan import SHARED, private_file
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.stores import ENCRYPTED
+from kubectl_mesh.stores import ENCRYPTED, external
 
 
 class Remotes:
@@ -15,7 +16,7 @@ class Remotes:
 
     def __init__(self, plan: Plan, manifests: Manifests) -> None:
         self.plan, self.manifests = plan, manifests
-        self._made: dict[tuple[str, str, str], Secret] = {}
+        self._made: dict[tuple[str, str, str], str | Secret] = {}
         self._public: dict[tuple[str, str], str] = {}
 
     def add(self, stage: Stage, member: Member) -> None:
@@ -31,41 +32,55 @@ class Remotes:
             if secret is not None:
                 stage.add(f"remote-secrets/{peer}.yaml", secret)
 
-    def secret(self, other: Member, holder: str, namespace: str) -> Secret | None:
-        """The Secret by which istiod in `namespace` of `holder` reads a cluster; None while it may not or cannot."""
+    def secret(self, other: Member, holder: str, namespace: str) -> str | Secret | None:
+        """The object by which istiod in `namespace` of `holder` reads a cluster; None while it may not or cannot."""
         login = other.login(holder)
         if login is None:
             return None
-        name = other.cluster.name
         reader = holder if holder in other.logins else SHARED
-        key = (name, namespace, reader)
+        key = (other.cluster.name, namespace, reader)
         if key not in self._made:
-            if self.plan.topology.store in ENCRYPTED and (name, namespace) not in self._public:
-                self._public[name, namespace] = self._text(other, namespace, masked(other.cluster.credential))
-            text = None if reader in other.absent else self._text(other, namespace, login)
-            needs = private_file(other.cluster, reader)
-            self._made[key] = Secret(text, self._public.get((name, namespace), ""), needs)
+            self._made[key] = self._object(other, namespace, reader, login)
         return self._made[key]
 
-    def _text(self, member: Member, namespace: str, login: object) -> str:
-        assert member.server is not None
+    def _object(self, other: Member, namespace: str, reader: str, login: Mapping[str, Json]) -> str | Secret:
+        topology, cluster = self.plan.topology, other.cluster
+        if topology.store == "external":
+            # A command has nothing that is secret, so nothing that a store could hold.
+            if cluster.credential.way == "exec":
+                return self._text(other, namespace, login)
+            return external.remote_secret(topology, cluster, namespace, reader, kubeconfig(other, masked(cluster.credential, external.mark)))
+        public = ""
+        if topology.store in ENCRYPTED:
+            if (cluster.name, namespace) not in self._public:
+                self._public[cluster.name, namespace] = self._text(other, namespace, masked(cluster.credential))
+            public = self._public[cluster.name, namespace]
+        text = None if reader in other.absent else self._text(other, namespace, login)
+        return Secret(text, public, private_file(cluster, reader))
+
+    def _text(self, member: Member, namespace: str, login: Mapping[str, Json]) -> str:
         name = member.cluster.name
-        server: dict[str, object] = {"certificate-authority-data": base64.b64encode(member.server.ca).decode(), "server": member.server.url}
-        if member.server.tls_server_name is not None:
-            server["tls-server-name"] = member.server.tls_server_name
-        # The text is part of the contract: istiod reconnects when a byte of it changes.
-        kubeconfig = document(
-            {
-                "apiVersion": "v1",
-                "clusters": [{"cluster": server, "name": name}],
-                "contexts": [{"context": {"cluster": name, "user": name}, "name": name}],
-                "current-context": name,
-                "kind": "Config",
-                "users": [{"name": name, "user": login}],
-            }
-        )
-        encoded = base64.b64encode(kubeconfig.encode()).decode()
+        encoded = base64.b64encode(kubeconfig(member, login).encode()).decode()
         return self.manifests.once("remote-secret.yaml", name=name, context=member.cluster.context, namespace=namespace, kubeconfig=encoded)
+
+
+def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
+    """The kubeconfig by which a cluster is read. Its text is part of the contract: istiod reconnects when a byte of it changes."""
+    assert member.server is not None
+    name = member.cluster.name
+    server: dict[str, object] = {"certificate-authority-data": base64.b64encode(member.server.ca).decode(), "server": member.server.url}
+    if member.server.tls_server_name is not None:
+        server["tls-server-name"] = member.server.tls_server_name
+    return document(
+        {
+            "apiVersion": "v1",
+            "clusters": [{"cluster": server, "name": name}],
+            "contexts": [{"context": {"cluster": name, "user": name}, "name": name}],
+            "current-context": name,
+            "kind": "Config",
+            "users": [{"name": name, "user": login}],
+        }
+    )
 
 
 def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | Secret]:

@@ -4,25 +4,40 @@ import base64
 
 from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
+from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.stores import ENCRYPTED
+from kubectl_mesh.stores import ENCRYPTED, external
 
-KEEP = {
+KEEP: dict[str, tuple[str | None, str | None]] = {
     "kubectl": (None, None),
     "argocd": ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false"),
     "flux": ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
 }
 """The annotation by which a tool never deletes an object, whatever becomes of its file; its key and value."""
 
+ISTIO_CSR = "istio-csr.values"
+"""The values for istio-csr's chart, in stage 1; no manifest, so not called one."""
+
 
 def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> None:
     """A cluster that another's istiod serves gets no Secret: that istiod signs for it, and is told by an annotation that it may."""
-    cluster = member.cluster
+    cluster, topology = member.cluster, plan.topology
     keep_key, keep = KEEP[plan.topology.delivery.tool]
     served_by = member.primary.name if member.primary is not None else None
     text = manifests.render("namespace.yaml", namespace=cluster.namespace, network=cluster.network, served_by=served_by, keep_key=keep_key, keep=keep)
     stage.add("namespace.yaml", text)
+    if topology.issuer == "istio-csr":
+        # Not for kubectl: the chart of istio-csr reads it.
+        stage.files[ISTIO_CSR] = issuers.istio_csr_values(topology, cluster)
+        return
     if member.primary is not None or member.held:
+        return
+    annotations = {keep_key: keep} if keep_key is not None and keep is not None else {}
+    if topology.issuer == "cert-manager":
+        stage.add("cacerts.yaml", issuers.certificate(topology, cluster, annotations))
+        return
+    if topology.store == "external":
+        stage.add("cacerts.yaml", external.cacerts(topology, cluster, annotations))
         return
     intermediate = pki.intermediates[cluster.name]
 
@@ -39,5 +54,5 @@ def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests
         )
 
     body = None if intermediate.ca_key is None else made(intermediate.ca_key)
-    public = made(SEALED.encode()) if plan.topology.store in ENCRYPTED else ""
+    public = made(SEALED.encode()) if topology.store in ENCRYPTED else ""
     stage.add("cacerts.yaml", Secret(body, public, f"certs/intermediate-{cluster.name}/ca-key.pem"))

@@ -53,28 +53,16 @@ def cacerts_before(before: Callable[[str], OnDisk | None], directory: str) -> bo
 
 
 def problems(topology: Topology) -> Iterator[Problem]:
-    """What a store needs, and settings that it has no use for."""
-    place = topology.document.place
-    own = [c for c in topology.clusters if c.recipients]
-    if topology.store == "sops":
-        for cluster in topology.clusters:
-            if not cluster.recipients and not topology.recipients:
-                what = f"{shown(cluster.context)} has no recipient, so nobody could open what is encrypted for it"
-                fix = "run `age-keygen` for that cluster, and state the public key under its recipients (or under secrets.recipients)"
-                yield Problem(cluster.place, what, fix)
-        stated: list[tuple[tuple[str | int, ...], str]] = [(("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)]
-        stated += [(("contexts", c.context, "recipients", i), r) for c in own for i, r in enumerate(c.recipients)]
-        from kubectl_mesh.stores.sops import is_recipient
+    """Recipients that are none."""
+    if topology.store != "sops":
+        return
+    from kubectl_mesh.stores.sops import is_recipient
 
-        for path, recipient in stated:
-            if not is_recipient(recipient):
-                yield Problem(place(*path), "is no age recipient: its checksum is wrong", "copy it once more, as a whole")
-    if topology.store == "sealed" and topology.bundled:
-        what = "the store sealed seals for one cluster, and a bundle is for all of them"
-        yield Problem(place("remoteSecrets"), what, "remove it, or take the store sops or external")
-    if topology.store != "sops" and (own or topology.recipients):
-        where = place("secrets", "recipients") if topology.recipients else place("contexts", own[0].context, "recipients")
-        yield Problem(where, f"recipients are for the store sops; the store {topology.store} has no use for them", "remove them, or write store: sops")
+    stated: list[tuple[tuple[str | int, ...], str]] = [(("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)]
+    stated += [(("contexts", c.context, "recipients", i), r) for c in topology.clusters for i, r in enumerate(c.recipients)]
+    for path, recipient in stated:
+        if not is_recipient(recipient):
+            yield Problem(topology.document.place(*path), "is no age recipient: its checksum is wrong", "copy it once more, as a whole")
 
 
 def warnings(topology: Topology) -> Iterator[Problem]:

@@ -78,6 +78,65 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
     return Certificate(key, certificate.fingerprint(hashes.SHA256()).hex()), tuple(warnings)
 
 
+def private_keys(name: str, pem: bytes) -> list[Any]:
+    """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows none."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    blocks = re.findall(rb"-----BEGIN (?:RSA )?PRIVATE KEY-----.*?-----END (?:RSA )?PRIVATE KEY-----", pem, re.DOTALL)
+    found = []
+    for block in blocks:
+        try:
+            key = serialization.load_pem_private_key(block, None)
+        except (ValueError, TypeError):
+            key = None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise MeshError([Problem(Place(name), "holds a private key that is no RSA key", "name a file with the controller's tls.key")])
+        found.append(key)
+    if not found:
+        fix = "name a file with the tls.key of the Secrets that are labelled sealedsecrets.bitnami.com/sealed-secrets-key"
+        raise MeshError([Problem(Place(name), "holds no private key in PEM", fix)])
+    return found
+
+
+def is_for(keys: list[Any], certificate: Certificate | None) -> bool:
+    """Whether one of the keys belongs to a certificate."""
+    return certificate is not None and any(k.public_key().public_numbers() == certificate.key.public_numbers() for k in keys)
+
+
+def unseal(keys: list[Any], body: bytes) -> Any:
+    """The Secret that the controller makes of a SealedSecret. Raises a ValueError that says why not."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        value = yaml.load(body, Loader=yaml.CSafeLoader)
+        place, spec = value["metadata"], value["spec"]
+        label = f"{place['namespace']}/{place['name']}".encode()
+        blobs = {name: base64.b64decode(text, validate=True) for name, text in spec["encryptedData"].items()}
+        template = spec["template"]
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": template["metadata"], "type": template["type"]}
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ValueError("is no SealedSecret") from None
+    if value.get("kind") != "SealedSecret" or [template["metadata"].get(k) for k in ("name", "namespace")] != [place["name"], place["namespace"]]:
+        raise ValueError("is no SealedSecret, or its template has another name")
+    data = {}
+    for name, blob in blobs.items():
+        size = int.from_bytes(blob[:2], "big")
+        for key in keys:
+            try:
+                session = key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(SHA256()), SHA256(), label))
+                data[name] = base64.b64encode(AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)).decode()
+                break
+            except (ValueError, InvalidTag):
+                continue
+        else:
+            raise ValueError(f"does not open: {name} was changed, or is sealed for another controller or another name")
+    return {**made, "data": data}
+
+
 class SealedSecrets(Sealing):
     """The files of a mesh for the controller of each cluster."""
 

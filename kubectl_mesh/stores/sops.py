@@ -53,7 +53,7 @@ def is_recipient(recipient: str) -> bool:
     return True
 
 
-class Refused(Exception):  # noqa: N818 -- it is an answer
+class Refused(ValueError):  # noqa: N818 -- it is an answer
     """Why a file is not opened."""
 
 
@@ -246,6 +246,12 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
     if not hmac.compare_digest(decrypt(key, mac, when).decode("ascii", "replace"), checksum(document)):
         raise Refused("something in it was changed since it was sealed: its MAC does not match")
     return Opened(document, recipients)
+
+
+def is_for(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> bool:
+    """Whether one of the wrapped keys of a file opens."""
+    stanzas = ((a or b).decode() for _, a, b, _ in _STANZA.findall(body))
+    return any(unwrap("".join(line.strip() + "\n" for line in s.splitlines()).encode()) is not None for s in stanzas)
 
 
 def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:

@@ -77,7 +77,7 @@ def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[
             yield Chart("cni", "istio-cni", stable.version or "", {"profile": "ambient"} if topology.ambient else {}, ready)
             ready = ("istio-cni",)
         if topology.ambient:
-            zone = {**namespace, "multiCluster": {"clusterName": cluster.name}, "network": cluster.network}
+            zone = {**namespace, "multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
             yield Chart("ztunnel", "ztunnel", stable.version or "", zone, ready)
         if member.gateway_kind == "Chart":
             yield Chart("gateway", NAME, stable.version or "", gateway(member, plan), (_istiod(stable),))

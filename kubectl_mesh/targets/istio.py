@@ -122,9 +122,9 @@ def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
     return {"apiVersion": API_VERSION, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
 
 
-def _ztunnel(member: Member) -> dict[str, object]:
+def _ztunnel(member: Member, topology: Topology) -> dict[str, object]:
     cluster = member.cluster
-    own = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network}
+    own = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
     spec = {"namespace": cluster.namespace, **_version(cluster.releases[0]), "values": {"ztunnel": own}}
     return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
 
@@ -151,7 +151,7 @@ def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Ite
         if cni:
             yield "istiocni.yaml", "IstioCNI", _cni(member, plan.topology, _values(base, "IstioCNI"))
         if plan.topology.ambient:
-            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member)
+            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member, plan.topology)
 
     return of
 

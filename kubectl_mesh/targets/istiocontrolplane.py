@@ -111,7 +111,9 @@ def problems(topology: Topology) -> Iterator[Problem]:
     if topology.trust_domain not in (None, "cluster.local"):
         what = "Citadel of Istio 1.4 issues identities of cluster.local whatever the trust domain, once it signs with cacerts"
         yield Problem(place("trustDomain"), what, "remove it", "istio-version")
-    yield from modern.unsupported(topology)
+    if not topology.own_intermediates:
+        what = f"Istio 1.4 signs with a cacerts of its own, which {topology.issuer} does not make"
+        yield Problem(place("certificates", "issuer"), what, "write issuer: local or csr", "istio-version")
     for cluster in topology.clusters:
         if cluster.credential.way == "exec":
             what = "Pilot of Istio 1.4 has no way to allow it; its image holds no such command"

@@ -142,7 +142,7 @@ class _Overlays:
             networks = {n.name: self._network(n, own if n.name == cluster.network else None, cluster.name) for n in member.networks}
             made["global"] = {**made["global"], "meshNetworks": networks}
         if topology.ambient:
-            made["ztunnel"] = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network}
+            made["ztunnel"] = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,

@@ -16,17 +16,6 @@ def traits(kind: str, topology: Topology) -> Traits:
     return Traits(gateway_port=HBONE_PORT if topology.ambient else TLS_PORT, gateway_command=address_command, labels=True, gateway_kind=kind)
 
 
-def unsupported(topology: Topology) -> Iterator[Problem]:
-    """What no target of this version can render."""
-    place = topology.document.place
-    if topology.issuer != "local":
-        what = f"this version of kubectl mesh makes intermediates with the local root only, not by {topology.issuer}"
-        yield Problem(place("certificates", "issuer"), what, "write issuer: local", "unsupported")
-    if topology.store not in ("plain", "sops", "sealed"):
-        what = f"this version of kubectl mesh writes secrets as plain only, not as {topology.store}"
-        yield Problem(place("secrets", "store"), what, "write store: plain, and keep out/ out of git, or keep its readers few", "unsupported")
-
-
 def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every version in the topology, with its path."""
     value: Any = topology.document.value
@@ -38,13 +27,32 @@ def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...],
             yield (*path, "canary", "version"), entry["canary"]["version"]
 
 
+ISSUERS = {
+    "cert-manager": (versions.TLS_CACERTS, "reads cacerts as cert-manager writes it"),
+    "istio-csr": (versions.ISTIO_CSR, "loads what istio-csr gives it"),
+}
+"""Since when istiod works with an issuer in its cluster, and what it does then."""
+
+
+def issuers(topology: Topology) -> Iterator[Problem]:
+    """An issuer in the cluster that Istio is too old for."""
+    if topology.own_intermediates:
+        return
+    place = topology.document.place
+    since, does = ISSUERS[topology.issuer]
+    for path, version in stated_versions(topology):
+        if versions.minor(version) < since:
+            what = f"istiod {does} since 1.{since}, and {version} is older"
+            yield Problem(place(*path), what, f"write issuer: local or csr, or take Istio 1.{since} or newer", "istio-version")
+
+
 def problems(topology: Topology, kind: str, oldest: int, tools: tuple[str, ...], gateways: tuple[str, ...], *, exact: bool) -> Iterator[Problem]:
     """What the topology asks for that this kind of control plane, or Istio itself, cannot give.
 
     `oldest` is the first minor that reads the kind, `tools` may deliver it, `gateways` it can make; `exact` wants whole versions.
     """
     place = topology.document.place
-    yield from unsupported(topology)
+    yield from issuers(topology)
     for path, version in stated_versions(topology):
         minor = versions.minor(version)
         if minor < oldest:

@@ -17,6 +17,9 @@ ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
 NEEDED = {"exec": "exec"}
 """What a way to log in needs to be listed there; the others are embedded, and pass."""
 
+CA_ADDRESS = "cert-manager-istio-csr.cert-manager.svc:443"
+"""Where istio-csr is reached in its cluster, as its chart has it."""
+
 Path = tuple[str | int, ...]
 
 
@@ -48,6 +51,9 @@ class Values:
         if declared and not topology.ambient:
             overall["meshNetworks"] = {n.name: self._network(n.name, n) for n in declared}
         env: dict[str, object] = {}
+        if topology.issuer == "istio-csr":
+            overall["caAddress"] = CA_ADDRESS
+            env["ENABLE_CA_SERVER"] = "false"
         if topology.ambient and self.plan.several_networks:
             env["AMBIENT_ENABLE_MULTI_NETWORK"] = "true"
         needed = {way for name, way in self._needed.items() if name in set(member.peers)} if self._needed else set()
@@ -66,6 +72,11 @@ class Values:
             gateways = [{"address": g.address, "port": g.port} for g in network.gateways]
             self._networks[name] = block({"endpoints": [{"fromRegistry": c} for c in network.clusters], "gateways": gateways})
         return self._networks[name]
+
+
+def ztunnel(topology: Topology) -> dict[str, Json]:
+    """What ztunnel has to be told beyond where it is."""
+    return {"caAddress": CA_ADDRESS} if topology.issuer == "istio-csr" else {}
 
 
 def _at(value: Json, path: Path) -> Json:

@@ -105,6 +105,9 @@ def _topology(rules: Rules) -> Topology:
         charts=istio.get("charts"),
         bundled=value.get("remoteSecrets") == "bundle",
         reader_per_peer=value.get("readers") == "perPeer",
+        secret_store=(store["kind"], store["name"]) if (store := value.get("secrets", {}).get("secretStore")) else None,
+        secret_path=value.get("secrets", {}).get("path", value["mesh_id"]),
+        issuer_ref=(ref["name"], ref.get("kind", "ClusterIssuer"), ref.get("group", "cert-manager.io")) if (ref := certificates.get("issuerRef")) else None,
         recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
         warnings=tuple(sorted(rules.warnings)),
     )

@@ -35,6 +35,8 @@ class Rules:
             self.readers,
             self.bundle,
             self.delivery,
+            self.secrets,
+            self.issuers,
         )
         return [p for rule in rules for p in rule() if p.where.path not in self.wrong]
 
@@ -279,3 +281,41 @@ class Rules:
             yield Problem(
                 self.document.place("delivery"), f"{tool} has to know where the tree is kept", "state repoURL: URL of the git repository (and revision, path)"
             )
+
+    def secrets(self) -> Iterator[Problem]:
+        """A store has what it needs, and nothing is stated that it has no use for."""
+        stated = self.value.get("secrets")
+        stated = stated if isinstance(stated, dict) else {}
+        store = stated.get("store", "plain")
+        place = self.document.place
+        own = [context for context, entry in self.contexts.items() if entry.get("recipients")]
+        if store == "sops":
+            for context in () if stated.get("recipients") else [c for c in self.contexts if c not in own]:
+                what = f"{shown(context)} has no recipient, so nobody could open what is encrypted for it"
+                fix = "run `age-keygen` for that cluster, and state the public key under its recipients (or under secrets.recipients)"
+                yield Problem(place("contexts", context), what, fix)
+        elif own or "recipients" in stated:
+            where = place("secrets", "recipients") if "recipients" in stated else place("contexts", own[0], "recipients")
+            yield Problem(where, f"recipients are for the store sops; the store {store} has no use for them", "remove them, or write store: sops")
+        if store == "sealed" and self.value.get("remoteSecrets") == "bundle":
+            what = "the store sealed seals for one cluster, and a bundle is for all of them"
+            yield Problem(place("remoteSecrets"), what, "remove it, or take the store sops or external")
+        if store == "external" and "secretStore" not in stated:
+            what = "the store external does not say which: secretStore is missing"
+            yield Problem(place("secrets"), what, "state secretStore: {kind: ClusterSecretStore, name: NAME}, as it is in every cluster")
+        for key in ("secretStore", "path") if store != "external" else ():
+            if key in stated:
+                what = f"is for the store external; the store {store} has no use for it"
+                yield Problem(place("secrets", key), what, "remove it, or write store: external")
+
+    def issuers(self) -> Iterator[Problem]:
+        """Where the issuer is in the clusters, it is named; and only there."""
+        stated = self.value.get("certificates")
+        stated = stated if isinstance(stated, dict) else {}
+        issuer = stated.get("issuer", "local")
+        if issuer in ("cert-manager", "istio-csr") and "issuerRef" not in stated:
+            what = f"the issuer {issuer} does not say which: issuerRef is missing"
+            yield Problem(self.document.place("certificates"), what, "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster")
+        if issuer in ("local", "csr") and "issuerRef" in stated:
+            what = f"is for the issuers cert-manager and istio-csr; the issuer {issuer} has no use for it"
+            yield Problem(self.document.place("certificates", "issuerRef"), what, "remove it, or write issuer: cert-manager")

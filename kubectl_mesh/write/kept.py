@@ -13,9 +13,9 @@ from kubectl_mesh.write.files import STAGE, make_folder, must, take_name_of, wri
 
 
 def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
-    """Writes what was made in `certs/`: each file synced before it has its name, a key before its certificate.
+    """Writes what was made in `certs/`: each file synced before it has its name.
 
-    None replaces another but those in `replaced`.
+    A key comes before its certificate. None replaces another but those in `replaced`.
 
     A folder that is not there yet gets its name when all its files are on the disk.
     """

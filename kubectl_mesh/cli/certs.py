@@ -1,0 +1,265 @@
+"""`kubectl mesh certs`: intermediates that somebody else signs, and what goes into a store by hand."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kubectl_mesh.cli.workdir import Inputs
+
+
+@click.group(name="certs")
+def command() -> None:
+    """Intermediates that somebody else signs, and what goes into a store by hand."""
+
+
+@command.command(name="csr")
+@common.directory
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def csr(directory: str, names: tuple[str, ...]) -> None:
+    """Write a key and a request for each cluster that awaits its certificate, or for those that are named.
+
+    Nothing that is there is replaced. The commands that sign the requests are printed.
+    """
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.pki import Wanted
+    from kubectl_mesh.pki.names import REQUEST, folder
+    from kubectl_mesh.pki.requests import requests
+    from kubectl_mesh.write import locked, write_certificates
+
+    with locked(directory):
+        inputs = _gather(directory)
+        topology = inputs.topology
+        only = workdir.chosen(topology, names) if names else None
+        if served := sorted(c.name for c in topology.clusters if only is not None and c.name in only and c.primary is not None):
+            raise refuse("NAME", f"{', '.join(served)} has no intermediate: another cluster's istiod signs there", "leave it out")
+        asked = {
+            c.name: c.namespace
+            for c in topology.clusters
+            if c.primary is None and (c.name in only if only is not None else f"{folder(c.name)}/ca-cert.pem" not in inputs.kept)
+        }
+        done = sorted(name for name in asked if f"{folder(name)}/ca-cert.pem" in inputs.kept)
+        if done:
+            what = f"{', '.join(done)} {'have' if len(done) > 1 else 'has'} a certificate already"
+            raise refuse("NAME", what, f"move {workdir.join(directory, 'certs')}/{folder(done[0])} away to have another key and certificate")
+        wanted = Wanted(topology.organization, topology.key_type or inputs.target.KEY_TYPE, 0, topology.intermediate_days, asked)
+        try:
+            new = requests(wanted, inputs.kept, common.progress("making keys:"))
+        except MeshError as error:
+            raise MeshError(workdir.located(directory, error.problems)) from None
+        _kept_out(inputs)
+        write_certificates(workdir.join(directory, "certs"), new)
+    base = workdir.join(directory, "certs")
+    lines = [f"{'create' if f'{folder(n)}/{REQUEST}' in new else 'keep':7} {base}/{folder(n)}/{REQUEST}\n" for n in sorted(asked)]
+    if not asked:
+        lines = ["no cluster awaits a certificate\n"]
+    common.put_text("".join(lines) + (_commands(directory, sorted(asked), topology.intermediate_days) if asked else ""))
+
+
+def _commands(directory: str, names: list[str], days: int) -> str:
+    """How the requests are signed, by whatever holds the root."""
+    from kubectl_mesh.cli.workdir import join
+
+    base = shlex.quote(join(directory, "certs"))
+    request = f"{base}/intermediate-$name/ca.csr"
+    every = f"for name in {' '.join(names)}; do"
+    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
+    extensions = r"""<(printf 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n')"""
+    return f"""
+Whoever holds the root signs them; ROOT-DIR, root-cert.pem and root-key.pem stand for where it is.
+  kubectl mesh:
+    kubectl mesh certs sign -C ROOT-DIR --days {days} --to signed {base}/intermediate-*/ca.csr
+  openssl (bash):
+    mkdir -p signed; {every} openssl x509 -req -sha256 -days {days} -CA root-cert.pem -CAkey root-key.pem -in {request} \\
+      -copy_extensions copyall -extfile {extensions} -out signed/$name.pem; done
+  step:
+    mkdir -p signed; {every} step certificate sign --profile intermediate-ca --path-len 0 --not-after {days * 24}h {request} \\
+      root-cert.pem root-key.pem > signed/$name.pem; done
+  Vault (the mount is pki):
+    mkdir -p signed; {every} vault write -field=certificate pki/root/sign-intermediate csr=@{request} use_csr_values=true \\
+      max_path_length=0 ttl={days * 24}h > signed/$name.pem; done
+What comes back is taken in, the first time with the root:
+    {every} kubectl mesh certs import{where} --root root-cert.pem $name signed/$name.pem; done
+"""
+
+
+@command.command(name="sign")
+@common.directory
+@click.argument("files", nargs=-1, required=True, metavar="REQUEST...", type=click.Path())
+@click.option("--days", type=click.IntRange(1, 36500), default=730, show_default=True, help="How long the certificates are valid; never longer than the root.")
+@click.option("--to", "to", required=True, metavar="FOLDER", help="Where the certificates go, as NAME.pem.")
+def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
+    """Sign requests of `certs csr` with the root of this directory, for clusters of a mesh elsewhere.
+
+    Look at what is asked for before you sign: `openssl req -in REQUEST -noout -text`.
+    """
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError, Problem, refuse
+    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.pki.requests import read_request
+    from kubectl_mesh.pki.requests import sign as signed
+    from kubectl_mesh.write import add_files, make_folder
+
+    kept: dict[str, bytes] = {}
+    for name in (ROOT_CERT, ROOT_KEY):
+        body = workdir.read_file(f"{workdir.join(directory, 'certs')}/{name}")
+        if body is not None:
+            kept[name] = body
+    problems: list[Problem] = []
+    made: dict[str, tuple[str, bytes]] = {}
+    for file in files:
+        body = workdir.read_file(file)
+        try:
+            if body is None:
+                raise refuse(file, "is not there", "name a request")
+            found = read_request(file, body)
+            if found.cluster in made:
+                raise refuse(file, f"asks for {found.cluster}, as {made[found.cluster][0]} does", "sign them into folders of their own")
+            made[found.cluster] = (file, signed(found, kept, days, workdir.now()))
+        except MeshError as error:
+            problems += workdir.located(directory, error.problems)
+    if problems:
+        raise MeshError(problems)
+    make_folder(to)
+    add_files(to, {f"{name}.pem": body for name, (_, body) in made.items()})
+    common.put_text("".join(f"signed  {file} as {to}/{name}.pem\n" for name, (file, _) in sorted(made.items())))
+
+
+@command.command(name="import")
+@common.directory
+@click.argument("name", metavar="NAME", shell_complete=common.complete_contexts)
+@click.argument("file", metavar="FILE", type=click.Path())
+@click.option("--root", "root", metavar="FILE", type=click.Path(), help="The root that signed it; needed once, and kept as certs/root-cert.pem.")
+def take(directory: str, name: str, file: str, root: str | None) -> None:
+    """Take in the certificate that came back for a cluster: the cluster's own first, then its issuers.
+
+    Key, CA, path length, chain and dates are judged; what does not fit is refused, and nothing is changed.
+    """
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.pki import ROOT_CERT, folder
+    from kubectl_mesh.pki.requests import accept
+    from kubectl_mesh.write import locked, write_certificates
+
+    with locked(directory):
+        inputs = _gather(directory)
+        (cluster,) = workdir.chosen(inputs.topology, (name,))
+        bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
+        if missing := [path for path, body in bodies.items() if body is None]:
+            raise refuse(missing[0], "is not there", "name the file that came back" if missing[0] == file else "name the root's certificate")
+        trusted = None if root is None else (root, bodies[root] or b"")
+        there = inputs.kept.get(ROOT_CERT)
+        if trusted is not None and there is not None and there.split() != trusted[1].split():
+            raise refuse(trusted[0], f"is another root than {workdir.join(directory, 'certs')}/{ROOT_CERT}", "leave --root out, or find out which is right")
+        try:
+            new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, workdir.now())
+        except MeshError as error:
+            raise MeshError(workdir.located(directory, error.problems)) from None
+        _kept_out(inputs)
+        write_certificates(workdir.join(directory, "certs"), new)
+    common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
+    base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
+    click.echo(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`", err=True)
+
+
+@command.command(name="export")
+@common.directory
+@click.option("--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Of this cluster only; may be given again.")
+@click.option("--to", "to", metavar="FOLDER", help="Write it as NAME/cacerts.json, for nobody else to read. Without it, only what belongs where is told.")
+def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
+    """Tell what a store has to hold under `secrets: {store: external}`, and write what is put there by hand.
+
+    Each cluster pushes its own token into the store; the CA material of `certs/` is put there by whoever has it.
+    """
+    import json
+    import os
+
+    from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.guard import exposed
+    from kubectl_mesh.stores import external
+    from kubectl_mesh.write import add_files, make_folder
+
+    inputs = workdir.gather(directory, None)
+    topology = inputs.topology
+    if topology.store != "external":
+        raise refuse(
+            workdir.join(directory, workdir.TOPOLOGY), f"says store: {topology.store}; only the store external is filled by hand", "write store: external"
+        )
+    only = workdir.chosen(topology, clusters) if clusters else None
+    chosen = [c for c in topology.clusters if c.primary is None and (only is None or c.name in only)]
+    if not topology.own_intermediates:
+        common.put_text(f"nothing is put there by hand: {topology.issuer} makes the certificates, and each cluster pushes its own token\n")
+        return
+    pki = compose.certificates(inputs, workdir.now(), frozenset(c.name for c in topology.clusters), throwaway=True)
+    base = workdir.join(directory, "certs")
+    if pki.new:
+        raise refuse(base, "has no intermediate yet for some cluster", "run `kubectl mesh render` first, which makes them")
+    waiting = [c.name for c in chosen if c.name not in pki.intermediates]
+    if waiting:
+        raise refuse(base, f"has no certificate yet for {', '.join(waiting)}", "run `kubectl mesh certs csr`")
+    bodies: dict[str, bytes] = {}
+    problems = []
+    for cluster in chosen:
+        found = pki.intermediates[cluster.name]
+        if found.ca_key is None:
+            problems.append(Problem(Place(f"{base}/intermediate-{cluster.name}/ca-key.pem"), "is not here, and cannot be put into the store", "put it back"))
+            continue
+        parts: Mapping[str, bytes] = {
+            "ca-cert.pem": found.ca_cert,
+            "ca-key.pem": found.ca_key,
+            "cert-chain.pem": found.cert_chain,
+            "root-cert.pem": found.root_cert,
+        }
+        bodies[f"{cluster.name}/cacerts.json"] = json.dumps({name: body.decode() for name, body in parts.items()}, indent=2).encode() + b"\n"
+    if to is None:
+        lines = [f"{external.cacerts_path(topology, c)}  {', '.join(external.FILES)}\n" for c in chosen]
+        common.put_text("".join(lines))
+        click.echo("with --to FOLDER these are written as JSON, for the client of the store", err=True)
+        return
+    if problems:
+        raise MeshError(problems)
+    if bare := exposed(to, list(bodies), os.environ):
+        raise refuse(to, f"lies in a git work tree that would take {bare[0]}", "name a folder outside of it, or one that is ignored")
+    make_folder(to, 0o700)
+    add_files(to, bodies, private=True)
+    lines = [f"{external.cacerts_path(topology, c)}  {to}/{c.name}/cacerts.json\n" for c in chosen]
+    first = chosen[0]
+    path, file = external.cacerts_path(topology, first), shlex.quote(f"{to}/{first.name}/cacerts.json")
+    common.put_text("".join(lines))
+    click.echo(
+        f"put each where it belongs, such as:\n  vault kv put -mount=secret {path} @{file}\n"
+        f"  aws secretsmanager create-secret --name {path} --secret-string file://{file}\n"
+        f"then delete {to}",
+        err=True,
+    )
+
+
+def _gather(directory: str) -> "Inputs":
+    """The working directory, for an issuer that these verbs are for."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import refuse
+
+    inputs = workdir.gather(directory, None)
+    if inputs.topology.issuer != "csr":
+        path = workdir.join(directory, workdir.TOPOLOGY)
+        what = f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody else signs"
+        raise refuse(path, what, "write `certificates: {issuer: csr}`")
+    return inputs
+
+
+def _kept_out(inputs: "Inputs") -> None:
+    """Keeps the key that is about to be written out of git, or refuses to write it."""
+    from kubectl_mesh.cli.bounds import ignore, let_through
+    from kubectl_mesh.errors import MeshError
+
+    if told := ignore(inputs):
+        click.echo(told, err=True)
+    if bare := let_through(inputs):
+        raise MeshError(bare)

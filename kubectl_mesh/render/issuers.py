@@ -1,0 +1,66 @@
+"""Who signs in a cluster where it is not an intermediate of ours: cert-manager makes one there, or istio-csr signs in istiod's place.
+
+cert-manager: pkg/apis/certmanager/v1/types_certificate.go; istiod reads `tls.crt`, `tls.key` and `ca.crt` of cacerts too (security/pkg/pki/ca).
+istio-csr: deploy/charts/istio-csr/values.yaml.
+"""
+
+from collections.abc import Mapping
+
+from kubectl_mesh.manifest import document
+from kubectl_mesh.model import Cluster, Topology
+
+KEYS: dict[str, dict[str, object]] = {
+    "ec-p256": {"algorithm": "ECDSA", "size": 256},
+    "ec-p384": {"algorithm": "ECDSA", "size": 384},
+    "rsa-2048": {"algorithm": "RSA", "size": 2048},
+    "rsa-3072": {"algorithm": "RSA", "size": 3072},
+    "rsa-4096": {"algorithm": "RSA", "size": 4096},
+}
+HOURS = 24
+
+
+def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
+    """The Certificate that makes `cacerts` in the cluster itself; renewed in the last eighth of its life, with a new key."""
+    hours = topology.intermediate_days * HOURS
+    return document(
+        {
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "Certificate",
+            "metadata": {"name": "cacerts", "namespace": cluster.namespace, **({"annotations": dict(annotations)} if annotations else {})},
+            "spec": {
+                "commonName": "Intermediate CA",
+                "dnsNames": [f"istiod.{cluster.namespace}.svc"],
+                "duration": f"{hours}h",
+                "isCA": True,
+                "issuerRef": _issuer(topology),
+                "privateKey": {**KEYS[topology.key_type or "ec-p256"], "rotationPolicy": "Always"},
+                "renewBefore": f"{hours // 8}h",
+                "secretName": "cacerts",
+                "subject": {"localities": [f"intermediate-{cluster.name}"], "organizations": [topology.organization]},
+                "usages": ["cert sign", "crl sign"],
+            },
+        }
+    )
+
+
+def _issuer(topology: Topology) -> dict[str, str]:
+    assert topology.issuer_ref is not None
+    name, kind, group = topology.issuer_ref
+    return {"group": group, "kind": kind, "name": name}
+
+
+def istio_csr_values(topology: Topology, cluster: Cluster) -> str:
+    """The values for istio-csr's chart in one cluster: what has to agree with istiod there."""
+    server: dict[str, object] = {"clusterID": cluster.name}
+    if topology.ambient:
+        server = {"caTrustedNodeAccounts": f"{cluster.namespace}/ztunnel", **server}
+    return document(
+        {
+            "app": {
+                "certmanager": {"issuer": {"enabled": True, **_issuer(topology)}, "namespace": cluster.namespace},
+                "istio": {"namespace": cluster.namespace, "revisions": [release.revision or "default" for release in cluster.releases]},
+                "server": server,
+                "tls": {"trustDomain": topology.trust_domain or "cluster.local"},
+            }
+        }
+    )

@@ -1,0 +1,118 @@
+"""Objects of the External Secrets Operator (external-secrets.io): the tree says where secrets are, a store of the user holds them.
+
+The layout in the store, below `secrets.path`: `NAME/cacerts` holds the four files of a cluster's intermediate, each a property of its own;
+`NAME/reader` holds the token by which peers read the cluster, as the property `token` (`NAME/reader-PEER`, where every peer has its own).
+Each cluster pushes its own token there, so nobody copies one.
+"""
+
+import re
+from collections.abc import Mapping
+
+from kubectl_mesh.manifest import document
+from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.plan import SHARED, reader_secret
+
+FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+REFRESH = "1h"
+_MARK = re.compile(r"kubectlMesh-([A-Za-z]+)")
+# Base64 of what is PEM in the store; all else as it is, white space around it aside.
+_ENCODED = ("certificate", "key")
+
+
+def cacerts_path(topology: Topology, cluster: Cluster) -> str:
+    """Where the intermediate of a cluster is in the store."""
+    return f"{topology.secret_path}/{cluster.name}/cacerts"
+
+
+def reader_path(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
+    """Where the login of a cluster's reader is in the store."""
+    return f"{topology.secret_path}/{cluster.name}/reader" + (f"-{peer}" if peer != SHARED else "")
+
+
+def mark(prop: str) -> str:
+    """What stands for a property of the store in a text, until `remote_secret` makes a template of it."""
+    return f"kubectlMesh-{prop}"
+
+
+def _store(topology: Topology) -> dict[str, str]:
+    assert topology.secret_store is not None
+    kind, name = topology.secret_store
+    return {"kind": kind, "name": name}
+
+
+def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
+    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always belong together."""
+    key = cacerts_path(topology, cluster)
+    return document(
+        {
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "ExternalSecret",
+            "metadata": {"name": "cacerts", "namespace": cluster.namespace, **({"annotations": dict(annotations)} if annotations else {})},
+            "spec": {
+                "data": [{"remoteRef": {"key": key, "property": name}, "secretKey": name} for name in FILES],
+                "refreshInterval": REFRESH,
+                "secretStoreRef": _store(topology),
+                # Whoever deletes this object by mistake does not delete the CA of a running mesh with it.
+                "target": {"creationPolicy": "Orphan", "deletionPolicy": "Retain", "name": "cacerts"},
+            },
+        }
+    )
+
+
+def _template(text: str) -> str:
+    """A text as a template of Go that gives it again; what looks like a template in it is none."""
+    escaped = text.replace("{{", '{{ "{{" }}')
+    return _MARK.sub(lambda m: f"{{{{ .{m[1]} | {'b64enc' if m[1] in _ENCODED else 'trim'} | toJson }}}}", escaped)
+
+
+def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str, kubeconfig: str) -> str:
+    """The ExternalSecret that makes a remote secret; `kubeconfig` has marks where the store has what is secret."""
+    name = f"istio-remote-secret-{other.name}"
+    key = reader_path(topology, other, peer)
+    annotations = {"istio.io/clusterContext": _template(other.context), "networking.istio.io/cluster": other.name}
+    return document(
+        {
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "ExternalSecret",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "data": [{"remoteRef": {"key": key, "property": prop}, "secretKey": prop} for prop in sorted(set(_MARK.findall(kubeconfig)))],
+                "refreshInterval": REFRESH,
+                "secretStoreRef": _store(topology),
+                "target": {
+                    "creationPolicy": "Owner",
+                    "deletionPolicy": "Retain",
+                    "name": name,
+                    "template": {
+                        "data": {other.name: _template(kubeconfig)},
+                        "engineVersion": "v2",
+                        # istiod takes every key of the Secret for a cluster: nothing but the template's may be in it.
+                        "mergePolicy": "Replace",
+                        "metadata": {"annotations": annotations, "labels": {"istio/multiCluster": "true"}},
+                        "type": "Opaque",
+                    },
+                },
+            },
+        }
+    )
+
+
+def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
+    """The PushSecret by which a cluster puts its reader's token into the store."""
+    secret = reader_secret(cluster, peer)
+    where = {"property": "token", "remoteKey": reader_path(topology, cluster, peer)}
+    return document(
+        {
+            "apiVersion": "external-secrets.io/v1alpha1",
+            "kind": "PushSecret",
+            "metadata": {"name": secret, "namespace": cluster.namespace},
+            "spec": {
+                "data": [{"match": {"remoteRef": where, "secretKey": "token"}}],
+                "deletionPolicy": "None",
+                "refreshInterval": REFRESH,
+                "secretStoreRefs": [_store(topology)],
+                "selector": {"secret": {"name": secret}},
+                "updatePolicy": "Replace",
+            },
+        }
+    )
