@@ -8,6 +8,8 @@ from kubectl_mesh.credentials import claims
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
 from kubectl_mesh.words import count
 
+STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
+
 
 def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, out: str, now: datetime, only: frozenset[str] | None) -> dict[str, Any]:
     """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null."""
@@ -19,6 +21,8 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
         "mesh": topology.mesh_id,
         "organization": topology.organization,
         "controlPlane": kind,
+        "issuer": topology.issuer,
+        "store": topology.store,
         "networks": sorted({c.network for c in topology.clusters}),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
         "clusters": [_cluster(plan, m, pki, by_name, out, now) for name, m in plan.members.items() if only is None or name in only],
@@ -114,8 +118,11 @@ def text(value: Mapping[str, Any]) -> str:
     clusters = value["clusters"]
     lines = [f"mesh {value['mesh']}: {count(len(clusters), 'cluster')}, {count(len(value['networks']), 'network')}, {value['controlPlane']}"]
     lines += [line for root in value["roots"] for line in _certificate_lines("root", root, issuer=False)]
+    made_elsewhere = {"cert-manager": "made in the cluster, by cert-manager", "istio-csr": "none: istio-csr signs"}.get(value["issuer"])
     if not value["roots"]:
-        lines.append("root         not made yet")
+        lines.append("root         " + ("that of the issuer in the clusters" if made_elsewhere else "not made yet"))
+    if value["store"] != "plain":
+        lines.append(f"secrets      {STORES[value['store']]}")
     for cluster in clusters:
         found = f"found by label ({cluster['eastWestGateway']})" if cluster["eastWestGateway"] else "<none>"
         gateways = ", ".join(_address(g) for g in cluster["gateways"]) or found
@@ -140,7 +147,7 @@ def text(value: Mapping[str, Any]) -> str:
         if plane["servedBy"] is not None:
             pass
         elif cluster["certificate"] is None:
-            lines.append("  certificate  not made yet")
+            lines.append(f"  certificate  {made_elsewhere or ('awaited' if value['issuer'] == 'csr' else 'not made yet')}")
         else:
             lines += [f"  {line}" for line in _certificate_lines("certificate", cluster["certificate"], issuer=True)]
         if not cluster["joined"]:

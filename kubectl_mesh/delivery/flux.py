@@ -6,6 +6,8 @@ from kubectl_mesh.model import Plan
 DIRECTORY = "_flux"
 NAMESPACE = "flux-system"
 SOURCE = "mesh"
+IDENTITY = "sops-age"
+"""The Secret with the age identity of a cluster, beside the Kustomizations."""
 
 
 def files(plan: Plan, *, hub: bool) -> dict[str, str]:
@@ -26,6 +28,8 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
             },
         }
     )
+    # Each cluster has an identity of its own in that Secret.
+    decryption = {"decryption": {"provider": "sops", "secretRef": {"name": IDENTITY}}} if plan.topology.store == "sops" else {}
     for name, member in plan.members.items():
         made[f"{name}/gitrepository.yaml"] = repository
         before: list[dict[str, str]] = []
@@ -36,6 +40,7 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
                     "kind": "Kustomization",
                     "metadata": {"name": f"mesh-{stage}", "namespace": namespace},
                     "spec": {
+                        **decryption,
                         **({"dependsOn": before} if before else {}),
                         "interval": "10m",
                         "path": f"./{delivery.path}/{name}/{stage}",
