@@ -12,12 +12,12 @@ import pytest
 import yaml
 from conftest import SEED, TOP, Golden, Run
 
-from kubectl_mesh.checks import CHECKS
+from kubectl_mesh.checks import CATEGORIES, CHECKS
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.cli.schema import names
 from kubectl_mesh.versions import CHANGES
 
-PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md")
+PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md", "docs/checks.md")
 
 
 def topology_table() -> str:
@@ -59,8 +59,23 @@ def verbs_text(run: Run) -> str:
 def checks_table() -> str:
     """The checks, from their table."""
     rows = ["| id | category | severity | asks that | prevents |", "|---|---|---|---|---|"]
-    rows += [f"| `{c.id}` | {c.category} | {c.severity} | {c.sentence} | {c.prevents} |" for c in CHECKS]
+    rows += [f"| [`{c.id}`]({c.page}) | {c.category} | {c.severity} | {c.sentence} | {c.prevents} |" for c in CHECKS]
     return "\n".join(rows)
+
+
+def checks_page() -> str:
+    """The page of the checks: by category, a heading for each id."""
+    lines = [
+        "# Checks",
+        "What `kubectl mesh check` asks, each check under its id: what it asks, what one would see in a cluster, how to fix it. The ids stay.",
+        "This page is written from the table in `kubectl_mesh/checks`.",
+    ]
+    for category in CATEGORIES:
+        lines += ["", f"## {category.capitalize()}", ", ".join(f"[{c.id}](#{c.id})" for c in CHECKS if c.category == category)]
+        for c in (c for c in CHECKS if c.category == category):
+            asks = f"Asks that {c.sentence} ({c.severity})."
+            lines += ["", f"### {c.id}", asks, "", f"In a cluster: {c.prevents}.", "", f"How to fix it: {c.remedy}"]
+    return "\n".join(lines) + "\n"
 
 
 def versions_table() -> str:
@@ -86,6 +101,11 @@ def test_generated_parts(run: Run, golden: Golden) -> None:
     golden(page, text)
 
 
+def test_the_page_of_the_checks(golden: Golden) -> None:
+    """docs/checks.md is what the table says; `make docs` writes it."""
+    golden(TOP / "docs/checks.md", checks_page())
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links(page: str) -> None:
     """Links to files and headings lead to what is there."""
@@ -95,7 +115,9 @@ def test_links(page: str) -> None:
         if target.startswith("#"):
             assert target[1:] in headings, target
         elif not target.startswith("https://"):
-            assert ((TOP / page).parent / target).exists(), target
+            file, _, heading = target.partition("#")
+            assert ((TOP / page).parent / file).exists(), target
+            assert not heading or f"\n### {heading}\n" in ((TOP / page).parent / file).read_text(), target
 
 
 def commands(page: str) -> list[str]:

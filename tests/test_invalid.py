@@ -69,7 +69,13 @@ def test_every_check_of_the_inputs_is_tripped(tmp_path: Path, run: Run) -> None:
         made = directory(case, tmp_path)
         found = json.loads(run("check", "-o", "json", cwd=made).out)
         tripped |= {check["id"] for check in found["checks"] if check["findings"]}
-    wanted = {c.id for c in CHECKS if c.category not in ("tree", "git", "certificates")} - {"private-mode", "server-pending", "token-expired", "token-expiring"}
+    wanted = {c.id for c in CHECKS if c.category not in ("tree", "git", "certificates")} - {
+        "private-mode",
+        "network-near",
+        "server-pending",
+        "token-expired",
+        "token-expiring",
+    }
     assert wanted - tripped == set()
 
 

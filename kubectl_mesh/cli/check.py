@@ -2,12 +2,16 @@
 
 import os
 import re
-import sys
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from kubectl_mesh.checks import Result
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -22,64 +26,87 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         return timedelta(hours=int(match[1]) * {"h": 1, "d": 24, "w": 168, "y": 8760}[match[2]])
 
 
+def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The ids or the categories of the checks, for a shell's completion."""
+    from kubectl_mesh.checks import CATEGORIES, IDS
+
+    return [name for name in (sorted(IDS) if param.name == "ids" else CATEGORIES) if name.startswith(incomplete)]
+
+
 @click.command(name="check")
 @common.directory
 @click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
-@click.option("--fail-within", type=Duration(), metavar="TIME", help="Make it an error if a certificate expires within this time, such as 30d.")
+@click.option(
+    "--fail-within",
+    type=Duration(),
+    metavar="TIME",
+    help="Make it an error if a certificate or a token expires within this time, such as 30d; those in the tree count too.",
+)
+@click.option("--category", "categories", multiple=True, metavar="NAME", shell_complete=complete, help="These checks only, by category; may be given again.")
+@click.option("--id", "ids", multiple=True, metavar="ID", shell_complete=complete, help="These checks only, by id; may be given again.")
 @common.kubeconfig
-@common.output
-def command(directory: str, out: str | None, fail_within: timedelta | None, kubeconfig: str | None, output: str) -> int:
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(["text", "short", "json", "sarif", "junit"]),
+    default="text",
+    metavar="FORMAT",
+    help="text, short, json, sarif or junit.  [default: text]",
+)
+def command(
+    directory: str,
+    out: str | None,
+    fail_within: timedelta | None,
+    categories: tuple[str, ...],
+    ids: tuple[str, ...],
+    kubeconfig: str | None,
+    output: str,
+) -> int:
     """Tell every problem that can be told offline, in topology, certificates and rendered tree.
 
-    Exit code 1 if there is an error; warnings leave it at 0.
+    Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in docs/checks.md.
     """
-    from kubectl_mesh import checks, report
-    from kubectl_mesh.cli import bounds, compose, workdir
-    from kubectl_mesh.compare import compare, strangers
-    from kubectl_mesh.errors import MeshError, Problem
+    from kubectl_mesh import checks
+    from kubectl_mesh.cli.examine import examine
 
-    folder = out if out is not None else workdir.join(directory, "out")
-    errors: list[Problem] = []
-    warnings: list[Problem] = []
-    skipped: frozenset[str] = frozenset()
-    later = ("servers", "credentials", "gateways", "certificates", "tree", "git")
-    bounds.check_folders(directory, out)
-    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
-        workdir.read_topology(directory)  # says what is missing: there is nothing to answer
-    inputs: workdir.Inputs | None = None
-    try:
-        topology = workdir.read_topology(directory)
-        inputs = workdir.gather(directory, kubeconfig, errors, topology)
-        errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
-        if any(e.id != "git-ignored" for e in errors):
-            skipped = frozenset(("tree",))
-        at = workdir.now()
-        rendered = compose.make(inputs, at, folder, throwaway=True)
-        if fail_within is not None:
-            errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-        tokens = checks.token_findings(rendered.plan, at, fail_within)
-        errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
-        warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
-        warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
-        if not skipped:
-            changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
-            cut = report.withdrawn(rendered.plan, changes, folder)
-            found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
-            errors += cut or found[0]
-            warnings += (*found[1], *report.reconnected(rendered.plan, changes))
-    except MeshError as error:
-        errors += error.problems
-        skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
-    if inputs is not None and not inputs.kept:
-        skipped |= {"certificates"}  # those of the render in mind are throw-away
-    if inputs is not None and not inputs.logins:
-        skipped |= {"token-unique", "token-readable"}
-    told = {e.where.file for e in errors if e.id == "certs-expiring"}
-    results = checks.results(dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped)
+    wanted = _wanted(categories, ids)
+    results = [r for r in examine(directory, out, kubeconfig, fail_within) if r.check.id in wanted]
+    _put(results, output)
+    return 1 if any(r.status == checks.ERROR for r in results) else 0
+
+
+def _wanted(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
+    from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
+    from kubectl_mesh.errors import MeshError, Place, Problem, near
+
+    problems = [
+        Problem(Place("--category"), f'no checks are called "{c}"{near(c, CATEGORIES)}', f"take one of {', '.join(CATEGORIES)}")
+        for c in categories
+        if c not in CATEGORIES
+    ]
+    problems += [Problem(Place("--id"), f'no check is called "{i}"{near(i, IDS)}', "take an id of docs/checks.md") for i in ids if i not in IDS]
+    if problems:
+        raise MeshError(problems)
+    return {c.id for c in CHECKS if not (categories or ids) or c.id in ids or c.category in categories}
+
+
+def _put(results: "Sequence[Result]", output: str) -> None:
+    from kubectl_mesh import checks
+
     if output == "json":
         common.put_json(checks.value(results))
+    elif output == "sarif":
+        from kubectl_mesh.checks.sarif import sarif
+
+        common.put_json(sarif(results, relative))
+    elif output == "junit":
+        from kubectl_mesh.checks.junit import junit
+
+        common.put_text(junit(results, relative))
     else:
-        encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-        marks = ("√", "‼", "×", "-") if encoding.startswith("utf") else ("ok", "!!", "x", "-")
-        common.put_text(checks.text(results, marks))
-    return 1 if any(r.status == "error" for r in results) else 0
+        common.put_marked(checks.text(results, common.marks(), short=output == "short", width=common.width()))
+
+
+def relative(file: str) -> str:
+    """A file's path from where one stands, with `/`: what a code host takes for one of the repository, if this was started at its top."""
+    return os.path.relpath(file).replace(os.sep, "/")

@@ -1,6 +1,8 @@
 """What verbs share: options, and how warnings and documents are put out."""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -62,3 +64,26 @@ def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: st
         return []
     names = {c.name for c in topology.clusters} if param.name == "clusters" else {c.context for c in topology.clusters}
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def marks() -> dict[str, str]:
+    """The marks of what is ok, a warning, an error and skipped, as the terminal can show them."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    return dict(zip(("ok", "warning", "error", "skipped"), ("√", "‼", "×", "-") if encoding.startswith("utf") else ("ok", "!!", "x", "-"), strict=True))
+
+
+def width() -> int | None:
+    """How many columns the terminal has; None where the output goes elsewhere, and no line is to be broken."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+
+
+def put_marked(text: str) -> None:
+    """A report for people whose lines begin with marks, in colour on a terminal that has not said no (NO_COLOR, TERM=dumb)."""
+    shown = visible(text)
+    if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        colours = dict(zip(marks().values(), ("green", "yellow", "red", "bright_black"), strict=True))
+        words = "|".join(map(re.escape, colours))
+        shown = re.sub(rf"^( *)({words})(?= )", lambda m: m[1] + click.style(m[2], fg=colours[m[2]]), shown, flags=re.MULTILINE)
+    click.echo(shown, nl=False)

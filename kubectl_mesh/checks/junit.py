@@ -1,0 +1,60 @@
+"""The results of a run as JUnit XML, which CI systems read: a suite per category, a case per check."""
+
+import re
+from collections.abc import Callable, Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+from kubectl_mesh.checks.result import Result
+from kubectl_mesh.errors import visible
+
+_NEVER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to write (section 2.2)."""
+
+
+def junit(found: Sequence[Result], relative: Callable[[str], str]) -> str:
+    """A document; errors are failures, warnings are told in `system-out`, since JUnit knows none. No times: the same input, the same bytes."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<testsuites name="kubectl mesh check" {_counts(found)}>']
+    for category in dict.fromkeys(r.check.category for r in found):
+        mine = [r for r in found if r.check.category == category]
+        lines.append(f"  <testsuite name={_attribute(category)} {_counts(mine)}>")
+        for result in mine:
+            lines += _case(result, relative)
+        lines.append("  </testsuite>")
+    return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _counts(found: Sequence[Result]) -> str:
+    failures = sum(r.status == "error" for r in found)
+    return f'tests="{len(found)}" failures="{failures}" errors="0" skipped="{sum(r.status == "skipped" for r in found)}"'
+
+
+def _case(result: Result, relative: Callable[[str], str]) -> list[str]:
+    check = result.check
+    head = f"    <testcase classname={_attribute(f'kubectl-mesh.{check.category}')} name={_attribute(f'{check.id}: {check.sentence}')}"
+    if result.findings:
+        head += f" file={_attribute(relative(result.findings[0].where.file))}"
+    told = "\n".join(str(f) for f in result.findings)
+    if result.status == "error":
+        body = f"{told}\n\nprevents: {check.prevents}\nremedy: {check.remedy}\nsee: {check.page}"
+        more = f" (and {len(result.findings) - 1} more)" if len(result.findings) > 1 else ""
+        message = _attribute(str(result.findings[0]).split("\n", 1)[0] + more)
+        inner = f'      <failure type="error" message={message}>{_text(body)}</failure>'
+    elif result.status == "warning":
+        inner = f"      <system-out>{_text(told)}</system-out>"
+    elif result.status == "skipped":
+        inner = '      <skipped message="not there yet, or for errors elsewhere"/>'
+    else:
+        return [f"{head}/>"]
+    return [f"{head}>", inner, "    </testcase>"]
+
+
+def _clean(text: str) -> str:
+    return _NEVER.sub("\N{REPLACEMENT CHARACTER}", visible(text))
+
+
+def _text(text: str) -> str:
+    return escape(_clean(text))
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(_clean(text))

@@ -1,0 +1,46 @@
+"""The checks of the API servers, as the peers reach them."""
+
+from kubectl_mesh.checks.result import ERROR, WARNING, Check
+
+CHECKS = (
+    Check(
+        "kubeconfig-context",
+        "servers",
+        ERROR,
+        "every context is in the kubeconfig, or states its server",
+        "a remote secret for a cluster that does not exist",
+        "Write the context's name as the kubeconfig has it (`kubectl config get-contexts -o name`), or state `server` and `certificateAuthority`.",
+    ),
+    Check(
+        "server-reachable",
+        "servers",
+        ERROR,
+        "peers can reach every API server by https",
+        "istiod: `failed to list … connection refused`, and no endpoints of the cluster",
+        "State in `contexts.CTX.server` the https URL by which the other clusters reach the API server; a loopback address is never it.",
+    ),
+    Check(
+        "server-ca",
+        "servers",
+        ERROR,
+        "every API server has a CA that peers verify it by",
+        "istiod: `x509: certificate signed by unknown authority`",
+        "Put the CA of the API server into `clusters/NAME.crt`; behind a proxy it is the CA of the proxy.",
+    ),
+    Check(
+        "server-unique",
+        "servers",
+        WARNING,
+        "no two clusters have the same API server",
+        "one cluster's endpoints counted twice",
+        "State the right server for each of them.",
+    ),
+    Check(
+        "server-pending",
+        "servers",
+        WARNING,
+        "every API server is known",
+        "a cluster that its peers do not discover",
+        "State `contexts.CTX.server`, or put a kubeconfig that has the context beside the topology.",
+    ),
+)

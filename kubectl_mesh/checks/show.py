@@ -1,0 +1,84 @@
+"""The results of a run for people, and for programs as JSON."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from kubectl_mesh.checks.result import PAGE, Result
+from kubectl_mesh.words import count
+
+
+def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = False, width: int | None = None) -> str:
+    """The results by category; `marks` are those of ok, warning, error and skipped. `short` has a line for each finding, and no other.
+
+    `width` is that of the terminal: without one no line is broken, so that programs find what they look for.
+    """
+    lines: list[str] = []
+    for category in dict.fromkeys(r.check.category for r in found):
+        mine = [r for r in found if r.check.category == category]
+        if short:
+            lines += [f"{marks[r.status]} {r.check.id}: {f.where}: " + f.what.replace("\n", " ") for r in mine for f in r.findings]
+            continue
+        lines += [*([""] if lines else []), category]
+        for result in mine:
+            head = f"  {marks[result.status]} {result.check.id}: "
+            if not result.findings:
+                lines += wrapped(head + result.check.sentence, width, "      ")
+            for finding in result.findings:
+                first, *more = f"{head}{finding.where}: {finding.what}".split("\n")
+                lines += wrapped(first, width, "      ") + [f"    {line}" for line in more]
+                lines += fix_lines(finding.fix, width)
+    errors = sum(len(r.findings) for r in found if r.status == "error")
+    warnings = sum(len(r.findings) for r in found if r.status == "warning")
+    skipped = sum(r.status == "skipped" for r in found)
+    ending = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
+    if skipped and not short:
+        ending += f", {count(skipped, 'check')} skipped: not there yet, or for the errors above"
+    if not short:
+        lines += ["", *([f"every check is explained in {PAGE}"] if errors or warnings else [])]
+    return "\n".join([*lines, *wrapped(ending, width, "")]) + "\n"
+
+
+def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
+    """What to do; a command stays on one line, as one copies it."""
+    lines: list[str] = []
+    for number, part in enumerate(fix.split("\n") if fix else []):
+        prose, mark, command = next((part.partition(m) for m in ("again: ", "run: ") if m in part), (part, "", ""))
+        if number:
+            lines.append(indent + part)
+        elif command and width is not None and len(indent + part) + 5 > width:
+            lines += [*wrapped(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "), f"{indent}  {command}"]
+        else:
+            lines += wrapped(f"{indent}fix: {part}", None if command else width, indent + "  ")
+    return lines
+
+
+def wrapped(line: str, width: int | None, then: str) -> list[str]:
+    """A line of prose in as many as it takes, `then` before each but the first; no word, path or URL is broken."""
+    if width is None or len(line) <= width:
+        return [line]
+    first = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(line.strip(), width, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False)
+
+
+def value(found: Sequence[Result]) -> dict[str, object]:
+    """The results for programs; the schema is `report/check`."""
+    return {
+        "ok": all(r.status != "error" for r in found),
+        "checks": [
+            {
+                "id": r.check.id,
+                "category": r.check.category,
+                "severity": r.check.severity,
+                "status": r.status,
+                "sentence": r.check.sentence,
+                "prevents": r.check.prevents,
+                "remedy": r.check.remedy,
+                "page": r.check.page,
+                "findings": [
+                    {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix}
+                    for p in r.findings
+                ],
+            }
+            for r in found
+        ],
+    }

@@ -1,0 +1,55 @@
+"""Every check of a working directory, run: what `check` shows and `explain` proves by."""
+
+import os
+from datetime import timedelta
+
+from kubectl_mesh import checks, report
+from kubectl_mesh.cli import bounds, compose, workdir
+from kubectl_mesh.compare import compare, strangers
+from kubectl_mesh.errors import MeshError, Problem
+
+_LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
+
+
+def examine(directory: str, out: str | None, kubeconfig: str | None, fail_within: timedelta | None = None) -> tuple[checks.Result, ...]:
+    """The result of each check; a directory without a topology is refused, for there is nothing to answer."""
+    folder = out if out is not None else workdir.join(directory, "out")
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    skipped: frozenset[str] = frozenset()
+    bounds.check_folders(directory, out)
+    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
+        workdir.read_topology(directory)  # says what is missing
+    inputs: workdir.Inputs | None = None
+    try:
+        topology = workdir.read_topology(directory)
+        warnings += checks.near_networks(topology)
+        inputs = workdir.gather(directory, kubeconfig, errors, topology)
+        errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
+        if any(e.id != "git-ignored" for e in errors):
+            skipped = frozenset(("tree",))
+        at = workdir.now()
+        rendered = compose.make(inputs, at, folder, throwaway=True)
+        if fail_within is not None:
+            errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
+        tokens = checks.token_findings(rendered.plan, at, fail_within)
+        errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
+        warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
+        warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
+        if not skipped:
+            changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
+            cut = report.withdrawn(rendered.plan, changes, folder)
+            found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
+            errors += cut or found[0]
+            warnings += (*found[1], *report.reconnected(rendered.plan, changes))
+    except MeshError as error:
+        errors += error.problems
+        skipped = frozenset(_LATER if not any(p.id for p in errors) else ("tree",))
+    if inputs is not None and not inputs.kept:
+        skipped |= {"certificates"}  # those of the render in mind are throw-away
+    if inputs is not None and not inputs.logins:
+        skipped |= {"token-unique", "token-readable"}
+    told = {e.where.file for e in errors if e.id == "certs-expiring"}
+    return checks.results(
+        checks.CHECKS, dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped
+    )
