@@ -279,10 +279,10 @@ def on_a_terminal(mesh: WorkDir, **more: str) -> str:
     """What `check` prints on a terminal of 80 columns."""
     keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
     leader, follower = pty.openpty()
-    words = [sys.executable, "-m", "kubectl_mesh", "check", "-C", str(mesh)]
+    words = [sys.executable, "-m", "kubectl_mesh", "check"]
     with os.fdopen(leader, "rb") as screen:
         process = subprocess.Popen(
-            words, stdout=follower, env={**keep, "PYTHONPATH": str(TOP), "PYTHONIOENCODING": "utf-8", "TERM": "xterm", "COLUMNS": "80", **more}
+            words, stdout=follower, cwd=mesh, env={**keep, "PYTHONPATH": str(TOP), "PYTHONIOENCODING": "utf-8", "TERM": "xterm", "COLUMNS": "80", **more}
         )
         os.close(follower)
         shown = b""
