@@ -25,7 +25,7 @@ PARTS = {
     "delivery": {"manifest"},
     "report": {"plan"},
     "describe": {"credentials"},
-    "checks": {"credentials", "plan"},
+    "checks": {"credentials", "plan", "view", "pki"},
     "write": {"compare"},
     "verify": {"pki"},
     "validate": {"shape"},

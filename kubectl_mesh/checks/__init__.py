@@ -1,9 +1,13 @@
 """checks: every check with its stable id, and the findings of a run sorted under them."""
 
-from kubectl_mesh.checks import certificates, credentials, gateways, git, servers, topology, tree
+from kubectl_mesh.checks import cacerts, certificates, credentials, gateways, git, identity, remotes, servers, topology, tree
+from kubectl_mesh.checks.asked import Asked, files_of, listed
+from kubectl_mesh.checks.cacerts import cacerts_findings
 from kubectl_mesh.checks.certificates import expiry_findings
 from kubectl_mesh.checks.credentials import token_findings
 from kubectl_mesh.checks.gateways import pending_findings
+from kubectl_mesh.checks.identity import identity_findings
+from kubectl_mesh.checks.remotes import remote_findings
 from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, results
 from kubectl_mesh.checks.show import text, value
 from kubectl_mesh.checks.topology import near_networks
@@ -16,11 +20,17 @@ __all__ = [
     "IDS",
     "PAGE",
     "WARNING",
+    "Asked",
     "Check",
     "Result",
+    "cacerts_findings",
     "expiry_findings",
+    "files_of",
+    "identity_findings",
+    "listed",
     "near_networks",
     "pending_findings",
+    "remote_findings",
     "results",
     "text",
     "token_findings",
@@ -28,7 +38,9 @@ __all__ = [
     "value",
 ]
 
-CHECKS: tuple[Check, ...] = tuple(check for part in (topology, servers, credentials, gateways, certificates, tree, git) for check in part.CHECKS)
+CHECKS: tuple[Check, ...] = tuple(
+    check for part in (topology, servers, credentials, gateways, certificates, tree, cacerts, remotes, identity, git) for check in part.CHECKS
+)
 """Every check, by category in the order in which a mesh comes to be."""
 IDS = {check.id for check in CHECKS}
 CATEGORIES = tuple(dict.fromkeys(check.category for check in CHECKS))

@@ -1,10 +1,10 @@
 """The checks of the rendered tree as a whole: what a render would change, what was edited, what is sealed."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import FolderChange
+from kubectl_mesh.model import LOCK, FolderChange
 from kubectl_mesh.words import one_line
 
 CHECKS = (
@@ -23,6 +23,14 @@ CHECKS = (
         "no file of the tree was edited by hand",
         "an edit that the next render undoes",
         "State in topology.yaml or base.yaml what the edit was for, and render, which makes the file anew.",
+    ),
+    Check(
+        "tree-stale",
+        "tree",
+        ERROR,
+        "no file is left in the tree that a render no longer makes",
+        "an object that stays in the cluster, or comes back with the next apply",
+        "Render, which removes the file; then delete the object from the cluster, for `kubectl apply` deletes nothing.",
     ),
     Check(
         "tree-withdrawn",
@@ -99,15 +107,18 @@ CHECKS = (
 )
 
 
-def tree_findings(changes: Sequence[FolderChange], made: bool, out: str, strangers: Sequence[str]) -> tuple[list[Problem], list[Problem]]:
-    """What differs between the tree and a render: errors and warnings."""
+def tree_findings(
+    changes: Sequence[FolderChange], made: bool, out: str, strangers: Sequence[str], told: Container[str] = ()
+) -> tuple[list[Problem], list[Problem]]:
+    """What differs between the tree and a render: errors and warnings. `told` are files of which another check has told already."""
     errors: list[Problem] = []
     warnings: list[Problem] = []
     if made:
         errors.append(Problem(Place("certs"), "certificates are missing that a render would make", "run `kubectl mesh render`", "tree-current"))
     for change in changes:
         base = f"{out}/{change.name}"
-        edited = [c for c in change.changes if c.edited]
+        rest = [c for c in change.changes if f"{base}/{c.path}" not in told]
+        edited = [c for c in rest if c.edited]
         errors += [
             Problem(
                 Place(f"{base}/{c.path}"),
@@ -122,18 +133,26 @@ def tree_findings(changes: Sequence[FolderChange], made: bool, out: str, strange
         elif change.action == "remove":
             errors.append(Problem(Place(base), "belongs to no cluster of the topology", "run `kubectl mesh render`, which removes it", "tree-current"))
         else:
-            differs = [c.path for c in change.changes if c.action in ("create", "update", "remove") and not c.edited]
+            stale = [c.path for c in rest if c.action == "remove" and not c.edited]
+            fix = "run `kubectl mesh render`, which removes it; what `kubectl apply` made of it is deleted by hand"
+            errors += [Problem(Place(f"{base}/{path}"), "is no longer rendered", fix, "tree-stale") for path in stale]
+            differs = [c.path for c in rest if c.action in ("create", "update") and not c.edited]
+            # The lock lists the others: it differs with them.
+            alone = differs == [LOCK] and bool(edited or stale or len(rest) < len(change.changes))
             if change.repaired:
-                errors.append(Problem(Place(f"{base}/mesh.lock"), "cannot be read", "run `kubectl mesh render`, which makes it anew", "tree-current"))
-            elif differs and not (edited and differs == ["mesh.lock"]):
-                some = differs[0] + (f" and {len(differs) - 1} more" if len(differs) > 1 else "")
+                errors.append(Problem(Place(f"{base}/{LOCK}"), "cannot be read", "run `kubectl mesh render`, which makes it anew", "tree-current"))
+            elif differs and not alone:
+                named = [path for path in differs if path != LOCK] or differs
+                some = named[0] + (f" and {len(named) - 1} more" if len(named) > 1 else "")
                 errors.append(Problem(Place(base), f"is not what a render would make: {some} would change", "run `kubectl mesh render`", "tree-current"))
             loose = [c.path for c in change.changes if c.action == "tighten"]
             warnings += [
                 Problem(Place(f"{base}/{path}"), "holds a secret, but others may read it", "run `kubectl mesh render`", "private-mode") for path in loose
             ]
         warnings += [
-            Problem(Place(f"{base}/{one_line(path)}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for path in change.foreign
+            Problem(Place(f"{base}/{one_line(path)}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign")
+            for path in change.foreign
+            if f"{base}/{path}" not in told
         ]
     warnings += [Problem(Place(f"{out}/{one_line(name)}"), "is not of kubectl mesh's making", "move it elsewhere", "tree-foreign") for name in strangers]
     return errors, warnings

@@ -1,55 +1,131 @@
 """Every check of a working directory, run: what `check` shows and `explain` proves by."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from kubectl_mesh import checks, report
 from kubectl_mesh.cli import bounds, compose, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.model import FolderChange, Topology
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
+_BY_RENDER = frozenset(
+    (
+        *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login"),
+        *("sealed-current", "sealed-proven", "recipient-shared", "sealing-certificate", "sealing-expiring", "sealing-pending"),
+        *("tree-networks", "tree-trust-domain"),
+    )
+)
+"""The checks of the tree that ask what a render would make."""
+
+
+@dataclass
+class _Found:
+    """What a run collects."""
+
+    errors: list[Problem]
+    warnings: list[Problem]
+    skipped: frozenset[str] = frozenset()
 
 
 def examine(directory: str, out: str | None, kubeconfig: str | None, fail_within: timedelta | None = None) -> tuple[checks.Result, ...]:
     """The result of each check; a directory without a topology is refused, for there is nothing to answer."""
     folder = out if out is not None else workdir.join(directory, "out")
-    errors: list[Problem] = []
-    warnings: list[Problem] = []
-    skipped: frozenset[str] = frozenset()
+    found = _Found([], [])
     bounds.check_folders(directory, out)
     if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
         workdir.read_topology(directory)  # says what is missing
     inputs: workdir.Inputs | None = None
+    topology: Topology | None = None
     try:
         topology = workdir.read_topology(directory)
-        warnings += checks.near_networks(topology)
-        inputs = workdir.gather(directory, kubeconfig, errors, topology)
-        errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
-        if any(e.id != "git-ignored" for e in errors):
-            skipped = frozenset(("tree",))
-        at = workdir.now()
-        rendered = compose.make(inputs, at, folder, throwaway=True)
-        if fail_within is not None:
-            errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-        tokens = checks.token_findings(rendered.plan, at, fail_within)
-        errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
-        warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
-        warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
-        if not skipped:
-            changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
+        found.warnings += checks.near_networks(topology)
+        inputs = workdir.gather(directory, kubeconfig, found.errors, topology)
+        found.errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
+        if any(e.id != "git-ignored" for e in found.errors):
+            found.skipped = _BY_RENDER
+        rendered = _inputs(found, inputs, folder, fail_within)
+        if found.skipped:
+            _tree(found, topology, folder, fail_within, None, ())
+        else:
+            changes = _compared(folder, rendered)
             cut = report.withdrawn(rendered.plan, changes, folder)
-            found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
-            errors += cut or found[0]
-            warnings += (*found[1], *report.reconnected(rendered.plan, changes))
+            told: frozenset[str] = frozenset()
+            if any(c.differs or c.foreign for c in changes):
+                told = _tree(found, topology, folder, fail_within, rendered, changes)
+            general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
+            found.errors += cut or general[0]
+            found.warnings += (*general[1], *report.reconnected(rendered.plan, changes))
     except MeshError as error:
-        errors += error.problems
-        skipped = frozenset(_LATER if not any(p.id for p in errors) else ("tree",))
+        found.errors += error.problems
+        named = bool(topology) and any(p.id for p in found.errors)
+        found.skipped = _BY_RENDER if named else frozenset(_LATER)
+        if named and topology is not None:
+            _tree(found, topology, folder, fail_within, None, ())
     if inputs is not None and not inputs.kept:
-        skipped |= {"certificates"}  # those of the render in mind are throw-away
+        found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
-        skipped |= {"token-unique", "token-readable"}
-    told = {e.where.file for e in errors if e.id == "certs-expiring"}
-    return checks.results(
-        checks.CHECKS, dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped
-    )
+        found.skipped |= {"token-unique", "token-readable"}
+    told_files = {e.where.file for e in found.errors if e.id == "certs-expiring"}
+    kept = [w for w in dict.fromkeys(found.warnings) if w.id != "certs-expiring" or w.where.file not in told_files]
+    return checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped)
+
+
+def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, fail_within: timedelta | None) -> compose.Rendered:
+    """The render in mind, and what it finds in the inputs."""
+    directory, at = inputs.directory, workdir.now()
+    rendered = compose.make(inputs, at, folder, throwaway=True)
+    if fail_within is not None:
+        found.errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
+    tokens = checks.token_findings(rendered.plan, at, fail_within)
+    found.errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
+    found.warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
+    found.warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
+    return rendered
+
+
+def _compared(folder: str, rendered: compose.Rendered) -> tuple[FolderChange, ...]:
+    try:
+        return compare(folder, rendered.tree, rendered.plan.topology.mesh_id)
+    except MeshError as error:
+        raise MeshError(replace(p, id=p.id or "tree-current") for p in error.problems) from None
+
+
+def _tree(
+    found: _Found, topology: Topology, out: str, within: timedelta | None, rendered: compose.Rendered | None, changes: Sequence[FolderChange]
+) -> frozenset[str]:
+    """Reads the tree as it is and asks what it says; gives the files of which something was told."""
+    from kubectl_mesh.plan import peers_of
+    from kubectl_mesh.view import Reader
+    from kubectl_mesh.view.sources import on_disk
+    from kubectl_mesh.view.sources import rendered as as_rendered
+
+    source = on_disk(out)
+    reader = Reader(foreign=True)
+    # What is as a render would make it needs no second look.
+    only = None if rendered is None else {c.name: source[c.name].keys() for c in changes if (c.differs or c.foreign) and c.name in source}
+    view = reader.read(source, only)
+    meant, roots, intermediates = None, None, {}
+    if rendered is not None:
+        folders = {name: folder for name, folder in rendered.tree.items() if only is None or name in only}
+        meant = Reader().read(as_rendered(folders))
+        if not rendered.pki.new:
+            roots = frozenset(c.fingerprint for c in rendered.pki.roots) or None
+            intermediates = {name: i.certificate.fingerprint for name, i in rendered.pki.intermediates.items()}
+    by_hand = {f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited" for c in changes for f in c.changes if f.edited}
+    if rendered is None:
+        locks = [(n, d.lock) for n, d in view.clusters.items() if d.lock is not None]
+        by_hand = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited} | {
+            f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing
+        }
+    asked = checks.Asked(out, view, meant, topology, peers_of(topology), roots, intermediates, workdir.now(), within, by_hand)
+    errors, warnings = checks.cacerts_findings(asked)
+    unread = checks.files_of(e for e in errors if e.id in ("tree-readable", "tree-complete"))
+    errors += [e for e in checks.remote_findings(asked) + checks.identity_findings(asked) if e.where.file not in unread]
+    found.errors += errors
+    found.warnings += warnings
+    told = checks.files_of((*errors, *warnings))
+    return told | checks.listed(asked, told)

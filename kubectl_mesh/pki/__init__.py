@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
-from kubectl_mesh.pki.judge import chain_problems, constrained, direct_issuer, soon
+from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 
-__all__ = ["PARTS", "REQUEST", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "check_pair", "folder", "issue"]
+__all__ = ["PARTS", "REQUEST", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "check_pair", "folder", "issue", "judge_bundle"]
 
 
 def issue(
@@ -110,3 +110,20 @@ def check_pair(name: str, certificate: bytes, key: bytes) -> list[Problem]:
 
 def _line(pem: bytes) -> bytes:
     return pem if pem.endswith(b"\n") else pem + b"\n"
+
+
+def judge_bundle(files: Mapping[str, bytes], now: datetime) -> list[Problem]:
+    """What is wrong with the public files of one `cacerts`, by name: with `ca-cert.pem`, its chain and the roots, as istiod verifies them.
+
+    The places of the problems are the names of the files.
+    """
+    own, *_ = load_certificates("ca-cert.pem", files["ca-cert.pem"])
+    chain = load_certificates("cert-chain.pem", files["cert-chain.pem"])
+    roots = load_certificates("root-cert.pem", files["root-cert.pem"])
+    problems = [p for root in roots for p in ca_problems("root-cert.pem", root, now)] + list(ca_problems("ca-cert.pem", own, now))
+    if chain[0] != own:
+        problems.append(Problem(Place("cert-chain.pem"), "does not begin with the certificate in ca-cert.pem", "", "certs-chain"))
+    for problem in chain_problems("ca-cert.pem", own, chain, roots, now):
+        named = problem if problem.id != "certs-chain" or "is not signed" not in problem.what else None
+        problems.append(named or Problem(problem.where, "is not signed by the root beside it", "", "certs-chain"))
+    return list(dict.fromkeys(problems))

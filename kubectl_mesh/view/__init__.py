@@ -25,9 +25,13 @@ Seen = tuple[tuple[Object, Json], ...]
 
 
 class Reader:
-    """Reads trees; what stands in several of them, or in several directories, is read once."""
+    """Reads trees; what stands in several of them, or in several directories, is read once.
 
-    def __init__(self) -> None:
+    With `foreign`, what the lock does not list is read too, as some tools apply whatever lies there.
+    """
+
+    def __init__(self, *, foreign: bool = False) -> None:
+        self._foreign = foreign
         self._parser, self._certificates = Parser(), Certificates()
         self._remotes = Remotes(self._parser)
         self._objects: dict[bytes, tuple[tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]], ...]] = {}
@@ -52,7 +56,7 @@ class Reader:
     def _directory(self, name: str, files: Files, wanted: Collection[str] | None) -> tuple[Directory, Seen]:
         found = digests(files)
         state = lock(name, files, found, self._parser)
-        ours = set(state.files) if state is not None and not state.damaged else set(files)
+        ours = set(state.files) if state is not None and not state.damaged and not self._foreign else set(files)
         seen: list[tuple[Object, Json]] = []
         for path in sorted(ours & set(files)):
             if path.endswith(_ENDINGS) and (wanted is None or path in wanted):

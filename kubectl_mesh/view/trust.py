@@ -113,5 +113,12 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
         root_fingerprints=tuple(root.fingerprint for root in roots),
         root_pem=files.get("root-cert.pem"),
         key=opaque(key) if key is not None else None,
+        pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
         files=files,
     )
+
+
+def _pair(file: str, certificate: bytes, key: bytes) -> bool:
+    from kubectl_mesh.pki import check_pair
+
+    return not check_pair(file, certificate, key)

@@ -104,6 +104,8 @@ class Trust:
     root_pem: bytes | None = field(default=None, repr=False)
     """The text of the bundle, which istiod before 1.30 compares as such."""
     key: Opaque | None = None
+    pair: bool | None = None
+    """Whether the key is the intermediate's; None where that cannot be told."""
     sealed: Opaque | None = None
     """All that is encrypted."""
     recipients: tuple[str, ...] = ()
