@@ -15,6 +15,7 @@ from conftest import SEED, TOP, Golden, Run
 from kubectl_mesh.checks import CATEGORIES, CHECKS
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.cli.schema import names
+from kubectl_mesh.explain import MESSAGES
 from kubectl_mesh.versions import CHANGES
 
 PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md", "docs/checks.md")
@@ -78,6 +79,12 @@ def checks_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def messages_table() -> str:
+    """The messages that `explain` knows."""
+    rows = ["| message | printed by | means that |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{m.id}` | {m.source} | {m.means} |" for m in MESSAGES)])
+
+
 def versions_table() -> str:
     """What each version of Istio changes for a mesh."""
     return "\n".join(["| since | what |", "|---|---|", *(f"| 1.{minor} | {what} |" for minor, what in CHANGES)])
@@ -94,6 +101,7 @@ def test_generated_parts(run: Run, golden: Golden) -> None:
     page = TOP / "REFERENCE.md"
     text = page.read_text()
     parts = {"topology": topology_table(), "verbs": verbs_text(run), "checks": checks_table(), "schemas": schemas_list(), "versions": versions_table()}
+    parts["messages"] = messages_table()
     for name, body in parts.items():
         pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
         assert len(re.findall(pattern, text, re.DOTALL)) == 1, name

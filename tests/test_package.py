@@ -26,6 +26,7 @@ PARTS = {
     "report": {"plan"},
     "describe": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},
+    "explain": {"checks"},
     "write": {"compare"},
     "verify": {"pki"},
     "validate": {"shape"},

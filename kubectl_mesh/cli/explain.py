@@ -1,0 +1,66 @@
+"""`kubectl mesh explain`"""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kubectl_mesh.checks import Result
+
+
+@click.command(name="explain")
+@click.argument("words", metavar="TEXT", nargs=-1, required=True)
+@common.directory
+@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.kubeconfig
+@common.output
+def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig: str | None, output: str) -> int:
+    """Tell what an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS comes from in this mesh.
+
+    TEXT is what was printed, in quotes; `-` reads it from stdin. Every cause is proven or cleared by the checks, as far as files can tell;
+    without a working directory the causes are told in general. The text itself is never printed again. Exit code 1 if nothing in it is known.
+    """
+    from kubectl_mesh import explain
+    from kubectl_mesh.explain import show
+
+    text = _stdin(explain.LONGEST) if words == ("-",) else " ".join(words)[: explain.LONGEST]
+    results, versions, names = _mesh(directory, out, kubeconfig)
+    explained = [(known, explain.judge(known, results, versions)) for known in explain.recognise(text)]
+    clusters = explain.named(text, names)
+    if output == "json":
+        common.put_json(show.value(explained, clusters))
+    elif explained:
+        common.put_marked(show.text(explained, clusters, common.marks()))
+    else:
+        common.put_text(show.UNKNOWN)
+    return 0 if explained else 1
+
+
+def _stdin(longest: int) -> str:
+    """What is piped in; bytes that are no text stand for themselves."""
+    return sys.stdin.buffer.read(4 * longest).decode("utf-8", "replace")[:longest]
+
+
+def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Mapping[str, Result] | None, set[str], list[str]]":
+    """The results of all checks by id, the versions of Istio and the clusters; nothing where there is no working directory."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli.examine import examine
+    from kubectl_mesh.errors import MeshError
+
+    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
+        if directory != ".":
+            workdir.read_topology(directory)  # says what is missing
+        return None, set(), []
+    results = {r.check.id: r for r in examine(directory, out, kubeconfig)}
+    try:
+        topology = workdir.gather(directory, kubeconfig, []).topology
+    except MeshError:
+        return results, set(), []  # the checks have told it
+    versions = {release.version for c in topology.clusters for release in c.releases if release.version is not None}
+    return results, versions, [c.name for c in topology.clusters]

@@ -1,0 +1,55 @@
+"""explain: a pasted error becomes the messages that are known in it, each with what it may come from; the pasted text itself is told to nobody."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from kubectl_mesh.checks.result import Result
+from kubectl_mesh.explain import delivery, envoy, istiod, ztunnel
+from kubectl_mesh.explain.known import Cause, Known
+
+__all__ = ["LONGEST", "MESSAGES", "Cause", "Judged", "Known", "judge", "named", "recognise"]
+
+MESSAGES: tuple[Known, ...] = (*envoy.MESSAGES, *istiod.MESSAGES, *ztunnel.MESSAGES, *delivery.MESSAGES)
+LONGEST = 1 << 20
+"""How much of a text is looked at, in characters."""
+PROVEN, OPEN, CLEARED, GENERAL = "proven", "open", "cleared", "general"
+
+
+def recognise(text: str) -> tuple[Known, ...]:
+    """The messages in a text, in the order in which they stand in it."""
+    found = [(match.start(), index, known) for index, known in enumerate(MESSAGES) if (match := re.search(known.pattern, text[:LONGEST], re.IGNORECASE))]
+    return tuple(known for _, _, known in sorted(found, key=lambda f: f[:2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A cause, and what can be said of it here: proven, open (it cannot be told offline), cleared, or general (there is no mesh at hand)."""
+
+    cause: Cause
+    state: str
+    results: tuple[Result, ...] = ()
+
+
+def judge(known: Known, results: Mapping[str, Result] | None, versions: Collection[str]) -> tuple[Judged, ...]:
+    """The causes of a message, proven ones first; `results` are those of the checks by id, None without a working directory."""
+    judged = [_judge(cause, results, versions) for cause in known.causes]
+    return tuple(sorted(judged, key=lambda j: (PROVEN, OPEN, GENERAL, CLEARED).index(j.state)))
+
+
+def _judge(cause: Cause, results: Mapping[str, Result] | None, versions: Collection[str]) -> Judged:
+    if results is None:
+        return Judged(cause, GENERAL)
+    asked = tuple(results[check] for check in cause.checks)
+    if cause.versions and versions and not set(versions) & set(cause.versions):
+        return Judged(cause, CLEARED, asked)
+    if any(result.findings for result in asked):
+        return Judged(cause, PROVEN, asked)
+    if not asked or any(result.status == "skipped" for result in asked):
+        return Judged(cause, OPEN, asked)
+    return Judged(cause, CLEARED, asked)
+
+
+def named(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The clusters of the mesh that a text names."""
+    return tuple(name for name in names if re.search(rf"(?<![A-Za-z0-9-]){re.escape(name)}(?![A-Za-z0-9-])", text[:LONGEST]))

@@ -1,0 +1,172 @@
+"""What the tools say that bring the tree into the clusters: kubectl, Argo CD, Flux, SOPS, Sealed Secrets, External Secrets."""
+
+from kubectl_mesh.explain import common
+from kubectl_mesh.explain.known import Cause, Known
+
+_STAGES = Cause("the stages were applied out of order", "apply 1-trust, 2-control-plane, wait until it is ready, then 3-mesh", ("delivery-target",))
+_TREE = Cause(
+    "a file of the tree is not as it was rendered",
+    "render, and look at the difference",
+    ("tree-readable", "tree-edited", "tree-stale", "tree-current", "tree-foreign"),
+)
+
+MESSAGES = (
+    Known(
+        "no-kind",
+        "kubectl, Argo CD, Flux",
+        r"no matches for kind|could not find the requested resource|could not find \S+ for requested resource|ensure CRDs are installed first",
+        "the cluster does not know this kind of object yet",
+        (
+            _STAGES,
+            Cause(
+                "the operator that brings the kind is not installed, or is too old",
+                "install the Sail operator, the Gateway API's CRDs, or Istio's base chart",
+                ("istio-version", "gateway-kind"),
+            ),
+        ),
+    ),
+    Known(
+        "no-namespace",
+        "kubectl",
+        r"namespaces \\?\"[^\"\\]+\\?\" not found",
+        "Istio's namespace is not there yet",
+        (_STAGES, Cause("the namespace is another in this cluster", "state `contexts.CTX.namespace`", ("namespace-equal", "tree-namespace"))),
+    ),
+    Known(
+        "not-yaml",
+        "kubectl, Argo CD, Flux",
+        r"error converting YAML to JSON|error parsing .*\.yaml|MalformedYAMLError|yaml: line \d+"
+        r"|no such file or directory.*kustomization|accumulating resources",
+        "a file of the tree cannot be read, or is listed and not there",
+        (_TREE, Cause("a remote secret was deleted and is still listed", "render", ("remote-missing",))),
+    ),
+    Known(
+        "webhook",
+        "kubectl, Argo CD, Flux",
+        r"failed calling webhook",
+        "the API server does not reach istiod, or does not trust it",
+        (
+            Cause("istiod is reached at another address than is stated", "state `controlPlaneAddress`", ("control-plane-address", "address-pending")),
+            common.LATE_ROOT,
+            Cause("istiod does not run", "look into its log, and explain what it says"),
+        ),
+    ),
+    Known(
+        "ca-bundle-drift",
+        "Argo CD",
+        r"caBundle|failurePolicy.*(?:Ignore|Fail)|ValidatingWebhookConfiguration.*OutOfSync|OutOfSync.*WebhookConfiguration",
+        "istiod writes into its webhooks what the chart left out, so the application is out of sync for ever",
+        (
+            Cause(
+                "the application compares what istiod owns",
+                "use the Application that `delivery: {tool: argocd}` renders, or ignore caBundle and failurePolicy",
+                ("delivery-target", "tree-edited"),
+            ),
+        ),
+    ),
+    Known(
+        "stringdata",
+        "Argo CD",
+        r"\bstringData\b",
+        "a key that leaves stringData stays in the cluster",
+        (Cause("a Secret was written by hand", "render: the tree has `data` alone", ("tree-edited", "tree-foreign")),),
+    ),
+    Known(
+        "prune",
+        "Argo CD, Flux",
+        r"SharedResourceWarning|ExcludedResourceWarning|is part of applications",
+        "two applications have the same object",
+        (Cause("a cluster's directory is applied twice", "have one application for each directory of out/", ("tree-foreign", "tree-stale")),),
+    ),
+    Known(
+        "sync-failed",
+        "Argo CD",
+        r"one or more synchronization tasks (?:are not valid|completed unsuccessfully)|ComparisonError|failed to generate manifest",
+        "Argo CD could not make, or not apply, what is in the repository",
+        (_TREE, _STAGES, Cause("the repository, the branch or the folder is not what the topology says", "compare `delivery` in topology.yaml")),
+    ),
+    Known(
+        "flux-waits",
+        "Flux",
+        r"dependency '[^']+' is not ready|health check (?:failed|timed out)|timeout waiting for: \[",
+        "an earlier stage is not ready yet",
+        (Cause("an earlier stage failed", "`flux get kustomizations -A`, and explain what the first one says"), _TREE),
+    ),
+    Known(
+        "not-decrypted",
+        "Flux, kubectl",
+        r"\.sops: field not declared|unknown field \"sops\"|illegal base64 data at input byte \d|ENC\[AES256_GCM",
+        "an encrypted Secret was applied as it is",
+        (
+            Cause(
+                "the Kustomization has no `decryption`, or the tool cannot decrypt",
+                "use what `delivery: {tool: flux}` renders: it has `decryption: {provider: sops}`",
+                ("tree-edited", "delivery-target"),
+            ),
+            Cause("a Secret that is no Secret to the tool was encrypted", "encrypt with `kubectl mesh render` alone", ("tree-foreign", "sealed-current")),
+        ),
+    ),
+    Known(
+        "no-identity",
+        "SOPS, Flux",
+        r"no identity matched any of the recipients|0 successful groups required|Failed to get the data key"
+        r"|failed to decrypt data key|cannot get sops data key",
+        "the key at hand opens none of the recipients that the file was sealed for",
+        (
+            Cause(
+                "the cluster's recipient is not that of its identity",
+                "state the recipient of the identity that the cluster has, and render",
+                ("sealed-current", "recipient-shared", "sealed-proven"),
+            ),
+            Cause("the identity was never brought into the cluster", "`kubectl -n flux-system get secret sops-age`"),
+        ),
+    ),
+    Known(
+        "mac-mismatch",
+        "SOPS, Flux",
+        r"MAC mismatch|failed to verify data integrity|message authentication failed",
+        "an encrypted file was changed after it was sealed",
+        (
+            Cause(
+                "somebody edited the file, or a merge mixed two versions",
+                "render where the keys are: it seals the file anew",
+                ("tree-edited", "sealed-current", "tree-readable"),
+            ),
+        ),
+    ),
+    Known(
+        "no-sealing-key",
+        "Sealed Secrets",
+        r"no key could decrypt secret",
+        "the controller has no key for which the secret was sealed",
+        (
+            Cause(
+                "the certificate here is not that of the controller",
+                "fetch it again and render",
+                ("sealing-certificate", "sealing-expiring", "sealing-pending"),
+            ),
+            Cause("the secret was sealed for another cluster, name or namespace", "render: each is sealed for its own", ("sealed-current", "tree-edited")),
+        ),
+    ),
+    Known(
+        "store-empty",
+        "External Secrets",
+        r"SecretSyncedError|could not get secret data from provider|Secret does not exist|error processing spec\.data",
+        "the store does not hold what the tree asks for",
+        (Cause("the secrets were not put into the store", "`kubectl mesh certs export` prints what belongs where", ("token-pending", "certificate-pending")),),
+    ),
+    Known(
+        "too-long",
+        "kubectl, Argo CD",
+        r"metadata\.annotations: Too long|must have at most 262144 bytes",
+        "client-side apply cannot keep an object of this size in an annotation",
+        (Cause("a CRD is applied client-side", "apply with --server-side; in Argo CD ServerSideApply=true, as rendered", ("tree-edited",)),),
+    ),
+    Known(
+        "issuer-missing",
+        "cert-manager",
+        r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .* not found",
+        "the issuer that the tree names is not in the cluster",
+        (Cause("`certificates.issuerRef` names another issuer than the cluster has", "compare `kubectl get clusterissuers`"),),
+    ),
+)

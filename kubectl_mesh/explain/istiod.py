@@ -1,0 +1,194 @@
+"""What istiod says: about its CA, about the clusters it reads, about the proxies that come to it."""
+
+from kubectl_mesh.explain import common
+from kubectl_mesh.explain.known import Cause, Known
+
+_INCOMPLETE = Cause("the rendered cacerts lacks a part", "render and apply stage 1, then restart istiod", ("certs-complete", "tree-complete"))
+_PAIR = Cause(
+    "the key is not that of the certificate", "put back the pair that belongs together, render, apply and restart istiod", ("certs-pair", "tree-pair")
+)
+_NO_CA = Cause("the certificate is no CA", "use a certificate with CA:TRUE and keyCertSign", ("certs-ca", "tree-ca"))
+
+MESSAGES = (
+    Known(
+        "incomplete-bundle",
+        "istiod",
+        r"incomplete signing CA bundle",
+        "cacerts is there, but not all of ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem",
+        (
+            _INCOMPLETE,
+            Cause("the Secret was sealed or stored in parts", "open it where it was sealed: `kubectl mesh verify --identity FILE`", ("sealed-current",)),
+        ),
+    ),
+    Known(
+        "no-istiod-ca",
+        "istiod",
+        r"failed to create an istiod CA|failed to create CA|error loading remote CA certs",
+        "istiod does not start, for it cannot sign with what is in cacerts",
+        (
+            _INCOMPLETE,
+            _PAIR,
+            common.CHAIN,
+            common.EXPIRED,
+            _NO_CA,
+            Cause("istiod cannot read the key", "write it as PEM without a password", ("certs-readable", "tree-readable")),
+        ),
+    ),
+    Known("key-mismatch", "istiod", r"private key does not match public key", "key and certificate in cacerts do not belong together", (_PAIR,)),
+    Known("no-ca-certificate", "istiod", r"not authorized to sign other certificates", "a certificate in cacerts is no CA", (_NO_CA,)),
+    Known(
+        "signature-algorithm",
+        "istiod",
+        r"requested SignatureAlgorithm does not match private key type",
+        "this release of istiod cannot sign with the type of the key",
+        (
+            Cause(
+                "the intermediate has an EC key, and Istio is older than 1.7.7",
+                "state `keyType: rsa-2048`, move the intermediates away and render",
+                ("certs-key-type",),
+            ),
+        ),
+    ),
+    Known(
+        "root-not-updated",
+        "istiod",
+        r"updating new ROOT-CA not supported",
+        "the root in cacerts changed while istiod ran: the whole update is ignored, a new intermediate too",
+        (
+            Cause(
+                "the root was exchanged in one step",
+                "go back to the old root, then add the new one beside it in all clusters before any intermediate changes; or set ISTIO_MULTIROOT_MESH=true, "
+                "and restart istiod after each step where it is not set",
+                ("tree-root", "certs-one-root"),
+            ),
+        ),
+    ),
+    Known(
+        "missing-crl",
+        "istiod",
+        r"missing CRL signed by certificates",
+        "ca-crl.pem lacks a list of revoked certificates for a CA of the chain",
+        (Cause("only the root has signed a list", "put a list, empty or not, of every certificate in cert-chain.pem into ca-crl.pem"),),
+    ),
+    Known(
+        "wrong-cluster",
+        "istiod",
+        r"client claims to be in cluster|could not get cluster \S+ kube client",
+        "a proxy says that it belongs to a cluster of which istiod does not know",
+        (common.IDENTITY, common.EDGE, common.LOGIN),
+    ),
+    Known(
+        "registered-twice",
+        "istiod",
+        r"has already been registered",
+        "a cluster is in two remote secrets; the one that came second is passed over",
+        (
+            Cause(
+                "there are two remote secrets for one cluster",
+                "take one away, in the tree and in the cluster",
+                ("remote-double", "remote-extra", "remote-names"),
+            ),
+        ),
+    ),
+    Known(
+        "own-cluster",
+        "istiod",
+        r"would overwrite the (?:local|config) cluster",
+        "a remote secret for istiod's own cluster: it is passed over, which does no harm",
+        (
+            Cause("all clusters take one bundle of remote secrets", "nothing: that is how `remoteSecrets: bundle` works"),
+            Cause("two clusters have the same name", "give each cluster a name of its own", ("tree-identity", "remote-names", "base-identity")),
+        ),
+    ),
+    Known(
+        "unauthorized",
+        "istiod",
+        r"\bUnauthorized\b|the server has asked for the client to provide credentials|invalid bearer token",
+        "an API server does not take the login of the remote secret",
+        (
+            common.LOGIN,
+            common.SERVER,
+            Cause("the reader's account or its token Secret was deleted in that cluster", "apply stage 3 there and fetch the token again"),
+        ),
+    ),
+    Known(
+        "forbidden",
+        "istiod",
+        r"is forbidden: User|cannot (?:list|watch|get) resource",
+        "the login is taken, and may not read what istiod asks for",
+        (
+            Cause("the reader's role or its binding is missing in that cluster", "apply stages 2 and 3 there", ("base-reader", "tree-edited", "tree-current")),
+            Cause("the token is that of another account", "fetch it again", ("token-unique", "remote-login")),
+        ),
+    ),
+    Known(
+        "not-reached",
+        "istiod, kubectl",
+        r"connection refused|no such host|i/o timeout|context deadline exceeded|no route to host|Client\.Timeout exceeded"
+        r"|timed out waiting for.*(?:cluster|sync)",
+        "a server does not answer at the address that was given",
+        (
+            common.SERVER,
+            Cause("where istiod is reached is not known, or not by an address", "state `controlPlaneAddress`", ("address-pending", "control-plane-address")),
+            common.FIREWALL,
+        ),
+    ),
+    Known(
+        "unknown-authority",
+        "istiod, kubectl",
+        r"certificate signed by unknown authority",
+        "a certificate leads to a CA that is not known where it is judged",
+        (common.SERVER_CA, common.CHAIN, common.ROOTS, common.LATE_ROOT),
+    ),
+    Known(
+        "certificate-valid-for",
+        "istiod, kubectl",
+        r"certificate is (?:valid for|not valid for)|cannot validate certificate for",
+        "the API server's certificate is for another name than the one in the URL",
+        (
+            Cause(
+                "the server is reached by a name that its certificate does not have",
+                "state `contexts.CTX.tlsServerName`, or the URL that the certificate has",
+                ("remote-server",),
+            ),
+        ),
+    ),
+    Known(
+        "login-not-allowed",
+        "istiod",
+        r"kubeconfig is not allowed|auth provider \S+ is not allowed|(?:tokenFile|clientCertificate|clientKey|exec) is not allowed"
+        r"|PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS",
+        "istiod refuses a way to log in that is not a token or OIDC",
+        (
+            Cause(
+                "a cluster logs in by exec, a token file or a client certificate",
+                "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as `kubectl mesh check --id credential-cost` says, or use a token",
+                ("credential-cost",),
+            ),
+        ),
+    ),
+    Known(
+        "kubeconfig-unreadable",
+        "istiod",
+        r"kubeconfig (?:cannot be loaded|is not valid|is empty)",
+        "a remote secret does not hold a kubeconfig",
+        (
+            Cause("the remote secret was edited", "render and apply stage 3", ("tree-readable", "remote-server", "remote-ca", "remote-login")),
+            Cause("it was applied as it is encrypted", "apply it by what decrypts it: see what `kubectl mesh explain` says of `.sops: field not declared`"),
+        ),
+    ),
+    Known(
+        "registry-name",
+        "istiod",
+        r"invalid registry name",
+        "meshNetworks names a cluster in a way that istiod does not take, and nothing of meshNetworks is used",
+        (Cause("a registry has a capital letter, or another name than its cluster", "write it as the cluster's name", ("base-registry", "tree-networks")),),
+    ),
+    Known(
+        "endpoints-gone",
+        "istiod",
+        r"(?:Deleting cluster_id|Updating cluster \S+ from secret|Number of remote clusters: 0)",
+        "istiod takes a remote cluster out, or in anew, since its secret went or changed",
+        (common.EDGE, common.LOST),
+    ),
+)

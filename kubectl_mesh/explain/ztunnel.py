@@ -1,0 +1,61 @@
+"""What ztunnel says, the proxy of ambient."""
+
+from kubectl_mesh.explain import common
+from kubectl_mesh.explain.known import Cause, Known
+
+MESSAGES = (
+    Known(
+        "peer-certificate",
+        "ztunnel",
+        r"invalid peer certificate|received fatal alert: (?:UnknownCA|BadCertificate|DecryptError)|BadSignature|UnknownIssuer",
+        "ztunnel does not accept the certificate of the other side",
+        (
+            common.ROOTS,
+            common.CHAIN,
+            common.EXPIRED,
+            Cause(
+                "ztunnel trusts the first root it got and no other, while several roots are in use (Istio's issue 47427)",
+                "have one root in all clusters; restart ztunnel after the root bundle changed",
+                ("tree-root",),
+            ),
+        ),
+    ),
+    Known(
+        "no-service",
+        "ztunnel",
+        r"no service for target address",
+        "ztunnel knows no service at this address on its network",
+        (
+            Cause(
+                "ztunnel's network or cluster is not that of its control plane", "render, apply stage 2, and restart ztunnel", ("tree-network", "tree-identity")
+            ),
+            Cause("the service is not shared with other clusters", 'label it `istio.io/global: "true"` in every cluster'),
+            common.EDGE,
+        ),
+    ),
+    Known(
+        "no-gateway-address",
+        "ztunnel",
+        r"no gateway address|no valid routing destination|no valid destination",
+        "the endpoint is on another network, and no gateway into that is known",
+        (
+            common.GATEWAY,
+            common.NETWORK,
+            Cause(
+                "AMBIENT_ENABLE_MULTI_NETWORK is not set, or Istio is too old for it",
+                "Istio 1.27 or later, and `dataPlane: ambient`",
+                ("ambient", "istio-version"),
+            ),
+        ),
+    ),
+    Known(
+        "ztunnel-rejected",
+        "ztunnel",
+        r"XDS client connection error|XDS client error|Unauthenticated.*authentication failure",
+        "istiod does not take this ztunnel's login",
+        (
+            common.IDENTITY,
+            Cause("ztunnel is in a namespace that istiod does not trust", "state trustedZtunnelNamespace in base.yaml", ("tree-namespace", "namespace-equal")),
+        ),
+    ),
+)
