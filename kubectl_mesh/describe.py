@@ -11,8 +11,20 @@ from kubectl_mesh.words import count
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
 
 
-def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, out: str, now: datetime, only: frozenset[str] | None) -> dict[str, Any]:
-    """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null."""
+def describe(
+    plan: Plan,
+    pki: Pki,
+    changes: Sequence[FolderChange],
+    kind: str,
+    out: str,
+    now: datetime,
+    only: frozenset[str] | None,
+    committed: frozenset[str] | None = None,
+) -> dict[str, Any]:
+    """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null.
+
+    `committed` are the paths below `out` that git's HEAD has, None where there is no repository.
+    """
     by_name = {change.name: change for change in changes}
     made_root = any("/" not in path for path in pki.new)
     topology = plan.topology
@@ -25,7 +37,11 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
         "store": topology.store,
         "networks": sorted({c.network for c in topology.clusters}),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
-        "clusters": [_cluster(plan, m, pki, by_name, out, now) for name, m in plan.members.items() if only is None or name in only],
+        "clusters": [
+            _cluster(plan, m, pki, by_name, out, now) | {"counts": _counts(plan, m, by_name, committed)}
+            for name, m in plan.members.items()
+            if only is None or name in only
+        ],
         "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
     }
 
@@ -75,6 +91,50 @@ def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderC
             if name != cluster.name
         ],
     }
+
+
+def _counts(plan: Plan, member: Member, by_name: Mapping[str, FolderChange], committed: frozenset[str] | None) -> dict[str, int | None]:
+    """How many remote secrets the topology asks for, how many lie in the tree, and how many git's HEAD has."""
+    bundled, name = plan.topology.bundled and member.primary is None and member.cluster.joined, member.cluster.name
+    folder, prefix = (BUNDLE, "") if bundled else (name, REMOTE_SECRETS)
+    change = by_name.get(folder)
+    there = [c.path for c in change.changes if c.action != "create"] if change is not None else []
+    kept = [path.removeprefix(f"{folder}/") for path in committed or () if path.startswith(f"{folder}/")]
+
+    def of_others(paths: Sequence[str]) -> int:
+        return sum(p.startswith(prefix) and p.endswith(".yaml") and p[len(prefix) :] not in (f"{name}.yaml", "kustomization.yaml") for p in paths)
+
+    return {"declared": len(member.peers), "rendered": of_others(there), "committed": None if committed is None else of_others(kept)}
+
+
+def table(value: Mapping[str, Any], width: int) -> str:
+    """The mesh as a table, a line for each cluster; long names lose their middle where the line would be wider."""
+    rows = [("CLUSTER", "NETWORK", "ISTIO", "CERT", "SECRETS", "GATEWAYS", "TREE"), *(_row(c) for c in value["clusters"])]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for column in (0, 1, 2, 5):
+        widths[column] = max(min(widths[column], 12), widths[column] - max(0, sum(widths) + 2 * (len(widths) - 1) - width))
+    lines = ["  ".join(_short(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
+    clusters = value["clusters"]
+    lines.append("")
+    lines += [f"root {root['subject']}: {root['daysLeft']} days left" for root in value["roots"]]
+    lines.append(f"{count(len(clusters), 'cluster')}, {count(len(value['networks']), 'network')}, {count(len(value['pending']), 'thing')} pending")
+    lines.append("SECRETS: remote secrets declared/rendered/committed; CERT: days left")
+    return "\n".join(lines) + "\n"
+
+
+def _row(cluster: Mapping[str, Any]) -> tuple[str, ...]:
+    plane, certificate, counts = cluster["istio"], cluster["certificate"], cluster["counts"]
+    istio = f"by {plane['servedBy']}" if plane["servedBy"] else "+".join(r["version"] or "?" for r in plane["releases"])
+    gateways = str(len(cluster["gateways"])) if cluster["gateways"] else "by label" if cluster["eastWestGateway"] else "-"
+    secrets = "/".join("-" if counts[k] is None else str(counts[k]) for k in ("declared", "rendered", "committed"))
+    days = "-" if certificate is None else f"{certificate['daysLeft']}d"
+    return cluster["name"], cluster["network"], istio, days, secrets, gateways, cluster["tree"]
+
+
+def _short(cell: str, size: int) -> str:
+    if len(cell) <= size:
+        return cell
+    return cell[: size // 2] + "…" + cell[len(cell) - (size - size // 2 - 1) :]
 
 
 def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:

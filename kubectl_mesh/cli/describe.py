@@ -12,12 +12,13 @@ from kubectl_mesh.cli import common
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Show this cluster only; may be given again."
 )
 @common.kubeconfig
-@common.output
+@click.option("-o", "output", type=click.Choice(["text", "table", "json"]), default="text", metavar="FORMAT", help="text, table or json.  [default: text]")
 def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
     """Show clusters, certificates, remote secrets, gateways, and what is pending."""
     from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.cli.committed import committed
     from kubectl_mesh.compare import compare
-    from kubectl_mesh.describe import describe, text
+    from kubectl_mesh.describe import describe, table, text
 
     folder = out if out is not None else workdir.join(directory, "out")
     inputs = workdir.gather(directory, kubeconfig)
@@ -25,9 +26,11 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     at = workdir.now()
     rendered = compose.make(inputs, at, folder, throwaway=True)
     changes = [c for c in compare(folder, rendered.tree, inputs.topology.mesh_id) if c.name in rendered.tree]
-    value = describe(rendered.plan, rendered.pki, changes, inputs.target.KIND, folder, at, only)
+    value = describe(rendered.plan, rendered.pki, changes, inputs.target.KIND, folder, at, only, committed(folder) if output != "text" else None)
     common.warn(rendered.warnings)
     if output == "json":
         common.put_json(value)
+    elif output == "table":
+        common.put_text(table(value, common.width() or 80))
     else:
         common.put_text(text(value))
