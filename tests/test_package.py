@@ -30,6 +30,7 @@ PARTS = {
     "verify": {"pki"},
     "validate": {"shape"},
     "shape": {"fits"},
+    "view": {"compare", "pki"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
 LIBRARIES = {
@@ -39,6 +40,7 @@ LIBRARIES = {
     "shape": {"jsonschema"},
     "pki": {"cryptography"},
     "stores": {"cryptography", "pyrage", "yaml"},
+    "view": {"yaml"},
     "kubeconfig": {"cryptography"},
 }
 

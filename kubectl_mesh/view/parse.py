@@ -1,0 +1,154 @@
+"""YAML of a tree into values: whatever stands there, a `Problem` in the place of a traceback; the same bytes are read once."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from kubectl_mesh.errors import Place, Problem, path_text
+from kubectl_mesh.model import Json
+from kubectl_mesh.view.values import Fields, Opaque
+
+RENDER = "look at what was edited, and render again"
+MAX_BYTES = 4 << 20
+_KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
+"""By which one item of a list is told from another."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as Kubernetes reads it: a key stands once, a date is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        made: dict[Any, Any] = super().construct_mapping(node, deep=True)
+        if len(made) != len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+        return made
+
+
+class Parser:
+    """Reads files; `problems` collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._known: dict[bytes, tuple[Json, ...] | str] = {}
+
+    def documents(self, file: str, body: bytes | None) -> tuple[Json, ...]:
+        """The documents of a file, none where it cannot be read."""
+        if body is None:
+            self.problem(file, "is no regular file", "move it away, and render again")
+            return ()
+        found = self._known.get(body)
+        if found is None:
+            found = self._known[body] = _load(body)
+        if isinstance(found, str):
+            self.problem(file, found)
+            return ()
+        return found
+
+    def mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
+        """The one document of a text that ought to hold a mapping; an empty one where it does not."""
+        found = self.documents(f"{file}: {path}" if path else file, body)
+        if len(found) == 1 and isinstance(found[0], dict):
+            return found[0]
+        if found:
+            self.problem(file, "holds no mapping", path=path)
+        return {}
+
+    def problem(self, file: str, what: str, fix: str = RENDER, path: str = "") -> None:
+        """Collects a problem."""
+        self.problems.append(Problem(Place(file, path=path), what, fix, "tree-readable"))
+
+
+def _load(body: bytes) -> tuple[Json, ...] | str:
+    if len(body) > MAX_BYTES:
+        return "is larger than any manifest of a mesh"
+    try:
+        # An alias could stand for a thousand others.
+        if b"&" in body and b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
+            return "holds a YAML alias, which no manifest of ours has"
+        return tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        return "is not YAML" + (f" (line {mark.line + 1})" if mark is not None else "")
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError):
+        return "is not YAML"
+
+
+def at(value: Json, *path: str) -> Any:
+    """What stands at a path of mappings, None where there is nothing."""
+    found: Any = value
+    for step in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(step)
+    return found
+
+
+def text_at(value: Json, *path: str) -> str | None:
+    """The text at a path; None where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, str) else str(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def mapping_at(value: Json, *path: str) -> Mapping[str, Any]:
+    """The mapping at a path, an empty one where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def items_at(value: Json, *path: str) -> tuple[Any, ...]:
+    """The list at a path, an empty one where there is none."""
+    found = at(value, *path)
+    return tuple(found) if isinstance(found, list) else ()
+
+
+def texts(value: Mapping[str, Any]) -> dict[str, str]:
+    """A mapping of texts, as labels and annotations are."""
+    return {str(k): str(v) for k, v in value.items()}
+
+
+def flat(value: Json) -> Fields:
+    """Every value by the text of its path; items of a list by their name where they have one."""
+    return dict(_flat(value, ()))
+
+
+def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(item, (*path, str(key)))
+    elif isinstance(value, list) and value and any(isinstance(item, dict | list) for item in value):
+        named = _named(value)
+        for index, item in enumerate(value):
+            step = path_text(path) + (f"[{named[index]}]" if named else f"[{index}]")
+            for below, leaf in _flat(item, ()):
+                yield f"{step}.{below}" if below and not below.startswith("[") else f"{step}{below}", leaf
+    elif path:
+        yield path_text(path), value
+    else:
+        yield "", value
+
+
+def _named(items: list[Any]) -> list[str] | None:
+    for key in _KEYS:
+        found = [str(item[key]) for item in items if isinstance(item, dict) and isinstance(item.get(key), str | int)]
+        if len(found) == len(items) == len(set(found)):
+            return found
+    return None
+
+
+def without(fields: Fields, *prefixes: str) -> Fields:
+    """The fields that stand at none of the paths, nor below."""
+    return {k: v for k, v in fields.items() if not any(k == p or k.startswith((f"{p}.", f"{p}[")) for p in prefixes)}
+
+
+def opaque(value: Json) -> Opaque:
+    """The digest of what a value says, whatever the order of its keys."""
+    body = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, default=str).encode()
+    return Opaque(hashlib.sha256(body).digest())

@@ -1,0 +1,117 @@
+"""The trust of a cluster: the certificates of `cacerts` where they are in clear, what the lock and the objects say where not."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kubectl_mesh.errors import MeshError
+from kubectl_mesh.model import CACERTS, Certificate, Json
+from kubectl_mesh.view.parse import Parser, flat, items_at, mapping_at, opaque, text_at
+from kubectl_mesh.view.values import Lock, Trust
+
+if TYPE_CHECKING:
+    from kubectl_mesh.view.values import Opaque
+
+NAMES = {"ca-cert.pem": "tls.crt", "ca-key.pem": "tls.key", "cert-chain.pem": "tls.crt", "root-cert.pem": "ca.crt"}
+"""The files of `cacerts`, and what cert-manager calls them."""
+
+
+def store_of(value: Json) -> str:
+    """How an object holds what is secret in it."""
+    kind = text_at(value, "kind")
+    if kind == "SealedSecret":
+        return "sealed"
+    if kind == "ExternalSecret":
+        return "external"
+    if kind == "Certificate":
+        return "cert-manager"
+    return "sops" if isinstance(value, dict) and "sops" in value else "plain"
+
+
+def recipients(value: Json) -> tuple[str, ...]:
+    """The age recipients of a file of SOPS."""
+    return tuple(found for item in items_at(value, "sops", "age") if (found := text_at(item, "recipient")) is not None)
+
+
+class Certificates:
+    """Reads PEM; the same text once, for the root is the same everywhere."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Certificate, ...]] = {}
+
+    def read(self, file: str, pem: bytes, parser: Parser, path: str) -> tuple[Certificate, ...]:
+        """The certificates of a text."""
+        from kubectl_mesh.pki.read import describe, load_certificates
+
+        if pem not in self._known:
+            try:
+                self._known[pem] = tuple(map(describe, load_certificates(file, pem)))
+            except MeshError as error:
+                for problem in error.problems:
+                    parser.problem(file, problem.what, problem.fix, path)
+                return ()
+        return self._known[pem]
+
+
+def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates) -> Trust:
+    """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
+    file = f"{directory}/{CACERTS}"
+    lock = lock if lock is not None else Lock(file)
+    if value is None:
+        csr = lock.issuer is not None and lock.issuer.startswith("istio-csr")
+        return _told(Trust(lock.file, "istio-csr" if csr else "none", issuer={"issuer": lock.issuer} if csr else {}), value, lock)
+    store, kind = store_of(value), text_at(value, "kind") or ""
+    if store == "plain":
+        return _plain(file, kind, mapping_at(value, "data"), parser, certificates)
+    sealed: Opaque | None = None
+    issuer_fields: Mapping[str, Json] = {}
+    if store == "sops":
+        sealed = opaque(mapping_at(value, "data"))
+    elif store == "sealed":
+        sealed = opaque(mapping_at(value, "spec", "encryptedData"))
+    else:
+        issuer_fields = flat(mapping_at(value, "spec"))
+    return _told(Trust(file, store, kind, sealed=sealed, issuer=issuer_fields), value, lock)
+
+
+def _told(made: Trust, value: Json, lock: Lock) -> Trust:
+    """With what the lock tells of what cannot be read."""
+    return replace(
+        made,
+        intermediate_fingerprint=lock.intermediate,
+        root_fingerprints=lock.roots,
+        recipients=recipients(value) or lock.recipients,
+        sealed_for=lock.sealed_for,
+    )
+
+
+def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates) -> Trust:
+    files: dict[str, bytes] = {}
+    for name, other in NAMES.items():
+        stands = name if name in data else other
+        encoded = data.get(stands)
+        if not isinstance(encoded, str):
+            parser.problem(file, f"{name} is missing", path=f'data."{name}"')
+            continue
+        try:
+            files[name] = base64.b64decode(encoded, validate=True)
+        except (ValueError, binascii.Error):
+            parser.problem(file, "is not base64", path=f'data."{stands}"')
+    key = files.pop("ca-key.pem", None)
+    read = {name: certificates.read(file, body, parser, f'data."{name}"') for name, body in files.items()}
+    own, roots = read.get("ca-cert.pem", ()), read.get("root-cert.pem", ())
+    return Trust(
+        file,
+        "plain",
+        kind,
+        intermediate=own[0] if own else None,
+        chain=read.get("cert-chain.pem", ()),
+        roots=roots,
+        intermediate_fingerprint=own[0].fingerprint if own else None,
+        root_fingerprints=tuple(root.fingerprint for root in roots),
+        root_pem=files.get("root-cert.pem"),
+        key=opaque(key) if key is not None else None,
+        files=files,
+    )

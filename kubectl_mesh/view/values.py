@@ -1,0 +1,263 @@
+"""What a view is made of: the mesh as its manifests say it, each value with the file that says so, and nothing secret but as `Opaque`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.model import Certificate, Json
+
+Fields = Mapping[str, Json]
+"""Values by the text of their path: `global.network` -> `east`; an empty mapping or list is a value too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A digest of something secret, or of a ciphertext: to be compared, never to be shown."""
+
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A text, the file that says it, and where in that."""
+
+    value: str
+    file: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a remote secret is made from, as far as it is public: the server, the SHA-256 of its CA in hex, the name in its certificate."""
+
+    server: str | None
+    ca: str | None
+    tls_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What the lock of a directory says, and how the directory differs from it. `damaged`: it cannot be read."""
+
+    file: str
+    damaged: bool = False
+    cluster: str = ""
+    mesh: str = ""
+    context: str = ""
+    network: str = ""
+    namespace: str = ""
+    control_plane: str = ""
+    """The kind that base.yaml asked for."""
+    intermediate: str | None = None
+    """The fingerprint of the intermediate."""
+    roots: tuple[str, ...] = ()
+    issuer: str | None = None
+    """Who makes the intermediate, where it is made in the cluster."""
+    served_by: str | None = None
+    waits: str | None = None
+    store: str | None = None
+    """The store, where it is one that encrypts."""
+    recipients: tuple[str, ...] = ()
+    sealed_for: str | None = None
+    remote: Mapping[str, Source] = field(default_factory=dict)
+    """What the remote secrets are made from, by peer."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    sealed: Mapping[str, str] = field(default_factory=dict)
+    edited: tuple[str, ...] = ()
+    """Files that are there, but not as the lock lists them."""
+    missing: tuple[str, ...] = ()
+    """Files that the lock lists and that are not there."""
+    foreign: tuple[str, ...] = ()
+    """Files that the lock does not list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object of Kubernetes, or a file of YAML that is none (then `kind` is empty and `name` the path).
+
+    `digest` is that of what it says, however it is written. Of what is encrypted or secret, `fields` says nothing.
+    """
+
+    file: str
+    kind: str
+    api: str
+    name: str
+    namespace: str | None
+    digest: Opaque
+    fields: Fields = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What istiod signs with, and what is trusted. Certificates are there where they can be read, fingerprints wherever something tells them."""
+
+    file: str
+    store: str
+    """`plain`, `sops`, `sealed`, `external`; `cert-manager` or `istio-csr` where the intermediate is made in the cluster; `none`."""
+    kind: str = ""
+    """The kind of the object that holds or makes it."""
+    intermediate: Certificate | None = None
+    chain: tuple[Certificate, ...] = ()
+    roots: tuple[Certificate, ...] = ()
+    intermediate_fingerprint: str | None = None
+    root_fingerprints: tuple[str, ...] = ()
+    root_pem: bytes | None = field(default=None, repr=False)
+    """The text of the bundle, which istiod before 1.30 compares as such."""
+    key: Opaque | None = None
+    sealed: Opaque | None = None
+    """All that is encrypted."""
+    recipients: tuple[str, ...] = ()
+    sealed_for: str | None = None
+    issuer: Fields = field(default_factory=dict)
+    """What asks for it, or says where it is, where it is not in the tree."""
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The public files of `cacerts` in clear, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """A document that says how a part of Istio is installed; `values` as Istio's charts have them, `settings` all else by path."""
+
+    file: str
+    kind: str
+    name: str
+    part: str
+    """`istiod`, `base`, `cni`, `ztunnel`, `gateway` or `eastwest`."""
+    version: str | None
+    revision: str | None
+    values: Fields = field(repr=False)
+    settings: Fields = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """As people name it."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A gateway, or an object that is one side of it. `addresses` are those that are stated, as `(address, port)`."""
+
+    file: str
+    kind: str
+    """Service, Gateway (networking.istio.io), Gateway (gateway.networking.k8s.io), chart gateway, IstioOperator component, or meshNetworks."""
+    name: str
+    network: str | None
+    """The label topology.istio.io/network; under meshNetworks the network's name."""
+    service_type: str | None
+    ports: tuple[int, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    addresses: tuple[tuple[str, int | None], ...] = ()
+    registries: tuple[str, ...] = ()
+    """Of an entry in meshNetworks: the clusters whose endpoints are on the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSecret:
+    """A key of a Secret by which istiod reads a cluster. For istiod the key is the cluster; name and annotation are for people and tools."""
+
+    file: str
+    store: str
+    peer: str
+    name: str
+    namespace: str | None
+    annotation: str | None
+    context: str | None
+    labelled: bool
+    server: str | None
+    ca: str | None
+    """The SHA-256 of the CA's PEM in hex."""
+    tls_name: str | None
+    login: str | None
+    """`token`, `exec`, `oidc`, `clientCertificate`, `none`; None where it cannot be told from outside."""
+    secret: Opaque | None
+    """Of what is secret in it; None where that is not in clear."""
+    text: Opaque
+    """Of the kubeconfig as it stands, since istiod reconnects when a byte changes; of the ciphertext where it is encrypted."""
+    source: Source | None = None
+    """What the lock says that it is made from."""
+    made_from: str | None = None
+    """What the lock says of a sealed one: the digest of what is public of it, and for whom."""
+    insecure: bool = False
+    """The server's certificate is not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An account by which peers read this cluster, as its token Secret, its ServiceAccount, its binding or its PushSecret names it."""
+
+    file: str
+    kind: str
+    name: str
+    namespace: str | None
+    account: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path."""
+
+    name: str
+    files: Mapping[str, str] = field(repr=False)
+    lock: Lock | None
+    objects: tuple[Object, ...]
+    remote_secrets: tuple[RemoteSecret, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(Directory):
+    """A cluster's directory."""
+
+    names: tuple[Said, ...]
+    """`multiCluster.clusterName`, in each document that has one."""
+    mesh_ids: tuple[Said, ...]
+    label: Said | None
+    """The network by the label of the namespace."""
+    networks: tuple[Said, ...]
+    """The network by the values, in each document that has it."""
+    namespace: Said | None
+    """Istio's namespace, by the Namespace."""
+    namespaces: tuple[Said, ...]
+    """Istio's namespace, by the control plane."""
+    served_by: Said | None
+    trust: Trust
+    control_plane: tuple[ControlPlane, ...]
+    gates: tuple[Gate, ...]
+    readers: tuple[Reader, ...]
+    bundled: bool
+    """The remote secrets of all clusters are applied here."""
+
+    @property
+    def releases(self) -> tuple[ControlPlane, ...]:
+        """What runs here: the documents of istiod."""
+        return tuple(c for c in self.control_plane if c.part == "istiod")
+
+    @property
+    def network(self) -> str | None:
+        """The network that istiod goes by: the label of the namespace, else the values."""
+        return self.label.value if self.label is not None else self.networks[0].value if self.networks else None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tree: clusters and directories of the mesh as a whole by name, other files in it, and what could not be read."""
+
+    clusters: Mapping[str, Cluster]
+    shared: Mapping[str, Directory]
+    strangers: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def bundle(self) -> tuple[RemoteSecret, ...]:
+        """The remote secrets that all clusters share."""
+        return tuple(s for d in self.shared.values() for s in d.remote_secrets)
+
+    def held(self, name: str) -> tuple[RemoteSecret, ...]:
+        """The remote secrets that are applied in a cluster; istiod passes over that of its own."""
+        cluster = self.clusters[name]
+        return (*cluster.remote_secrets, *(s for s in self.bundle if cluster.bundled and s.peer != name))
+
+    @property
+    def edges(self) -> frozenset[tuple[str, str]]:
+        """Who discovers whom."""
+        return frozenset((name, secret.peer) for name in self.clusters for secret in self.held(name))
