@@ -21,6 +21,7 @@ VERBS = {
     "remove": "Remove a cluster from the topology.",
     "render": "Render the mesh: a directory of manifests per cluster.",
     "check": "Tell every problem that can be told offline.",
+    "diff": "Show what a change does to the mesh.",
     "certs": "Have intermediates signed elsewhere; fill a store.",
     "verify": "Open what is sealed, and compare it with what should be in it.",
     "describe": "Show clusters, certificates, remote secrets, gateways.",
