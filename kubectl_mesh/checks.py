@@ -132,6 +132,13 @@ CHECKS = (
     Check("certs-ca", "certificates", ERROR, "every certificate is a CA", "istiod does not start, or proxies: `CERTIFICATE_VERIFY_FAILED`"),
     Check("certs-chain", "certificates", ERROR, "every intermediate leads to the root", "proxies: `TLSV1_ALERT_UNKNOWN_CA`"),
     Check("certs-one-root", "certificates", ERROR, "all clusters share one root", "proxies of different clusters: `TLSV1_ALERT_UNKNOWN_CA`"),
+    Check(
+        "root-exchange",
+        "certificates",
+        ERROR,
+        "a change of roots is one that clusters may apply one after the other",
+        "`CERTIFICATE_VERIFY_FAILED` between clusters that have the old root and those that have the new one",
+    ),
     Check("certs-own", "certificates", WARNING, "every cluster has an intermediate of its own", "one cluster's key opens another's identity"),
     Check("certs-expired", "certificates", ERROR, "every certificate is valid today", "proxies: `CERTIFICATE_VERIFY_FAILED: certificate has expired`"),
     Check(

@@ -15,10 +15,12 @@ import yaml
 from conftest import TOP, Golden, Run, merged
 
 from kubectl_mesh import assets
+from kubectl_mesh.cli import compose
 from kubectl_mesh.cli import workdir as shell
 
 CASES = TOP / "tests" / "diff"
 NAMES = sorted(p.parent.name for p in CASES.glob("*/case.yaml"))
+assert compose.now is shell.now, "imported before a test sets the clock"
 DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -124,3 +126,68 @@ def test_a_change_is_told(name: str, built: Any, run: Run, golden: Golden) -> No
             assert secret not in output.out.encode() + output.err.encode(), secret
         for word in ("not-to-be-seen", "nobody-may-see", "PRIVATE KEY", "ENC["):
             assert word not in output.out + output.err
+
+
+REFUSED = [name for name in NAMES if case(name).get("refused")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_render_refuses_what_is_safe_in_no_order(name: str, built: Any, run: Run) -> None:
+    """With the steps that are safe, and nothing written; whatever else changes is rendered."""
+    mesh = built(name)
+    before = {p: p.read_bytes() for p in (mesh / "out").rglob("*") if p.is_file()}
+    ran = run("render", cwd=mesh)
+    if name not in REFUSED:
+        assert ran.code == 0, ran.err
+        assert run("diff", cwd=mesh).code == 0
+        return
+    assert ran.code == 2
+    assert ran.err.startswith("error: certs/root-cert.pem: ")
+    assert all(step in ran.err for step in ("1. trust both", "2. sign with the new", "3. drop the old"))
+    assert {p: p.read_bytes() for p in (mesh / "out").rglob("*") if p.is_file()} == before
+    assert run("render", "--check", cwd=mesh).code == 2
+    checked = run("check", cwd=mesh)
+    assert checked.code == 1
+    assert "× root-exchange: certs/root-cert.pem: " in checked.out
+
+
+def test_there_are_refused_cases() -> None:
+    """Three ways to lose a mesh."""
+    assert REFUSED == ["root-dropped-too-early", "roots-exchanged", "signer-too-early"]
+
+
+def test_the_steps_that_are_told_are_taken(built: Any, run: Run) -> None:
+    """The refusal's own steps, one render each, lead where it would not go at once; one cluster at a time is refused where others are behind."""
+    mesh = built("roots-exchanged")
+    assert run("render", cwd=mesh).code == 2
+    for name in ("roots-grown", "signer-changed", "roots-shrunk"):
+        if name == "roots-grown":
+            shutil.rmtree(mesh / "certs")
+            shutil.copytree(CASES / "base/certs", mesh / "certs")
+        lay(mesh, case(name)["change"])
+        told = run("diff", cwd=mesh)
+        assert told.code == 1
+        assert "safe in no order" not in told.out
+        if name == "roots-grown":
+            assert run("render", "--cluster", "east", cwd=mesh).code == 0
+            lay(mesh, case("signer-changed")["change"])
+            early = run("render", "--cluster", "east", cwd=mesh)
+            assert early.code == 2
+            assert "signed by a root that north, west does not trust yet" in early.err
+            shutil.rmtree(mesh / "certs")
+            shutil.copytree(CASES / "base/certs", mesh / "certs")
+            lay(mesh, case(name)["change"])
+        assert run("render", cwd=mesh).code == 0
+    assert (mesh / "certs/root-cert.pem").read_bytes() == (CASES / "spare/b/root-cert.pem").read_bytes()
+
+
+def test_a_root_that_is_missing_is_not_made_anew_under_a_running_mesh(built: Any, run: Run) -> None:
+    """The tree says that there was one; without a tree it is made."""
+    mesh = built("token-changed")
+    shutil.rmtree(mesh / "certs")
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert "certs/root-cert.pem: is missing, and a new root would take the place of the one" in ran.err
+    assert not (mesh / "certs").exists()
+    shutil.rmtree(mesh / "out")
+    assert run("render", cwd=mesh).code == 0

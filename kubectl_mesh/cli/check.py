@@ -34,7 +34,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
     Exit code 1 if there is an error; warnings leave it at 0.
     """
     from kubectl_mesh import checks, report
-    from kubectl_mesh.cli import bounds, compose, workdir
+    from kubectl_mesh.cli import bounds, compose, roots, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, Problem
 
@@ -64,6 +64,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
         if not skipped:
             changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
             cut = report.withdrawn(rendered.plan, changes, folder)
+            errors += roots.exchanged(rendered, folder)
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
             errors += cut or found[0]
             warnings += (*found[1], *report.reconnected(rendered.plan, changes))

@@ -57,7 +57,10 @@ def exchange(before: Signing, after: Signing) -> str | None:
 
 
 def refused(where: str, before: Mapping[str, Signing], after: Mapping[str, Signing]) -> Problem | None:
-    """What is wrong with a change of roots, over all clusters; None where each may apply it when it likes. `where` is the file to be told."""
+    """What is wrong with a change of roots, over all clusters; None where each may apply it when it likes.
+
+    `where` is the file to be told. Clusters of `before` that are not in `after` stay as they are.
+    """
     found: dict[str, list[str]] = {}
     for name in sorted({*before, *after}):
         reasons = [exchange(before[name], after[name])] if name in before and name in after else []
@@ -66,7 +69,7 @@ def refused(where: str, before: Mapping[str, Signing], after: Mapping[str, Signi
             reasons += [why for other in before.values() if (why := _stranger(other, after[name])) is not None][:1]
         elif name in after and not reasons[0]:
             new = after[name].known_signer
-            behind = sorted(n for n, other in before.items() if n in after and other.roots and new is not None and new not in other.roots)
+            behind = sorted(n for n, other in before.items() if other.roots and new is not None and new not in other.roots)
             if behind and after[name] != before[name]:
                 reasons = [f"the intermediate is signed by a root that {', '.join(behind)} does not trust yet"]
         for why in filter(None, reasons):
