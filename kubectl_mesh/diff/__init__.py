@@ -40,7 +40,8 @@ def diff(
     wanted = worth_reading(before, after, only)
     reader = Reader()
     old, new = reader.read(before, wanted), reader.read(after, wanted)
-    both = Both(before, after, old, new, pairs(old, new), made)
+    found = pairs(old, new)
+    both = Both(before, after, old, new, found, made, {p.before.name: p.name for p in found if p.before is not None and p.renamed})
     facts = list(_facts(both, rendered=rendered))
     running = {**new.clusters, **{both.now(n): c for n, c in old.clusters.items()}}
     lines = _lines(facts, running, versions or {})

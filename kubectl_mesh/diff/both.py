@@ -19,11 +19,8 @@ class Both:
     after: View
     pairs: Sequence[Pair]
     made: frozenset[str] = frozenset()
-
-    @property
-    def renamed(self) -> Mapping[str, str]:
-        """The new name of a cluster by its old one."""
-        return {p.before.name: p.after.name for p in self.pairs if p.before is not None and p.after is not None and p.renamed}
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The new name of a cluster by its old one."""
 
     def now(self, name: str) -> str:
         """The name that a cluster has now."""

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubectl_mesh.model import BUNDLE, CACERTS, LOCK
+from kubectl_mesh.model import BUNDLE
 from kubectl_mesh.view import RawTree
 from kubectl_mesh.view.values import Cluster, View
 
-ALWAYS = (LOCK, "1-trust/namespace.yaml", "3-mesh/kustomization.yaml")
-"""What is read of a cluster in which anything differs."""
+KUSTOMIZATION = "3-mesh/kustomization.yaml"
+"""What says whether a cluster takes the remote secrets that all share."""
 
 
 def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None = None) -> dict[str, set[str]]:
@@ -19,15 +19,12 @@ def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None =
             continue
         old, new = before.get(name, {}), after.get(name, {})
         differing = {path for path in {*old, *new} if (path in old) != (path in new) or old.get(path) != new.get(path)}
-        # What an earlier edit broke is no difference, yet nobody should have to look for it.
         if differing:
-            found[name] = differing | {p for p in {*old, *new} if p in ALWAYS or (p.startswith("2-control-plane/") and not name.startswith("_"))}
-            if CACERTS in differing or LOCK in differing:
-                found[name].add(CACERTS)
+            found[name] = differing | {p for p in {*old, *new} if p.startswith("2-control-plane/") and not p.endswith("/kustomization.yaml")}
     if BUNDLE in found:
         for name in {*before, *after} - {""}:
             if only is None or name in only:
-                found.setdefault(name, set()).update(ALWAYS)
+                found.setdefault(name, set()).add(KUSTOMIZATION)
     return found
 
 

@@ -199,7 +199,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path."""
+    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path; empty for those that were not asked for."""
 
     name: str
     files: Mapping[str, str] = field(repr=False)
