@@ -32,6 +32,7 @@ PARTS = {
     "validate": {"shape"},
     "shape": {"fits"},
     "view": {"compare", "pki"},
+    "diff": {"view"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
 LIBRARIES = {
@@ -41,7 +42,7 @@ LIBRARIES = {
     "shape": {"jsonschema"},
     "pki": {"cryptography"},
     "stores": {"cryptography", "pyrage", "yaml"},
-    "view": {"yaml"},
+    "view": {"yaml", "cryptography"},
     "kubeconfig": {"cryptography"},
 }
 

@@ -376,6 +376,7 @@ INPUTS: dict[str, Break] = {
     "certs-ca": both(lambda m: leaf(m, "a"), lambda m: from_tree(m, "a", "ca-cert.pem", "cert-chain.pem")),
     "certs-chain": lambda m: m.write("certs/intermediate-a/cert-chain.pem", (m / "certs/root-cert.pem").read_bytes()),
     "certs-one-root": both(lambda m: broken.wrong_root(m, "a"), lambda m: from_tree(m, "a", "root-cert.pem")),
+    "root-exchange": lambda m: shutil.rmtree(m / "certs"),
     "certs-own": both(
         lambda m: shutil.rmtree(m / "certs/intermediate-b"),
         lambda m: shutil.copytree(m / "certs/intermediate-a", m / "certs/intermediate-b"),

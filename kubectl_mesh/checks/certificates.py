@@ -56,6 +56,14 @@ CHECKS = (
         "Find out which root is right and copy it over the other; an intermediate that another root signed is made anew.",
     ),
     Check(
+        "root-exchange",
+        "certificates",
+        ERROR,
+        "a change of roots is one that clusters may apply one after the other",
+        "`CERTIFICATE_VERIFY_FAILED` between clusters that have the old root and those that have the new one",
+        "Change the root in three steps, each applied everywhere before the next: trust both, sign by the new one, trust the new one alone.",
+    ),
+    Check(
         "certs-own",
         "certificates",
         WARNING,

@@ -22,6 +22,7 @@ VERBS = {
     "render": "Render the mesh: a directory of manifests per cluster.",
     "check": "Tell every problem that can be told offline.",
     "explain": "Tell what an error comes from in this mesh.",
+    "diff": "Show what a change does to the mesh.",
     "certs": "Have intermediates signed elsewhere; fill a store.",
     "verify": "Open what is sealed, and compare it with what should be in it.",
     "describe": "Show clusters, certificates, remote secrets, gateways.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from kubectl_mesh import checks, report
-from kubectl_mesh.cli import bounds, compose, workdir
+from kubectl_mesh.cli import bounds, compose, roots, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
@@ -14,7 +14,7 @@ from kubectl_mesh.model import FolderChange, Topology
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
     (
-        *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login"),
+        *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login", "root-exchange"),
         *("sealed-current", "sealed-proven", "recipient-shared", "sealing-certificate", "sealing-expiring", "sealing-pending"),
         *("tree-networks", "tree-trust-domain"),
     )
@@ -53,6 +53,7 @@ def examine(directory: str, out: str | None, kubeconfig: str | None, fail_within
         else:
             changes = _compared(folder, rendered)
             cut = report.withdrawn(rendered.plan, changes, folder)
+            found.errors += roots.exchanged(rendered, folder)
             told: frozenset[str] = frozenset()
             if any(c.differs or c.foreign for c in changes):
                 told = _tree(found, topology, folder, fail_within, rendered, changes)

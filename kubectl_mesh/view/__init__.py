@@ -54,7 +54,7 @@ class Reader:
         return View(clusters, shared, tuple(sorted(strangers)), tuple(sorted(set(self._parser.problems))))
 
     def _directory(self, name: str, files: Files, wanted: Collection[str] | None) -> tuple[Directory, Seen]:
-        found = digests(files)
+        found = digests(files, wanted)
         state = lock(name, files, found, self._parser)
         ours = set(state.files) if state is not None and not state.damaged and not self._foreign else set(files)
         seen: list[tuple[Object, Json]] = []

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.view.parse import Parser
 from kubectl_mesh.view.values import Lock, Source
 
+UNASKED = ""
 
-def digests(files: Mapping[str, bytes | None]) -> dict[str, str]:
-    """The SHA-256 of every file in hex; of what is no regular file, nothing."""
-    return {path: hashlib.sha256(body).hexdigest() if body is not None else "" for path, body in files.items()}
+
+def digests(files: Mapping[str, bytes | None], wanted: Collection[str] | None = None) -> dict[str, str]:
+    """The SHA-256 of every file in hex, `UNASKED` where only others are wanted; of what is no regular file a word that is none."""
+    return {
+        path: UNASKED if wanted is not None and path not in wanted else "no file" if body is None else hashlib.sha256(body).hexdigest()
+        for path, body in files.items()
+    }
 
 
 def lock(name: str, files: Mapping[str, bytes | None], found: Mapping[str, str], parser: Parser) -> Lock | None:
@@ -54,7 +59,7 @@ def _lock(file: str, value: Any, found: Mapping[str, str]) -> Lock:
         },
         files=listed,
         sealed={str(path): str(digest) for path, digest in value.get("sealed", {}).items()},
-        edited=tuple(sorted(path for path, digest in listed.items() if path in found and found[path] != digest)),
+        edited=tuple(sorted(path for path, digest in listed.items() if path in found and found[path] not in (digest, UNASKED))),
         missing=tuple(sorted(path for path in listed if path not in found)),
         foreign=tuple(sorted(path for path in found if path not in listed and path != LOCK)),
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAMES = {"ca-cert.pem": "tls.crt", "ca-key.pem": "tls.key", "cert-chain.pem": "tls.crt", "root-cert.pem": "ca.crt"}
 """The files of `cacerts`, and what cert-manager calls them."""
+_LONGEST = 10
 
 
 def store_of(value: Json) -> str:
@@ -53,6 +54,28 @@ class Certificates:
                     parser.problem(file, problem.what, problem.fix, path)
                 return ()
         return self._known[pem]
+
+    def signer(self, files: Mapping[str, bytes]) -> str | None:
+        """The fingerprint of the root that an intermediate leads to, by the signatures; None where it leads to none."""
+        from cryptography import x509
+
+        from kubectl_mesh.pki.judge import direct_issuer
+        from kubectl_mesh.pki.read import describe
+
+        try:
+            own, *above = (c for name in ("ca-cert.pem", "cert-chain.pem") for c in x509.load_pem_x509_certificates(files.get(name, b"")))
+            roots = x509.load_pem_x509_certificates(files.get("root-cert.pem", b""))
+            for _ in range(_LONGEST):
+                root = direct_issuer(own, roots)
+                if root is not None:
+                    return describe(root).fingerprint
+                issuer = direct_issuer(own, [c for c in above if c != own])
+                if issuer is None:
+                    return None
+                own = issuer
+        except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed, which is told where it is read
+            return None
+        return None
 
 
 def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates) -> Trust:
@@ -111,10 +134,12 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
         roots=roots,
         intermediate_fingerprint=own[0].fingerprint if own else None,
         root_fingerprints=tuple(root.fingerprint for root in roots),
+        signer=certificates.signer(files),
         root_pem=files.get("root-cert.pem"),
         key=opaque(key) if key is not None else None,
         pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
         files=files,
+        others={str(name): opaque(value) for name, value in data.items() if name not in {*NAMES, *NAMES.values()}},
     )
 
 

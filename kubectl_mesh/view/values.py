@@ -101,6 +101,8 @@ class Trust:
     roots: tuple[Certificate, ...] = ()
     intermediate_fingerprint: str | None = None
     root_fingerprints: tuple[str, ...] = ()
+    signer: str | None = None
+    """The fingerprint of the root that the intermediate leads to."""
     root_pem: bytes | None = field(default=None, repr=False)
     """The text of the bundle, which istiod before 1.30 compares as such."""
     key: Opaque | None = None
@@ -114,6 +116,8 @@ class Trust:
     """What asks for it, or says where it is, where it is not in the tree."""
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The public files of `cacerts` in clear, by name."""
+    others: Mapping[str, Opaque] = field(default_factory=dict)
+    """What else stands in `cacerts`, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path."""
+    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path; empty for those that were not asked for."""
 
     name: str
     files: Mapping[str, str] = field(repr=False)

@@ -1,0 +1,137 @@
+"""`kubectl mesh diff`"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kubectl_mesh.diff.values import Diff
+    from kubectl_mesh.view import RawTree
+
+BUDGET = 65536
+"""What a comment in a pull request may hold."""
+
+
+@click.command(name="diff")
+@click.argument("directories", nargs=-1, metavar="[OLD NEW]")
+@common.directory
+@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@click.option("--against", metavar="REV", help="Compare the tree on disk with the one in this revision of git, and not with a render.")
+@click.option(
+    "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="For this cluster only; may be given again."
+)
+@click.option("--max-bytes", type=click.IntRange(1024), metavar="N", help=f"The most that markdown may take.  [default: {BUDGET}]")
+@common.kubeconfig
+@click.option(
+    "-o", "output", type=click.Choice(["text", "json", "markdown"]), default="text", metavar="FORMAT", help="text, json or markdown.  [default: text]"
+)
+def command(
+    directories: tuple[str, ...],
+    directory: str,
+    out: str | None,
+    against: str | None,
+    clusters: tuple[str, ...],
+    max_bytes: int | None,
+    kubeconfig: str | None,
+    output: str,
+) -> int:
+    """Show what a change does to the mesh: clusters, networks, trust, control planes, gateways, secrets. No secret is ever shown.
+
+    Without arguments the tree on disk is compared with what a render would write; with --against REV, the tree of a revision of git with
+    the one on disk; with two folders, one tree with the other. Nothing is written. Exit code 1 if anything but formatting differs.
+    """
+    from kubectl_mesh.cli import bounds, workdir
+    from kubectl_mesh.diff import diff
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.view.sources import on_disk
+
+    folder = out if out is not None else workdir.join(directory, "out")
+    if max_bytes is not None and output != "markdown":
+        raise refuse("--max-bytes", f"is for -o markdown, not for -o {output}", "leave it out")
+    if directories:
+        if len(directories) != 2:
+            raise refuse("diff", f"takes two folders or none, not {len(directories)}", "name the old tree, then the new one")
+        if against is not None or out is not None or kubeconfig is not None:
+            raise refuse("diff", "compares two folders, or one with a revision or a render, not both", "leave the folders out, or the options")
+        for name in directories:
+            if not os.path.isdir(name):
+                raise refuse(name, "is no folder", "name a folder with a rendered tree")
+        before, after = on_disk(directories[0]), on_disk(directories[1])
+        return _tell(diff(before, after, directories, only=_chosen(clusters, before, after)), output, max_bytes)
+    bounds.check_folders(directory, out)
+    if against is not None:
+        from kubectl_mesh.cli import revision
+
+        if kubeconfig is not None:
+            raise refuse("--kubeconfig", "is for a render, and --against makes none", "leave one of the two out")
+        before, after = revision.read(folder, against), on_disk(folder)
+        names = (f"{folder} at {against}", folder)
+        return _tell(diff(before, after, names, only=_chosen(clusters, before, after), versions=_stated(directory)), output, max_bytes)
+    return _tell(_rendered(directory, folder, clusters, kubeconfig), output, max_bytes)
+
+
+def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig: str | None) -> "Diff":
+    """The tree on disk against a render."""
+    from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.diff import diff
+    from kubectl_mesh.view.sources import on_disk, rendered
+
+    inputs = workdir.gather(directory, kubeconfig)
+    only = workdir.chosen(inputs.topology, clusters)
+    if clusters:
+        inputs = compose.narrowed(inputs, only)
+    made = compose.make(inputs, workdir.now(), folder, throwaway=True)
+    before: RawTree = on_disk(folder)
+    after: RawTree = rendered(made.tree)
+    fresh = frozenset(
+        path.rpartition("/")[0].removeprefix("intermediate-") for path in made.pki.new if path.endswith("/ca-cert.pem") or path == "root-cert.pem"
+    )
+    versions = {name: member.cluster.version for name, member in made.plan.members.items()}
+    wanted = only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None
+    common.warn(made.warnings)
+    return diff(before, after, (folder, "a render"), rendered=True, only=wanted, made=fresh, versions=versions)
+
+
+def _stated(directory: str) -> dict[str, str | None]:
+    """The versions that the topology states, for trees that do not; nothing where there is no topology that can be read."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError
+
+    try:
+        return {c.name: c.version for c in workdir.read_topology(directory).clusters}
+    except MeshError:
+        return {}
+
+
+def _chosen(clusters: tuple[str, ...], *trees: "RawTree") -> frozenset[str] | None:
+    """The directories of the clusters that were asked for."""
+    from kubectl_mesh.errors import MeshError, Place, Problem, near
+
+    if not clusters:
+        return None
+    known = {name for tree in trees for name in tree if name}
+    unknown = [name for name in clusters if name not in known]
+    if unknown:
+        raise MeshError(Problem(Place("--cluster"), f'no cluster "{name}" in either tree{near(name, known)}', "name its directory") for name in unknown)
+    return frozenset(clusters)
+
+
+def _tell(found: "Diff", output: str, budget: int | None) -> int:
+    from kubectl_mesh.diff.text import text, value
+
+    problems: Iterable[Any] = found.problems
+    common.warn(problems)
+    if output == "json":
+        common.put_json(value(found))
+    elif output == "markdown":
+        from kubectl_mesh.diff.markdown import markdown
+
+        click.echo(markdown(found, budget or BUDGET), nl=False)
+    else:
+        common.put_text(text(found))
+    return 1 if found.differs else 0

@@ -1,0 +1,75 @@
+"""A tree as it was in a revision of git, read without touching work tree or index, and without a network."""
+
+import os
+import subprocess
+
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse, shown
+
+RawTree = dict[str, dict[str, bytes | None]]
+
+
+def read(out: str, revision: str) -> RawTree:
+    """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for what is no regular file there."""
+    from kubectl_mesh.guard import top_of
+
+    top = top_of(out)
+    if top is None:
+        raise refuse(out, "lies in no git work tree, so there is no revision to compare with", "compare two directories: kubectl mesh diff DIR DIR")
+    where = os.path.relpath(os.path.realpath(out), top)
+    if revision.startswith("-") or not revision.strip():
+        raise refuse("--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit")
+    found = _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if found is None:
+        raise refuse("--against", f"git knows no commit {shown(revision)}", f"fetch it, or name another (git -C {top} log --oneline)")
+    commit = found.decode().strip()
+    prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
+    listed = _git(top, "ls-tree", "-r", "-z", "--full-tree", commit, *(["--", prefix] if prefix else []))
+    if not listed:
+        what = f"{shown(revision)} has no tree at {prefix.rstrip('/') or 'the top'}"
+        raise refuse("--against", what, "name a revision in which it was committed; where `out/` is ignored, there is none")
+    entries = []
+    for entry in listed.split(b"\0")[:-1]:
+        meta, _, file = entry.partition(b"\t")
+        mode, kind, name = meta.split()
+        entries.append((os.fsdecode(file)[len(prefix) :], kind == b"blob" and mode in (b"100644", b"100755"), name))
+    bodies = _bodies(top, [name for _, regular, name in entries if regular])
+    tree: RawTree = {}
+    for path, regular, name in entries:
+        first, _, rest = path.partition("/")
+        if not (first.startswith(".") and rest):
+            tree.setdefault(first if rest else "", {})[rest or first] = bodies[name] if regular else None
+    return tree
+
+
+def _bodies(top: str, names: list[bytes]) -> dict[bytes, bytes]:
+    """What objects hold, asked for all at once."""
+    if not names:
+        return {}
+    wanted = list(dict.fromkeys(names))
+    out = _git(top, "cat-file", "--batch", feed=b"".join(name + b"\n" for name in wanted))
+    if out is None:
+        raise refuse("--against", "git could not give all files of this revision", "look at `git fsck`, or fetch what is missing")
+    found, at = {}, 0
+    for name in wanted:
+        end = out.index(b"\n", at)
+        head = out[at:end].split()
+        if len(head) != 3:
+            raise refuse("--against", "git lacks files of this revision", "fetch them: the repository is a partial clone")
+        size = int(head[2])
+        found[name] = out[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+    return found
+
+
+def _git(top: str, *words: str, feed: bytes | None = None) -> bytes | None:
+    """What git prints; None where it says no."""
+    # The repository's own configuration may name a program for git to run, and the environment another repository.
+    command = ["git", "-c", "core.fsmonitor=false", "-C", top, "--no-replace-objects", *words]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(command, input=feed, stdin=None if feed is not None else subprocess.DEVNULL, capture_output=True, env=environment, check=False)
+    except OSError:
+        raise refuse("git", "is not on PATH, and --against asks it for the revision", "install it, or compare two directories") from None
+    if done.returncode and b"dubious ownership" in done.stderr:
+        raise MeshError([Problem(Place(top), "belongs to somebody else, so git reads nothing of it", f"git config --global --add safe.directory {top}")])
+    return None if done.returncode else done.stdout

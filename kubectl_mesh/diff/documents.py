@@ -1,0 +1,141 @@
+"""The control plane: releases, versions, revisions, and every value by its path."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from kubectl_mesh.diff.both import changed, delete, effect, told
+from kubectl_mesh.diff.fields import details as differing
+from kubectl_mesh.diff.fields import differ
+from kubectl_mesh.diff.impact import number
+from kubectl_mesh.diff.pair import Pair
+from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.view.parse import without
+from kubectl_mesh.view.values import Cluster, ControlPlane, Fields
+
+GATEWAYS = ("gateway", "eastwest")
+"""The parts that are gateways, which are told as such."""
+_STATED = ("version", "tag", "revision", "source.targetRevision", "chart.spec.version", "namespace", "defaultNamespace")
+_TRUST_DOMAIN = ("meshConfig.trustDomain", "global.trustDomain")
+_RULES = (
+    (re.compile(r"(values\.)?(global|pilot)\.meshNetworks"), "mesh-networks"),
+    (
+        re.compile(
+            r"(values\.)?(global\.(proxy|proxy_init|network|meshID|multiCluster|hub|tag|variant|imagePullPolicy|imagePullSecrets|logAsJson|logging|sts)\b"
+            r"|sidecarInjectorWebhook\b|meshConfig\.(defaultConfig|enableTracing|extensionProviders)\b|istio_cni\b|cni\b)|ztunnel\b|unvalidatedValues\.global\.meshID"
+        ),
+        "injection",
+    ),
+    (re.compile(r"(values\.)?meshConfig\b"), "mesh-config"),
+    (re.compile(r"(values\.)?(pilot|base|telemetry|autoscaling|resources|env|podAnnotations)\b|components\.pilot\b"), "istiod-settings"),
+)
+
+
+def facts(pair: Pair) -> Iterator[Fact]:
+    """What becomes of the control plane of a cluster that stays."""
+    old, new = pair.before, pair.after
+    if old is None or new is None:
+        return
+    known = told(pair)
+    for one, other in _documents(old, new):
+        if one is None and other is not None:
+            if other.part not in GATEWAYS:
+                yield _come(new, other)
+        elif other is None and one is not None:
+            if one.part not in GATEWAYS:
+                yield _gone(old, new, one)
+        elif one is not None and other is not None and one != other:
+            yield from _changed(new, one, other, known)
+
+
+def _documents(old: Cluster, new: Cluster) -> Iterator[tuple[ControlPlane | None, ControlPlane | None]]:
+    """Which document is which: by part and revision; what is alone with its part on both sides is the same too."""
+
+    def keyed(cluster: Cluster) -> dict[tuple[str, str], ControlPlane]:
+        return {(c.part, (c.revision or "") if c.part == "istiod" else ""): c for c in cluster.control_plane}
+
+    before, after = keyed(old), keyed(new)
+    for key in sorted({*before, *after}):
+        if key in before and key in after:
+            yield before.pop(key), after.pop(key)
+    for part in sorted({part for part, _ in (*before, *after)}):
+        gone = [before[k] for k in sorted(before) if k[0] == part]
+        come = [after[k] for k in sorted(after) if k[0] == part]
+        alone = len(gone) == len(come) == 1 and len([c for c in old.control_plane if c.part == part]) == 1
+        if alone and len([c for c in new.control_plane if c.part == part]) == 1:
+            yield gone[0], come[0]
+            continue
+        yield from ((None, c) for c in come)
+        yield from ((c, None) for c in gone)
+
+
+def _title(document: ControlPlane) -> str:
+    return document.part + (f" (revision {document.revision})" if document.revision else "")
+
+
+def _come(new: Cluster, document: ControlPlane) -> Fact:
+    details = tuple(Detail(p, None, v) for p, v in (("version", document.version), ("revision", document.revision), ("kind", document.kind)) if v is not None)
+    if document.part == "istiod":
+        return Fact(NEW, "release", _title(document), "is added", new.name, document.file, details, (effect("canary-added"),))
+    return Fact(NEW, "control-plane", document.part, "is added", new.name, document.file, details, (effect("control-plane"),))
+
+
+def _gone(old: Cluster, new: Cluster, document: ControlPlane) -> Fact:
+    details = tuple(Detail(p, v, None) for p, v in (("version", document.version), ("revision", document.revision), ("kind", document.kind)) if v is not None)
+    thing = next(o for o in old.objects if o.file == document.file and o.kind == document.kind and o.name == document.name)
+    kind, rule = ("release", "release-removed") if document.part == "istiod" else ("control-plane", "object-removed")
+    # istioctl, and not kubectl, takes these off.
+    commands = () if document.kind in ("IstioOperator", "IstioControlPlane") else (delete(new, thing),)
+    return Fact(DELETED, kind, _title(document), "is removed", new.name, document.file, details, (effect(rule),), commands)
+
+
+def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]]) -> Iterator[Fact]:
+    if one.kind != other.kind:
+        what = f"is a {other.kind}, and was a {one.kind}"
+        yield changed(new.name, "kind", one.part, what, other.file, effect("kind"), details=(Detail("kind", one.kind, other.kind),))
+    if one.version != other.version:
+        before, after = one.version or "none stated", other.version or "none stated"
+        yield changed(
+            new.name, "version", "Istio", f"{before} -> {after}", other.file, *_version(one.version, other.version), details=(Detail("version", before, after),)
+        )
+    if one.revision != other.revision:
+        before, after = one.revision or "default", other.revision or "default"
+        details = (Detail("revision", before, after),)
+        yield changed(new.name, "revision", "revision", f"{before} -> {after}", other.file, effect("revision"), details=details)
+    values = list(differing(one.values, other.values, known, "values."))
+    if one.kind == other.kind:
+        values += differing(_settings(one.settings), _settings(other.settings), known)
+    domains = [d for d in values if d.path.removeprefix("values.") in _TRUST_DOMAIN]
+    for domain in domains:
+        what = f"{domain.before or 'cluster.local'} -> {domain.after or 'cluster.local'}"
+        yield changed(new.name, "trust-domain", "the trust domain", what, other.file, effect("trust-domain"), details=(domain,))
+    found = tuple(d for d in values if d not in domains and d.path != "values.revision")
+    if found and other.part in GATEWAYS:
+        yield changed(new.name, "gateway", "east-west gateway", differ(found), other.file, *gateway_effects(found), details=found)
+    elif found:
+        yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found), details=found)
+
+
+def _settings(settings: Fields) -> Mapping[str, object]:
+    return without(settings, *_STATED)
+
+
+def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
+    if before is None or after is None:
+        return (effect("version-raised"),)
+    old, new = number(before), number(after)
+    effects = [effect("version-raised" if new >= old else "version-lowered")]
+    if new[0] - old[0] > 1:
+        effects.append(effect("version-skips"))
+    return tuple(effects)
+
+
+def _effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
+    """What values do, by where they stand."""
+    rules = dict.fromkeys(next((rule for pattern, rule in _RULES if pattern.match(d.path)), "control-plane") for d in details)
+    return tuple(effect(rule) for rule in rules)
+
+
+def gateway_effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
+    """What changes of a gateway do."""
+    kinds = any(re.search(r"(^|\.)(service\.type|spec\.type|service-type)\"?$", d.path) for d in details)
+    return (effect("gateway-type"), effect("gateway-changed")) if kinds else (effect("gateway-changed"),)

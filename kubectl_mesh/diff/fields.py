@@ -1,0 +1,39 @@
+"""Values by path, before and after, as texts that may be shown."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from kubectl_mesh.diff.values import Detail
+from kubectl_mesh.errors import shown
+from kubectl_mesh.view.values import Fields
+from kubectl_mesh.words import count
+
+_HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
+_ABSENT: Any = object()
+
+
+def differ(details: Sequence[Detail]) -> str:
+    """How many values differ, in words."""
+    return f"{count(len(details), 'value')} differ" + ("s" if len(details) == 1 else "")
+
+
+def text(path: str, value: object) -> str:
+    """A value as a review may show it."""
+    last = path.rsplit(".", 1)[-1]
+    if isinstance(value, str) and value and _HIDDEN.search(last):
+        return "the value"
+    return value if isinstance(value, str) and shown(value) == f'"{value}"' and value else shown(value)
+
+
+def details(before: Fields, after: Fields, told: Iterable[tuple[str, str]] = (), prefix: str = "") -> Iterator[Detail]:
+    """What differs, by path; pairs of `told` are told elsewhere, and not here again."""
+    known = set(told)
+    for path in sorted({*before, *after}):
+        old, new = before.get(path, _ABSENT), after.get(path, _ABSENT)
+        if old == new and type(old) is type(new):
+            continue
+        if isinstance(old, str) and isinstance(new, str) and (old, new) in known:
+            continue
+        name = prefix + path
+        yield Detail(name, None if old is _ABSENT else text(path, old), None if new is _ABSENT else text(path, new))

@@ -1,0 +1,91 @@
+"""What people did to a tree: files edited, files of their own, files that only look different."""
+
+from collections.abc import Iterator
+
+from kubectl_mesh.diff.both import Both, changed, effect
+from kubectl_mesh.diff.values import DELETED, FOREIGN, NEW, Fact
+from kubectl_mesh.model import LOCK
+from kubectl_mesh.view.values import Directory, View
+from kubectl_mesh.words import one_line
+
+
+def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
+    """Edits and foreign files; `rendered`: the tree after is that of a render, so it is the one before that was edited."""
+    for name, directory in _directories(both.before if rendered else both.after).items():
+        cluster = "" if name.startswith("_") else both.now(name) if rendered else name
+        lock = directory.lock
+        if lock is None:
+            continue
+        raw = (both.raw_after if rendered else both.raw_before).get(name, {})
+        mine = (both.raw_before if rendered else both.raw_after).get(name, {})
+        edited = [p for p in lock.edited if mine.get(p) != raw.get(p)]
+        missing = [p for p in lock.missing if rendered or p in raw]
+        for path in sorted({*edited, *missing}):
+            what = ("was deleted by hand" if path in missing else "was edited by hand") + ("; a render undoes that" if rendered else "")
+            yield changed(cluster, "edited", f"{name}/{path}", what, f"{name}/{path}", *(() if rendered else (effect("edited"),)))
+        if not rendered and LOCK in both.raw_before.get(name, {}) and lock.damaged:
+            yield changed(cluster, "edited", f"{name}/{LOCK}", "cannot be read", f"{name}/{LOCK}", effect("edited"))
+    yield from _foreign(both, rendered=rendered)
+
+
+def _directories(view: View) -> dict[str, Directory]:
+    return {**view.clusters, **view.shared}
+
+
+def _foreign(both: Both, *, rendered: bool) -> Iterator[Fact]:
+    """Files that no lock lists: under a render they stay; between two trees those count that differ."""
+    before, after = _strange(both.before), _strange(both.after)
+    for path in sorted({*before, *after}):
+        name = path.partition("/")[0] if "/" in path else ""
+        cluster = name if name in both.after.clusters or name in both.before.clusters else ""
+        told = one_line(path)
+        if rendered:
+            yield Fact(FOREIGN, "foreign", told, "is not of kubectl mesh's making: it stays", cluster, told)
+        elif (path in before) != (path in after) or _body(both, path, before=True) != _body(both, path, before=False):
+            what = "is there now" if path not in before else "is gone" if path not in after else "changes"
+            yield Fact(FOREIGN, "foreign", told, f"is not of kubectl mesh's making: it {what}", cluster, told)
+
+
+def _strange(view: View) -> set[str]:
+    return {f"{name}/{path}" for name, d in _directories(view).items() if d.lock is not None and not d.lock.damaged for path in d.lock.foreign} | set(
+        view.strangers
+    )
+
+
+def _body(both: Both, path: str, *, before: bool) -> bytes | None:
+    raw = both.raw_before if before else both.raw_after
+    name, _, rest = path.partition("/")
+    return raw.get(name, {}).get(rest) if rest else raw.get("", {}).get(name)
+
+
+def secrets(both: Both) -> dict[str, int]:
+    """How many files with secrets are new, changed, deleted and unchanged, by their bytes."""
+    found = dict.fromkeys((NEW, "changed", DELETED, "unchanged"), 0)
+    for name in {*both.raw_before, *both.raw_after} - {""}:
+        old, new = both.raw_before.get(name, {}), both.raw_after.get(name, {})
+        for path in {*old, *new}:
+            if not path.endswith("1-trust/cacerts.yaml") and "remote-secrets/" not in f"{name}/{path}":
+                continue
+            if path.endswith("kustomization.yaml") or path.rpartition("/")[2].startswith((".", LOCK)):
+                continue
+            state = NEW if path not in old else DELETED if path not in new else "unchanged" if old[path] == new[path] else "changed"
+            found[state] += 1
+    return found
+
+
+def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) -> tuple[str, ...]:
+    """Files of which a byte differs, and nothing that is told."""
+    found = []
+    for name, paths in differing.items():
+        old, new = _directories(both.before).get(name), _directories(both.after).get(name)
+        if old is None or new is None:
+            continue
+        for path in paths:
+            one = both.raw_before.get(name, {}).get(path)
+            other = both.raw_after.get(name, {}).get(path)
+            if one is None or other is None or one == other or path == LOCK or f"{name}/{path}" in telling:
+                continue
+            digests = [[o.digest for o in d.objects if o.file == f"{name}/{path}"] for d in (old, new)]
+            if digests[0] and digests[0] == digests[1]:
+                found.append(f"{name}/{path}")
+    return tuple(sorted(found))

@@ -1,0 +1,98 @@
+"""A diff as Markdown for a pull request, within a budget of bytes: the summary first, details folded, what was cut is counted."""
+
+import html
+from collections.abc import Iterator
+
+from kubectl_mesh.diff.text import changed, order, summary, where
+from kubectl_mesh.diff.values import GROUPS, Diff, Line
+from kubectl_mesh.errors import visible
+from kubectl_mesh.words import count
+
+LEAST = 1024
+"""The smallest budget: room for the heading, the summary and what is said of a cut."""
+_RESERVE = 160
+
+
+def markdown(diff: Diff, budget: int) -> str:
+    """The diff in at most `budget` bytes of UTF-8, at least `LEAST`. Only whole blocks are left out, so what is there stays valid."""
+    blocks = [*_head(diff), *_groups(diff)]
+    kept, size, lines, details = [], 0, 0, 0
+    for block, kind in blocks:
+        length = len(block.encode())
+        if size + length + _RESERVE <= budget:
+            kept.append(block)
+            size += length
+        elif kind == "line":
+            lines += 1
+        elif kind == "details":
+            details += 1
+    if lines or details:
+        parts = [*([count(lines, "line")] if lines else []), *([f"details of {count(details, 'line')}"] if details else [])]
+        kept.append(f"\n*Left out to stay within {budget} bytes: {' and '.join(parts)}. `kubectl mesh diff` tells all.*\n")
+    return "".join(kept)
+
+
+def _head(diff: Diff) -> Iterator[tuple[str, str]]:
+    title = f"mesh {_code(diff.mesh)}: " if diff.mesh else ""
+    yield f"### {title}{_code(diff.before)} → {_code(diff.after)}\n\n{_text(summary(diff))}\n", "head"
+    if not diff.differs:
+        return
+    sentences = list(order(diff))
+    if diff.order.refused is not None:
+        steps = "\n".join(f"> {_text(says.strip())}  " for says in sentences[1:])
+        yield f"\n> [!CAUTION]\n> **{_text(sentences[0])}**  \n{steps}\n", "head"
+    else:
+        yield "\n**Order:** " + "; ".join(map(_text, sentences)) + "\n", "head"
+
+
+def _groups(diff: Diff) -> Iterator[tuple[str, str]]:
+    for group in GROUPS:
+        found = [line for line in diff.lines if line.group == group]
+        if not found:
+            continue
+        yield f"\n#### {group.capitalize()} ({len(found)})\n\n", "heading"
+        for line in found:
+            yield _bullet(line, diff.total), "line"
+    folded = [line for line in diff.lines if line.details or line.commands or line.files]
+    if folded:
+        yield "\n#### Details\n", "heading"
+        for line in folded:
+            yield _folded(line), "details"
+    if diff.formatting:
+        yield f"\n{count(len(diff.formatting), 'file')} written otherwise, saying the same.\n", "line"
+
+
+def _bullet(line: Line, total: int) -> str:
+    places = where(line.clusters, total)
+    said = f"- **{_text(line.subject)}** {_text(line.what)}" + (f" ({_text(places)})" if places and not line.subject.endswith(f" {places}") else "") + "\n"
+    for says, names in line.impact:
+        said += f"  - {_text(says)}" + (f" ({_text(where(names, total))})" if names and names != line.clusters else "") + "\n"
+    return said
+
+
+def _folded(line: Line) -> str:
+    """Preformatted HTML, in which nothing is Markdown, whatever names and values hold."""
+    rows = [changed(d) for d in line.details]
+    rows += ["", "the commands that delete what stays:", *line.commands] if line.commands else []
+    rows += ["", *(f"in {file}" for file in line.files[:20])]
+    rows += [f"and {len(line.files) - 20} more files"] if len(line.files) > 20 else []
+    body = "\n".join(html.escape(visible(row).replace("\n", " "), quote=False) for row in rows).strip("\n")
+    # A blank line would end the block of HTML; a space keeps it together.
+    body = "\n".join(row or " " for row in body.split("\n"))
+    title = html.escape(visible(f"{line.subject}: {line.what}").replace("\n", " "), quote=False)
+    return f"\n<details><summary>{title}</summary>\n<pre>\n{body}\n</pre>\n</details>\n"
+
+
+_SPECIAL = frozenset("\\`*_[]<>#|~!@&")
+
+
+def _text(text: str) -> str:
+    """A text in which nothing is Markdown, a mention or HTML."""
+    found = visible(text).replace("\n", " ")
+    return "".join(f"\\{c}" if c in _SPECIAL and c not in "@&<>" else html.escape(c) if c in "&<>" else "@\u2060" if c == "@" else c for c in found)
+
+
+def _code(text: str) -> str:
+    """A name in the face of code."""
+    found = visible(text).replace("\n", " ").replace("`", "'")
+    return f"`{found}`" if found else ""

@@ -1,0 +1,173 @@
+"""Every other object: gateways, readers, what delivers the tree, and whatever else stands in it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from kubectl_mesh.diff.both import Both, changed, delete, effect, told
+from kubectl_mesh.diff.documents import GATEWAYS, gateway_effects
+from kubectl_mesh.diff.fields import details as differing
+from kubectl_mesh.diff.fields import differ
+from kubectl_mesh.diff.pair import Pair
+from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.model import BUNDLE, CACERTS
+from kubectl_mesh.view.parse import without
+from kubectl_mesh.view.values import Cluster, Directory, Object
+from kubectl_mesh.words import count
+
+_GATEWAY = re.compile(r"3-mesh/(eastwest-|cross-network-gateway|cluster-aware-gateway|remote-gateways/|istiod-(gateway|virtual-service))")
+_READER = re.compile(r"3-mesh/reader")
+_STORE = (".sops.yaml", ".ksops.yaml")
+_TOOLS = {"_argocd": "Argo CD", "_flux": "Flux"}
+
+
+def facts(pair: Pair) -> Iterator[Fact]:
+    """What becomes of the other objects of a cluster that stays."""
+    old, new = pair.before, pair.after
+    if old is None or new is None:
+        return
+    known = told(pair)
+    before, after = _others(old, dict(known)), _others(new, {})
+    come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
+    yield from _gateways(old, new, come, gone)
+    for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
+        rule = "reader-added" if kind == "reader" else "object-added"
+        yield Fact(NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),))
+    for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
+        rule = "reader-removed" if kind == "reader" else "object-removed"
+        yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (effect(rule),), (delete(old, one),) if one.kind else ())
+    for key in sorted(before.keys() & after.keys()):
+        one, other = before[key], after[key]
+        if one.digest != other.digest:
+            found = _differences(one, other, known)
+            if found:
+                yield _changed(new, other, found)
+    if old.trust.store == new.trust.store:
+        yield from unapplied(new.name, old, new)
+
+
+def _kind(thing: Object) -> str:
+    path = thing.file.partition("/")[2]
+    return "gateway" if _GATEWAY.match(path) else "reader" if _READER.match(path) else "object"
+
+
+def _subject(kind: str, thing: Object) -> str:
+    return "account of a reader" if kind == "reader" and thing.kind != "Secret" else "token of a reader" if kind == "reader" else _title(thing)
+
+
+def _title(thing: Object) -> str:
+    return f"{thing.kind} {thing.name}" if thing.kind else thing.name
+
+
+def _others(cluster: Cluster, renamed: Mapping[str, str]) -> dict[tuple[str, ...], Object]:
+    """The objects that nothing else compares, by what they are."""
+    skipped = {c.file for c in cluster.control_plane} | {s.file for s in cluster.remote_secrets} | {f"{cluster.name}/{CACERTS}"}
+    found: dict[tuple[str, ...], Object] = {}
+    for thing in cluster.objects:
+        path = thing.file.partition("/")[2]
+        if thing.file in skipped or thing.api.startswith("kustomize.config.k8s.io") or path.rpartition("/")[2] in _STORE:
+            continue
+        if thing.kind == "Namespace":
+            found["Namespace",] = thing
+        else:
+            space = thing.namespace or ""
+            found[thing.kind, thing.api.rpartition("/")[0], renamed.get(space, space), renamed.get(thing.name, thing.name)] = thing
+    return found
+
+
+def _differences(one: Object, other: Object, known: set[tuple[str, str]]) -> tuple[Detail, ...]:
+    if one.kind == "Namespace":
+        # The name and the label are told as the namespace and the network.
+        skip = ("metadata.name", 'metadata.labels."topology.istio.io/network"')
+        return tuple(differing(without(one.fields, *skip), without(other.fields, *skip), known))
+    return tuple(differing(one.fields, other.fields, known))
+
+
+def _changed(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
+    kind, what = _kind(thing), differ(found)
+    if kind == "gateway":
+        subject = f"east-west gateway ({_title(thing)})"
+        return changed(new.name, kind, subject, what, thing.file, *gateway_effects(found), details=found)
+    rule = "reader-changed" if kind == "reader" else "object"
+    return changed(new.name, kind, _title(thing), what, thing.file, effect(rule), details=found)
+
+
+def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence[Object]) -> Iterator[Fact]:
+    """What a gateway is made of is told at once."""
+    parts_before = {(c.part, c.name): c for c in old.control_plane if c.part in GATEWAYS}
+    parts_after = {(c.part, c.name): c for c in new.control_plane if c.part in GATEWAYS}
+    made = [o for o in come if _kind(o) == "gateway"]
+    lost = [o for o in gone if _kind(o) == "gateway"]
+    if not parts_before:
+        made += [o for o in new.objects if o.file in {c.file for c in parts_after.values()}]
+    if not parts_after:
+        lost += [o for o in old.objects if o.file in {c.file for c in parts_before.values()}]
+    for things, cluster, group in ((made, new, NEW), (lost, old, DELETED)):
+        if not things:
+            continue
+        files = {o.file for o in things}
+        gates = [g for g in cluster.gates if g.file in files and (g.network is not None or g.ports)]
+        network = next((g.network for g in gates if g.network is not None), None) or cluster.network or "?"
+        described = [
+            *(("ports", ", ".join(map(str, g.ports))) for g in gates if g.ports and g.kind != "Gateway (networking.istio.io)"),
+            *(("type", g.service_type) for g in gates if g.service_type is not None),
+            *(("address", ", ".join(f"{a}:{p}" if p else a for a, p in g.addresses)) for g in gates if g.addresses),
+            ("objects", ", ".join(sorted(map(_title, things)))),
+        ]
+        details = tuple(Detail(path, None if group == NEW else text, text if group == NEW else None) for path, text in dict.fromkeys(described))
+        remote = all("remote-gateways/" in o.file for o in things)
+        subject = f"gateway of the network {network}, as it is declared here" if remote else f"east-west gateway of the network {network}"
+        rule: Effect = effect("gateway-added" if group == NEW else "gateway-removed", network=network)
+        commands = tuple(delete(old, o) for o in things if o.kind != "IstioOperator") if group == DELETED else ()
+        what = "is added" if group == NEW else "is removed"
+        yield Fact(group, "gateway", subject, what, new.name, things[0].file, details, (rule,), commands)
+
+
+def unapplied(name: str, old: Directory, new: Directory) -> Iterator[Fact]:
+    """What a kustomization lists no longer though it is there, or lists now though it was there before."""
+    before = {o.file.partition("/")[2]: o for o in old.objects if o.api.startswith("kustomize.config.k8s.io")}
+    for other in new.objects:
+        path = other.file.partition("/")[2]
+        if path not in before:
+            continue
+        folder = path.rpartition("/")[0]
+        one, two = _listed(before[path]), _listed(other)
+        lost = [r for r in one if r not in two and _there(folder, r, new)]
+        found = [r for r in two if r not in one and _there(folder, r, old)]
+        if lost:
+            details = tuple(Detail("resources", r, None) for r in lost)
+            yield changed(name, "kustomization", path, f"leaves out {', '.join(lost)}", other.file, effect("unapplied"), details=details)
+        if found:
+            details = tuple(Detail("resources", None, r) for r in found)
+            yield changed(name, "kustomization", path, f"takes in {', '.join(found)}", other.file, effect("applied"), details=details)
+
+
+def _listed(thing: Object) -> tuple[str, ...]:
+    found = thing.fields.get("resources")
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def _there(folder: str, resource: str, directory: Directory) -> bool:
+    path = f"{folder}/{resource}" if folder else resource
+    return path in directory.files or any(p.startswith(f"{path}/") for p in directory.files)
+
+
+def shared(both: Both) -> Iterator[Fact]:
+    """The directories of the mesh as a whole: what Argo CD or Flux reads, and what stands beside the remote secrets."""
+    known = {pair for p in both.pairs for pair in told(p)}
+    for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE}):
+        tool = _TOOLS.get(name, name)
+        old, new = both.before.shared.get(name), both.after.shared.get(name)
+        before = {(o.file, o.kind, o.name): o for o in (old.objects if old is not None else ()) if not o.api.startswith("kustomize.config")}
+        after = {(o.file, o.kind, o.name): o for o in (new.objects if new is not None else ()) if not o.api.startswith("kustomize.config")}
+        come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
+        if come:
+            details = tuple(Detail("object", None, _title(o)) for o in come)
+            yield Fact(NEW, "delivery", tool, f"{count(len(come), 'object')} added", "", f"{name}/", details, (effect("delivery-added"),))
+        if gone:
+            details = tuple(Detail("object", _title(o), None) for o in gone)
+            yield Fact(DELETED, "delivery", tool, f"{count(len(gone), 'object')} removed", "", f"{name}/", details, (effect("delivery-removed"),))
+        for key in sorted(before.keys() & after.keys()):
+            found = tuple(differing(before[key].fields, after[key].fields, known)) if before[key].digest != after[key].digest else ()
+            if found:
+                subject = f"{tool} ({_title(after[key])})"
+                yield changed("", "delivery", subject, differ(found), after[key].file, effect("delivery-changed"), details=found)

@@ -1,0 +1,116 @@
+"""Whether the clusters may apply a change in any order, and if not, in which."""
+
+from collections.abc import Iterable, Sequence
+
+from kubectl_mesh.diff.both import Both
+from kubectl_mesh.diff.clusters import readers
+from kubectl_mesh.diff.roots import Signing, refused
+from kubectl_mesh.diff.trust import signing
+from kubectl_mesh.diff.values import DELETED, Before, Line, Order
+from kubectl_mesh.model import CACERTS
+from kubectl_mesh.view.locks import lock
+from kubectl_mesh.view.parse import Parser
+
+_LABEL = 'labels."topology.istio.io/network"'
+_WAIT = {
+    "roots": "apply it in every cluster, and wait until all workloads have the new bundle (a day, or restart them), before anything else about roots changes",
+    "namespace": "clusters that discover each other need Istio in the same namespace: no order is without interruption",
+    "mesh": "while some clusters have the old mesh ID, telemetry is filed under both",
+    "trust-domain": "no order is without interruption unless meshConfig.trustDomainAliases names the old domain first, in a change of its own",
+    "store": "what fills the Secrets has to be in a cluster before the cluster applies this",
+    "recipients": "who is added has to have its identity in place before it applies this",
+    "version": "one cluster after the other, with a look at each",
+    "gone": "of a cluster that leaves: first the commands in its peers, then those in the cluster itself",
+    "remote-secret": "one cluster after the other, so that no more than one loses a peer at a time",
+}
+"""What has to be waited for, whatever the order, by the kind of line."""
+
+
+def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
+    """The order of a change."""
+    kinds = {"gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines}
+    if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
+        kinds.discard("recipients")
+    notes = tuple(says for kind, says in _WAIT.items() if kind in kinds)
+    before = {p.name: signing(p.before.trust) for p in both.pairs if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint}
+    after = {p.name: signing(p.after.trust) for p in both.pairs if p.after is not None and p.after.trust.intermediate_fingerprint}
+    if before != {n: after.get(n) for n in before} or before.keys() != after.keys():
+        unchanged = _unchanged(both)
+        before, after = {**unchanged, **before}, {**unchanged, **after}
+    problem = refused(CACERTS, before, after)
+    if problem is not None:
+        return Order(any=False, refused=problem, notes=notes)
+    there = frozenset(changed) & frozenset(both.after.clusters)
+    found = [b for b in _constraints(both, lines) if b.first & there and b.then & there - b.first]
+    ranks = dict.fromkeys(there, 0)
+    for _ in range(len(there)):
+        moved = False
+        for rule in found:
+            first = max((ranks[n] for n in rule.first & there), default=0)
+            for name in rule.then & there - rule.first:
+                if ranks[name] <= first:
+                    ranks[name], moved = first + 1, True
+        if not moved:
+            break
+    else:
+        if found:
+            why = "clusters wait for each other in a circle: no order is without interruption"
+            return Order(any=True, notes=(why, *dict.fromkeys(b.why for b in found), *notes))
+    if not found:
+        return Order(any=True, notes=notes)
+    steps = tuple(tuple(sorted(n for n in there if ranks[n] == rank)) for rank in range(max(ranks.values()) + 1))
+    return Order(any=False, steps=steps, reasons=tuple(dict.fromkeys(b.why for b in found)), notes=notes)
+
+
+def _unchanged(both: Both) -> dict[str, Signing]:
+    """What the clusters trust that nothing changes in, by their locks."""
+    found = {}
+    names = {n for n in both.raw_after if n and not n.startswith("_")} - {n for p in both.pairs for n in (p.before and p.before.name, p.after and p.after.name)}
+    for name in names:
+        state = lock(name, both.raw_after[name], {}, Parser())
+        if state is not None and state.intermediate is not None:
+            found[name] = Signing(frozenset(state.roots), state.intermediate)
+    return found
+
+
+def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
+    """Who has to go before whom."""
+    everyone = frozenset(both.after.clusters)
+    for line in lines:
+        subject = frozenset(line.clusters)
+        name = line.clusters[0] if line.clusters else ""
+        if line.kind == "cluster" and line.group == "new":
+            why = f"{name} first, stage by stage: its peers read it as soon as they have its remote secret"
+            yield Before(subject, frozenset(readers(both.raw_after, name)), why)
+            served = frozenset(n for n, c in both.after.clusters.items() if c.served_by is not None and c.served_by.value == name)
+            yield Before(subject, served, f"{name} before the clusters that its istiod serves")
+        elif line.kind == "rename":
+            why = f"{name} first, so that it answers to its new name before its peers ask for it"
+            yield Before(subject, frozenset(readers(both.raw_after, name)), why)
+        elif line.kind == "network":
+            declares = frozenset(n for n, c in both.after.clusters.items() if any(g.kind == "meshNetworks" for g in c.gates))
+            yield Before(subject, declares, f"{name} first: its peers are told by meshNetworks where its endpoints are")
+        elif line.kind == "gateway" and line.group == "changed" and (label := next((d for d in line.details if d.path.endswith(_LABEL)), None)) is not None:
+            if label.after is None:
+                yield Before(
+                    _declaring(both) - subject, subject, "those who are told the gateway's address first, then the gateway, which is no longer found by itself"
+                )
+            elif label.before is None:
+                yield Before(
+                    subject, _declaring(both, before=True) - subject, "the gateway first, then those who were told its address, and find it by themselves now"
+                )
+        elif line.kind == "gateway" and line.group == "new":
+            yield Before(subject, _declaring(both) - subject, "the gateway first, then those who are told its address")
+        elif line.kind == "gateway" and line.group == "deleted":
+            yield Before(_declaring(both, before=True) - subject, subject, "those who were told the gateway's address first, then the gateway")
+        elif line.kind in ("version", "revision"):
+            for remote, cluster in both.after.clusters.items():
+                if cluster.served_by is not None:
+                    primary = frozenset((cluster.served_by.value,))
+                    yield Before(primary & everyone, frozenset((remote,)), f"{cluster.served_by.value} before the clusters that its istiod serves")
+
+
+def _declaring(both: Both, *, before: bool = False) -> frozenset[str]:
+    """The clusters to which addresses of gateways are told."""
+    view = both.before if before else both.after
+    return frozenset(n for n, c in view.clusters.items() if any(g.addresses for g in c.gates))

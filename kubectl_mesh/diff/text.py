@@ -1,0 +1,124 @@
+"""A diff as text for people and as a value for programs."""
+
+from collections.abc import Iterator
+
+from kubectl_mesh.diff.values import GROUPS, Detail, Diff, Line
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.words import count
+
+MANY = 12
+"""How many details of a line are shown in text."""
+
+
+def value(diff: Diff) -> dict[str, object]:
+    """The diff for programs; its schema is `report/diff`."""
+    refused = diff.order.refused
+    return {
+        "mesh": diff.mesh,
+        "before": diff.before,
+        "after": diff.after,
+        "differs": diff.differs,
+        "clusters": {"changed": list(diff.changed), "total": diff.total},
+        "summary": {group: sum(line.group == group for line in diff.lines) for group in GROUPS},
+        "secrets": dict(diff.counts),
+        "lines": [
+            {
+                "group": line.group,
+                "kind": line.kind,
+                "subject": line.subject,
+                "what": line.what,
+                "clusters": list(line.clusters),
+                "files": list(line.files),
+                "details": [{"path": d.path, "before": d.before, "after": d.after} for d in line.details],
+                "impact": [{"what": says, "clusters": list(names)} for says, names in line.impact],
+                "commands": list(line.commands),
+            }
+            for line in diff.lines
+        ],
+        "order": {
+            "any": diff.order.any,
+            "refused": None if refused is None else _problem(refused),
+            "steps": [list(step) for step in diff.order.steps],
+            "reasons": list(diff.order.reasons),
+            "notes": list(diff.order.notes),
+        },
+        "formatting": list(diff.formatting),
+        "problems": [_problem(p) for p in diff.problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, str]:
+    return {"file": problem.where.file, "path": problem.where.path, "what": problem.what, "fix": problem.fix, "id": problem.id}
+
+
+def summary(diff: Diff) -> str:
+    """How much differs, in one line."""
+    if not diff.differs:
+        return "no difference in the mesh"
+    parts = [f"{sum(line.group == group for line in diff.lines)} {group}" for group in GROUPS]
+    found = f"{', '.join(parts)}; {len(diff.changed)} of {count(diff.total, 'cluster')} change"
+    told = [f"{number} {state}" for state, number in diff.counts.items() if number]
+    return found + (f"; files with secrets: {', '.join(told)}" if told else "")
+
+
+def text(diff: Diff) -> str:
+    """The diff for people."""
+    lines = [f"{'mesh ' + diff.mesh + ': ' if diff.mesh else ''}{diff.before} -> {diff.after}", summary(diff)]
+    for group in GROUPS:
+        found = [line for line in diff.lines if line.group == group]
+        if found:
+            lines += ["", group.capitalize()]
+        for line in found:
+            lines += _line(line, diff.total)
+    if diff.differs:
+        lines += ["", "Order", *(f"  {says}" for says in order(diff))]
+    if diff.formatting:
+        lines += ["", f"{count(len(diff.formatting), 'file')} written otherwise, saying the same: {', '.join(diff.formatting[:MANY])}"]
+    return "\n".join(lines) + "\n"
+
+
+def where(names: tuple[str, ...], total: int) -> str:
+    """Clusters in words: all of them, the few, or how many."""
+    if len(names) == total and total > 1:
+        return "all clusters"
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} clusters: {', '.join(names[:5])}, …"
+
+
+def _line(line: Line, total: int) -> Iterator[str]:
+    places = where(line.clusters, total)
+    yield f"  {line.subject}: {line.what}" + (f"  [{places}]" if places and not line.subject.endswith(f" {places}") else "")
+    for detail in line.details[:MANY]:
+        yield f"      {changed(detail)}"
+    if len(line.details) > MANY:
+        yield f"      and {len(line.details) - MANY} more (-o json has them all)"
+    for says, names in line.impact:
+        yield f"    > {says}" + (f"  [{where(names, total)}]" if names != line.clusters and names else "")
+    if line.commands:
+        yield "    > the commands that delete what stays:"
+        yield from (f"        {command}" for command in line.commands[:MANY])
+        if len(line.commands) > MANY:
+            yield f"        and {len(line.commands) - MANY} more (-o json has them all)"
+
+
+def changed(detail: Detail) -> str:
+    """A value before and after, in one line."""
+    if detail.before is None:
+        return f"+ {detail.path}: {detail.after}"
+    if detail.after is None:
+        return f"- {detail.path}: {detail.before}"
+    return f"  {detail.path}: {detail.before} -> {detail.after}"
+
+
+def order(diff: Diff) -> Iterator[str]:
+    """Who applies it when, in sentences."""
+    found = diff.order
+    if found.refused is not None:
+        yield f"safe in no order, and `kubectl mesh render` refuses it: {found.refused.what}"
+        yield from found.refused.fix.split("\n")
+    elif found.any:
+        yield "the clusters may apply this in any order"
+    else:
+        for number, step in enumerate(found.steps, 1):
+            yield f"{number}. {where(step, 0)}"
+        yield from found.reasons
+    yield from found.notes

@@ -1,0 +1,105 @@
+"""What a diff is made of: lines in terms of the mesh, what each does in running clusters, and the order in which clusters may apply them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kubectl_mesh.errors import Problem
+
+NEW, CHANGED, DELETED, FOREIGN = GROUPS = ("new", "changed", "deleted", "foreign")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Detail:
+    """One value by its path; a text that may be shown, None where there was or is none."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something that happens in running clusters: the name of a rule, and what fills its sentence in."""
+
+    rule: str
+    words: tuple[tuple[str, str], ...] = ()
+    where: tuple[str, ...] = ()
+    """The clusters in which it happens; none: that of the fact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A difference in one cluster, before those that say the same of several are put together."""
+
+    group: str
+    kind: str
+    subject: str
+    what: str
+    cluster: str
+    """Empty for what concerns the mesh as a whole."""
+    file: str
+    details: tuple[Detail, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A difference as it is told. `impact` are sentences, each with the clusters that it is true of."""
+
+    group: str
+    kind: str
+    subject: str
+    what: str
+    clusters: tuple[str, ...]
+    files: tuple[str, ...]
+    details: tuple[Detail, ...] = ()
+    impact: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """One cluster, or several, have to apply a change before others do."""
+
+    first: frozenset[str]
+    then: frozenset[str]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Whether clusters may apply a change as they like. `steps` are clusters that may go together; `reasons` say why that order."""
+
+    any: bool
+    steps: tuple[tuple[str, ...], ...] = ()
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What has to be waited for, or is not without interruption whatever the order."""
+    refused: Problem | None = None
+    """The change is safe in no order, and `render` refuses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Everything that differs between two trees."""
+
+    before: str
+    after: str
+    """What was compared, as people name it."""
+    mesh: str
+    lines: tuple[Line, ...]
+    order: Order
+    changed: tuple[str, ...]
+    """The clusters in which anything differs."""
+    total: int
+    """How many clusters there are in either tree."""
+    formatting: tuple[str, ...] = ()
+    """Files that are written otherwise and say the same."""
+    problems: tuple[Problem, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two trees are not the same mesh; what is foreign is none of it."""
+        return any(line.group != FOREIGN for line in self.lines)
