@@ -332,6 +332,28 @@ def reviewed(report: Report, folder: Path) -> None:
         report.row(result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if limit else ()))
 
 
+def checked(report: Report, folder: Path) -> None:
+    """What `check` of 100 clusters costs, in seconds: of a sound mesh, and of one whose every directory differs from a render."""
+    report.heading("8. check of 100 clusters: sound, and with another token in one, which 99 directories hold", "to limit")
+    limit = 1.5
+    sound, other = folder / "sound", folder / "other"
+    for place in (sound, other):
+        clusters(place, 100)
+        run(mesh("", place, "render"))
+    changed = next(iter(sorted((other / "credentials").iterdir())))
+    changed.write_text(changed.read_text().strip()[:-8] + "anothers\n")
+    jobs = [
+        importing(sound),
+        Job("render --check", [MESH, "render", "--check"], sound),
+        Job("check", [MESH, "check"], sound, expect=b"0 errors"),
+        Job("check -o sarif", [MESH, "check", "-o", "sarif"], sound, expect=b"2.1.0"),
+        Job("check, another token", [MESH, "check"], other, expect=b"remote-login", codes=(1,)),
+    ]
+    results = race(jobs, 7, report)
+    for label, result in results.items():
+        report.row(result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if label.startswith("check") else ()))
+
+
 def bundled(report: Report, folder: Path) -> None:
     """One mesh of 1,000 clusters with the remote secrets of all in one directory, for the Sail operator, in seconds."""
     report.heading("4. 1,000 clusters with remoteSecrets: bundle, certificates and tokens there", "to limit")
@@ -692,6 +714,7 @@ def main() -> int:
             ("the example", lambda: seed(report, folder / "seed")),
             ("100 clusters", lambda: hundred(report, folder / "hundred", profile=options.profile)),
             ("diff", lambda: reviewed(report, folder / "reviewed")),
+            ("check of 100 clusters", lambda: checked(report, folder / "checked")),
             ("1,000 clusters, bundled", lambda: bundled(report, folder / "bundled")),
             ("the upstream way", lambda: upstream(report, folder / "upstream")),
             ("1,000 clusters", lambda: thousand(report, folder / "thousand")),  # last, for the disk is busy with it for long

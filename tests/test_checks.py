@@ -308,6 +308,21 @@ def test_colour_on_a_terminal_only(broken: WorkDir) -> None:
         assert not wide
 
 
+def test_ids_and_categories_complete(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kubectl asks for them."""
+    from kubectl_mesh import cli
+
+    monkeypatch.setattr(sys, "argv", ["kubectl_complete-mesh", "check", "--id", "tree-e"])
+    words = []
+    monkeypatch.setattr(cli.click, "echo", words.append)
+    cli.complete()
+    assert words == ["tree-edited", "tree-expired", "tree-expiring", ":4"]
+    words.clear()
+    monkeypatch.setattr(sys, "argv", ["kubectl_complete-mesh", "check", "--category", "t"])
+    cli.complete()
+    assert words == ["topology", "tree", ":4"]
+
+
 @pytest.mark.parametrize("pair", [("prod-east", "prodeast"), ("Prod-East", "prod-east"), ("prod-east", "prod-eats"), ("prod-east", "prod-easst")])
 def test_networks_of_nearly_one_name(pair: tuple[str, str], workdir: Make, run: Run) -> None:
     """Two networks that one takes for one are told, where the seldom one stands; names that count are not."""

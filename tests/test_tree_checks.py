@@ -99,10 +99,14 @@ def test_a_mesh_that_somebody_broke_in_twelve_ways(covered: bool, mesh: Callable
     private = [*made.path.glob("certs/**/*key.pem"), *made.path.glob("credentials/*")]
     secrets = [s for path in private for s in broken.lines(path)]
     secrets += [base64.b64encode(path.read_bytes()).decode()[:60] for path in private]
-    for form in ("text", "short", "json", "sarif", "junit"):
-        out = run("check", "-o", form, cwd=made).out
-        assert not [s for s in secrets if s in out], form
-        assert "PRIVATE KEY" not in out
+    verbs = [("check", "-o", form) for form in ("text", "short", "json", "sarif", "junit")]
+    verbs += [("describe", "-o", form) for form in ("text", "table", "json")]
+    verbs += [("explain", "-o", form, "Unauthorized, no healthy upstream, UNKNOWN_CA") for form in ("text", "json")]
+    for words in verbs:
+        ran = run(*words, cwd=made)
+        assert ran.out
+        assert not [s for s in secrets if s in ran.out + ran.err], words
+        assert "PRIVATE KEY" not in ran.out + ran.err
     # A render mends it all, but for what is not ours.
     assert run("render", cwd=made).code == 0
     assert {check for check, _ in findings(run, made)} <= {"tree-foreign", "remote-double"}
@@ -207,6 +211,21 @@ def test_a_tree_that_trips_a_check(check: str, file: str, harm: Break, mesh: Cal
     broken.relock(made)
     assert findings(run, made) == [(check, f"out/a/{file}")]
     assert run("check", cwd=made).code == (0 if check == "tree-expiring" else 1)
+
+
+def test_links_and_strays(mesh: Callable[..., WorkDir], run: Run) -> None:
+    """A link in the place of a file or of a folder is never followed, and told; so is a directory that was copied over another."""
+    made = mesh()
+    link = made / "out/a/3-mesh/remote-secrets/b.yaml"
+    link.unlink()
+    link.symlink_to(made / "out/c/3-mesh/remote-secrets/b.yaml")
+    assert findings(run, made) == [("tree-readable", "out/a/3-mesh/remote-secrets/b.yaml")]
+    shutil.rmtree(made / "out/a/3-mesh/remote-secrets")
+    (made / "out/a/3-mesh/remote-secrets").symlink_to(made / "out/c/3-mesh/remote-secrets")
+    assert {f for c, f in findings(run, made) if c.startswith(("tree", "remote"))} >= {"out/a/3-mesh/remote-secrets"}
+    shutil.rmtree(made / "out/a")
+    shutil.copytree(made / "out/b", made / "out/a")
+    assert ("tree-current", "out/a/mesh.lock") in findings(run, made)
 
 
 def test_mesh_networks_of_the_tree(mesh: Callable[..., WorkDir], run: Run) -> None:

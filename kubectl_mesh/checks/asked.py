@@ -29,6 +29,10 @@ class Asked:
     within: timedelta | None
     by_hand: Mapping[str, str] = field(default_factory=dict)
     """Files (with their directory) that differ from the lock: edited or deleted."""
+    same: frozenset[str] = frozenset()
+    """Files (with their directory) that are what a render makes; those may be left out of the views."""
+    made: frozenset[str] | None = None
+    """All files (with their directory) that a render makes; None where the inputs do not allow one."""
 
     def problem(self, file: str, what: str, check: str, *, path: str = "", fix: str = RENDER) -> Problem:
         """A finding about a file, which is given with its directory; one that was touched since it was rendered says so."""

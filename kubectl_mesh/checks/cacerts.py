@@ -95,7 +95,7 @@ def cacerts_findings(asked: Asked) -> tuple[list[Problem], list[Problem]]:
         file, missing = problem.where.file, problem.what.endswith(".pem is missing")
         errors.append(asked.problem(file, problem.what, "tree-complete" if missing else "tree-readable", path=problem.where.path, fix=RENDER))
     unread = {p.where.file for p in asked.view.problems}
-    trusts = {name: c.trust for name, c in asked.view.clusters.items() if c.trust.store == "plain" and c.trust.file not in unread}
+    trusts = {name: c.trust for name, c in asked.view.clusters.items() if name in asked.peers and c.trust.store == "plain" and c.trust.file not in unread}
     roots = asked.roots if asked.roots is not None else _most(trusts.values())
     for name, trust in trusts.items():
         found = list(_wrong(asked, name, trust, roots))

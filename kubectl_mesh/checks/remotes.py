@@ -82,11 +82,11 @@ CHECKS = (
 def remote_findings(asked: Asked) -> list[Problem]:
     """What is wrong with the remote secrets. One fault is told once."""
     found: list[Problem] = []
+    spaces = {c.name: c.namespace for c in asked.topology.clusters}
     for name, cluster in asked.view.clusters.items():
         if name in asked.peers:
             wanted = set() if asked.topology.bundled else set(asked.peers[name])
-            space = cluster.namespace.value if cluster.namespace is not None else None
-            found += _held(asked, name, f"{name}/{REMOTE_SECRETS}", cluster.remote_secrets, wanted, space)
+            found += _held(asked, name, f"{name}/{REMOTE_SECRETS}", cluster.remote_secrets, wanted, spaces[name])
     bundle = asked.view.shared.get(BUNDLE)
     if bundle is not None:
         found += _held(asked, BUNDLE, f"{BUNDLE}/", bundle.remote_secrets, {n for peers in asked.peers.values() for n in peers}, None)
@@ -100,14 +100,19 @@ def _held(asked: Asked, holder: str, folder: str, secrets: Sequence[RemoteSecret
         owners.setdefault(_owner(secret, wanted), []).append(secret)
     meant = _meant(asked, holder)
     for owner, mine in owners.items():
-        first, *more = sorted(mine, key=lambda s: (_stem(s) != owner, s.file))
+        own = f"{folder}{owner}.yaml"
+        first, *more = sorted(mine, key=lambda s: (s.file != own, s.file))
+        if own in asked.same and first.file != own:
+            more.insert(0, first)
         for secret in more:
             yield asked.problem(
                 secret.file,
-                f'is a second remote secret for "{owner}", beside {first.file.rsplit("/", 1)[-1]}',
+                f'is a second remote secret for "{owner}", beside {own.rsplit("/", 1)[-1]}',
                 "remote-double",
                 fix="take it away, and run `kubectl mesh render`",
             )
+        if first in more:
+            continue
         if owner not in wanted:
             why = "is no cluster of the topology" if owner not in asked.peers else "is not among those that it discovers"
             fix = "run `kubectl mesh render`, which removes it, and delete the Secret from the cluster"
@@ -116,8 +121,9 @@ def _held(asked: Asked, holder: str, folder: str, secrets: Sequence[RemoteSecret
         yield from _names(asked, first, owner)
         yield from _seen(asked, first, space)
         yield from _leads(asked, first, meant.get(owner))
-    pending = set() if asked.meant is None else wanted - set(meant)
-    for owner in sorted(wanted - set(owners) - pending):
+    for owner in sorted(wanted - set(owners)):
+        if f"{folder}{owner}.yaml" in asked.same or (asked.made is not None and f"{folder}{owner}.yaml" not in asked.made):
+            continue  # it is as it should be, or waits for what is pending
         yield asked.problem(
             f"{folder}{owner}.yaml", f'is not there: "{owner}" is not discovered', "remote-missing", fix="run `kubectl mesh render`, which makes it"
         )

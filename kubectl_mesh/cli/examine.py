@@ -20,6 +20,7 @@ _BY_RENDER = frozenset(
     )
 )
 """The checks of the tree that ask what a render would make."""
+_SAME = ("identical", "tighten")
 
 
 @dataclass
@@ -55,7 +56,7 @@ def examine(directory: str, out: str | None, kubeconfig: str | None, fail_within
             cut = report.withdrawn(rendered.plan, changes, folder)
             found.errors += roots.exchanged(rendered, folder)
             told: frozenset[str] = frozenset()
-            if any(c.differs or c.foreign for c in changes):
+            if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, fail_within, rendered, changes)
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             found.errors += cut or general[0]
@@ -95,24 +96,33 @@ def _compared(folder: str, rendered: compose.Rendered) -> tuple[FolderChange, ..
         raise MeshError(replace(p, id=p.id or "tree-current") for p in error.problems) from None
 
 
+def _other(change: FolderChange) -> bool:
+    """Whether a directory holds anything but what a render makes."""
+    return change.differs or bool(change.foreign)
+
+
 def _tree(
     found: _Found, topology: Topology, out: str, within: timedelta | None, rendered: compose.Rendered | None, changes: Sequence[FolderChange]
 ) -> frozenset[str]:
     """Reads the tree as it is and asks what it says; gives the files of which something was told."""
     from kubectl_mesh.plan import peers_of
     from kubectl_mesh.view import Reader
-    from kubectl_mesh.view.sources import on_disk
+    from kubectl_mesh.view.sources import on_disk, some
     from kubectl_mesh.view.sources import rendered as as_rendered
 
-    source = on_disk(out)
-    reader = Reader(foreign=True)
-    # What is as a render would make it needs no second look.
-    only = None if rendered is None else {c.name: source[c.name].keys() for c in changes if (c.differs or c.foreign) and c.name in source}
-    view = reader.read(source, only)
     meant, roots, intermediates = None, None, {}
-    if rendered is not None:
-        folders = {name: folder for name, folder in rendered.tree.items() if only is None or name in only}
+    same: frozenset[str] = frozenset()
+    made: frozenset[str] | None = None
+    if rendered is None:
+        view = Reader(foreign=True).read(on_disk(out))
+    else:
+        # What is as a render would make it needs no second look.
+        only = {c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign} for c in changes if _other(c)}
+        view = Reader(foreign=True).read(some(out, only))
+        folders = {name: {path: rendered.tree[name][path] for path in only[name] if path in rendered.tree[name]} for name in only if name in rendered.tree}
         meant = Reader().read(as_rendered(folders))
+        same = frozenset(f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME)
+        made = frozenset(f"{name}/{path}" for name, folder in rendered.tree.items() for path in folder)
         if not rendered.pki.new:
             roots = frozenset(c.fingerprint for c in rendered.pki.roots) or None
             intermediates = {name: i.certificate.fingerprint for name, i in rendered.pki.intermediates.items()}
@@ -122,7 +132,7 @@ def _tree(
         by_hand = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited} | {
             f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing
         }
-    asked = checks.Asked(out, view, meant, topology, peers_of(topology), roots, intermediates, workdir.now(), within, by_hand)
+    asked = checks.Asked(out, view, meant, topology, peers_of(topology), roots, intermediates, workdir.now(), within, by_hand, same, made)
     errors, warnings = checks.cacerts_findings(asked)
     unread = checks.files_of(e for e in errors if e.id in ("tree-readable", "tree-complete"))
     errors += [e for e in checks.remote_findings(asked) + checks.identity_findings(asked) if e.where.file not in unread]

@@ -1,8 +1,10 @@
 """Trees as a view reads them: from disk, without following a link, or as a render made them."""
 
 import os
+from collections.abc import Collection, Mapping
 
 from kubectl_mesh.compare import open_folder, read, scan
+from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Tree
 
 
@@ -32,6 +34,56 @@ def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
     finally:
         os.close(top)
     return {**found, "": beside} if beside else found
+
+
+def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes | None]]:
+    """These files of these directories, as far as they are there."""
+    found: dict[str, dict[str, bytes | None]] = {}
+    top = open_folder(out)
+    if top is None:
+        return found
+    try:
+        for name, paths in only.items():
+            found[name] = {}
+            for above in sorted({path.rpartition("/")[0] for path in paths}):
+                folder = _below(top, [name, *filter(None, above.split("/"))])
+                if folder is None:
+                    continue
+                try:
+                    for path in paths:
+                        parent, _, file = path.rpartition("/")
+                        if parent == above and file and _is_there(file, folder):
+                            body = read(file, folder)
+                            found[name][path] = body[0] if body is not None else None
+                finally:
+                    os.close(folder)
+    finally:
+        os.close(top)
+    return found
+
+
+def _is_there(file: str, folder: int) -> bool:
+    try:
+        os.stat(file, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _below(folder: int, steps: list[str]) -> int | None:
+    """A descriptor of a folder some steps below; None where there is none, or a link or a file in its place."""
+    current = os.dup(folder)
+    for step in steps:
+        try:
+            below = open_folder(step, current)
+        except MeshError:
+            below = None
+        finally:
+            os.close(current)
+        if below is None:
+            return None
+        current = below
+    return current
 
 
 def rendered(tree: Tree) -> dict[str, dict[str, bytes | None]]:
