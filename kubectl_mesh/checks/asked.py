@@ -8,7 +8,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json, Topology
 from kubectl_mesh.view.values import View
 
-RENDER = "look at who changed it and why, then run `kubectl mesh render`, which makes the file anew"
+RENDER = "run `kubectl mesh render`, which makes the file anew; where the topology is not what changed, find out who changed the file"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig:
     if output == "json":
         common.put_json(show.value(explained, clusters))
     elif explained:
-        common.put_marked(show.text(explained, clusters, common.marks()))
+        common.put_marked(show.text(explained, clusters, common.marks(), common.width()))
     else:
         common.put_text(show.UNKNOWN)
     return 0 if explained else 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from kubectl_mesh.checks.show import wrapped
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged, Known
 
 _WORDS = {PROVEN: "proven here", OPEN: "cannot be told offline", CLEARED: "cleared: not so in these files", GENERAL: "may be"}
@@ -16,8 +17,8 @@ nothing in this text is known to kubectl mesh
 """
 
 
-def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str]) -> str:
-    """For people; the text that was pasted does not appear."""
+def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str], width: int | None = None) -> str:
+    """For people; the text that was pasted does not appear. `width` is that of the terminal; what holds a command is not broken."""
     lines: list[str] = []
     for known, causes in explained:
         lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.means}"]
@@ -37,7 +38,8 @@ def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str]
         lines += ["", f"it names {', '.join(clusters)}"]
     if any(judged.state == CLEARED for _, causes in explained for judged in causes):
         lines += ["", "What a cluster runs may be older than these files: `kubectl diff -k out/NAME/1-trust`, and so for each stage, shows it."]
-    return "\n".join(lines) + "\n"
+    whole = [piece for line in lines for piece in (wrapped(line, width, " " * (len(line) - len(line.lstrip()) + 4)) if "`" not in line else [line])]
+    return "\n".join(whole) + "\n"
 
 
 def value(explained: Explained, clusters: Sequence[str]) -> dict[str, object]:
