@@ -13,24 +13,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyrage
 import pytest
 import yaml
-from conftest import Run, WorkDir
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.x509.oid import NameOID
+from conftest import CLUSTERS, Ages, Controller, Run, WorkDir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Secret
-from kubectl_mesh.stores import sealed, sops
+from kubectl_mesh.stores import age, sealed, sops
 from kubectl_mesh.yamltext import dump
 
-CLUSTERS = ("context-east-1", "context-east-2", "context-west-1")
 Make = Callable[..., WorkDir]
 
 
@@ -49,44 +42,6 @@ def kubeseal() -> str:
     if found is None:
         pytest.skip("kubeseal is not on PATH")
     return found
-
-
-class Ages:
-    """An age identity for each cluster and one for all, as files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.identities = {name: pyrage.x25519.Identity.generate() for name in (*CLUSTERS, "admin", "new")}
-        self.files = {}
-        for name, identity in self.identities.items():
-            self.files[name] = folder / f"{name}.agekey"
-            self.files[name].write_text(f"# made by a test, for nothing else\n{identity}\n")
-            self.files[name].chmod(0o600)
-
-    def recipient(self, name: str) -> str:
-        """The public half."""
-        return str(self.identities[name].to_public())
-
-    def over(self) -> dict[str, Any]:
-        """What a topology says for them."""
-        return {
-            "secrets": {"store": "sops", "recipients": [self.recipient("admin")]},
-            "contexts": {name: {"recipients": [self.recipient(name)]} for name in CLUSTERS},
-        }
-
-
-@pytest.fixture
-def ages(tmp_path: Path) -> Ages:
-    """Identities of this test."""
-    return Ages(tmp_path)
-
-
-@pytest.fixture
-def sealed_mesh(workdir: Make, run: Run, ages: Ages) -> WorkDir:
-    """The three clusters, sealed by SOPS."""
-    mesh = workdir(over=ages.over(), tokens=True)
-    ran = run("render", cwd=mesh)
-    assert ran.code == 0, ran.err
-    return mesh
 
 
 def tree(mesh: WorkDir) -> dict[str, bytes]:
@@ -184,7 +139,7 @@ def test_sops_decrypts_a_thousand_files_equal(tmp_path: Path, ages: Ages, sops_p
             out, err = process.communicate()
             assert process.returncode == 0, err
             assert json.loads(out) == wanted[path]
-    unwrap = sops.identities("x", ages.files["admin"].read_bytes())
+    unwrap = age.identities("x", ages.files["admin"].read_bytes())
     for path, value in wanted.items():
         assert sops.unseal(path.read_bytes(), unwrap).document == value
 
@@ -196,11 +151,11 @@ def test_we_open_what_sops_writes(tmp_path: Path, ages: Ages, sops_program: str)
     plain.write_text(yaml.safe_dump(value))
     words = [sops_program, "encrypt", "--age", ",".join(map(ages.recipient, ("admin", "new"))), "--encrypted-regex", sops.ENCRYPTED_REGEX, plain]
     done = subprocess.run(words, capture_output=True, check=True, env={"PATH": os.environ["PATH"], "HOME": os.devnull})
-    opened = sops.unseal(done.stdout, sops.identities("x", ages.files["new"].read_bytes()))
+    opened = sops.unseal(done.stdout, age.identities("x", ages.files["new"].read_bytes()))
     assert opened.document == value
     assert set(opened.recipients) == {ages.recipient("admin"), ages.recipient("new")}
     with pytest.raises(sops.Refused, match="not encrypted for this identity"):
-        sops.unseal(done.stdout, sops.identities("x", ages.files["context-east-1"].read_bytes()))
+        sops.unseal(done.stdout, age.identities("x", ages.files["context-east-1"].read_bytes()))
 
 
 def tamperings(text: str) -> dict[str, str]:
@@ -238,7 +193,7 @@ def test_twelve_kinds_of_tampering_are_refused_by_both(sealed_mesh: WorkDir, age
     """sops and we agree on every one."""
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     text = path.read_text()
-    unwrap = sops.identities("x", ages.files["admin"].read_bytes())
+    unwrap = age.identities("x", ages.files["admin"].read_bytes())
     assert sops.unseal(text.encode(), unwrap).document["kind"] == "Secret"
     kinds = tamperings(text)
     assert len(kinds) == 12
@@ -472,46 +427,6 @@ def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str) 
 EXTERNAL = {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}, "path": "mesh"}}
 
 
-class Controller:
-    """A Sealed Secrets controller: its key and its certificate, made by a test for nothing else."""
-
-    def __init__(self, begins: datetime | None = None, days: int = 3650) -> None:
-        self.key = rsa.generate_private_key(65537, 2048)
-        begins = begins or datetime.now(UTC) - timedelta(days=1)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sealed-secret")])
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
-        builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=days))
-        self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def pem(self) -> bytes:
-        """The private key."""
-        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-
-    def open(self, manifest: dict[str, Any]) -> dict[str, bytes]:
-        """What the controller does (pkg/crypto/crypto.go): the values of a SealedSecret."""
-        place = manifest["metadata"]
-        found = {}
-        for name, text in manifest["spec"]["encryptedData"].items():
-            blob = base64.b64decode(text)
-            size = int.from_bytes(blob[:2], "big")
-            label = f"{place['namespace']}/{place['name']}".encode()
-            session = self.key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label))
-            found[name] = AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
-        return found
-
-
-@pytest.fixture
-def controllers(workdir: Make, run: Run) -> tuple[WorkDir, dict[str, Controller]]:
-    """The three clusters, sealed for their controllers."""
-    mesh = workdir(over={"secrets": {"store": "sealed"}}, tokens=True)
-    made = {name: Controller() for name in CLUSTERS}
-    for name, controller in made.items():
-        mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
-    ran = run("render", cwd=mesh)
-    assert ran.code == 0, ran.err
-    return mesh, made
-
-
 def sealed_paths(mesh: WorkDir) -> list[str]:
     """The files that are SealedSecrets."""
     return [path for path, body in tree(mesh).items() if b"kind: SealedSecret" in body]
@@ -633,10 +548,10 @@ def test_equal_values_give_equal_texts_and_others_do_not(one: bytes, two: bytes,
 def test_identities_are_never_shown(ages: Ages) -> None:
     """What is wrong with a file of identities is told without a line of it."""
     with pytest.raises(MeshError) as caught:
-        sops.identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
+        age.identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
     assert "NONSENSE" not in str(caught.value)
     with pytest.raises(MeshError, match="holds no age identity"):
-        sops.identities("id.txt", b"# a comment\n")
+        age.identities("id.txt", b"# a comment\n")
 
 
 def test_plain_needs_none_of_the_libraries(workdir: Make) -> None:
@@ -705,7 +620,7 @@ def test_verify_finds_what_was_changed(sealed_mesh: WorkDir, run: Run, ages: Age
     assert "cacerts.yaml: data.root-cert.pem: is not what the topology, the certificates and the lock say" in verified()
     kubeconfig = yaml.safe_load(
         base64.b64decode(
-            sops.unseal((out / "3-mesh/remote-secrets/context-west-1.yaml").read_bytes(), sops.identities("x", ages.files["admin"].read_bytes())).document[
+            sops.unseal((out / "3-mesh/remote-secrets/context-west-1.yaml").read_bytes(), age.identities("x", ages.files["admin"].read_bytes())).document[
                 "data"
             ]["context-west-1"]
         )

@@ -8,7 +8,7 @@ from functools import cached_property
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.compare import open_folder, scan
 from kubectl_mesh.credentials import masked
-from kubectl_mesh.errors import Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, Json, OnDisk, Pending
 from kubectl_mesh.pki.names import REQUEST
 from kubectl_mesh.plan import SHARED, peers_of
@@ -44,7 +44,10 @@ class Sealed:
         if top is None:
             return None
         try:
-            folder = open_folder(directory, top)
+            try:
+                folder = open_folder(directory, top)
+            except MeshError as error:
+                raise MeshError(Problem(Place(f"{self.out}/{p.where.file}"), p.what, p.fix) for p in error.problems) from None
             if folder is None:
                 return None
             try:
@@ -135,7 +138,8 @@ class Sealed:
             body = self.made = new_key()
         key = read_key(body)
         if key is None:
-            raise refuse(join(self.inputs.directory, f"certs/{SEAL_KEY}"), "is no seal key, which is 64 hexadecimal digits", RESEAL)
+            place = Place(join(self.inputs.directory, f"certs/{SEAL_KEY}"))
+            raise MeshError([Problem(place, "is no seal key, which is 64 hexadecimal digits", RESEAL, "sealed-current")])
         return key
 
     def warnings(self, store: object) -> Iterator[Problem]:

@@ -92,9 +92,9 @@ def _opener(store: str, name: str, body: bytes, certificates: Any) -> "tuple[Cal
 
         keys = sealed.private_keys(name, body)
         return (lambda directory, disk: sealed.is_for(keys, certificates.get(directory))), lambda directory, file: sealed.unseal(keys, file)
-    from kubectl_mesh.stores import sops
+    from kubectl_mesh.stores import age, sops
 
-    unwrap = sops.identities(name, body)
+    unwrap = age.identities(name, body)
     return (lambda directory, disk: any(sops.is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files)), (
         lambda directory, file: sops.unseal(file, unwrap).document
     )

@@ -23,6 +23,8 @@ from kubectl_mesh.model import Cluster, OnDisk, Secret
 from kubectl_mesh.stores.sealing import Sealing, digest
 from kubectl_mesh.yamltext import dump, text
 
+SHORTEST = 2048
+"""Bits of a controller's key; a controller makes 4096 unless told otherwise."""
 _LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MULTILINE)
 
 
@@ -67,6 +69,8 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
         raise refused("is no certificate in PEM") from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise refused("has no RSA key, so it is not the certificate of a Sealed Secrets controller")
+    if key.key_size < SHORTEST:
+        raise refused(f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the controller make one of 4096 (its --key-size)")
     if ends <= now:
         raise refused(f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh")
     if begins > now + timedelta(days=1):
@@ -171,6 +175,24 @@ class SealedSecrets(Sealing):
             sealed[name] = encrypt(certificate.key, session, label, body, there.get(name))
         return manifest(value, sealed).encode()
 
+    def reads(self, directory: str, public: str, old: bytes) -> bool:
+        """Whether all but the values is as it would be sealed, and each value is as long as its wrapped key asks for."""
+        value = self._parsed.get(public)
+        if value is None:
+            value = self._parsed[public] = yaml.load(public, Loader=yaml.CSafeLoader)
+        there = {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)}
+        if set(there) != set(value["data"]) or manifest(value, {name: there[name] for name in value["data"]}).encode() != old:
+            return False
+        size = self.certificates[directory].key.key_size // 8
+        return all(blob[:2] == struct.pack(">H", size) and len(blob) > 2 + size + 16 for blob in map(_blob, there.values()))
+
+
+def _blob(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+
 
 def manifest(secret: Any, sealed: Mapping[str, str]) -> str:
     """The SealedSecret for a Secret; what keeps a tool from deleting the one has to stand on the other too."""
@@ -192,10 +214,7 @@ def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None
     sealed = AESGCM(session).encrypt(bytes(12), body, None)
     size = key.key_size // 8
     if old is not None:
-        try:
-            blob = base64.b64decode(old, validate=True)
-        except (ValueError, binascii.Error):
-            blob = b""
+        blob = _blob(old)
         if blob[:2] == struct.pack(">H", size) and blob[2 + size :] == sealed:
             return old
     wrapped = key.encrypt(session, padding.OAEP(padding.MGF1(SHA256()), SHA256(), label))
