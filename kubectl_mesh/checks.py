@@ -198,6 +198,13 @@ CHECKS = (
         "no private key or token can get into a commit unless the topology says so",
         "a key that everyone has who has the repository",
     ),
+    Check(
+        "git-tracked",
+        "git",
+        ERROR,
+        "no file that git tracks holds a key or a login in clear, but for a tree of the store plain",
+        "a key that everyone has who has the repository, now and later, for git forgets nothing",
+    ),
 )
 IDS = {check.id for check in CHECKS}
 

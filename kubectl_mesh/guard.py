@@ -69,6 +69,25 @@ def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environm
     return [path for path in paths if os.fsencode(full[path]) not in ignored]
 
 
+def suspects(directory: str, signs: Sequence[bytes], environment: Mapping[str, str]) -> list[str] | None:
+    """The files below a directory that git tracks and that hold one of some texts; none outside of a work tree, None where git cannot be asked.
+
+    git searches the work tree itself, which is quick in large ones. The texts go through a pipe: they are secrets, some of them.
+    """
+    if top_of(directory) is None:
+        return []
+    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    settings = ("core.fsmonitor=false", "grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
+    words = ["git", *(word for setting in settings for word in ("-c", setting)), "-C", directory, "grep", "-F", "-l", "-z", "--no-color", "-f", "-", "--", "."]
+    try:
+        done = subprocess.run(words, input=b"\n".join(signs) + b"\n", capture_output=True, check=False, env=clean)
+    except OSError:
+        return None
+    if done.returncode not in (0, 1):
+        return None
+    return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
+
+
 def lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]

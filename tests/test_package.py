@@ -25,6 +25,7 @@ PARTS = {
     "delivery": {"manifest"},
     "report": {"plan"},
     "describe": {"credentials"},
+    "leaks": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},
     "verify": {"pki"},
