@@ -18,7 +18,10 @@ _LOGIN = re.compile(
     rb"(?!ENC\[|\{\{|REDACTED|DATA\+OMITTED)[^\s\"'{}\[\]#,]",
     re.MULTILINE,
 )
+_WORD = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _ENCODED = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
+# How the header of a JWT begins: with alg, kid or typ.
+_JWT = (b"eyJhbGciOi", b"eyJraWQiOi", b"eyJ0eXAiOi")
 _DEEPEST = 3
 """A key in base64, in a kubeconfig in base64, in a Secret."""
 
@@ -26,9 +29,9 @@ SIGNS = (
     b"PRIVATE KEY-----",
     b"AGE-SECRET-KEY-1",
     b"client-key-data",
-    b"eyJ",
+    *_JWT,
     *(f"{quote}kind{quote}: {quote}{kind}{quote}".encode() for quote in ("", '"') for kind in ("Config", "Secret")),
-    *(base64.b64encode(start) for start in (b"-----BEGI", b"apiVersion: ", b"kind: Config", b"eyJhbGciO")),
+    *(base64.b64encode(start) for start in (b"-----BEGI", b"apiVersion: ", b"kind: Config", *(start[:9] for start in _JWT))),
 )
 """One of these is in every file that `found` has something to say of, but for the secrets that it is told of."""
 
@@ -39,16 +42,18 @@ def found(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
 
 
 def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]:
-    yield from (name for secret, name in known.items() if secret in body)
-    if any(_ENCRYPTED not in match[0] for match in _KEY.finditer(body)):
+    # The plain search comes first: most files have nothing of a kind, and there may be thousands.
+    for secret in (s for s in known if s in body) if depth == 0 else sorted(known.keys() & set(_WORD.findall(body))):
+        yield known[secret]
+    if b"PRIVATE KEY" in body and any(_ENCRYPTED not in match[0] for match in _KEY.finditer(body)):
         yield "a private key"
-    if _IDENTITY.search(body):
+    if b"AGE-SECRET-KEY-1" in body and _IDENTITY.search(body):
         yield "an age identity"
-    for match in _TOKEN.finditer(body):
+    for match in _TOKEN.finditer(body) if b"eyJ" in body else ():
         said = claims(match[0].decode())
         if said is not None and said.subject.startswith("system:serviceaccount:"):
             yield "the token of a service account"
-    if all(part.search(body) for part in _KUBECONFIG) and _LOGIN.search(body):
+    if b"users" in body and all(part.search(body) for part in _KUBECONFIG) and _LOGIN.search(body):
         yield "the login of a kubeconfig"
     for match in _ENCODED.finditer(body) if depth < _DEEPEST else ():
         try:
