@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import yaml
 
-SEED = Path(__file__).resolve().parent.parent / "examples" / "seed"
+SEED = Path(__file__).resolve().parent.parent / "examples" / "page"
 PYTHON = sys.executable
 MESH = str(Path(sys.executable).with_name("kubectl-mesh"))
 COMPLETE = str(Path(sys.executable).with_name("kubectl_complete-mesh"))
