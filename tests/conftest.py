@@ -27,7 +27,7 @@ settings.register_profile("explore", derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 TOP = Path(__file__).resolve().parent.parent
-SEED = TOP / "examples" / "seed"
+SEED = TOP / "examples" / "page"
 SPELT_OUT = ["y", "Y", "n", "N", "yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"]
 """Booleans to YAML 1.1, texts to YAML 1.2."""
 QUICK = {"certificates": {"keyType": "ec-p256"}}
@@ -148,7 +148,7 @@ def snapshot(top: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture
 def workdir(tmp_path: Path) -> Callable[..., WorkDir]:
-    """Makes working directories from examples/seed.
+    """Makes working directories from examples/page.
 
     `name` is the folder's, `over` is laid over the topology (None takes a key away), `kubeconfig` copies the example's,
     `tokens` names the clusters that get a token (True: all three), `quick` asks for EC keys.
