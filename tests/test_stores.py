@@ -1,6 +1,7 @@
 """The stores that encrypt: what real tools make of what is sealed, what is kept, what is changed, and what nobody may see."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -8,19 +9,21 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 import yaml
-from conftest import CLUSTERS, Ages, Controller, Run, WorkDir
+from conftest import CLUSTERS, SEED, Ages, Controller, Run, WorkDir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_kinds import SHARED, tool
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.model import Secret
+from kubectl_mesh.model import STAGES, Secret
 from kubectl_mesh.stores import age, sealed, sops
 from kubectl_mesh.yamltext import dump
 
@@ -217,37 +220,109 @@ def test_a_second_render_changes_no_byte(sealed_mesh: WorkDir, run: Run) -> None
     assert run("render", "--check", cwd=sealed_mesh).code == 0
 
 
-def test_a_token_changes_its_files_and_one_value_of_each(sealed_mesh: WorkDir, run: Run) -> None:
-    """And the MAC, which covers all; the locks list the new files."""
-    before = tree(sealed_mesh)
-    sealed_mesh.token("context-west-1", "another-token")
-    assert run("render", cwd=sealed_mesh).code == 0
-    after = tree(sealed_mesh)
-    files = {f"{c}/3-mesh/remote-secrets/context-west-1.yaml" for c in CLUSTERS[:2]}
-    assert changed(before, after) == files | {f"{c}/mesh.lock" for c in CLUSTERS[:2]}
+def values(body: bytes) -> dict[str, str]:
+    """Every value of a manifest by its path."""
+
+    def walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        if not isinstance(value, dict | list):
+            yield path, str(value)
+        for key, item in items:
+            yield from walk(item, f"{path}/{key}")
+
+    return dict(walk(yaml.safe_load(body), ""))
+
+
+@pytest.mark.parametrize("kind", ["sops", "sops, as a bundle", "sealed", "plain"])
+def test_one_token_of_fifty_clusters(kind: str, tmp_path: Path, run: Run, ages: Ages) -> None:
+    """Exactly the files of that token are changed, one value of each; with SOPS its MAC too, which covers all. Locks list the new files."""
+    names = [f"c{i:02}" for i in range(50)]
+    mesh = WorkDir(tmp_path / "fifty")
+    secrets: dict[str, Any] = {"store": kind.split(",", maxsplit=1)[0]}
+    if kind.startswith("sops"):
+        secrets["recipients"] = [ages.recipient("admin")]
+    contexts = {name: {"network": f"n{i % 3}", "server": f"https://198.51.100.{i + 1}:6443"} for i, name in enumerate(names)}
+    value = {"mesh_id": "m", "secrets": secrets, "contexts": contexts, **({"remoteSecrets": "bundle"} if "bundle" in kind else {})}
+    mesh.write("topology.yaml", yaml.safe_dump(value))
+    mesh.write("base.yaml", SAIL)
+    ca = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
+    controller = Controller()
+    for name in names:
+        mesh.write(f"clusters/{name}.crt", base64.b64decode(ca))
+        mesh.token(name)
+        if kind == "sealed":
+            mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    before = tree(mesh)
+    mesh.token("c07", "another-token")
+    assert run("render", "--strict", cwd=mesh).code == 0
+    after = tree(mesh)
+    holders = [name for name in names if name != "c07"]
+    files = {"_remote-secrets/c07.yaml"} if "bundle" in kind else {f"{name}/3-mesh/remote-secrets/c07.yaml" for name in holders}
+    locks = {"_remote-secrets/mesh.lock"} if "bundle" in kind else {f"{name}/mesh.lock" for name in holders}
+    assert changed(before, after) == files | locks
     for path in files:
-        old, new = (body.decode().splitlines() for body in (before[path], after[path]))
-        differing = [a.split(":")[0] for a, b in zip(old, new, strict=True) if a != b]
-        assert differing == ["  context-west-1", "  mac"]
+        one, two = values(before[path]), values(after[path])
+        assert one.keys() == two.keys()
+        differing = {key for key in one if one[key] != two[key]}
+        assert differing == {"/spec/encryptedData/c07"} if kind == "sealed" else {"/data/c07"} if kind == "plain" else {"/data/c07", "/sops/mac"}
+    for path in locks:
+        one, two = (json.loads(body[path]) for body in (before, after))
+        changed_files = {f for f in one["files"] if one["files"][f] != two["files"][f]}
+        assert changed_files == {(path.split("/")[0] == "_remote-secrets" and "c07.yaml") or "3-mesh/remote-secrets/c07.yaml"}
+        assert {k: v for k, v in one.items() if k != "files"} == {k: v for k, v in two.items() if k != "files"}
+    assert run("render", "--check", cwd=mesh).code == 0
 
 
-def test_recipients_come_and_go(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
-    """Only the files of the cluster change; who was removed cannot open what is written from then on."""
+def data_key(body: bytes, identity: Any) -> "bytes | None":
+    """The key of a file, as an identity unwraps it."""
+    for entry in yaml.safe_load(body)["sops"]["age"]:
+        with contextlib.suppress(pyrage.DecryptError):
+            key: bytes = pyrage.decrypt(entry["enc"].encode(), [identity])
+            return key
+    return None
+
+
+@pytest.mark.parametrize("whose", ["one cluster's", "all clusters'"])
+def test_recipients_come_and_go(whose: str, sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
+    """Only what they concern changes; who was removed cannot open what is written from then on, by no key that it ever had."""
+    admin, new = ages.recipient("admin"), ages.recipient("new")
+    more: dict[str, Any] = {"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1"), new]}}}
+    less: dict[str, Any] = {"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1")]}}}
+    if whose != "one cluster's":
+        more, less = {"secrets": {"recipients": [admin, new]}}, {"secrets": {"recipients": [admin]}}
     before = tree(sealed_mesh)
-    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1"), ages.recipient("new")]}}})
+    concerned = ("context-east-1",) if whose == "one cluster's" else CLUSTERS
+    mine = {path for path in secrets_of(before) if path.split("/")[0] in concerned}
+    sealed_mesh.topology(more)
     assert run("render", cwd=sealed_mesh).code == 0
     added = tree(sealed_mesh)
-    mine = {p for p in secrets_of(before) if p.startswith("context-east-1/")}
-    assert changed(before, added) == mine | {"context-east-1/mesh.lock", "context-east-1/.sops.yaml"}
-    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
-    assert open_with(sops_program, ages.files["new"], path).returncode == 0
-    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1")]}}})
+    assert changed(before, added) == mine | {f"{name}/{file}" for name in concerned for file in ("mesh.lock", ".sops.yaml")}
+    for path in mine:
+        assert open_with(sops_program, ages.files["new"], sealed_mesh / "out" / path).returncode == 0
+    sealed_mesh.topology(less)
     assert run("render", cwd=sealed_mesh).code == 0
     removed = tree(sealed_mesh)
     assert changed(added, removed) == changed(before, added)
-    assert open_with(sops_program, ages.files["new"], path).returncode != 0
-    for one in mine:
-        assert not set(ciphertexts(added[one])) & set(ciphertexts(removed[one])), "a removed recipient still has the key of these"
+    identity = ages.identities["new"]
+    had = {data_key(added[path], identity) for path in mine}
+    assert len(had) == len(concerned)
+    for path in mine:
+        assert open_with(sops_program, ages.files["new"], sealed_mesh / "out" / path).returncode != 0
+        assert open_with(sops_program, ages.files["admin"], sealed_mesh / "out" / path).returncode == 0
+        assert data_key(removed[path], identity) is None
+        now = data_key(removed[path], ages.identities["admin"])
+        assert now is not None
+        assert now not in had
+        for name, value in yaml.safe_load(removed[path])["data"].items():
+            assert sops.decrypt(now, value, f"data:{name}:")
+            for key in had:
+                assert key is not None
+                with pytest.raises(sops.Refused):
+                    sops.decrypt(key, value, f"data:{name}:")
+    if whose == "one cluster's":
+        assert run("verify", "--identity", ages.files["new"], cwd=sealed_mesh).code == 2
 
 
 @pytest.mark.parametrize("kind", ["set", "rotate", "updatekeys"])
@@ -392,36 +467,6 @@ def forms(secret: bytes) -> list[bytes]:
             encoded = base64.b64encode(b"\0" * shift + line)
             found.append(encoded[4 if shift else 0 : len(encoded) - 4])
     return found
-
-
-@pytest.mark.parametrize("store", ["sops", "sealed"])
-def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str) -> None:
-    """Keys and tokens, in any form, over the tree, the locks, stdout and stderr of every verb."""
-    over: dict[str, Any] = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
-    mesh = workdir(over=over)
-    for name in CLUSTERS:
-        mesh.token(name, f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(hashlib.sha512(name.encode()).digest()).decode().rstrip('=')}.c2ln")
-        if store == "sealed":
-            mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
-    said = b""
-    verbs: list[tuple[str, ...]] = [("render",), ("render", "-o", "json"), ("describe",), ("check",), ("render", "--check"), ("teardown",)]
-    for words in verbs:
-        ran = run(*words, cwd=mesh)
-        assert "fault of its own" not in ran.err
-        said += ran.out.encode() + ran.err.encode()
-    everything = said + b"\n".join(tree(mesh).values())
-    private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "certs").glob("seal-key"), *(mesh / "credentials").iterdir()]
-    assert len(private) == (4 if store == "external" else 5) + 3
-    needles = [needle for path in private for needle in forms(path.read_bytes())]
-    assert all(len(needle) > 15 for needle in needles)
-    assert [n for n in needles if n in everything] == []
-    # The search would find one: in `plain` all keys and tokens stand there.
-    mesh.topology(
-        {"secrets": {"store": "plain", "recipients": None, "secretStore": None, "path": None}, "contexts": {c: {"recipients": None} for c in CLUSTERS}}
-    )
-    assert run("render", cwd=mesh).code == 0
-    clear = b"\n".join(base64.b64decode(m) for body in tree(mesh).values() for m in re.findall(rb": \"?([A-Za-z0-9+/]{40,}=*)\"?$", body, re.MULTILINE))
-    assert [p.name for p in private if "root" not in p.name and "seal" not in p.name and not any(n in clear for n in forms(p.read_bytes()))] == []
 
 
 EXTERNAL = {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}, "path": "mesh"}}
@@ -782,3 +827,33 @@ def test_external_logins_of_other_kinds(workdir: Make, run: Run) -> None:
     assert secret["kind"] == "Secret"
     assert yaml.safe_load(base64.b64decode(secret["data"]["context-east-2"]))["users"][0]["user"]["exec"]["args"] == ["{{ .evil }}"]
     assert not list((other / "out/context-east-1/3-mesh").glob("*push.yaml"))
+
+
+@pytest.mark.parametrize("maker", ["sealed", "external", "cert-manager", "sops", "istio-csr"])
+def test_flux_waits_for_cacerts(maker: str, workdir: Make, run: Run, ages: Ages) -> None:
+    """Where something in the cluster makes the Secret, Flux is told when it is there; an istiod that is quicker makes a root of its own."""
+    over: dict[str, Any] = {"sealed": {"secrets": {"store": "sealed"}}, "sops": ages.over()}.get(maker, EXTERNAL)
+    if maker in ("cert-manager", "istio-csr"):
+        over = {**over, "certificates": {"issuer": maker, "issuerRef": {"name": "mesh-ca"}}}
+    mesh = workdir(over={**over, "delivery": {"tool": "flux", "repoURL": "https://git.example.com/mesh.git"}}, tokens=True)
+    mesh.write("base.yaml", SAIL)
+    for name in CLUSTERS if maker == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    made = {"sealed": ("SealedSecret", "Synced"), "external": ("ExternalSecret", "Ready"), "cert-manager": ("Certificate", "Ready")}.get(maker)
+    for name in CLUSTERS:
+        first, *rest = (yaml.safe_load((mesh / f"out/_flux/{name}/{stage}.yaml").read_text())["spec"] for stage in STAGES)
+        assert all("healthCheckExprs" not in spec for spec in rest)
+        if made is None:
+            assert "healthCheckExprs" not in first
+            continue
+        (check,) = first["healthCheckExprs"]
+        cacerts = yaml.safe_load((mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())
+        assert (check["apiVersion"], check["kind"]) == (cacerts["apiVersion"], cacerts["kind"])
+        assert cacerts["kind"] == made[0]
+        assert check["current"] == f"has(status.conditions) && status.conditions.exists(c, c.type == '{made[1]}' && c.status == 'True')"
+    if SHARED.is_file():
+        words = ["bash", str(SHARED), str(mesh / "out/_flux")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
+        assert done.returncode == 0, done.stdout
