@@ -1,18 +1,21 @@
 """What must never be seen: no key, token or seal key in anything that is rendered or said, and none in a file that git tracks."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Ages, Run, WorkDir
+from conftest import CLUSTERS, Ages, Controller, Run, WorkDir
 from hypothesis import given
 from hypothesis import strategies as st
-from test_stores import EXTERNAL, SAIL
+from test_golden import CASES, GOLDEN
+from test_stores import EXTERNAL, SAIL, forms, tree
 
 from kubectl_mesh import leaks
 from kubectl_mesh.words import one_line
@@ -217,3 +220,121 @@ def test_a_key_is_found_wherever_it_stands(before: bytes, after: bytes, times: i
         body = base64.b64encode(body)
     assert "a private key" in leaks.found(before + b"\n" + body + b"\n" + after, {})
     assert times == 2 or any(sign in body for sign in leaks.SIGNS)
+
+
+def needles(paths: Iterable[Path]) -> list[bytes]:
+    """What to look for: every line of every private file, in clear, in hex and in base64, and the same of the base64 of it all."""
+    found = [form for path in paths for form in (*forms(path.read_bytes()), *forms(base64.b64encode(path.read_bytes())))]
+    assert all(len(form) > 15 for form in found)
+    return found
+
+
+COMBINED = [
+    ("sops", "local"),
+    ("sealed", "local"),
+    ("external", "local"),
+    ("sops", "csr"),
+    ("sealed", "csr"),
+    ("external", "csr"),
+    ("sops", "cert-manager"),
+    ("sealed", "cert-manager"),
+    ("external", "cert-manager"),
+    ("sops", "istio-csr"),
+    ("sealed", "istio-csr"),
+    ("external", "istio-csr"),
+]
+
+
+@pytest.mark.parametrize(("store", "issuer"), COMBINED)
+def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str, issuer: str) -> None:
+    """Keys, tokens and the seal key, in any form, over the tree, the locks, stdout and stderr of every verb, whether it can or refuses."""
+    over: dict[str, Any] = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
+    certificates: dict[str, Any] = {"issuer": issuer} | ({"issuerRef": {"name": "mesh-ca"}} if issuer in ("cert-manager", "istio-csr") else {})
+    mesh = workdir(over={**over, "certificates": certificates})
+    mesh.write("base.yaml", SAIL)
+    for name in CLUSTERS:
+        mesh.token(name, f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(hashlib.sha512(name.encode()).digest()).decode().rstrip('=')}.c2ln")
+        if store == "sealed":
+            mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    said = b""
+
+    def call(*words: "str | Path", where: WorkDir = mesh) -> int:
+        nonlocal said
+        ran = run(*words, cwd=where)
+        assert "fault of its own" not in ran.err
+        said += ran.out.encode() + ran.err.encode()
+        return ran.code
+
+    if issuer == "csr":
+        root = workdir("root")
+        (root / "topology.yaml").unlink()
+        assert call("init", "--mesh-id", "the-root", where=root) == 0
+        assert call("certs", "csr") == 0
+        assert call("certs", "sign", "-C", root.path, "--to", root / "signed", *sorted((mesh / "certs").glob("intermediate-*/ca.csr"))) == 0
+        for name in CLUSTERS:
+            assert call("certs", "import", "--root", root / "certs" / "root-cert.pem", name, root / "signed" / f"{name}.pem") == 0
+    assert call("render", "--strict") == 0
+    private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "certs").glob("seal-key"), *(mesh / "credentials").iterdir()]
+    assert len(private) == {"local": 4, "csr": 3}.get(issuer, 0) + (store != "external") + 3
+    everything = b"\n".join(tree(mesh).values())
+    for words in (("render", "-o", "json"), ("describe",), ("check",), ("check", "-o", "json"), ("render", "--check"), ("render", "--dry-run"), ("teardown",)):
+        call(*words)
+    if store == "external":
+        call("certs", "export")
+        assert call("certs", "export", "--to", mesh / "exported") == 0
+        shutil.rmtree(mesh / "exported", ignore_errors=True)
+    identity = mesh.write("identity", Controller().pem() if store == "sealed" else ages.files["admin"].read_bytes(), 0o600)
+    call("verify", "--identity", identity)
+    call("certs", "csr")
+    looked_for = needles([*private, identity, *ages.files.values()])
+    if store != "external":
+        call("render", "--reseal")
+        looked_for += needles((mesh / "certs").glob("seal-key"))
+    # What refuses must not show either: files that do not fit, and what lacks.
+    for path in private:
+        body = path.read_bytes()
+        path.write_bytes(body[:-9] + b"!" + body[-8:])
+        call("render")
+        call("check")
+        path.write_bytes(body)
+    for path in private:
+        path.unlink()
+    call("render")
+    mesh.topology({"contexts": {"context-west-1": {"server": "https://198.51.100.77:6443"}}})
+    call("render")
+    call("check")
+    everything += b"\n".join(tree(mesh).values()) + said
+    assert [form for form in looked_for if form in everything] == []
+
+
+def test_the_search_would_find_them(workdir: Make, run: Run) -> None:
+    """In `plain` all keys and tokens stand in the tree, but the root's key."""
+    mesh = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
+    for name in CLUSTERS:
+        mesh.token(name, f"token-of-{name}-which-is-long-enough-to-be-looked-for")
+    assert run("render", cwd=mesh).code == 0
+    everything = b"\n".join(tree(mesh).values())
+    private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "credentials").iterdir()]
+    assert [p.name for p in private if not any(n in everything for n in needles([p]))] == ["root-key.pem"]
+
+
+SECRETIVE = [case for case in CASES if "store: plain" not in (text := (GOLDEN / case / "in/topology.yaml").read_text()) and "store: " in text]
+
+
+@pytest.mark.parametrize("case", SECRETIVE)
+def test_no_secret_is_in_a_golden_tree(case: str) -> None:
+    """Nor in the report or the description beside it."""
+    private = [p for p in (GOLDEN / case / "in").rglob("*") if p.is_file() and (p.name.endswith(("key", "key.pem", ".token")))]
+    everything = b"\n".join(
+        p.read_bytes()
+        for top in ("tree", "stdout.txt", "stderr.txt", "describe.txt")
+        for p in [GOLDEN / case / top, *(GOLDEN / case / top).rglob("*")]
+        if p.is_file()
+    )
+    assert [n for n in needles(private) if n in everything] == []
+    assert private or case in ("cert-manager", "istio-csr")
+
+
+def test_there_are_secretive_cases() -> None:
+    """Each store but plain, and each issuer whose tree has no key."""
+    assert {"sops", "sops-argocd", "sops-flux", "sealed", "external", "cert-manager", "istio-csr"} <= set(SECRETIVE)
