@@ -19,6 +19,8 @@ import yaml
 from conftest import CLUSTERS, Ages, Controller, Run, WorkDir
 from test_stores import EXTERNAL, SAIL, changed, forget_private, forms, go_template, tree
 
+from kubectl_mesh.stores import external
+
 Make = Callable[..., WorkDir]
 CACERTS = "context-east-1/1-trust/cacerts.yaml"
 
@@ -110,7 +112,10 @@ def test_a_lock_whose_list_is_none(sealed: object, sealed_mesh: WorkDir, run: Ru
     assert run("render", "--check", cwd=sealed_mesh).code == 0
 
 
-@pytest.mark.parametrize("word", ["{{ .token }}", "{{", "{{{", "{{- printf", "}}", "{{/*", "kubectlMesh-token", "{{`a`}}", '{{ "{{" }}', "{"])
+WORDS = ("{{ .token }}", "{{", "{{{", "{{- printf", "}}", "{{/*", "kubectlMesh-token", "{{`a`}}", '{{ "{{" }}', "{")
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_nothing_stated_is_a_template_for_the_operator(word: str, workdir: Make, run: Run) -> None:
     """Names, addresses and settings that look like a template of Go, or like a mark of ours, come out as they went in; no token gets beside its place."""
     context = f"west {word}"
@@ -145,6 +150,71 @@ def test_nothing_stated_is_a_template_for_the_operator(word: str, workdir: Make,
     assert config["client-id"] == word
     assert config["idp-issuer-url"] == f"https://idp.example.com/{word}"
     assert (config["id-token"], config["client-secret"]) == ("the-id-token", "the-client-secret")
+
+
+GO = """
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"strings"
+	"text/template"
+)
+
+func main() {
+	var in struct {
+		Text   string
+		Values map[string]string
+	}
+	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
+		panic(err)
+	}
+	functions := template.FuncMap{
+		"trim":   strings.TrimSpace,
+		"b64enc": func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+		"toJson": func(v any) string { b, _ := json.Marshal(v); return string(b) },
+	}
+	made, err := template.New("t").Option("missingkey=error").Funcs(functions).Parse(in.Text)
+	if err != nil {
+		panic(err)
+	}
+	if err := made.Execute(os.Stdout, in.Values); err != nil {
+		panic(err)
+	}
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str, str]], str]:
+    """Go's own text/template, with the functions of the External Secrets Operator that our templates use."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("go is not on PATH")
+    folder = tmp_path_factory.mktemp("engine")
+    (folder / "main.go").write_text(GO)
+    environment = {**os.environ, "HOME": str(folder), "GOCACHE": os.environ.get("GOCACHE", str(folder / "cache")), "GOFLAGS": ""}
+    subprocess.run([go, "build", "-o", folder / "engine", folder / "main.go"], check=True, capture_output=True, env=environment)
+
+    def execute(text: str, values: dict[str, str]) -> str:
+        asked = json.dumps({"Text": text, "Values": values})
+        return subprocess.run([folder / "engine"], input=asked, capture_output=True, text=True, check=True).stdout
+
+    return execute
+
+
+def test_go_reads_our_templates_as_they_are_meant(engine: Callable[[str, dict[str, str]], str]) -> None:
+    """The real engine: what is stated comes out as it went in, whatever it looks like; values get where they belong, whatever they hold."""
+    for word in (*WORDS, "{{{{{", "{ {", "\\{{", "{{\n}}", "a{{b}}c", "{{end}}", "{{define `x`}}"):
+        assert engine(external._literal(word), {}) == word
+    stated = "".join(f"- {json.dumps(word)}\n" for word in WORDS)
+    text = f"a:\n{stated}users:\n- user:\n    client-key-data: kubectlMesh-key\n    token: kubectlMesh-token\n"
+    for secret in ("plain", 'a "quoted" one', "{{ .key }}", "<&>'\\", "\u00fc\u4e2d", "x: y\nz: 1"):
+        made = yaml.safe_load(engine(external._template(text), {"token": f"  {secret}\n", "key": secret}))
+        assert made["a"] == list(WORDS)
+        assert made["users"][0]["user"] == {"client-key-data": base64.b64encode(secret.encode()).decode(), "token": secret}
 
 
 def test_stores_that_follow_one_another(workdir: Make, run: Run, ages: Ages) -> None:
@@ -271,3 +341,14 @@ def test_a_link_in_the_place_of_an_input(workdir: Make, run: Run, ages: Ages, tm
         ran = run("render", cwd=mesh)
         assert ran.code == 2
         assert f"error: credentials/context-west-1.token: {why}" in ran.err
+
+
+@pytest.mark.parametrize("store", ["sops", "sealed"])
+def test_no_seal_key_where_nothing_is_sealed(store: str, workdir: Make, run: Run, ages: Ages) -> None:
+    """A seal key of its own in every clone would make each `render --check` a difference."""
+    mesh = workdir(over=ages.over() if store == "sops" else {"secrets": {"store": "sealed"}})
+    mesh.write("base.yaml", SAIL)
+    mesh.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "mesh-ca"}}})
+    assert run("render", cwd=mesh).code == 0
+    assert not (mesh / "certs").exists()
+    assert run("render", "--check", cwd=mesh).code == 0

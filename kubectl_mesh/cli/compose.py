@@ -68,7 +68,7 @@ def make(
     }
     made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
-    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made)
+    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
 
 
 def certificates(

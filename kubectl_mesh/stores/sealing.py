@@ -46,6 +46,8 @@ class Sealing(ABC):
         """What has to be sealed and cannot be."""
         self.unproven = False
         """Something was kept though its secret is here, because without the seal key nobody can tell whether it is still the same."""
+        self.used = False
+        """Something was sealed with the seal key."""
         self._at: tuple[str, OnDisk | None] = ("", None)
 
     def before(self, directory: str) -> OnDisk | None:
@@ -81,6 +83,7 @@ class Sealing(ABC):
         found = disk.files.get(path) if disk is not None else None
         old = found[0] if found is not None else None
         if self.key is not None and secret.text is not None:
+            self.used = True
             return self.seal(directory, path, secret, old), made_from
         listed = disk is not None and old is not None and disk.sealed.get(path) == made_from and disk.locked.get(path) == hashlib.sha256(old).hexdigest()
         # A lock is a file like any other: who edits a sealed file may edit that too.
