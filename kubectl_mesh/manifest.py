@@ -83,6 +83,23 @@ def parse(text: str) -> Any:
         loader.dispose()
 
 
+_DEEPEST = 40
+"""How deep a manifest may be nested; libyaml's composer ends the process on what is a thousand times deeper."""
+
+
+def read(body: str | bytes) -> Any:
+    """What is in a document that somebody else may have written. Raises a ValueError for what no manifest is like."""
+    depth = 0
+    try:
+        for event in yaml.parse(body, Loader=yaml.CSafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST or getattr(event, "anchor", None) is not None:
+                raise ValueError("is nested too deep, or refers to parts of itself")
+        return yaml.load(body, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, TypeError, OverflowError):
+        raise ValueError("is not YAML") from None
+
+
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 

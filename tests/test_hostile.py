@@ -19,7 +19,9 @@ import yaml
 from conftest import CLUSTERS, Ages, Controller, Run, WorkDir
 from test_stores import EXTERNAL, SAIL, changed, forget_private, forms, go_template, tree
 
-from kubectl_mesh.stores import external
+from kubectl_mesh.model import Secret
+from kubectl_mesh.stores import external, sops
+from kubectl_mesh.yamltext import dump
 
 Make = Callable[..., WorkDir]
 CACERTS = "context-east-1/1-trust/cacerts.yaml"
@@ -352,3 +354,74 @@ def test_no_seal_key_where_nothing_is_sealed(store: str, workdir: Make, run: Run
     assert run("render", cwd=mesh).code == 0
     assert not (mesh / "certs").exists()
     assert run("render", "--check", cwd=mesh).code == 0
+
+
+BOMB = b"a: &a [x, x, x, x, x, x, x, x]\n" + b"".join(b"b%d: &b%d [%s]\n" % (i, i, b", ".join([b"*b%d" % (i - 1) if i else b"*a"] * 8)) for i in range(9))
+MALFORMED: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda _: b"",
+    "no text": lambda _: bytes(range(256)) * 10,
+    "a list": lambda _: b"- a\n",
+    "too deep": lambda _: b"[" * 100_000,
+    "too deep inside": lambda old: old.replace(b"kind: ", b"x: " + b"[" * 100_000 + b"\nkind: ", 1),
+    "an alias bomb": lambda old: BOMB + old,
+    "huge": lambda old: old + b"#" * (40 << 20),
+    "no block": lambda old: old.split(b"sops:")[0],
+    "recipients as a text": lambda old: old.replace(b"  age:\n", b"  age: x\n  aged:\n"),
+    "a number as the MAC": lambda old: old.replace(b"  mac: ", b"  mac: 5\n  macs: "),
+    "another rule": lambda old: old.replace(b"^(data|stringData)$", b"((((("),
+    "another armor": lambda old: old.replace(b"BEGIN AGE", b"BEGIN EGA"),
+    "a number as a name": lambda old: old.replace(b"data:\n", b"data:\n  5: x\n", 1).replace(b"encryptedData:\n", b"encryptedData:\n    5: 6\n"),
+    "a date": lambda old: old.replace(b'"2000-01-01T00:00:00Z"', b"2000-13-41T00:00:00Z"),
+    "values as a list": lambda old: old.replace(b"encryptedData:", b"encryptedData: [1]\n  x:"),
+    "a template as a text": lambda old: old.replace(b"  template:", b"  template: x\n  y:"),
+    "metadata as a list": lambda old: old.replace(b"metadata:", b"metadata: [1]\nx:", 1),
+    "metadata of the template as a text": lambda old: old.replace(b"    metadata:", b"    metadata: s\n    z:"),
+    "without a name": lambda old: old.replace(b"name: cacerts", b"nome: cacerts"),
+}
+
+
+def in_a_process(mesh: WorkDir, *words: "str | Path") -> "subprocess.CompletedProcess[str]":
+    """A verb in a process of its own, which it may end."""
+    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=mesh.path, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_verify_takes_anything(kind: str, sealed_mesh: WorkDir, run: Run, ages: Ages, workdir: Make) -> None:
+    """Whatever stands in the place of a sealed file: it is named, the others are opened all the same, and a render makes it right."""
+    mesh = workdir("sealed", over={"secrets": {"store": "sealed"}}, tokens=True)
+    controller = Controller()
+    for name in CLUSTERS:
+        mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
+    assert run("render", cwd=mesh).code == 0
+    identity = mesh.write("identity", controller.pem(), 0o600)
+    for made, opener in ((sealed_mesh, ages.files["admin"]), (mesh, identity)):
+        before = tree(made)
+        body = MALFORMED[kind](before[CACERTS])
+        if body == before[CACERTS]:
+            continue
+        (made / "out" / CACERTS).write_bytes(body)
+        ran = in_a_process(made, "verify", "--identity", opener)
+        assert ran.returncode == 1, ran.stderr
+        assert f"error: out/{CACERTS}: " in ran.stderr
+        assert "fault of its own" not in ran.stderr
+        assert ran.stdout.count("verified") == 2
+        assert run("render", cwd=made).code == 0
+        assert changed(before, tree(made)) <= {CACERTS, "context-east-1/mesh.lock"}
+        assert run("verify", "--identity", opener, cwd=made).code == 0
+
+
+@pytest.mark.parametrize("inner", [b"[" * 100_000, b"\x00\xff", b"", b"- a", BOMB, b"users: 5", b"!!python/object:os.system x"])
+def test_verify_takes_anything_inside_too(inner: bytes, sealed_mesh: WorkDir, ages: Ages) -> None:
+    """Whoever knows the recipients, which are public, can seal what they like; a kubeconfig that is none is told."""
+    path = "context-east-1/3-mesh/remote-secrets/context-west-1.yaml"
+    recipients = tuple(map(ages.recipient, ("context-east-1", "admin")))
+    other = sops.Sops("out", bytes(32), lambda _: None, {"context-east-1": recipients})
+    value = yaml.safe_load((sealed_mesh / "out" / path).read_text())
+    del value["sops"]
+    value["data"] = {"context-west-1": base64.b64encode(inner).decode() or "eA=="}
+    lie(sealed_mesh, path, other.seal("context-east-1", "p", Secret(dump(value), "", ""), None))
+    ran = in_a_process(sealed_mesh, "verify", "--identity", ages.files["context-east-1"])
+    assert ran.returncode == 1, ran.stderr
+    assert f"error: out/{path}: " in ran.stderr
+    assert "is not what the topology, the certificates and the lock say" in ran.stderr

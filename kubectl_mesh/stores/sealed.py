@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.manifest import read
 from kubectl_mesh.model import Cluster, OnDisk, Secret
 from kubectl_mesh.stores.sealing import Sealing, digest
 from kubectl_mesh.yamltext import dump, text
@@ -116,15 +117,16 @@ def unseal(keys: list[Any], body: bytes) -> Any:
     from cryptography.hazmat.primitives.hashes import SHA256
 
     try:
-        value = yaml.load(body, Loader=yaml.CSafeLoader)
+        value = read(body)
         place, spec = value["metadata"], value["spec"]
         label = f"{place['namespace']}/{place['name']}".encode()
         blobs = {name: base64.b64decode(text, validate=True) for name, text in spec["encryptedData"].items()}
         template = spec["template"]
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": template["metadata"], "type": template["type"]}
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("is no SealedSecret") from None
-    if value.get("kind") != "SealedSecret" or [template["metadata"].get(k) for k in ("name", "namespace")] != [place["name"], place["namespace"]]:
+    named = template["metadata"] if isinstance(template["metadata"], dict) else {}
+    if value.get("kind") != "SealedSecret" or [named.get(k) for k in ("name", "namespace")] != [place["name"], place["namespace"]]:
         raise ValueError("is no SealedSecret, or its template has another name")
     data = {}
     for name, blob in blobs.items():

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from kubectl_mesh.manifest import read
 from kubectl_mesh.model import OnDisk, Secret
 from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Sealing, digest
@@ -215,9 +216,9 @@ class Opened:
 def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
     """Opens a file; `unwrap` gives the data key of one recipient's text, None where that is for somebody else. Raises `Refused`."""
     try:
-        document = yaml.load(body, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise Refused("is not YAML") from None
+        document = read(body)
+    except ValueError as error:
+        raise Refused(str(error)) from None
     block: Any = document.pop("sops", None) if isinstance(document, dict) else None
     try:
         recipients = tuple(str(entry["recipient"]) for entry in block["age"])
