@@ -295,6 +295,25 @@ def test_recipients_come_and_go(sealed_mesh: WorkDir, run: Run, ages: Ages, sops
         assert not set(ciphertexts(added[one])) & set(ciphertexts(removed[one])), "a removed recipient still has the key of these"
 
 
+def test_argo_cd_opens_the_secrets_of_all(workdir: Make, run: Run, ages: Ages) -> None:
+    """Where one Argo CD decrypts, that no cluster has an identity of its own deserves no warning; elsewhere it does."""
+    delivery = {"tool": "argocd", "repoURL": "https://git.example.com/mesh.git"}
+    mesh = workdir(over={"secrets": {"store": "sops", "recipients": [ages.recipient("admin")]}, "delivery": delivery})
+    mesh.write("base.yaml", SAIL)
+    assert "recipient of its own" not in run("render", cwd=mesh).err
+    mesh.topology({"delivery": None})
+    assert run("render", cwd=mesh).err.count("has no recipient of its own") == 3
+
+
+def test_nothing_applies_a_sealed_cluster_at_once(sealed_mesh: WorkDir, run: Run) -> None:
+    """kubectl leaves out what it cannot decrypt, and an istiod without cacerts signs by itself: so no kustomization has all three stages."""
+    assert not (sealed_mesh / "out/context-east-1/kustomization.yaml").exists()
+    assert "cacerts" not in (sealed_mesh / "out/context-east-1/1-trust/kustomization.yaml").read_text()
+    sealed_mesh.topology({"contexts": {c: {"recipients": None} for c in CLUSTERS}, "secrets": {"store": "plain", "recipients": None}})
+    assert run("render", cwd=sealed_mesh).code == 0
+    assert (sealed_mesh / "out/context-east-1/kustomization.yaml").is_file()
+
+
 @pytest.mark.parametrize("kind", ["set", "rotate", "updatekeys"])
 def test_what_sops_changes_by_hand_is_repaired(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str, kind: str) -> None:
     """`sops set` and `updatekeys`: the file is again what it was. `rotate` took its data key away: new wrapped keys, the same values."""
@@ -355,6 +374,12 @@ def test_reseal_makes_everything_anew(sealed_mesh: WorkDir, run: Run, ages: Ages
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     assert open_with(sops_program, ages.files["context-east-1"], path).returncode == 0
     assert "--reseal: seals the whole mesh" in run("render", "--reseal", "--cluster", "context-east-1", cwd=sealed_mesh).err
+    (sealed_mesh / "credentials" / "context-west-1.token").unlink()
+    before = sealed_mesh.snapshot()
+    ran = run("render", "--reseal", cwd=sealed_mesh)
+    assert ran.code == 2
+    assert ran.err.count("has to be sealed, and credentials/context-west-1.token is not here\n  fix: put back what is not here\n") == 2
+    assert sealed_mesh.snapshot() == before
 
 
 def test_a_fresh_clone_needs_no_secret(sealed_mesh: WorkDir, run: Run) -> None:
@@ -380,7 +405,7 @@ def test_what_a_fresh_clone_lacks_is_named(sealed_mesh: WorkDir, run: Run, ages:
     before["topology.yaml"] = (before["topology.yaml"][0], (sealed_mesh / "topology.yaml").read_bytes())
     ran = run("render", "--check", cwd=sealed_mesh)
     assert ran.code == 2
-    fix = "  fix: put back what is not here, or seal all anew with `kubectl mesh render --reseal`\n"
+    fix = "  fix: put back what is not here; where seal-key is lost, `kubectl mesh render --reseal` makes a new one, with all keys and credentials here\n"
     why = "has to be sealed anew, for what it is made from changed, and"
     assert ran.err.replace(str(sealed_mesh) + "/", "") == "".join(
         f"error: out/context-east-1/{path}: {why} {needs} and certs/seal-key are not here\n{fix}"
