@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 import yaml
 from conftest import SEED, TOP, Golden, Run
 
 from kubectl_mesh.checks import CHECKS
-from kubectl_mesh.cli import VERBS
+from kubectl_mesh.cli import VERBS, group
 from kubectl_mesh.cli.schema import names
 from kubectl_mesh.versions import CHANGES
 
@@ -54,8 +55,10 @@ def topology_table() -> str:
 
 
 def verbs_text(run: Run) -> str:
-    """What --help prints, of every verb."""
-    return "\n\n".join([f"### {verb}\n```\n{run(verb, '--help').out.rstrip()}\n```" for verb in VERBS])
+    """What --help prints, of every verb and of those below it."""
+    found = {verb: group.get_command(click.Context(group), verb) for verb in VERBS}
+    words = [w for verb, command in found.items() for w in ([verb], *([verb, inner] for inner in getattr(command, "commands", ())))]
+    return "\n\n".join([f"### {' '.join(w)}\n```\n{run(*w, '--help').out.rstrip()}\n```" for w in words])
 
 
 def checks_table() -> str:
