@@ -892,3 +892,32 @@ def test_external_logins_of_other_kinds(workdir: Make, run: Run) -> None:
     assert secret["kind"] == "Secret"
     assert yaml.safe_load(base64.b64decode(secret["data"]["context-east-2"]))["users"][0]["user"]["exec"]["args"] == ["{{ .evil }}"]
     assert not list((other / "out/context-east-1/3-mesh").glob("*push.yaml"))
+
+
+ISSUERS = {"local": {}, "csr": {}, "cert-manager": {"issuerRef": {"name": "mesh"}}, "istio-csr": {"issuerRef": {"name": "mesh"}}}
+
+
+@pytest.mark.parametrize("store", ["sops", "sealed", "external"])
+@pytest.mark.parametrize("issuer", ISSUERS)
+def test_every_store_goes_with_every_issuer(workdir: Make, run: Run, ages: Ages, store: str, issuer: str) -> None:
+    """Rendered with nothing pending; a clone without anything private is the same tree, and has no error."""
+    over = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
+    mesh = workdir(over={**over, "certificates": {"issuer": issuer, **ISSUERS[issuer]}}, tokens=store != "external")
+    mesh.write("base.yaml", SAIL)
+    for name in CLUSTERS if store == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    if issuer == "csr":
+        root = workdir("root")
+        (root / "topology.yaml").unlink()
+        assert run("init", "--mesh-id", "root", cwd=root).code == 0
+        assert run("certs", "csr", cwd=mesh).code == 0
+        assert run("certs", "sign", "-C", root, "--to", "signed", *(f"certs/intermediate-{c}/ca.csr" for c in CLUSTERS), cwd=mesh).code == 0
+        for name in CLUSTERS:
+            assert run("certs", "import", "--root", root / "certs/root-cert.pem", name, f"signed/{name}.pem", cwd=mesh).code == 0
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    for path in [*mesh.path.glob("certs/*key*"), *mesh.path.glob("certs/*/*key*"), *mesh.path.glob("credentials/*")]:
+        path.unlink()
+    ran = run("render", "--check", cwd=mesh)
+    assert ran.code == 0, ran.out + ran.err
+    assert run("check", cwd=mesh).code == 0
