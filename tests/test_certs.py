@@ -59,6 +59,15 @@ def strictly(root: Path, chain: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_certs_alone_is_help(run: Run) -> None:
+    """As `kubectl mesh` alone is, each verb below it with its whole line."""
+    ran = run("certs")
+    assert ran.code == 0
+    assert ran.err == ""
+    assert ran.out == run("certs", "--help").out
+    assert "..." not in ran.out.split("Commands:")[1]
+
+
 def test_awaiting_is_pending(workdir: Make, run: Run) -> None:
     """Before the certificates come, nothing is rendered that would start without them."""
     mesh = workdir(over=CSR, tokens=True)

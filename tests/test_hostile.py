@@ -425,3 +425,36 @@ def test_verify_takes_anything_inside_too(inner: bytes, sealed_mesh: WorkDir, ag
     assert ran.returncode == 1, ran.stderr
     assert f"error: out/{path}: " in ran.stderr
     assert "is not what the topology, the certificates and the lock say" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["out", "certs"])
+@pytest.mark.parametrize("words", [("render",), ("render", "--reseal")])
+def test_a_folder_that_may_not_be_written_to(name: str, words: tuple[str, ...], sealed_mesh: WorkDir, run: Run) -> None:
+    """It is named before anything is written, the seal key too; what only reads goes on."""
+    limits: list[str] = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("setpriv is not on PATH, and root may write anywhere")
+        capabilities = "-dac_override,-dac_read_search"
+        limits = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    sealed_mesh.token("context-west-1", "another-token")
+    before = sealed_mesh.snapshot()
+    (sealed_mesh / name).chmod(0o500)
+    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
+
+    def call(*args: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([*limits, sys.executable, "-c", code, *args], cwd=sealed_mesh.path, capture_output=True, text=True, check=False)
+
+    checked = call(*words, "--check")
+    done = call(*words)
+    (sealed_mesh / name).chmod(0o700 if name == "certs" else 0o755)
+    assert checked.returncode == 1, checked.stderr
+    if name == "certs" and words == ("render",):
+        assert done.returncode == 0, done.stderr
+        return
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {name}: cannot be written to\n  fix: ask its owner for the right to write; --check and --dry-run need none\n",
+    )
+    assert sealed_mesh.snapshot() == before
+    assert run("render", cwd=sealed_mesh).code == 0

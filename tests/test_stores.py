@@ -325,14 +325,36 @@ def test_recipients_come_and_go(whose: str, sealed_mesh: WorkDir, run: Run, ages
         assert run("verify", "--identity", ages.files["new"], cwd=sealed_mesh).code == 2
 
 
-@pytest.mark.parametrize("kind", ["set", "rotate", "updatekeys"])
+def test_argo_cd_opens_the_secrets_of_all(workdir: Make, run: Run, ages: Ages) -> None:
+    """Where one Argo CD decrypts, that no cluster has an identity of its own deserves no warning; elsewhere it does."""
+    delivery = {"tool": "argocd", "repoURL": "https://git.example.com/mesh.git"}
+    mesh = workdir(over={"secrets": {"store": "sops", "recipients": [ages.recipient("admin")]}, "delivery": delivery})
+    mesh.write("base.yaml", SAIL)
+    assert "recipient of its own" not in run("render", cwd=mesh).err
+    mesh.topology({"delivery": None})
+    assert run("render", cwd=mesh).err.count("has no recipient of its own") == 3
+
+
+def test_nothing_applies_a_sealed_cluster_at_once(sealed_mesh: WorkDir, run: Run) -> None:
+    """kubectl leaves out what it cannot decrypt, and an istiod without cacerts signs by itself: so no kustomization has all three stages."""
+    assert not (sealed_mesh / "out/context-east-1/kustomization.yaml").exists()
+    assert "cacerts" not in (sealed_mesh / "out/context-east-1/1-trust/kustomization.yaml").read_text()
+    sealed_mesh.topology({"contexts": {c: {"recipients": None} for c in CLUSTERS}, "secrets": {"store": "plain", "recipients": None}})
+    assert run("render", cwd=sealed_mesh).code == 0
+    assert (sealed_mesh / "out/context-east-1/kustomization.yaml").is_file()
+
+
+@pytest.mark.parametrize("kind", ["set", "edit", "rotate", "updatekeys"])
 def test_what_sops_changes_by_hand_is_repaired(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str, kind: str) -> None:
-    """`sops set` and `updatekeys`: the file is again what it was. `rotate` took its data key away: new wrapped keys, the same values."""
+    """`sops set`, `edit` and `updatekeys`: the file is again what it was. `rotate` took its data key away: new wrapped keys, the same values."""
     before = tree(sealed_mesh)
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     env = {"SOPS_AGE_KEY_FILE": str(ages.files["admin"]), "PATH": os.environ["PATH"], "HOME": os.devnull}
+    # What `sops edit` starts in the place of an editor.
+    env["SOPS_EDITOR"] = env["EDITOR"] = "sed -i 's/ca-key.pem: .*/ca-key.pem: aGVsbG8=/'"
     words: list[str] = {
         "set": ["set", path.name, '["data"]["ca-key.pem"]', '"aGVsbG8="'],
+        "edit": ["edit", path.name],
         "rotate": ["rotate", "-i", path.name],
         "updatekeys": ["updatekeys", "-y", path.name],
     }[kind]
@@ -385,6 +407,12 @@ def test_reseal_makes_everything_anew(sealed_mesh: WorkDir, run: Run, ages: Ages
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     assert open_with(sops_program, ages.files["context-east-1"], path).returncode == 0
     assert "--reseal: seals the whole mesh" in run("render", "--reseal", "--cluster", "context-east-1", cwd=sealed_mesh).err
+    (sealed_mesh / "credentials" / "context-west-1.token").unlink()
+    before = sealed_mesh.snapshot()
+    ran = run("render", "--reseal", cwd=sealed_mesh)
+    assert ran.code == 2
+    assert ran.err.count("has to be sealed, and credentials/context-west-1.token is not here\n  fix: put back what is not here\n") == 2
+    assert sealed_mesh.snapshot() == before
 
 
 def test_a_fresh_clone_needs_no_secret(sealed_mesh: WorkDir, run: Run) -> None:
@@ -410,7 +438,7 @@ def test_what_a_fresh_clone_lacks_is_named(sealed_mesh: WorkDir, run: Run, ages:
     before["topology.yaml"] = (before["topology.yaml"][0], (sealed_mesh / "topology.yaml").read_bytes())
     ran = run("render", "--check", cwd=sealed_mesh)
     assert ran.code == 2
-    fix = "  fix: put back what is not here, or seal all anew with `kubectl mesh render --reseal`\n"
+    fix = "  fix: put back what is not here; where seal-key is lost, `kubectl mesh render --reseal` makes a new one, with all keys and credentials here\n"
     why = "has to be sealed anew, for what it is made from changed, and"
     assert ran.err.replace(str(sealed_mesh) + "/", "") == "".join(
         f"error: out/context-east-1/{path}: {why} {needs} and certs/seal-key are not here\n{fix}"
@@ -857,3 +885,32 @@ def test_flux_waits_for_cacerts(maker: str, workdir: Make, run: Run, ages: Ages)
         words = ["bash", str(SHARED), str(mesh / "out/_flux")]
         done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
         assert done.returncode == 0, done.stdout
+
+
+ISSUERS = {"local": {}, "csr": {}, "cert-manager": {"issuerRef": {"name": "mesh"}}, "istio-csr": {"issuerRef": {"name": "mesh"}}}
+
+
+@pytest.mark.parametrize("store", ["sops", "sealed", "external"])
+@pytest.mark.parametrize("issuer", ISSUERS)
+def test_every_store_goes_with_every_issuer(workdir: Make, run: Run, ages: Ages, store: str, issuer: str) -> None:
+    """Rendered with nothing pending; a clone without anything private is the same tree, and has no error."""
+    over = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
+    mesh = workdir(over={**over, "certificates": {"issuer": issuer, **ISSUERS[issuer]}}, tokens=store != "external")
+    mesh.write("base.yaml", SAIL)
+    for name in CLUSTERS if store == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    if issuer == "csr":
+        root = workdir("root")
+        (root / "topology.yaml").unlink()
+        assert run("init", "--mesh-id", "root", cwd=root).code == 0
+        assert run("certs", "csr", cwd=mesh).code == 0
+        assert run("certs", "sign", "-C", root, "--to", "signed", *(f"certs/intermediate-{c}/ca.csr" for c in CLUSTERS), cwd=mesh).code == 0
+        for name in CLUSTERS:
+            assert run("certs", "import", "--root", root / "certs/root-cert.pem", name, f"signed/{name}.pem", cwd=mesh).code == 0
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    for path in [*mesh.path.glob("certs/*key*"), *mesh.path.glob("certs/*/*key*"), *mesh.path.glob("credentials/*")]:
+        path.unlink()
+    ran = run("render", "--check", cwd=mesh)
+    assert ran.code == 0, ran.out + ran.err
+    assert run("check", cwd=mesh).code == 0

@@ -16,7 +16,7 @@ from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
 from kubectl_mesh.stores.sealing import SEAL_KEY, new_key, read_key
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
-RESEAL = "put it back, or seal all anew with `kubectl mesh render --reseal`"
+RESEAL = "put it back; or have a new one made by `kubectl mesh render --reseal`, with all keys and credentials here"
 
 
 class Sealed:
@@ -120,17 +120,17 @@ class Sealed:
         if not self.encrypts:
             return Plain()
         key = self._key()
-        # To seal all anew is to keep nothing: what is secret in it has to be here.
-        before = (lambda _: None) if self.reseal else self.read
+        # Who seals all anew keeps nothing, so what has no key or credential here is lacking.
+        read = (lambda _: None) if self.reseal else self.read
         if topology.store == "sealed":
             from kubectl_mesh.stores.sealed import SealedSecrets
 
-            return SealedSecrets(self.out, key, before, self.inputs.sealing)
+            return SealedSecrets(self.out, key, read, self.inputs.sealing)
         from kubectl_mesh.stores.sops import Sops
 
         recipients = {c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients))) for c in topology.clusters}
         everyone = dict.fromkeys(r for own in recipients.values() for r in own)
-        return Sops(self.out, key, before, {**recipients, BUNDLE: tuple(everyone)})
+        return Sops(self.out, key, read, {**recipients, BUNDLE: tuple(everyone)})
 
     def _key(self) -> bytes | None:
         body = None if self.reseal else self.inputs.kept.get(SEAL_KEY)

@@ -80,7 +80,8 @@ def warnings(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem
     for cluster in topology.clusters:
         place = topology.document.place("contexts", cluster.context, "recipients")
         fix = "give every cluster a key of its own (`age-keygen`)"
-        if not cluster.recipients and len(topology.clusters) > 1:
+        # Argo CD opens the secrets of all clusters by an identity that none of them has.
+        if not cluster.recipients and len(topology.clusters) > 1 and topology.delivery.tool != "argocd":
             what = f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by a key that opens those of all clusters"
             yield Problem(cluster.place, what, fix, "recipient-shared")
         for recipient in cluster.recipients:

@@ -102,5 +102,6 @@ class Sealing(ABC):
         else:
             why = "has to be sealed anew, for it was " + ("edited" if there else "deleted")
         what = f"{why}, and {' and '.join(needs)} {'are' if len(needs) > 1 else 'is'} not here"
-        fix = "put back what is not here" + (", or seal all anew with `kubectl mesh render --reseal`" if needs[-1].endswith(SEAL_KEY) else "")
+        lost = f"; where {SEAL_KEY} is lost, `kubectl mesh render --reseal` makes a new one, with all keys and credentials here"
+        fix = "put back what is not here" + (lost if self.key is None else "")
         self.lacking.append(Problem(Place(where), what, fix, "sealed-current"))
