@@ -42,6 +42,7 @@ test: setup
 	$(BIN)/ruff format --check kubectl_mesh tests
 	$(BIN)/ruff check kubectl_mesh tests
 	$(BIN)/mypy
+	$(BIN)/kubectl-mesh render -C examples/seed --out out --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 bench: setup

@@ -5,7 +5,7 @@ set -eu
 examples=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-cp "$examples/seed/topology.yaml" "$examples/seed/kubeconfig.yaml" "$scratch"
+cp "$examples/page/topology.yaml" "$examples/page/kubeconfig.yaml" "$scratch"
 cd "$scratch"
 
 say() { printf '\n== %s\n' "$*"; }

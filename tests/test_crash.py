@@ -245,7 +245,7 @@ CA = base64.b64decode(
     "bkV1clp6UHVVdlBpck5XWU83SERJVmtVN2NrYkJsQWlCYmc4dFUxN2VzcGVZRG1VQWV4T3RmbEo4YTZHeWcKMmRTSTdLMVZXUm1FUlE9PQotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0t"
     "Cg=="
 )
-"""The made-up CA of examples/seed."""
+"""The made-up CA of examples/page."""
 
 
 def token(name: str, turn: int = 1) -> str:

@@ -1,7 +1,7 @@
 """Everything that can be wrong with the inputs of a render: one mistake per topology, and the exact text that is printed.
 
 `tests/invalid/NAME.yaml` is the topology and `NAME.txt` what stands on stderr; a folder `NAME/` holds what lies beside it
-(base.yaml, kubeconfig.yaml, credentials/…), where that is more than the kubeconfig of examples/seed. In `tests/invalid/warned/`
+(base.yaml, kubeconfig.yaml, credentials/…), where that is more than the kubeconfig of examples/page. In `tests/invalid/warned/`
 are those that are rendered all the same.
 """
 

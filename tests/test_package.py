@@ -25,6 +25,7 @@ PARTS = {
     "delivery": {"manifest"},
     "report": {"plan"},
     "describe": {"credentials"},
+    "leaks": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},
     "explain": {"checks"},
     "write": {"compare"},
@@ -131,7 +132,7 @@ def test_the_wheel_renders_without_the_checkout(wheel: Path, tmp_path: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     for name in ("topology.yaml", "kubeconfig.yaml"):
-        (tmp_path / name).write_bytes((TOP / "examples/seed" / name).read_bytes())
+        (tmp_path / name).write_bytes((TOP / "examples/page" / name).read_bytes())
     (tmp_path / "topology.yaml").write_text((tmp_path / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import kubectl_mesh; from kubectl_mesh.cli import main; sys.stderr.write(kubectl_mesh.__file__); main(['render'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

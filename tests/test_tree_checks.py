@@ -384,6 +384,13 @@ def committed(mesh: WorkDir) -> None:
     subprocess.run(["git", "init", "-q", mesh.path], check=True)
 
 
+def tracked(mesh: WorkDir) -> None:
+    """A key that git has all the same."""
+    import subprocess
+
+    subprocess.run(["git", "-C", mesh.path, "add", "-f", "certs/root-key.pem"], check=True)
+
+
 INPUTS: dict[str, Break] = {
     "network-near": lambda m: m.topology({"contexts": {"a": {"network": "network-1"}, "b": {"network": "Network-1"}}}),
     "server-pending": lambda m: m.topology({"contexts": {"a": {"server": None}}}),
@@ -427,6 +434,7 @@ INPUTS: dict[str, Break] = {
     "sealing-expiring": lambda m: sealed_for(m, 90, 100, *broken.NAMES),
     "sealing-pending": lambda m: (sealed_for(m, 1, 100, "a"), shutil.rmtree(m / "out")),
     "git-ignored": committed,
+    "git-tracked": both(committed, lambda m: m.write(".gitignore", "/out/\n"), tracked),
 }
 
 

@@ -68,7 +68,7 @@ CHECKS = (
         "recipient-shared",
         "tree",
         WARNING,
-        "no cluster's recipient opens the secrets of another",
+        "no cluster's recipient or controller opens the secrets of another",
         "who breaks into one cluster has the CA key of another, from git",
         "Give each cluster an age identity of its own, and state its recipient under the cluster.",
     ),

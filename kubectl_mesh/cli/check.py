@@ -67,10 +67,11 @@ def command(
     Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in docs/checks.md.
     """
     from kubectl_mesh import checks
-    from kubectl_mesh.cli.examine import examine
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli.survey import survey
 
     wanted = _wanted(categories, ids)
-    results = [r for r in examine(directory, out, kubeconfig, fail_within) if r.check.id in wanted]
+    results = [r for r in survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within).results if r.check.id in wanted]
     _put(results, output)
     return 1 if any(r.status == checks.ERROR for r in results) else 0
 

@@ -50,17 +50,13 @@ def _stdin(longest: int) -> str:
 def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Mapping[str, Result] | None, set[str], list[str]]":
     """The results of all checks by id, the versions of Istio and the clusters; nothing where there is no working directory."""
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.cli.examine import examine
-    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.cli.survey import survey
 
     if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
         if directory != ".":
             workdir.read_topology(directory)  # says what is missing
         return None, set(), []
-    results = {r.check.id: r for r in examine(directory, out, kubeconfig)}
-    try:
-        topology = workdir.gather(directory, kubeconfig, []).topology
-    except MeshError:
-        return results, set(), []  # the checks have told it
-    versions = {release.version for c in topology.clusters for release in c.releases if release.version is not None}
-    return results, versions, [c.name for c in topology.clusters]
+    seen = survey(directory, out, kubeconfig, lambda _: workdir.now())
+    clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
+    versions = {release.version for c in clusters for release in c.releases if release.version is not None}
+    return {r.check.id: r for r in seen.results}, versions, [c.name for c in clusters]

@@ -1,9 +1,9 @@
-"""Every check of a working directory, run: what `check` shows and `explain` proves by."""
+"""What `check`, `explain` and others look at: a working directory, its certificates and its tree, with every check's findings."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kubectl_mesh import checks, report
 from kubectl_mesh.cli import bounds, compose, roots, workdir
@@ -32,53 +32,76 @@ class _Found:
     skipped: frozenset[str] = frozenset()
 
 
-def examine(directory: str, out: str | None, kubeconfig: str | None, fail_within: timedelta | None = None) -> tuple[checks.Result, ...]:
-    """The result of each check; a directory without a topology is refused, for there is nothing to answer."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found, as far as it could be looked at."""
+
+    topology: Topology | None
+    inputs: workdir.Inputs | None
+    rendered: compose.Rendered | None
+    changes: tuple[FolderChange, ...] | None
+    """What a render would change; None where the tree could not be compared."""
+    results: tuple[checks.Result, ...]
+
+
+def survey(
+    directory: str, out: str | None, kubeconfig: str | None, clock: Callable[[workdir.Inputs], datetime], fail_within: timedelta | None = None
+) -> Survey:
+    """Asks every check, on the day that `clock` gives; it is asked once the inputs are read.
+
+    A directory without a topology is refused, for there is nothing to answer.
+    """
     folder = out if out is not None else workdir.join(directory, "out")
     found = _Found([], [])
     bounds.check_folders(directory, out)
     if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
         workdir.read_topology(directory)  # says what is missing
-    inputs: workdir.Inputs | None = None
     topology: Topology | None = None
+    inputs: workdir.Inputs | None = None
+    rendered: compose.Rendered | None = None
+    changes: tuple[FolderChange, ...] | None = None
+    at = workdir.now()
     try:
         topology = workdir.read_topology(directory)
         found.warnings += checks.near_networks(topology)
         inputs = workdir.gather(directory, kubeconfig, found.errors, topology)
+        at = clock(inputs)
         found.errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
         if any(e.id != "git-ignored" for e in found.errors):
             found.skipped = _BY_RENDER
-        rendered = _inputs(found, inputs, folder, fail_within)
+        rendered = _inputs(found, inputs, folder, at, fail_within)
         if found.skipped:
-            _tree(found, topology, folder, fail_within, None, ())
+            _tree(found, topology, folder, at, fail_within, None, ())
         else:
             changes = _compared(folder, rendered)
             cut = report.withdrawn(rendered.plan, changes, folder)
             found.errors += roots.exchanged(rendered, folder)
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
-                told = _tree(found, topology, folder, fail_within, rendered, changes)
+                told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             found.errors += cut or general[0]
             found.warnings += (*general[1], *report.reconnected(rendered.plan, changes))
     except MeshError as error:
         found.errors += error.problems
-        named = bool(topology) and any(p.id for p in found.errors)
+        named = topology is not None and any(p.id for p in found.errors)
         found.skipped = _BY_RENDER if named else frozenset(_LATER)
         if named and topology is not None:
-            _tree(found, topology, folder, fail_within, None, ())
+            _tree(found, topology, folder, at, fail_within, None, ())
+    if inputs is not None:
+        found.errors += bounds.tracked(inputs, folder)
     if inputs is not None and not inputs.kept:
         found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
         found.skipped |= {"token-unique", "token-readable"}
-    told_files = {e.where.file for e in found.errors if e.id == "certs-expiring"}
-    kept = [w for w in dict.fromkeys(found.warnings) if w.id != "certs-expiring" or w.where.file not in told_files]
-    return checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped)
+    soon = {e.where.file for e in found.errors if e.id == "certs-expiring"}
+    kept = [w for w in dict.fromkeys(found.warnings) if w.id != "certs-expiring" or w.where.file not in soon]
+    return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped))
 
 
-def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, fail_within: timedelta | None) -> compose.Rendered:
+def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None) -> compose.Rendered:
     """The render in mind, and what it finds in the inputs."""
-    directory, at = inputs.directory, workdir.now()
+    directory = inputs.directory
     rendered = compose.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
         found.errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
@@ -102,7 +125,13 @@ def _other(change: FolderChange) -> bool:
 
 
 def _tree(
-    found: _Found, topology: Topology, out: str, within: timedelta | None, rendered: compose.Rendered | None, changes: Sequence[FolderChange]
+    found: _Found,
+    topology: Topology,
+    out: str,
+    at: datetime,
+    within: timedelta | None,
+    rendered: compose.Rendered | None,
+    changes: Sequence[FolderChange],
 ) -> frozenset[str]:
     """Reads the tree as it is and asks what it says; gives the files of which something was told."""
     from kubectl_mesh.plan import peers_of
@@ -110,7 +139,7 @@ def _tree(
     from kubectl_mesh.view.sources import on_disk, some
     from kubectl_mesh.view.sources import rendered as as_rendered
 
-    meant, roots, intermediates = None, None, {}
+    meant, trusted, intermediates = None, None, {}
     same: frozenset[str] = frozenset()
     made: frozenset[str] | None = None
     if rendered is None:
@@ -124,7 +153,7 @@ def _tree(
         same = frozenset(f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME)
         made = frozenset(f"{name}/{path}" for name, folder in rendered.tree.items() for path in folder)
         if not rendered.pki.new:
-            roots = frozenset(c.fingerprint for c in rendered.pki.roots) or None
+            trusted = frozenset(c.fingerprint for c in rendered.pki.roots) or None
             intermediates = {name: i.certificate.fingerprint for name, i in rendered.pki.intermediates.items()}
     by_hand = {f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited" for c in changes for f in c.changes if f.edited}
     if rendered is None:
@@ -132,7 +161,7 @@ def _tree(
         by_hand = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited} | {
             f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing
         }
-    asked = checks.Asked(out, view, meant, topology, peers_of(topology), roots, intermediates, workdir.now(), within, by_hand, same, made)
+    asked = checks.Asked(out, view, meant, topology, peers_of(topology), trusted, intermediates, at, within, by_hand, same, made)
     errors, warnings = checks.cacerts_findings(asked)
     unread = checks.files_of(e for e in errors if e.id in ("tree-readable", "tree-complete"))
     errors += [e for e in checks.remote_findings(asked) + checks.identity_findings(asked) if e.where.file not in unread]
