@@ -282,6 +282,18 @@ def test_without_git_a_sentence(built: Any, run: Run, tmp_path: Path) -> None:
     assert ran.err.startswith("error: git: is not on PATH")
 
 
+def test_what_a_render_would_refuse_to_take_away_is_told(built: Any, run: Run) -> None:
+    """A token that cannot be read here ends a discovery in the diff, and in no render."""
+    mesh = built("foreign")
+    (mesh / "credentials/west.token").unlink()
+    ran = run("diff", cwd=mesh)
+    assert ran.code == 1
+    assert "discovery of west: ends  [east, north]" in ran.out
+    assert "error: topology.yaml:" in ran.err
+    assert "2 rendered remote secrets for it would be removed" in ran.err
+    assert run("render", cwd=mesh).code == 2
+
+
 def test_usage(built: Any, run: Run) -> None:
     """What does not go together, and what is no folder."""
     mesh = built("token-changed")
@@ -398,7 +410,9 @@ def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
     before = on_disk(str(case_folder / "tree"))
     assert not diff(before, before, ("a", "b")).differs
     hidden = secrets(case_folder)
-    for other in GOLDEN:
+    at = GOLDEN.index(case_folder)
+    # Each with five others: all targets, stores and deliveries come before and after one another.
+    for other in [GOLDEN[(at + step) % len(GOLDEN)] for step in (1, 3, 7, 12, 19)]:
         after = on_disk(str(other / "tree"))
         found = diff(before, after, ("a", "b"))
         same = before == after
@@ -419,7 +433,7 @@ def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case_folder: P
     name = next(n for n in sorted(before) if n and not n.startswith("_"))
     for path, body in before[name].items():
         assert body is not None
-        for broken in (b"", body[: len(body) // 2], b"a: [1, {b: c}]\n", b"- 1\n", b"kind: Secret\nmetadata: 1\ndata: [x]\nspec: {values: []}\n", None, ...):
+        for broken in (b"", body[: len(body) // 2], b"kind: Secret\nmetadata: 1\ndata: [x]\nspec: {values: []}\n", None, ...):
             files = {p: b for p, b in before[name].items() if p != path or broken is not ...}
             if broken is not ...:
                 files[path] = broken  # type: ignore[assignment]
