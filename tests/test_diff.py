@@ -294,6 +294,35 @@ def test_what_a_render_would_refuse_to_take_away_is_told(built: Any, run: Run) -
     assert run("render", cwd=mesh).code == 2
 
 
+def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(built: Any, run: Run) -> None:
+    """In values, names of list items, servers, labels of an edited tree: told as different, and never shown."""
+    mesh = built("foreign")
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+    base = yaml.safe_load((mesh / "base.yaml").read_text())
+    base["spec"]["values"]["pilot"] = {
+        "env": {"API_KEY_X": "plain-looking", "OTHER": token, "PIN_TOKEN": "1234"},
+        "podAnnotations": {"a": "//u:hunter2pass@h"},
+        "tolerations": [{"key": token, "operator": "Exists"}],
+    }
+    base["spec"]["values"]["global"] = {"imagePullSecrets": ["regcred-of-mine"]}
+    (mesh / "base.yaml").write_text(yaml.safe_dump(base))
+    shutil.copytree(mesh / "out", mesh / "clean")
+    path = mesh / "out/west/3-mesh/remote-secrets/east.yaml"
+    secret = yaml.safe_load(path.read_text())
+    config = base64.b64decode(secret["data"]["east"]).replace(b"https://203", b"https://me:hunter2pass@203")
+    secret["data"]["east"] = base64.b64encode(config).decode()
+    path.write_text(yaml.safe_dump(secret))
+    label = mesh / "out/west/1-trust/namespace.yaml"
+    label.write_text(label.read_text().replace("network: west", f"network: {token}"))
+    for output, *words in (("text",), ("json",), ("markdown",), ("json", "clean", "out"), ("json", "out", "clean")):
+        ran = run("diff", "-o", output, *words, cwd=mesh)
+        assert ran.code == 1
+        for hidden in (token, token[:20], "hunter2pass", "plain-looking", "1234", "regcred-of-mine"):
+            assert hidden not in ran.out + ran.err, (output, hidden)
+        assert "API server" in ran.out
+        assert ("OTHER" in ran.out) == (words == [])
+
+
 def test_usage(built: Any, run: Run) -> None:
     """What does not go together, and what is no folder."""
     mesh = built("token-changed")

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.diff import clusters, documents, hands, objects, remotes, trust
 from kubectl_mesh.diff.both import Both
+from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.impact import sentences
 from kubectl_mesh.diff.order import order
 from kubectl_mesh.diff.pair import pairs, trimmed, worth_reading
-from kubectl_mesh.diff.values import FOREIGN, GROUPS, Diff, Effect, Fact, Line
+from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.view import RawTree, Reader
 from kubectl_mesh.view.values import Cluster
@@ -91,11 +92,11 @@ def _lines(facts: list[Fact], running: Mapping[str, Cluster], versions: Mapping[
             Line(
                 str(group),
                 str(kind),
-                str(subject),
-                str(what),
+                public(str(subject)) or "",
+                public(str(what)) or "",
                 tuple(sorted({f.cluster for f in found} - {""})),
                 tuple(sorted({f.file for f in found})),
-                found[0].details,
+                tuple(Detail(d.path, public(d.before), public(d.after)) for d in found[0].details),
                 tuple(sentences(effects, running, versions)),
                 tuple(dict.fromkeys(c for f in found for c in f.commands)),
             )

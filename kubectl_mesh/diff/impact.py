@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubectl_mesh import versions
+from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.values import Effect
 from kubectl_mesh.view.values import Cluster, ControlPlane
 
@@ -221,7 +222,7 @@ def sentences(effects: Sequence[tuple[str, Effect]], clusters: Mapping[str, Clus
             for version, many in _running(clusters.get(name), known):
                 for rule in RULES:
                     if rule.name == effect.rule and holds(rule, number(version), multiroot=many):
-                        says = rule.says.format(**dict(effect.words))
+                        says = rule.says.format(**{word: public(said) for word, said in effect.words})
                         stated = "" if rule.first == (0, 0) and rule.last == (LAST, LAST) else f"Istio {version}: " if version else ""
                         found.setdefault(stated + says, {})[name] = None
     return [(says, tuple(sorted(filter(None, names)))) for says, names in found.items()]
