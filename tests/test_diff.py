@@ -21,7 +21,9 @@ from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.diff import diff
 from kubectl_mesh.diff.impact import RULES, holds, number
 from kubectl_mesh.diff.markdown import markdown
+from kubectl_mesh.diff.order import ranked
 from kubectl_mesh.diff.text import text, value
+from kubectl_mesh.diff.values import Before
 from kubectl_mesh.view.sources import on_disk
 
 CASES = TOP / "tests" / "diff"
@@ -321,6 +323,29 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(built: Any, run: 
             assert hidden not in ran.out + ran.err, (output, hidden)
         assert "API server" in ran.out
         assert ("OTHER" in ran.out) == (words == [])
+
+
+def test_the_first_render_of_a_mesh(built: Any, run: Run) -> None:
+    """Every cluster is new, and none waits for another; two that join one mesh go before those that are there."""
+    mesh = built("token-changed")
+    (mesh / "out").rename(mesh / "there")
+    ran = run("diff", cwd=mesh)
+    assert ran.code == 1
+    assert "3 new, 0 changed, 0 deleted, 0 foreign; 3 of 3 clusters change" in ran.out
+    assert ran.out.endswith("Order\n  the clusters may apply this in any order\n")
+    assert not (mesh / "out").exists()
+    for name in ("east", "north"):
+        shutil.rmtree(mesh / "there" / name)
+        (mesh / f"there/west/3-mesh/remote-secrets/{name}.yaml").unlink()
+    joined = json.loads(run("diff", "--out", "there", "-o", "json", cwd=mesh).out)
+    assert joined["order"]["steps"] == [["east", "north"], ["west"]]
+
+
+def test_clusters_that_wait_for_each_other() -> None:
+    """A circle is said to be one; a line of three is put in order whatever the order of the rules."""
+    found = [Before(frozenset("b"), frozenset("c"), "b c"), Before(frozenset("a"), frozenset("b"), "a b")]
+    assert ranked(frozenset("abc"), found) == {"a": 0, "b": 1, "c": 2}
+    assert ranked(frozenset("abc"), [*found, Before(frozenset("c"), frozenset("a"), "c a")]) is None
 
 
 def test_usage(built: Any, run: Run) -> None:

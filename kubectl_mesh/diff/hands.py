@@ -23,7 +23,7 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
         raw = (both.raw_after if rendered else both.raw_before).get(name, {})
         mine = (both.raw_before if rendered else both.raw_after).get(name, {})
         edited = [p for p in lock.edited if mine.get(p) != raw.get(p)]
-        missing = [p for p in lock.missing if rendered or p in raw]
+        missing = [p for p in lock.missing if p in raw]
         for path in sorted({*edited, *missing}):
             what = ("was deleted by hand" if path in missing else "was edited by hand") + ("; a render undoes that" if rendered else "")
             yield changed(cluster, "edited", f"{name}/{path}", what, f"{name}/{path}", *(() if rendered else (effect("edited"),)))

@@ -41,7 +41,8 @@ def exchange(before: Signing, after: Signing) -> str | None:
     if not before.roots or not after.roots or before == after:
         return None
     if not (before.roots <= after.roots or after.roots <= before.roots):
-        return "the roots are exchanged in one step: who has the old ones trusts nobody who has the new ones, and istiod ignores a bundle that neither holds its own nor is held by it"
+        who = "who has the old ones trusts nobody who has the new ones"
+        return f"the roots are exchanged in one step: {who}, and istiod ignores a bundle that neither holds its own nor is held by it"
     old, new = before.known_signer, after.known_signer
     if before.intermediate is not None and before.intermediate == after.intermediate:
         old = new = old or new
