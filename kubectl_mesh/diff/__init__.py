@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.diff import clusters, documents, hands, objects, remotes, trust
 from kubectl_mesh.diff.both import Both
+from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.impact import sentences
 from kubectl_mesh.diff.order import order
-from kubectl_mesh.diff.pair import pairs, worth_reading
-from kubectl_mesh.diff.values import FOREIGN, GROUPS, Diff, Effect, Fact, Line
+from kubectl_mesh.diff.pair import pairs, trimmed, worth_reading
+from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.view import RawTree, Reader
 from kubectl_mesh.view.values import Cluster
@@ -39,15 +40,15 @@ def diff(
     """
     wanted = worth_reading(before, after, only)
     reader = Reader()
-    old, new = reader.read(before, wanted), reader.read(after, wanted)
+    old, new = reader.read(trimmed(before, after, wanted), wanted), reader.read(trimmed(after, before, wanted), wanted)
     found = pairs(old, new)
     both = Both(before, after, old, new, found, made, {p.before.name: p.name for p in found if p.before is not None and p.renamed})
     facts = list(_facts(both, rendered=rendered))
     running = {**new.clusters, **{both.now(n): c for n, c in old.clusters.items()}}
-    lines = _lines(facts, running, versions or {})
-    told = {fact.file for fact in facts if fact.kind != "edited"}
     differing = {n: {p for p in paths if before.get(n, {}).get(p) != after.get(n, {}).get(p)} for n, paths in wanted.items()}
-    looks = hands.formatting(both, differing, told)
+    looks = hands.formatting(both, differing, {fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(LOCK)})
+    facts += hands.untold(both, differing, looks, facts)
+    lines = _lines(facts, running, versions or {})
     lines = tuple(line for line in lines if not (line.kind == "edited" and set(line.files) <= set(looks)))
     # What its peers hold changes with a cluster that comes or goes, and is told with that.
     telling = {n for line in lines if line.group != FOREIGN for n in line.clusters}
@@ -91,11 +92,11 @@ def _lines(facts: list[Fact], running: Mapping[str, Cluster], versions: Mapping[
             Line(
                 str(group),
                 str(kind),
-                str(subject),
-                str(what),
+                public(str(subject)) or "",
+                public(str(what)) or "",
                 tuple(sorted({f.cluster for f in found} - {""})),
                 tuple(sorted({f.file for f in found})),
-                found[0].details,
+                tuple(Detail(d.path, public(d.before), public(d.after)) for d in found[0].details),
                 tuple(sentences(effects, running, versions)),
                 tuple(dict.fromkeys(c for f in found for c in f.commands)),
             )

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.diff.values import Detail
-from kubectl_mesh.errors import shown
+from kubectl_mesh.errors import secretive, shown
 from kubectl_mesh.view.values import Fields
 from kubectl_mesh.words import count
 
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
 _ABSENT: Any = object()
+HIDDEN = "the value"
+"""What stands for a value that may be a secret."""
 
 
 def differ(details: Sequence[Detail]) -> str:
@@ -20,10 +22,14 @@ def differ(details: Sequence[Detail]) -> str:
 
 def text(path: str, value: object) -> str:
     """A value as a review may show it."""
-    last = path.rsplit(".", 1)[-1]
-    if isinstance(value, str) and value and _HIDDEN.search(last):
-        return "the value"
+    if value and value is not True and _HIDDEN.search(".".join(path.rsplit(".", 2)[-2:])):
+        return HIDDEN
     return value if isinstance(value, str) and shown(value) == f'"{value}"' and value else shown(value)
+
+
+def public(said: str | None) -> str | None:
+    """A text that ought to be public, unless it looks like a secret all the same."""
+    return HIDDEN if said is not None and secretive(said) else said
 
 
 def details(before: Fields, after: Fields, told: Iterable[tuple[str, str]] = (), prefix: str = "") -> Iterator[Detail]:

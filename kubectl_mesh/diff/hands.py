@@ -1,6 +1,6 @@
 """What people did to a tree: files edited, files of their own, files that only look different."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.diff.both import Both, changed, effect
 from kubectl_mesh.diff.values import DELETED, FOREIGN, NEW, Fact
@@ -14,12 +14,16 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
     for name, directory in _directories(both.before if rendered else both.after).items():
         cluster = "" if name.startswith("_") else both.now(name) if rendered else name
         lock = directory.lock
+        there = [LOCK in raw.get(name, {}) for raw in (both.raw_before, both.raw_after)]
+        if name in both.raw_before and name in both.raw_after and there == [not rendered, rendered]:
+            what = "was deleted by hand; a render undoes that" if rendered else "is gone: a render takes the files beside it for somebody else's"
+            yield changed(cluster, "edited", f"{name}/{LOCK}", what, f"{name}/{LOCK}")
         if lock is None:
             continue
         raw = (both.raw_after if rendered else both.raw_before).get(name, {})
         mine = (both.raw_before if rendered else both.raw_after).get(name, {})
         edited = [p for p in lock.edited if mine.get(p) != raw.get(p)]
-        missing = [p for p in lock.missing if rendered or p in raw]
+        missing = [p for p in lock.missing if p in raw]
         for path in sorted({*edited, *missing}):
             what = ("was deleted by hand" if path in missing else "was edited by hand") + ("; a render undoes that" if rendered else "")
             yield changed(cluster, "edited", f"{name}/{path}", what, f"{name}/{path}", *(() if rendered else (effect("edited"),)))
@@ -58,6 +62,21 @@ def _body(both: Both, path: str, *, before: bool) -> bytes | None:
     return raw.get(name, {}).get(rest) if rest else raw.get("", {}).get(name)
 
 
+def untold(both: Both, differing: Mapping[str, set[str]], looks: Collection[str], facts: Sequence[Fact]) -> Iterator[Fact]:
+    """Files of which no other fact says anything, so that no change is ever passed over in silence."""
+    whole = {name for p in both.pairs if p.renamed or p.before is None or p.after is None for c in (p.before, p.after) if c is not None for name in (c.name,)}
+    telling = {f.cluster for f in facts if f.group != FOREIGN} | {f.file.partition("/")[0] for f in facts}
+    for name, paths in differing.items():
+        if name in whole or both.now(name) in telling or name in telling:
+            continue
+        for path in sorted(paths):
+            file = f"{name}/{path}"
+            peer = path.rpartition("/")[2].removesuffix(".yaml")
+            if path == LOCK or path.endswith("kustomization.yaml") or file in looks or ("remote-secrets/" in file and peer in whole):
+                continue
+            yield changed("" if name.startswith("_") else both.now(name), "object", file, "differs in a way that cannot be told", file, effect("object"))
+
+
 def secrets(both: Both) -> dict[str, int]:
     """How many files with secrets are new, changed, deleted and unchanged, by their bytes."""
     found = dict.fromkeys((NEW, "changed", DELETED, "unchanged"), 0)
@@ -77,6 +96,8 @@ def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) ->
     """Files of which a byte differs, and nothing that is told."""
     found = []
     for name, paths in differing.items():
+        if paths == {LOCK} and f"{name}/{LOCK}" not in telling:
+            found.append(f"{name}/{LOCK}")
         old, new = _directories(both.before).get(name), _directories(both.after).get(name)
         if old is None or new is None:
             continue

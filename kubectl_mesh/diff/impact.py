@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubectl_mesh import versions
+from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.values import Effect
 from kubectl_mesh.view.values import Cluster, ControlPlane
 
@@ -183,7 +184,7 @@ def number(version: str | None) -> Version:
         return number(None)
 
 
-def holds(rule: Rule, version: Version, multiroot: bool) -> bool:
+def holds(rule: Rule, version: Version, *, multiroot: bool) -> bool:
     """Whether a rule is about a version; one that may be any of a line is in the first range that has a part of the line."""
     if rule.multiroot is not None and rule.multiroot != multiroot:
         return False
@@ -220,8 +221,8 @@ def sentences(effects: Sequence[tuple[str, Effect]], clusters: Mapping[str, Clus
         for name in effect.where or (cluster,):
             for version, many in _running(clusters.get(name), known):
                 for rule in RULES:
-                    if rule.name == effect.rule and holds(rule, number(version), many):
-                        says = rule.says.format(**dict(effect.words))
+                    if rule.name == effect.rule and holds(rule, number(version), multiroot=many):
+                        says = rule.says.format(**{word: public(said) for word, said in effect.words})
                         stated = "" if rule.first == (0, 0) and rule.last == (LAST, LAST) else f"Istio {version}: " if version else ""
                         found.setdefault(stated + says, {})[name] = None
     return [(says, tuple(sorted(filter(None, names)))) for says, names in found.items()]

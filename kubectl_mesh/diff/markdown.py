@@ -79,7 +79,7 @@ def _folded(line: Line) -> str:
     body = "\n".join(html.escape(visible(row).replace("\n", " "), quote=False) for row in rows).strip("\n")
     # A blank line would end the block of HTML; a space keeps it together.
     body = "\n".join(row or " " for row in body.split("\n"))
-    title = html.escape(visible(f"{line.subject}: {line.what}").replace("\n", " "), quote=False)
+    title = html.escape(visible(f"{line.subject}: {line.what}").replace("\n", " ").replace("@", "@\u2060"), quote=False)
     return f"\n<details><summary>{title}</summary>\n<pre>\n{body}\n</pre>\n</details>\n"
 
 

@@ -1,7 +1,7 @@
 """Every other object: gateways, readers, what delivers the tree, and whatever else stands in it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.diff.both import Both, changed, delete, effect, told
 from kubectl_mesh.diff.documents import GATEWAYS, gateway_effects
@@ -26,7 +26,8 @@ def facts(pair: Pair) -> Iterator[Fact]:
     if old is None or new is None:
         return
     known = told(pair)
-    before, after = _others(old, dict(known)), _others(new, {})
+    resealed = () if (old.trust.store, old.trust.recipients) == (new.trust.store, new.trust.recipients) else (old.name, new.name)
+    before, after = _others(old, dict(known), resealed), _others(new, {}, resealed)
     come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
     yield from _gateways(old, new, come, gone)
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
@@ -58,13 +59,15 @@ def _title(thing: Object) -> str:
     return f"{thing.kind} {thing.name}" if thing.kind else thing.name
 
 
-def _others(cluster: Cluster, renamed: Mapping[str, str]) -> dict[tuple[str, ...], Object]:
+def _others(cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[str]) -> dict[tuple[str, ...], Object]:
     """The objects that nothing else compares, by what they are."""
     skipped = {c.file for c in cluster.control_plane} | {s.file for s in cluster.remote_secrets} | {f"{cluster.name}/{CACERTS}"}
     found: dict[tuple[str, ...], Object] = {}
     for thing in cluster.objects:
         path = thing.file.partition("/")[2]
-        if thing.file in skipped or thing.api.startswith("kustomize.config.k8s.io") or path.rpartition("/")[2] in _STORE:
+        if thing.file in skipped or path.endswith(("kustomization.yaml", _STORE[1])):
+            continue
+        if path == _STORE[0] and cluster.name in resealed:
             continue
         if thing.kind == "Namespace":
             found["Namespace",] = thing
@@ -124,26 +127,29 @@ def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence
 
 def unapplied(name: str, old: Directory, new: Directory) -> Iterator[Fact]:
     """What a kustomization lists no longer though it is there, or lists now though it was there before."""
-    before = {o.file.partition("/")[2]: o for o in old.objects if o.api.startswith("kustomize.config.k8s.io")}
-    for other in new.objects:
-        path = other.file.partition("/")[2]
-        if path not in before:
-            continue
-        folder = path.rpartition("/")[0]
-        one, two = _listed(before[path]), _listed(other)
+    before, after = _listing(old), _listing(new)
+    for path in sorted({*before, *after}):
+        folder, file = path.rpartition("/")[0], f"{name}/{path}"
+        one, two = before.get(path, ()), after.get(path, ())
         lost = [r for r in one if r not in two and _there(folder, r, new)]
         found = [r for r in two if r not in one and _there(folder, r, old)]
         if lost:
             details = tuple(Detail("resources", r, None) for r in lost)
-            yield changed(name, "kustomization", path, f"leaves out {', '.join(lost)}", other.file, effect("unapplied"), details=details)
+            yield changed(name, "kustomization", path, f"leaves out {', '.join(lost)}", file, effect("unapplied"), details=details)
         if found:
             details = tuple(Detail("resources", None, r) for r in found)
-            yield changed(name, "kustomization", path, f"takes in {', '.join(found)}", other.file, effect("applied"), details=details)
+            yield changed(name, "kustomization", path, f"takes in {', '.join(found)}", file, effect("applied"), details=details)
 
 
-def _listed(thing: Object) -> tuple[str, ...]:
-    found = thing.fields.get("resources")
-    return tuple(map(str, found)) if isinstance(found, list) else ()
+def _listing(directory: Directory) -> dict[str, tuple[str, ...]]:
+    """What each kustomization of a directory, or generator of one, lists."""
+    found = {}
+    for thing in directory.objects:
+        path = thing.file.partition("/")[2]
+        if path.endswith(("kustomization.yaml", _STORE[1])):
+            values = thing.fields.get("files" if path.endswith(_STORE[1]) else "resources")
+            found[path] = tuple(str(v).removeprefix("./") for v in values) if isinstance(values, list) else ()
+    return found
 
 
 def _there(folder: str, resource: str, directory: Directory) -> bool:

@@ -42,24 +42,29 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
         return Order(any=False, refused=problem, notes=notes)
     there = frozenset(changed) & frozenset(both.after.clusters)
     found = [b for b in _constraints(both, lines) if b.first & there and b.then & there - b.first]
-    ranks = dict.fromkeys(there, 0)
-    for _ in range(len(there)):
-        moved = False
-        for rule in found:
-            first = max((ranks[n] for n in rule.first & there), default=0)
-            for name in rule.then & there - rule.first:
-                if ranks[name] <= first:
-                    ranks[name], moved = first + 1, True
-        if not moved:
-            break
-    else:
-        if found:
-            why = "clusters wait for each other in a circle: no order is without interruption"
-            return Order(any=True, notes=(why, *dict.fromkeys(b.why for b in found), *notes))
+    ranks = ranked(there, found)
+    if ranks is None:
+        why = "clusters wait for each other in a circle: no order is without interruption"
+        return Order(any=True, notes=(why, *dict.fromkeys(b.why for b in found), *notes))
     if not found:
         return Order(any=True, notes=notes)
     steps = tuple(tuple(sorted(n for n in there if ranks[n] == rank)) for rank in range(max(ranks.values()) + 1))
     return Order(any=False, steps=steps, reasons=tuple(dict.fromkeys(b.why for b in found)), notes=notes)
+
+
+def ranked(there: frozenset[str], found: Sequence[Before]) -> dict[str, int] | None:
+    """In which step each cluster goes, from 0; None where some wait for each other."""
+    ranks = dict.fromkeys(sorted(there), 0)
+    for _ in range(len(there) + 1):
+        moved = False
+        for rule in found:
+            first = max((ranks[n] for n in rule.first & there), default=-1)
+            for name in rule.then & there - rule.first:
+                if ranks[name] <= first:
+                    ranks[name], moved = first + 1, True
+        if not moved:
+            return ranks
+    return None
 
 
 def _unchanged(both: Both) -> dict[str, Signing]:
@@ -81,7 +86,8 @@ def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
         name = line.clusters[0] if line.clusters else ""
         if line.kind == "cluster" and line.group == "new":
             why = f"{name} first, stage by stage: its peers read it as soon as they have its remote secret"
-            yield Before(subject, frozenset(readers(both.raw_after, name)), why)
+            # Clusters that come together wait for nobody: each takes a peer when its API server answers.
+            yield Before(subject, frozenset(readers(both.raw_after, name)) & frozenset(both.now(n) for n in both.raw_before), why)
             served = frozenset(n for n, c in both.after.clusters.items() if c.served_by is not None and c.served_by.value == name)
             yield Before(subject, served, f"{name} before the clusters that its istiod serves")
         elif line.kind == "rename":

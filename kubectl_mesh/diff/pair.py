@@ -1,5 +1,6 @@
 """Which directories and files of two trees differ, and which cluster of the one is which of the other."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from kubectl_mesh.view.values import Cluster, View
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
 """What says whether a cluster takes the remote secrets that all share."""
+
+_MESH_NETWORKS = re.compile(rb"^( *)meshNetworks: *\n(?:\1(?: +|-).*\n)*", re.MULTILINE)
 
 
 def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None = None) -> dict[str, set[str]]:
@@ -26,6 +29,17 @@ def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None =
             if only is None or name in only:
                 found.setdefault(name, set()).add(KUSTOMIZATION)
     return found
+
+
+def trimmed(raw: RawTree, other: RawTree, wanted: Mapping[str, set[str]]) -> RawTree:
+    """A tree as far as it is read; of what is the same in both, and read for the version that it tells, without the networks of a whole mesh."""
+    made: dict[str, Mapping[str, bytes | None]] = {"": raw.get("", {})}
+    for name, paths in wanted.items():
+        if name in raw:
+            files, theirs = raw[name], other.get(name, {})
+            same = {p: body for p in paths if (body := files.get(p)) is not None and body == theirs.get(p) and b"meshNetworks:" in body}
+            made[name] = {**files, **{p: _MESH_NETWORKS.sub(b"", body) for p, body in same.items()}} if same else files
+    return made
 
 
 @dataclass(frozen=True, slots=True)

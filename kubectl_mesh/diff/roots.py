@@ -41,9 +41,8 @@ def exchange(before: Signing, after: Signing) -> str | None:
     if not before.roots or not after.roots or before == after:
         return None
     if not (before.roots <= after.roots or after.roots <= before.roots):
-        return (
-            "the roots are exchanged in one step: those who have the old ones trust nobody who has the new ones, and istiod takes the new ones for no extension"
-        )
+        who = "who has the old ones trusts nobody who has the new ones"
+        return f"the roots are exchanged in one step: {who}, and istiod ignores a bundle that neither holds its own nor is held by it"
     old, new = before.known_signer, after.known_signer
     if before.intermediate is not None and before.intermediate == after.intermediate:
         old = new = old or new
@@ -71,7 +70,7 @@ def refused(where: str, before: Mapping[str, Signing], after: Mapping[str, Signi
             new = after[name].known_signer
             behind = sorted(n for n, other in before.items() if other.roots and new is not None and new not in other.roots)
             if behind and after[name] != before[name]:
-                reasons = [f"the intermediate is signed by a root that {', '.join(behind)} does not trust yet"]
+                reasons = [f"the intermediate is signed by a root that is not trusted yet in {', '.join(behind)}"]
         for why in filter(None, reasons):
             found.setdefault(why, []).append(name)
     if not found:

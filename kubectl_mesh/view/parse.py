@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from kubectl_mesh.errors import Place, Problem, path_text
+from kubectl_mesh.errors import Place, Problem, path_text, secretive
 from kubectl_mesh.model import Json
 from kubectl_mesh.view.values import Fields, Opaque
 
@@ -15,6 +15,8 @@ RENDER = "look at what was edited, and render again"
 MAX_BYTES = 4 << 20
 _KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
 """By which one item of a list is told from another."""
+_LONG = 59
+"""The longest name of an item that a path shows."""
 
 
 class _Loader(yaml.CSafeLoader):
@@ -139,7 +141,7 @@ def _named(items: list[Any]) -> list[str] | None:
     for key in _KEYS:
         found = [str(item[key]) for item in items if isinstance(item, dict) and isinstance(item.get(key), str | int)]
         if len(found) == len(items) == len(set(found)):
-            return found
+            return ["…" if secretive(name) or len(name) > _LONG else name for name in found]
     return None
 
 
