@@ -345,6 +345,20 @@ def test_a_renamed_cluster_is_known_by_what_stays(built: Any, run: Run) -> None:
     assert "cluster west: leaves the mesh" in by["nothing"]
 
 
+def test_what_a_render_would_make_has_no_fingerprint_yet(built: Any, run: Run) -> None:
+    """An intermediate that is still to be made is said to be so, and two runs say the same."""
+    mesh = built("cluster-added")
+    shutil.rmtree(mesh / "certs/intermediate-south")
+    shutil.rmtree(mesh / "certs/intermediate-east")
+    told = run("diff", cwd=mesh).out
+    assert told == run("diff", cwd=mesh).out
+    assert "+ intermediate: made by the render" in told
+    assert "intermediate of east: is a new one" in told
+    for path in ("serial", "not after", "fingerprint"):
+        assert re.search(rf"{path}: \S+ -> made by the render", told)
+    assert not (mesh / "certs/intermediate-south").exists()
+
+
 def test_the_first_render_of_a_mesh(built: Any, run: Run) -> None:
     """Every cluster is new, and none waits for another; two that join one mesh go before those that are there."""
     mesh = built("token-changed")
