@@ -26,6 +26,7 @@ PARTS = {
     "report": {"plan"},
     "describe": {"credentials"},
     "checks": {"credentials", "plan"},
+    "graph": {"credentials"},
     "write": {"compare"},
     "verify": {"pki"},
     "validate": {"shape"},

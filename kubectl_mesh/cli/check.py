@@ -1,6 +1,5 @@
 """`kubectl mesh check`"""
 
-import os
 import re
 import sys
 from datetime import timedelta
@@ -33,49 +32,11 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
 
     Exit code 1 if there is an error; warnings leave it at 0.
     """
-    from kubectl_mesh import checks, report
-    from kubectl_mesh.cli import bounds, compose, workdir
-    from kubectl_mesh.compare import compare, strangers
-    from kubectl_mesh.errors import MeshError, Problem
+    from kubectl_mesh import checks
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli.survey import survey
 
-    folder = out if out is not None else workdir.join(directory, "out")
-    errors: list[Problem] = []
-    warnings: list[Problem] = []
-    skipped: frozenset[str] = frozenset()
-    later = ("servers", "credentials", "gateways", "certificates", "tree", "git")
-    bounds.check_folders(directory, out)
-    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
-        workdir.read_topology(directory)  # says what is missing: there is nothing to answer
-    inputs: workdir.Inputs | None = None
-    try:
-        topology = workdir.read_topology(directory)
-        inputs = workdir.gather(directory, kubeconfig, errors, topology)
-        errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
-        if any(e.id != "git-ignored" for e in errors):
-            skipped = frozenset(("tree",))
-        at = workdir.now()
-        rendered = compose.make(inputs, at, folder, throwaway=True)
-        if fail_within is not None:
-            errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-        tokens = checks.token_findings(rendered.plan, at, fail_within)
-        errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
-        warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
-        warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
-        if not skipped:
-            changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
-            cut = report.withdrawn(rendered.plan, changes, folder)
-            found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
-            errors += cut or found[0]
-            warnings += (*found[1], *report.reconnected(rendered.plan, changes))
-    except MeshError as error:
-        errors += error.problems
-        skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
-    if inputs is not None and not inputs.kept:
-        skipped |= {"certificates"}  # those of the render in mind are throw-away
-    if inputs is not None and not inputs.logins:
-        skipped |= {"token-unique", "token-readable"}
-    told = {e.where.file for e in errors if e.id == "certs-expiring"}
-    results = checks.results(dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped)
+    results = survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within).results
     if output == "json":
         common.put_json(checks.value(results))
     else:
