@@ -210,7 +210,6 @@ function show(title, kind, ...children) {
   const shut = h("button", { type: "button", "aria-label": "Close" }, "✕");
   shut.addEventListener("click", leave);
   detail.replaceChildren(h("header", {}, h("h2", {}, h("small", {}, kind), title), shut), ...children.flat(Infinity).filter(Boolean));
-  detail.hidden = false;
   detail.scrollTop = 0;
   document.querySelector(".page").classList.add("open");
 }
@@ -265,6 +264,23 @@ const views = {
   },
 };
 
+// What stands there while nothing is chosen.
+function overview() {
+  const waiting = [...data.networks, ...data.clusters].flatMap(x => x.pending.map(p => ({ name: x.name, p, cluster: index.has(x.name) })));
+  detail.replaceChildren(...[
+    h("header", {}, h("h2", {}, h("small", {}, "overview"), data.mesh)),
+    h("p", {}, data.statement),
+    data.lines.length ? [h("h3", {}, "What is not plain"), h("ul", {}, data.lines.map(l => h("li", {}, h("a", { href: link("edge", ...ends(l)) }, l.text))))] : null,
+    data.notes.length ? [data.lines.length ? null : h("h3", {}, "What is not plain"), h("ul", {}, data.notes.map(n => h("li", {}, n.text)))] : null,
+    data.findings.length ? [h("h3", {}, "The mesh as a whole"), ...data.findings.map(note)] : null,
+    waiting.length ? [h("h3", {}, "Pending"), h("ul", {}, waiting.slice(0, 12).map(w => h("li", {}, w.cluster ? h("a", { href: link("cluster", w.name) }, w.name) : w.name, ": " + w.p.what))),
+      waiting.length > 12 ? h("p", {}, `and ${waiting.length - 12} more`) : null] : null,
+    h("p", { class: "hint" }, "Choose a cluster, a line, a certificate, an edge or a check. / searches, Esc goes back."),
+  ].flat(Infinity).filter(Boolean));
+  document.querySelector(".page").classList.remove("open");
+}
+const ends = l => (letter(l.source, l.target) === "." && letter(l.target, l.source) !== "." ? [l.target, l.source] : [l.source, l.target]);
+
 // Selection
 
 let selected = [];
@@ -317,8 +333,7 @@ function route() {
     detail.focus({ preventScroll: true });
   } else {
     selected = [];
-    detail.hidden = true;
-    document.querySelector(".page").classList.remove("open");
+    overview();
   }
   markSelected();
   paint();
@@ -345,8 +360,7 @@ document.querySelectorAll(".drawing .node").forEach(node => {
 });
 document.querySelectorAll(".drawing [data-line]").forEach(mark => {
   const line = data.lines[mark.dataset.line - 1];
-  const ends = letter(line.source, line.target) === "." && letter(line.target, line.source) !== "." ? [line.target, line.source] : [line.source, line.target];
-  mark.addEventListener("click", event => { event.stopPropagation(); go(link("edge", ...ends), mark); });
+  mark.addEventListener("click", event => { event.stopPropagation(); go(link("edge", ...ends(line)), mark); });
   if (mark.classList.contains("badge")) {
     mark.setAttribute("tabindex", "0");
     mark.setAttribute("role", "button");
@@ -409,7 +423,7 @@ search.addEventListener("input", filter);
 // Sections, and light or dark
 
 const nav = document.getElementById("nav");
-nav.append(...[...document.querySelectorAll("main > section")].map(s => h("a", { href: "#" + s.id }, s.id[0].toUpperCase() + s.id.slice(1), s.id === "picture" ? null : h("small", {}))));
+nav.append(...[...document.querySelectorAll("main > section")].map(s => h("a", { href: "#" + s.id }, s.id[0].toUpperCase() + s.id.slice(1), s.id === "picture" ? null : [" ", h("small", {})])));
 const seen = new IntersectionObserver(entries => entries.forEach(e => nav.querySelector(`a[href="#${e.target.id}"]`).classList.toggle("here", e.isIntersecting)), { rootMargin: "-30% 0px -69.9% 0px" });
 document.querySelectorAll("main > section").forEach(s => seen.observe(s));
 

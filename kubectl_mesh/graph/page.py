@@ -1,4 +1,4 @@
-"""The picture as one page that needs no network: drawings for three widths, and the data that its script shows, searches and counts days by."""
+"""The picture as one page that needs no network: drawings for four widths, and the data that its script shows, searches and counts days by."""
 
 import base64
 import hashlib
@@ -15,8 +15,8 @@ from kubectl_mesh.graph.picture import Picture
 from kubectl_mesh.graph.svg import drawing
 from kubectl_mesh.model import Certificate, Pending
 
-WIDTHS = (("wide", 1240.0, True), ("medium", 680.0, True), ("narrow", 344.0, False))
-"""The drawings: a name, the width, and whether there is room for lines."""
+WIDTHS = (("wide", 1240.0, True), ("large", 860.0, True), ("medium", 600.0, True), ("narrow", 340.0, False))
+"""The drawings, of which the page shows the one that fits: a name, the width, and whether there is room for lines."""
 
 
 def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> str:

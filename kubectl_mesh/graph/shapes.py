@@ -47,7 +47,7 @@ def badge(kind: str, number: int, x: float, y: float, text: str) -> str:
 def tips(prefix: str) -> list[str]:
     """The ends of lines."""
     arrow = (
-        '<marker id="{0}{1}" class="tip {1}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="{3}" markerHeight="{3}"'
+        '<marker id=\'{0}{1}\' class="tip {1}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="{3}" markerHeight="{3}"'
         ' orient="auto-start-reverse" markerUnits="userSpaceOnUse"><path d="{2}"/></marker>'
     )
     shapes = {"both": "M0 0L10 5 0 10z", "one-way": "M0 0L10 5 0 10z", "pending": "M0 0L10 5 0 10z", "broken": "M0 0L10 5 0 10z"}
