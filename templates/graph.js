@@ -219,15 +219,16 @@ const views = {
     if (!c) return false;
     const others = data.clusters.map(o => o.name).filter(o => o !== name);
     const n = data.networks.find(x => x.name === c.network);
+    const findings = [...c.findings, ...n.findings].filter(f => !f.id.endsWith("-pending"));
     const token = c.tokens.length ? c.tokens.map(t => (t.peer ? `for ${t.peer}: ` : "") + (t.expires ? `until ${date(t.expires)}` : "there")).join(", ") : c.pending.some(p => p.kind === "token") ? "awaited" : "";
     show(c.name, "cluster",
       h("p", {}, marks(c)),
+      c.pending.length || n.pending.length ? [h("h3", {}, "Pending"), ...c.pending.map(waits), ...n.pending.map(waits)] : [],
+      findings.length ? [h("h3", {}, "Findings"), ...findings.map(note)] : [],
       h("dl", {}, field("context", c.context), field("network", c.network), field("gateway", n.gateways.replace(/^gateway /, "")), field("server", c.server), field("namespace", c.namespace),
-        field("Istio", c.plane.replace(/^Istio /, "")), field("served by", c.primary ? h("a", { href: link("cluster", c.primary) }, c.primary) : null), field("tree", c.tree), field("login", c.credential === "tokenFile" ? "token" : c.credential), field("token", token),
+        field("Istio", c.plane.replace(/^Istio /, "")), field("served by", c.primary ? h("a", { href: link("cluster", c.primary) }, c.primary) : null), field("tree", c.tree), field("login", c.credential === "tokenFile" ? null : c.credential), field("token", token),
         field("certificate", c.certificate ? null : c.until)),
       c.certificate ? [h("h3", {}, h("a", { href: link("certificate", name) }, "Certificate")), h("dl", {}, certificateFields(c.certificate))] : [],
-      c.pending.length || n.pending.length ? [h("h3", {}, "Pending"), ...c.pending.map(waits), ...n.pending.map(waits)] : [],
-      c.findings.length || n.findings.length ? [h("h3", {}, "Findings"), ...c.findings.map(note), ...n.findings.map(note)] : [],
       h("h3", {}, "Edges"),
       chips("reads", others.filter(o => letter(name, o) !== "."), o => link("edge", name, o), o => (meaning(name, o)[0] === "ok" ? "" : meaning(name, o)[0] === "broken" ? "broken" : "stale")),
       chips("is read by", others.filter(o => letter(o, name) !== "."), o => link("edge", o, name), o => (meaning(o, name)[0] === "ok" ? "" : meaning(o, name)[0] === "broken" ? "broken" : "stale")));

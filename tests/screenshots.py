@@ -1,6 +1,6 @@
 """Makes the pictures of docs/graph.md anew: meshes in a scratch directory, their pages in Chromium, PNGs in docs/images."""
 
-import base64
+import io
 import os
 import shutil
 import subprocess
@@ -8,40 +8,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
+from conftest import TOP
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-
-TOP = Path(__file__).resolve().parent.parent
-REGIONS = ("eu-central", "us-east", "ap-south", "eu-west", "us-west")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync", "--hide-scrollbars")
+from test_browser import FLAGS
+from test_graph import fleet
 
 
-def mesh(*words: "str | Path") -> str:
-    """`kubectl mesh` with these words."""
-    done = subprocess.run([sys.executable, "-m", "kubectl_mesh", *words], capture_output=True, text=True, check=True, cwd=TOP)
+def mesh(where: Path, *words: str) -> str:
+    """`kubectl mesh` in a folder."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    done = subprocess.run([sys.executable, "-m", "kubectl_mesh", *words], capture_output=True, text=True, check=True, cwd=where, env=environment)
     return done.stdout
 
 
-def fleet(path: Path, clusters: int, networks: int, over: "dict[str, dict[str, object]]", waiting: "tuple[str, ...]" = ()) -> Path:
-    """A mesh of so many clusters, rendered; `waiting` have no token yet."""
-    contexts: dict[str, dict[str, object]] = {}
-    for i in range(clusters):
-        region = REGIONS[i % networks]
-        contexts[f"{region}-{i // networks + 1}"] = {"network": region, "server": f"https://203.0.113.{i + 1}:6443", "certificateAuthority": "clusters/ca.crt"}
-    for name, more in over.items():
-        contexts[name].update(more)
-    config = yaml.safe_load((TOP / "examples/seed/kubeconfig.yaml").read_text())
-    (path / "clusters").mkdir(parents=True)
-    (path / "clusters/ca.crt").write_bytes(base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]))
-    (path / "credentials").mkdir(mode=0o700)
-    for name in set(contexts) - set(waiting):
-        (path / f"credentials/{name}.token").write_text(f"made-up-token-of-{name}")
-        (path / f"credentials/{name}.token").chmod(0o600)
-    (path / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec: {}\n")
-    value = {"mesh_id": "acme", "istio": {"version": "1.30.3"}, "certificates": {"keyType": "ec-p256"}, "contexts": contexts}
-    (path / "topology.yaml").write_text(yaml.safe_dump(value, sort_keys=False))
-    mesh("render", "-C", path)
+def made(path: Path, clusters: int, networks: int, over: "dict[str, dict[str, object]] | None" = None, waiting: str = "") -> Path:
+    """A mesh of so many clusters, rendered; `waiting` has no token yet."""
+    fleet(path, clusters, networks, over)
+    if waiting:
+        (path / f"credentials/{waiting}.token").unlink()
+    mesh(path, "render")
     return path
 
 
@@ -54,21 +41,21 @@ def main() -> None:
     images.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         top = Path(scratch)
-        small = fleet(top / "small", 3, 2, {})
+        small = made(top / "small", 3, 2)
         over: dict[str, dict[str, object]] = {
             "eu-central-2": {"peers": ["eu-central-1", "us-east-1"]},
             "us-east-2": {"peers": ["eu-central-1", "eu-central-2", "eu-central-3", "eu-central-4", "us-east-1", "us-east-3", "us-east-4", "ap-south-1"]},
             "ap-south-4": {"disableRegistryJoin": True},
         }
-        middle = fleet(top / "middle", 12, 3, over, ("ap-south-2",))
+        middle = made(top / "middle", 12, 3, over, "ap-south-2")
         edited = middle / "out/us-east-1/3-mesh/remote-secrets/us-east-4.yaml"
         edited.write_text(edited.read_text() + "# a hand was here\n")
-        large = fleet(top / "large", 60, 5, {"us-east-7": {"peers": []}}, ("ap-south-3",))
+        large = made(top / "large", 60, 5, {"us-east-7": {"peers": []}}, "ap-south-3")
         for folder in (small, middle, large):
-            (folder.with_suffix(".html")).write_text(mesh("graph", "-C", folder, "-o", "html", "--on", "today"), encoding="utf-8")
+            (folder.with_suffix(".html")).write_text(mesh(folder, "graph", "-o", "html", "--on", "today"), encoding="utf-8")
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
-        for flag in (*FLAGS, f"--user-data-dir={top / 'profile'}"):
+        for flag in (*FLAGS, "--hide-scrollbars", f"--user-data-dir={top / 'profile'}"):
             options.add_argument(flag)
         browser = webdriver.Chrome(options, Service(driver))
         try:
@@ -82,7 +69,9 @@ def main() -> None:
                 browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
                 browser.get("about:blank")
                 browser.get(page.with_suffix(".html").as_uri() + fragment)
-                browser.save_screenshot(str(images / f"{name}.png"))
+                shot = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+                # A palette of fewer colours makes a third of the size, and nobody sees it.
+                shot.quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(images / f"{name}.png", optimize=True)
         finally:
             browser.quit()
     for path in sorted(images.glob("*.png")):

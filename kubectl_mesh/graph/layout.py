@@ -167,7 +167,8 @@ class _Grid:
             ys.append(here)
             tops[r, line] = here + self.box[1]
             lanes = depth.get((r, line), 0)
-            here += self.box[1] + (8 + ALONG * lanes if lanes else GAP + (8 if self.pins else 0))
+            pinned = any(n.name in self.pins and self.slots[n.name].line == line for area in row for n in area.nodes)
+            here += self.box[1] + (8 + ALONG * lanes if lanes else GAP + (8 if pinned else 0))
         frames = [
             Frame(
                 area,

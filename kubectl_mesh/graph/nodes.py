@@ -1,5 +1,6 @@
 """A cluster and a network as they are drawn: the words and the state by which each is shown."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,6 +81,16 @@ class Area:
     on_line: bool
     """All clusters of the areas on the line read each other."""
     findings: tuple[Finding, ...]
+
+    @property
+    def columns(self) -> int:
+        """In how many columns a program should be asked to lay it out that would put all clusters side by side."""
+        return len(self.nodes) if len(self.nodes) < 4 else math.isqrt(len(self.nodes) - 1) + 1
+
+    @property
+    def below(self) -> tuple[tuple[Node, Node], ...]:
+        """Which cluster should stand right above which."""
+        return tuple(zip(self.nodes, self.nodes[self.columns :], strict=False))
 
 
 def node(seen: Seen, name: str, tree: Mapping[str, FolderChange], findings: tuple[Finding, ...]) -> Node:

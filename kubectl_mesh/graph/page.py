@@ -53,7 +53,7 @@ def _script_safe(value: object) -> str:
 def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the script shows."""
     seen, reading = picture.seen, picture.reading
-    nodes = sorted(picture.nodes, key=lambda n: reading.index[n.name])
+    nodes = picture.nodes
     shown = [reading.index[n.name] for n in nodes]
     pending = seen.plan.pending
     made = any("/" not in path for path in seen.pki.new)

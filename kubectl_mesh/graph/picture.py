@@ -1,13 +1,12 @@
 """What is drawn: clusters in their networks, the lines and sentences of who reads whom, and a sentence on the whole."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubectl_mesh.graph.edges import Line, Note, Reading, readings
 from kubectl_mesh.graph.findings import Finding, by_subject
 from kubectl_mesh.graph.nodes import Area, Node, Seen, area, node
-from kubectl_mesh.graph.summary import summary
+from kubectl_mesh.graph.summary import natural, summary
 from kubectl_mesh.model import Plan
 from kubectl_mesh.words import count
 
@@ -72,11 +71,6 @@ def picture(seen: Seen) -> Picture:
         seen,
         whole,
     )
-
-
-def natural(name: str) -> tuple[tuple[str, int], ...]:
-    """Sorts `east-10` after `east-9`."""
-    return tuple((text, int(number or -1)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name))
 
 
 def _shown(reading: Reading, plan: Plan, only: frozenset[str] | None) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """What many edges have in common, said once: a full mesh of 60 clusters is one sentence, and only what differs from it is drawn."""
 
+import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class _Between:
         """Whether most of them read each other: then what is missing is drawn, else what is there."""
         declared = sum(p.declared for p in self.pairs)
         return declared > 0 and 2 * declared >= len(self.pairs)
+
+
+def natural(name: str) -> tuple[tuple[str, int], ...]:
+    """Sorts `east-10` after `east-9`."""
+    return tuple((text, int(number or -1)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name))
 
 
 def summary(plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozenset[str] | None) -> Summary:
@@ -190,7 +196,7 @@ def _many(names: Sequence[str], size: dict[str, list[str]], but: str) -> str:
         if len(all_of) > 2 and all_of <= left:
             told.append(f"all {len(all_of)}{' others' if but in members else ''} of {area}")
             left -= all_of
-    few = sorted(left)
+    few = sorted(left, key=natural)
     told += few if len(few) <= 4 else [*few[:3], f"{len(few) - 3} more"]
     return _listed(told)
 
@@ -214,7 +220,7 @@ def _within(group: _Between, names: list[str], reading: Reading) -> str:
 
 def _but(pairs: Sequence[_Pair], reading: Reading) -> str:
     """What keeps a sentence on many pairs from being the whole truth."""
-    told = [*(["but for what is told below"] if any(p.kind != "whole" for p in pairs) else [])]
+    told = [*(["but for exceptions"] if any(p.kind != "whole" for p in pairs) else [])]
     told += ["once nothing is pending"] if any({p.first, p.second} & reading.whole for p in pairs) else []
     return f" ({', and '.join(told)})" if told else ""
 
@@ -237,4 +243,4 @@ def _statement(
         return f"clusters of the networks on this line read each other{_but(on_it, reading)}"
     if all(p.kind == "cut" for p in pairs):
         return "no cluster reads another"
-    return "only the edges that are told below"
+    return "no full mesh: only single edges"
