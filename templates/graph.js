@@ -175,9 +175,11 @@ const results = data.checks.map(c => {
   const status = list.some(f => f[0] === "error") ? "error" : list.length ? "warning" : c.status === "dated" ? "ok" : c.status;
   return { ...c, status, list };
 });
-const checkGroups = [...new Set(results.map(c => c.category))].map(category => [
-  h("h3", {}, category),
-  results.filter(c => c.category === category).map(c =>
+// What found something stands first.
+const group = c => (c.status === "error" || c.status === "warning" ? "found something" : c.category);
+const checkGroups = [...new Set(["found something", ...results.map(c => c.category)])].map(name => [name, results.filter(c => group(c) === name)]).filter(([, list]) => list.length).map(([name, list]) => [
+  h("h3", {}, name),
+  list.map(c =>
     h("div", { class: "check " + c.status, "data-key": "check/" + c.id, "data-text": [c.id, c.category, c.sentence, c.status, ...c.list.map(f => f[1] + " " + f[2])].join(" ").toLowerCase() },
       h("span", { class: "sign", "aria-hidden": "true" }),
       h("div", {}, h("a", { href: link("check", c.id) }, c.id), h("span", { class: "hidden" }, " " + c.status), " ", h("span", {}, c.sentence),
