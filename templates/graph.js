@@ -308,12 +308,14 @@ function relation(chosen, other) {
 function paint() {
   const [kind, a, b] = selected;
   const name = kind === "cluster" || kind === "certificate" || kind === "edge" ? a : null;
+  // A word that is in no cluster is looked for elsewhere.
+  const sought = data.clusters.some(c => matches(c.name));
   document.querySelectorAll(".drawing .node").forEach(node => {
     const own = node.dataset.cluster;
     const chosen = own === name || (kind === "edge" && own === b);
     const text = kind === "cluster" && name !== own ? relation(name, own) : "";
     node.classList.toggle("selected", chosen);
-    node.classList.toggle("dim", (kind === "edge" && !chosen) || text === "✕ no edge" || !matches(own));
+    node.classList.toggle("dim", (kind === "edge" && !chosen) || text === "✕ no edge" || (sought && !matches(own)));
     node.querySelector(".relation").textContent = text;
     node.setAttribute("aria-pressed", String(chosen));
   });

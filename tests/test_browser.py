@@ -18,6 +18,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from test_graph import HOSTILE, ODD, fleet, graph, rendered
 
+from kubectl_mesh.graph.letters import width
+
 MERMAID = Path(sys.prefix) / "mermaid.min.js"
 CALM = {"name": "prefers-reduced-motion", "value": "reduce"}
 """So that nothing is still on its way when it is clicked."""
@@ -178,6 +180,24 @@ def test_it_looks_right_at_every_size(opened: Open, tmp_path: Path, clusters: in
     page.clean()
 
 
+def test_texts_are_as_wide_as_was_reckoned(opened: Open, tmp_path: Path) -> None:
+    """What the layout takes for the width of a text is at least what the browser makes of it."""
+    page = opened(fleet(tmp_path / "mesh", 3, 2))
+    letters = [c * 20 for c in "abcdefghijklmnopqrstuvwxyz0123456789-.:,()[]/ ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    words = ["CA until 2028-11-30", "gateway.us-east.example.com:15443", "[2001:db8::15]:443", "kept out", "arn-aws-eks-us-east-1-checkout"]
+    for bold in (False, True):
+        measured = page.run(
+            """const c = document.createElement('canvas').getContext('2d');
+            c.font = (arguments[1] ? '700' : '400') + ' 100px ' + getComputedStyle(document.querySelector('.mesh')).fontFamily;
+            return arguments[0].map(t => c.measureText(t).width);""",
+            [*letters, *words],
+            bold,
+        )
+        # Of single letters a little less is no harm: no text is made of one.
+        assert [t for t, wide in zip(letters, measured, strict=False) if wide > 1.12 * width(t, 100, bold=bold)] == []
+        assert [t for t, wide in zip(words, measured[len(letters) :], strict=True) if wide > width(t, 100, bold=bold)] == []
+
+
 def test_clicking_through(run: Run, opened: Open, tmp_path: Path) -> None:
     """Cluster, certificate, edge, check and line; each has its address, and is shown in picture, tables and details."""
     mesh = rendered(run, fleet(tmp_path / "mesh", 12, 3, ODD))
@@ -244,6 +264,7 @@ def test_searching(opened: Open, tmp_path: Path) -> None:
     page.css("#search").send_keys(Keys.CONTROL + "a" + Keys.NULL + "certs-chain")
     page.until(lambda: page.texts(".check a") == ["certs-chain"])
     assert page.texts(".checks h3") == ["Certificates"]
+    assert page.all(".node.dim") == []
     page.css("#search").send_keys(Keys.CONTROL + "a" + Keys.NULL + "no such thing")
     page.until(lambda: "Clusters 0" in page.texts("#nav a"))
     assert "No edge is like that." in page.css("#edges").text

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,9 @@ from conftest import SEED, TOP, Golden, Run, WorkDir
 from test_golden import CASES, DAY, GOLDEN, copy_of
 
 from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.graph.dot import _quoted as dot_label
 from kubectl_mesh.graph.letters import width, wrap
+from kubectl_mesh.graph.mermaid import _text as mermaid_text
 
 Make = Callable[..., WorkDir]
 FORMATS = ("mermaid", "svg", "dot", "html")
@@ -127,6 +129,18 @@ def test_judged_on_a_day(run: Run, seed: WorkDir) -> None:
     assert (ran.code, '"tomorrow" is no day such as 2026-12-01' in ran.err) == (2, True)
 
 
+def test_a_token_is_judged_on_a_day_only(run: Run, seed: WorkDir) -> None:
+    """A token that says when it ends: told in the page, and broken on a day after that."""
+    claims = base64.urlsafe_b64encode(json.dumps({"sub": "reader", "exp": int(datetime(2026, 11, 1, tzinfo=UTC).timestamp())}).encode()).decode().rstrip("=")
+    seed.token("context-west-1", f"eyJhbGciOiJSUzI1NiJ9.{claims}.c2lnbmF0dXJl")
+    text = graph(run, seed)
+    assert "token-exp" not in text
+    assert "✗ token-expired" in graph(run, seed, "--on", "2026-12-01")
+    page = graph(run, seed, "-o", "html")
+    assert [c["tokens"] for c in page_data(page)["clusters"] if c["name"] == "context-west-1"] == [[{"peer": "", "expires": "2026-11-01T00:00:00Z"}]]  # type: ignore[attr-defined]
+    assert claims not in page
+
+
 def secrets_of(case: Path) -> Iterator[str]:
     """What must never be seen: keys, tokens and ciphertexts of a golden case, as they stand there."""
     for path in sorted(case.rglob("*")):
@@ -219,9 +233,28 @@ ODD: dict[str, dict[str, object]] = {
 }
 
 
+TANGLE: dict[str, dict[str, object]] = {
+    f"{r}-{i}": {"peers": [f"{o}-{j}" for o in REGIONS[:3] for j in range(1, 9) if (o, j) != (r, i) and (i + 3 * j + len(o)) % 8]}
+    for r in REGIONS[:3]
+    for i in range(1, 9)
+}
+"""Everybody reads all but a few, each other ones."""
+
+
 @pytest.mark.parametrize(
     ("clusters", "networks", "over"),
-    [(1, 1, {}), (3, 2, {}), (12, 3, {}), (12, 3, ODD), (12, 1, {}), (60, 5, {}), (60, 3, ODD), (60, 1, {}), (60, 5, {"eu-central-1": {"peers": []}})],
+    [
+        (1, 1, {}),
+        (3, 2, {}),
+        (12, 3, {}),
+        (12, 3, ODD),
+        (12, 1, {}),
+        (60, 5, {}),
+        (60, 3, ODD),
+        (60, 1, {}),
+        (60, 5, {"eu-central-1": {"peers": []}}),
+        (24, 3, TANGLE),
+    ],
 )
 def test_it_can_be_read(run: Run, tmp_path: Path, clusters: int, networks: int, over: dict[str, dict[str, object]]) -> None:
     """No box lies on another, no text on another or beyond its box, no line on a box; all inside the paper, and every name there."""
@@ -241,6 +274,11 @@ def test_it_can_be_read(run: Run, tmp_path: Path, clusters: int, networks: int, 
         for (ax, ay), (bx, by) in itertools.pairwise(line):
             stretch = Rect(min(ax, bx), min(ay, by), abs(ax - bx), abs(ay - by))
             assert not [b for b in boxes if b.meets(Rect(stretch.x + 0.1, stretch.y + 0.2, stretch.right - stretch.x, stretch.bottom - stretch.y - 0.4))]
+    stretches = [(i, *sorted(pair)) for i, line in enumerate(lines) for pair in itertools.pairwise(line)]
+    for (i, a, b), (j, c, d) in itertools.combinations(stretches, 2):
+        along = a[1] == b[1] == c[1] == d[1] and a[0] < d[0] and c[0] < b[0]
+        down = a[0] == b[0] == c[0] == d[0] and a[1] < d[1] and c[1] < b[1]
+        assert i == j or not (along or down), "a line lies on another"
     assert paper.right <= 1240
     if clusters == 60:
         assert len(lines) <= 36
@@ -458,6 +496,12 @@ def test_the_page_needs_no_network(run: Run, seed: WorkDir) -> None:
     script = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)[0]
     assert not re.findall(r"fetch\(|XMLHttp|WebSocket|https?://|innerHTML|insertAdjacent|document\.write|eval\(|new Function", script)
     assert len(text.encode()) < 120_000
+
+
+def test_labels_end_where_they_should() -> None:
+    """Whatever could end a label, or be markup in it, is written otherwise."""
+    assert mermaid_text('a"]; click <b>#é') == "a#34;#93;#59; click #60;b#62;#35;é"
+    assert dot_label('a"b\\', "c") == '"a\\"b\\\\\\nc"'
 
 
 def test_mermaid_text_is_only_text(run: Run, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _lines(parts: list[str], *, raw: bool = False) -> str:
 
 def _text(text: str) -> str:
     """A text in a label: whatever could end it, or be taken for markup, as an entity."""
-    return re.sub(r"[^\w .,:;()+/…✓✗∅·-]", lambda m: f"#{ord(m[0])};", text)
+    return re.sub(r"[^\w .,:()+/…✓✗∅·-]", lambda m: f"#{ord(m[0])};", text)
 
 
 def _line(text: str) -> str:
