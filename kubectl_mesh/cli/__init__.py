@@ -26,6 +26,7 @@ VERBS = {
     "certs": "Have intermediates signed elsewhere; fill a store.",
     "verify": "Open what is sealed, and compare it with what should be in it.",
     "describe": "Show clusters, certificates, remote secrets, gateways.",
+    "graph": "Draw the mesh: Mermaid, SVG, DOT, or a page to look around in.",
     "teardown": "Print the commands that take Istio off the clusters.",
     "schema": "Print a JSON Schema, or where the schemas are.",
     "completion": "Print a completion script for a shell.",

@@ -1,0 +1,135 @@
+"""`kubectl mesh graph`"""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from kubectl_mesh.cli.survey import Survey
+    from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.graph import Picture
+    from kubectl_mesh.model import Pki, Plan
+
+
+class Day(click.ParamType):  # type: ignore[type-arg]
+    """A day such as 2026-12-01, or today; None stands for today."""
+
+    name = "day"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        from kubectl_mesh.cli import workdir
+
+        if value == "today":
+            return workdir.now()
+        try:
+            # What ends in the course of the day has ended.
+            return datetime.strptime(str(value), "%Y-%m-%d").replace(hour=23, minute=59, second=59, tzinfo=UTC)
+        except ValueError:
+            self.fail(f'"{value}" is no day such as 2026-12-01, and not "today"', param, ctx)
+
+
+@click.command(name="graph")
+@common.directory
+@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@click.option(
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=common.complete_contexts,
+    help="Draw this cluster and those that it is tied to; may be given again.",
+)
+@click.option(
+    "--on",
+    "day",
+    type=Day(),
+    metavar="DATE",
+    help="Judge dates on this day, such as 2026-12-01 or today.  [default: dates are told, not judged; a page judges]",
+)
+@common.kubeconfig
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(["mermaid", "svg", "dot", "html"]),
+    default="mermaid",
+    metavar="FORMAT",
+    help="mermaid, svg, dot or html.  [default: mermaid]",
+)
+def command(directory: str, out: str | None, clusters: tuple[str, ...], day: datetime | None, kubeconfig: str | None, output: str) -> None:
+    """Draw the mesh: networks, clusters, who reads whom, what is pending or broken.
+
+    Without --on the same mesh gives the same bytes on every day.
+    """
+    from kubectl_mesh import assets, graph
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli.survey import survey
+    from kubectl_mesh.errors import MeshError
+
+    found = survey(directory, out, kubeconfig, lambda inputs: day or _steady(inputs))
+    if found.topology is None or found.inputs is None:
+        raise MeshError(problem for result in found.results for problem in result.findings)
+    only = workdir.chosen(found.topology, clusters) if clusters else None
+    picture = _picture(found, found.inputs, only, day)
+    if output == "html":
+        files = {name: assets.text(f"templates/{name}") for name in ("graph.html", "graph.css", "graph-svg.css", "graph.js")}
+        asked = [
+            {
+                "id": r.check.id,
+                "category": r.check.category,
+                "sentence": r.check.sentence,
+                "status": "dated" if day is None and r.check.id in graph.DATED else r.status,
+            }
+            for r in found.results
+        ]
+        text = graph.page(picture, files, asked)
+    elif output == "svg":
+        text = graph.svg(picture, assets.text("templates/graph-svg.css"))
+    else:
+        text = graph.dot(picture) if output == "dot" else graph.mermaid(picture)
+    common.put_text(text)
+
+
+def _picture(found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None) -> "Picture":
+    from kubectl_mesh import graph
+
+    findings = [
+        (r.status if r.status == "error" else "warning", p) for r in found.results for p in r.findings if day is not None or r.check.id not in graph.DATED
+    ]
+    plan, pki = (found.rendered.plan, found.rendered.pki) if found.rendered is not None else _rest(found, inputs, day)
+    return graph.picture(graph.Seen(plan, pki, found.changes, findings, inputs.target.KIND, only, day))
+
+
+def _rest(found: "Survey", inputs: "Inputs", day: datetime | None) -> "tuple[Plan, Pki]":
+    """The plan, and the certificates that nothing is said against, where something is so wrong that nothing can be rendered."""
+    from kubectl_mesh.cli import compose
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.model import Pki
+    from kubectl_mesh.plan import plan
+
+    topology = inputs.topology
+    made = plan(topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory)
+    files = [p.where.file for r in found.results for p in r.findings]
+    rest = frozenset(c.name for c in topology.clusters if not any(f"intermediate-{c.name}/" in file for file in files))
+    try:
+        return made, compose.certificates(compose.narrowed(inputs, rest), day or _steady(inputs), throwaway=True)
+    except MeshError:
+        return made, Pki(b"", (), {}, {})
+
+
+def _steady(inputs: "Inputs") -> datetime:
+    """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki.read import describe, load_certificates
+
+    begun = []
+    for path, body in inputs.kept.items():
+        if path.endswith(("root-cert.pem", "ca-cert.pem")):
+            try:
+                begun += [describe(c).not_before for c in load_certificates(path, body)]
+            except MeshError:
+                continue  # told by its own check
+    return max(begun, default=workdir.now())

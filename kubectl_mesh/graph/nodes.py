@@ -1,0 +1,174 @@
+"""A cluster and a network as they are drawn: the words and the state by which each is shown."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kubectl_mesh.credentials import claims
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.graph.findings import Finding
+from kubectl_mesh.model import Certificate, FolderChange, Member, Pki, Plan
+
+STATES = ("broken", "pending", "warning", "off", "ok")
+"""What a cluster is shown as: the worst of what is known of it comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the picture is made from. `changes` None: the tree could not be compared."""
+
+    plan: Plan
+    pki: Pki
+    changes: Sequence[FolderChange] | None
+    findings: Sequence[tuple[str, Problem]]
+    """What the checks found: the severity, and the problem with the check's id."""
+    kind: str
+    only: frozenset[str] | None = None
+    on: datetime | None = None
+    """The day on which dates are judged; None: they are told and not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A word with its state, as it stands in a cluster's box."""
+
+    state: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Until when a token is valid (None: it does not say, or never ends), and for which peer it is ("" for all)."""
+
+    peer: str
+    expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A cluster as it is drawn."""
+
+    name: str
+    member: Member
+    plane: str
+    """Istio's version, or whose istiod serves the cluster."""
+    until: str
+    certificate: Certificate | None
+    marks: tuple[Mark, ...]
+    tree: str
+    tokens: tuple[Token, ...]
+    findings: tuple[Finding, ...]
+    near: bool = False
+    """It is here for the sake of another that was asked for."""
+
+    @property
+    def state(self) -> str:
+        """The worst of its marks."""
+        return min((m.state for m in self.marks), key=STATES.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A network with its clusters."""
+
+    name: str
+    gateways: str
+    has_gateway: bool
+    marks: tuple[Mark, ...]
+    nodes: tuple[Node, ...]
+    statement: str
+    on_line: bool
+    """All clusters of the areas on the line read each other."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def columns(self) -> int:
+        """In how many columns a program should be asked to lay it out that would put all clusters side by side."""
+        return len(self.nodes) if len(self.nodes) < 4 else math.isqrt(len(self.nodes) - 1) + 1
+
+    @property
+    def below(self) -> tuple[tuple[Node, Node], ...]:
+        """Which cluster should stand right above which."""
+        return tuple(zip(self.nodes, self.nodes[self.columns :], strict=False))
+
+
+def node(seen: Seen, name: str, tree: Mapping[str, FolderChange], findings: tuple[Finding, ...]) -> Node:
+    """A cluster, with what is known of it."""
+    member = seen.plan.members[name]
+    new = f"intermediate-{name}/ca-cert.pem" in seen.pki.new
+    held = seen.pki.intermediates.get(name)
+    certificate = held.certificate if held is not None and not new else None
+    state = {"create": "not rendered", "update": "out of date"}.get(tree[name].action, "up to date") if name in tree else "not compared"
+    broken = any(f.id.startswith("certs-") and f.severity == "error" for f in findings)
+    return Node(
+        name,
+        member,
+        _plane(member),
+        _until(seen, member, certificate, broken=broken),
+        certificate,
+        _marks(seen, member, state, findings),
+        state,
+        _tokens(member),
+        findings,
+        near=seen.only is not None and name not in seen.only,
+    )
+
+
+def _plane(member: Member) -> str:
+    if member.primary is not None:
+        return f"served by {member.primary.name}"
+    told = [f"{r.version or 'version not stated'}{f' ({r.revision})' if r.revision not in (None, 'default') else ''}" for r in member.cluster.releases]
+    return f"Istio {' + '.join(told)}"
+
+
+def _until(seen: Seen, member: Member, certificate: Certificate | None, *, broken: bool) -> str:
+    issuer = seen.plan.topology.issuer
+    if member.primary is not None:
+        return "no CA of its own"
+    if issuer in ("cert-manager", "istio-csr"):
+        return f"CA by {issuer}"
+    if certificate is None:
+        return "CA broken" if broken else "CA awaited" if issuer == "csr" else "CA not made yet"
+    return f"CA until {certificate.not_after:%Y-%m-%d}"
+
+
+def _tokens(member: Member) -> tuple[Token, ...]:
+    found = []
+    for peer, login in sorted(member.logins.items()):
+        text = login.get("token")
+        said = claims(text) if isinstance(text, str) and peer not in member.absent else None
+        found.append(Token(peer, said.expires if said is not None else None))
+    return tuple(found)
+
+
+def _marks(seen: Seen, member: Member, tree: str, findings: Sequence[Finding]) -> tuple[Mark, ...]:
+    """The words in a box: what is broken by its check's id, then what is awaited, then warnings; else that all is well."""
+    found = {Mark("broken", f.word): None for f in findings if f.severity == "error" and f.id != "tree-current"}
+    found |= {Mark("pending", f"{p.kind} pending"): None for p in seen.plan.pending if p.subject == member.cluster.name and p.kind != "gateway"}
+    if tree in ("not rendered", "out of date"):
+        found |= {Mark("pending", tree): None}
+    found |= {Mark("warning", f.word): None for f in findings if f.severity == "warning" and not f.id.endswith("-pending")}
+    if not member.cluster.joined:
+        found |= {Mark("off", "kept out"): None}
+    return tuple(found) or (Mark("ok", tree) if tree != "not compared" else Mark("pending", tree),)
+
+
+def area(seen: Seen, network: str, nodes: tuple[Node, ...], statement: str, on_line: bool, findings: tuple[Finding, ...]) -> Area:
+    """A network, with how it is entered."""
+    plan = seen.plan
+    known = {g for m in plan.members.values() for n in m.networks if n.name == network for g in n.gateways}
+    kinds = sorted({n.member.gateway_kind for n in nodes if n.member.gateway_kind})
+    stated = ", ".join(f"[{g.address}]:{g.port}" if ":" in g.address else f"{g.address}:{g.port}" for g in sorted(known))
+    pending = any(p.kind == "gateway" and p.subject == network for p in plan.pending)
+    if pending:
+        text = f"gateway pending{f' besides {stated}' if stated else ''}"
+    elif stated:
+        text = f"gateway {stated}"
+    elif kinds:
+        text = f"gateway found by label ({', '.join(kinds)})"
+    else:
+        text = "no gateway"
+    marks = [Mark("broken" if f.severity == "error" else "warning", f.word) for f in findings if not f.id.endswith("-pending")]
+    marks += [Mark("pending", "gateway pending")] if pending else []
+    return Area(network, text, bool(stated or kinds or pending), tuple(dict.fromkeys(marks)), nodes, statement, on_line, findings)

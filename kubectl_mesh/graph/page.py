@@ -1,0 +1,138 @@
+"""The picture as one page that needs no network: drawings for four widths, and the data that its script shows, searches and counts days by."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from string import Template
+from typing import Any
+
+from kubectl_mesh.errors import visible
+from kubectl_mesh.graph.findings import Finding
+from kubectl_mesh.graph.nodes import Area, Node
+from kubectl_mesh.graph.picture import Picture
+from kubectl_mesh.graph.svg import drawing
+from kubectl_mesh.model import Certificate, Pending
+
+WIDTHS = (("wide", 1240.0, True), ("large", 860.0, True), ("medium", 600.0, True), ("narrow", 340.0, False))
+"""The drawings, of which the page shows the one that fits: a name, the width, and whether there is room for lines."""
+
+
+def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> str:
+    """The page. `files` are its templates, `checks` what was asked: id, category, status and sentence."""
+    style = files["graph-svg.css"] + files["graph.css"]
+    script = files["graph.js"]
+    drawings = "\n".join(
+        f'<div class="drawing {name}">\n{drawing(picture, wide, f"{name}-", wires=wires, heading=False)}</div>' for name, wide, wires in WIDTHS
+    )
+    return Template(files["graph.html"]).substitute(
+        policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        title=escape(visible(picture.title)),
+        facts=escape(visible(" · ".join(picture.facts))),
+        state=picture.state,
+        sum=escape(picture.sum),
+        drawings=drawings,
+        style=style,
+        data=_script_safe(data(picture, checks)),
+        script=script,
+    )
+
+
+def _hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline script or style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _script_safe(value: object) -> str:
+    """JSON in which nothing can end the script element that it stands in."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the script shows."""
+    seen, reading = picture.seen, picture.reading
+    nodes = picture.nodes
+    shown = [reading.index[n.name] for n in nodes]
+    pending = seen.plan.pending
+    made = any("/" not in path for path in seen.pki.new)
+    value = {
+        "mesh": picture.title,
+        "on": f"{seen.on:%Y-%m-%dT%H:%M:%SZ}" if seen.on is not None else None,
+        "statement": picture.statement,
+        "clusters": [_cluster(n, [p for p in pending if p.kind != "gateway" and p.subject == n.name]) for n in nodes],
+        "networks": [_network(a, [p for p in pending if p.kind == "gateway" and p.subject == a.name]) for a in picture.areas],
+        "roots": [] if made else [_certificate(c) for c in seen.pki.roots],
+        "rows": ["".join(reading.rows[n.name][i] for i in shown) for n in nodes],
+        "whole": [n.name for n in nodes if n.name in reading.whole],
+        "lines": [{"kind": line.kind, "source": line.source, "target": line.target, "text": line.text} for line in picture.lines],
+        "notes": [{"kind": n.kind, "text": n.text, "clusters": list(n.clusters)} for n in picture.notes],
+        "findings": _findings(picture.findings),
+        "checks": [{key: c[key] for key in ("id", "category", "status", "sentence")} for c in checks],
+    }
+    shown_value: dict[str, Any] = _visible(value)
+    return shown_value
+
+
+def _visible(value: Any) -> Any:
+    """The same with nothing in it that makes a text look other than it is."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {key: _visible(inner) for key, inner in value.items()}
+    return [_visible(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _cluster(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
+    member, cluster = node.member, node.member.cluster
+    return {
+        "name": node.name,
+        "context": cluster.context,
+        "network": cluster.network,
+        "namespace": cluster.namespace,
+        "server": member.server.url if member.server is not None else None,
+        "credential": cluster.credential.way,
+        "joined": cluster.joined,
+        "primary": member.primary.name if member.primary is not None else None,
+        "plane": node.plane,
+        "gateway": member.gateway_kind,
+        "until": node.until,
+        "certificate": _certificate(node.certificate) if node.certificate is not None else None,
+        "tokens": [{"peer": t.peer, "expires": f"{t.expires:%Y-%m-%dT%H:%M:%SZ}" if t.expires is not None else None} for t in node.tokens],
+        "tree": node.tree,
+        "state": node.state,
+        "marks": [[m.state, m.word] for m in node.marks],
+        "pending": _pending(pending),
+        "findings": _findings(node.findings),
+    }
+
+
+def _network(area: Area, pending: Sequence[Pending]) -> dict[str, Any]:
+    return {
+        "name": area.name,
+        "gateways": area.gateways,
+        "statement": area.statement,
+        "pending": _pending(pending),
+        "findings": _findings(area.findings),
+    }
+
+
+def _certificate(certificate: Certificate) -> dict[str, str]:
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "fingerprint": certificate.fingerprint,
+        "keyType": certificate.key_type,
+        "from": f"{certificate.not_before:%Y-%m-%dT%H:%M:%SZ}",
+        "until": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _pending(pending: Sequence[Pending]) -> list[dict[str, str]]:
+    return [p.value() for p in pending]
+
+
+def _findings(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [{"severity": f.severity, "id": f.id, "where": f.where, "what": f.what, "fix": f.fix} for f in findings]
