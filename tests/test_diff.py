@@ -325,6 +325,40 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(built: Any, run: 
         assert ("OTHER" in ran.out) == (words == [])
 
 
+def test_a_renamed_cluster_is_known_by_what_stays(built: Any, run: Run) -> None:
+    """API server and CA, else the intermediate, else the context; where none stays it is another cluster."""
+    mesh = built("cluster-renamed")
+    by = {}
+    lay(mesh, {"topology": {"contexts": {"west": {"server": "https://203.0.113.99:6443"}}}})
+    by["context"] = run("diff", cwd=mesh).out
+    shutil.rmtree(mesh / "certs/intermediate-west-2")
+    shutil.copytree(CASES / "base/certs/intermediate-west", mesh / "certs/intermediate-west-2")
+    by["intermediate"] = run("diff", cwd=mesh).out
+    topology = yaml.safe_load((mesh / "topology.yaml").read_text())
+    topology["contexts"]["other"] = {**topology["contexts"].pop("west"), "clusterName": "west-2"}
+    (mesh / "topology.yaml").write_text(yaml.safe_dump(topology))
+    lay(mesh, {"copy": {"certs/intermediate-west-2": "spare/a/intermediate-west-2"}})
+    by["nothing"] = run("diff", cwd=mesh).out
+    assert "cluster west: is renamed to west-2 (the same context)" in by["context"]
+    assert "cluster west: is renamed to west-2 (the same intermediate)" in by["intermediate"]
+    assert "cluster west-2: is added" in by["nothing"]
+    assert "cluster west: leaves the mesh" in by["nothing"]
+
+
+def test_what_a_render_would_make_has_no_fingerprint_yet(built: Any, run: Run) -> None:
+    """An intermediate that is still to be made is said to be so, and two runs say the same."""
+    mesh = built("cluster-added")
+    shutil.rmtree(mesh / "certs/intermediate-south")
+    shutil.rmtree(mesh / "certs/intermediate-east")
+    told = run("diff", cwd=mesh).out
+    assert told == run("diff", cwd=mesh).out
+    assert "+ intermediate: made by the render" in told
+    assert "intermediate of east: is a new one" in told
+    for path in ("serial", "not after", "fingerprint"):
+        assert re.search(rf"{path}: \S+ -> made by the render", told)
+    assert not (mesh / "certs/intermediate-south").exists()
+
+
 def test_the_first_render_of_a_mesh(built: Any, run: Run) -> None:
     """Every cluster is new, and none waits for another; two that join one mesh go before those that are there."""
     mesh = built("token-changed")

@@ -12,6 +12,7 @@ import yaml
 from conftest import TOP
 
 from kubectl_mesh.view import Reader, read
+from kubectl_mesh.view.parse import without
 from kubectl_mesh.view.sources import on_disk, rendered
 from kubectl_mesh.view.values import View
 
@@ -267,3 +268,19 @@ def test_only_what_is_asked_for_is_read() -> None:
     assert list(view.clusters) == ["west"]
     assert [o.name for o in view.clusters["west"].objects] == ["istio-remote-secret-east"]
     assert view.edges == {("west", "east")}
+
+
+@pytest.mark.parametrize("case", ["argocd", "seed", "declared-ambient", "external"])
+def test_fields_are_the_same_asked_for_one_by_one_or_all_at_once(case: str) -> None:
+    """A path that is looked up before the rest is made gives what it gives afterwards, and what is left out is left out."""
+    one, other = (read(tree(case)) for _ in range(2))
+    for a, b in zip(one.clusters.values(), other.clusters.values(), strict=True):
+        for x, y in zip(a.objects, b.objects, strict=True):
+            everything = dict(x.fields)
+            assert all(y.fields[path] == value for path, value in everything.items())
+            for path in ("spec", "nothing", "metadata.nothing.name", "spec.servers[0]", 'metadata.labels."no"'):
+                assert (path in y.fields) == (path in everything)
+            left = without(y.fields, "metadata")
+            assert dict(left) == {p: v for p, v in everything.items() if not p.startswith("metadata.")}
+            assert "metadata.name" not in left
+            assert (left == y.fields) == (dict(left) == everything)

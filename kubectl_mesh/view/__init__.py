@@ -14,7 +14,7 @@ from kubectl_mesh.view.locks import digests, lock
 from kubectl_mesh.view.parse import Parser, flat, items_at, mapping_at, opaque, text_at, without
 from kubectl_mesh.view.remotes import Remotes, is_remote, readers
 from kubectl_mesh.view.trust import Certificates, store_of, trust
-from kubectl_mesh.view.values import Cluster, Directory, Lock, Object, Opaque, Said, View
+from kubectl_mesh.view.values import Cluster, Directory, Fields, Lock, Object, Opaque, Said, View
 
 Files = Mapping[str, bytes | None]
 RawTree = Mapping[str, Files]
@@ -121,7 +121,7 @@ def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mappin
     """What an object is, the digest of what it says, and its fields but for those that are secret."""
     kind = text_at(value, "kind") or ""
     name = text_at(value, "metadata", "name") if kind else None
-    fields = flat(value)
+    fields: Fields = flat(value)
     if kind in ("Secret", "SealedSecret") or store_of(value) == "sops":
         fields = without(fields, "data", "stringData", "spec.encryptedData", "sops")
     elif kind == "ExternalSecret":

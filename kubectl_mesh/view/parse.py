@@ -116,9 +116,55 @@ def texts(value: Mapping[str, Any]) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()}
 
 
-def flat(value: Json) -> Fields:
-    """Every value by the text of its path; items of a list by their name where they have one."""
-    return dict(_flat(value, ()))
+class Flat(Mapping[str, Json]):
+    """Every value of a document by the text of its path; items of a list by their name where they have one. Made when it is asked for."""
+
+    __slots__ = ("_made", "_skip", "_value")
+
+    def __init__(self, value: Json, skip: tuple[str, ...] = ()) -> None:
+        self._value, self._skip = value, skip
+        self._made: dict[str, Json] | None = None
+
+    def _all(self) -> dict[str, Json]:
+        if self._made is None:
+            self._made = {path: value for path, value in _flat(self._value, ()) if not self._skips(path)}
+        return self._made
+
+    def _skips(self, path: str) -> bool:
+        return bool(self._skip) and (path in self._skip or path.startswith(tuple(prefix + end for prefix in self._skip for end in ".[")))
+
+    def __getitem__(self, path: str) -> Json:
+        if self._made is None and "[" not in path and '"' not in path and not self._skips(path):
+            found: Any = self._value
+            for step in path.split("."):
+                if not isinstance(found, dict) or step not in found:
+                    raise KeyError(path)
+                found = found[step]
+            if not isinstance(found, dict | list):
+                return found
+        return self._all()[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Flat):
+            return (self._skip == other._skip and self._value == other._value) or self._all() == other._all()
+        return self._all() == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def without(self, *prefixes: str) -> "Flat":
+        """The fields that stand at none of these paths, nor below."""
+        return Flat(self._value, (*self._skip, *prefixes))
+
+
+def flat(value: Json) -> Flat:
+    """The values of a document by path."""
+    return Flat(value)
 
 
 def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]]:
@@ -147,6 +193,8 @@ def _named(items: list[Any]) -> list[str] | None:
 
 def without(fields: Fields, *prefixes: str) -> Fields:
     """The fields that stand at none of the paths, nor below."""
+    if isinstance(fields, Flat):
+        return fields.without(*prefixes)
     return {k: v for k, v in fields.items() if not any(k == p or k.startswith((f"{p}.", f"{p}[")) for p in prefixes)}
 
 
