@@ -122,7 +122,7 @@ def test_edited_and_deleted_files_are_named_and_rewritten(mesh: WorkDir, run: Ru
     assert run("render", "--check", cwd=mesh).code == 1
     checked = run("check", cwd=mesh)
     assert checked.code == 1
-    assert f"tree-edited: {EAST}/1-trust/namespace.yaml: was edited by hand" in checked.out
+    assert f"tree-network: {EAST}/1-trust/namespace.yaml: metadata.labels: has no label topology.istio.io/network; it was edited by hand" in checked.out
     assert f"tree-edited: {EAST}/kustomization.yaml: was deleted by hand" in checked.out
     ran = run("render", cwd=mesh)
     assert f"edited    {EAST}/1-trust/namespace.yaml: it had been changed by hand, and was rewritten" in ran.out

@@ -165,6 +165,8 @@ def _tree(
     errors, warnings = checks.cacerts_findings(asked)
     unread = checks.files_of(e for e in errors if e.id in ("tree-readable", "tree-complete"))
     errors += [e for e in checks.remote_findings(asked) + checks.identity_findings(asked) if e.where.file not in unread]
+    before = checks.files_of(found.errors)
+    errors = [e for e in errors if e.where.file not in before]
     found.errors += errors
     found.warnings += warnings
     told = checks.files_of((*errors, *warnings))
