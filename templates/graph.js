@@ -23,11 +23,16 @@ const date = iso => iso.slice(0, 10);
 const plural = (n, noun) => n.toLocaleString("en") + " " + noun + (n === 1 ? "" : "s");
 
 // How many days are left: by the browser's clock, so that the page does not depend on the day on which it was made.
-function left(iso) {
-  const days = Math.floor((new Date(iso) - now) / DAY);
-  if (days < 0) return { state: "broken", text: `expired ${plural(-days, "day")} ago`, bar: "over" };
-  return { state: days < 30 ? "warning" : "ok", text: plural(days, "day") + " left", bar: days < 30 ? "soon" : "" };
+// Like `check`, it warns when less than 30 days, or less than a tenth of a certificate's life, are left.
+function left(until, from) {
+  const rest = (new Date(until) - now) / DAY;
+  const days = Math.floor(rest);
+  const warns = Math.min(30, from ? (new Date(until) - new Date(from)) / DAY / 10 : 30);
+  if (from && new Date(from) > now) return { state: "broken", text: "not valid yet", bar: "over" };
+  if (rest <= 0) return { state: "broken", text: `expired ${plural(-days, "day")} ago`, bar: "over" };
+  return { state: rest < warns ? "warning" : "ok", text: plural(days, "day") + " left", bar: rest < warns ? "soon" : "" };
 }
+const lasts = c => left(c.until, c.from);
 
 // Edges
 
@@ -70,7 +75,7 @@ const clusterRows = data.clusters.map(c =>
     cell("cluster", h("a", { href: link("cluster", c.name) }, c.name)),
     cell("network", c.network),
     cell("Istio", c.plane.replace(/^Istio /, "")),
-    cell("certificate", c.certificate ? [c.until.replace("CA ", ""), " · ", word(left(c.certificate.until).state, left(c.certificate.until).text)] : c.until),
+    cell("certificate", c.certificate ? [c.until.replace("CA ", ""), " · ", word(lasts(c.certificate).state, lasts(c.certificate).text)] : c.until),
     cell("state", ...marks(c))));
 section("clusters", "Clusters", null, table(["cluster", "network", "Istio", "certificate", "state"], clusterRows));
 
@@ -86,7 +91,7 @@ const close = Math.max(+now, ...(spans.length ? spans : certificates.map(x => +n
 const first = begin - (close - begin) * 0.02, last = close + (close - begin) * 0.04;
 const at = time => Math.max(0, Math.min(100, 100 * (time - first) / (last - first)));
 function track(kind, from, until) {
-  const bar = h("i", { class: kind + " " + left(until).bar + (+new Date(until) > last ? " beyond" : "") });
+  const bar = h("i", { class: kind + " " + left(until, kind === "token" ? null : from).bar + (+new Date(until) > last ? " beyond" : "") });
   bar.style.left = at(+new Date(from)) + "%";
   bar.style.right = 100 - at(+new Date(until)) + "%";
   const today = h("b", {});
@@ -111,7 +116,7 @@ function scale() {
   return h("div", { class: "scale", "aria-hidden": "true" }, marks, today);
 }
 function barRow(key, name, kind, from, until, extra) {
-  const rest = left(until);
+  const rest = left(until, kind === "token" ? null : from);
   return h("div", { class: "bar-row", "data-key": key, "data-text": [name, kind, extra, date(until), rest.text].join(" ").toLowerCase() },
     h("a", { href: "#/" + key.split("/").map(encodeURIComponent).join("/") }, name), track(kind, from, until),
     h("span", {}, date(until) + " · ", word(rest.state, rest.text)));
@@ -160,8 +165,8 @@ only.addEventListener("change", () => { room = STEP; drawEdges(); });
 
 // Checks: what was found stands at whom it concerns; what depends on the day is judged here.
 const dated = {
-  "certs-expired": () => certificates.filter(x => new Date(x.c.until) <= now).map(x => ["error", x.key, `expired on ${date(x.c.until)}`, link("certificate", x.key)]),
-  "certs-expiring": () => certificates.filter(x => left(x.c.until).bar === "soon").map(x => ["warning", x.key, `expires on ${date(x.c.until)}`, link("certificate", x.key)]),
+  "certs-expired": () => certificates.filter(x => lasts(x.c).bar === "over").map(x => ["error", x.key, new Date(x.c.from) > now ? `is not valid before ${date(x.c.from)}` : `expired on ${date(x.c.until)}`, link("certificate", x.key)]),
+  "certs-expiring": () => certificates.filter(x => lasts(x.c).bar === "soon").map(x => ["warning", x.key, `expires on ${date(x.c.until)}`, link("certificate", x.key)]),
   "token-expired": () => tokens.filter(t => new Date(t.until) <= now).map(t => ["error", t.cluster, `its token expired on ${date(t.until)}`, link("cluster", t.cluster)]),
   "token-expiring": () => tokens.filter(t => left(t.until).bar === "soon").map(t => ["warning", t.cluster, `its token expires on ${date(t.until)}`, link("cluster", t.cluster)]),
 };
@@ -202,7 +207,7 @@ function chips(title, names, to, state) {
   return names.length > 12 ? h("details", {}, h("summary", {}, `${title} ${names.length}`), all) : h("div", {}, h("h3", {}, title), all);
 }
 function certificateFields(c) {
-  const rest = left(c.until);
+  const rest = lasts(c);
   return [
     ...field("subject", c.subject), ...field("issuer", c.issuer), ...field("key", c.keyType), ...field("valid", `${date(c.from)} to ${date(c.until)}`),
     ...field("left", word(rest.state, rest.text)), ...field("serial", h("span", { class: "mono" }, c.serial)), ...field("SHA-256", h("span", { class: "mono" }, c.fingerprint)),

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -332,14 +333,25 @@ def test_light_and_dark_by_hand(opened: Open, tmp_path: Path) -> None:
     page.clean()
 
 
-def test_days_are_counted_in_the_page(run: Run, opened: Open, tmp_path: Path) -> None:
+def test_days_are_counted_in_the_page(run: Run, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the day that was asked for, else by the browser's clock: what has expired is an error there, what will soon a warning."""
-    mesh = rendered(run, fleet(tmp_path / "mesh", 3, 2, top={"certificates": {"keyType": "ec-p256", "intermediateDays": 20, "rootDays": 60}}))
+    made = datetime.now(UTC) - timedelta(days=38, hours=12)
+    monkeypatch.setattr("kubectl_mesh.cli.workdir.now", lambda: made)
+    mesh = rendered(run, fleet(tmp_path / "mesh", 3, 2, top={"certificates": {"keyType": "ec-p256", "intermediateDays": 40, "rootDays": 60}}))
     page = opened(mesh)
-    assert "days left" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
+    assert "1 day left" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
+    assert "21 days left" in page.css('.bar-row[data-key="certificate/root"]').text
     assert page.css('.check[data-key="check/certs-expiring"]').get_attribute("class") == "check warning"
     assert page.css("i.soon")
     assert page.css(".scale .today").text.startswith("today 20")
+    page.clean()
+    page = opened(mesh, "--on", f"{made + timedelta(days=41):%Y-%m-%d}")
+    assert "expired" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
+    assert page.css('.check[data-key="check/certs-expired"]').get_attribute("class") == "check error"
+    assert page.css("i.over")
+    monkeypatch.setattr("kubectl_mesh.cli.workdir.now", lambda: datetime.now(UTC) + timedelta(days=9))
+    page = opened(rendered(run, fleet(tmp_path / "young", 2, 1)))
+    assert "not valid yet" in page.css('.bar-row[data-key="certificate/root"]').text
     page.clean()
 
 

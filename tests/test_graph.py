@@ -119,7 +119,8 @@ def test_judged_on_a_day(run: Run, seed: WorkDir) -> None:
     """--on says what expires soon or has expired: in words, and in the page's data."""
     assert "certs-expiring" not in graph(run, seed)
     assert graph(run, seed, "--on", "2028-11-20").count("certs-expiring") == 3
-    assert "✗ certs-expired" in graph(run, seed, "--on", "2028-12-20")
+    late = graph(run, seed, "--on", "2028-12-20")
+    assert late.count("CA until 2028-11-30<br/>✗ certs-expired") == 3
     assert graph(run, seed, "--on", "today") == graph(run, seed, "--on", f"{DAY:%Y-%m-%d}") == graph(run, seed)
     value = page_data(graph(run, seed, "-o", "html", "--on", "2028-11-20"))
     assert value["on"] == "2028-11-20T23:59:59Z"

@@ -98,23 +98,24 @@ def _picture(found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day
     findings = [
         (r.status if r.status == "error" else "warning", p) for r in found.results for p in r.findings if day is not None or r.check.id not in graph.DATED
     ]
-    plan, pki = (found.rendered.plan, found.rendered.pki) if found.rendered is not None else _rest(found, inputs, day)
+    plan, pki = (found.rendered.plan, found.rendered.pki) if found.rendered is not None else _rest(found, inputs)
     return graph.picture(graph.Seen(plan, pki, found.changes, findings, inputs.target.KIND, only, day))
 
 
-def _rest(found: "Survey", inputs: "Inputs", day: datetime | None) -> "tuple[Plan, Pki]":
-    """The plan, and the certificates that nothing is said against, where something is so wrong that nothing can be rendered."""
+def _rest(found: "Survey", inputs: "Inputs") -> "tuple[Plan, Pki]":
+    """The plan, and the certificates that nothing is said against but their age, where something is so wrong that nothing can be rendered."""
     from kubectl_mesh.cli import compose
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.graph import DATED
     from kubectl_mesh.model import Pki
     from kubectl_mesh.plan import plan
 
     topology = inputs.topology
     made = plan(topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory)
-    files = [p.where.file for r in found.results for p in r.findings]
+    files = [p.where.file for r in found.results for p in r.findings if r.check.id not in DATED]
     rest = frozenset(c.name for c in topology.clusters if not any(f"intermediate-{c.name}/" in file for file in files))
     try:
-        return made, compose.certificates(compose.narrowed(inputs, rest), day or _steady(inputs), throwaway=True)
+        return made, compose.certificates(compose.narrowed(inputs, rest), _steady(inputs), throwaway=True)
     except MeshError:
         return made, Pki(b"", (), {}, {})
 
