@@ -159,6 +159,7 @@ RULES = (
         "who is removed can still open what git remembers: make the intermediate and the tokens anew; whether what is sealed changes too cannot be told",
     ),
     _always("reader-added", "an account by which a peer may read the cluster, Secrets too"),
+    _always("push-added", "the cluster writes the token of its reader into the store, for its peers to take"),
     _always("reader-removed", "kubectl apply deletes nothing; once it is deleted, its token opens nothing any more"),
     _always("reader-changed", "the rights of an account by which peers read the cluster change"),
     _always("delivery-added", "from now on the tool applies these directories, and undoes what others change there"),

@@ -31,10 +31,10 @@ def facts(pair: Pair) -> Iterator[Fact]:
     come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
     yield from _gateways(old, new, come, gone)
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
-        rule = "reader-added" if kind == "reader" else "object-added"
+        rule = "push-added" if one.kind == "PushSecret" else "reader-added" if kind == "reader" else "object-added"
         yield Fact(NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),))
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
-        rule = "reader-removed" if kind == "reader" else "object-removed"
+        rule = "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"
         yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (effect(rule),), (delete(old, one),) if one.kind else ())
     for key in sorted(before.keys() & after.keys()):
         one, other = before[key], after[key]
@@ -52,7 +52,9 @@ def _kind(thing: Object) -> str:
 
 
 def _subject(kind: str, thing: Object) -> str:
-    return "account of a reader" if kind == "reader" and thing.kind != "Secret" else "token of a reader" if kind == "reader" else _title(thing)
+    if kind != "reader":
+        return _title(thing)
+    return {"Secret": "token of a reader", "PushSecret": "push of a reader's token into the store"}.get(thing.kind, "account of a reader")
 
 
 def _title(thing: Object) -> str:
