@@ -100,6 +100,13 @@ CHECKS = (
         "no token expires soon; within the time of --fail-within it is an error",
         "a cluster that vanishes from the mesh on the day its token expires",
     ),
+    Check(
+        "token-old",
+        "credentials",
+        ERROR,
+        "no token that says when it was made is older than --token-age allows, where that is given",
+        "a token that was copied years ago, by who knows whom",
+    ),
     Check("address-pending", "gateways", WARNING, "every istiod that serves other clusters has a known address", "clusters without a control plane"),
     Check(
         "secret-change",
@@ -123,6 +130,14 @@ CHECKS = (
     Check("token-readable", "credentials", ERROR, "every token file holds a token", "istiod: `Unauthorized`, and no endpoints of the cluster"),
     Check("token-unique", "credentials", WARNING, "every cluster has a token of its own", "istiod: `Unauthorized` from the one whose token it is not"),
     Check("token-pending", "credentials", WARNING, "every token is there", "a cluster that its peers do not discover"),
+    Check("rotation-pending", "credentials", WARNING, "no rotation waits for its next token", "an old token that stays for years, since nobody went on"),
+    Check(
+        "rotation-order",
+        "credentials",
+        ERROR,
+        "no token goes in the same render in which its peers move to another",
+        "istiod of a cluster that applies late: `Unauthorized`, and no endpoints of the cluster",
+    ),
     Check("server-pending", "servers", WARNING, "every API server is known", "a cluster that its peers do not discover"),
     Check("gateway-pending", "gateways", WARNING, "every network has the address of a gateway", "no traffic into the network"),
     Check("gateway-address", "gateways", WARNING, "every gateway is given as Istio's version takes it", "a gateway that is looked up once and never again"),
@@ -250,8 +265,11 @@ def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]
     ]
 
 
-def token_findings(plan: Plan, now: datetime, within: timedelta | None) -> tuple[list[Problem], list[Problem]]:
-    """Tokens that have expired, or do within a time (without one: 30 days, as a warning): errors and warnings."""
+def token_findings(plan: Plan, now: datetime, within: timedelta | None, age: timedelta | None = None) -> tuple[list[Problem], list[Problem]]:
+    """Tokens that have expired, or do within a time (without one: 30 days, as a warning), or are older than `age`: errors and warnings.
+
+    One that never expires and says no date, as Kubernetes puts them into Secrets, is no finding.
+    """
     errors: list[Problem] = []
     warnings: list[Problem] = []
     for member in plan.members.values():
@@ -260,10 +278,15 @@ def token_findings(plan: Plan, now: datetime, within: timedelta | None) -> tuple
                 continue
             text = login.get("token")
             said = claims(text) if isinstance(text, str) else None
-            if said is None or said.expires is None:
+            if said is None:
                 continue
             where = Place(token_file(member.cluster, peer))
             fix = f"have a new one made, put it into {where.file} and render"
+            if age is not None and said.issued is not None and now - said.issued > age:
+                what = f"was made on {said.issued:%Y-%m-%d}, {(now - said.issued).days} days ago"
+                errors.append(Problem(where, what, fix, "token-old"))
+            if said.expires is None:
+                continue
             left = said.expires - now
             if left <= timedelta():
                 errors.append(Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired"))

@@ -65,6 +65,8 @@ def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderC
         "credential": cluster.credential.way,
         "token": bool(member.logins),
         "tokens": _tokens(member, now),
+        "tokenGeneration": cluster.generation,
+        "tokenBeside": cluster.beside,
         "gateways": [{"address": g.address, "port": g.port} for g in gateways],
         "certificate": None if made else _certificate(pki.intermediates[cluster.name].certificate, now),
         "directory": f"{out}/{cluster.name}",
@@ -89,6 +91,8 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
                     "peer": peer or None,
                     "subject": said.subject if said is not None else None,
                     "audience": list(said.audience) if said is not None else [],
+                    "issued": f"{said.issued:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.issued is not None else None,
+                    "ageDays": (now - said.issued).days if said is not None and said.issued is not None else None,
                     "expires": f"{said.expires:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.expires is not None else None,
                     "daysLeft": (said.expires - now).days if said is not None and said.expires is not None else None,
                 }
@@ -143,7 +147,10 @@ def text(value: Mapping[str, Any]) -> str:
             if token["subject"] is not None:
                 whom = f" for {token['peer']}" if token["peer"] else ""
                 until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
-                lines.append(f"  token{whom}{'' if whom else '       '} {until}, {token['subject']}")
+                age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] is not None else ""
+                lines.append(f"  token{whom}{'' if whom else '       '} {age}{until}, {token['subject']}")
+        if cluster["tokenBeside"] is not None:
+            lines.append(f"  rotation     peers use the token of generation {cluster['tokenGeneration']}; generation {cluster['tokenBeside']} is beside it")
         if plane["servedBy"] is not None:
             pass
         elif cluster["certificate"] is None:

@@ -108,6 +108,20 @@ class Cluster:
     credential: Credential = Credential()
     recipients: tuple[str, ...] = ()
     """The age recipients whose identities this cluster has, and no other."""
+    generation: int = 1
+    """Of the token by which the peers log in here."""
+    beside: int | None = None
+    """The generation of a second token, while the peers move from one to the other."""
+
+    @property
+    def generations(self) -> tuple[int, ...]:
+        """The tokens that the cluster has, the oldest first."""
+        return tuple(sorted({self.generation, self.beside or self.generation}))
+
+    @property
+    def coming(self) -> int | None:
+        """The generation that the peers are to move to."""
+        return self.beside if self.beside is not None and self.beside > self.generation else None
 
     @property
     def version(self) -> str | None:
@@ -197,7 +211,8 @@ class Pending:
     """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
 
     kind: str
-    """`token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate) or `certificate` (an intermediate)."""
+    """`token`, `rotation` (the next token), `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate)
+    or `certificate` (an intermediate)."""
     subject: str
     """The cluster's name; for a gateway the network's."""
     what: str

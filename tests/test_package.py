@@ -24,6 +24,7 @@ PARTS = {
     "stores": {"manifest", "plan"},
     "delivery": {"manifest"},
     "report": {"plan"},
+    "rotation": {"plan"},
     "describe": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},
@@ -93,6 +94,7 @@ def test_ids_in_the_code_are_those_in_the_table() -> None:
         "gateway-pending",
         "address-pending",
         "sealing-pending",
+        "rotation-pending",
         "certificate-pending",
     }
     assert used | told_in_checks == IDS

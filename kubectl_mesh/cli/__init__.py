@@ -22,6 +22,7 @@ VERBS = {
     "render": "Render the mesh: a directory of manifests per cluster.",
     "check": "Tell every problem that can be told offline.",
     "certs": "Have intermediates signed elsewhere; fill a store.",
+    "tokens": "Move the peers of a cluster to another token.",
     "verify": "Open what is sealed, and compare it with what should be in it.",
     "describe": "Show clusters, certificates, remote secrets, gateways.",
     "teardown": "Print the commands that take Istio off the clusters.",

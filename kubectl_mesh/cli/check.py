@@ -26,14 +26,15 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 @common.directory
 @click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
 @click.option("--fail-within", type=Duration(), metavar="TIME", help="Make it an error if a certificate expires within this time, such as 30d.")
+@click.option("--token-age", type=Duration(), metavar="TIME", help="Make it an error if a token was made longer ago than this, such as 90d.")
 @common.kubeconfig
 @common.output
-def command(directory: str, out: str | None, fail_within: timedelta | None, kubeconfig: str | None, output: str) -> int:
+def command(directory: str, out: str | None, fail_within: timedelta | None, token_age: timedelta | None, kubeconfig: str | None, output: str) -> int:
     """Tell every problem that can be told offline, in topology, certificates and rendered tree.
 
     Exit code 1 if there is an error; warnings leave it at 0.
     """
-    from kubectl_mesh import checks, report
+    from kubectl_mesh import checks, report, rotation
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, Problem
@@ -57,13 +58,13 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, kube
         rendered = compose.make(inputs, at, folder, throwaway=True)
         if fail_within is not None:
             errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-        tokens = checks.token_findings(rendered.plan, at, fail_within)
+        tokens = checks.token_findings(rendered.plan, at, fail_within, token_age)
         errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
         warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
         warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
         if not skipped:
             changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
-            cut = report.withdrawn(rendered.plan, changes, folder)
+            cut = [*report.withdrawn(rendered.plan, changes, folder), *rotation.skipped(rendered.plan, changes)]
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
             errors += cut or found[0]
             warnings += (*found[1], *report.reconnected(rendered.plan, changes))

@@ -98,14 +98,14 @@ def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str,
 
 
 def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
-    """The PushSecret by which a cluster puts its reader's token into the store."""
-    secret = reader_secret(cluster, peer)
+    """The PushSecret by which a cluster puts its reader's token into the store; the same object for every generation, for only one may push."""
+    name, secret = reader_secret(cluster, peer, 1), reader_secret(cluster, peer)
     where = {"property": "token", "remoteKey": reader_path(topology, cluster, peer)}
     return document(
         {
             "apiVersion": "external-secrets.io/v1alpha1",
             "kind": "PushSecret",
-            "metadata": {"name": secret, "namespace": cluster.namespace},
+            "metadata": {"name": name, "namespace": cluster.namespace},
             "spec": {
                 "data": [{"match": {"remoteRef": where, "secretKey": "token"}}],
                 "deletionPolicy": "None",

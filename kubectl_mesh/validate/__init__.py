@@ -56,6 +56,8 @@ def _cluster(rules: Rules, context: str, entry: dict[str, Any]) -> Cluster:
         east_west=_east_west({**rules.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
+        generation=entry.get("tokens", {}).get("generation", 1),
+        beside=entry.get("tokens", {}).get("beside"),
     )
 
 
