@@ -14,7 +14,7 @@ STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of e
 def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, out: str, now: datetime, only: frozenset[str] | None) -> dict[str, Any]:
     """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null."""
     by_name = {change.name: change for change in changes}
-    made_root = any("/" not in path for path in pki.new)
+    made_root = any(path.startswith("root-") for path in pki.new)
     topology = plan.topology
     near = {plan.members[name].cluster.network for name in only or ()}
     return {
@@ -24,9 +24,21 @@ def describe(plan: Plan, pki: Pki, changes: Sequence[FolderChange], kind: str, o
         "issuer": topology.issuer,
         "store": topology.store,
         "networks": sorted({c.network for c in topology.clusters}),
+        "crl": _crl(pki, now),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
         "clusters": [_cluster(plan, m, pki, by_name, out, now) for name, m in plan.members.items() if only is None or name in only],
         "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
+    }
+
+
+def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:
+    if pki.crl is None:
+        return None
+    return {
+        "number": pki.crl.number,
+        "nextUpdate": f"{pki.crl.until:%Y-%m-%dT%H:%M:%SZ}",
+        "daysLeft": (pki.crl.until - now).days,
+        "revoked": [{"serial": serial, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"} for serial, since in pki.crl.revoked],
     }
 
 
@@ -125,6 +137,12 @@ def text(value: Mapping[str, Any]) -> str:
     made_elsewhere = {"cert-manager": "made in the cluster, by cert-manager", "istio-csr": "none: istio-csr signs"}.get(value["issuer"])
     if not value["roots"]:
         lines.append("root         " + ("that of the issuer in the clusters" if made_elsewhere else "not made yet"))
+    if value["crl"] is not None:
+        crl = value["crl"]
+        lines.append(
+            f"revoked      {count(len(crl['revoked']), 'intermediate')}; CRL number {crl['number']} until {crl['nextUpdate'][:10]} ({crl['daysLeft']} days)"
+        )
+        lines += [f"{'':11}  {entry['serial']} since {entry['since'][:10]}" for entry in crl["revoked"]]
     if value["store"] != "plain":
         lines.append(f"secrets      {STORES[value['store']]}")
     for cluster in clusters:

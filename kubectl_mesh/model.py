@@ -313,6 +313,16 @@ class Intermediate:
 
 
 @dataclass(frozen=True, slots=True)
+class Crl:
+    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, until when they are valid, and what they list (serial in hex, since when)."""
+
+    pem: bytes
+    number: int
+    until: datetime
+    revoked: tuple[tuple[str, datetime], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pki:
     """Root and intermediates of a mesh. `new` holds the files still to be written, by path below `certs/`."""
 
@@ -321,6 +331,8 @@ class Pki:
     intermediates: Mapping[str, Intermediate]
     new: Mapping[str, bytes] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
+    crl: Crl | None = None
+    """None: nothing is or was revoked, and no proxy asks."""
 
 
 @dataclass(frozen=True, slots=True)

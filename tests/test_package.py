@@ -25,6 +25,7 @@ PARTS = {
     "delivery": {"manifest"},
     "report": {"plan"},
     "rotation": {"plan"},
+    "revoked": set(),
     "describe": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},

@@ -75,8 +75,10 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, toke
         skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
         skipped |= {"token-unique", "token-readable"}
-    told = {e.where.file for e in errors if e.id == "certs-expiring"}
-    results = checks.results(dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id != "certs-expiring" or w.where.file not in told], skipped)
+    told = {e.where.file for e in errors if e.id in ("certs-expiring", "crl-expiring")}
+    results = checks.results(
+        dict.fromkeys(errors), [w for w in dict.fromkeys(warnings) if w.id not in ("certs-expiring", "crl-expiring") or w.where.file not in told], skipped
+    )
     if output == "json":
         common.put_json(checks.value(results))
     else:

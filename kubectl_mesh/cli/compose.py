@@ -12,6 +12,7 @@ from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located,
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Pki, Plan, Tree
+from kubectl_mesh.revoked import unread
 from kubectl_mesh.stores import Sealing
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def make(
         raise MeshError(store.lacking)
     warnings = {*plan.warnings, *pki.warnings, *inputs.loose, *located(inputs.directory, sealed.warnings(store)), *stores.warnings(topology)}
     made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
+    made |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
     return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made)
 

@@ -36,6 +36,7 @@ def command(
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.pki.names import CRL
     from kubectl_mesh.stores import ENCRYPTED
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import clear, locked, write_certificates, write_tree
@@ -78,7 +79,7 @@ def command(
                 raise MeshError(bare)
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
             if made or inputs.leftovers:
-                write_certificates(workdir.join(directory, "certs"), made, replaced=(SEAL_KEY,) if reseal else ())
+                write_certificates(workdir.join(directory, "certs"), made, replaced=(CRL, *((SEAL_KEY,) if reseal else ())))
             if rendered.seal_key is not None:
                 click.echo(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it", err=True)
             write_tree(target_folder, rendered.tree, changes)

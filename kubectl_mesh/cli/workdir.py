@@ -282,7 +282,7 @@ def _sealing(directory: str, topology: Topology, at: datetime, loose: list[Probl
 
 def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], tuple[str, ...], bool]:
     """The files of `certs/` that concern the mesh, through no symbolic link; the intermediates that are there; whether a killed run left something."""
-    from kubectl_mesh.pki import PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
+    from kubectl_mesh.pki import CRL, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
 
@@ -294,7 +294,7 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
     try:
         folders = intermediates(top)
         leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
-        for name in (ROOT_CERT, ROOT_KEY, SEAL_KEY):
+        for name in (ROOT_CERT, ROOT_KEY, CRL, SEAL_KEY):
             keep(kept, name, top, f"{path}/{name}", name, loose)
         for cluster in topology.clusters:
             base = folder(cluster.name)

@@ -13,6 +13,7 @@ from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.plan import SHARED, reader_secret
 
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+CRL = "ca-crl.pem"
 REFRESH = "1h"
 _MARK = re.compile(r"kubectlMesh-([A-Za-z]+)")
 # Base64 of what is PEM in the store; all else as it is, white space around it aside.
@@ -40,9 +41,16 @@ def _store(topology: Topology) -> dict[str, str]:
     return {"kind": kind, "name": name}
 
 
-def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
-    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always belong together."""
+def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str], crl: bytes | None = None) -> str:
+    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always belong together.
+
+    What is revoked is no secret: it stands here in clear, and comes with the tree.
+    """
     key = cacerts_path(topology, cluster)
+    # Whoever deletes this object by mistake does not delete the CA of a running mesh with it.
+    target: dict[str, object] = {"creationPolicy": "Orphan", "deletionPolicy": "Retain", "name": "cacerts"}
+    if crl is not None:
+        target["template"] = {"data": {CRL: crl.decode()}, "engineVersion": "v2", "mergePolicy": "Merge"}
     return document(
         {
             "apiVersion": "external-secrets.io/v1",
@@ -52,8 +60,7 @@ def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]
                 "data": [{"remoteRef": {"key": key, "property": name}, "secretKey": name} for name in FILES],
                 "refreshInterval": REFRESH,
                 "secretStoreRef": _store(topology),
-                # Whoever deletes this object by mistake does not delete the CA of a running mesh with it.
-                "target": {"creationPolicy": "Orphan", "deletionPolicy": "Retain", "name": "cacerts"},
+                "target": target,
             },
         }
     )
