@@ -130,9 +130,9 @@ CHECKS = (
     Check("token-readable", "credentials", ERROR, "every token file holds a token", "istiod: `Unauthorized`, and no endpoints of the cluster"),
     Check("token-unique", "credentials", WARNING, "every cluster has a token of its own", "istiod: `Unauthorized` from the one whose token it is not"),
     Check("token-pending", "credentials", WARNING, "every token is there", "a cluster that its peers do not discover"),
-    Check("rotation-pending", "credentials", WARNING, "no rotation waits for its next token", "an old token that stays for years, since nobody went on"),
+    Check("next-token-pending", "credentials", WARNING, "no rotation waits for its next token", "an old token that stays for years, since nobody went on"),
     Check(
-        "rotation-order",
+        "token-order",
         "credentials",
         ERROR,
         "no token goes in the same render in which its peers move to another",

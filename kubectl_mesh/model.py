@@ -135,6 +135,14 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """The alerts that are rendered: where the object goes (None: Istio's namespace), and the labels by which Prometheus finds it."""
+
+    namespace: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What applies the tree, and where that finds it: a git repository, a branch or tag, and the folder that `out/` is there."""
 
@@ -184,6 +192,8 @@ class Topology:
     """Where in that store the secrets of this mesh are."""
     issuer_ref: tuple[str, str, str] | None = None
     """Name, kind and group of cert-manager's issuer, the same in every cluster."""
+    alerts: Alerts | None = None
+    """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -211,7 +221,7 @@ class Pending:
     """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
 
     kind: str
-    """`token`, `rotation` (the next token), `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate)
+    """`token`, `next-token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate)
     or `certificate` (an intermediate)."""
     subject: str
     """The cluster's name; for a gateway the network's."""
@@ -276,6 +286,22 @@ class Member:
         return self.held or (self.primary is not None and self.primary.address is None)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Date:
+    """When something ends (UTC): its name, which stays the same when it is renewed, its kind, whose it is, what to call it, and what to do."""
+
+    until: datetime
+    id: str
+    kind: str
+    """`root`, `intermediate`, `crl` or `token`."""
+    subject: str
+    """The cluster's name, or `mesh`."""
+    what: str
+    fix: str
+    made: datetime | None = field(default=None, compare=False)
+    """None: it does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The mesh as it will be: members by name, what is pending, what deserves a warning."""
@@ -285,6 +311,8 @@ class Plan:
     pending: tuple[Pending, ...]
     warnings: tuple[Problem, ...]
     several_networks: bool = False
+    remembered: Mapping[str, Date] = field(default_factory=dict)
+    """The dates of tokens that are sealed and not here, as the tree tells them, by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,10 +342,11 @@ class Intermediate:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, until when they are valid, and what they list (serial in hex, since when)."""
+    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, their validity, and what they list (serial in hex, since when)."""
 
     pem: bytes
     number: int
+    made: datetime
     until: datetime
     revoked: tuple[tuple[str, datetime], ...] = ()
 

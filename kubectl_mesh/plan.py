@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh import words
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
+from kubectl_mesh.model import Cluster, Date, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
 
 SHARED = ""
 """The peer for whom a login is that all peers share."""
@@ -100,13 +100,14 @@ def plan(
     absent: frozenset[tuple[str, str]] = frozenset(),
     held: Sequence[Pending] = (),
     coming: frozenset[tuple[str, str]] = frozenset(),
+    remembered: Mapping[str, Date] | None = None,
 ) -> Plan:
     """Who discovers whom, over which networks, and what is still unknown.
 
     `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers); of those in
     `absent` only the public part is here. `held` is what clusters wait for before they may have a control plane.
     `coming` are the logins whose next token is here, where peers are to move to another.
-    `directory` is for the commands that are printed.
+    `remembered` are the dates of what is in `absent`. `directory` is for the commands that are printed.
     """
     by_name = {c.name: c for c in topology.clusters}
     joined = tuple(c for c in topology.clusters if c.joined)
@@ -151,7 +152,7 @@ def plan(
         *_pending_addresses(members),
         *_pending_gateways(topology, joined, members, traits),
     ]
-    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})), several)
+    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})), several, remembered or {})
 
 
 def _networks(topology: Topology, joined: tuple[Cluster, ...], visible: "tuple[Cluster, ...] | list[Cluster]", traits: Traits) -> tuple[Network, ...]:
@@ -213,7 +214,7 @@ def _pending_rotations(topology: Topology, members: Mapping[str, Member], direct
                 whom = f" for {peer}" if peer else ""
                 what = f"its next token{whom} ({_join(directory, token_file(cluster, peer, cluster.coming))})"
                 held = f"the move of its peers to it (`kubectl mesh tokens rotate{where} {name} advance`)"
-                found.append(Pending("rotation", name, what, held, token_command(cluster, directory, peer, cluster.coming), peer))
+                found.append(Pending("next-token", name, what, held, token_command(cluster, directory, peer, cluster.coming), peer))
     return found
 
 

@@ -70,7 +70,7 @@ def test_every_check_of_the_inputs_is_tripped(tmp_path: Path, run: Run) -> None:
         found = json.loads(run("check", "-o", "json", cwd=made).out)
         tripped |= {check["id"] for check in found["checks"] if check["findings"]}
     wanted = {c.id for c in CHECKS if c.category not in ("tree", "git", "certificates")} - {"private-mode", "server-pending", "token-expired", "token-expiring"}
-    wanted -= {"rotation-order", "rotation-pending", "token-old"}
+    wanted -= {"token-order", "next-token-pending", "token-old"}
     assert wanted - tripped == set()
 
 

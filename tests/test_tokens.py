@@ -210,7 +210,7 @@ def test_render_refuses_a_step_that_was_skipped_by_hand(mesh: WorkDir, run: Run)
     assert (ran.code, files(mesh / "out") == before) == (2, True)
     assert f"its Secret {SECRET} would go in the same render in which 2 directories would move to another token\n" in ran.err
     checked = json.loads(run("check", "-o", "json", cwd=mesh).out)
-    assert [c["status"] for c in checked["checks"] if c["id"] == "rotation-order"] == ["error"]
+    assert [c["status"] for c in checked["checks"] if c["id"] == "token-order"] == ["error"]
 
 
 def test_a_sealed_token_of_another_generation_is_not_kept(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

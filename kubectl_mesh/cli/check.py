@@ -34,7 +34,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, toke
 
     Exit code 1 if there is an error; warnings leave it at 0.
     """
-    from kubectl_mesh import checks, report, rotation
+    from kubectl_mesh import checks, generations, report
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, Problem
@@ -64,7 +64,7 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, toke
         warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
         if not skipped:
             changes = compare(folder, rendered.tree, inputs.topology.mesh_id)
-            cut = [*report.withdrawn(rendered.plan, changes, folder), *rotation.skipped(rendered.plan, changes)]
+            cut = [*report.withdrawn(rendered.plan, changes, folder), *generations.skipped(rendered.plan, changes)]
             found = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes))
             errors += cut or found[0]
             warnings += (*found[1], *report.reconnected(rendered.plan, changes))

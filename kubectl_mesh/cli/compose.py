@@ -54,7 +54,9 @@ def make(
     topology, target = inputs.topology, inputs.target
     sealed = Sealed(inputs, out, reseal=reseal)
     logins, absent = sealed.logins()
-    plan = make_plan(topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held(), frozenset(inputs.coming))
+    plan = make_plan(
+        topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held(), frozenset(inputs.coming), sealed.dates(absent)
+    )
     pki = certificates(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
     store = store or sealed.store()
     tree = render.render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)

@@ -32,7 +32,7 @@ def command(
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
     lock of a directory lists are ever replaced or removed.
     """
-    from kubectl_mesh import report, rotation
+    from kubectl_mesh import generations, report
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, refuse
@@ -68,7 +68,7 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        if cut := [*report.withdrawn(rendered.plan, changes, target_folder), *rotation.skipped(rendered.plan, changes)]:
+        if cut := [*report.withdrawn(rendered.plan, changes, target_folder), *generations.skipped(rendered.plan, changes)]:
             raise MeshError(cut)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)
@@ -90,7 +90,7 @@ def command(
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
     members = rendered.plan.members
     forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
-    forgotten += rotation.forget(rendered.plan, changes)
+    forgotten += generations.forget(rendered.plan, changes)
     if output == "json":
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
         common.put_json(value | {"warnings": report.problems_json(warnings)})

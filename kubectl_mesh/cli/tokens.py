@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import common, tokens_status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
     from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.model import Cluster
@@ -20,6 +17,9 @@ if TYPE_CHECKING:
 @click.group(name="tokens")
 def command() -> None:
     """The tokens by which peers log in: how old they are, and how peers move to the next."""
+
+
+command.add_command(tokens_status.status)
 
 
 @command.command(name="rotate")
@@ -35,7 +35,7 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
     STEP is begin (a second token beside the first), advance (the peers move to it; again: the first one goes), abort (one step
     back) or status. Each writes the topology alone; the tree has to hold the step before. Every render may be applied in any order.
     """
-    from kubectl_mesh import edit, rotation
+    from kubectl_mesh import edit, generations
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.load import load
@@ -44,7 +44,7 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
     folder = out if out is not None else workdir.join(directory, "out")
     bounds.check_folders(directory, out)
     if step == "status":
-        _status(directory, folder, kubeconfig, output, (name,))
+        tokens_status.show(directory, folder, kubeconfig, output, (name,))
         return
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):
@@ -52,48 +52,42 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         inputs = workdir.gather(directory, kubeconfig)
         (chosen,) = workdir.chosen(inputs.topology, (name,))
         cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
-        rendered = _rendered(inputs, folder)
+        rendered = tokens_status.rendered(inputs, folder)
         _rotatable(rendered, cluster, step)
         if step == "begin":
-            entry = rotation.begun(cluster, _taken(directory, cluster, rendered))
+            entry = generations.begun(cluster, _taken(directory, cluster, rendered))
         else:
-            entry = rotation.advanced(cluster) if step == "advance" else rotation.aborted(cluster)
+            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster)
         source = workdir.read_file(path) or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
         after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
-        stale = _stale(rendered, folder, cluster)
-        if stale and step == "abort" and not _stale(_rendered(after, folder), folder, cluster):
-            stale = []
-        if stale:
+        behind = tokens_status.stale(rendered, folder, cluster)
+        if behind and step == "abort" and not tokens_status.stale(tokens_status.rendered(after, folder), folder, cluster):
+            behind = []
+        if behind:
             what = "is not what a render of the step before would make"
-            raise refuse(stale[0], what, "run `kubectl mesh render`, review and apply it; then go on")
-        if step == "advance" and rotation.step(cluster) == rotation.BEGUN:
+            raise refuse(behind[0], what, "run `kubectl mesh render`, review and apply it; then go on")
+        if step == "advance" and generations.step(cluster) == generations.BEGUN:
             _next_is_there(inputs, rendered, cluster)
         replace_file(path, source, body.encode())
-    _tell(step, rendered, _rendered(after, folder), cluster.name, path, directory, output)
-
-
-def _rendered(inputs: "Inputs", out: str) -> "Rendered":
-    from kubectl_mesh.cli import compose, workdir
-
-    return compose.make(inputs, workdir.now(), out, throwaway=True)
+    _tell(step, rendered, tokens_status.rendered(after, folder), cluster.name, path, directory, output)
 
 
 def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
     """Refuses what is no step from here."""
-    from kubectl_mesh import rotation
+    from kubectl_mesh import generations
     from kubectl_mesh.errors import refuse
 
-    way, at = cluster.credential.way, rotation.step(cluster)
+    way, at = cluster.credential.way, generations.step(cluster)
     if way != "tokenFile":
         raise refuse(str(cluster.place), f"peers log in to it by {way}, and only tokens are rotated here", "change what credential names, and render")
     if not rendered.plan.members[cluster.name].readers:
         raise refuse(str(cluster.place), "no cluster discovers it, so it has no token for peers", "name a cluster that others read")
-    if step == "begin" and at != rotation.STEADY:
+    if step == "begin" and at != generations.STEADY:
         numbers = f"generation {cluster.generation} with {cluster.beside} beside it"
         fix = f"go on with `kubectl mesh tokens rotate {cluster.name} advance`, or back with abort"
         raise refuse(str(cluster.place), f"is being rotated already: {numbers}", fix)
-    if step != "begin" and at == rotation.STEADY:
+    if step != "begin" and at == generations.STEADY:
         raise refuse(str(cluster.place), "is not being rotated", f"begin with `kubectl mesh tokens rotate {cluster.name} begin`")
 
 
@@ -111,17 +105,6 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
         names = os.listdir(above or ".") if os.path.isdir(above or ".") else []
         found += [int(m[1]) for n in names if (m := re.fullmatch(re.escape(last) + r"\.g([0-9]{1,4})", n))]
     return found
-
-
-def _stale(rendered: "Rendered", out: str, cluster: "Cluster") -> list[str]:
-    """The directories that the rotation concerns and that are not as a render would make them now."""
-    from kubectl_mesh import rotation
-    from kubectl_mesh.compare import compare
-    from kubectl_mesh.model import BUNDLE
-
-    plan = rendered.plan
-    concerned = {cluster.name, *rotation.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
-    return [f"{out}/{c.name}" for c in compare(out, rendered.tree, plan.topology.mesh_id) if c.name in concerned and c.differs]
 
 
 def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
@@ -152,10 +135,10 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
 
 def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, directory: str, output: str) -> None:
     """What was decided, what comes next, and what has to be seen before that."""
-    from kubectl_mesh import rotation
+    from kubectl_mesh import generations
 
     cluster = after.plan.members[name].cluster
-    at = rotation.step(cluster)
+    at = generations.step(cluster)
     where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     notes = _notes(step, at, before, after, name)
     look = _look(at, after, name)
@@ -169,32 +152,32 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
         "notes": notes,
         "render": f"kubectl mesh render{where}",
         "look": [{"command": c, "prints": p} for c, p in look],
-        "then": None if at == rotation.STEADY else advance,
+        "then": None if at == generations.STEADY else advance,
     }
     if output == "json":
         common.put_json(value)
         return
     lines = [f"update  {path}", *notes, f"next: {value['render']}; review and apply it, in any order of the clusters"]
-    if at != rotation.STEADY:
+    if at != generations.STEADY:
         lines.append(f"then: {advance}")
     if look:
-        lines.append("but not before each of these has printed what stands below it:" if at == rotation.MOVED else "before that:")
+        lines.append("but not before each of these has printed what stands below it:" if at == generations.MOVED else "before that:")
         for asked, printed in look:
             lines += [f"  {asked}", *([f"    {printed}"] if printed else [])]
     common.put_text("\n".join(lines) + "\n")
 
 
 def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str) -> list[str]:
-    from kubectl_mesh import rotation
+    from kubectl_mesh import generations
     from kubectl_mesh.plan import token_file
     from kubectl_mesh.words import count
 
     cluster, external = after.plan.members[name].cluster, after.plan.topology.store == "external"
-    holding = rotation.holders(after.plan, name)
+    holding = generations.holders(after.plan, name)
     old = before.plan.members[name].cluster
-    if at == rotation.BEGUN and step == "begin":
+    if at == generations.BEGUN and step == "begin":
         notes = [f"{name}: a Secret for the token of generation {cluster.beside} comes beside that of generation {cluster.generation}; no peer changes"]
-    elif at == rotation.STEADY:
+    elif at == generations.STEADY:
         gone = old.beside
         notes = [f"{name}: the Secret of generation {gone} goes, and its token is void; the peers keep generation {cluster.generation}"]
         if not external and gone is not None:
@@ -205,7 +188,7 @@ def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str)
         notes = [f"{name}: {moved}; that of generation {cluster.beside} stays beside it"]
         if external:
             notes.append("the cluster pushes the other token into the store within 1h, and the peers take it within 1h more; no peer's directory changes")
-        notes += rotation.switch([after.plan.members[h].cluster for h in holding])
+        notes += generations.switch([after.plan.members[h].cluster for h in holding])
     return notes
 
 
@@ -214,115 +197,21 @@ def _look(at: str, after: "Rendered", name: str) -> "list[tuple[str, str]]":
     import base64
     import hashlib
 
-    from kubectl_mesh import rotation
+    from kubectl_mesh import generations
     from kubectl_mesh.render.remotes import kubeconfig
 
     plan = after.plan
-    if at == rotation.BEGUN:
-        return [(p.command, "") for p in plan.pending if p.kind == "rotation" and p.subject == name]
-    if at == rotation.STEADY:
+    if at == generations.BEGUN:
+        return [(p.command, "") for p in plan.pending if p.kind == "next-token" and p.subject == name]
+    if at == generations.STEADY:
         return []
     member = plan.members[name]
     digests = {}
-    for holder in rotation.holders(plan, name):
+    for holder in generations.holders(plan, name):
         login = member.login(holder)
         if login is not None and not ({holder, ""} & member.absent) and plan.topology.store != "external":
             digests[holder] = hashlib.sha256(base64.b64encode(kubeconfig(member, login).encode())).hexdigest() + "  -"
     return [
-        *((c, "the time of the push") for c in (rotation.pushed(plan, name) if plan.topology.store == "external" else [])),
-        *rotation.seen(plan, name, digests),
+        *((c, "the time of the push") for c in (generations.pushed(plan, name) if plan.topology.store == "external" else [])),
+        *generations.seen(plan, name, digests),
     ]
-
-
-@command.command(name="status")
-@common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
-@click.option("--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Of this cluster only; may be given again.")
-@common.kubeconfig
-@common.output
-def status(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
-    """Show where each rotation stands, and how old the tokens are."""
-    from kubectl_mesh.cli import bounds, workdir
-
-    bounds.check_folders(directory, out)
-    _status(directory, out if out is not None else workdir.join(directory, "out"), kubeconfig, output, clusters)
-
-
-def _status(directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]") -> None:
-    from kubectl_mesh.cli import workdir
-
-    inputs = workdir.gather(directory, kubeconfig)
-    only = workdir.chosen(inputs.topology, clusters) if clusters else None
-    rendered = _rendered(inputs, out)
-    at = workdir.now()
-    value = {"clusters": [_cluster(rendered, c, out, at) for c in inputs.topology.clusters if only is None or c.name in only]}
-    if output == "json":
-        common.put_json(value)
-        return
-    lines = []
-    for found in value["clusters"]:
-        beside = f", {found['beside']} beside it" if found["beside"] is not None else ""
-        step = "logs in by " + found["credential"] if found["credential"] != "tokenFile" else f"{found['step']}, generation {found['generation']}{beside}"
-        lines.append(f"{found['name']}  {step}; tree {found['tree']}")
-        lines += [f"  {_line(token)}" for token in found["tokens"]]
-    common.put_text("\n".join(lines) + "\n")
-
-
-def _cluster(rendered: "Rendered", cluster: "Cluster", out: str, at: "datetime") -> dict[str, Any]:
-    import os
-
-    from kubectl_mesh import rotation
-    from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.credentials import claims
-    from kubectl_mesh.plan import token_file
-
-    inputs, plan = rendered.inputs, rendered.plan
-    member = plan.members[cluster.name]
-    external = plan.topology.store == "external"
-    tokens = []
-    for peer in (member.readers if plan.topology.reader_per_peer else ("",)) if member.readers and cluster.credential.way == "tokenFile" else ():
-        for generation in cluster.generations:
-            here = inputs.coming.get((cluster.name, peer)) if generation == cluster.coming else None
-            if generation == cluster.generation:
-                login = inputs.logins.get((cluster.name, peer), {}).get("token")
-                here = login if isinstance(login, str) else None
-            said = claims(here) if here is not None else None
-            tokens.append(
-                {
-                    "peer": peer or None,
-                    "generation": generation,
-                    "state": "used" if generation == cluster.generation else "next" if generation == cluster.coming else "to go",
-                    "file": None if external else token_file(cluster, peer, generation),
-                    "here": here is not None or (not external and os.path.isfile(join(inputs.directory, token_file(cluster, peer, generation)))),
-                    "readable": said is not None,
-                    "issued": f"{said.issued:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.issued is not None else None,
-                    "ageDays": (at - said.issued).days if said is not None and said.issued is not None else None,
-                    "expires": f"{said.expires:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.expires is not None else None,
-                    "daysLeft": (said.expires - at).days if said is not None and said.expires is not None else None,
-                }
-            )
-    return {
-        "name": cluster.name,
-        "credential": cluster.credential.way,
-        "step": rotation.step(cluster),
-        "generation": cluster.generation,
-        "beside": cluster.beside,
-        "tree": "out of date" if _stale(rendered, out, cluster) else "up to date",
-        "tokens": tokens,
-    }
-
-
-def _line(token: dict[str, Any]) -> str:
-    whom = f" for {token['peer']}" if token["peer"] else ""
-    head = f"generation {token['generation']}{whom} ({token['state']})"
-    if token["file"] is None:
-        return f"{head}: in the store"
-    if token["state"] == "to go":
-        return head
-    if not token["here"]:
-        return f"{head}: {token['file']} is not here"
-    if not token["readable"]:
-        return f"{head}: says nothing of itself"
-    age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] else ""
-    until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
-    return f"{head}: {age}{until}"

@@ -246,4 +246,4 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes)"
         warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
     revoked = tuple(sorted((f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c))
-    return pem, Crl(pem, number + bool(added), until, revoked), added, warnings
+    return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings

@@ -1,4 +1,4 @@
-"""rotation: where a cluster's token stands between two generations, what the next step changes, and what has to be seen before it.
+"""generations: where a cluster's token stands between two generations, what the next step changes, and what has to be seen before it.
 
 Three renders: a second Secret beside the first, the peers move to its token, the first Secret goes. Each may be applied as late and in
 whatever order one likes, but the third has to wait until all peers have applied the second.
@@ -111,7 +111,7 @@ def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
             cluster = plan.members[name].cluster
             what = f"its Secret {secrets[0]} would go in the same render in which {count(len(moving[name]), 'directory')} would move to another token"
             fix = f"go one step at a time: put back what tokens said, and run `kubectl mesh tokens rotate {name} advance`"
-            found.append(Problem(cluster.place, what, fix, "rotation-order"))
+            found.append(Problem(cluster.place, what, fix, "token-order"))
     return found
 
 
