@@ -102,6 +102,8 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in told.revoked] or ["nothing is revoked"]
     common.warn(workdir.located(directory, warnings))
     common.warn(workdir.located(directory, unread(topology, present=True)))
+    if CRL not in inputs.kept:
+        lines.append("a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it")
     where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     lines.append(f"next: kubectl mesh render{where}; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
     common.put_text("\n".join(lines) + "\n")
