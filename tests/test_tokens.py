@@ -121,6 +121,20 @@ def test_each_render_holds_what_it_should(mesh: WorkDir, run: Run) -> None:
     assert "tokens:\n      generation: 2\n      beside: 3\n" in (mesh / "topology.yaml").read_text()
 
 
+def test_only_one_object_pushes(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the store external the same PushSecret pushes the other Secret: `kubectl apply` would leave a second one there, pushing the old token for ever."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = WorkDir(copy_of("external", tmp_path / "mesh"))
+    pushed = []
+    for step in ("", "begin", "advance", "advance"):
+        if step:
+            done(run, mesh, "tokens", "rotate", "east", step)
+        done(run, mesh, "render")
+        value = yaml.safe_load((mesh / "out/east/3-mesh/reader-push.yaml").read_text())
+        pushed.append((value["metadata"]["name"], value["spec"]["selector"]["secret"]["name"]))
+    assert pushed == [(SECRET, SECRET), (SECRET, SECRET), (SECRET, f"{SECRET}-g2"), (SECRET, f"{SECRET}-g2")]
+
+
 def test_the_printed_digest_is_that_of_the_remote_secret(mesh: WorkDir, run: Run) -> None:
     """What a person compares is what a cluster holds that has applied the second render."""
     done(run, mesh, "tokens", "rotate", EAST, "begin")
