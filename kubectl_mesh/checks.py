@@ -209,7 +209,7 @@ CHECKS = (
         "recipient-shared",
         "tree",
         WARNING,
-        "no cluster's recipient opens the secrets of another",
+        "no cluster's recipient or controller opens the secrets of another",
         "who breaks into one cluster has the CA key of another, from git",
     ),
     Check(
@@ -229,6 +229,13 @@ CHECKS = (
         ERROR,
         "no private key or token can get into a commit unless the topology says so",
         "a key that everyone has who has the repository",
+    ),
+    Check(
+        "git-tracked",
+        "git",
+        ERROR,
+        "no file that git tracks holds a key or a login in clear, but for a tree of the store plain",
+        "a key that everyone has who has the repository, now and later, for git forgets nothing",
     ),
 )
 IDS = {check.id for check in CHECKS}

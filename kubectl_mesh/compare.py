@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
@@ -164,9 +164,18 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
 
 def _foreign_folders(disk: OnDisk, foreign: tuple[str, ...], mine: set[str]) -> tuple[str, ...]:
     """The folders that hold a foreign file, or none of ours; a person may want an empty one, as git does."""
-    ours_in = {path[:i] for path in mine for i, c in enumerate(path) if c == "/"}
-    theirs_in = {path[:i] for path in foreign for i, c in enumerate(path) if c == "/"}
+    ours_in, theirs_in = _above(mine), _above(foreign)
     return tuple(sorted(path for path in disk.folders if path in theirs_in or path not in ours_in))
+
+
+def _above(paths: Iterable[str]) -> set[str]:
+    """All folders above some paths."""
+    found: set[str] = set()
+    parents = {path.rpartition("/")[0] for path in paths} - {""}
+    while parents:
+        found |= parents
+        parents = {path.rpartition("/")[0] for path in parents} - {""}
+    return found
 
 
 def private_folders(new: Folder) -> list[str]:

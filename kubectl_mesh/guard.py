@@ -1,12 +1,14 @@
 """guard: keeps private files out of git. It asks git itself what is ignored; where git does not answer, nothing counts as ignored."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.words import count
 
+_SPECIAL = re.compile(rb"[.+*?(){}$|]")
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
 /certs/root-key.pem
@@ -67,6 +69,27 @@ def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environm
         return paths
     ignored = set(done.stdout.split(b"\0"))
     return [path for path in paths if os.fsencode(full[path]) not in ignored]
+
+
+def suspects(directory: str, signs: Sequence[bytes], environment: Mapping[str, str]) -> list[str] | None:
+    """The files below a directory that git tracks and that hold one of some texts; none outside of a work tree, None where git cannot be asked.
+
+    git searches the work tree itself, which is quick in large ones. The texts go through a pipe: they are secrets, some of them.
+    """
+    if top_of(directory) is None:
+        return []
+    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    settings = ("core.fsmonitor=false", "grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
+    words = ["git", *(word for setting in settings for word in ("-c", setting)), "-C", directory, "grep", "-E", "-l", "-z", "--no-color", "-f", "-", "--", "."]
+    # One pattern of many branches is searched at once; many patterns are searched one after the other.
+    pattern = b"|".join(_SPECIAL.sub(lambda m: b"[" + m[0] + b"]", sign) for sign in signs)
+    try:
+        done = subprocess.run(words, input=pattern + b"\n", capture_output=True, check=False, env={**clean, "LC_ALL": "C"})
+    except OSError:
+        return None
+    if done.returncode not in (0, 1):
+        return None
+    return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
 
 
 def lines(private: Sequence[str]) -> list[str]:

@@ -74,8 +74,43 @@ class Manifests:
 
 
 def parse(text: str) -> Any:
-    """What PyYAML reads."""
-    return yaml.load(text, Loader=yaml.CSafeLoader)
+    """What PyYAML reads; texts, of which documents are made, without its detours."""
+    loader = yaml.CSafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else _value(node, loader)
+    finally:
+        loader.dispose()
+
+
+_DEEPEST = 40
+"""How deep a manifest may be nested; libyaml's composer ends the process on what is a thousand times deeper."""
+
+
+def read(body: str | bytes) -> Any:
+    """What is in a document that somebody else may have written. Raises a ValueError for what no manifest is like."""
+    depth = 0
+    try:
+        for event in yaml.parse(body, Loader=yaml.CSafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST or getattr(event, "anchor", None) is not None:
+                raise ValueError("is nested too deep, or refers to parts of itself")
+        return yaml.load(body, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, TypeError, OverflowError):
+        raise ValueError("is not YAML") from None
+
+
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+
+
+def _value(node: Any, loader: Any) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return node.value if node.tag == _TEXT else loader.construct_object(node)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, loader) for item in node.value]
+    if any(key.tag == _MERGE for key, _ in node.value):
+        return loader.construct_object(node, deep=True)
+    return {_value(key, loader): _value(item, loader) for key, item in node.value}
 
 
 def check(text: str, meant: Any) -> None:

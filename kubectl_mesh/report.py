@@ -124,7 +124,7 @@ def _forgotten(commands: Sequence[str], would: bool) -> Iterator[str]:
 
 
 def _held(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
-    """Every remote secret that changes: the directory, the cluster that it reads, and what happens to it.
+    """Every remote secret of a directory that changes: the directory, the cluster that it reads, and what happens to it.
 
     One that only moves between a cluster's directory and the bundle is not gone.
     """
@@ -138,7 +138,7 @@ def _held(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, st
         else:
             yield BUNDLE, name, action
     for change in changes:
-        for file in change.changes if change.name in plan.members else ():
+        for file in change.changes if change.name in plan.members and change.differs else ():
             if file.path.startswith(REMOTE_SECRETS):
                 name = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
                 moved = file.action == "remove" and name in plan.members[change.name].peers and bundled.get(name, "remove") != "remove"

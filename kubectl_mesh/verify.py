@@ -68,9 +68,9 @@ def _clear(manifest: Any, read: Any) -> Any:
     for name, value in manifest["data"].items():
         try:
             body = base64.b64decode(str(value), validate=True).decode()
+            data[name] = read(body) if manifest.get("metadata", {}).get("name") != "cacerts" else body
         except (ValueError, binascii.Error):
-            body = ""
-        data[name] = read(body) if manifest.get("metadata", {}).get("name") != "cacerts" else body
+            data[name] = ""
     return {**manifest, "data": data}
 
 

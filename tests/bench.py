@@ -715,6 +715,7 @@ def main() -> int:
     parser.add_argument("--profile", action="store_true", help="where an unchanged render of 100 clusters spends its time")
     parser.add_argument("--only", metavar="NUMBER", type=int, help="this section alone")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, the sources are compiled in every run, which no installation does
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary directory goes
     if not os.access(MESH, os.X_OK):
         print("kubectl-mesh is not beside this Python; run `make bench`", file=sys.stderr)

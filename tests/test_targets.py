@@ -24,7 +24,7 @@ DELIVERIES = {
 }
 MATRIX = [
     (example, kind, tool_name, plane)
-    for example in ("seed", "fleet")
+    for example in ("page", "fleet")
     for kind, tools in DELIVERIES.items()
     for tool_name in tools
     for plane in ("sidecar", "ambient")
@@ -117,7 +117,7 @@ def test_istiod_gets_the_same_values_from_all(over: Mapping[str, object], tmp_pa
     """What istiod is told does not depend on who installs it."""
     found = {}
     for kind in ("Istio", "Application", "HelmRelease"):
-        made = mesh(tmp_path / kind, "seed", kind, over)
+        made = mesh(tmp_path / kind, "page", kind, over)
         ran = run("render", cwd=made)
         assert ran.code == 0, ran.err
         found[kind] = istiods(made / "out", kind)
@@ -127,9 +127,9 @@ def test_istiod_gets_the_same_values_from_all(over: Mapping[str, object], tmp_pa
 
 def test_istioctl_gets_the_same_values(tmp_path: Path, run: Run) -> None:
     """The IstioOperator's values are those too, beside its own profile."""
-    made = mesh(tmp_path / "a", "seed", "IstioOperator", {})
+    made = mesh(tmp_path / "a", "page", "IstioOperator", {})
     made.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: minimal}\n")
-    other = mesh(tmp_path / "b", "seed", "Istio", {})
+    other = mesh(tmp_path / "b", "page", "Istio", {})
     other.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n")
     for one in (made, other):
         assert run("render", cwd=one).code == 0
@@ -141,7 +141,7 @@ def test_istioctl_gets_the_same_values(tmp_path: Path, run: Run) -> None:
 def test_one_cluster_of_a_bundle(tmp_path: Path, run: Run) -> None:
     """A render of one cluster makes what belongs to the mesh as a whole too, so that the cluster can be applied."""
     delivery = {"tool": "flux", "repoURL": "https://git.example.com/mesh.git"}
-    made = mesh(tmp_path / "mesh", "seed", "HelmRelease", {"remoteSecrets": "bundle", "delivery": delivery})
+    made = mesh(tmp_path / "mesh", "page", "HelmRelease", {"remoteSecrets": "bundle", "delivery": delivery})
     assert run("render", "--cluster", "context-west-1", cwd=made).code == 0
     assert sorted(p.name for p in (made / "out").iterdir()) == ["_flux", "_remote-secrets", "context-west-1"]
     subprocess.run([tool("kubectl"), "kustomize", made / "out/context-west-1"], check=True, capture_output=True)
@@ -152,7 +152,7 @@ def test_one_cluster_of_a_bundle(tmp_path: Path, run: Run) -> None:
 def test_remove_keeps_a_mesh_whole(tmp_path: Path, run: Run) -> None:
     """Who serves others is not removed; who is served is, and what stays is valid."""
     over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}
-    made = mesh(tmp_path / "mesh", "seed", "Istio", over)
+    made = mesh(tmp_path / "mesh", "page", "Istio", over)
     before = (made / "topology.yaml").read_bytes()
     ran = run("remove", "context-east-1", cwd=made)
     assert ran.code == 2
@@ -166,7 +166,7 @@ def test_remove_keeps_a_mesh_whole(tmp_path: Path, run: Run) -> None:
 
 def test_a_rendered_control_plane_is_not_withdrawn(tmp_path: Path, run: Run) -> None:
     """A cluster that is served waits for the address once; when it is rendered, losing the address is refused."""
-    made = mesh(tmp_path / "mesh", "seed", "Istio", {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}}})
+    made = mesh(tmp_path / "mesh", "page", "Istio", {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}}})
     ran = run("render", cwd=made)
     assert ran.code == 0
     assert "contexts.context-east-1.controlPlaneAddress" in ran.out
@@ -183,7 +183,7 @@ def test_a_rendered_control_plane_is_not_withdrawn(tmp_path: Path, run: Run) -> 
 def test_teardown_takes_all_off(kind: str, tmp_path: Path, run: Run) -> None:
     """The peers forget first, what is served goes before what serves, and what the kind brought goes before the namespace."""
     over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}
-    made = mesh(tmp_path / "mesh", "seed", kind, over)
+    made = mesh(tmp_path / "mesh", "page", kind, over)
     lines = run("teardown", cwd=made).out.splitlines()
     assert [line for line in lines if line.startswith("#")] == ["# context-west-1", "# context-east-1", "# context-east-2"]
     resource = {"Istio": "istios.sailoperator.io", "IstioOperator": "istioctl ", "Application": "applications.argoproj.io", "HelmRelease": "helmreleases"}[kind]
@@ -201,7 +201,7 @@ def test_teardown_takes_all_off(kind: str, tmp_path: Path, run: Run) -> None:
 def test_a_served_cluster_with_charts_and_a_bundle(tmp_path: Path, run: Run) -> None:
     """Both charts have the profile `remote`; the cluster holds no remote secret, though all others take the bundle."""
     over = {"contexts": {"context-west-1": {"controlPlane": "context-east-1"}, "context-east-1": {"controlPlaneAddress": "192.0.2.11"}}}
-    made = mesh(tmp_path / "mesh", "seed", "HelmRelease", {**over, "remoteSecrets": "bundle"})
+    made = mesh(tmp_path / "mesh", "page", "HelmRelease", {**over, "remoteSecrets": "bundle"})
     assert run("render", "--strict", cwd=made).code == 0
     west = made / "out/context-west-1"
     for name in ("istio-base", "istiod"):

@@ -100,6 +100,9 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # before click 8.2 it was no error
+            click.echo(error.format_message())
+            return 0
         verb = next((word for word in (args if args is not None else sys.argv[1:]) if word in VERBS), None)
         where = f"{error.ctx.command_path} --help" if error.ctx is not None else f"kubectl mesh {verb} --help" if verb else "kubectl mesh --help"
         _say(f"error: {error.format_message()}\n  see: {where}")

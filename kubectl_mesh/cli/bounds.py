@@ -1,9 +1,15 @@
 """Where things may be: folders that a tree may not share, links, and what git must never have."""
 
 import os
+import shlex
 
 from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
-from kubectl_mesh.errors import Problem, refuse
+from kubectl_mesh.compare import read
+from kubectl_mesh.errors import Place, Problem, refuse
+from kubectl_mesh.words import one_line
+
+SHORTEST = 8
+"""A secret that is shorter may stand anywhere by chance."""
 
 
 def check_folders(directory: str, out: str | None) -> None:
@@ -73,6 +79,55 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     if topology.store != "plain" or topology.store_stated:
         return []
     return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], os.environ)
+
+
+def tracked(inputs: Inputs, out: str) -> list[Problem]:
+    """Keys and logins in clear in files that git tracks, below the working directory and in the tree; but for a tree that is to have them."""
+    from kubectl_mesh import guard, leaks
+
+    plain = os.path.realpath(out) if inputs.topology.store == "plain" else None
+    known = _known(inputs)
+    # A token that is a JWT is a sign already.
+    signs = [*leaks.SIGNS, *(text for secret in known if not secret.startswith(b"eyJ") for text in leaks.encoded(secret))]
+    places = [inputs.directory or "."]
+    if os.path.isdir(out) and (
+        guard.top_of(out) != guard.top_of(places[0]) or os.path.commonpath([os.path.realpath(p) for p in (out, places[0])]) != os.path.realpath(places[0])
+    ):
+        places.append(out)
+    problems = []
+    for place in places:
+        paths = guard.suspects(place, signs, os.environ)
+        if paths is None:
+            problems.append(
+                Problem(Place(place), "lies in a git work tree, and git does not tell what it tracks there", "see what `git status` says", "git-tracked")
+            )
+        for path in paths or ():
+            full = join(place, path)
+            above = os.path.realpath(os.path.dirname(full))
+            if plain is not None and os.path.commonpath([above, plain]) == plain:
+                continue
+            body = read(full)
+            what = leaks.found(body[0], known) if body is not None else ()
+            if what:
+                fix = f"take it for known to all who have the repository, and have a new one made; then `git rm --cached -- {shlex.quote(path)}`"
+                problems.append(Problem(Place(join(place, one_line(path))), f"is tracked by git, and holds {' and '.join(what)}", fix, "git-tracked"))
+    return problems
+
+
+def _known(inputs: Inputs) -> dict[bytes, str]:
+    """The tokens that are here, and the seal key, each with where it is."""
+    from kubectl_mesh.plan import private_file
+    from kubectl_mesh.stores.sealing import SEAL_KEY
+
+    clusters = {c.name: c for c in inputs.topology.clusters}
+    found = {}
+    if SEAL_KEY in inputs.kept:
+        found[inputs.kept[SEAL_KEY].strip()] = f"what is in certs/{SEAL_KEY}"
+    for (name, peer), login in sorted(inputs.logins.items()):
+        token = login.get("token")
+        if isinstance(token, str):
+            found[token.encode()] = f"what is in {private_file(clusters[name], peer)}"
+    return {secret: name for secret, name in found.items() if len(secret) >= SHORTEST}
 
 
 def ignore(inputs: Inputs) -> str:

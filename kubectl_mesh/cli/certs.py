@@ -25,9 +25,9 @@ certs_revoke.register(command)
 @common.directory
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def csr(directory: str, names: tuple[str, ...]) -> None:
-    """Write a key and a request for each cluster that awaits its certificate, or for those that are named.
+    """Write keys and requests for clusters that await a certificate.
 
-    Nothing that is there is replaced. The commands that sign the requests are printed.
+    For those that are named, else for all that await one. Nothing that is there is replaced. The commands that sign the requests are printed.
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
@@ -98,9 +98,9 @@ What comes back is taken in, the first time with the root:
 @click.option("--days", type=click.IntRange(1, 36500), default=730, show_default=True, help="How long the certificates are valid; never longer than the root.")
 @click.option("--to", "to", required=True, metavar="FOLDER", help="Where the certificates go, as NAME.pem.")
 def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
-    """Sign requests of `certs csr` with the root of this directory, for clusters of a mesh elsewhere.
+    """Sign requests of `certs csr` with the root of this directory.
 
-    Look at what is asked for before you sign: `openssl req -in REQUEST -noout -text`.
+    They are for clusters of a mesh elsewhere. Look at what is asked for before you sign: `openssl req -in REQUEST -noout -text`.
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
@@ -140,9 +140,10 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.option("--root", "root", metavar="FILE", type=click.Path(), help="The root that signed it; needed once, and kept as certs/root-cert.pem.")
 def take(directory: str, name: str, file: str, root: str | None) -> None:
-    """Take in the certificate that came back for a cluster: the cluster's own first, then its issuers.
+    """Take in the certificate that came back for a cluster.
 
-    Key, CA, path length, chain and dates are judged; what does not fit is refused, and nothing is changed.
+    The file has the cluster's own first, then its issuers. Key, CA, path length, chain and dates are judged; what does not fit
+    is refused, and nothing is changed.
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
@@ -176,7 +177,7 @@ def take(directory: str, name: str, file: str, root: str | None) -> None:
 @click.option("--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Of this cluster only; may be given again.")
 @click.option("--to", "to", metavar="FOLDER", help="Write it as NAME/cacerts.json, for nobody else to read. Without it, only what belongs where is told.")
 def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
-    """Tell what a store has to hold under `secrets: {store: external}`, and write what is put there by hand.
+    """Tell what the store `external` has to hold, and write it.
 
     Each cluster pushes its own token into the store; the CA material of `certs/` is put there by whoever has it.
     """

@@ -71,6 +71,8 @@ def command(directory: str, out: str | None, fail_within: timedelta | None, toke
     except MeshError as error:
         errors += error.problems
         skipped = frozenset(later if not any(p.id for p in errors) else ("tree",))
+    if inputs is not None:
+        errors += bounds.tracked(inputs, folder)
     if inputs is not None and not inputs.kept:
         skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:

@@ -62,11 +62,17 @@ def make(
     tree = render.render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(store.lacking)
-    warnings = {*plan.warnings, *pki.warnings, *inputs.loose, *located(inputs.directory, sealed.warnings(store)), *stores.warnings(topology)}
+    warnings = {
+        *plan.warnings,
+        *pki.warnings,
+        *inputs.loose,
+        *located(inputs.directory, sealed.warnings(store)),
+        *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
+    }
     made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
     made |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
-    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made)
+    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
 
 
 def certificates(

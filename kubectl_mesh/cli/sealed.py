@@ -8,7 +8,7 @@ from functools import cached_property
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.compare import open_folder, scan
 from kubectl_mesh.credentials import masked
-from kubectl_mesh.errors import Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
 from kubectl_mesh.pki.names import REQUEST
 from kubectl_mesh.plan import SHARED, peers_of
@@ -16,7 +16,7 @@ from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
 from kubectl_mesh.stores.sealing import SEAL_KEY, new_key, read_key
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
-RESEAL = "put it back, or seal all anew with `kubectl mesh render --reseal`"
+RESEAL = "put it back; or have a new one made by `kubectl mesh render --reseal`, with all keys and credentials here"
 
 
 class Sealed:
@@ -44,7 +44,10 @@ class Sealed:
         if top is None:
             return None
         try:
-            folder = open_folder(directory, top)
+            try:
+                folder = open_folder(directory, top)
+            except MeshError as error:
+                raise MeshError(Problem(Place(f"{self.out}/{p.where.file}"), p.what, p.fix) for p in error.problems) from None
             if folder is None:
                 return None
             try:
@@ -131,15 +134,17 @@ class Sealed:
         if not self.encrypts:
             return Plain()
         key = self._key()
+        # Who seals all anew keeps nothing, so what has no key or credential here is lacking.
+        read = (lambda _: None) if self.reseal else self.read
         if topology.store == "sealed":
             from kubectl_mesh.stores.sealed import SealedSecrets
 
-            return SealedSecrets(self.out, key, self.read, self.inputs.sealing)
+            return SealedSecrets(self.out, key, read, self.inputs.sealing)
         from kubectl_mesh.stores.sops import Sops
 
         recipients = {c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients))) for c in topology.clusters}
         everyone = dict.fromkeys(r for own in recipients.values() for r in own)
-        return Sops(self.out, key, self.read, {**recipients, BUNDLE: tuple(everyone)})
+        return Sops(self.out, key, read, {**recipients, BUNDLE: tuple(everyone)})
 
     def _key(self) -> bytes | None:
         body = None if self.reseal else self.inputs.kept.get(SEAL_KEY)
@@ -149,7 +154,8 @@ class Sealed:
             body = self.made = new_key()
         key = read_key(body)
         if key is None:
-            raise refuse(join(self.inputs.directory, f"certs/{SEAL_KEY}"), "is no seal key, which is 64 hexadecimal digits", RESEAL)
+            place = Place(join(self.inputs.directory, f"certs/{SEAL_KEY}"))
+            raise MeshError([Problem(place, "is no seal key, which is 64 hexadecimal digits", RESEAL, "sealed-current")])
         return key
 
     def warnings(self, store: object) -> Iterator[Problem]:

@@ -31,7 +31,7 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.cli.sealed import Sealed
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-    from kubectl_mesh.manifest import parse
+    from kubectl_mesh.manifest import parse, read
     from kubectl_mesh.stores import ENCRYPTED
     from kubectl_mesh.words import count
 
@@ -73,7 +73,7 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
                 problems.append(Problem(Place(f"{folder}/{name}/{path}"), str(error), verify.REPAIR, "sealed-current"))
                 continue
             text = meant.text[name, path]
-            problems += verify.compare(f"{folder}/{name}/{path}", document, parse(meant.public[name, path]), None if text is None else parse(text), parse)
+            problems += verify.compare(f"{folder}/{name}/{path}", document, parse(meant.public[name, path]), None if text is None else parse(text), read)
         if len(problems) == before:
             lines.append(f"verified  {folder}/{name}  {count(len(paths), 'file')} open, and hold what they should\n")
     common.put_text("".join(lines))
@@ -92,9 +92,9 @@ def _opener(store: str, name: str, body: bytes, certificates: Any) -> "tuple[Cal
 
         keys = sealed.private_keys(name, body)
         return (lambda directory, disk: sealed.is_for(keys, certificates.get(directory))), lambda directory, file: sealed.unseal(keys, file)
-    from kubectl_mesh.stores import sops
+    from kubectl_mesh.stores import age, sops
 
-    unwrap = sops.identities(name, body)
+    unwrap = age.identities(name, body)
     return (lambda directory, disk: any(sops.is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files)), (
         lambda directory, file: sops.unseal(file, unwrap).document
     )

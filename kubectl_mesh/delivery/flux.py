@@ -1,13 +1,20 @@
 """Flux: for each cluster the repository of the tree, and a Kustomization per stage, each waiting for the one before (kustomize.toolkit.fluxcd.io/v1)."""
 
 from kubectl_mesh.manifest import document
-from kubectl_mesh.model import Plan
+from kubectl_mesh.model import STAGES, Member, Plan
 
 DIRECTORY = "_flux"
 NAMESPACE = "flux-system"
 SOURCE = "mesh"
 IDENTITY = "sops-age"
 """The Secret with the age identity of a cluster, beside the Kustomizations."""
+
+MAKERS = {
+    "cert-manager": ("cert-manager.io/v1", "Certificate", "Ready"),
+    "external": ("external-secrets.io/v1", "ExternalSecret", "Ready"),
+    "sealed": ("bitnami.com/v1alpha1", "SealedSecret", "Synced"),
+}
+"""By issuer or store what makes `cacerts` in the cluster, and the condition that says it is there."""
 
 
 def files(plan: Plan, *, hub: bool) -> dict[str, str]:
@@ -42,6 +49,7 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
                     "spec": {
                         **decryption,
                         **({"dependsOn": before} if before else {}),
+                        **(_health(plan, member) if stage == STAGES[0] else {}),
                         "interval": "10m",
                         "path": f"./{delivery.path}/{name}/{stage}",
                         "prune": True,
@@ -61,3 +69,18 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
             }
         )
     return made
+
+
+def _health(plan: Plan, member: Member) -> dict[str, object]:
+    """When `cacerts` is there, where something in the cluster makes it.
+
+    To kstatus, by which Flux waits otherwise, an object without a condition that it knows is done as soon as it is applied
+    (kubernetes-sigs/cli-utils: pkg/kstatus/status/status.go), and istiod would start without its intermediate.
+    """
+    topology = plan.topology
+    maker = topology.issuer if topology.issuer in MAKERS else topology.store if topology.own_intermediates else ""
+    if maker not in MAKERS or member.primary is not None or member.held:
+        return {}
+    version, kind, condition = MAKERS[maker]
+    there = f"has(status.conditions) && status.conditions.exists(c, c.type == '{condition}' && c.status == 'True')"
+    return {"healthCheckExprs": [{"apiVersion": version, "current": there, "kind": kind}]}

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -22,15 +23,27 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 _BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
+class _Unreadable(ValueError):  # noqa: N818 -- it is an answer
+    """What is wrong with a file of certificates, what to do, and the check."""
+
+
 def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a file that holds nothing else: what stands in it is copied into every cluster."""
-    place = Place(name)
+    try:
+        return _certificates(pem)
+    except _Unreadable as error:
+        raise MeshError([Problem(Place(name), *error.args)]) from None
+
+
+@lru_cache(maxsize=256)
+def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    # Kept, for the same root stands beside every intermediate.
     blocks = _BLOCK.findall(pem)
     if b"PRIVATE KEY" in pem:
-        raise MeshError([Problem(place, "holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")])
+        raise _Unreadable("holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")
     if not blocks or {label for label, _ in blocks} != {b"CERTIFICATE"} or b"-----" in _BLOCK.sub(b"", pem):
         fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
-        raise MeshError([Problem(place, "is not made of PEM certificates as istiod reads them", fix, "certs-readable")])
+        raise _Unreadable("is not made of PEM certificates as istiod reads them", fix, "certs-readable")
     try:
         certificates = tuple(x509.load_pem_x509_certificates(pem))
         for certificate in certificates:
@@ -38,11 +51,11 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
             describe(certificate)
             _ = (certificate.extensions, certificate.signature_hash_algorithm, path_length(certificate))
             if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
-                raise MeshError([Problem(place, "has an RSA-PSS key, which istiod refuses", "use a plain RSA or EC key", "certs-key-type")])
-    except MeshError:
+                raise _Unreadable("has an RSA-PSS key, which istiod refuses", "use a plain RSA or EC key", "certs-key-type")
+    except _Unreadable:
         raise
     except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
-        raise MeshError([Problem(place, "holds a certificate that cannot be read", "put back the certificate", "certs-readable")]) from None
+        raise _Unreadable("holds a certificate that cannot be read", "put back the certificate", "certs-readable") from None
     return certificates
 
 

@@ -6,7 +6,7 @@ The root may be an offline machine, an HSM, Vault, a cloud's CA; or a directory 
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -168,6 +168,10 @@ def accept(
     if f"{base}/ca-key.pem" not in kept:
         what = f"is for a key that is not here: certs/{base}/ca-key.pem is missing"
         raise refused(what, f"put it back, or begin with `kubectl mesh certs csr {name}`", "certs-complete")
+    if not pem.strip():
+        raise refused("is empty", "have the request signed again", "certs-readable")
+    if pem[:1] == b"\x30":
+        raise refused("is in binary (DER), and istiod reads PEM", "convert it: openssl x509 -inform DER -in FILE -out NEW", "certs-readable")
     chain = load_certificates(file, pem)
     certificate = chain[0]
     new: dict[str, bytes] = {}
@@ -183,7 +187,7 @@ def accept(
     problems: list[Problem] = []
     if not same_key(certificate, own):
         problems += _other_key(place, name, clusters, chain, own, kept)
-    problems += ca_problems(file, certificate, now)
+    problems += [replace(p, fix=_fix(p)) for p in ca_problems(file, certificate, now)]
     if certificate in trusted.certificates:
         problems.append(
             Problem(place, "begins with the root itself, where the certificate of the cluster belongs", "put the cluster's certificate first", "certs-chain")
@@ -202,7 +206,7 @@ def accept(
             kept_intermediate(name, judged, trusted, now)
         except MeshError as error:
             ours = f"certs/{base}/"
-            problems += [Problem(place, p.what, _fix(p), p.id) if p.where.file.startswith(ours) else p for p in error.problems]
+            problems += [Problem(place, _what(p), _fix(p), p.id) if p.where.file.startswith(ours) else p for p in error.problems]
     # What a killed import left is no reason to refuse the same certificate; another one is kept.
     for path in [p for p in new if p in kept]:
         if kept[path] != new.pop(path):
@@ -213,7 +217,13 @@ def accept(
     return new
 
 
+def _what(problem: Problem) -> str:
+    return f"holds an issuer that {problem.what}" if problem.where.file.endswith("cert-chain.pem") else problem.what
+
+
 def _fix(problem: Problem) -> str:
+    if problem.what.startswith("expired"):
+        return "have the request signed again"
     if problem.id == "certs-chain":
         return "have it signed by the root of this mesh; or give the CAs between, each below the one that it signed"
     return problem.fix

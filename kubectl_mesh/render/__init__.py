@@ -101,7 +101,10 @@ def _clusters(
                 # What is for the cluster of Argo CD has no place in the whole of another.
                 if listed and not (stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"):
                     applied.append(stage)
-        files["kustomization.yaml"] = manifests.render("kustomization.yaml", resources=tuple(applied), generators=())
+        sealed = plan.topology.store == "sops" and any(isinstance(text, Secret) for text in files.values())
+        # kubectl cannot decrypt cacerts, and an istiod that starts without it signs by itself: nothing brings all stages at once.
+        if not (sealed and plan.topology.delivery.tool == "kubectl"):
+            files["kustomization.yaml"] = manifests.render("kustomization.yaml", resources=tuple(applied), generators=())
         yield member, files
 
 

@@ -27,8 +27,10 @@ class Remotes:
             if applied and member.cluster.joined and member.primary is None and any(m.login("") for m in self.plan.members.values()):
                 stage.resources.append(f"../../{BUNDLE}")
             return
+        name, namespace, shared = member.cluster.name, member.cluster.namespace, not self.plan.topology.reader_per_peer
         for peer in member.peers:
-            secret = self.secret(self.plan.members[peer], member.cluster.name, member.cluster.namespace)
+            # A mesh of a thousand clusters comes by here a million times, and mostly for what is made already.
+            secret = (shared and self._made.get((peer, namespace, SHARED))) or self.secret(self.plan.members[peer], name, namespace)
             if secret is not None:
                 stage.add(f"remote-secrets/{peer}.yaml", secret)
 

@@ -4,9 +4,10 @@ A store that encrypts keeps what is in the tree already wherever it is still rig
 `certs/seal-key` where the secrets are here too, from the lock where they are not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, OnDisk, Secret, Topology
 from kubectl_mesh.stores.sealing import Sealing
 
@@ -56,24 +57,31 @@ def problems(topology: Topology) -> Iterator[Problem]:
     """Recipients that are none."""
     if topology.store != "sops":
         return
-    from kubectl_mesh.stores.sops import is_recipient
+    from kubectl_mesh.stores.age import is_recipient
 
     stated: list[tuple[tuple[str | int, ...], str]] = [(("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)]
     stated += [(("contexts", c.context, "recipients", i), r) for c in topology.clusters for i, r in enumerate(c.recipients)]
     for path, recipient in stated:
         if not is_recipient(recipient):
-            yield Problem(topology.document.place(*path), "is no age recipient: its checksum is wrong", "copy it once more, as a whole")
+            yield Problem(
+                topology.document.place(*path),
+                "is no age recipient: its checksum is wrong, or it is no point to share a secret with",
+                "copy it once more, as a whole",
+            )
 
 
-def warnings(topology: Topology) -> Iterator[Problem]:
-    """Clusters of which one opens the secrets of another."""
+def warnings(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem]:
+    """Clusters of which one opens the secrets of another; `sealing` are the certificates of the Sealed Secrets controllers."""
+    if sealing:
+        yield from _same_controller(topology, sealing)
     if topology.store != "sops":
         return
     owners: dict[str, str] = {}
     for cluster in topology.clusters:
         place = topology.document.place("contexts", cluster.context, "recipients")
         fix = "give every cluster a key of its own (`age-keygen`)"
-        if not cluster.recipients and len(topology.clusters) > 1:
+        # Argo CD opens the secrets of all clusters by an identity that none of them has.
+        if not cluster.recipients and len(topology.clusters) > 1 and topology.delivery.tool != "argocd":
             what = f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by a key that opens those of all clusters"
             yield Problem(cluster.place, what, fix, "recipient-shared")
         for recipient in cluster.recipients:
@@ -82,3 +90,15 @@ def warnings(topology: Topology) -> Iterator[Problem]:
                 yield Problem(place, f"shares a recipient with {shown(first)}: each opens the CA key of the other", fix, "recipient-shared")
             if recipient in topology.recipients:
                 yield Problem(place, "is one of secrets.recipients too, and opens the secrets of all clusters", fix, "recipient-shared")
+
+
+def _same_controller(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem]:
+    from kubectl_mesh.stores.sealed import command, file_name
+
+    owners: dict[Any, str] = {}
+    for cluster in topology.clusters:
+        if cluster.name in sealing:
+            first = owners.setdefault(sealing[cluster.name].key.public_numbers(), file_name(cluster))
+            if first != file_name(cluster):
+                what = f"has the key of {first} too: either it is the wrong one, and nothing opens here; or each controller opens the CA key of the other"
+                yield Problem(Place(file_name(cluster)), what, f"fetch it anew: {command(cluster, '.')}", "recipient-shared")

@@ -15,7 +15,8 @@ from kubectl_mesh.plan import SHARED, reader_secret
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 CRL = "ca-crl.pem"
 REFRESH = "1h"
-_MARK = re.compile(r"kubectlMesh-([A-Za-z]+)")
+# Only where a login has something secret: what a person states elsewhere is never taken for a mark.
+_MARK = re.compile(r"^( +(?:client-certificate-data|client-key-data|client-secret|id-token|refresh-token|token): )kubectlMesh-([A-Za-z]+)$", re.MULTILINE)
 # Base64 of what is PEM in the store; all else as it is, white space around it aside.
 _ENCODED = ("certificate", "key")
 
@@ -66,24 +67,28 @@ def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]
     )
 
 
-def _template(text: str) -> str:
+def _literal(text: str) -> str:
     """A text as a template of Go that gives it again; what looks like a template in it is none."""
-    escaped = text.replace("{{", '{{ "{{" }}')
-    return _MARK.sub(lambda m: f"{{{{ .{m[1]} | {'b64enc' if m[1] in _ENCODED else 'trim'} | toJson }}}}", escaped)
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def _template(text: str) -> str:
+    """A text with marks as a template of Go that puts the properties of the store in their places."""
+    return _MARK.sub(lambda m: f"{m[1]}{{{{ .{m[2]} | {'b64enc' if m[2] in _ENCODED else 'trim'} | toJson }}}}", _literal(text))
 
 
 def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str, kubeconfig: str) -> str:
     """The ExternalSecret that makes a remote secret; `kubeconfig` has marks where the store has what is secret."""
     name = f"istio-remote-secret-{other.name}"
     key = reader_path(topology, other, peer)
-    annotations = {"istio.io/clusterContext": _template(other.context), "networking.istio.io/cluster": other.name}
+    annotations = {"istio.io/clusterContext": _literal(other.context), "networking.istio.io/cluster": other.name}
     return document(
         {
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
-                "data": [{"remoteRef": {"key": key, "property": prop}, "secretKey": prop} for prop in sorted(set(_MARK.findall(kubeconfig)))],
+                "data": [{"remoteRef": {"key": key, "property": prop}, "secretKey": prop} for prop in sorted({prop for _, prop in _MARK.findall(kubeconfig)})],
                 "refreshInterval": REFRESH,
                 "secretStoreRef": _store(topology),
                 "target": {

@@ -19,10 +19,13 @@ from typing import Any
 import yaml
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.manifest import read
 from kubectl_mesh.model import Cluster, OnDisk, Secret
 from kubectl_mesh.stores.sealing import Sealing, digest
 from kubectl_mesh.yamltext import dump, text
 
+SHORTEST = 2048
+"""Bits of a controller's key; a controller makes 4096 unless told otherwise."""
 _LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MULTILINE)
 
 
@@ -67,6 +70,8 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
         raise refused("is no certificate in PEM") from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise refused("has no RSA key, so it is not the certificate of a Sealed Secrets controller")
+    if key.key_size < SHORTEST:
+        raise refused(f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the controller make one of 4096 (its --key-size)")
     if ends <= now:
         raise refused(f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh")
     if begins > now + timedelta(days=1):
@@ -112,15 +117,16 @@ def unseal(keys: list[Any], body: bytes) -> Any:
     from cryptography.hazmat.primitives.hashes import SHA256
 
     try:
-        value = yaml.load(body, Loader=yaml.CSafeLoader)
+        value = read(body)
         place, spec = value["metadata"], value["spec"]
         label = f"{place['namespace']}/{place['name']}".encode()
         blobs = {name: base64.b64decode(text, validate=True) for name, text in spec["encryptedData"].items()}
         template = spec["template"]
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": template["metadata"], "type": template["type"]}
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("is no SealedSecret") from None
-    if value.get("kind") != "SealedSecret" or [template["metadata"].get(k) for k in ("name", "namespace")] != [place["name"], place["namespace"]]:
+    named = template["metadata"] if isinstance(template["metadata"], dict) else {}
+    if value.get("kind") != "SealedSecret" or [named.get(k) for k in ("name", "namespace")] != [place["name"], place["namespace"]]:
         raise ValueError("is no SealedSecret, or its template has another name")
     data = {}
     for name, blob in blobs.items():
@@ -160,11 +166,11 @@ class SealedSecrets(Sealing):
         label, data, (head, tail) = self._parts(secret.text)
         there = {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)} if old is not None else {}
         certificate = self.certificates[directory]
-        lines = []
+        values = {}
         for name, body in data.items():
             session = hmac.digest(self.key, digest(b"kubectl-mesh sealed 1", certificate.fingerprint.encode(), label, name.encode(), body), "sha256")
-            lines.append(f'    {text(name)}: "{encrypt(certificate.key, session, label, body, there.get(name))}"\n')
-        return f"{head}spec:\n  encryptedData:\n{''.join(lines)}{tail}".encode()
+            values[name] = encrypt(certificate.key, session, label, body, there.get(name))
+        return _file(head, values, tail)
 
     def _parts(self, plain: str) -> tuple[bytes, dict[str, bytes], tuple[str, str]]:
         """Of a Secret its label, its values, and what stands round them once sealed; the same Secret may be sealed for many clusters."""
@@ -174,6 +180,27 @@ class SealedSecrets(Sealing):
             label = f"{value['metadata']['namespace']}/{value['metadata']['name']}".encode()
             found = self._parsed[plain] = (label, {name: base64.b64decode(body) for name, body in value["data"].items()}, around(value))
         return found
+
+    def reads(self, directory: str, public: str, old: bytes) -> bool:
+        """Whether all but the values is as it would be sealed, and each value is as long as its wrapped key asks for."""
+        _, data, (head, tail) = self._parts(public)
+        there = {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)}
+        if set(there) != set(data) or _file(head, {name: there[name] for name in data}, tail) != old:
+            return False
+        size = self.certificates[directory].key.key_size // 8
+        return all(blob[:2] == struct.pack(">H", size) and len(blob) > 2 + size + 16 for blob in map(_blob, there.values()))
+
+
+def _file(head: str, values: Mapping[str, str], tail: str) -> bytes:
+    lines = "".join(f'    {text(name)}: "{value}"\n' for name, value in values.items())
+    return f"{head}spec:\n  encryptedData:\n{lines}{tail}".encode()
+
+
+def _blob(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
 
 
 def around(secret: Any) -> tuple[str, str]:
@@ -195,10 +222,7 @@ def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None
     sealed = AESGCM(session).encrypt(bytes(12), body, None)
     size = key.key_size // 8
     if old is not None:
-        try:
-            blob = base64.b64decode(old, validate=True)
-        except (ValueError, binascii.Error):
-            blob = b""
+        blob = _blob(old)
         if blob[:2] == struct.pack(">H", size) and blob[2 + size :] == sealed:
             return old
     wrapped = key.encrypt(session, padding.OAEP(padding.MGF1(SHA256()), SHA256(), label))

@@ -46,6 +46,8 @@ class Sealing(ABC):
         """What has to be sealed and cannot be."""
         self.unproven = False
         """Something was kept though its secret is here, because without the seal key nobody can tell whether it is still the same."""
+        self.used = False
+        """Something was sealed with the seal key."""
         self._at: tuple[str, OnDisk | None] = ("", None)
 
     def before(self, directory: str) -> OnDisk | None:
@@ -62,6 +64,10 @@ class Sealing(ABC):
     def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
         """Seals, with all of `old` that is still right."""
 
+    @abstractmethod
+    def reads(self, directory: str, public: str, old: bytes) -> bool:
+        """Whether everything in a sealed file that can be read without a key is as it would be sealed today."""
+
     def head(self, directory: str) -> dict[str, object]:
         """What the lock says of the directory."""
         return {}
@@ -77,8 +83,11 @@ class Sealing(ABC):
         found = disk.files.get(path) if disk is not None else None
         old = found[0] if found is not None else None
         if self.key is not None and secret.text is not None:
+            self.used = True
             return self.seal(directory, path, secret, old), made_from
-        if disk is not None and old is not None and disk.sealed.get(path) == made_from and disk.locked.get(path) == hashlib.sha256(old).hexdigest():
+        listed = disk is not None and old is not None and disk.sealed.get(path) == made_from and disk.locked.get(path) == hashlib.sha256(old).hexdigest()
+        # A lock is a file like any other: who edits a sealed file may edit that too.
+        if listed and old is not None and self.reads(directory, secret.public, old):
             self.unproven = self.unproven or secret.text is not None
             return old, made_from
         self._lacks(f"{self.out}/{directory}/{path}", secret, None if disk is None else disk.sealed.get(path), made_from, old is not None)
@@ -93,5 +102,6 @@ class Sealing(ABC):
         else:
             why = "has to be sealed anew, for it was " + ("edited" if there else "deleted")
         what = f"{why}, and {' and '.join(needs)} {'are' if len(needs) > 1 else 'is'} not here"
-        fix = "put back what is not here" + (", or seal all anew with `kubectl mesh render --reseal`" if needs[-1].endswith(SEAL_KEY) else "")
+        lost = f"; where {SEAL_KEY} is lost, `kubectl mesh render --reseal` makes a new one, with all keys and credentials here"
+        fix = "put back what is not here" + (lost if self.key is None else "")
         self.lacking.append(Problem(Place(where), what, fix, "sealed-current"))

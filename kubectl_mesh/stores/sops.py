@@ -10,15 +10,16 @@ import binascii
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import yaml
 
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.manifest import read
 from kubectl_mesh.model import OnDisk, Secret
+from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Sealing, digest
 from kubectl_mesh.yamltext import dump, text
 
@@ -37,20 +38,13 @@ _STANZA = re.compile(
     rb'^ *- enc: \|\n((?: +[^\n]*\n)*? +-----END AGE ENCRYPTED FILE-----\n) *recipient: "?(age1[0-9a-z]+)"?\n',
     re.MULTILINE,
 )
+# What nobody can read in a file as we write it.
+_HIDDEN = re.compile(
+    rb'"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]+,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:str\]"|(^    enc: \|\n)(?:      [!-~][ -~]*\n)+', re.MULTILINE
+)
+_BLOCK = re.compile(rb"^  age:\n(?:  - [^\n]*\n(?:    [^\n]*\n)*)+", re.MULTILINE)
 _MAC = re.compile(rb'^ +mac: "?(ENC\[[^\]\n]*\])"?$', re.MULTILINE)
 _WHEN = re.compile(rb'^ +lastmodified: "?([^"\n]*)"?$', re.MULTILINE)
-
-
-@lru_cache(maxsize=4096)
-def is_recipient(recipient: str) -> bool:
-    """Whether a text is the public half of an age identity, checksum and all."""
-    import pyrage
-
-    try:
-        pyrage.x25519.Recipient.from_str(recipient)
-    except pyrage.RecipientError:
-        return False
-    return True
 
 
 class Refused(ValueError):  # noqa: N818 -- it is an answer
@@ -65,6 +59,7 @@ class Sops(Sealing):
         self.recipients = recipients
         self._keys: dict[str, tuple[bytes, str]] = {}
         self._parsed: dict[str, tuple[dict[str, str], str, str]] = {}
+        self._blocks: dict[str, bytes] = {}
 
     def whom(self, directory: str) -> bytes:
         """The recipients."""
@@ -84,9 +79,22 @@ class Sops(Sealing):
         assert secret.text is not None
         key, wrapped = self._key(directory)
         data, head, mac = self._parts(secret.text)
-        lines = "".join(f'  {text(name)}: "{encrypt(key, ("data", name), value)}"\n' for name, value in data.items())
-        block = f'  encrypted_regex: "{ENCRYPTED_REGEX}"\n  lastmodified: "{TIME}"\n  mac: "{encrypt(key, None, mac)}"\n  version: "{VERSION}"\n'
-        return f"{head}data:\n{lines}sops:\n{wrapped}{block}".encode()
+        values = {name: encrypt(key, ("data", name), value) for name, value in data.items()}
+        return _file(head, values, wrapped, encrypt(key, None, mac)).encode()
+
+    def reads(self, directory: str, public: str, old: bytes) -> bool:
+        """Whether all but the encrypted values is as it would be sealed, with the wrapped keys that the other files of the directory have."""
+        data, head, _ = self._parts(public)
+        wanted = _file(head, dict.fromkeys(data, "\0"), age.block(dict.fromkeys(self.recipients[directory], "")), "\0")
+        if _HIDDEN.sub(lambda m: m[1] or b'"\0"', old) != wanted.encode():
+            return False
+        if directory not in self._blocks:
+            disk = self.before(directory)
+            bodies = [disk.files[path][0] for path in disk.sealed if path in disk.files] if disk is not None else []
+            found = Counter(block[0] for block in map(_BLOCK.search, bodies) if block is not None)
+            self._blocks[directory] = found.most_common(1)[0][0] if found else b""
+        block = _BLOCK.search(old)
+        return block is not None and block[0] == self._blocks[directory]
 
     def _parts(self, plain: str) -> tuple[dict[str, str], str, str]:
         """Of a manifest its `data`, what stands before that, and the digest of all; the same manifest may stand in many directories."""
@@ -104,7 +112,7 @@ class Sops(Sealing):
             assert self.key is not None
             recipients = self.recipients[directory]
             key = hmac.digest(self.key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
-            self._keys[directory] = (key, self._wrapped_before(directory, key) or wrap(key, recipients))
+            self._keys[directory] = (key, self._wrapped_before(directory, key) or age.wrap(key, recipients))
         return self._keys[directory]
 
     def _wrapped_before(self, directory: str, key: bytes) -> str | None:
@@ -119,21 +127,14 @@ class Sops(Sealing):
             mac, when = _MAC.search(body), _WHEN.search(body)
             if mac is None or when is None or set(stanzas) != set(self.recipients[directory]) or not _opens(key, mac[1].decode(), when[1].decode()):
                 continue
-            return _wrapped({r: "".join(line.strip() + "\n" for line in stanzas[r].splitlines()) for r in self.recipients[directory]})
+            return age.block({r: "".join(line.strip() + "\n" for line in stanzas[r].splitlines()) for r in self.recipients[directory]})
         return None
 
 
-def wrap(key: bytes, recipients: tuple[str, ...]) -> str:
-    """The data key for each recipient, encrypted by age, as the block `age` of a file."""
-    import pyrage
-
-    return _wrapped({r: pyrage.encrypt(key, [pyrage.x25519.Recipient.from_str(r)], armored=True).decode() for r in recipients})
-
-
-def _wrapped(stanzas: Mapping[str, str]) -> str:
-    return "  age:\n" + "".join(
-        f'  - recipient: "{recipient}"\n    enc: |\n' + "".join(f"      {line}\n" for line in enc.splitlines()) for recipient, enc in stanzas.items()
-    )
+def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
+    lines = "".join(f'  {text(name)}: "{value}"\n' for name, value in values.items())
+    block = f'  encrypted_regex: "{ENCRYPTED_REGEX}"\n  lastmodified: "{TIME}"\n  mac: "{mac}"\n  version: "{VERSION}"\n'
+    return f"{head}data:\n{lines}sops:\n{wrapped}{block}"
 
 
 def _opens(key: bytes, value: str, additional: str) -> bool:
@@ -215,9 +216,9 @@ class Opened:
 def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
     """Opens a file; `unwrap` gives the data key of one recipient's text, None where that is for somebody else. Raises `Refused`."""
     try:
-        document = yaml.load(body, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise Refused("is not YAML") from None
+        document = read(body)
+    except ValueError as error:
+        raise Refused(str(error)) from None
     block: Any = document.pop("sops", None) if isinstance(document, dict) else None
     try:
         recipients = tuple(str(entry["recipient"]) for entry in block["age"])
@@ -252,28 +253,3 @@ def is_for(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> bool:
     """Whether one of the wrapped keys of a file opens."""
     stanzas = ((a or b).decode() for _, a, b, _ in _STANZA.findall(body))
     return any(unwrap("".join(line.strip() + "\n" for line in s.splitlines()).encode()) is not None for s in stanzas)
-
-
-def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
-    """What unwraps data keys with the identities of a file, as age-keygen writes it. Raises a `MeshError` that shows none."""
-    import pyrage
-
-    lines = [line.strip() for line in body.decode("utf-8", "replace").splitlines()]
-    found = []
-    for line in lines:
-        if line and not line.startswith("#"):
-            try:
-                found.append(pyrage.x25519.Identity.from_str(line))
-            except pyrage.IdentityError:
-                raise MeshError([Problem(Place(name), "holds a line that is no age identity", "name a file that age-keygen wrote")]) from None
-    if not found:
-        raise MeshError([Problem(Place(name), "holds no age identity", "name a file that age-keygen wrote")])
-
-    def unwrap(wrapped: bytes) -> bytes | None:
-        try:
-            opened: bytes = pyrage.decrypt(wrapped, found)
-            return opened
-        except pyrage.DecryptError:
-            return None
-
-    return unwrap

@@ -25,6 +25,12 @@ def must(folder: int | None, name: str) -> int:
     return folder
 
 
+def must_be_writable(path: str) -> None:
+    """Refuses a folder that is there and may not be written to, before anything is."""
+    if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
+        raise refuse(path, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none")
+
+
 def make_folder(path: str, mode: int = 0o777) -> None:
     """Makes a folder and those above it; private ones are private from the start."""
     if path and not os.path.isdir(path):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from kubectl_mesh.compare import FOLDER, open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
-from kubectl_mesh.write.files import STAGE, make_folder, must, take_name_of, write_file
+from kubectl_mesh.write.files import STAGE, make_folder, must, must_be_writable, take_name_of, write_file
 
 
 def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
@@ -19,6 +19,7 @@ def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collectio
 
     A folder that is not there yet gets its name when all its files are on the disk.
     """
+    must_be_writable(certs)
     make_folder(certs, PRIVATE_FOLDER)
     top = must(open_folder(certs), certs)
     try:

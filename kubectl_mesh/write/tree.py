@@ -11,11 +11,12 @@ from kubectl_mesh.compare import FOLDER, open_folder, private_folders, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
 from kubectl_mesh.write import files
-from kubectl_mesh.write.files import EXCHANGE, NO_REPLACE, STAGE, make_folder, must, within, write_file
+from kubectl_mesh.write.files import EXCHANGE, NO_REPLACE, STAGE, make_folder, must, must_be_writable, within, write_file
 
 
 def clear(out: str) -> None:
-    """Puts right what a killed run left in `out`, before anything is compared with it."""
+    """Puts right what a killed run left in `out`, before anything is compared with it; it has to be writable."""
+    must_be_writable(out)
     top = open_folder(out)
     if top is None:
         return

@@ -1,0 +1,124 @@
+"""A fresh clone, as CI has it: git's files and nothing private. What can be told is told, and what an edit needs is named."""
+
+import base64
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import CLUSTERS, SEED, Ages, Controller, Golden, Run, WorkDir
+from test_stores import EXTERNAL, SAIL, tree
+
+Make = Callable[..., WorkDir]
+TEXTS = Path(__file__).resolve().parent / "invalid" / "clones"
+STORES = ("sops", "sealed", "external", "csr", "cert-manager", "istio-csr")
+ISSUED = {"issuerRef": {"name": "mesh-ca"}}
+
+
+def git(*words: "str | Path | WorkDir") -> str:
+    """Runs git."""
+    environment = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    named = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main", "-c", "core.hooksPath=/dev/null"]
+    return subprocess.run(["git", *named, *words], capture_output=True, text=True, check=True, env=environment).stdout
+
+
+@pytest.fixture
+def cloned(workdir: Make, run: Run, ages: Ages, request: pytest.FixtureRequest) -> WorkDir:
+    """The three clusters under a store, or an issuer, rendered, committed and cloned."""
+    kind = request.param
+    over: dict[str, Any] = {
+        "sops": ages.over(),
+        "sealed": {"secrets": {"store": "sealed"}},
+        "csr": {**ages.over(), "certificates": {"issuer": "csr"}},
+    }.get(kind, EXTERNAL if kind == "external" else {**EXTERNAL, "certificates": {"issuer": kind, **ISSUED}})
+    mesh = workdir(kind, over=over, tokens=True)
+    mesh.write("base.yaml", SAIL)
+    (mesh / "kubeconfig.yaml").unlink()
+    entries = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())
+    servers = {entry["name"]: entry["cluster"] for entry in entries["clusters"]}
+    for context in entries["contexts"]:
+        server = servers[context["context"]["cluster"]]
+        mesh.write(f"clusters/{context['name']}.crt", base64.b64decode(server["certificate-authority-data"]))
+        if context["name"] in CLUSTERS:
+            mesh.topology({"contexts": {context["name"]: {"server": server["server"]}}})
+    for name in CLUSTERS if kind == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
+    git("init", "-q", mesh)
+    if kind == "csr":
+        root = workdir("root")
+        (root / "topology.yaml").unlink()
+        assert run("init", "--mesh-id", "the-root", cwd=root).code == 0
+        assert run("certs", "csr", cwd=mesh).code == 0
+        requests = sorted((mesh / "certs").glob("intermediate-*/ca.csr"))
+        assert run("certs", "sign", "-C", root, "--to", root / "signed", *requests, cwd=mesh).code == 0
+        for name in CLUSTERS:
+            assert run("certs", "import", "--root", root / "certs/root-cert.pem", name, root / "signed" / f"{name}.pem", cwd=mesh).code == 0
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    git("-C", mesh, "add", "-A")
+    git("-C", mesh, "commit", "-q", "-m", "a mesh")
+    clone = WorkDir(mesh.path.parent / "clone")
+    git("clone", "-q", mesh, clone)
+    private = [p for p in clone.path.rglob("*") if p.name.endswith(("key.pem", "seal-key", ".token", "kubeconfig.yaml")) or p.name == "credentials"]
+    assert private == []
+    return clone
+
+
+@pytest.mark.parametrize("cloned", STORES, indirect=True)
+def test_a_clone_is_what_a_render_makes(cloned: WorkDir, run: Run) -> None:
+    """`render --check` and `check` are 0, a render changes no byte and makes no key, and nothing is pending."""
+    before = tree(cloned)
+    ran = run("render", "--check", "--strict", cwd=cloned)
+    assert ran.code == 0, ran.err + ran.out
+    assert "pending" not in ran.out
+    checked = run("check", cwd=cloned)
+    assert checked.code == 0, checked.out
+    assert run("render", cwd=cloned).code == 0
+    assert tree(cloned) == before
+    assert git("-C", cloned, "status", "--porcelain") == ""
+    assert run("describe", cwd=cloned).code == 0
+    if (cloned / "out/context-east-1/1-trust/cacerts.yaml").exists() and "sealed" in (cloned / "out/context-east-1/mesh.lock").read_text():
+        snapshot = cloned.snapshot()
+        ran = run("render", "--reseal", cwd=cloned)
+        assert ran.code == 2
+        assert ran.err.count("has to be sealed, and ") == ran.err.count(" is not here\n  fix: ") == 9
+        assert cloned.snapshot() == snapshot
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    "server": {"contexts": {"context-west-1": {"server": "https://198.51.100.77:6443"}}},
+    "namespace": {"contexts": {name: {"namespace": "mesh"} for name in CLUSTERS}},
+    "network": {"contexts": {"context-west-1": {"network": "network-far"}}},
+    "cluster": {"contexts": {"context-north-1": {"network": "network-west", "server": "https://198.51.100.78:6443"}}},
+    "out": {"contexts": {"context-west-1": {"disableRegistryJoin": True}}},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("cloned", STORES, indirect=True)
+def test_an_edit_in_a_clone(cloned: WorkDir, edit: str, run: Run, golden: Golden, request: pytest.FixtureRequest, ages: Ages) -> None:
+    """What needs no key is rendered; else every file that would have to be sealed is named, with the private file that it lacks, and nothing is changed."""
+    store = request.node.callspec.params["cloned"]
+    over = EDITS[edit]
+    if edit == "cluster":
+        cloned.write("clusters/context-north-1.crt", (cloned / "clusters/context-west-1.crt").read_bytes())
+        if store in ("sops", "csr"):
+            over = {"contexts": {"context-north-1": {**over["contexts"]["context-north-1"], "recipients": [ages.recipient("new")]}}}
+        if store == "sealed":
+            cloned.write("clusters/context-north-1.sealing.crt", Controller().certificate)
+    cloned.topology(over)
+    before = cloned.snapshot()
+    ran = run("render", "--check", cwd=cloned)
+    text = f"exit code {ran.code}\n{ran.err}"
+    if ran.code != 2:
+        text += "".join(line + "\n" for line in ran.out.splitlines() if line.startswith(("update", "create", "remove", "pending", "  cluster")))
+    golden(TEXTS / f"{store}-{edit}.txt", text)
+    assert cloned.snapshot() == before
+    again = run("render", cwd=cloned)
+    assert (again.code == 2) == (ran.code == 2)
+    if again.code == 2:
+        assert again.err == ran.err
+        assert cloned.snapshot() == before
