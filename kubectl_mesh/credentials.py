@@ -117,11 +117,16 @@ def _pem(name: str, body: bytes, kind: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says of itself (RFC 7519), unproven: whom it is for, whose it is, when it ends (UTC; None: never)."""
+    """What a token says of itself (RFC 7519), unproven: whose it is, whom it is for, when it ends (UTC; None: never) and was made.
+
+    Kubernetes puts no date into the token of a Secret, but the Secret's name.
+    """
 
     subject: str
     audience: tuple[str, ...]
     expires: datetime | None
+    issued: datetime | None = None
+    secret: str | None = None
 
 
 def claims(token: str) -> Claims | None:
@@ -133,7 +138,8 @@ def claims(token: str) -> Claims | None:
         value = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         audience, expires = value.get("aud", ()), value.get("exp")
         listed = (audience,) if isinstance(audience, str) else tuple(str(a) for a in audience)
-        when = None if expires is None else datetime.fromtimestamp(float(expires), UTC)
-        return Claims(str(value.get("sub", "")), listed, when)
+        issued, secret = value.get("iat"), value.get("kubernetes.io/serviceaccount/secret.name")
+        when, made = (None if number is None else datetime.fromtimestamp(float(number), UTC) for number in (expires, issued))
+        return Claims(str(value.get("sub", "")), listed, when, made, secret if isinstance(secret, str) else None)
     except (ValueError, binascii.Error, AttributeError, TypeError, OverflowError, OSError, RecursionError):
         return None

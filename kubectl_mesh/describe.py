@@ -26,7 +26,7 @@ def describe(
     `committed` are the paths below `out` that git's HEAD has, None where there is no repository.
     """
     by_name = {change.name: change for change in changes}
-    made_root = any("/" not in path for path in pki.new)
+    made_root = any(path.startswith("root-") for path in pki.new)
     topology = plan.topology
     near = {plan.members[name].cluster.network for name in only or ()}
     return {
@@ -36,6 +36,7 @@ def describe(
         "issuer": topology.issuer,
         "store": topology.store,
         "networks": sorted({c.network for c in topology.clusters}),
+        "crl": _crl(pki, now),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
         "clusters": [
             _cluster(plan, m, pki, by_name, out, now) | {"counts": _counts(plan, m, by_name, committed)}
@@ -43,6 +44,17 @@ def describe(
             if only is None or name in only
         ],
         "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
+    }
+
+
+def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:
+    if pki.crl is None:
+        return None
+    return {
+        "number": pki.crl.number,
+        "nextUpdate": f"{pki.crl.until:%Y-%m-%dT%H:%M:%SZ}",
+        "daysLeft": (pki.crl.until - now).days,
+        "revoked": [{"serial": serial, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"} for serial, since in pki.crl.revoked],
     }
 
 
@@ -81,6 +93,8 @@ def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderC
         "credential": cluster.credential.way,
         "token": bool(member.logins),
         "tokens": _tokens(member, now),
+        "tokenGeneration": cluster.generation,
+        "tokenBeside": cluster.beside,
         "gateways": [{"address": g.address, "port": g.port} for g in gateways],
         "certificate": None if made else _certificate(pki.intermediates[cluster.name].certificate, now),
         "directory": f"{out}/{cluster.name}",
@@ -149,6 +163,8 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
                     "peer": peer or None,
                     "subject": said.subject if said is not None else None,
                     "audience": list(said.audience) if said is not None else [],
+                    "issued": f"{said.issued:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.issued is not None else None,
+                    "ageDays": (now - said.issued).days if said is not None and said.issued is not None else None,
                     "expires": f"{said.expires:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.expires is not None else None,
                     "daysLeft": (said.expires - now).days if said is not None and said.expires is not None else None,
                 }
@@ -181,6 +197,12 @@ def text(value: Mapping[str, Any]) -> str:
     made_elsewhere = {"cert-manager": "made in the cluster, by cert-manager", "istio-csr": "none: istio-csr signs"}.get(value["issuer"])
     if not value["roots"]:
         lines.append("root         " + ("that of the issuer in the clusters" if made_elsewhere else "not made yet"))
+    if value["crl"] is not None:
+        crl = value["crl"]
+        lines.append(
+            f"revoked      {count(len(crl['revoked']), 'intermediate')}; CRL number {crl['number']} until {crl['nextUpdate'][:10]} ({crl['daysLeft']} days)"
+        )
+        lines += [f"{'':11}  {entry['serial']} since {entry['since'][:10]}" for entry in crl["revoked"]]
     if value["store"] != "plain":
         lines.append(f"secrets      {STORES[value['store']]}")
     for cluster in clusters:
@@ -203,7 +225,10 @@ def text(value: Mapping[str, Any]) -> str:
             if token["subject"] is not None:
                 whom = f" for {token['peer']}" if token["peer"] else ""
                 until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
-                lines.append(f"  token{whom}{'' if whom else '       '} {until}, {token['subject']}")
+                age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] is not None else ""
+                lines.append(f"  token{whom}{'' if whom else '       '} {age}{until}, {token['subject']}")
+        if cluster["tokenBeside"] is not None:
+            lines.append(f"  rotation     peers use the token of generation {cluster['tokenGeneration']}; generation {cluster['tokenBeside']} is beside it")
         if plane["servedBy"] is not None:
             pass
         elif cluster["certificate"] is None:

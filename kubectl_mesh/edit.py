@@ -25,7 +25,8 @@ def add(source: str, context: str, entry: Mapping[str, Json], read: Read, name: 
     contexts = value.get("contexts") or {}
     present = contexts.get(context)
     meant = {**value, "contexts": {**contexts, context: {**(present or {}), **entry}}}
-    return _proven(_added(source, context, entry, present is not None), meant, read, name, dump({"contexts": {context: entry}}))
+    added = _added(source, ("contexts",), {context: entry}) if present is None else _added(source, ("contexts", context), entry)
+    return _proven(added, meant, read, name, dump({"contexts": {context: entry}}))
 
 
 def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -> str:
@@ -52,6 +53,32 @@ def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -
         if instead is None:
             raise _by_hand(name, by_hand)
         result = result[:start] + instead + result[end:]
+    return _proven(result, meant, read, name, by_hand)
+
+
+def tokens(source: str, context: str, entry: Mapping[str, int], read: Read, name: str = "topology.yaml") -> str:
+    """Sets the `tokens` of a context to `entry`, or takes them away where that is empty."""
+    value: Any = read(source)
+    present: Mapping[str, int] = value["contexts"][context].get("tokens") or {}
+    above: tuple[str | int, ...] = ("contexts", context)
+    rest = {key: field for key, field in value["contexts"][context].items() if key != "tokens"}
+    meant = {**value, "contexts": {**value["contexts"], context: {**rest, **({"tokens": dict(entry)} if entry else {})}}}
+    by_hand = dump({"contexts": {context: {"tokens": entry}}}) if entry else f"remove contexts.{context}.tokens\n"
+    whole: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    gone = [] if not present else [(*above, "tokens", key) for key in present if key not in entry] if entry else [(*above, "tokens")]
+    cuts = [cut for path in gone for cut in _cuts(source, whole, path)]
+    for key in present:
+        if key in entry and entry[key] != present[key]:
+            node = _node(whole, (*above, "tokens", key))[2]
+            cuts.append((node.start_mark.index, node.end_mark.index, str(entry[key])))
+    result = source
+    for start, end, instead in sorted(cuts, reverse=True):
+        if instead is None:
+            raise _by_hand(name, by_hand)
+        result = result[:start] + instead + result[end:]
+    new = {key: number for key, number in entry.items() if key not in present}
+    if new:
+        result = _added(result, (*above, "tokens"), new) if present else _added(result, above, {"tokens": new})
     return _proven(result, meant, read, name, by_hand)
 
 
@@ -99,15 +126,15 @@ def _last_line(source: str, node: Any) -> int:
     return _last_line(source, last[1] if isinstance(last, tuple) else last)
 
 
-def _added(source: str, context: str, entry: Mapping[str, Json], present: bool) -> str:
+def _added(source: str, path: tuple[str | int, ...], fields: Mapping[str, Json]) -> str:
+    """Adds fields at the end of the mapping at a path; where there is no `contexts` yet, at the end of the text."""
     lines = source.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     try:
-        _, key, node = _node(yaml.compose(source, Loader=yaml.CSafeLoader), ("contexts", context) if present else ("contexts",))
+        _, key, node = _node(yaml.compose(source, Loader=yaml.CSafeLoader), path)
     except StopIteration:
-        return "".join(lines) + dump({"contexts": {context: entry}})
-    fields: Mapping[str, Json] = entry if present else {context: entry}
+        return "".join(lines) + dump({"contexts": fields})
     if isinstance(node, yaml.MappingNode) and node.flow_style and node.value:
         index = node.end_mark.index - 1
         head = source[:index].rstrip()

@@ -108,6 +108,20 @@ class Cluster:
     credential: Credential = Credential()
     recipients: tuple[str, ...] = ()
     """The age recipients whose identities this cluster has, and no other."""
+    generation: int = 1
+    """Of the token by which the peers log in here."""
+    beside: int | None = None
+    """The generation of a second token, while the peers move from one to the other."""
+
+    @property
+    def generations(self) -> tuple[int, ...]:
+        """The tokens that the cluster has, the oldest first."""
+        return tuple(sorted({self.generation, self.beside or self.generation}))
+
+    @property
+    def coming(self) -> int | None:
+        """The generation that the peers are to move to."""
+        return self.beside if self.beside is not None and self.beside > self.generation else None
 
     @property
     def version(self) -> str | None:
@@ -118,6 +132,14 @@ class Cluster:
     def revision(self) -> str | None:
         """The revision of the stable control plane."""
         return self.releases[0].revision
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """The alerts that are rendered: where the object goes (None: Istio's namespace), and the labels by which Prometheus finds it."""
+
+    namespace: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +192,8 @@ class Topology:
     """Where in that store the secrets of this mesh are."""
     issuer_ref: tuple[str, str, str] | None = None
     """Name, kind and group of cert-manager's issuer, the same in every cluster."""
+    alerts: Alerts | None = None
+    """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -197,7 +221,8 @@ class Pending:
     """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
 
     kind: str
-    """`token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate) or `certificate` (an intermediate)."""
+    """`token`, `next-token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate)
+    or `certificate` (an intermediate)."""
     subject: str
     """The cluster's name; for a gateway the network's."""
     what: str
@@ -261,6 +286,22 @@ class Member:
         return self.held or (self.primary is not None and self.primary.address is None)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Date:
+    """When something ends (UTC): its name, which stays the same when it is renewed, its kind, whose it is, what to call it, and what to do."""
+
+    until: datetime
+    id: str
+    kind: str
+    """`root`, `intermediate`, `crl` or `token`."""
+    subject: str
+    """The cluster's name, or `mesh`."""
+    what: str
+    fix: str
+    made: datetime | None = field(default=None, compare=False)
+    """None: it does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The mesh as it will be: members by name, what is pending, what deserves a warning."""
@@ -270,6 +311,8 @@ class Plan:
     pending: tuple[Pending, ...]
     warnings: tuple[Problem, ...]
     several_networks: bool = False
+    remembered: Mapping[str, Date] = field(default_factory=dict)
+    """The dates of tokens that are sealed and not here, as the tree tells them, by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +341,17 @@ class Intermediate:
 
 
 @dataclass(frozen=True, slots=True)
+class Crl:
+    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, their validity, and what they list (serial in hex, since when)."""
+
+    pem: bytes
+    number: int
+    made: datetime
+    until: datetime
+    revoked: tuple[tuple[str, datetime], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pki:
     """Root and intermediates of a mesh. `new` holds the files still to be written, by path below `certs/`."""
 
@@ -306,6 +360,8 @@ class Pki:
     intermediates: Mapping[str, Intermediate]
     new: Mapping[str, bytes] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
+    crl: Crl | None = None
+    """None: nothing is or was revoked, and no proxy asks."""
 
 
 @dataclass(frozen=True, slots=True)

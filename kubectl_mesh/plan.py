@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh import words
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
+from kubectl_mesh.model import Cluster, Date, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
 
 SHARED = ""
 """The peer for whom a login is that all peers share."""
@@ -37,14 +37,16 @@ def reader_account(cluster: Cluster, peer: str = SHARED) -> str:
     return cluster.reader if peer == SHARED else f"{cluster.reader}-{peer}"
 
 
-def reader_secret(cluster: Cluster, peer: str = SHARED) -> str:
-    """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it."""
-    return f"{reader_account(cluster, peer)}-istio-remote-secret-token"
+def reader_secret(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
+    """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a later generation's number behind it."""
+    number = generation or cluster.generation
+    return f"{reader_account(cluster, peer)}-istio-remote-secret-token" + ("" if number == 1 else f"-g{number}")
 
 
-def token_file(cluster: Cluster, peer: str = SHARED) -> str:
-    """The file with the token by which a peer reads a cluster."""
-    return cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token"
+def token_file(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
+    """The file with the token by which a peer reads a cluster; no name of a cluster makes one generation's the file of another."""
+    number = generation or cluster.generation
+    return (cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token") + ("" if number == 1 else f".g{number}")
 
 
 def private_file(cluster: Cluster, peer: str = SHARED) -> str:
@@ -55,10 +57,11 @@ def private_file(cluster: Cluster, peer: str = SHARED) -> str:
     return " and ".join(names) or f"the credential of {cluster.name}"
 
 
-def token_command(cluster: Cluster, directory: str, peer: str = SHARED) -> str:
+def token_command(cluster: Cluster, directory: str, peer: str = SHARED, generation: int | None = None) -> str:
     """The command that fetches the token of a cluster's reader into its file, readable by nobody else."""
-    get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", reader_secret(cluster, peer), "-o", "go-template={{.data.token | base64decode}}")
-    path = _join(directory, token_file(cluster, peer))
+    secret = reader_secret(cluster, peer, generation)
+    get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", secret, "-o", "go-template={{.data.token | base64decode}}")
+    path = _join(directory, token_file(cluster, peer, generation))
     folder = posixpath.dirname(path)
     make = f"mkdir -p {shlex.quote(folder)}; " if folder else ""
     return f"(umask 077; {make}{get} > {shlex.quote(path)})"
@@ -96,12 +99,15 @@ def plan(
     directory: str = ".",
     absent: frozenset[tuple[str, str]] = frozenset(),
     held: Sequence[Pending] = (),
+    coming: frozenset[tuple[str, str]] = frozenset(),
+    remembered: Mapping[str, Date] | None = None,
 ) -> Plan:
     """Who discovers whom, over which networks, and what is still unknown.
 
     `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers); of those in
     `absent` only the public part is here. `held` is what clusters wait for before they may have a control plane.
-    `directory` is for the commands that are printed.
+    `coming` are the logins whose next token is here, where peers are to move to another.
+    `remembered` are the dates of what is in `absent`. `directory` is for the commands that are printed.
     """
     by_name = {c.name: c for c in topology.clusters}
     joined = tuple(c for c in topology.clusters if c.joined)
@@ -142,10 +148,11 @@ def plan(
     pending = [
         *held,
         *_pending_readers(topology, members, directory),
+        *_pending_rotations(topology, members, directory, coming),
         *_pending_addresses(members),
         *_pending_gateways(topology, joined, members, traits),
     ]
-    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})), several)
+    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})), several, remembered or {})
 
 
 def _networks(topology: Topology, joined: tuple[Cluster, ...], visible: "tuple[Cluster, ...] | list[Cluster]", traits: Traits) -> tuple[Network, ...]:
@@ -186,11 +193,28 @@ def _pending_readers(topology: Topology, members: Mapping[str, Member], director
                     found.append(Pending("token", name, what, f"its remote secret in {peer}", token_command(cluster, directory, peer), peer))
         elif not member.logins:
             if cluster.credential.way == "tokenFile":
-                what = f"its token ({_join(directory, cluster.token_file)})"
+                what = f"its token ({_join(directory, token_file(cluster))})"
                 found.append(Pending("token", name, what, held, token_command(cluster, directory)))
             else:
                 what = f"its credential (the files named under credential.{cluster.credential.way})"
                 found.append(Pending("token", name, what, held, f"put the files of contexts.{cluster.context}.credential in place"))
+    return found
+
+
+def _pending_rotations(topology: Topology, members: Mapping[str, Member], directory: str, coming: frozenset[tuple[str, str]]) -> list[Pending]:
+    """The next tokens, that peers are to move to; where a store of the user's has the tokens, nobody fetches any."""
+    found = []
+    for name, member in members.items():
+        cluster = member.cluster
+        if cluster.coming is None or topology.store == "external":
+            continue
+        where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
+        for peer in member.readers if topology.reader_per_peer else [SHARED] if member.readers else []:
+            if (name, peer) not in coming:
+                whom = f" for {peer}" if peer else ""
+                what = f"its next token{whom} ({_join(directory, token_file(cluster, peer, cluster.coming))})"
+                held = f"the move of its peers to it (`kubectl mesh tokens rotate{where} {name} advance`)"
+                found.append(Pending("next-token", name, what, held, token_command(cluster, directory, peer, cluster.coming), peer))
     return found
 
 

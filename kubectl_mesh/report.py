@@ -21,7 +21,7 @@ def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
     """Whether the root has been made, for which clusters an intermediate, and for which only what was missing beside it."""
     made = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if path.endswith("/ca-cert.pem")}
     touched = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path}
-    return any("/" not in path for path in pki.new), sorted(made), sorted(touched - made)
+    return any(path.startswith("root-") for path in pki.new), sorted(made), sorted(touched - made)
 
 
 def certificates_line(pki: Pki, would: bool) -> str:

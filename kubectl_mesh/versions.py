@@ -16,7 +16,8 @@ ISTIO_CSR = 16
 GATEWAY_V1 = 22
 CHARTS = SAIL = 24
 AMBIENT = 27
-AMBIENT_BETA = 29
+CRL = 27
+AMBIENT_BETA = ZTUNNEL_CRL = 29
 FAST_SWAP = 30
 CHANGES = (
     (4, "the last with Citadel and Pilot apart: IstioControlPlane, networks by meshNetworks, a cluster knows itself as `Kubernetes`"),
@@ -31,8 +32,8 @@ CHANGES = (
         CHARTS,
         "no operator in the cluster reads an IstioOperator any more; the oldest for the Sail operator's API of today and for Helm values as they are today",
     ),
-    (AMBIENT, "ambient over several networks, alpha"),
-    (AMBIENT_BETA, "ambient over several networks, beta"),
+    (AMBIENT, "ambient over several networks, alpha; istiod and sidecars read ca-crl.pem of cacerts, and refuse what is revoked there"),
+    (AMBIENT_BETA, "ambient over several networks, beta; ztunnel reads ca-crl.pem too"),
     (FAST_SWAP, "a changed remote secret is taken without a gap, but 1.30.0 to 1.30.3 can lose the cluster's endpoints until istiod restarts"),
 )
 """The first minor in which something is so, and what."""
@@ -51,3 +52,8 @@ def exact(version: str | None) -> bool:
 def loses_endpoints(version: str | None) -> bool:
     """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920, 61043)."""
     return version in ("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3")
+
+
+def reads_crl(version: str | None, *, ztunnel: bool = False) -> bool:
+    """Whether istiod reads ca-crl.pem and its proxies go by it (pilot/pkg/features: PILOT_ENABLE_CA_CRL, on by default since it is there)."""
+    return minor(version) >= (ZTUNNEL_CRL if ztunnel else CRL)

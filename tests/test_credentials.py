@@ -69,7 +69,9 @@ def test_describe_and_check_judge_a_token(modern: Make, run: Run, monkeypatch: p
     mesh.token(EAST1, jwt(sub=SUBJECT))
     assert run("render", cwd=mesh).code == 0
     told = {c["name"]: c["tokens"] for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"]}
-    assert told[WEST] == [{"peer": None, "subject": SUBJECT, "audience": ["api"], "expires": "2026-12-11T12:00:00Z", "daysLeft": 10}]
+    assert told[WEST] == [
+        {"peer": None, "subject": SUBJECT, "audience": ["api"], "issued": None, "ageDays": None, "expires": "2026-12-11T12:00:00Z", "daysLeft": 10}
+    ]
     assert told[EAST1][0]["expires"] is None
     assert told[EAST2][0]["subject"] is None
     text = run("describe", cwd=mesh).out

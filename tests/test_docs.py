@@ -32,6 +32,7 @@ PAGES = (
     "docs/checks.md",
     "docs/review.md",
     "docs/graph.md",
+    "docs/tokens.md",
 )
 
 

@@ -75,6 +75,9 @@ def test_every_check_of_the_inputs_is_tripped(tmp_path: Path, run: Run) -> None:
         "server-pending",
         "token-expired",
         "token-expiring",
+        "token-order",
+        "next-token-pending",
+        "token-old",
     }
     assert wanted - tripped == set()
 

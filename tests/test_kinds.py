@@ -116,6 +116,8 @@ BROKEN = [
     ("sealed:1-trust/cacerts.yaml", "encryptedData:", "data:"),
     ("external:1-trust/cacerts.yaml", "secretStoreRef:", "secretStore:"),
     ("external:3-mesh/reader-push.yaml", "remoteKey:", "key:"),
+    ("revoked:3-mesh/expiry-alerts.yaml", "expr:", "expression:"),
+    ("revoked:3-mesh/expiry-alerts.yaml", "severity: warning", "severity: page"),
     ("cert-manager:1-trust/cacerts.yaml", "isCA: true", "isCA: false"),
 ]
 

@@ -20,10 +20,13 @@ PARTS = {
     "targets": {"manifest", "overlay", "plan", "eastwest"},
     "overlay": set(),
     "manifest": set(),
-    "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials"},
+    "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates"},
     "stores": {"manifest", "plan"},
     "delivery": {"manifest"},
     "report": {"plan"},
+    "generations": {"plan"},
+    "dates": {"plan", "credentials"},
+    "revoked": set(),
     "describe": {"credentials"},
     "leaks": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},
@@ -99,6 +102,7 @@ def test_ids_in_the_code_are_those_in_the_table() -> None:
         "gateway-pending",
         "address-pending",
         "sealing-pending",
+        "next-token-pending",
         "certificate-pending",
     }
     assert used | told_in_checks == IDS

@@ -104,6 +104,46 @@ CHECKS = (
         "Make sure that the constraints permit the URIs of the trust domain and the DNS names of istiod.",
     ),
     Check(
+        "crl-readable",
+        "certificates",
+        ERROR,
+        "istiod can read certs/ca-crl.pem",
+        "istiod: `failed to parse CRL`, and no change of cacerts is taken",
+        "Put back the file, or have it made anew: `kubectl mesh certs crl`.",
+    ),
+    Check(
+        "crl-complete",
+        "certificates",
+        ERROR,
+        "every CA of the mesh has a CRL, where something is or was revoked",
+        "istiod: `missing CRL signed by certificates`; proxies: `unable to get certificate CRL`",
+        "Sign what is missing, with the keys here: `kubectl mesh certs crl`.",
+    ),
+    Check(
+        "crl-expired",
+        "certificates",
+        ERROR,
+        "no CRL is past its nextUpdate",
+        "proxies: `CRL has expired`, and no connection at all",
+        "Sign it anew, render and apply: `kubectl mesh certs crl`.",
+    ),
+    Check(
+        "crl-expiring",
+        "certificates",
+        WARNING,
+        "no CRL is about to pass its nextUpdate; within the time of --fail-within it is an error",
+        "an outage of the whole mesh on that day",
+        "Sign it anew, render and apply, well before that day: `kubectl mesh certs crl`.",
+    ),
+    Check(
+        "crl-read",
+        "certificates",
+        WARNING,
+        "every proxy goes by what is revoked",
+        "a lost cluster that some clusters go on trusting",
+        "Raise Istio where it reads no CRL, or change the root.",
+    ),
+    Check(
         "certificate-pending",
         "certificates",
         WARNING,
@@ -126,7 +166,9 @@ def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]
     """Certificates that expire within a time."""
     found = [("root-cert.pem", c) for c in pki.roots]
     found += [(f"intermediate-{name}/ca-cert.pem", i.certificate) for name, i in pki.intermediates.items()]
-    return [
+    late = [] if pki.crl is None or pki.crl.until - now > within else [pki.crl.until]
+    fix = "sign it anew with `kubectl mesh certs crl`, render and apply"
+    return [Problem(Place("certs/ca-crl.pem"), f"is valid until {u:%Y-%m-%d}, for {(u - now).days} days", fix, "crl-expiring") for u in late] + [
         Problem(Place(f"certs/{name}"), f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days", RENEW, "certs-expiring")
         for name, c in found
         if c.not_after - now <= within

@@ -46,6 +46,14 @@ CHECKS = (
         "Fetch a new token, render, review and apply before that day.",
     ),
     Check(
+        "token-old",
+        "credentials",
+        ERROR,
+        "no token that says when it was made is older than --token-age allows, where that is given",
+        "a token that was copied years ago, by who knows whom",
+        "Move the peers to another token: `kubectl mesh tokens rotate NAME begin`.",
+    ),
+    Check(
         "token-unique",
         "credentials",
         WARNING,
@@ -61,11 +69,30 @@ CHECKS = (
         "a cluster that its peers do not discover",
         "Apply stage 3 of the cluster, then fetch the token by the command that the finding gives, and render.",
     ),
+    Check(
+        "next-token-pending",
+        "credentials",
+        WARNING,
+        "no rotation waits for its next token",
+        "an old token that stays for years, since nobody went on",
+        "Apply stage 3 of the cluster, fetch the next token by the command that the finding gives, and go on; or `tokens rotate NAME abort`.",
+    ),
+    Check(
+        "token-order",
+        "credentials",
+        ERROR,
+        "no token goes in the same render in which its peers move to another",
+        "istiod of a cluster that applies late: `Unauthorized`, and no endpoints of the cluster",
+        "Go step by step, each rendered and applied everywhere before the next: `kubectl mesh tokens rotate NAME advance`.",
+    ),
 )
 
 
-def token_findings(plan: Plan, now: datetime, within: timedelta | None) -> tuple[list[Problem], list[Problem]]:
-    """Tokens that have expired, or do within a time (without one: 30 days, as a warning): errors and warnings."""
+def token_findings(plan: Plan, now: datetime, within: timedelta | None, age: timedelta | None = None) -> tuple[list[Problem], list[Problem]]:
+    """Tokens that have expired, or do within a time (without one: 30 days, as a warning), or are older than `age`: errors and warnings.
+
+    One that never expires and says no date, as Kubernetes puts them into Secrets, is no finding.
+    """
     errors: list[Problem] = []
     warnings: list[Problem] = []
     for member in plan.members.values():
@@ -74,10 +101,15 @@ def token_findings(plan: Plan, now: datetime, within: timedelta | None) -> tuple
                 continue
             text = login.get("token")
             said = claims(text) if isinstance(text, str) else None
-            if said is None or said.expires is None:
+            if said is None:
                 continue
             where = Place(token_file(member.cluster, peer))
             fix = f"have a new one made, put it into {where.file} and render"
+            if age is not None and said.issued is not None and now - said.issued > age:
+                what = f"was made on {said.issued:%Y-%m-%d}, {(now - said.issued).days} days ago"
+                errors.append(Problem(where, what, fix, "token-old"))
+            if said.expires is None:
+                continue
             left = said.expires - now
             if left <= timedelta():
                 errors.append(Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired"))

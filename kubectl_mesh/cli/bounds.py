@@ -60,8 +60,8 @@ def _credentials(inputs: Inputs) -> list[str]:
     found = [name for c in topology.clusters for name, private in files(c.credential).values() if private]
     if topology.reader_per_peer:
         peers = peers_of(topology)
-        return found + [token_file(c, peer) for c in topology.clusters for peer in peers if c.name in peers[peer]]
-    return found + [c.token_file for c in topology.clusters]
+        return found + [token_file(c, peer, n) for c in topology.clusters for peer in peers if c.name in peers[peer] for n in c.generations]
+    return found + [token_file(c, generation=n) for c in topology.clusters for n in c.generations]
 
 
 def let_through(inputs: Inputs) -> list[Problem]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import certs_revoke, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @click.group(name="certs")
 def command() -> None:
-    """Intermediates that somebody else signs, and what goes into a store by hand."""
+    """Intermediates that somebody else signs, those that are revoked, and what goes into a store by hand."""
+
+
+certs_revoke.register(command)
 
 
 @command.command(name="csr")

@@ -42,6 +42,7 @@ def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     metavar="TIME",
     help="Make it an error if a certificate or a token expires within this time, such as 30d; those in the tree count too.",
 )
+@click.option("--token-age", type=Duration(), metavar="TIME", help="Make it an error if a token was made longer ago than this, such as 90d.")
 @click.option("--category", "categories", multiple=True, metavar="NAME", shell_complete=complete, help="These checks only, by category; may be given again.")
 @click.option("--id", "ids", multiple=True, metavar="ID", shell_complete=complete, help="These checks only, by id; may be given again.")
 @common.kubeconfig
@@ -57,6 +58,7 @@ def command(
     directory: str,
     out: str | None,
     fail_within: timedelta | None,
+    token_age: timedelta | None,
     categories: tuple[str, ...],
     ids: tuple[str, ...],
     kubeconfig: str | None,
@@ -71,7 +73,7 @@ def command(
     from kubectl_mesh.cli.survey import survey
 
     wanted = _wanted(categories, ids)
-    results = [r for r in survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within).results if r.check.id in wanted]
+    results = [r for r in survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within, token_age).results if r.check.id in wanted]
     _put(results, output)
     return 1 if any(r.status == checks.ERROR for r in results) else 0
 

@@ -12,6 +12,7 @@ from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located,
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Pki, Plan, Tree
+from kubectl_mesh.revoked import unread
 from kubectl_mesh.stores import Sealing
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def make(
     topology, target = inputs.topology, inputs.target
     sealed = Sealed(inputs, out, reseal=reseal)
     logins, absent = sealed.logins()
-    plan = make_plan(topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held())
+    plan = make_plan(
+        topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held(), frozenset(inputs.coming), sealed.dates(absent)
+    )
     pki = certificates(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
     store = store or sealed.store()
     tree = render.render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
@@ -67,6 +70,7 @@ def make(
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
     made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
+    made |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
     return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
 

@@ -21,6 +21,7 @@ def command(context: str, directory: str, output: str) -> None:
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import near, refuse
     from kubectl_mesh.load import load
+    from kubectl_mesh.plan import token_file
     from kubectl_mesh.write import locked, replace_file
 
     path = workdir.join(directory, workdir.TOPOLOGY)
@@ -43,7 +44,7 @@ def command(context: str, directory: str, output: str) -> None:
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())
     alone = cluster.network in topology.networks and all(c.network != cluster.network for c in topology.clusters if c is not cluster)
-    left = [f"certs/intermediate-{cluster.name}", cluster.token_file, f"clusters/{cluster.name}.crt"]
+    left = [f"certs/intermediate-{cluster.name}", *(token_file(cluster, generation=n) for n in cluster.generations), f"clusters/{cluster.name}.crt"]
     left = [name for name in left if os.path.lexists(workdir.join(directory, name))]
     if output == "json":
         common.put_json({"directory": directory, "cluster": cluster.name, "files": [{"path": workdir.TOPOLOGY, "action": "update"}], "left": left})

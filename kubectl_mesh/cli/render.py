@@ -32,10 +32,11 @@ def command(
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
     lock of a directory lists are ever replaced or removed.
     """
-    from kubectl_mesh import report
+    from kubectl_mesh import generations, report
     from kubectl_mesh.cli import bounds, compose, roots, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.pki.names import CRL
     from kubectl_mesh.stores import ENCRYPTED
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import clear, locked, write_certificates, write_tree
@@ -67,7 +68,11 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        if cut := report.withdrawn(rendered.plan, changes, target_folder) + roots.exchanged(rendered, target_folder):
+        if cut := [
+            *report.withdrawn(rendered.plan, changes, target_folder),
+            *generations.skipped(rendered.plan, changes),
+            *roots.exchanged(rendered, target_folder),
+        ]:
             raise MeshError(cut)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)
@@ -78,7 +83,7 @@ def command(
                 raise MeshError(bare)
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
             if made or inputs.leftovers:
-                write_certificates(workdir.join(directory, "certs"), made, replaced=(SEAL_KEY,) if reseal else ())
+                write_certificates(workdir.join(directory, "certs"), made, replaced=(CRL, *((SEAL_KEY,) if reseal else ())))
             if rendered.seal_key is not None:
                 click.echo(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it", err=True)
             write_tree(target_folder, rendered.tree, changes)
@@ -89,6 +94,7 @@ def command(
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
     members = rendered.plan.members
     forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
+    forgotten += generations.forget(rendered.plan, changes)
     if output == "json":
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
         common.put_json(value | {"warnings": report.problems_json(warnings)})

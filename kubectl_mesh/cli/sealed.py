@@ -9,7 +9,7 @@ from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.compare import open_folder, scan
 from kubectl_mesh.credentials import masked
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, Json, OnDisk, Pending
+from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
 from kubectl_mesh.pki.names import REQUEST
 from kubectl_mesh.plan import SHARED, peers_of
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
@@ -113,6 +113,20 @@ class Sealed:
             if any(there) and ("token", peer) not in self.inputs.broken:
                 absent[peer, reader] = masked(clusters[peer].credential)
         return {**self.inputs.logins, **absent}, frozenset(absent)
+
+    def dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Date]:
+        """What the tree tells of the tokens that are sealed and not here."""
+        if not absent or self.inputs.topology.alerts is None:
+            return {}
+        from kubectl_mesh.render.alerts import FILE, remembered
+
+        found = {}
+        for name in sorted({name for name, _ in absent}):
+            disk = self.read(name)
+            body = disk.files.get(f"{STAGES[2]}/{FILE}") if disk is not None else None
+            for id_, (until, made, what, fix) in remembered(body[0].decode("utf-8", "replace")).items() if body is not None else ():
+                found[id_] = Date(until, id_, "token", name, what, fix, made)
+        return found
 
     def store(self) -> Plain | Sealing:
         """The store; with a new seal key where nothing is sealed yet."""

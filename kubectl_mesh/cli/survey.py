@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kubectl_mesh import checks, report
+from kubectl_mesh import checks, generations, report
 from kubectl_mesh.cli import bounds, compose, roots, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
@@ -20,6 +20,7 @@ _BY_RENDER = frozenset(
     )
 )
 """The checks of the tree that ask what a render would make."""
+_SOON = ("certs-expiring", "crl-expiring")
 _SAME = ("identical", "tighten")
 
 
@@ -45,7 +46,12 @@ class Survey:
 
 
 def survey(
-    directory: str, out: str | None, kubeconfig: str | None, clock: Callable[[workdir.Inputs], datetime], fail_within: timedelta | None = None
+    directory: str,
+    out: str | None,
+    kubeconfig: str | None,
+    clock: Callable[[workdir.Inputs], datetime],
+    fail_within: timedelta | None = None,
+    token_age: timedelta | None = None,
 ) -> Survey:
     """Asks every check, on the day that `clock` gives; it is asked once the inputs are read.
 
@@ -69,12 +75,12 @@ def survey(
         found.errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
         if any(e.id != "git-ignored" for e in found.errors):
             found.skipped = _BY_RENDER
-        rendered = _inputs(found, inputs, folder, at, fail_within)
+        rendered = _inputs(found, inputs, folder, at, fail_within, token_age)
         if found.skipped:
             _tree(found, topology, folder, at, fail_within, None, ())
         else:
             changes = _compared(folder, rendered)
-            cut = report.withdrawn(rendered.plan, changes, folder)
+            cut = [*report.withdrawn(rendered.plan, changes, folder), *generations.skipped(rendered.plan, changes)]
             found.errors += roots.exchanged(rendered, folder)
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
@@ -94,18 +100,20 @@ def survey(
         found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
         found.skipped |= {"token-unique", "token-readable"}
-    soon = {e.where.file for e in found.errors if e.id == "certs-expiring"}
-    kept = [w for w in dict.fromkeys(found.warnings) if w.id != "certs-expiring" or w.where.file not in soon]
+    soon = {e.where.file for e in found.errors if e.id in _SOON}
+    kept = [w for w in dict.fromkeys(found.warnings) if w.id not in _SOON or w.where.file not in soon]
     return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped))
 
 
-def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None) -> compose.Rendered:
+def _inputs(
+    found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None
+) -> compose.Rendered:
     """The render in mind, and what it finds in the inputs."""
     directory = inputs.directory
     rendered = compose.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
         found.errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-    tokens = checks.token_findings(rendered.plan, at, fail_within)
+    tokens = checks.token_findings(rendered.plan, at, fail_within, token_age)
     found.errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
     found.warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
     found.warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))

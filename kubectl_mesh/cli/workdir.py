@@ -85,6 +85,11 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
     return validate(document, assets.schema("topology.schema.json"))
 
 
+def parsed(path: str, body: bytes) -> Topology:
+    """A topology that is not written yet."""
+    return validate(load(path, body), assets.schema("topology.schema.json"))
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything that a render reads."""
@@ -113,6 +118,8 @@ class Inputs:
     """The certificates of the Sealed Secrets controllers, by cluster."""
     only: frozenset[str] | None = None
     """The clusters to render, where not all."""
+    coming: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    """The next tokens that are here, by cluster and peer, where peers are to move to another."""
 
 
 def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None) -> Inputs:
@@ -147,6 +154,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
     problems += located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters))
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
+    coming: dict[tuple[str, str], str] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
     readers: dict[str, str] = {}
     for cluster, peer in _readers(topology):
@@ -160,6 +168,12 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
                 other = readers.setdefault(token, cluster.name)
                 if other != cluster.name or (peer and len([1 for login in logins.values() if login.get("token") == token]) > 1):
                     loose.append(Problem(Place(path), f'holds the token of "{other}" too', f"fetch it again: {command}", "token-unique"))
+            if cluster.coming is not None:
+                path = join(directory, token_file(cluster, peer, cluster.coming))
+                command = token_command(cluster, directory, peer, cluster.coming)
+                token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
+                if token is not None:
+                    coming[cluster.name, peer] = token
         else:
             login = tried(lambda cluster=cluster: _login(directory, cluster, loose), None, "credential-readable")  # type: ignore[misc]
             if login is not None:
@@ -174,7 +188,10 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         found += problems
     elif problems:
         raise MeshError(problems)
-    return Inputs(directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), frozenset(broken), secret_kubeconfig, sealing)
+    known_wrong = frozenset(broken)
+    return Inputs(
+        directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), known_wrong, secret_kubeconfig, sealing, coming=coming
+    )
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
@@ -265,7 +282,7 @@ def _sealing(directory: str, topology: Topology, at: datetime, loose: list[Probl
 
 def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], tuple[str, ...], bool]:
     """The files of `certs/` that concern the mesh, through no symbolic link; the intermediates that are there; whether a killed run left something."""
-    from kubectl_mesh.pki import PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
+    from kubectl_mesh.pki import CRL, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
 
@@ -277,7 +294,7 @@ def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> t
     try:
         folders = intermediates(top)
         leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
-        for name in (ROOT_CERT, ROOT_KEY, SEAL_KEY):
+        for name in (ROOT_CERT, ROOT_KEY, CRL, SEAL_KEY):
             keep(kept, name, top, f"{path}/{name}", name, loose)
         for cluster in topology.clusters:
             base = folder(cluster.name)

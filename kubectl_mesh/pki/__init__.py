@@ -17,10 +17,10 @@ from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
-from kubectl_mesh.pki.names import PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
+from kubectl_mesh.pki.names import CRL, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 
-__all__ = ["PARTS", "REQUEST", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "check_pair", "folder", "issue", "judge_bundle"]
+__all__ = ["CRL", "PARTS", "REQUEST", "ROOT_CERT", "ROOT_KEY", "Progress", "Wanted", "check_pair", "folder", "issue", "judge_bundle"]
 
 
 def issue(
@@ -90,8 +90,17 @@ def issue(
             ca_key=state.files.get("ca-key.pem"),
             certificate=describe(state.certificate),
         )
+        state.key = state.key or keys.get(name)
     warnings += not_own(states)
-    return Pki(root.pem, tuple(map(describe, root.certificates)), intermediates, new, tuple(sorted(warnings)))
+    listed = None
+    if CRL in kept:
+        from kubectl_mesh.pki import crl
+
+        pem, listed, added, told = crl.complete(kept[CRL], states, root, now)
+        warnings += told
+        if added:
+            new[CRL] = pem
+    return Pki(root.pem, tuple(map(describe, root.certificates)), intermediates, new, tuple(sorted(warnings)), listed)
 
 
 def matching(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:

@@ -5,6 +5,9 @@ ROOT_CERT, ROOT_KEY = "root-cert.pem", "root-key.pem"
 REQUEST = "ca.csr"
 """The request for a certificate that somebody else signs, beside the key that it is for."""
 
+CRL = "ca-crl.pem"
+"""What is revoked: a CRL of every CA of the mesh."""
+
 PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 
 

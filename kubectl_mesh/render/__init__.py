@@ -11,7 +11,7 @@ from typing import Protocol
 from kubectl_mesh import delivery
 from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Secret, Tree
-from kubectl_mesh.render import gateways, lock, reader, remotes, trust
+from kubectl_mesh.render import alerts, gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
 
 
@@ -90,6 +90,7 @@ def _clusters(
             gateways.add(stages[2], plan, member, manifests, legacy=legacy)
             reader.add(stages[2], plan, member, manifests, legacy=legacy)
             secrets.add(stages[2], member)
+            alerts.add(stages[2], plan, member, pki, manifests)
         files: dict[str, str | Secret] = {}
         applied = []
         for stage, into in zip(STAGES, stages, strict=True):

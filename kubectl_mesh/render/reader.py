@@ -34,6 +34,8 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                 stage.add("reader-role.yaml", text)
             stage.add(f"{name}-role-binding.yaml", manifests.render("reader-role-binding.yaml", binding=binding, role=role(cluster), **place))
         if tokens:
-            stage.add(f"{name}-token.yaml", manifests.render("reader-token.yaml", secret=reader_secret(cluster, peer), **place))
+            for generation in cluster.generations:
+                file = f"{name}-token.yaml" if generation == 1 else f"{name}-token-g{generation}.yaml"
+                stage.add(file, manifests.render("reader-token.yaml", secret=reader_secret(cluster, peer, generation), **place))
             if plan.topology.store == "external":
                 stage.add(f"{name}-push.yaml", external.push_token(plan.topology, cluster, peer))

@@ -55,7 +55,9 @@ class Remotes:
         public = ""
         if topology.store in ENCRYPTED:
             if (cluster.name, namespace) not in self._public:
-                self._public[cluster.name, namespace] = self._text(other, namespace, masked(cluster.credential))
+                # A reader of YAML passes over it; a login of another generation is sealed anew for it.
+                which = "" if cluster.generation == 1 else f"# generation {cluster.generation}\n"
+                self._public[cluster.name, namespace] = self._text(other, namespace, masked(cluster.credential)) + which
             public = self._public[cluster.name, namespace]
         text = None if reader in other.absent else self._text(other, namespace, login)
         return Secret(text, public, private_file(cluster, reader))

@@ -7,6 +7,7 @@ from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import ENCRYPTED, external
+from kubectl_mesh.versions import reads_crl
 
 KEEP: dict[str, tuple[str | None, str | None]] = {
     "kubectl": (None, None),
@@ -36,8 +37,9 @@ def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests
     if topology.issuer == "cert-manager":
         stage.add("cacerts.yaml", issuers.certificate(topology, cluster, annotations))
         return
+    revoked = pki.crl.pem if pki.crl is not None and any(reads_crl(r.version) for r in cluster.releases) else None
     if topology.store == "external":
-        stage.add("cacerts.yaml", external.cacerts(topology, cluster, annotations))
+        stage.add("cacerts.yaml", external.cacerts(topology, cluster, annotations, revoked))
         return
     intermediate = pki.intermediates[cluster.name]
 
@@ -47,6 +49,7 @@ def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests
             namespace=cluster.namespace,
             keep_key=keep_key,
             keep=keep,
+            ca_crl=None if revoked is None else base64.b64encode(revoked).decode(),
             ca_cert=base64.b64encode(intermediate.ca_cert).decode(),
             ca_key=base64.b64encode(key).decode(),
             cert_chain=base64.b64encode(intermediate.cert_chain).decode(),

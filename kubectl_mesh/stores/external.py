@@ -13,6 +13,7 @@ from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.plan import SHARED, reader_secret
 
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+CRL = "ca-crl.pem"
 REFRESH = "1h"
 # Only where a login has something secret: what a person states elsewhere is never taken for a mark.
 _MARK = re.compile(r"^( +(?:client-certificate-data|client-key-data|client-secret|id-token|refresh-token|token): )kubectlMesh-([A-Za-z]+)$", re.MULTILINE)
@@ -41,9 +42,16 @@ def _store(topology: Topology) -> dict[str, str]:
     return {"kind": kind, "name": name}
 
 
-def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
-    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always belong together."""
+def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str], crl: bytes | None = None) -> str:
+    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always belong together.
+
+    What is revoked is no secret: it stands here in clear, and comes with the tree.
+    """
     key = cacerts_path(topology, cluster)
+    # Whoever deletes this object by mistake does not delete the CA of a running mesh with it.
+    target: dict[str, object] = {"creationPolicy": "Orphan", "deletionPolicy": "Retain", "name": "cacerts"}
+    if crl is not None:
+        target["template"] = {"data": {CRL: crl.decode()}, "engineVersion": "v2", "mergePolicy": "Merge"}
     return document(
         {
             "apiVersion": "external-secrets.io/v1",
@@ -53,8 +61,7 @@ def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]
                 "data": [{"remoteRef": {"key": key, "property": name}, "secretKey": name} for name in FILES],
                 "refreshInterval": REFRESH,
                 "secretStoreRef": _store(topology),
-                # Whoever deletes this object by mistake does not delete the CA of a running mesh with it.
-                "target": {"creationPolicy": "Orphan", "deletionPolicy": "Retain", "name": "cacerts"},
+                "target": target,
             },
         }
     )
@@ -103,14 +110,14 @@ def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str,
 
 
 def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
-    """The PushSecret by which a cluster puts its reader's token into the store."""
-    secret = reader_secret(cluster, peer)
+    """The PushSecret by which a cluster puts its reader's token into the store; the same object for every generation, for only one may push."""
+    name, secret = reader_secret(cluster, peer, 1), reader_secret(cluster, peer)
     where = {"property": "token", "remoteKey": reader_path(topology, cluster, peer)}
     return document(
         {
             "apiVersion": "external-secrets.io/v1alpha1",
             "kind": "PushSecret",
-            "metadata": {"name": secret, "namespace": cluster.namespace},
+            "metadata": {"name": name, "namespace": cluster.namespace},
             "spec": {
                 "data": [{"match": {"remoteRef": where, "secretKey": "token"}}],
                 "deletionPolicy": "None",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.model import DEFAULT_READER, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
+from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
 from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate.names import PENDING, inside, name_of, no_name
 from kubectl_mesh.validate.rules import Rules
@@ -56,6 +56,8 @@ def _cluster(rules: Rules, context: str, entry: dict[str, Any]) -> Cluster:
         east_west=_east_west({**rules.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
+        generation=entry.get("tokens", {}).get("generation", 1),
+        beside=entry.get("tokens", {}).get("beside"),
     )
 
 
@@ -73,6 +75,7 @@ def _east_west(entry: Mapping[str, Any]) -> EastWest:
 def _topology(rules: Rules) -> Topology:
     value = rules.value
     istio, certificates, delivery = value.get("istio", {}), value.get("certificates", {}), value.get("delivery", {})
+    alerts = value.get("alerts", {})
     clusters = sorted((_cluster(rules, c, e) for c, e in rules.contexts.items()), key=lambda c: c.name)
     return Topology(
         mesh_id=value["mesh_id"],
@@ -109,6 +112,7 @@ def _topology(rules: Rules) -> Topology:
         secret_path=value.get("secrets", {}).get("path", value["mesh_id"]),
         issuer_ref=(ref["name"], ref.get("kind", "ClusterIssuer"), ref.get("group", "cert-manager.io")) if (ref := certificates.get("issuerRef")) else None,
         recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
+        alerts=Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items()))) if alerts.get("prometheusRule") else None,
         warnings=tuple(sorted(rules.warnings)),
     )
 

@@ -33,6 +33,7 @@ class Rules:
             self.files,
             self.servers,
             self.readers,
+            self.tokens,
             self.bundle,
             self.delivery,
             self.secrets,
@@ -243,6 +244,19 @@ class Rules:
             for way in credential if isinstance(credential, dict) else ():
                 where = self.document.place("contexts", context, "credential", way)
                 yield Problem(where, "is one login for all peers, and readers: perPeer asks for one each", "remove one of the two")
+
+    def tokens(self) -> Iterator[Problem]:
+        """Generations are those of a token that Kubernetes makes, and two of them differ."""
+        for context, entry in self.contexts.items():
+            tokens, credential = entry.get("tokens"), entry.get("credential")
+            if not isinstance(tokens, dict):
+                continue
+            if isinstance(credential, dict) and "tokenFile" not in credential:
+                what = f"is for a cluster that the peers log in to by a token, not by {next(iter(credential), 'nothing')}"
+                yield Problem(self.document.place("contexts", context, "tokens"), what, "remove one of the two")
+            if tokens.get("beside") is not None and tokens["beside"] == tokens.get("generation", 1):
+                what = "is the generation of the first token too"
+                yield Problem(self.document.place("contexts", context, "tokens", "beside"), what, "remove it, or begin with `kubectl mesh tokens rotate`")
 
     def bundle(self) -> Iterator[Problem]:
         """What all clusters share has to suit them all."""

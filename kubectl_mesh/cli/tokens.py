@@ -1,0 +1,217 @@
+"""`kubectl mesh tokens`: the peers of a cluster move from one token to the next, a render at a time."""
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_mesh.cli import common, tokens_status
+
+if TYPE_CHECKING:
+    from kubectl_mesh.cli.compose import Rendered
+    from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.model import Cluster
+
+
+@click.group(name="tokens")
+def command() -> None:
+    """The tokens by which peers log in: how old they are, and how peers move to the next."""
+
+
+command.add_command(tokens_status.status)
+
+
+@command.command(name="rotate")
+@click.argument("name", metavar="NAME", shell_complete=common.complete_contexts)
+@click.argument("step", metavar="STEP", type=click.Choice(["begin", "advance", "abort", "status"]))
+@common.directory
+@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.kubeconfig
+@common.output
+def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: str | None, output: str) -> None:
+    """Move the peers of cluster NAME to another token, in three renders.
+
+    STEP is begin (a second token beside the first), advance (the peers move to it; again: the first one goes), abort (one step
+    back) or status. Each writes the topology alone; the tree has to hold the step before. Every render may be applied in any order.
+    """
+    from kubectl_mesh import edit, generations
+    from kubectl_mesh.cli import bounds, workdir
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.load import load
+    from kubectl_mesh.write import locked, replace_file
+
+    folder = out if out is not None else workdir.join(directory, "out")
+    bounds.check_folders(directory, out)
+    if step == "status":
+        tokens_status.show(directory, folder, kubeconfig, output, (name,))
+        return
+    path = workdir.join(directory, workdir.TOPOLOGY)
+    with locked(directory):
+        bounds.check_regular(path)
+        inputs = workdir.gather(directory, kubeconfig)
+        (chosen,) = workdir.chosen(inputs.topology, (name,))
+        cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
+        rendered = tokens_status.rendered(inputs, folder)
+        _rotatable(rendered, cluster, step)
+        if step == "begin":
+            entry = generations.begun(cluster, _taken(directory, cluster, rendered))
+        else:
+            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster)
+        source = workdir.read_file(path) or b""
+        body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
+        after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
+        behind = tokens_status.stale(rendered, folder, cluster)
+        if behind and step == "abort" and not tokens_status.stale(tokens_status.rendered(after, folder), folder, cluster):
+            behind = []
+        if behind:
+            what = "is not what a render of the step before would make"
+            raise refuse(behind[0], what, "run `kubectl mesh render`, review and apply it; then go on")
+        if step == "advance" and generations.step(cluster) == generations.BEGUN:
+            _next_is_there(inputs, rendered, cluster)
+        replace_file(path, source, body.encode())
+    _tell(step, rendered, tokens_status.rendered(after, folder), cluster.name, path, directory, output)
+
+
+def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
+    """Refuses what is no step from here."""
+    from kubectl_mesh import generations
+    from kubectl_mesh.errors import refuse
+
+    way, at = cluster.credential.way, generations.step(cluster)
+    if way != "tokenFile":
+        raise refuse(str(cluster.place), f"peers log in to it by {way}, and only tokens are rotated here", "change what credential names, and render")
+    if not rendered.plan.members[cluster.name].readers:
+        raise refuse(str(cluster.place), "no cluster discovers it, so it has no token for peers", "name a cluster that others read")
+    if step == "begin" and at != generations.STEADY:
+        numbers = f"generation {cluster.generation} with {cluster.beside} beside it"
+        fix = f"go on with `kubectl mesh tokens rotate {cluster.name} advance`, or back with abort"
+        raise refuse(str(cluster.place), f"is being rotated already: {numbers}", fix)
+    if step != "begin" and at == generations.STEADY:
+        raise refuse(str(cluster.place), "is not being rotated", f"begin with `kubectl mesh tokens rotate {cluster.name} begin`")
+
+
+def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int]:
+    """The generations of which a token is here already."""
+    import os
+
+    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.plan import token_file
+
+    peers = ("", *rendered.plan.members[cluster.name].readers)
+    found = []
+    for first in {token_file(cluster, peer, 1) for peer in peers}:
+        above, last = os.path.split(join(directory, first))
+        names = os.listdir(above or ".") if os.path.isdir(above or ".") else []
+        found += [int(m[1]) for n in names if (m := re.fullmatch(re.escape(last) + r"\.g([0-9]{1,4})", n))]
+    return found
+
+
+def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
+    """Refuses to move peers to a token that is not here, or is not the next one."""
+    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.credentials import claims
+    from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.plan import reader_secret, token_command, token_file
+
+    topology, member = inputs.topology, rendered.plan.members[cluster.name]
+    if topology.store == "external":
+        return
+    problems: list[Problem] = []
+    for peer in member.readers if topology.reader_per_peer else ("",):
+        place = Place(join(inputs.directory, token_file(cluster, peer, cluster.coming)))
+        token, old = inputs.coming.get((cluster.name, peer)), inputs.logins.get((cluster.name, peer), {}).get("token")
+        fetch = f"run: {token_command(cluster, inputs.directory, peer, cluster.coming)}"
+        said = claims(token) if token is not None else None
+        if token is None:
+            problems.append(Problem(place, "is not there: the peers have nothing to move to", fetch))
+        elif token == old:
+            problems.append(Problem(place, f"holds the token of generation {cluster.generation}, which is to go", fetch))
+        elif said is not None and said.secret not in (None, reader_secret(cluster, peer, cluster.coming)):
+            problems.append(Problem(place, f"holds a token of another Secret than {reader_secret(cluster, peer, cluster.coming)}, as it says itself", fetch))
+    if problems:
+        raise MeshError(problems)
+
+
+def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, directory: str, output: str) -> None:
+    """What was decided, what comes next, and what has to be seen before that."""
+    from kubectl_mesh import generations
+
+    cluster = after.plan.members[name].cluster
+    at = generations.step(cluster)
+    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
+    notes = _notes(step, at, before, after, name)
+    look = _look(at, after, name)
+    advance = f"kubectl mesh tokens rotate{where} {name} advance"
+    value: dict[str, Any] = {
+        "cluster": name,
+        "step": at,
+        "generation": cluster.generation,
+        "beside": cluster.beside,
+        "files": [{"path": "topology.yaml", "action": "update"}],
+        "notes": notes,
+        "render": f"kubectl mesh render{where}",
+        "look": [{"command": c, "prints": p} for c, p in look],
+        "then": None if at == generations.STEADY else advance,
+    }
+    if output == "json":
+        common.put_json(value)
+        return
+    lines = [f"update  {path}", *notes, f"next: {value['render']}; review and apply it, in any order of the clusters"]
+    if at != generations.STEADY:
+        lines.append(f"then: {advance}")
+    if look:
+        lines.append("but not before each of these has printed what stands below it:" if at == generations.MOVED else "before that:")
+        for asked, printed in look:
+            lines += [f"  {asked}", *([f"    {printed}"] if printed else [])]
+    common.put_text("\n".join(lines) + "\n")
+
+
+def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str) -> list[str]:
+    from kubectl_mesh import generations
+    from kubectl_mesh.plan import token_file
+    from kubectl_mesh.words import count
+
+    cluster, external = after.plan.members[name].cluster, after.plan.topology.store == "external"
+    holding = generations.holders(after.plan, name)
+    old = before.plan.members[name].cluster
+    if at == generations.BEGUN and step == "begin":
+        notes = [f"{name}: a Secret for the token of generation {cluster.beside} comes beside that of generation {cluster.generation}; no peer changes"]
+    elif at == generations.STEADY:
+        gone = old.beside
+        notes = [f"{name}: the Secret of generation {gone} goes, and its token is void; the peers keep generation {cluster.generation}"]
+        if not external and gone is not None:
+            peers = after.plan.members[name].readers if after.plan.topology.reader_per_peer else ("",)
+            notes.append(f"of no use any more: {', '.join(token_file(cluster, peer, gone) for peer in peers)}")
+    else:
+        moved = f"{count(len(holding), 'cluster')} move{'s' if len(holding) == 1 else ''} to the token of generation {cluster.generation}"
+        notes = [f"{name}: {moved}; that of generation {cluster.beside} stays beside it"]
+        if external:
+            notes.append("the cluster pushes the other token into the store within 1h, and the peers take it within 1h more; no peer's directory changes")
+        notes += generations.switch([after.plan.members[h].cluster for h in holding])
+    return notes
+
+
+def _look(at: str, after: "Rendered", name: str) -> "list[tuple[str, str]]":
+    """The commands that tell whether the next step may come, and what they print."""
+    import base64
+    import hashlib
+
+    from kubectl_mesh import generations
+    from kubectl_mesh.render.remotes import kubeconfig
+
+    plan = after.plan
+    if at == generations.BEGUN:
+        return [(p.command, "") for p in plan.pending if p.kind == "next-token" and p.subject == name]
+    if at == generations.STEADY:
+        return []
+    member = plan.members[name]
+    digests = {}
+    for holder in generations.holders(plan, name):
+        login = member.login(holder)
+        if login is not None and not ({holder, ""} & member.absent) and plan.topology.store != "external":
+            digests[holder] = hashlib.sha256(base64.b64encode(kubeconfig(member, login).encode())).hexdigest() + "  -"
+    return [
+        *((c, "the time of the push") for c in (generations.pushed(plan, name) if plan.topology.store == "external" else [])),
+        *generations.seen(plan, name, digests),
+    ]

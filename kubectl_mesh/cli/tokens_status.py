@@ -1,0 +1,139 @@
+"""`kubectl mesh tokens status`"""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from kubectl_mesh.cli.compose import Rendered
+    from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.model import Cluster
+
+
+def rendered(inputs: "Inputs", out: str) -> "Rendered":
+    """What a render would make now, with throw-away certificates where one is missing."""
+    from kubectl_mesh.cli import compose, workdir
+
+    return compose.make(inputs, workdir.now(), out, throwaway=True)
+
+
+def stale(made: "Rendered", out: str, cluster: "Cluster") -> list[str]:
+    """The directories that the rotation concerns and that are not as a render would make them now."""
+    from kubectl_mesh import generations
+    from kubectl_mesh.compare import compare
+    from kubectl_mesh.model import BUNDLE
+
+    plan = made.plan
+    concerned = {cluster.name, *generations.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
+    return [f"{out}/{c.name}" for c in compare(out, made.tree, plan.topology.mesh_id) if c.name in concerned and c.differs]
+
+
+@click.command(name="status")
+@common.directory
+@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@click.option("--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Of this cluster only; may be given again.")
+@common.kubeconfig
+@click.option(
+    "-o", "output", type=click.Choice(["text", "json", "ics"]), default="text", metavar="FORMAT", help="text, json or ics (a calendar).  [default: text]"
+)
+def status(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
+    """Show where each rotation stands, and how old the tokens are."""
+    from kubectl_mesh.cli import bounds, workdir
+
+    bounds.check_folders(directory, out)
+    show(directory, out if out is not None else workdir.join(directory, "out"), kubeconfig, output, clusters)
+
+
+def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]") -> None:
+    """Prints the state of rotations and tokens, of these clusters or of all."""
+    import sys
+
+    from kubectl_mesh.calendar import calendar
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.dates import dates
+
+    inputs = workdir.gather(directory, kubeconfig)
+    only = workdir.chosen(inputs.topology, clusters) if clusters else None
+    made = rendered(inputs, out)
+    if output == "ics":
+        # A content line ends in CR LF, whatever the system's lines do.
+        text = calendar(made.plan.topology.mesh_id, (d for d in dates(made.plan, made.pki) if d.kind == "token" and (only is None or d.subject in only)))
+        sys.stdout.buffer.write(text.encode())
+        return
+    at = workdir.now()
+    value = {"clusters": [_cluster(made, c, out, at) for c in inputs.topology.clusters if only is None or c.name in only]}
+    if output == "json":
+        common.put_json(value)
+        return
+    lines = []
+    for found in value["clusters"]:
+        beside = f", {found['beside']} beside it" if found["beside"] is not None else ""
+        step = "logs in by " + found["credential"] if found["credential"] != "tokenFile" else f"{found['step']}, generation {found['generation']}{beside}"
+        lines.append(f"{found['name']}  {step}; tree {found['tree']}")
+        lines += [f"  {_line(token)}" for token in found["tokens"]]
+    common.put_text("\n".join(lines) + "\n")
+
+
+def _cluster(made: "Rendered", cluster: "Cluster", out: str, at: "datetime") -> dict[str, Any]:
+    import os
+
+    from kubectl_mesh import generations
+    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.credentials import claims
+    from kubectl_mesh.plan import token_file
+
+    inputs, plan = made.inputs, made.plan
+    member = plan.members[cluster.name]
+    external = plan.topology.store == "external"
+    tokens = []
+    for peer in (member.readers if plan.topology.reader_per_peer else ("",)) if member.readers and cluster.credential.way == "tokenFile" else ():
+        for generation in cluster.generations:
+            here = inputs.coming.get((cluster.name, peer)) if generation == cluster.coming else None
+            if generation == cluster.generation:
+                login = inputs.logins.get((cluster.name, peer), {}).get("token")
+                here = login if isinstance(login, str) else None
+            said = claims(here) if here is not None else None
+            tokens.append(
+                {
+                    "peer": peer or None,
+                    "generation": generation,
+                    "state": "used" if generation == cluster.generation else "next" if generation == cluster.coming else "to go",
+                    "file": None if external else token_file(cluster, peer, generation),
+                    "here": here is not None or (not external and os.path.isfile(join(inputs.directory, token_file(cluster, peer, generation)))),
+                    "readable": said is not None,
+                    "issued": f"{said.issued:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.issued is not None else None,
+                    "ageDays": (at - said.issued).days if said is not None and said.issued is not None else None,
+                    "expires": f"{said.expires:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.expires is not None else None,
+                    "daysLeft": (said.expires - at).days if said is not None and said.expires is not None else None,
+                }
+            )
+    return {
+        "name": cluster.name,
+        "credential": cluster.credential.way,
+        "step": generations.step(cluster),
+        "generation": cluster.generation,
+        "beside": cluster.beside,
+        "tree": "out of date" if stale(made, out, cluster) else "up to date",
+        "tokens": tokens,
+    }
+
+
+def _line(token: dict[str, Any]) -> str:
+    whom = f" for {token['peer']}" if token["peer"] else ""
+    head = f"generation {token['generation']}{whom} ({token['state']})"
+    if token["file"] is None:
+        return f"{head}: in the store"
+    if token["state"] == "to go":
+        return head
+    if not token["here"]:
+        return f"{head}: {token['file']} is not here"
+    if not token["readable"]:
+        return f"{head}: says nothing of itself"
+    age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] else ""
+    until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
+    return f"{head}: {age}{until}"

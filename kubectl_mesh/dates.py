@@ -1,0 +1,54 @@
+"""dates: what of a mesh ends, and when, as far as a render knows it."""
+
+from collections.abc import Iterator
+
+from kubectl_mesh.credentials import claims
+from kubectl_mesh.model import RENEW, Date, Member, Pki, Plan
+from kubectl_mesh.plan import SHARED, token_file
+
+SIGN_ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
+
+
+def dates(plan: Plan, pki: Pki) -> tuple[Date, ...]:
+    """Of the whole mesh: the roots, what is revoked, every cluster's own."""
+    return tuple(sorted({*shared(pki), *(d for member in plan.members.values() for d in of_cluster(plan, member, pki))}))
+
+
+def shared(pki: Pki) -> Iterator[Date]:
+    """What ends for all clusters at once."""
+    for root in pki.roots:
+        yield Date(root.not_after, f"root-{root.fingerprint[:16]}", "root", "mesh", f"the root {root.subject}", RENEW, root.not_before)
+    if pki.crl is not None:
+        yield Date(pki.crl.until, "crl", "crl", "mesh", "certs/ca-crl.pem, without which no connection is accepted,", SIGN_ANEW, pki.crl.made)
+
+
+def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
+    """What a cluster has of its own: the intermediate that signs there, and the tokens by which the peers read it."""
+    name = member.cluster.name
+    found = pki.intermediates.get(name)
+    if found is not None:
+        end, start = found.certificate.not_after, found.certificate.not_before
+        yield Date(end, f"intermediate-{name}", "intermediate", name, f"the intermediate of {name}", RENEW, start)
+    for peer, login in sorted(member.logins.items()):
+        id_ = token_id(member, peer)
+        text = login.get("token")
+        if peer in member.absent:
+            # It is sealed, and not here; what was told of it when it was, is in the tree.
+            if id_ in plan.remembered:
+                yield plan.remembered[id_]
+            continue
+        said = claims(text) if isinstance(text, str) else None
+        if said is not None and said.expires is not None:
+            yield Date(said.expires, id_, "token", name, *token_words(member, peer), said.issued)
+
+
+def token_id(member: Member, peer: str) -> str:
+    """The name of a token's date."""
+    return f"token-{member.cluster.name}-g{member.cluster.generation}" + ("" if peer == SHARED else f"-{peer}")
+
+
+def token_words(member: Member, peer: str) -> tuple[str, str]:
+    """What a token is called, and what to do when it ends."""
+    whom = "its peers read" if peer == SHARED else f"{peer} reads"
+    file = token_file(member.cluster, peer)
+    return f"the token by which {whom} {member.cluster.name}", f"have a new one made, put it into {file} and render"

@@ -1,0 +1,249 @@
+"""Which intermediates are revoked: `certs/ca-crl.pem`, a bundle of CRLs (RFC 5280, section 5) that istiod hands to every proxy.
+
+Envoy asks for a CRL of every CA in a chain that it verifies, of the intermediates of all clusters too, and refuses the chain where one is
+missing or past its nextUpdate. istiod takes the bundle only if each certificate of its own cert-chain.pem signed a CRL in it
+(security/pkg/pki/util/keycertbundle.go), and drops it, and every other change of cacerts with it, if not. So one bundle holds them all,
+the same in every cluster: the root's, which lists what is revoked, and one of each intermediate, which lists nothing.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Crl
+from kubectl_mesh.pki.judge import direct_issuer
+from kubectl_mesh.pki.kept import Root, State
+from kubectl_mesh.pki.names import CRL, ROOT_KEY, folder
+from kubectl_mesh.pki.read import Key, describe, extension, load_certificates, same_key
+
+NAME = f"certs/{CRL}"
+ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
+_BACKDATE = timedelta(minutes=10)
+_LARGEST = 2**20 - 2**14
+_BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A CA whose CRL belongs into the bundle: its certificate, its key where that is here, and where it would be."""
+
+    certificate: x509.Certificate
+    key: Key | None
+    place: str
+
+
+def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
+    """The CRLs of a file that holds nothing else; one for istiod has to be PEM."""
+    blocks = [m[0] for m in _BLOCK.finditer(pem) if m[1] == b"X509 CRL"]
+    if not blocks or _BLOCK.sub(b"", pem).strip() or len(blocks) != len(_BLOCK.findall(pem)):
+        raise MeshError([Problem(Place(name), "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them", ANEW, "crl-readable")])
+    try:
+        found = tuple(x509.load_pem_x509_crl(block) for block in blocks)
+        for crl in found:
+            _ = (crl.extensions, crl.issuer, crl.next_update_utc, crl.last_update_utc, [r.serial_number for r in crl])
+    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+        raise MeshError([Problem(Place(name), "holds a CRL that cannot be read", ANEW, "crl-readable")]) from None
+    return found
+
+
+class Listed:
+    """CRLs by the name of their issuer, which an intermediate shares with the one that it took the place of."""
+
+    def __init__(self, crls: Iterable[x509.CertificateRevocationList]) -> None:
+        self.crls = tuple(crls)
+        self._named: dict[x509.Name, list[x509.CertificateRevocationList]] = {}
+        for crl in self.crls:
+            self._named.setdefault(crl.issuer, []).append(crl)
+
+    def of(self, certificate: x509.Certificate) -> x509.CertificateRevocationList | None:
+        """The newest CRL that a CA signed."""
+        public: Any = certificate.public_key()
+        mine = [c for c in self._named.get(certificate.subject, ()) if _signed(c, public)]
+        return max(mine, key=lambda c: c.last_update_utc, default=None)
+
+    def number(self) -> int:
+        """The highest CRL number."""
+        return max(map(_number, self.crls), default=0)
+
+
+def _signed(crl: x509.CertificateRevocationList, public: Any) -> bool:
+    try:
+        return crl.is_signature_valid(public)
+    except Exception:  # noqa: BLE001 -- a key of another kind than the signature's
+        return False
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+
+
+def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
+    """Every CA in the chains of the clusters, the roots first, each once."""
+    found: dict[bytes, Signer] = {}
+
+    def add(certificate: x509.Certificate | None, key: Key | None, place: str) -> None:
+        assert certificate is not None
+        found.setdefault(certificate.fingerprint(hashes.SHA256()), Signer(certificate, key, place))
+
+    for certificate in root.certificates:
+        own = root.key is not None and same_key(certificate, root.key)
+        known = describe(certificate)
+        other = f"the key of {known.subject} (sha256 {known.fingerprint[:16]}…)"
+        add(certificate, root.key if own else None, f"certs/{ROOT_KEY}" if own or len(root.certificates) == 1 else other)
+    for name in sorted(states):
+        if states[name].certificate is not None:
+            add(states[name].certificate, states[name].key, f"certs/{folder(name)}/ca-key.pem")
+    for name in sorted(states):
+        pem = states[name].files.get("cert-chain.pem")
+        for certificate in load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem) if pem is not None else ():
+            add(certificate, None, f"the key of {describe(certificate).subject}")
+    # A root that signed nothing here needs no CRL: nobody's chain has it.
+    chained = {c.fingerprint(hashes.SHA256()) for c in root.certificates if _used(c, states)}
+    roots = {c.fingerprint(hashes.SHA256()) for c in root.certificates}
+    return tuple(s for f, s in found.items() if f not in roots or f in chained or s.key is not None)
+
+
+def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
+    chains = (s.files.get("cert-chain.pem", b"") for s in states.values())
+    return any(root.public_bytes(serialization.Encoding.DER) == c.public_bytes(serialization.Encoding.DER) for p in chains if p for c in _certificates(p))
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(pem)
+
+
+def sign(signer: Signer, entries: Sequence[x509.RevokedCertificate], number: int, now: datetime, until: datetime) -> bytes:
+    """A CRL in PEM."""
+    certificate = signer.certificate
+    assert signer.key is not None
+    identifier = extension(certificate, x509.SubjectKeyIdentifier)
+    authority = (
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        if identifier is not None
+        else x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
+    )
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(certificate.subject)
+        .last_update(max(now - _BACKDATE, certificate.not_valid_before_utc))
+        .next_update(until)
+        .add_extension(authority, critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in entries:
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def entry(certificate: x509.Certificate, now: datetime) -> x509.RevokedCertificate:
+    """That a certificate is revoked from now on."""
+    return x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now).build()
+
+
+def _unable(certificate: x509.Certificate) -> str:
+    usage = extension(certificate, x509.KeyUsage)
+    return "" if usage is None or usage.crl_sign else "may not sign CRLs (no cRLSign), so neither istiod nor a proxy takes one of it"
+
+
+def bundle(
+    wanted: Sequence[Signer],
+    old: Listed,
+    revoked: Sequence[x509.Certificate],
+    now: datetime,
+    until: datetime,
+    *,
+    clear: bool = False,
+) -> bytes:
+    """All CRLs signed anew, with the next number; `revoked` are added to what their issuers revoked before, `clear` takes all of that away.
+
+    Of a CA whose key is not here, and of one that is in no chain any more, the CRL is kept while it is valid: what they signed may still
+    be in use. Raises a `MeshError` with each CA that has none.
+    """
+    now = now.replace(microsecond=0)
+    number = old.number() + 1
+    problems, made = [], []
+    kept: list[x509.CertificateRevocationList] = []
+    for signer in wanted:
+        before = old.of(signer.certificate)
+        fault = _unable(signer.certificate)
+        new = [entry(c, now) for c in revoked if direct_issuer(c, [signer.certificate]) is not None]
+        if fault:
+            problems.append(Problem(Place(NAME), f"cannot be made: {describe(signer.certificate).subject} {fault}", "have it renewed with cRLSign", "certs-ca"))
+        elif signer.key is not None:
+            entries = [] if before is None or clear else list(before)
+            made.append(sign(signer, [*entries, *new], number, now, until))
+        elif before is not None and _valid(before, now) and not new and not (clear and len(before)):
+            kept.append(before)
+        else:
+            fix = "put it back for as long as this takes; or have its holder sign a CRL, and give that with `kubectl mesh certs crl --add FILE`"
+            problems.append(Problem(Place(signer.place), "is not here, and its CRL is signed with it", fix, "crl-complete"))
+    if problems:
+        raise MeshError(problems)
+    # A proxy that goes by the name alone takes the first: those of today's CAs come before those of yesterday's.
+    current = [c.fingerprint(hashes.SHA256()) for s in wanted if (c := old.of(s.certificate)) is not None]
+    signed_by = {s.certificate.subject: s.certificate for s in wanted}
+    kept += [c for c in old.crls if _valid(c, now) and c.fingerprint(hashes.SHA256()) not in current and not _by(c, signed_by)]
+    pem = b"".join(made) + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in kept)
+    if len(pem) > _LARGEST:
+        what = f"would have {len(pem)} bytes, and a ConfigMap, by which istiod hands it to the proxies, has at most 1 MiB"
+        raise MeshError([Problem(Place(NAME), what, "have smaller keys (certificates.keyType: ec-p256), or fewer clusters in one mesh", "crl-complete")])
+    return pem
+
+
+def _by(crl: x509.CertificateRevocationList, signers: Mapping[x509.Name, x509.Certificate]) -> bool:
+    certificate = signers.get(crl.issuer)
+    return certificate is not None and _signed(crl, certificate.public_key())
+
+
+def _valid(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    return crl.next_update_utc is not None and crl.next_update_utc > now
+
+
+def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime) -> tuple[bytes, Crl, list[str], list[Problem]]:
+    """The bundle that is there, with an empty CRL for each CA of today that has none and whose key is here.
+
+    Gives the bundle, what it says, the CAs that were added, and warnings. Raises a `MeshError` with all that istiod or a proxy would refuse.
+    """
+    now = now.replace(microsecond=0)
+    found = Listed(load(NAME, pem))
+    wanted = signers(states, root)
+    mine = {s.place: found.of(s.certificate) for s in wanted}
+    lives = [c.next_update_utc for c in mine.values() if c is not None and c.next_update_utc is not None]
+    until = min(lives, default=now + timedelta(days=30))
+    problems, warnings, added = [], [], []
+    number = found.number()
+    for signer in wanted:
+        crl = mine[signer.place]
+        subject = describe(signer.certificate).subject
+        if crl is None and signer.key is not None and not _unable(signer.certificate):
+            # The first of what is here, so that whoever goes by the name alone takes it.
+            pem = sign(signer, [], number + 1, now, until) + pem
+            added.append(subject)
+        elif crl is None:
+            what = f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
+            problems.append(Problem(Place(NAME), what, ANEW, "crl-complete"))
+        elif not _valid(crl, now):
+            when = "has no nextUpdate" if crl.next_update_utc is None else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
+            problems.append(Problem(Place(NAME), f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it", ANEW, "crl-expired"))
+    if problems:
+        raise MeshError(problems)
+    left = until - now
+    whole = min((c.last_update_utc for c in mine.values() if c is not None), default=now)
+    if left < min(timedelta(days=30), (until - whole) / 3):
+        what = f"is valid until {until:%Y-%m-%d}, for {left.days} days; after that proxies refuse every connection"
+        warnings.append(Problem(Place(NAME), what, ANEW, "crl-expiring"))
+    if added:
+        what = f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate below it"
+        fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes)"
+        warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
+    revoked = tuple(sorted((f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c))
+    return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings

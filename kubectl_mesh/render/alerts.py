@@ -1,0 +1,77 @@
+"""Stage 3, where asked: alerts before something ends, from dates that are known when it is rendered (PrometheusRule, monitoring.coreos.com/v1).
+
+No exporter has to be there: the expression compares the clock of Prometheus with a number.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kubectl_mesh.dates import of_cluster, shared
+from kubectl_mesh.manifest import Manifests, parse
+from kubectl_mesh.model import Date, Member, Pki, Plan
+from kubectl_mesh.render.stage import Stage
+
+FILE = "expiry-alerts.yaml"
+NAME = "kubectl-mesh-expiry"
+LEVELS = (("warning", timedelta(days=30), 3), ("critical", timedelta(days=7), 10))
+"""The severity, how long before the end, and at most what part of the life, so that what lives for days does not begin with an alert."""
+
+
+def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> None:
+    """What ends for all clusters, and what ends in this one."""
+    alerts = plan.topology.alerts
+    if alerts is None:
+        return
+    rules = [rule for date in sorted({*shared(pki), *of_cluster(plan, member, pki)}) for rule in _rules(plan.topology.mesh_id, date)]
+    if not rules:
+        return
+    labels = {"labels": dict(alerts.labels)} if alerts.labels else {}
+    namespace = alerts.namespace or member.cluster.namespace
+    value = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": NAME, "namespace": namespace, **labels},
+        "spec": {"groups": [{"name": NAME, "rules": rules}]},
+    }
+    stage.add(FILE, manifests.again(value))
+
+
+def _rules(mesh: str, date: Date) -> Iterable[dict[str, Any]]:
+    for severity, before, part in LEVELS:
+        early = before if date.made is None else min(before, (date.until - date.made) / part)
+        yield {
+            "alert": "MeshExpiry",
+            "expr": f"vector(time()) > {int((date.until - early).timestamp())}",
+            "labels": {"severity": severity, "mesh": mesh, "kind": date.kind, "subject": date.subject, "id": date.id},
+            "annotations": {
+                "summary": _plain(f"{date.what.rstrip(',')} ends on {date.until:%Y-%m-%d %H:%M} UTC"),
+                "description": _plain(date.fix),
+                "ends": f"{date.until:%Y-%m-%dT%H:%M:%SZ}",
+                **({"made": f"{date.made:%Y-%m-%dT%H:%M:%SZ}"} if date.made is not None else {}),
+            },
+        }
+
+
+def _plain(text: str) -> str:
+    """A text as a template of Prometheus that gives it again."""
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def remembered(text: str) -> dict[str, tuple[datetime, datetime | None, str, str]]:
+    """What an earlier render told of tokens, by id: when they end, when they were made, what they are called, what to do. Nothing where it is no such file."""
+    found: dict[str, tuple[datetime, datetime | None, str, str]] = {}
+    try:
+        value: Any = parse(text)
+        for rule in value["spec"]["groups"][0]["rules"]:
+            if rule["labels"]["kind"] == "token":
+                told = rule["annotations"]
+                what, fix = (told[key].replace('{{ "{{" }}', "{{") for key in ("summary", "description"))
+                found[rule["labels"]["id"]] = (_read(told["ends"]), _read(told["made"]) if "made" in told else None, what.rpartition(" ends on ")[0], fix)
+    except Exception:  # noqa: BLE001 -- a person may have written anything into it
+        return {}
+    return found
+
+
+def _read(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
