@@ -540,7 +540,7 @@ def harmed(runner: Runner, directory: Path, args: tuple[str, ...], point: Point,
         hit = [text for text in log if text.endswith("(INJECTED)")]
         assert len(hit) == 1, f"{len(hit)} calls failed, not {line}"
         assert hit[0].startswith(f"{call}("), hit
-        same = [re.sub(r"\d+", "N", text.split(" = ")[0]) for text in (hit[0], line)]
+        same = [re.sub(r"\d+", "N", text.split(" = ")[0]).rstrip() for text in (hit[0], line)]
         assert call in ("unlinkat", "close", "rmdir", "write") or same[0] == same[1], f"{same[0]} failed, not {same[1]}"
     return ran
 
