@@ -368,13 +368,18 @@ def rendered(mesh: WorkDir) -> None:
     assert cli.run(["render", "-C", str(mesh)]) == 0
 
 
-def jwt(days: int) -> str:
-    """A token that ends."""
+def jwt(days: int, said: str = "exp") -> str:
+    """A token that ends on a day from now."""
     from datetime import UTC, datetime
 
     from test_credentials import jwt as made
 
-    return made(sub="x", exp=int((datetime.now(UTC) + timedelta(days=days)).timestamp()))
+    return made(sub="x", **{said: int((datetime.now(UTC) + timedelta(days=days)).timestamp())})
+
+
+def aged(days: int) -> str:
+    """A token that was made some days ago."""
+    return jwt(-days, "iat")
 
 
 def committed(mesh: WorkDir) -> None:
@@ -391,11 +396,45 @@ def tracked(mesh: WorkDir) -> None:
     subprocess.run(["git", "-C", mesh.path, "add", "-f", "certs/root-key.pem"], check=True)
 
 
+def crls(mesh: WorkDir, days: int, *, root: bool = True) -> None:
+    """The bundle of CRLs of a mesh that ends on a day from now; without `root` the root's is missing, and its key too."""
+    from datetime import UTC, datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    from kubectl_mesh.pki.read import load_key
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    body = b""
+    for name, pair in [(f"intermediate-{n}", "ca") for n in broken.NAMES] + [(".", "root")] * root:
+        key = load_key("key", (mesh / f"certs/{name}/{pair}-key.pem").read_bytes())
+        certificate = x509.load_pem_x509_certificate((mesh / f"certs/{name}/{pair}-cert.pem").read_bytes())
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        # Older than the certificates, so that it can be about to end.
+        builder = x509.CertificateRevocationListBuilder(certificate.subject, now - timedelta(days=40), now + timedelta(days=days))
+        made = builder.add_extension(signer, critical=False).add_extension(x509.CRLNumber(1), critical=False).sign(key, hashes.SHA256())
+        body += made.public_bytes(serialization.Encoding.PEM)
+    mesh.write("certs/ca-crl.pem", body)
+    if not root:
+        (mesh / "certs/root-key.pem").unlink()
+
+
 INPUTS: dict[str, Break] = {
     "network-near": lambda m: m.topology({"contexts": {"a": {"network": "network-1"}, "b": {"network": "Network-1"}}}),
     "server-pending": lambda m: m.topology({"contexts": {"a": {"server": None}}}),
     "token-expired": lambda m: m.token("a", jwt(-1)),
     "token-expiring": lambda m: m.token("a", jwt(20)),
+    "token-old": lambda m: m.token("a", aged(100)),
+    "next-token-pending": lambda m: m.topology({"contexts": {"a": {"tokens": {"generation": 1, "beside": 2}}}}),
+    "token-order": both(
+        lambda m: m.topology({"contexts": {"a": {"tokens": {"generation": 2}}}}), lambda m: m.write("credentials/a.token.g2", "the-next-token", 0o600)
+    ),
+    "crl-readable": lambda m: m.write("certs/ca-crl.pem", "nonsense"),
+    "crl-complete": lambda m: crls(m, 400, root=False),
+    "crl-expired": lambda m: (crls(m, -1), (m / "certs/root-key.pem").unlink()),
+    "crl-expiring": lambda m: crls(m, 10),
+    "crl-read": both(lambda m: crls(m, 400), lambda m: m.write("base.yaml", (m / "base.yaml").read_text().replace("1.29.6", "1.26.0"))),
     "certs-readable": lambda m: m.write("certs/root-cert.pem", "nonsense"),
     "certs-complete": lambda m: (m / "certs/intermediate-a/ca-key.pem").unlink(),
     "certs-pair": lambda m: m.write("certs/intermediate-a/ca-key.pem", (m / "certs/intermediate-b/ca-key.pem").read_bytes(), 0o600),
@@ -443,7 +482,8 @@ def test_a_working_directory_that_trips_a_check(check: str, mesh: Callable[..., 
     """What else there is to trip; the same mesh as it was trips nothing."""
     made = mesh()
     INPUTS[check](made)
-    assert check in {c for c, _ in findings(run, made)}
+    words = ("--token-age", "90d") if check == "token-old" else ()
+    assert check in {c for c, _ in findings(run, made, *words)}
     assert run("check", "--id", check, cwd=made).code in (0, 1)
 
 

@@ -105,9 +105,7 @@ def survey(
     return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped))
 
 
-def _inputs(
-    found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None
-) -> compose.Rendered:
+def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None) -> compose.Rendered:
     """The render in mind, and what it finds in the inputs."""
     directory = inputs.directory
     rendered = compose.make(inputs, at, folder, throwaway=True)
