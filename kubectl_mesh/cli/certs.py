@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import certs_import_root, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 @click.group(name="certs")
 def command() -> None:
     """Intermediates that somebody else signs, and what goes into a store by hand."""
+
+
+command.add_command(certs_import_root.command)
 
 
 @command.command(name="csr")
