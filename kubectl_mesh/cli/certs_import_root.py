@@ -14,14 +14,27 @@ if TYPE_CHECKING:
 
 @click.command(name="import-root")
 @common.directory
-@click.argument("file", metavar="FILE", type=click.Path())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--key", "key", metavar="FILE", type=click.Path(), help="Its private key: this directory signs the intermediates.")
-def command(directory: str, file: str, key: str | None) -> None:
+@click.option("--union", "union", is_flag=True, help="Trust the roots of running clusters as well, beside the one that is here.")
+def command(directory: str, files: tuple[str, ...], key: str | None, union: bool) -> None:
     """Take in a root of your own as certs/root-cert.pem; it is judged before anything is written.
 
     With its key this directory signs the intermediates. Without it somebody else does: `certificates: {issuer: csr}`. A root that is
-    there is never replaced.
+    there is never replaced; with --union those of running clusters are added to it, the first step on the way to one root. Their
+    FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts, istio-ca-secret or the ConfigMap istio-ca-root-cert.
     """
+    if union and key is not None:
+        raise click.UsageError("--key is for a root of your own, and --union for those of others: do one after the other", click.get_current_context())
+    if union:
+        _union(directory, files)
+        return
+    if len(files) > 1:
+        raise click.UsageError("one root is taken in; the roots of running clusters are added with --union", click.get_current_context())
+    _own(directory, files[0], key)
+
+
+def _own(directory: str, file: str, key: str | None) -> None:
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki.own import own_root
@@ -38,10 +51,10 @@ def command(directory: str, file: str, key: str | None) -> None:
     make_folder(directory)
     base = workdir.join(directory, "certs")
     with locked(directory):
-        kept, folders = kept_files(directory, topology)
+        kept, clusters = kept_files(directory, topology)
         try:
             pair = None if key is None else (key, named[key] or b"")
-            taken = own_root((file, named[file] or b""), pair, kept, folders, workdir.now())
+            taken = own_root((file, named[file] or b""), pair, kept, clusters, workdir.now())
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
         keep_out(directory)
@@ -52,6 +65,44 @@ def command(directory: str, file: str, key: str | None) -> None:
     where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     issuer = "" if pair is not None else " --issuer csr"
     click.echo(f"next: kubectl mesh {f'init{where}{issuer} --mesh-id NAME' if topology is None else f'render{where}'}", err=True)
+
+
+def _union(directory: str, files: tuple[str, ...]) -> None:
+    from kubectl_mesh.adopt.authority import roots
+    from kubectl_mesh.cli import dumps, workdir
+    from kubectl_mesh.errors import MeshError, Problem, refuse
+    from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.pki.union import union
+    from kubectl_mesh.write import locked, write_certificates
+
+    others: list[tuple[str, bytes]] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            body = None if os.path.isdir(file) else workdir.read_file(file, pipe=True)
+            if body is None and not os.path.isdir(file):
+                raise refuse(file, "is not there", "name the root of a cluster: PEM, or a dump")
+            others.append((file, body if body is not None and dumps.is_pem(body) else roots(file, dumps.read(file))))
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    base = workdir.join(directory, "certs")
+    with locked(directory):
+        kept, clusters = kept_files(directory, topology_of(directory))
+        try:
+            taken = union(others, kept, clusters, workdir.now())
+        except MeshError as error:
+            raise MeshError(workdir.located(directory, error.problems)) from None
+        write_certificates(base, taken.files, replaced=(ROOT_CERT,))
+    common.warn(taken.warnings)
+    common.put_text("".join(f"update  {base}/{path}\n" for path in taken.files) or f"keep    {base}/{ROOT_CERT}\n")
+    click.echo(
+        "every cluster is to trust these roots before any signs with another: take in what each signs with now\n"
+        "  kubectl mesh certs import NAME FILE\n"
+        "then render, apply, and go on only when every workload trusts them (docs/adopt.md tells how to see it)",
+        err=True,
+    )
 
 
 def _names(key: bool) -> tuple[str, ...]:

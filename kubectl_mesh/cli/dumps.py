@@ -1,0 +1,72 @@
+"""Dumps read into objects: files and folders of YAML or JSON, and folders of PEM files as they are mounted into istiod."""
+
+import os
+import re
+from dataclasses import replace
+
+from kubectl_mesh.adopt.authority import CACERTS, PARTS
+from kubectl_mesh.adopt.objects import Found, objects
+from kubectl_mesh.cli.workdir import read_file
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.load import load_all
+
+ENDINGS = (".yaml", ".yml", ".json")
+_PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
+_INSIDE = re.compile(r"(^|\.)(data|stringData)(\.|$)")
+
+
+def is_pem(body: bytes) -> bool:
+    """Whether a file holds PEM, and no YAML: there the lines would be indented."""
+    return bool(_PEM.search(body))
+
+
+def read(path: str, context: str = "") -> list[Found]:
+    """The objects in a file, or in all files of a folder; every problem of every file at once."""
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for file in _files(path):
+        try:
+            found += _folder(file, context) if os.path.isdir(file) else _objects(file, context)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
+def _files(path: str) -> list[str]:
+    """The dumps below a folder, in order; a folder with a ca-cert.pem counts as one."""
+    if not os.path.isdir(path):
+        return [path]
+    if os.path.isfile(os.path.join(path, "ca-cert.pem")):
+        return [path]
+    listed: list[str] = []
+    for entry in sorted(os.scandir(path), key=lambda e: e.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            listed += _files(entry.path)
+        elif entry.name.endswith(ENDINGS):
+            listed.append(entry.path)
+    return listed
+
+
+def _objects(path: str, context: str) -> list[Found]:
+    body = read_file(path, pipe=True)
+    if body is None:
+        raise refuse(path, "is not there", "name a file that is, or a folder")
+    if is_pem(body):
+        raise refuse(path, "is PEM, where a dump belongs", "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem")
+    try:
+        return [o for document in load_all(path, body) for o in objects(document, context)]
+    except MeshError as error:
+        # What stands in a Secret is nobody's to read, not even where it is badly written.
+        hidden = "is not read alike by every program"
+        raise MeshError(replace(p, what=hidden, fix="quote it") if _INSIDE.search(p.where.path) else p for p in error.problems) from None
+
+
+def _folder(path: str, context: str) -> list[Found]:
+    """The four files of an intermediate, as the Secret that they are mounted from."""
+    held = {name: read_file(os.path.join(path, name)) for name in PARTS}
+    data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
+    return [Found(context, Place(path), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CACERTS}, "stringData": data})]
