@@ -24,6 +24,7 @@ PARTS = {
     "stores": {"manifest", "plan"},
     "delivery": {"manifest"},
     "report": {"plan"},
+    "adopt": {"credentials"},
     "describe": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},

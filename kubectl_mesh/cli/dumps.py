@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kubectl_mesh.adopt.authority import CACERTS, PARTS
@@ -12,7 +13,7 @@ from kubectl_mesh.load import load_all
 
 ENDINGS = (".yaml", ".yml", ".json")
 _PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
-_INSIDE = re.compile(r"(^|\.)(data|stringData)(\.|$)")
+_INSIDE = re.compile(r"(^|\.)(data|stringData|users)(\.|\[|$)")
 
 
 def is_pem(body: bytes) -> bool:
@@ -70,3 +71,41 @@ def _folder(path: str, context: str) -> list[Found]:
     held = {name: read_file(os.path.join(path, name)) for name in PARTS}
     data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
     return [Found(context, Place(path), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CACERTS}, "stringData": data})]
+
+
+def named(arguments: Sequence[str]) -> list[Found]:
+    """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per context, or a kubeconfig."""
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for argument in arguments:
+        try:
+            found += _argument(argument)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
+def _argument(argument: str) -> list[Found]:
+    context, equals, path = argument.partition("=")
+    if equals and not os.path.lexists(argument):
+        if not context or not path:
+            raise refuse(argument, "is not CTX=FILE", "write the context of the cluster, =, and a file or a folder with its dumps")
+        return read(path, context)
+    if not os.path.isdir(argument):
+        return read(argument)
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for entry in sorted(os.scandir(argument), key=lambda e: e.name):
+        if entry.name.startswith(".") or not (entry.is_dir() or entry.name.endswith(ENDINGS)):
+            continue
+        try:
+            found += read(entry.path, entry.name if entry.is_dir() else "")
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    if not found:
+        raise refuse(argument, "holds no dump", "put a folder there for each context, with what `kubectl get -o yaml` printed")
+    return found

@@ -89,3 +89,10 @@ def of_chain(pem: bytes, key: bytes, root: bytes, source: str) -> dict[str, byte
     top = direct_issuer(chain[-1], roots)
     whole = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in (*chain, *([] if top is None or top in chain else [top])))
     return {"ca-cert.pem": first, "ca-key.pem": key, "cert-chain.pem": whole, "root-cert.pem": root}
+
+
+def organization(root: bytes) -> str | None:
+    """The O= of the first root of a bundle, None where it has none."""
+    subject = load_certificates("root-cert.pem", root)[0].subject
+    found = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return found[0] if found else None

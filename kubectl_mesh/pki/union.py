@@ -3,7 +3,6 @@
 istiod up to 1.29 takes a changed bundle only if the text of one is a part of the other's, so each old text stays as it is, in one piece.
 """
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -83,10 +82,20 @@ def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
     return isinstance(a, ec.EllipticCurvePublicKey) and isinstance(b, ec.EllipticCurvePublicKey) and a.public_numbers() == b.public_numbers()
 
 
-def several(pems: Iterable[bytes]) -> bool:
-    """Whether roots of clusters differ."""
-    found = [frozenset(load_certificates("root-cert.pem", pem)) for pem in pems]
-    return any(a != b for a, b in itertools.pairwise(found))
+def together(roots: Mapping[str, bytes]) -> bytes:
+    """The roots of all clusters as one bundle, each text once and in one piece; refused where a proxy could not tell them apart.
+
+    `roots` are by their source.
+    """
+    whole = b""
+    trusted: list[tuple[str, x509.Certificate]] = []
+    for name, pem in roots.items():
+        trusted += [(name, c) for c in load_certificates(name, pem)]
+        if _line(pem) not in whole and not (whole and set(load_certificates(name, pem)) <= set(load_certificates(name, whole))):
+            whole += pem if not whole else (b"" if whole.endswith(b"\n") else b"\n") + _line(pem)
+    if problems := list(ambiguous(trusted, {}, ())):
+        raise MeshError(problems)
+    return whole
 
 
 def _line(pem: bytes) -> bytes:

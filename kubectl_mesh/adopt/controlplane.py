@@ -1,0 +1,251 @@
+"""Control planes among the objects of a cluster: what each says of its cluster, and what of them is left for base.yaml."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubectl_mesh.adopt.objects import Found, at, clean
+from kubectl_mesh.model import Json
+
+Path = tuple[str, ...]
+VALUES: Mapping[str, Path] = {
+    "IstioControlPlane": ("spec", "values"),
+    "IstioOperator": ("spec", "values"),
+    "Istio": ("spec", "values"),
+    "HelmRelease": ("spec", "values"),
+    "Application": ("spec", "source", "helm", "valuesObject"),
+}
+"""The kinds of control planes, and where the values of istiod stand in each."""
+BESIDE = {"IstioCNI": "Istio", "ZTunnel": "Istio"}
+"""Kinds that stand beside a control plane, which a base.yaml customises with it."""
+GROUPS = {
+    "IstioControlPlane": "install.istio.io",
+    "IstioOperator": "install.istio.io",
+    "Istio": "sailoperator.io",
+    "IstioCNI": "sailoperator.io",
+    "ZTunnel": "sailoperator.io",
+    "HelmRelease": "helm.toolkit.fluxcd.io",
+    "Application": "argoproj.io",
+}
+API_VERSIONS = {
+    "IstioControlPlane": "install.istio.io/v1alpha2",
+    "IstioOperator": "install.istio.io/v1alpha1",
+    "Istio": "sailoperator.io/v1",
+    "IstioCNI": "sailoperator.io/v1",
+    "ZTunnel": "sailoperator.io/v1",
+    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
+    "Application": "argoproj.io/v1alpha1",
+}
+CHARTS = ("istiod", "base", "cni", "ztunnel", "gateway")
+HELM = "values"
+"""What a document without a kind is, that holds values for the chart istiod."""
+_HELM_KEYS = frozenset(("global", "meshConfig", "pilot", "istiodRemote", "revision", "revisionTags", "sidecarInjectorWebhook", "telemetry"))
+_TAG = re.compile(r"v?(1\.[0-9]+(?:\.[0-9]+)?)(?:[-.].*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """A part of a control plane: its kind (`values` for bare Helm values), and what it customises, as base.yaml has it."""
+
+    found: Found
+    kind: str
+    part: str
+    value: Mapping[str, Any] = field(repr=False)
+    """Without what the server added."""
+
+    @property
+    def main(self) -> bool:
+        """Whether it is istiod's, and not of what stands beside it."""
+        return self.part == "istiod" or (self.part == self.kind and self.kind in VALUES)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of the chart."""
+        path = () if self.kind == HELM else VALUES.get(self.kind, ("spec", "values"))
+        found = at(self.value, *path)
+        return found if isinstance(found, dict) else {}
+
+
+def control_plane(found: Found) -> ControlPlane | None:
+    """The control plane that an object is, None where it is none."""
+    value = clean(dict(found.value))
+    assert isinstance(value, dict)
+    kind = found.kind
+    if not kind and "apiVersion" not in value:
+        return ControlPlane(found, HELM, "istiod", value) if _HELM_KEYS & set(value) else None
+    if kind == "ConfigMap" or GROUPS.get(kind) != found.group:
+        return None
+    if kind in ("HelmRelease", "Application"):
+        chart = at(value, "spec", "chart", "spec", "chart") if kind == "HelmRelease" else at(value, "spec", "source", "chart")
+        other = chart == "gateway" and "eastwest" not in found.name
+        return ControlPlane(found, kind, chart, value) if chart in CHARTS and not other else None
+    if kind == "IstioOperator" and at(value, "spec", "profile") == "empty":
+        return ControlPlane(found, kind, "gateway", value)
+    return ControlPlane(found, kind, kind, value)
+
+
+def of_values(found: Found, values: Json) -> ControlPlane | None:
+    """The control plane that Helm values are, which stand in a ConfigMap."""
+    return ControlPlane(found, HELM, "istiod", values) if isinstance(values, dict) and _HELM_KEYS & set(values) else None
+
+
+def says(one: ControlPlane) -> Iterator[tuple[str, str, str]]:
+    """What a control plane says of its cluster: which property, its value, and the field that says so."""
+    spec = "" if one.kind == HELM else ".".join(VALUES.get(one.kind, ("spec", "values"))) + "."
+    for what, path in _SAID:
+        value = at(one.values, *path)
+        if isinstance(value, str) and value:
+            yield what, value, spec + ".".join(path)
+    beyond = at(one.value, "spec", "unvalidatedValues", "global", "meshID")
+    if isinstance(beyond, str) and beyond:
+        yield "mesh_id", beyond, "spec.unvalidatedValues.global.meshID"
+    for what, path in _SAID_BESIDE.get(one.kind, ()):
+        value = at(one.value, *path)
+        if isinstance(value, str) and value:
+            yield what, value, ".".join(path)
+    for path in _VERSIONS.get(one.kind, ()):
+        tag = at(one.value, *path)
+        version = None if tag is None else _TAG.match(str(tag))
+        if version is not None:
+            yield "version", version[1], ".".join(path)
+    if one.kind == "IstioControlPlane":
+        yield "version", "1.4", "kind"
+    name = one.found.name
+    if one.kind == "Istio" and one.main and name not in ("", "default"):
+        yield "revision", name, "metadata.name"
+
+
+_SAID: tuple[tuple[str, Path], ...] = (
+    ("id", ("global", "multiCluster", "clusterName")),
+    ("network", ("global", "network")),
+    ("mesh_id", ("global", "meshID")),
+    ("mesh_id", ("meshConfig", "defaultConfig", "meshId")),
+    ("trust_domain", ("meshConfig", "trustDomain")),
+    ("namespace", ("global", "istioNamespace")),
+    ("revision", ("revision",)),
+    ("address", ("global", "remotePilotAddress")),
+)
+_SAID_BESIDE: Mapping[str, tuple[tuple[str, Path], ...]] = {
+    "IstioControlPlane": (("namespace", ("spec", "defaultNamespace")),),
+    "IstioOperator": (
+        ("namespace", ("spec", "namespace")),
+        ("revision", ("spec", "revision")),
+        ("trust_domain", ("spec", "meshConfig", "trustDomain")),
+        ("mesh_id", ("spec", "meshConfig", "defaultConfig", "meshId")),
+    ),
+    "Istio": (("namespace", ("spec", "namespace")),),
+}
+
+_VERSIONS: Mapping[str, tuple[Path, ...]] = {
+    "IstioOperator": (("spec", "tag"),),
+    "Istio": (("spec", "version"),),
+    "HelmRelease": (("spec", "chart", "spec", "version"),),
+    "Application": (("spec", "source", "targetRevision"),),
+}
+
+
+def version_of(image: str) -> str | None:
+    """The version of Istio that the image of istiod states, None where it is another image."""
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    found = _TAG.match(tag) if name.endswith("/pilot") else None
+    return None if found is None else found[1]
+
+
+def mesh_networks(one: ControlPlane) -> Mapping[str, Any]:
+    """The networks that a control plane declares; 1.4 has them below `networks`, and what is nested so by mistake is read too."""
+    for path in (("global", "meshNetworks"), ("pilot", "meshNetworks")):
+        found = at(one.values, *path)
+        if isinstance(found, dict) and found:
+            inner = found.get("networks")
+            return inner if isinstance(inner, dict) and set(found) == {"networks"} else found
+    return {}
+
+
+_MESH: tuple[Path, ...] = (
+    ("global", "istioNamespace"),
+    ("global", "meshID"),
+    ("global", "multiCluster", "clusterName"),
+    ("global", "network"),
+    ("global", "meshNetworks"),
+    ("global", "remotePilotAddress"),
+    ("global", "externalIstiod"),
+    ("gateways", "istio-ingressgateway", "env", "ISTIO_MESH_NETWORK"),
+    ("istiodRemote", "injectionPath"),
+    ("meshConfig", "defaultConfig", "meshId"),
+    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_NETWORK"),
+    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_CLUSTER_ID"),
+    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_MESH_ID"),
+    ("meshConfig", "trustDomain"),
+    ("multiCluster", "clusterName"),
+    ("network",),
+    ("pilot", "env", "CLUSTER_ID"),
+    ("pilot", "env", "EXTERNAL_ISTIOD"),
+    ("pilot", "meshNetworks"),
+    ("revision",),
+    ("ztunnel", "multiCluster", "clusterName"),
+    ("ztunnel", "network"),
+)
+"""The values that the mesh sets for each cluster, which a base.yaml for all clusters has not."""
+_BESIDE: tuple[Path, ...] = (
+    ("metadata",),
+    ("spec", "defaultNamespace"),
+    ("spec", "namespace"),
+    ("spec", "revision"),
+    ("spec", "targetNamespace"),
+    ("spec", "releaseName"),
+    ("spec", "dependsOn"),
+    ("spec", "chart", "spec", "sourceRef"),
+    ("spec", "destination"),
+    ("spec", "source", "repoURL"),
+    ("spec", "source", "helm", "releaseName"),
+    ("spec", "meshConfig", "trustDomain"),
+    ("spec", "meshConfig", "defaultConfig", "meshId"),
+    ("spec", "unvalidatedValues", "global", "meshID"),
+)
+
+
+def without_mesh(one: ControlPlane, kind: str) -> dict[str, Any]:
+    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of base.yaml, for bare values."""
+    if one.kind == HELM:
+        value: Json = {"spec": _under(kind, dict(one.values))}
+    else:
+        value = dict(one.value)
+    path = VALUES.get(kind, ("spec", "values"))
+    for gone in (*_BESIDE, *((*path, *p) for p in _MESH)):
+        value = _less(value, gone)
+    assert isinstance(value, dict)
+    spec = value.get("spec")
+    body = {key: part for key, part in value.items() if key not in ("apiVersion", "kind", "metadata", "spec")}
+    own = kind if one.kind == HELM else one.kind
+    return {"apiVersion": API_VERSIONS[own], "kind": own, **body, "spec": spec if isinstance(spec, dict) else {}}
+
+
+def _under(kind: str, values: Json) -> Json:
+    if kind == "HelmRelease":
+        return {"chart": {"spec": {"chart": "istiod"}}, "interval": "10m", "values": values}
+    if kind == "Application":
+        return {"source": {"chart": "istiod", "helm": {"valuesObject": values}}}
+    return {"values": values}
+
+
+def _less(value: Json, path: Path) -> Json:
+    """A value without what stands at a path, and without the mappings that are empty then."""
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    kept = {key: part for key, part in value.items() if key != path[0]}
+    inner = _less(value[path[0]], path[1:]) if len(path) > 1 else None
+    return kept if inner is None or inner == {} else {key: inner if key == path[0] else value[key] for key in value}
+
+
+def most(values: Sequence[Json]) -> Json:
+    """One value for all clusters: at each path what most of them have, and of equals what the first has."""
+    whole = [v for v in values if isinstance(v, dict)]
+    if len(whole) < len(values):
+        return max(values, key=values.count)
+    merged = {}
+    for key in dict.fromkeys(k for v in whole for k in v):
+        having = [v[key] for v in whole if key in v]
+        if 2 * len(having) > len(whole) or (2 * len(having) == len(whole) and key in whole[0]):
+            merged[key] = most(having)
+    return merged
