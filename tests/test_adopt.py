@@ -2,14 +2,22 @@
 
 import base64
 import json
+import random
+import re
 import shutil
 import stat
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
-from authorities import P256, cacerts, dump, make_root, makefile, openssl, secret
-from conftest import SEED, TOP, Golden, Run
+from authorities import P256, cacerts, dump, make_root, makefile, openssl, secret, self_signed
+from conftest import SEED, TOP, Golden, Run, snapshot
+
+from kubectl_mesh import assets
 
 DUMPS = TOP / "tests" / "adopt"
 OLD = {
@@ -140,3 +148,382 @@ def test_a_mesh_of_today(today: Path, run: Run, golden: Golden) -> None:
     assert ran.code == 0, ran.err
     assert "pending" not in ran.out
     assert run("check", "-C", "mesh", cwd=today).code == 0
+
+
+def test_clusters_that_signed_for_themselves(today: Path, run: Run, golden: Golden) -> None:
+    """Each has a root of its own: all are trusted, each cluster signs as before, and that is what the first render changes of cacerts."""
+    for context in TODAY:
+        path = today / f"dumps/{context}/secrets.yaml"
+        value = yaml.safe_load(path.read_text())
+        value["items"][0] = self_signed(today / "ca", context)
+        path.write_text(yaml.safe_dump(value))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=today)
+    assert ran.code == 0, ran.err
+    outcome(today / "mesh", golden, "self-signed", ran.out, ran.err)
+    whole = b"".join((today / f"ca/{c}.pem").read_bytes() for c in TODAY)
+    assert (today / "mesh/certs/root-cert.pem").read_bytes() == whole
+    for context, name in TODAY.items():
+        assert (today / f"mesh/certs/intermediate-{name}/ca-cert.pem").read_bytes() == (today / f"ca/{context}.pem").read_bytes()
+    assert run("render", "-C", "mesh", cwd=today).code == 0
+
+
+# What does not fit together
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dumps of today's mesh, made once for tests that change them."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copytree(DUMPS / "today", folder / "dumps")
+    make_root(folder / "ca", "root", subject="/O=Istio/CN=Root CA")
+    for context in TODAY:
+        intermediate(folder / "ca", context)
+        others = [todays_remote(name, CONTEXTS[c]) for c, name in TODAY.items() if c != context]
+        dump(folder / f"dumps/{context}/secrets.yaml", cacerts(folder / "ca" / context), *others)
+    return folder
+
+
+class Dumps:
+    """A copy of dumps that a test changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def edit(self, name: str, change: Callable[[Any], object]) -> None:
+        """Changes the value of a file in place."""
+        file = self.path / "dumps" / name
+        value = yaml.safe_load(file.read_text())
+        change(value)
+        file.write_text(yaml.safe_dump(value))
+
+    def set(self, name: str, *path: "str | int", to: object) -> None:
+        """Sets a field of a file, or takes it away (None)."""
+
+        def change(value: Any) -> None:
+            for step in path[:-1]:
+                value = value[step]
+            if to is None:
+                del value[path[-1]]
+            else:
+                value[path[-1]] = to
+
+        self.edit(name, change)
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file as it is."""
+        file = self.path / "dumps" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.fixture
+def dumps(made: Path, tmp_path: Path) -> Dumps:
+    """Dumps of today's mesh, to be changed."""
+    shutil.copytree(made, tmp_path / "work")
+    return Dumps(tmp_path / "work")
+
+
+VALUES = ("spec", "values", "global")
+
+
+def stale(dumps: Dumps) -> None:
+    """A third cluster, whose remote secret for the second has another token."""
+    shutil.copytree(dumps.path / "dumps/east", dumps.path / "dumps/third")
+    dumps.set("third/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster3")
+    dumps.set("third/istio-system.yaml", "items", 3, "spec", "template", "spec", "containers", 0, "env", to=[])
+    dumps.set("third/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user={"token": "stale-and-secret"}))
+
+
+def other_server(dumps: Dumps) -> None:
+    """A third cluster, which reaches the second elsewhere."""
+    stale(dumps)
+    dumps.set("third/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-east-2", user={"token": token("cluster2")}))
+
+
+def all_at_once(dumps: Dumps) -> None:
+    """Several mistakes, in several files."""
+    dumps.set("west/istiooperator.yaml", *VALUES, "meshID", to="mesh2")
+    dumps.set("west/istiooperator.yaml", *VALUES, "network", to="elsewhere")
+    dumps.set("east/secrets.yaml", "items", 0, "data", "cert-chain.pem", to=None)
+    dumps.set("west/secrets.yaml", "items", 1, "data", "cluster1", to="not base64, but secret")
+
+
+CONFLICTS: dict[str, Callable[[Dumps], object]] = {
+    "one-id": lambda d: (
+        d.set("west/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster1"),
+        d.set("west/istio-system.yaml", "items", 3, to=None),
+        d.set("east/secrets.yaml", "items", 1, to=None),
+    ),
+    "ids-disagree": lambda d: d.set("west/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster3"),
+    "networks-disagree": lambda d: d.set("west/istiooperator.yaml", *VALUES, "network", to="elsewhere"),
+    "network-of-the-gateway": lambda d: d.set("west/istio-system.yaml", "items", 2, "metadata", "labels", "topology.istio.io/network", to="elsewhere"),
+    "mesh-ids-disagree": lambda d: d.set("west/istiooperator.yaml", *VALUES, "meshID", to="mesh2"),
+    "mesh-id-unfit": lambda d: [d.set(f"{c}/istiooperator.yaml", *VALUES, "meshID", to="Mesh_1") for c in TODAY],
+    "trust-domains": lambda d: d.set("west/istiooperator.yaml", "spec", "meshConfig", "trustDomain", to="west.example"),
+    "remote-unknown": lambda d: d.edit("east/secrets.yaml", lambda v: v["items"].append(todays_remote("cluster3", "context-west-1"))),
+    "tokens-differ": stale,
+    "servers-differ": other_server,
+    "kinds": lambda d: d.edit(
+        "west/istiooperator.yaml",
+        lambda v: v.update(
+            apiVersion="sailoperator.io/v1", kind="Istio", metadata={"name": "default"}, spec={"version": "v1.30.3", "values": v["spec"]["values"]}
+        ),
+    ),
+    "no-context": lambda d: d.write("stray.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n"),
+    "cacerts-partial": lambda d: d.set("east/secrets.yaml", "items", 0, "data", "ca-key.pem", to=None),
+    "cacerts-twice": lambda d: d.edit("east/secrets.yaml", lambda v: v["items"].append(v["items"][0])),
+    "key-of-another": lambda d: d.set(
+        "east/secrets.yaml",
+        "items",
+        0,
+        "data",
+        "ca-key.pem",
+        to=yaml.safe_load((d.path / "dumps/west/secrets.yaml").read_text())["items"][0]["data"]["ca-key.pem"],
+    ),
+    "no-kubeconfig": lambda d: d.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(b"secret: [").decode()),
+    "kubeconfig-of-nothing": lambda d: d.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(b"a-secret-token").decode()),
+    "no-yaml": lambda d: d.write("east/more.yaml", "kind: [\n"),
+    "a-list": lambda d: d.write("east/more.yaml", "- kind: Secret\n"),
+    "an-old-yaml": lambda d: d.write("east/more.yaml", "kind: Secret\nstringData:\n  pin: 0123\n"),
+    "all-at-once": all_at_once,
+}
+
+
+@pytest.mark.parametrize("case", CONFLICTS)
+def test_conflicts(case: str, dumps: Dumps, run: Run, golden: Golden) -> None:
+    """Each is told with its places and what settles it; nothing is written, and nothing secret is shown."""
+    CONFLICTS[case](dumps)
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert (ran.code, ran.out) == (2, "")
+    golden(DUMPS / "errors" / f"{case}.txt", ran.err)
+    assert not (dumps.path / "mesh").exists()
+    for word in ("secret", "PRIVATE", "eyJ", "MIG"):
+        assert word not in re.sub(r"remote.secret|secrets\.yaml|get secret", "", ran.err), word
+
+
+def test_networks_that_are_settled(dumps: Dumps, run: Run) -> None:
+    """What the command line says goes before; the difference that it makes is told."""
+    dumps.set("west/istiooperator.yaml", *VALUES, "network", to="elsewhere")
+    ran = run("adopt", "dumps", "-C", "mesh", "--network", "west=network2", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    assert "    change spec.values.global.network: the mesh sets it: the cluster's network\n" in ran.out
+    ran = run("adopt", "dumps", "-C", "other", "--network", "wets=network2", "--network", "x", cwd=dumps.path)
+    assert (ran.code, ran.err) == (2, 'error: --network: "x" is not CTX=NETWORK\n  fix: write the context\'s name, =, and the name of its network\n')
+    ran = run("adopt", "dumps", "-C", "other", "--network", "wets=network2", "--network", "west=network2", cwd=dumps.path)
+    assert (ran.code, ran.err) == (2, 'error: --network: no dump is of the context "wets" (did you mean "west"?)\n')
+
+
+def test_what_is_there_is_kept(dumps: Dumps, run: Run) -> None:
+    """A second run writes nothing, and compares what is there now: so it tells what an edit changes of what runs."""
+    assert run("adopt", "dumps", "-C", "mesh", cwd=dumps.path).code == 0
+    mesh = dumps.path / "mesh"
+    topology = mesh / "topology.yaml"
+    topology.write_text(topology.read_text().replace("network: network2", "network: network3") + "# mine\n")
+    before = snapshot(mesh)
+    ran = run("adopt", "dumps", "-C", "mesh", "-o", "json", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    assert snapshot(mesh) == before
+    value = json.loads(ran.out)
+    jsonschema.Draft202012Validator(assets.schema("output/adopt.schema.json")).validate(value)
+    assert {f["action"] for f in value["files"]} == {"keep"}
+    changed = [d for d in value["differences"] if d["action"] == "change" and "network" in d.get("path", "")]
+    assert ("cluster2", "Namespace istio-system", 'metadata.labels."topology.istio.io/network"') in {(d["cluster"], d["object"], d["path"]) for d in changed}
+    assert value["clusters"][1] == {"name": "cluster2", "context": "west", "network": "network2", "namespace": "istio-system"}
+
+
+def test_another_root_is_there(dumps: Dumps, run: Run) -> None:
+    """A directory with a root of its own takes no certificates of another mesh."""
+    assert run("init", "-C", "mesh", "--mesh-id", "acme", cwd=dumps.path).code == 0
+    (dumps.path / "mesh/topology.yaml").unlink()
+    before = snapshot(dumps.path / "mesh")
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert (ran.code, ran.err) == (
+        2,
+        (
+            "error: mesh/certs/root-cert.pem: is there and is kept, and is another root than that of the clusters in dumps/east/secrets.yaml:3:3\n"
+            "  fix: adopt into an empty directory\n"
+        ),
+    )
+    assert snapshot(dumps.path / "mesh") == before
+
+
+def test_git_would_take_a_token(dumps: Dumps, run: Run) -> None:
+    """A .gitignore that lets keys through is refused before any is written."""
+    mesh = dumps.path / "mesh"
+    subprocess.run(["git", "init", "-q", mesh], check=True)
+    (mesh / ".gitignore").write_text("out/\n")
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 2
+    assert "mesh/.gitignore: does not keep credentials/cluster1.token and 4 more private files out of git" in ran.err
+    assert {p.name for p in mesh.iterdir()} == {".git", ".gitignore"}
+
+
+def test_a_kubeconfig_and_other_shapes(dumps: Dumps, run: Run) -> None:
+    """JSON, `stringData`, several keys in one Secret, a folder of PEM files, a kubeconfig for a cluster that nobody holds; files named for their context."""
+    old = dumps.path / "dumps"
+    secrets = yaml.safe_load((old / "west/secrets.yaml").read_text())["items"]
+    remote = yaml.safe_load((old / "east/secrets.yaml").read_text())["items"][1]
+    remote["stringData"] = {key: base64.b64decode(body).decode() for key, body in remote.pop("data").items()} | {
+        "cluster1": kubeconfig("cluster1", "context-east-1")
+    }
+    (old / "east.json").write_text(json.dumps({"apiVersion": "v1", "kind": "SecretList", "items": [{k: v for k, v in remote.items() if k != "kind"}]}))
+    dump(old / "west.yaml", secrets[0])
+    config = yaml.safe_load(kubeconfig("east", "context-east-1"))
+    config["users"] = [{"name": "east", "user": {"client-key-data": "nobody's affair"}}]
+    dump(old / "config.yaml", config)
+    named = [
+        f"east={old}/east/istiooperator.yaml",
+        f"east={old}/east.json",
+        f"east={dumps.path}/ca/east",
+        f"west={old}/west/istiooperator.yaml",
+        f"west={old}/west.yaml",
+    ]
+    ran = run("adopt", *named, old / "config.yaml", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    assert "Secret istio-system/istio-remote-secret-cluster2, key cluster1: istiod passes over the remote secret of its own cluster\n" in ran.out
+    topology = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())
+    assert topology["contexts"]["east"]["server"] == "https://203.0.113.11:6443"
+    assert topology["contexts"]["west"]["server"] == "https://198.51.100.21:6443"
+    assert not (dumps.path / "mesh/credentials/cluster1.token").exists()
+    assert (dumps.path / "mesh/credentials/cluster2.token").read_text() == token("cluster2")
+    assert "warning: cluster1: its token (mesh/credentials/cluster1.token) is pending; it holds back its remote secret in 1 cluster\n" in ran.err
+
+
+LOGINS: dict[str, tuple[dict[str, object], object]] = {
+    "exec": (
+        {
+            "exec": {
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "command": "aws",
+                "args": ["eks"],
+                "env": [{"name": "A", "value": "b"}],
+                "interactiveMode": "Never",
+            }
+        },
+        {"exec": {"command": "aws", "args": ["eks"], "env": {"A": "b"}}},
+    ),
+    "certificate": (
+        {
+            "client-certificate-data": base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode(),
+            "client-key-data": base64.b64encode(b"-----BEGIN PRIVATE KEY-----\n").decode(),
+        },
+        {"clientCertificate": {"certificateFile": "credentials/cluster2.crt", "keyFile": "credentials/cluster2.key"}},
+    ),
+    "oidc": (
+        {
+            "auth-provider": {
+                "name": "oidc",
+                "config": {"idp-issuer-url": "https://idp.example.com", "client-id": "mesh", "id-token": "a.b.c", "refresh-token": "d"},
+            }
+        },
+        {
+            "oidc": {
+                "issuerURL": "https://idp.example.com",
+                "clientID": "mesh",
+                "idTokenFile": "credentials/cluster2.id-token",
+                "refreshTokenFile": "credentials/cluster2.refresh-token",
+            }
+        },
+    ),
+    "gcp": ({"auth-provider": {"name": "gcp"}}, 'its auth-provider "gcp" is one that istiod refuses'),
+    "password": ({"username": "u", "password": "p"}, "it logs in by username, which a topology cannot state"),
+    "nothing": ({"impersonate": "u"}, "it holds no login"),
+}
+
+
+@pytest.mark.parametrize("way", LOGINS)
+def test_logins(way: str, dumps: Dumps, run: Run) -> None:
+    """What istiod takes is taken over; what it refuses is told, and left out."""
+    user, wanted = LOGINS[way]
+    dumps.set("east/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user=user))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    entry = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"]["west"]
+    if isinstance(wanted, str):
+        assert "credential" not in entry
+        assert f"the login to cluster2: {wanted}\n" in ran.out
+        return
+    assert entry["credential"] == wanted
+    same = "data.PEER: the same server, CA and login, written in other bytes: istiod reconnects to the cluster once"
+    assert same in ran.out
+    for path in (dumps.path / "mesh/credentials").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_server_that_nobody_verifies(dumps: Dumps, run: Run) -> None:
+    """Its login is of no use here without a CA, which is told."""
+    text = kubeconfig("cluster2", "context-west-1")
+    value = yaml.safe_load(text)
+    value["clusters"][0]["cluster"] = {"server": "https://198.51.100.21:6443", "insecure-skip-tls-verify": True}
+    dumps.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(yaml.safe_dump(value).encode()).decode())
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    assert "the server of cluster2: the certificate of its API server is not verified; give `kubectl mesh add` the CA\n" in ran.out
+    assert "server" not in yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"]["west"]
+
+
+def test_a_killed_run_is_completed(dumps: Dumps, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped before any of its files, it leaves a directory that the same command completes; the topology comes last."""
+    from kubectl_mesh import write
+
+    assert run("adopt", "dumps", "-C", "whole", cwd=dumps.path).code == 0
+    whole = {p: m for p, m in snapshot(dumps.path / "whole").items() if not p.startswith(".kubectl")}
+    files = sum(stat.S_ISREG(mode) for mode, _ in whole.values())
+    real_add, real_certificates = write.add_files, write.write_certificates
+    for stop in range(8):
+        left = [stop]
+
+        def step(real: Any, left: list[int] = left) -> Callable[..., None]:
+            def call(*args: Any, **named: Any) -> None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+                real(*args, **named)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            patch.setattr(write, "add_files", step(real_add))
+            patch.setattr(write, "write_certificates", step(real_certificates))
+            ran = run("adopt", "dumps", "-C", f"killed-{stop}", cwd=dumps.path)
+        assert ran.code == 2
+        assert not (dumps.path / f"killed-{stop}/topology.yaml").exists()
+        assert run("adopt", "dumps", "-C", f"killed-{stop}", cwd=dumps.path).code == 0
+        assert snapshot(dumps.path / f"killed-{stop}") == whole
+    assert files == 16
+
+
+# Whatever the dumps hold
+
+
+ODD: tuple[object, ...] = (None, "", [], {}, 7, True, "x" * 300, ["a", {"b": 1}], {"kind": "List", "items": [1]}, "eyJhbGciOiJub25lIn0.e30.", {"": None})
+
+
+def paths(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every path in a value."""
+    if path:
+        yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from paths(inner, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_dump_makes_it_stumble(seed: int, dumps: Dumps, run: Run) -> None:
+    """Odd values anywhere: an answer or a refusal, never a fault of its own; and no key and no token in either."""
+    chance = random.Random(seed)
+    files = sorted(p.relative_to(dumps.path / "dumps").as_posix() for p in (dumps.path / "dumps").rglob("*.yaml"))
+    for _ in range(chance.randint(1, 3)):
+        name = chance.choice(files)
+        value = yaml.safe_load((dumps.path / "dumps" / name).read_text())
+        found = list(paths(value))
+        if found:
+            dumps.set(name, *chance.choice(found), to=chance.choice(ODD))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code in (0, 2), ran.err
+    assert "fault of its own" not in ran.err
+    assert (dumps.path / "mesh").exists() == (ran.code == 0)
+    for word in ("PRIVATE", token("cluster1"), token("cluster2")):
+        assert word not in ran.out + ran.err
+    if ran.code == 0:
+        rendered = run("render", "-C", "mesh", cwd=dumps.path)
+        assert rendered.code == 0, rendered.err

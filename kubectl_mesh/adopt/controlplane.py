@@ -1,7 +1,7 @@
 """Control planes among the objects of a cluster: what each says of its cluster, and what of them is left for base.yaml."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ CHARTS = ("istiod", "base", "cni", "ztunnel", "gateway")
 HELM = "values"
 """What a document without a kind is, that holds values for the chart istiod."""
 _HELM_KEYS = frozenset(("global", "meshConfig", "pilot", "istiodRemote", "revision", "revisionTags", "sidecarInjectorWebhook", "telemetry"))
+_INJECTION = re.compile(r"/inject/cluster/([^/]+)/net/([^/]+)\Z")
 _TAG = re.compile(r"v?(1\.[0-9]+(?:\.[0-9]+)?)(?:[-.].*)?\Z")
 
 
@@ -97,6 +98,10 @@ def says(one: ControlPlane) -> Iterator[tuple[str, str, str]]:
         value = at(one.values, *path)
         if isinstance(value, str) and value:
             yield what, value, spec + ".".join(path)
+    injected = _INJECTION.match(str(at(one.values, "istiodRemote", "injectionPath")))
+    if injected is not None:
+        for what, value in (("id", injected[1]), ("network", injected[2])):
+            yield what, value.replace("--slash--", "/"), f"{spec}istiodRemote.injectionPath"
     beyond = at(one.value, "spec", "unvalidatedValues", "global", "meshID")
     if isinstance(beyond, str) and beyond:
         yield "mesh_id", beyond, "spec.unvalidatedValues.global.meshID"
@@ -160,92 +165,3 @@ def mesh_networks(one: ControlPlane) -> Mapping[str, Any]:
             inner = found.get("networks")
             return inner if isinstance(inner, dict) and set(found) == {"networks"} else found
     return {}
-
-
-_MESH: tuple[Path, ...] = (
-    ("global", "istioNamespace"),
-    ("global", "meshID"),
-    ("global", "multiCluster", "clusterName"),
-    ("global", "network"),
-    ("global", "meshNetworks"),
-    ("global", "remotePilotAddress"),
-    ("global", "externalIstiod"),
-    ("gateways", "istio-ingressgateway", "env", "ISTIO_MESH_NETWORK"),
-    ("istiodRemote", "injectionPath"),
-    ("meshConfig", "defaultConfig", "meshId"),
-    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_NETWORK"),
-    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_CLUSTER_ID"),
-    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_MESH_ID"),
-    ("meshConfig", "trustDomain"),
-    ("multiCluster", "clusterName"),
-    ("network",),
-    ("pilot", "env", "CLUSTER_ID"),
-    ("pilot", "env", "EXTERNAL_ISTIOD"),
-    ("pilot", "meshNetworks"),
-    ("revision",),
-    ("ztunnel", "multiCluster", "clusterName"),
-    ("ztunnel", "network"),
-)
-"""The values that the mesh sets for each cluster, which a base.yaml for all clusters has not."""
-_BESIDE: tuple[Path, ...] = (
-    ("metadata",),
-    ("spec", "defaultNamespace"),
-    ("spec", "namespace"),
-    ("spec", "revision"),
-    ("spec", "targetNamespace"),
-    ("spec", "releaseName"),
-    ("spec", "dependsOn"),
-    ("spec", "chart", "spec", "sourceRef"),
-    ("spec", "destination"),
-    ("spec", "source", "repoURL"),
-    ("spec", "source", "helm", "releaseName"),
-    ("spec", "meshConfig", "trustDomain"),
-    ("spec", "meshConfig", "defaultConfig", "meshId"),
-    ("spec", "unvalidatedValues", "global", "meshID"),
-)
-
-
-def without_mesh(one: ControlPlane, kind: str) -> dict[str, Any]:
-    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of base.yaml, for bare values."""
-    if one.kind == HELM:
-        value: Json = {"spec": _under(kind, dict(one.values))}
-    else:
-        value = dict(one.value)
-    path = VALUES.get(kind, ("spec", "values"))
-    for gone in (*_BESIDE, *((*path, *p) for p in _MESH)):
-        value = _less(value, gone)
-    assert isinstance(value, dict)
-    spec = value.get("spec")
-    body = {key: part for key, part in value.items() if key not in ("apiVersion", "kind", "metadata", "spec")}
-    own = kind if one.kind == HELM else one.kind
-    return {"apiVersion": API_VERSIONS[own], "kind": own, **body, "spec": spec if isinstance(spec, dict) else {}}
-
-
-def _under(kind: str, values: Json) -> Json:
-    if kind == "HelmRelease":
-        return {"chart": {"spec": {"chart": "istiod"}}, "interval": "10m", "values": values}
-    if kind == "Application":
-        return {"source": {"chart": "istiod", "helm": {"valuesObject": values}}}
-    return {"values": values}
-
-
-def _less(value: Json, path: Path) -> Json:
-    """A value without what stands at a path, and without the mappings that are empty then."""
-    if not isinstance(value, dict) or path[0] not in value:
-        return value
-    kept = {key: part for key, part in value.items() if key != path[0]}
-    inner = _less(value[path[0]], path[1:]) if len(path) > 1 else None
-    return kept if inner is None or inner == {} else {key: inner if key == path[0] else value[key] for key in value}
-
-
-def most(values: Sequence[Json]) -> Json:
-    """One value for all clusters: at each path what most of them have, and of equals what the first has."""
-    whole = [v for v in values if isinstance(v, dict)]
-    if len(whole) < len(values):
-        return max(values, key=values.count)
-    merged = {}
-    for key in dict.fromkeys(k for v in whole for k in v):
-        having = [v[key] for v in whole if key in v]
-        if 2 * len(having) > len(whole) or (2 * len(having) == len(whole) and key in whole[0]):
-            merged[key] = most(having)
-    return merged

@@ -1,11 +1,10 @@
 """What runs and what was rendered become the differences between them: object by object, path by path, each with its reason."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh import versions
+from kubectl_mesh.adopt import reasons
 from kubectl_mesh.adopt.authority import CACERTS, is_authority
 from kubectl_mesh.adopt.controlplane import GROUPS, control_plane
 from kubectl_mesh.adopt.evidence import Notes
@@ -16,12 +15,6 @@ from kubectl_mesh.model import Json
 
 FILLED_IN = frozenset(("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace"))
 """Kinds of which the API server fills in what nobody stated."""
-CERTIFICATES = {
-    "ca-cert.pem": "the cluster would sign with another intermediate",
-    "ca-key.pem": "the cluster would sign with another key",
-    "cert-chain.pem": "the chain that goes with every workload's certificate",
-    "root-cert.pem": "the roots that the workloads trust",
-}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,7 +49,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
     text = str(rendered)
     other, key = _running(cluster, rendered)
     if other is None:
-        yield Difference(cluster.name, text, "", "create", _why_new(rendered))
+        yield Difference(cluster.name, text, "", "create", reasons.why_new(rendered, cluster.dumped))
         return
     notes.use(other)
     if is_remote(rendered):
@@ -66,7 +59,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
     assert isinstance(mine, dict)
     assert isinstance(theirs, dict)
     if rendered.name != other.name:
-        yield Difference(cluster.name, text, "metadata.name", "change", f"{other.name or 'without a name'} is what runs: {_another(rendered)}")
+        yield Difference(cluster.name, text, "metadata.name", "change", f"{other.name or 'without a name'} is what runs: {reasons.another(rendered)}")
     if rendered.kind == "Secret":
         yield from _data(cluster.name, rendered, other)
         mine, theirs = ({k: v for k, v in value.items() if k not in ("data", "stringData")} for value in (mine, theirs))
@@ -78,7 +71,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
             continue
         if action == "absent" and _of_no_interest(rendered, path):
             continue
-        yield Difference(cluster.name, text, path_text(path), action, _reason(rendered, path, action))
+        yield Difference(cluster.name, text, path_text(path), action, reasons.reason(rendered, path, action))
 
 
 def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
@@ -164,19 +157,9 @@ def _data(cluster: str, rendered: Found, other: Found) -> Iterator[Difference]:
             if theirs[key].strip() and rendered.value.get("type") != "kubernetes.io/service-account-token":
                 yield Difference(cluster, text, path, "absent", "the tree has no such key; kubectl apply leaves it, a replace takes it away")
         elif key not in theirs:
-            yield Difference(cluster, text, path, "add", CERTIFICATES.get(key, "the mesh sets it"))
+            yield Difference(cluster, text, path, "add", reasons.CERTIFICATES.get(key, "the mesh sets it"))
         elif mine[key] != theirs[key]:
-            yield Difference(cluster, text, path, "change", _pem(key, mine[key], theirs[key]))
-
-
-def _pem(key: str, mine: bytes, theirs: bytes) -> str:
-    reason = CERTIFICATES.get(key, "the mesh sets it")
-    if mine.split() == theirs.split():
-        return f"{reason}: the same, with other white space"
-    if key == "root-cert.pem" and b"".join(theirs.split()) in b"".join(mine.split()):
-        return f"{reason}: those of the other clusters too, the first step to one root"
-    blocks = [sorted(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END", pem.replace(b"\r", b""), re.DOTALL)) for pem in (mine, theirs)]
-    return f"{reason}: the same, in another order" if blocks[0] == blocks[1] != [] else reason
+            yield Difference(cluster, text, path, "change", reasons.pem(key, mine[key], theirs[key]))
 
 
 def _remote(cluster: Cluster, rendered: Found, other: Found, key: str, read: Read) -> Iterator[Difference]:
@@ -196,7 +179,7 @@ def _remote(cluster: Cluster, rendered: Found, other: Found, key: str, read: Rea
                 logins += [r.login for r in remotes(found, read) if r.key == key]
             except MeshError:
                 continue
-        yield Difference(cluster.name, text, path_text(("data", key)), "change", _kubeconfig(logins) + _when(cluster.version))
+        yield Difference(cluster.name, text, path_text(("data", key)), "change", reasons.kubeconfig(logins) + reasons.when(cluster.version))
     for more in sorted(set(theirs) - set(mine) if other.name == rendered.name else ()):
         yield Difference(cluster.name, text, path_text(("data", more)), "absent", "the tree has a Secret of its own for that cluster; take this key away then")
     for part, reason in (("labels", "istiod does not read it"), ("annotations", "istiod does not read it")):
@@ -207,84 +190,6 @@ def _remote(cluster: Cluster, rendered: Found, other: Found, key: str, read: Rea
                 yield Difference(cluster.name, text, path_text(("metadata", part, word)), action, reason)
     if other.value.get("type", "Opaque") != rendered.value.get("type"):
         yield Difference(cluster.name, text, "type", "change", "a Secret's type cannot be changed: delete the old one first")
-
-
-def _kubeconfig(logins: Sequence[Login]) -> str:
-    """In what two kubeconfigs differ."""
-    if len(logins) != 2:
-        return "another kubeconfig: istiod reconnects to the cluster"
-    mine, theirs = logins
-    parts: list[tuple[str, object, object]] = [("server", mine.server, theirs.server), ("CA", mine.ca, theirs.ca)]
-    parts += [("TLS server name", mine.tls_server_name, theirs.tls_server_name), ("login", mine.user, theirs.user)]
-    other = [name for name, one, two in parts if one != two]
-    if other:
-        return f"another {' and '.join(other)}: istiod reconnects to the cluster"
-    return "the same server, CA and login, written in other bytes: istiod reconnects to the cluster once"
-
-
-def _when(version: str | None) -> str:
-    """What a changed remote secret costs in a version of Istio."""
-    if versions.loses_endpoints(version):
-        return f" ({version} can lose that cluster's endpoints then, until istiod restarts)"
-    if version is not None and versions.minor(version) < 6:
-        return " (Pilot up to 1.5.0 sees it only when it is restarted)"
-    return ""
-
-
-def _another(rendered: Found) -> str:
-    if rendered.kind == "IstioOperator":
-        return "istioctl reads the file, and the name is that of its record in the cluster"
-    if rendered.kind == "Gateway":
-        return "delete it once the tree's is there, for both do the same"
-    return "the tree has it under a name of its own: what has the old name goes when the new one serves"
-
-
-def _why_new(rendered: Found) -> str:
-    return _NEW.get(rendered.kind, "no dump has it: the first apply makes it, or it was not dumped")
-
-
-_NEW = {
-    "Kustomization": "it lists the files of the tree, and is not applied",
-    "Namespace": "no dump has it: it has to be labelled with the network",
-}
-
-
-def _reason(rendered: Found, path: tuple[str | int, ...], action: str) -> str:
-    if action == "order":
-        return "the same, in another order"
-    text = path_text(path)
-    for pattern, reason in _PATTERNS:
-        if re.search(pattern, text):
-            return reason
-    plane = control_plane(rendered)
-    if plane is None:
-        return "what runs has it, and nothing of the mesh needs it" if action == "absent" else "the tree states it"
-    if plane.part == "gateway":
-        return "the east-west gateway is as the topology has it (eastWestGateway); base.yaml does not customise it"
-    return {
-        "absent": "base.yaml is one for all clusters, and most of them do not have it",
-        "change": "base.yaml is one for all clusters, and has what most of them have",
-    }.get(action, "base.yaml is one for all clusters, and most of them have it")
-
-
-_PATTERNS: tuple[tuple[str, str], ...] = (
-    (r"^apiVersion$", "the version that this kind has; what ran had another, which nothing checked"),
-    (r"^metadata\.name", "the mesh names it"),
-    (r"topology\.istio\.io/network", "the network, by which istiod of 1.8 and later finds endpoints and gateways"),
-    (r"ingressGateways\[\d+\]\.k8s\.service\.ports", "the ports that the mesh needs and no more: those of istiod only where it serves other clusters"),
-    (r"meshNetworks", "the mesh sets it: every network, its registries, and the gateways that are declared"),
-    (r"multiCluster\.clusterName", "the mesh sets it: the cluster's ID"),
-    (r"(global|ztunnel)\.network$|\.network$|ISTIO_MESH_NETWORK", "the mesh sets it: the cluster's network"),
-    (r"meshID$|meshId$", "the mesh sets it: mesh_id of the topology"),
-    (r"istioNamespace$|defaultNamespace$|spec\.namespace$|metadata\.namespace$", "the mesh sets it: Istio's namespace"),
-    (r"trustDomain$", "the mesh sets it: trustDomain of the topology"),
-    (r"revision$", "the mesh sets it: istio.revision of the topology"),
-    (r"controlPlaneSecurityEnabled$|selfSigned$", "the mesh sets it, as the old tool did"),
-    (r"remotePilotAddress$|injectionPath$|externalIstiod$", "the mesh sets it, for clusters without a control plane"),
-    (r"proxyMetadata\.ISTIO_META_", "istiod knows it of each cluster; stated for all it would be wrong"),
-    (r"^spec\.version$|targetRevision$|chart\.spec\.version$|^spec\.tag$", "the version that is stated for the cluster"),
-    (r"^metadata\.", "nothing reads it"),
-)
 
 
 def value(difference: Difference) -> Mapping[str, Any]:

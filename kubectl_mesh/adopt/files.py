@@ -3,22 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.clusters import DEFAULT_NAMESPACE, Mesh, Running
-from kubectl_mesh.adopt.controlplane import HELM, VALUES, ControlPlane, most, without_mesh
+from kubectl_mesh.adopt.controlplane import HELM, VALUES
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.remotes import credential
+from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials import claims
 from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.model import DEFAULT_READER
-from kubectl_mesh.yamltext import dump
 
 OLD, TODAY = "IstioControlPlane", "Istio"
 TOPOLOGY_HEAD = "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every key.\n"
-BASE_HEAD = """\
-# The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: what most of them have.
-# `kubectl mesh render` lays what makes the mesh over it.
-"""
 
 
 def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
@@ -32,6 +27,11 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
     if kinds and wanted not in (None, kinds[0]):
         what = f"{wanted} is asked for, and {kinds[0]} is what runs"
         notes.problems.append(Problem(Place("--control-plane"), what, "leave it out; change the kind once the mesh is adopted"))
+    if (kinds or wanted) and mains and (kinds[0] if kinds else wanted) in (TODAY, "HelmRelease", "Application"):
+        for cluster in mesh.clusters:
+            if cluster.main is not None and cluster.version is None:
+                what = f"no dump says which version of Istio runs in {cluster.context}"
+                notes.problems.append(Problem(cluster.main.found.place, what, "dump the Deployment of istiod too"))
     if kinds:
         return kinds[0]
     if wanted is None and mains:
@@ -40,28 +40,6 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
         notes.problems.append(Problem(mains[0].found.place, what, fix))
     old = any(c.version is not None and int(c.version.split(".")[1]) < 5 for c in mesh.clusters)
     return wanted or (OLD if old else TODAY)
-
-
-def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
-    """The documents of base.yaml by the part that they customise, the main one first; none where no control plane was dumped."""
-    parts: dict[str, list[ControlPlane]] = {}
-    for cluster in mesh.clusters:
-        for plane in cluster.planes:
-            if not (plane.kind == "IstioOperator" and not plane.main):
-                parts.setdefault("istiod" if plane.main else plane.part, []).append(plane)
-    found: dict[str, dict[str, Any]] = {}
-    for part in sorted(parts, key=lambda p: p != "istiod"):
-        made = most([without_mesh(plane, kind) for plane in parts[part]])
-        assert isinstance(made, dict)
-        found[part] = made
-    if "istiod" in found and any(p.kind == HELM for p in parts["istiod"]) and kind == TODAY and version is not None:
-        found["istiod"]["spec"]["version"] = f"v{version}"
-    return found if "istiod" in found else {}
-
-
-def base_text(documents: Mapping[str, Mapping[str, Any]]) -> str:
-    """base.yaml."""
-    return BASE_HEAD + "---\n".join(dump(dict(document)) for document in documents.values())
 
 
 def topology(

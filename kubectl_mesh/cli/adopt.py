@@ -11,9 +11,9 @@ from kubectl_mesh.cli.init import KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kubectl_mesh.adopt.clusters import Mesh
     from kubectl_mesh.adopt.difference import Difference
     from kubectl_mesh.adopt.evidence import Unused
+    from kubectl_mesh.adopt.running import Mesh
     from kubectl_mesh.errors import Problem
 
 

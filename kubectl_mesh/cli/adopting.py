@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from kubectl_mesh import assets, targets
-from kubectl_mesh.adopt import clusters, difference, files
-from kubectl_mesh.adopt.clusters import Given, Mesh
+from kubectl_mesh.adopt import basedoc, clusters, difference, files
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, objects
+from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.cli import basefile, compose, workdir
 from kubectl_mesh.errors import MeshError, Place, Problem, path_text
 from kubectl_mesh.load import load, load_all
-from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.model import Document, Pending, Topology
 from kubectl_mesh.validate import validate
 from kubectl_mesh.validate.names import name_of
 from kubectl_mesh.yamltext import dump
@@ -44,7 +44,7 @@ def made(
         notes.problems += [_explained(p, mesh) for p in error.problems]
         return mesh, {}, {}
     common = {c.version for c in mesh.clusters}
-    base = _base(files.base(mesh, kind, next(iter(common)) if len(common) == 1 else None), kind, topology, directory, mesh, notes)
+    base = _base(basedoc.base(mesh, kind, next(iter(common)) if len(common) == 1 else None), kind, topology, directory, mesh, notes)
     if notes.problems:
         return mesh, {}, {}
     public = {workdir.TOPOLOGY: text.encode(), workdir.BASE: base.encode(), **{n: b for n, b in named.items() if not n.startswith("credentials/")}}
@@ -98,8 +98,8 @@ def _certificates(mesh: Mesh, directory: str, notes: Notes) -> tuple[dict[str, b
             made |= take(name, list(held), str(authority.found.place), authority.files, kept, workdir.now())
         except MeshError as error:
             notes.problems += error.problems
-    stated = {"issuer": "csr"}
-    return {f"certs/{path}": body for path, body in made.items()}, stated, organization(whole) if whole else None
+    own = any(a.own for a in held.values())
+    return {f"certs/{path}": body for path, body in made.items()}, {"issuer": "csr"}, organization(whole) if whole and not own else None
 
 
 def _base(parts: dict[str, dict[str, Any]], kind: str, topology: Topology, directory: str, mesh: Mesh, notes: Notes) -> str:
@@ -110,7 +110,7 @@ def _base(parts: dict[str, dict[str, Any]], kind: str, topology: Topology, direc
     path = workdir.join(directory, workdir.BASE)
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):
-        text = files.base_text(parts)
+        text = basedoc.base_text(parts)
         found = basefile.judged(load_all(path, text.encode()), topology)
         if not found.problems:
             return text
@@ -134,14 +134,14 @@ def _dropped(parts: dict[str, dict[str, Any]], problem: Problem, base: Mapping[s
 
 
 def _without(value: Any, path: tuple[str | int, ...]) -> Any:
+    """A value without what stands at a path, and without the mappings that are empty then."""
     if isinstance(value, dict):
-        if len(path) == 1:
-            return {k: v for k, v in value.items() if k != path[0]}
-        return {k: _without(v, path[1:]) if k == path[0] else v for k, v in value.items()}
+        inner = _without(value[path[0]], path[1:]) if len(path) > 1 else None
+        kept = inner is not None and inner != {}
+        return {k: inner if k == path[0] else v for k, v in value.items() if k != path[0] or kept}
     if isinstance(value, list) and isinstance(path[0], int):
-        if len(path) == 1:
-            return [v for i, v in enumerate(value) if i != path[0]]
-        return [_without(v, path[1:]) if i == path[0] else v for i, v in enumerate(value)]
+        inner = _without(value[path[0]], path[1:]) if len(path) > 1 else None
+        return [inner if i == path[0] else v for i, v in enumerate(value) if i != path[0] or inner is not None]
     return value
 
 
@@ -196,4 +196,21 @@ def compared(directory: str, mesh: Mesh, found: Sequence[Found], notes: Notes) -
         pairs.append(difference.Cluster(cluster.name, [o for o in found if o.context == cluster.context], made_here, cluster.version))
     differing = difference.differences(pairs, read, notes)
     files.other_objects(mesh.clusters, notes)
-    return differing, list(rendered.warnings)
+    pending = [Problem(Place(p.subject), f"{p.what} is pending; it holds back {p.holds_back}", _gets(p)) for p in rendered.plan.pending]
+    return differing, [*_apart(mesh, directory), *pending, *rendered.warnings]
+
+
+def _gets(pending: Pending) -> str:
+    """What gets something that no dump has."""
+    known = pending.kind == "certificate"
+    return f"dump its cacerts, and `kubectl mesh certs import {pending.subject} FILE`" if known else f"run: {pending.command}"
+
+
+def _apart(mesh: Mesh, directory: str) -> list[Problem]:
+    """A warning for clusters that do not trust each other yet."""
+    roots = {c.name: b"".join(c.authority.files["root-cert.pem"].split()) for c in mesh.clusters if c.authority is not None}
+    if len(set(roots.values())) < 2:
+        return []
+    what = f"holds the roots of {', '.join(sorted(roots))}, which are not the same: every cluster is to trust all of them, and signs as before"
+    fix = "docs/adopt.md tells how to go on from here to one root"
+    return [Problem(Place(workdir.join(directory, "certs/root-cert.pem")), what, fix, "certs-one-root")]
