@@ -168,7 +168,7 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
         # A folder is taken over whole or not at all.
         folders = {p.partition("/")[0] for p in certs if os.path.lexists(os.path.join(directory, "certs", p.partition("/")[0]))}
         fresh = {p: b for p, b in certs.items() if p.partition("/")[0] not in folders}
-        if fresh:
+        if certs:
             write_certificates(os.path.join(directory, "certs"), fresh)
         for name, body in private.items():
             if not name.startswith("certs/"):

@@ -60,6 +60,8 @@ def _own(directory: str, file: str, key: str | None) -> None:
         keep_out(directory)
         for name, body in taken.files.items():
             write_certificates(base, {name: body})
+        if not taken.files:
+            write_certificates(base, {})  # takes away what a killed run left unfinished
     common.warn(workdir.located(directory, taken.warnings))
     common.put_text("".join(f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n" for name in _names(pair is not None)))
     where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
