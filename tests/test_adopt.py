@@ -2,11 +2,13 @@
 
 import base64
 import json
+import os
 import random
 import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from authorities import P256, cacerts, dump, make_root, makefile, openssl, secret, self_signed
+from authorities import P256, cacerts, dump, make_root, makefile, openssl, printed, secret, self_signed
 from conftest import SEED, TOP, Golden, Run, snapshot
 
 from kubectl_mesh import assets
@@ -271,7 +273,7 @@ CONFLICTS: dict[str, Callable[[Dumps], object]] = {
     ),
     "no-context": lambda d: d.write("stray.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n"),
     "cacerts-partial": lambda d: d.set("east/secrets.yaml", "items", 0, "data", "ca-key.pem", to=None),
-    "cacerts-twice": lambda d: d.edit("east/secrets.yaml", lambda v: v["items"].append(v["items"][0])),
+    "cacerts-twice": lambda d: d.edit("east/secrets.yaml", lambda v: v["items"].append({**v["items"][0], "type": "other"})),
     "key-of-another": lambda d: d.set(
         "east/secrets.yaml",
         "items",
@@ -527,3 +529,153 @@ def test_no_dump_makes_it_stumble(seed: int, dumps: Dumps, run: Run) -> None:
     if ran.code == 0:
         rendered = run("render", "-C", "mesh", cwd=dumps.path)
         assert rendered.code == 0, rendered.err
+
+
+# The page
+
+STUB = """#!/usr/bin/env bash
+# Stands for the clusters: what they print is there as dumps, what would be applied is built by the real kubectl.
+set -eu
+context="${{1#--context=}}"
+case "$*" in
+  "mesh "*) exec {kubectl} "$@" ;;
+  *"get secret -o yaml") cat {dumps}/$context/secrets.yaml ;;
+  *"get namespace istio-system -o yaml") cat {dumps}/$context/namespace.yaml ;;
+  *"get istios.sailoperator.io -o yaml") cat {dumps}/$context/istio.yaml ;;
+  *"get service,deployment,gateways.networking.istio.io -o yaml") cat {dumps}/$context/objects.yaml ;;
+  *"get configmap istio-ca-root-cert "*) cat together/certs/root-cert.pem 2>/dev/null || cat certs/root-cert.pem ;;
+  *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > {log}.$context.yaml; echo "applied ${{@: -1}}" >> {log} ;;
+  *"rollout restart "*) echo "restarted $context" >> {log} ;;
+  *) echo "not foreseen: $*" >&2; exit 1 ;;
+esac
+"""
+
+
+def sail(name: str, network: str) -> dict[str, object]:
+    """The Istio of a cluster, as kubectl prints it."""
+    values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": network}, "pilot": {"env": {"ISTIO_MULTIROOT_MESH": "true"}}}
+    spec = {"namespace": "istio-system", "updateStrategy": {"type": "InPlace"}, "values": values, "version": "v1.30.3"}
+    return {**printed("Istio", "default", "", spec=spec, status={"state": "Healthy"}), "apiVersion": "sailoperator.io/v1"}
+
+
+def test_the_page_runs(tmp_path: Path) -> None:
+    """Every command of docs/adopt.md in order, in one shell; then all clusters sign under one root, and nothing else is trusted."""
+    kubectl, bash = shutil.which("kubectl"), shutil.which("bash")
+    if kubectl is None or bash is None:
+        pytest.skip("kubectl is not on PATH")
+    dumps, log, stubs = tmp_path / "clusters", tmp_path / "log", tmp_path / "bin"
+    make_root(tmp_path / "ca", "root", subject="/O=Istio/CN=Root CA")
+    pairs = {"context-east-1": "context-west-1", "context-west-1": "context-east-1", "alone-1": "alone-2", "alone-2": "alone-1"}
+    for context, other in pairs.items():
+        alone = context.startswith("alone")
+        if not alone:
+            intermediate(tmp_path / "ca", context)
+        ca = self_signed(tmp_path / "ca", context) if alone else cacerts(tmp_path / "ca" / context)
+        server = {"alone-1": "context-east-1", "alone-2": "context-east-2"}.get(other, other)
+        dump(dumps / context / "secrets.yaml", ca, todays_remote(other, server))
+        dump(dumps / context / "istio.yaml", sail(context, f"network-{context}"))
+        dump(dumps / context / "namespace.yaml", printed("Namespace", "istio-system", "", labels={"topology.istio.io/network": f"network-{context}"}))
+        dump(dumps / context / "objects.yaml", {"apiVersion": "v1", "items": [], "kind": "List"})
+    stubs.mkdir()
+    (stubs / "kubectl").write_text(STUB.format(kubectl=kubectl, dumps=dumps, log=log))
+    (stubs / "kubectl").chmod(0o755)
+    (stubs / "kubectl-mesh").symlink_to(Path(sys.executable).parent / "kubectl-mesh")
+    (tmp_path / "work").mkdir()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (TOP / "docs/adopt.md").read_text(), re.MULTILINE | re.DOTALL)
+    environment = {**os.environ, "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run([bash, "-c", "set -eu\n" + "\n".join(blocks)], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n3\n3\n" in done.stdout
+    together = tmp_path / "work" / "together"
+    for name in ("alone-1", "alone-2"):
+        openssl(
+            "verify", "-x509_strict", "-CAfile", tmp_path / "work/own/certs/root-cert.pem", together / f"certs/intermediate-{name}/ca-cert.pem", cwd=tmp_path
+        )
+        last = {o["metadata"]["name"]: o for o in yaml.safe_load_all(Path(f"{log}.{name}.yaml").read_text())}
+        assert base64.b64decode(last["cacerts"]["data"]["root-cert.pem"]) == (tmp_path / "work/own/certs/root-cert.pem").read_bytes()
+    assert log.read_text().splitlines().count("restarted alone-1") == 1
+    assert not (tmp_path / "work/dumps").exists()
+
+
+# What else says who a cluster is
+
+
+def test_configmaps_of_the_control_plane(dumps: Dumps, run: Run) -> None:
+    """Where no dump has a control plane, its ConfigMaps say ID, network, mesh and trust domain; an object that was dumped twice counts once."""
+    for context, name in TODAY.items():
+        folder = dumps.path / "dumps" / context
+        for file in ("istiooperator.yaml", "eastwest.yaml", "istio-system.yaml"):
+            (folder / file).unlink()
+        values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}", "istioNamespace": "istio-system"}}
+        injector = printed("ConfigMap", "istio-sidecar-injector-1-30", data={"config": "x", "values": json.dumps(values)})
+        networks = {"networks": {f"net-{context}": {"endpoints": [{"fromRegistry": name}], "gateways": [{"address": "192.0.2.9", "port": 15443}]}}}
+        config = {"mesh": "defaultConfig:\n  meshId: mesh1\ntrustDomain: acme.example\n", "meshNetworks": yaml.safe_dump(networks)}
+        dump(folder / "config.yaml", injector, printed("ConfigMap", "istio-1-30", data=config), printed("ConfigMap", "istio-ca-root-cert", data={"root-cert.pem": "x"}))
+        shutil.copy(folder / "secrets.yaml", folder / "again.yaml")
+    ran = run("adopt", "dumps", "-C", "mesh", "--control-plane", "Istio", cwd=dumps.path)
+    assert ran.code == 2
+    assert '"192.0.2.9" is a gateway of network "net-east" too' in ran.err
+    dumps.edit("west/config.yaml", lambda v: v["items"][1]["data"].pop("meshNetworks"))
+    ran = run("adopt", "dumps", "-C", "mesh", "--control-plane", "Istio", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    topology = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())
+    assert (topology["mesh_id"], topology["trustDomain"]) == ("mesh1", "acme.example")
+    assert topology["networks"] == {"net-east": {"gateways": [{"address": "192.0.2.9"}]}}
+    assert {c: (e["network"], e["clusterName"]) for c, e in topology["contexts"].items()} == {
+        "east": ("net-east", "cluster1"),
+        "west": ("net-west", "cluster2"),
+    }
+
+
+def test_ids_by_which_others_hold_a_cluster(old: Path, run: Run) -> None:
+    """Without a control plane among the dumps, the context that 1.4 noted tells which ID is whose; and else the server in a kubeconfig."""
+    for context in OLD:
+        for file in (old / "dumps" / context).iterdir():
+            if file.name != "secrets.yaml":
+                file.unlink()
+    networks = [word for context in OLD for word in ("--network", f"{context}=one")]
+    words = ("adopt", "dumps", "--mesh-id", "m", "--control-plane", "IstioControlPlane", *networks)
+    ran = run(*words, "-C", "noted", cwd=old)
+    assert ran.code == 0, ran.err
+    assert {c: e["clusterName"] for c, e in yaml.safe_load((old / "noted/topology.yaml").read_text())["contexts"].items()} == OLD
+    for context in OLD:
+        path = old / f"dumps/{context}/secrets.yaml"
+        value = yaml.safe_load(path.read_text())
+        for item in value["items"][1:]:
+            item["metadata"]["annotations"] = {}
+        path.write_text(yaml.safe_dump(value))
+    ran = run(*words, "-C", "unknown", cwd=old)
+    assert ran.code == 2
+    assert ran.err.count("of which nothing else is known") == 6
+    ran = run(*words, SEED / "kubeconfig.yaml", "-C", "reached", cwd=old)
+    assert ran.code == 0, ran.err
+    assert {c: e["clusterName"] for c, e in yaml.safe_load((old / "reached/topology.yaml").read_text())["contexts"].items()} == OLD
+
+
+def test_helm_values(dumps: Dumps, run: Run) -> None:
+    """In a file or in a ConfigMap: they need a kind to live in, and a version."""
+    for context in TODAY:
+        value = yaml.safe_load((dumps.path / f"dumps/{context}/istiooperator.yaml").read_text())
+        values = {**value["spec"]["values"], "meshConfig": value["spec"]["meshConfig"]}
+        body = values if context == "east" else printed("ConfigMap", "mine", data={"values.yaml": yaml.safe_dump(values)})
+        dump(dumps.path / f"dumps/{context}/istiooperator.yaml", body)
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert (ran.code, ran.err) == (
+        2,
+        (
+            "error: dumps/east/istiooperator.yaml:1:1: holds Helm values, which base.yaml has in a control plane of some kind\n"
+            "  fix: say which with --control-plane KIND: IstioOperator, Istio, HelmRelease, Application\n"
+        ),
+    )
+    for kind in ("IstioOperator", "Istio", "HelmRelease", "Application"):
+        ran = run("adopt", "dumps", "-C", kind, "--control-plane", kind, cwd=dumps.path)
+        assert ran.code == 0, ran.err
+        base = next(iter(yaml.safe_load_all((dumps.path / kind / "base.yaml").read_text())))
+        assert base["kind"] == kind
+        assert "ISTIO_MULTIROOT_MESH" in json.dumps(base)
+        assert run("render", "-C", kind, cwd=dumps.path).code == 0
+    for context in TODAY:
+        dumps.set(f"{context}/istio-system.yaml", "items", 3, to=None)
+    ran = run("adopt", "dumps", "-C", "none", "--control-plane", "HelmRelease", cwd=dumps.path)
+    assert ran.code == 2
+    assert "error: dumps/east/istiooperator.yaml:1:1: no dump says which version of Istio runs in east\n  fix: dump the Deployment of istiod too\n" in ran.err

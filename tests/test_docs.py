@@ -17,7 +17,7 @@ from kubectl_mesh.cli import VERBS
 from kubectl_mesh.cli.schema import names
 from kubectl_mesh.versions import CHANGES
 
-PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md")
+PAGES = ("README.md", "REFERENCE.md", "CHANGELOG.md", "docs/kubectl.md", "docs/argocd.md", "docs/flux.md", "docs/adopt.md")
 
 
 def topology_table() -> str:

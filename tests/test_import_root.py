@@ -237,9 +237,9 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run) -
     ran = run("certs", "import-root", "--union", "context-east-1.yaml", "context-east-2.pem", "west.yaml", cwd=mesh)
     assert (ran.code, ran.out) == (0, "update  certs/root-cert.pem\n")
     assert ran.err == (
-        "every cluster is to trust these roots before any signs with another: take in what each signs with now\n"
-        "  kubectl mesh certs import NAME FILE\n"
-        "then render, apply, and go on only when every workload trusts them (docs/adopt.md tells how to see it)\n"
+        "every cluster is to trust these roots before any signs with another; take in what context-east-1, context-east-2, context-west-1 signs with now: "
+        "kubectl mesh certs import NAME FILE\n"
+        "then render, apply, and go on only when every workload trusts them: docs/adopt.md tells how to see it\n"
     )
     whole = (mesh / "certs/root-cert.pem").read_bytes()
     assert whole == b"".join((mesh / f"{name}.pem").read_bytes() for name in ("own", *names))

@@ -3,32 +3,36 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt import identity, reach, remotes
+from kubectl_mesh.adopt import identity, parts, reach, remotes
 from kubectl_mesh.adopt.authority import is_authority, the_one
-from kubectl_mesh.adopt.controlplane import ControlPlane, control_plane, mesh_networks, says, version_of
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.objects import Found, at
-from kubectl_mesh.adopt.remotes import Read, Remote
+from kubectl_mesh.adopt.remotes import Read
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, NETWORK, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
 
 DEFAULT_DOMAIN = "cluster.local"
 
 
-def mesh(objects: Sequence[Found], read: Read, name_of: Any, given: Given, notes: Notes) -> Mesh:
-    """The mesh of these objects; what does not fit together goes to the notes. `name_of` makes a cluster's name of a context's."""
+def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: Given, notes: Notes) -> Mesh:
+    """The mesh of these objects; what does not fit together goes to the notes.
+
+    `read` loads a kubeconfig, every scalar a text, `parse` what else stands in an object as text. `name_of` makes a cluster's name of a
+    context's.
+    """
+    objects = parts.once(found, notes)
     contexts = dict.fromkeys(o.context for o in objects if o.context)
     configs = [o for o in objects if remotes.is_kubeconfig(o)]
-    for found in objects:
-        if not found.context and not remotes.is_kubeconfig(found):
-            notes.use(found)
-            notes.problems.append(Problem(found.place, f"{found} is of no cluster that is named", "give its file or folder as CTX=FILE"))
+    for stray in objects:
+        if not stray.context and not remotes.is_kubeconfig(stray):
+            notes.use(stray)
+            notes.problems.append(Problem(stray.place, f"{stray} is of no cluster that is named", "give its file or folder as CTX=FILE"))
     for context in given.networks:
         if context not in contexts:
             notes.problems.append(Problem(Place("--network"), f"no dump is of the context {shown(context)}{near(context, contexts)}"))
     running = [Running(c, tuple(o for o in objects if o.context == c)) for c in contexts]
     for cluster in running:
-        _parts(cluster, read, notes)
+        parts.find(cluster, read, parse, notes)
         cluster.namespace = notes.settle(f"the namespace of Istio in {cluster.context}", _namespaces(cluster), AGAIN) or DEFAULT_NAMESPACE
         _authority(cluster, notes)
     identity.names(running, configs, name_of, notes)
@@ -38,8 +42,8 @@ def mesh(objects: Sequence[Found], read: Read, name_of: Any, given: Given, notes
         reach.login(cluster, running, configs, notes)
         reach.peers(cluster, running)
         identity.primary(cluster, running, notes)
-    for found in configs:
-        notes.use(found)
+    for config in configs:
+        notes.use(config)
     said = [e for c in running for e in c.said.get("mesh_id", ())]
     mesh_id = given.mesh_id or notes.settle("the name of the mesh", said, "--mesh-id NAME settles it, and the render gives it to all")
     if mesh_id is None:
@@ -49,49 +53,6 @@ def mesh(objects: Sequence[Found], read: Read, name_of: Any, given: Given, notes
         domains += [Evidence(DEFAULT_DOMAIN, c.main.found.place, "no meshConfig.trustDomain") for c in running if c.main and "trust_domain" not in c.said]
     domain = notes.settle("the trust domain", domains, "a topology has one; bring the clusters to one first (meshConfig.trustDomainAliases)")
     return Mesh(mesh_id or "", None if domain == DEFAULT_DOMAIN else domain, tuple(running), _gateways(running, notes))
-
-
-def _parts(cluster: Running, read: Read, notes: Notes) -> None:
-    """Control planes and remote secrets of a cluster."""
-    planes: list[ControlPlane] = []
-    held: list[Remote] = []
-    for found in cluster.objects:
-        plane = control_plane(found)
-        if plane is not None:
-            if plane.main and any(p.main for p in planes):
-                notes.leave(found, "a second control plane; state a canary in the topology (istio.canary)")
-                continue
-            notes.use(found)
-            planes.append(plane)
-        elif remotes.is_remote(found):
-            notes.use(found)
-            try:
-                held += remotes.remotes(found, read)
-            except MeshError as error:
-                notes.problems += error.problems
-    cluster.planes, cluster.remotes = tuple(planes), tuple(held)
-    for plane in planes:
-        for what, value, how in says(plane):
-            if plane.main or what not in ("revision", "version"):
-                cluster.said.setdefault(what, []).append(Evidence(value, plane.found.place, how))
-    for found in cluster.objects:
-        if found.kind == "Deployment" and found.group == "apps":
-            _istiod(cluster, found)
-
-
-def _istiod(cluster: Running, found: Found) -> None:
-    """What the Deployment of istiod says."""
-    containers = found.at("spec", "template", "spec", "containers")
-    for container in containers if isinstance(containers, list) else []:
-        version = version_of(str(at(container, "image")))
-        if version is None:
-            continue
-        if not cluster.said.get("version"):
-            cluster.said["version"] = [Evidence(version, found.place, "the image of istiod")]
-        env = at(container, "env")
-        for entry in env if isinstance(env, list) else []:
-            if at(entry, "name") == "CLUSTER_ID" and isinstance(value := at(entry, "value"), str) and value:
-                cluster.said.setdefault("id", []).append(Evidence(value, found.place, "CLUSTER_ID of istiod"))
 
 
 def _namespaces(cluster: Running) -> Iterator[Evidence]:
@@ -123,13 +84,13 @@ def _gateways(running: Sequence[Running], notes: Notes) -> dict[str, tuple[tuple
     old = any(_minor(c.version) < 8 for c in running)
     found: dict[str, dict[tuple[str, int | None], None]] = {}
     for cluster in running:
-        for plane in cluster.planes:
-            for name, network in mesh_networks(plane).items():
+        for source, table in cluster.tables:
+            for name, network in table.items():
                 for gateway in _listed(network, "gateways"):
                     address, port = at(gateway, "address"), at(gateway, "port")
                     if not isinstance(address, str) or not address:
                         what = f"a gateway of {name} in meshNetworks"
-                        notes.leave(plane.found, "it has no address; only those are declared here", what)
+                        notes.leave(source, "it has no address; only those are declared here", what)
                     elif old or name not in labelled:
                         found.setdefault(name, {})[address, port if isinstance(port, int) else None] = None
     if old:

@@ -87,8 +87,25 @@ def control_plane(found: Found) -> ControlPlane | None:
 
 
 def of_values(found: Found, values: Json) -> ControlPlane | None:
-    """The control plane that Helm values are, which stand in a ConfigMap."""
+    """The control plane that Helm values are, which stand in a ConfigMap as Flux and others read them."""
     return ControlPlane(found, HELM, "istiod", values) if isinstance(values, dict) and _HELM_KEYS & set(values) else None
+
+
+INJECTOR, MESH_CONFIG = "istio-sidecar-injector", "istio"
+"""The ConfigMaps that a control plane makes, with the values that it has and the configuration of the mesh."""
+
+
+def made_by_it(found: Found, name: str) -> bool:
+    """Whether an object is a ConfigMap that a control plane makes, of whatever revision."""
+    return found.kind == "ConfigMap" and not found.group and (found.name == name or found.name.startswith(f"{name}-"))
+
+
+def values_say(values: Json, how: str) -> Iterator[tuple[str, str, str]]:
+    """What values say that the injector has, or a MeshConfig under `meshConfig`."""
+    for what, path in _SAID:
+        value = at(values, *path)
+        if isinstance(value, str) and value and what not in ("address", "revision"):
+            yield what, value, f"{how} {'.'.join(path)}"
 
 
 def says(one: ControlPlane) -> Iterator[tuple[str, str, str]]:
@@ -157,10 +174,10 @@ def version_of(image: str) -> str | None:
     return None if found is None else found[1]
 
 
-def mesh_networks(one: ControlPlane) -> Mapping[str, Any]:
-    """The networks that a control plane declares; 1.4 has them below `networks`, and what is nested so by mistake is read too."""
-    for path in (("global", "meshNetworks"), ("pilot", "meshNetworks")):
-        found = at(one.values, *path)
+def mesh_networks(values: Json) -> Mapping[str, Any]:
+    """The networks that values declare; 1.4 has them below `networks`, and what is nested so by mistake is read too."""
+    for path in (("global", "meshNetworks"), ("pilot", "meshNetworks"), ("meshNetworks",)):
+        found = at(values, *path)
         if isinstance(found, dict) and found:
             inner = found.get("networks")
             return inner if isinstance(inner, dict) and set(found) == {"networks"} else found

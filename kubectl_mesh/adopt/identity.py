@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt import remotes
-from kubectl_mesh.adopt.controlplane import mesh_networks
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Login
@@ -67,13 +66,13 @@ def _networks(cluster: Running, running: Sequence[Running]) -> Iterator[Evidence
             yield Evidence(label, found.place, f"the label of {found}")
     yield from cluster.said.get("network", ())
     for other in running:
-        for plane in other.planes:
-            for name, network in mesh_networks(plane).items():
+        for source, table in other.tables:
+            for name, network in table.items():
                 endpoints = at(network, "endpoints")
                 for endpoint in endpoints if isinstance(endpoints, list) else []:
                     registry = at(endpoint, "fromRegistry")
                     if registry == cluster.name or (registry == OWN_REGISTRY and other is cluster):
-                        yield Evidence(name, plane.found.place, "meshNetworks")
+                        yield Evidence(name, source.place, "meshNetworks")
 
 
 def primary(cluster: Running, running: Sequence[Running], notes: Notes) -> None:

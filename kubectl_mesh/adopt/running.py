@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kubectl_mesh.adopt.authority import Authority
 from kubectl_mesh.adopt.controlplane import ControlPlane
@@ -36,6 +37,8 @@ class Running:
     address: str | None = None
     peers: tuple[str, ...] | None = None
     said: dict[str, list[Evidence]] = field(default_factory=dict)
+    tables: list[tuple[Found, Mapping[str, Any]]] = field(default_factory=list)
+    """What declares networks (meshNetworks), and what it declares."""
 
     @property
     def main(self) -> ControlPlane | None:

@@ -30,7 +30,7 @@ def made(
     found: Sequence[Found], mesh_id: str | None, networks: Mapping[str, str], wanted: str | None, directory: str, notes: Notes
 ) -> tuple[Mesh, dict[str, bytes], dict[str, bytes]]:
     """The mesh, and the files of its working directory: those that all may read, and the private ones. What does not fit goes to the notes."""
-    mesh = clusters.mesh(found, read, name_of, Given(mesh_id, networks), notes)
+    mesh = clusters.mesh(found, read, load, name_of, Given(mesh_id, networks), notes)
     kind = files.kind_of(mesh, wanted, notes)
     certificates, stated, organization = _certificates(mesh, directory, notes)
     value, named = files.topology(mesh, kind, stated, organization, name_of, notes)

@@ -91,7 +91,8 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
         raise MeshError(problems)
     base = workdir.join(directory, "certs")
     with locked(directory):
-        kept, clusters = kept_files(directory, topology_of(directory))
+        topology = topology_of(directory)
+        kept, clusters = kept_files(directory, topology)
         try:
             taken = union(others, kept, clusters, workdir.now())
         except MeshError as error:
@@ -99,12 +100,11 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
         write_certificates(base, taken.files, replaced=(ROOT_CERT,))
     common.warn(taken.warnings)
     common.put_text("".join(f"update  {base}/{path}\n" for path in taken.files) or f"keep    {base}/{ROOT_CERT}\n")
-    click.echo(
-        "every cluster is to trust these roots before any signs with another: take in what each signs with now\n"
-        "  kubectl mesh certs import NAME FILE\n"
-        "then render, apply, and go on only when every workload trusts them (docs/adopt.md tells how to see it)",
-        err=True,
-    )
+    named = {c.name for c in topology.clusters} if topology is not None else set()
+    lacking = sorted(named - set(clusters))
+    taken_in = f"; take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE" if lacking else ""
+    click.echo(f"every cluster is to trust these roots before any signs with another{taken_in}", err=True)
+    click.echo("then render, apply, and go on only when every workload trusts them: docs/adopt.md tells how to see it", err=True)
 
 
 def _names(key: bool) -> tuple[str, ...]:
