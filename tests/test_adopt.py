@@ -610,7 +610,12 @@ def test_configmaps_of_the_control_plane(dumps: Dumps, run: Run) -> None:
         injector = printed("ConfigMap", "istio-sidecar-injector-1-30", data={"config": "x", "values": json.dumps(values)})
         networks = {"networks": {f"net-{context}": {"endpoints": [{"fromRegistry": name}], "gateways": [{"address": "192.0.2.9", "port": 15443}]}}}
         config = {"mesh": "defaultConfig:\n  meshId: mesh1\ntrustDomain: acme.example\n", "meshNetworks": yaml.safe_dump(networks)}
-        dump(folder / "config.yaml", injector, printed("ConfigMap", "istio-1-30", data=config), printed("ConfigMap", "istio-ca-root-cert", data={"root-cert.pem": "x"}))
+        dump(
+            folder / "config.yaml",
+            injector,
+            printed("ConfigMap", "istio-1-30", data=config),
+            printed("ConfigMap", "istio-ca-root-cert", data={"root-cert.pem": "x"}),
+        )
         shutil.copy(folder / "secrets.yaml", folder / "again.yaml")
     ran = run("adopt", "dumps", "-C", "mesh", "--control-plane", "Istio", cwd=dumps.path)
     assert ran.code == 2
@@ -679,3 +684,108 @@ def test_helm_values(dumps: Dumps, run: Run) -> None:
     ran = run("adopt", "dumps", "-C", "none", "--control-plane", "HelmRelease", cwd=dumps.path)
     assert ran.code == 2
     assert "error: dumps/east/istiooperator.yaml:1:1: no dump says which version of Istio runs in east\n  fix: dump the Deployment of istiod too\n" in ran.err
+
+
+# Other control planes
+
+
+def ambient(folder: Path, context: str, name: str) -> list[object]:
+    """What the Sail operator has for ambient, and the gateway of the Gateway API."""
+    istio = {
+        **sail(name, f"net-{context}"),
+        "spec": {
+            "namespace": "istio-system",
+            "profile": "ambient",
+            "values": {
+                "global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}"},
+                "pilot": {"env": {"AMBIENT_ENABLE_MULTI_NETWORK": "true"}},
+            },
+            "version": "v1.30-latest",
+        },
+    }
+    cni = printed("IstioCNI", "default", "", spec={"namespace": "istio-cni", "profile": "ambient", "version": "v1.30-latest"})
+    zone = {"ztunnel": {"multiCluster": {"clusterName": name}, "network": f"net-{context}"}}
+    ztunnel = printed("ZTunnel", "default", "", spec={"namespace": "istio-system", "values": zone, "version": "v1.30-latest"})
+    tls = {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}}
+    listeners = [{"allowedRoutes": {"namespaces": {"from": "Same"}}, "name": "mesh", "port": 15008, "protocol": "HBONE", "tls": tls}]
+    spec = {"gatewayClassName": "istio-east-west", "listeners": listeners}
+    gateway = printed("Gateway", "istio-eastwestgateway", labels={NETWORK: f"net-{context}"}, spec=spec, status={"addresses": []})
+    sailed = [{**value, "apiVersion": "sailoperator.io/v1"} for value in (cni, ztunnel)]
+    return [istio, *sailed, {**gateway, "apiVersion": "gateway.networking.k8s.io/v1"}]
+
+
+def flux(folder: Path, context: str, name: str) -> list[object]:
+    """The HelmReleases of Flux; one value that Istio does not know, and a gateway that is none of the mesh."""
+
+    def release(name: str, chart: str, values: object) -> dict[str, object]:
+        source = {"chart": chart, "sourceRef": {"kind": "HelmRepository", "name": "istio"}, "version": "1.29.1"}
+        spec = {"chart": {"spec": source}, "interval": "5m", "releaseName": name, "values": values}
+        return {**printed("HelmRelease", name, spec=spec), "apiVersion": "helm.toolkit.fluxcd.io/v2"}
+
+    values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}"}, "pilot": {"bogus": 1}}
+    istiod = release("istiod", "istiod", {**values, "meshConfig": {"trustDomain": "acme.example"}})
+    gateways = [release("istio-ingressgateway", "gateway", {}), release("istio-eastwestgateway", "gateway", {"networkGateway": f"net-{context}"})]
+    return [istiod, release("istio-base", "base", {}), *gateways]
+
+
+def primary_remote(folder: Path, context: str, name: str) -> list[object]:
+    """One control plane for two clusters."""
+    served = context == "west"
+    label, annotation = {NETWORK: f"net-{context}"}, {"topology.istio.io/controlPlaneClusters": "cluster1"}
+    namespace = printed("Namespace", "istio-system", "", labels=label, annotations=annotation if served else {})
+    values: dict[str, object] = {"global": {"externalIstiod": True, "meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}"}}
+    if served:
+        values = {"global": {"remotePilotAddress": "192.0.2.7"}, "istiodRemote": {"injectionPath": f"/inject/cluster/{name}/net/net-{context}"}}
+    spec = {**({"profile": "remote"} if served else {}), "tag": "1.30.3", "values": values}
+    return [namespace, {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec}]
+
+
+NETWORK = "topology.istio.io/network"
+PLANES: dict[str, Callable[[Path, str, str], list[object]]] = {"ambient": ambient, "flux": flux, "primary-remote": primary_remote}
+
+
+@pytest.mark.parametrize("case", PLANES)
+def test_other_control_planes(case: str, dumps: Dumps, run: Run, golden: Golden) -> None:
+    """What today's installers leave; the first render is told in the same way."""
+    for context, name in TODAY.items():
+        folder = dumps.path / "dumps" / context
+        secrets = yaml.safe_load((folder / "secrets.yaml").read_text())["items"]
+        shutil.rmtree(folder)
+        served = case == "primary-remote" and context == "west"
+        dump(folder / "all.yaml", *([] if served else secrets), *PLANES[case](folder, context, name))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    outcome(dumps.path / "mesh", golden, case, ran.out, ran.err)
+    assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
+
+
+def test_a_cacerts_of_cert_manager(dumps: Dumps, run: Run) -> None:
+    """cert-manager goes on making it; some of it by cert-manager and some not is a contradiction."""
+    annotations = {f"cert-manager.io/issuer-{key}": value for key, value in (("name", "mesh-root"), ("kind", "ClusterIssuer"), ("group", "cert-manager.io"))}
+
+    def made_there(context: str) -> dict[str, object]:
+        folder = dumps.path / "ca" / context
+        held = {
+            "tls.crt": (folder / "ca-cert.pem").read_bytes(),
+            "tls.key": (folder / "ca-key.pem").read_bytes(),
+            "ca.crt": (folder / "root-cert.pem").read_bytes(),
+        }
+        return secret("cacerts", held, type="kubernetes.io/tls", annotations=annotations)
+
+    dumps.set("east/secrets.yaml", "items", 0, to=made_there("east"))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert (ran.code, ran.err) == (
+        2,
+        (
+            "error: dumps/east/secrets.yaml:3:3: was made by cert-manager, and not as those of the other clusters: a topology has one issuer\n"
+            "  fix: have cert-manager make all of them, with an issuer of the same name, or none\n"
+        ),
+    )
+    dumps.set("west/secrets.yaml", "items", 0, to=made_there("west"))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    topology = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())
+    assert topology["certificates"] == {"issuer": "cert-manager", "issuerRef": {"name": "mesh-root", "kind": "ClusterIssuer", "group": "cert-manager.io"}}
+    assert not (dumps.path / "mesh/certs").exists()
+    assert "  cluster1: Certificate istio-system/cacerts\n" in ran.out
+    assert run("render", "-C", "mesh", cwd=dumps.path).code == 0

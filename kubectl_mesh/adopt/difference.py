@@ -71,7 +71,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
             continue
         if action == "absent" and _of_no_interest(rendered, path):
             continue
-        yield Difference(cluster.name, text, path_text(path), action, reasons.reason(rendered, path, action))
+        yield Difference(cluster.name, text, path_text(path), action, reasons.reason(rendered, path, action, notes.dropped))
 
 
 def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:

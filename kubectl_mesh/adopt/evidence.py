@@ -32,6 +32,8 @@ class Notes:
     problems: list[Problem] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
+    dropped: dict[str, str] = field(default_factory=dict)
+    """What was left out of base.yaml, by its path: why."""
 
     def use(self, found: Found) -> None:
         """Notes that an object is accounted for."""

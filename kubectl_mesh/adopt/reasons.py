@@ -1,7 +1,7 @@
 """Why the first render differs from what runs: for each kind of difference a sentence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kubectl_mesh import versions
 from kubectl_mesh.adopt.authority import CACERTS, is_authority
@@ -78,11 +78,16 @@ _NEW = {
 }
 
 
-def reason(rendered: Found, path: tuple[str | int, ...], action: str) -> str:
-    """Why a field of an object differs."""
+def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]) -> str:
+    """Why a field of an object differs; `dropped` is what base.yaml could not hold, with why."""
     if action == "order":
         return "the same, in another order"
     text = path_text(path)
+    for gone, why in dropped.items():
+        if action == "absent" and (text == gone or text.startswith((f"{gone}.", f"{gone}["))):
+            return f"base.yaml cannot hold it: {why}"
+    if rendered.kind == "IstioCNI" and path == ("spec", "namespace"):
+        return "the mesh sets it: Istio's namespace, and the operator moves the CNI there"
     for pattern, reason in _PATTERNS:
         if re.search(pattern, text):
             return reason

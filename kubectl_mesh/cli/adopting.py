@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from kubectl_mesh import assets, targets
@@ -22,8 +23,13 @@ _TRIES = 50
 
 
 def read(name: str, body: bytes) -> Document:
-    """A kubeconfig, every scalar a text."""
-    return load(name, body, typed=False)
+    """A kubeconfig, every scalar a text; the remote secret for a cluster is the same in all that hold it, and is read once."""
+    return _read(body)
+
+
+@lru_cache(maxsize=4096)
+def _read(body: bytes) -> Document:
+    return load("kubeconfig", body, typed=False)
 
 
 def made(
@@ -128,6 +134,7 @@ def _dropped(parts: dict[str, dict[str, Any]], problem: Problem, base: Mapping[s
         for path, (line, column) in document.marks.items():
             if path and (line, column) == (problem.where.line, problem.where.column) and path_text(path) == problem.where.path:
                 parts[name] = _without(parts[name], path)
+                notes.dropped[problem.where.path] = problem.what
                 notes.leave(source, problem.what, f"{source}, {problem.where.path}")
                 return True
     return False
