@@ -83,7 +83,7 @@ def _text(found: Found, key: str, parse: Read) -> Json:
     """The document that stands in a ConfigMap as text; nothing where it cannot be read, for it is but one witness."""
     text = found.at("data", key)
     try:
-        return parse(str(found.place), text.encode()).value if isinstance(text, str) else None
+        return parse(text.encode()).value if isinstance(text, str) else None
     except MeshError:
         return None
 

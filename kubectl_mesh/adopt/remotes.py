@@ -15,8 +15,8 @@ from kubectl_mesh.model import Document, Json
 
 LABEL = "istio/multiCluster"
 CONTEXT = "istio.io/clusterContext"
-Read = Callable[[str, bytes], Document]
-"""The loader for a kubeconfig, every scalar a text: its name and bytes to a document."""
+Read = Callable[[bytes], Document]
+"""A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def remotes(found: Found, read: Read) -> Iterator[Remote]:
     problems: list[Problem] = []
     for key, body in sorted(secret_data(found).items()):
         try:
-            document = read(str(found.place), body)
+            document = read(body)
         except MeshError:
             problems.append(Problem(found.place, f"the key {shown(key)} of {found} holds no kubeconfig that can be read", "dump it again"))
             continue

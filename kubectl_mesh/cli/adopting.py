@@ -22,21 +22,22 @@ from kubectl_mesh.yamltext import dump
 _TRIES = 50
 
 
-def read(name: str, body: bytes) -> Document:
-    """A kubeconfig, every scalar a text; the remote secret for a cluster is the same in all that hold it, and is read once."""
-    return _read(body)
-
-
 @lru_cache(maxsize=4096)
-def _read(body: bytes) -> Document:
+def read(body: bytes) -> Document:
+    """A kubeconfig, every scalar a text; the remote secret for a cluster is the same in all that hold it, and is read once."""
     return load("kubeconfig", body, typed=False)
+
+
+def parse(body: bytes) -> Document:
+    """What else stands in an object as text."""
+    return load("text", body)
 
 
 def made(
     found: Sequence[Found], mesh_id: str | None, networks: Mapping[str, str], wanted: str | None, directory: str, notes: Notes
 ) -> tuple[Mesh, dict[str, bytes], dict[str, bytes]]:
     """The mesh, and the files of its working directory: those that all may read, and the private ones. What does not fit goes to the notes."""
-    mesh = clusters.mesh(found, read, load, name_of, Given(mesh_id, networks), notes)
+    mesh = clusters.mesh(found, read, parse, name_of, Given(mesh_id, networks), notes)
     kind = files.kind_of(mesh, wanted, notes)
     certificates, stated, organization = _certificates(mesh, directory, notes)
     value, named = files.topology(mesh, kind, stated, organization, name_of, notes)
