@@ -425,6 +425,30 @@ def test_an_intermediate_in_use_is_judged(workdir: Make, run: Run) -> None:
     assert said("context-east-1").startswith("changed: ca-cert.pem is another than certs/intermediate-context-east-1/ca-cert.pem, which is there and is kept\n")
 
 
+def test_pem_files_are_named_in_what_is_wrong(workdir: Make, run: Run) -> None:
+    """Where chain, key and root are files of their own, each is called by its name."""
+    mesh = workdir(over={"secrets": {"store": "plain"}, "certificates": {"issuer": "csr"}})
+    makefile(mesh / "old", ("context-east-1",))
+    make_root(mesh.path, "other", key=("RSA", "-pkeyopt", "rsa_keygen_bits:2048"))
+    chain = "old/intermediate-context-east-1/cert-chain.pem"
+
+    def said(*words: str) -> str:
+        ran = run("certs", "import", "context-east-1", chain, *words, cwd=mesh)
+        assert ran.code == 2
+        assert not (mesh / "certs").exists()
+        return ran.err.removeprefix("error: ")
+
+    key = "old/intermediate-context-east-1/ca-key.pem"
+    assert said("--key", key) == f"{chain}: cannot be judged, for there is no certs/root-cert.pem yet\n  fix: name its root with --root FILE\n"
+    assert said("--key", "nowhere", "--root", "old/root-cert.pem") == "nowhere: is not there\n  fix: name a PEM file\n"
+    assert said("--key", "other.key", "--root", "old/root-cert.pem") == f"{chain}: does not belong to other.key\n  fix: give the pair that belongs together\n"
+    assert said("--key", "other.pem", "--root", "old/root-cert.pem") == (
+        "other.pem: is not a PEM private key\n  fix: dump it again; a PEM block has BEGIN and END on lines of their own\n"
+    )
+    assert said("--key", key, "--root", "other.pem").startswith(f"{chain}: is not signed by the root in certs/root-cert.pem\n")
+    assert said("--key", key, "--root", key) == f"{key}: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n"
+
+
 def test_dumps_that_hold_no_ca(workdir: Make, run: Run) -> None:
     """A dump of something else, of nothing, with what is not base64; and none of it is shown."""
     mesh = workdir(over={"certificates": {"issuer": "csr"}})

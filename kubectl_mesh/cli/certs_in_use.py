@@ -1,10 +1,14 @@
 """`kubectl mesh certs import` of an intermediate that a running cluster signs with."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from kubectl_mesh.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def in_use(file: str) -> bool:
@@ -25,7 +29,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.cli.certs_import_root import keep_out
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki.inuse import take as taken
-    from kubectl_mesh.pki.names import folder
+    from kubectl_mesh.pki.names import ROOT_CERT, folder
     from kubectl_mesh.write import locked, write_certificates
 
     base = workdir.join(directory, "certs")
@@ -39,9 +43,10 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         namespace, primary = next((c.namespace, c.primary) for c in topology.clusters if c.name == cluster)
         if primary is not None:
             raise refuse("NAME", f"{cluster} has no intermediate: the istiod of {primary} signs there", "leave it out")
-        parts = _parts(file, key, root, inputs.kept, namespace)
+        own = {} if key is None else {"ca-cert.pem": file, "ca-key.pem": key, "cert-chain.pem": file, "root-cert.pem": root or f"certs/{ROOT_CERT}"}
         try:
-            new = taken(cluster, [c.name for c in topology.clusters], file, parts, inputs.kept, workdir.now())
+            parts = _dumped(file, root, namespace) if key is None else _files(own, root, inputs.kept)
+            new = taken(cluster, [c.name for c in topology.clusters], file, parts, inputs.kept, workdir.now(), own)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
         keep_out(directory)
@@ -50,26 +55,30 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     click.echo("next: kubectl mesh render", err=True)
 
 
-def _parts(file: str, key: str | None, root: str | None, kept: "dict[str, bytes] | object", namespace: str) -> dict[str, bytes]:
-    """The four files that a cluster signs with."""
+def _dumped(file: str, root: str | None, namespace: str) -> "Mapping[str, bytes]":
+    """The four files that a cluster signs with, from a dump or a folder."""
     from kubectl_mesh.adopt.authority import the_one
-    from kubectl_mesh.cli import dumps, workdir
+    from kubectl_mesh.cli import dumps
+    from kubectl_mesh.errors import refuse
+
+    if root is not None:
+        raise refuse("--root", f"is not needed: {file} holds the root that the cluster trusts", "leave it out")
+    found = the_one(file, dumps.read(file), namespace)
+    if found.issuer is not None:
+        raise refuse(file, "was made by cert-manager, which renews it there", "write `certificates: {issuer: cert-manager}`")
+    return found.files
+
+
+def _files(own: "Mapping[str, str]", root: str | None, kept: "Mapping[str, bytes]") -> "Mapping[str, bytes]":
+    """The same from PEM files: the chain, its key, and the root where there is none yet."""
+    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.pki.inuse import of_chain
     from kubectl_mesh.pki.names import ROOT_CERT
 
-    if key is None:
-        if root is not None:
-            raise refuse("--root", f"is not needed: {file} holds the root that the cluster trusts", "leave it out")
-        found = the_one(file, dumps.read(file), namespace)
-        if found.issuer is not None:
-            raise refuse(file, "was made by cert-manager, which renews it there", "write `certificates: {issuer: cert-manager}`")
-        return dict(found.files)
-    named = {path: workdir.read_file(path, pipe=True) for path in (file, key, root) if path is not None}
-    if missing := [path for path, body in named.items() if body is None]:
+    if root is None and ROOT_CERT not in kept:
+        raise refuse(own["ca-cert.pem"], f"cannot be judged, for there is no certs/{ROOT_CERT} yet", "name its root with --root FILE")
+    named = {part: workdir.read_file(own[part], pipe=True) for part in ("ca-cert.pem", "ca-key.pem", *(["root-cert.pem"] if root is not None else []))}
+    if missing := [own[part] for part, body in named.items() if body is None]:
         raise refuse(missing[0], "is not there", "name a PEM file")
-    assert isinstance(kept, dict)
-    trusted = named[root] if root is not None else kept.get(ROOT_CERT)
-    if trusted is None:
-        raise refuse(file, f"cannot be judged, for there is no certs/{ROOT_CERT} yet", "name its root with --root FILE")
-    return of_chain(named[file] or b"", named[key] or b"", trusted, file)
+    return of_chain(named["ca-cert.pem"] or b"", named["ca-key.pem"] or b"", named.get("root-cert.pem") or kept[ROOT_CERT], own)
