@@ -686,6 +686,33 @@ def test_helm_values(dumps: Dumps, run: Run) -> None:
     assert "error: dumps/east/istiooperator.yaml:1:1: no dump says which version of Istio runs in east\n  fix: dump the Deployment of istiod too\n" in ran.err
 
 
+def test_names_that_no_cluster_can_have(dumps: Dumps, run: Run) -> None:
+    """An ID that is no label is told at the dump that it comes from; a context of EKS is no matter."""
+    arn = "arn:aws:eks:eu-west-1:1:cluster/east"
+    words = [f"{arn}={dumps.path}/dumps/east", f"west={dumps.path}/dumps/west"]
+    ran = run("adopt", *words, "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    assert yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"][arn]["clusterName"] == "cluster1"
+    dumps.set("east/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="Cluster_1")
+    dumps.set("east/istio-system.yaml", "items", 3, to=None)
+    dumps.set("west/secrets.yaml", "items", 1, to=None)
+    ran = run("adopt", "dumps", "-C", "other", cwd=dumps.path)
+    assert ran.code == 2
+    assert "makes contexts.east.clusterName, which must be a DNS-1123 label: lower-case letters, digits and `-`, at most 63" in ran.err
+    assert not (dumps.path / "other").exists()
+
+
+def test_dumps_that_others_may_read(dumps: Dumps, run: Run) -> None:
+    """They hold the keys of the mesh."""
+    (dumps.path / "dumps/east/secrets.yaml").chmod(0o644)
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    what = (
+        "warning: dumps/east/secrets.yaml: holds keys or tokens, and others may read it (mode 0644)\n  fix: chmod 600; and delete it when the mesh is adopted\n"
+    )
+    assert ran.err.startswith(what)
+    assert ran.err.count("others may read") == 1
+
+
 # Other control planes
 
 

@@ -51,6 +51,7 @@ def command(files: tuple[str, ...], directory: str, mesh_id: str | None, network
     done = adopting.write(directory, new, private)
     found, warnings = adopting.compared(directory, mesh, objects, notes)
     unused = sorted(set(notes.unused))
+    warnings = [*dumps.open_to_others(objects), *warnings]
     common.warn(warnings)
     if output == "json":
         common.put_json(_value(directory, mesh, done, found, unused, warnings))

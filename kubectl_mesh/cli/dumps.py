@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -85,6 +86,19 @@ def named(arguments: Sequence[str]) -> list[Found]:
     if problems:
         raise MeshError(problems)
     return found
+
+
+def open_to_others(found: Sequence[Found]) -> list[Problem]:
+    """A warning for each dump that holds keys or tokens and that others may read."""
+    files = dict.fromkeys(o.place.file for o in found if o.kind in ("Secret", "Config"))
+    paths = {path: os.path.join(path, "ca-key.pem") if os.path.isdir(path) else path for path in files}
+    modes = {path: stat.S_IMODE(os.stat(inner).st_mode) for path, inner in paths.items() if os.path.isfile(inner)}
+    fix = "chmod 600; and delete it when the mesh is adopted"
+    return [
+        Problem(Place(path), f"holds keys or tokens, and others may read it (mode {mode:04o})", fix, "private-mode")
+        for path, mode in modes.items()
+        if mode & 0o077
+    ]
 
 
 def _argument(argument: str) -> list[Found]:
