@@ -713,6 +713,66 @@ def test_dumps_that_others_may_read(dumps: Dumps, run: Run) -> None:
     assert ran.err.count("others may read") == 1
 
 
+# What this tool rendered itself
+
+EMPTY = ("ambient", "bundle", "csr", "declared-ambient", "first-day", "istioctl", "one-network", "primary-remote", "seed")
+"""Cases of tests/golden whose trees hold all that the topology says."""
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_a_tree_of_our_own_comes_back(case: str, tmp_path: Path, run: Run) -> None:
+    """The tree as dumps: no difference, and the same bytes in every manifest."""
+    tree = TOP / "tests" / "golden" / case / "tree"
+    folders = [p for p in sorted(tree.iterdir()) if not p.name.startswith("_")]
+    words = [f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}" for p in folders]
+    if case == "bundle":
+        words += [f"{words[0].partition('=')[0]}={tree}/_remote-secrets"]
+    ran = run("adopt", *words, "-C", "mesh", "-o", "json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["differences"] == []
+    assert run("render", "-C", "mesh", cwd=tmp_path).code == 0
+    for folder in folders:
+        before = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.yaml") if p.name != "kustomization.yaml"}
+        now = tmp_path / "mesh" / "out" / folder.name
+        after = {p.relative_to(now).as_posix(): p.read_bytes() for p in now.rglob("*.yaml") if p.name != "kustomization.yaml"}
+        if case != "bundle":
+            assert after == before
+
+
+def test_what_a_tree_does_not_say_is_told(tmp_path: Path, run: Run) -> None:
+    """Annotations of a Service may be anybody's, so they are told and not taken; an istioctl file states no version."""
+    golden = TOP / "tests" / "golden"
+    for case, told in (
+        ("two-networks", "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it into the tree"),
+        ("istioctl-1.20", ""),
+        ("canary", "istio.canary"),
+    ):
+        words = [f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}" for p in sorted((golden / case / "tree").iterdir())]
+        ran = run("adopt", *words, "-C", case, cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        assert told in ran.out
+        assert ("states no version, and no Deployment of istiod is among the dumps; it is taken for the newest Istio" in ran.err) == (case == "istioctl-1.20")
+    canary = yaml.safe_load((tmp_path / "canary/topology.yaml").read_text())
+    assert "1-30-3" not in json.dumps(canary)
+
+
+def test_a_cluster_that_keeps_out(dumps: Dumps, run: Run) -> None:
+    """Who holds none and is held by none, while others hold each other, has disableRegistryJoin; who holds some of the others, peers."""
+    shutil.copytree(dumps.path / "dumps/east", dumps.path / "dumps/third")
+    dumps.set("third/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster3")
+    dumps.set("third/istio-system.yaml", "items", 3, to=None)
+    holds = yaml.safe_load((dumps.path / "dumps/third/secrets.yaml").read_text())["items"][1]
+    dumps.set("third/secrets.yaml", "items", 1, to=None)
+    assert run("adopt", "dumps", "-C", "out", cwd=dumps.path).code == 0
+    topology = yaml.safe_load((dumps.path / "out/topology.yaml").read_text())["contexts"]
+    assert {c: e.get("disableRegistryJoin") for c, e in topology.items()} == {"east": None, "third": True, "west": None}
+    assert [e.get("peers") for e in topology.values()] == [None, None, None]
+    dumps.edit("third/secrets.yaml", lambda v: v["items"].append(holds))
+    assert run("adopt", "dumps", "-C", "some", cwd=dumps.path).code == 0
+    topology = yaml.safe_load((dumps.path / "some/topology.yaml").read_text())["contexts"]
+    assert {c: e.get("peers") for c, e in topology.items()} == {"east": ["west"], "third": ["west"], "west": ["east"]}
+
+
 # Other control planes
 
 

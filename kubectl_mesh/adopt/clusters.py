@@ -12,6 +12,8 @@ from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, NETWORK, Given,
 from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
 
 DEFAULT_DOMAIN = "cluster.local"
+CHARTS = "https://istio-release.storage.googleapis.com/charts"
+"""Where Istio itself publishes its charts."""
 
 
 def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: Given, notes: Notes) -> Mesh:
@@ -40,8 +42,8 @@ def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: G
         identity.identity(cluster, running, given, notes)
     for cluster in running:
         reach.login(cluster, running, configs, notes)
-        reach.peers(cluster, running)
         identity.primary(cluster, running, notes)
+    reach.peers(running)
     for config in configs:
         notes.use(config)
     said = [e for c in running for e in c.said.get("mesh_id", ())]
@@ -52,7 +54,9 @@ def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: G
     if domains:
         domains += [Evidence(DEFAULT_DOMAIN, c.main.found.place, "no meshConfig.trustDomain") for c in running if c.main and "trust_domain" not in c.said]
     domain = notes.settle("the trust domain", domains, "a topology has one; bring the clusters to one first (meshConfig.trustDomainAliases)")
-    return Mesh(mesh_id or "", None if domain == DEFAULT_DOMAIN else domain, tuple(running), _gateways(running, notes))
+    said = [e for c in running for e in c.said.get("charts", ()) if e.value != CHARTS]
+    charts = notes.settle("the repository of the charts", said, "a topology has one (istio.charts)")
+    return Mesh(mesh_id or "", None if domain == DEFAULT_DOMAIN else domain, tuple(running), _gateways(running, notes), charts)
 
 
 def _namespaces(cluster: Running) -> Iterator[Evidence]:
@@ -93,6 +97,12 @@ def _gateways(running: Sequence[Running], notes: Notes) -> dict[str, tuple[tuple
                         notes.leave(source, "it has no address; only those are declared here", what)
                     elif old or name not in labelled:
                         found.setdefault(name, {})[address, port if isinstance(port, int) else None] = None
+    for cluster in running:
+        for remote in cluster.objects:
+            if remote.kind == "Gateway" and remote.at("spec", "gatewayClassName") == "istio-remote" and (beyond := remote.words("labels").get(NETWORK)):
+                notes.use(remote)
+                values = [at(entry, "value") for entry in _listed(remote.at("spec"), "addresses")]
+                found.setdefault(beyond, {}).update(dict.fromkeys((value, None) for value in values if isinstance(value, str)))
     if old:
         for cluster in running:
             if cluster.network and cluster.network not in found:

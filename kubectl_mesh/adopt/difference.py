@@ -76,6 +76,8 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
 
 def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
     """What stays as it is and means nothing to the mesh."""
+    if rendered.kind in ("Gateway", "Service") and path[:2] == ("metadata", "annotations"):
+        return False
     if rendered.kind in FILLED_IN:
         return path[:2] != ("metadata", "labels") or rendered.kind == "Namespace"
     return path[0] == "metadata" and rendered.kind in GROUPS

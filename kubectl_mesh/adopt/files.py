@@ -59,6 +59,8 @@ def topology(
         for context, value in values.items():
             if common is None and value is not None and kind != OLD:
                 contexts[context].setdefault("istio", {})[what] = value
+    if mesh.charts is not None:
+        istio["charts"] = mesh.charts
     if any(_ambient(c) for c in mesh.clusters):
         istio["dataPlane"] = "ambient"
     networks = {n: {"gateways": [_gateway(a, p, kind) for a, p in each]} for n, each in mesh.gateways.items()}
@@ -96,6 +98,8 @@ def _entry(cluster: Running, name_of: Callable[[str], str], files: dict[str, byt
         entry["controlPlane"] = cluster.primary
     if cluster.address is not None:
         entry["controlPlaneAddress"] = cluster.address
+    if not cluster.joined:
+        entry["disableRegistryJoin"] = True
     if cluster.peers is not None and cluster.primary is None:
         entry["peers"] = list(cluster.peers)
     return entry

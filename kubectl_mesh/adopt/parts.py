@@ -24,13 +24,14 @@ from kubectl_mesh.model import Json
 
 
 def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
-    """The objects without those that were dumped twice, alike to the last field."""
+    """The objects without those that were dumped twice, alike to the last field, and without what only lists files."""
     seen: dict[tuple[str, str, str, str, str], list[Json]] = {}
     kept = []
     for found in objects:
         value = clean(dict(found.value))
         alike = seen.setdefault((found.context, found.kind, found.group, found.namespace, found.name), [])
-        if found.name and value in alike:
+        listing = found.group == "kustomize.config.k8s.io"
+        if (found.name and value in alike) or listing:
             notes.use(found)
         else:
             alike.append(value)
@@ -45,9 +46,6 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     for found in cluster.objects:
         plane = control_plane(found) or _in_configmap(found, parse)
         if plane is not None:
-            if plane.main and any(p.main for p in planes):
-                notes.leave(found, "a second control plane; state a canary in the topology (istio.canary)")
-                continue
             notes.use(found)
             planes.append(plane)
         elif remotes.is_remote(found):
@@ -56,6 +54,11 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
                 held += remotes.remotes(found, read)
             except MeshError as error:
                 notes.problems += error.problems
+    stable = min((p for p in planes if p.main), key=_version, default=None)
+    for plane in planes:
+        if plane.main and plane is not stable:
+            notes.leave(plane.found, "a second control plane; state it as a canary in the topology (istio.canary)")
+    planes = [p for p in planes if not p.main or p is stable]
     cluster.planes, cluster.remotes = tuple(planes), tuple(held)
     for plane in planes:
         cluster.tables.append((plane.found, mesh_networks(plane.values)))
@@ -65,6 +68,8 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     for found in cluster.objects:
         if found.kind == "Deployment" and found.group == "apps":
             _istiod(cluster, found)
+        elif found.kind == "HelmRepository" and isinstance(url := found.at("spec", "url"), str) and found.name == "istio":
+            _say(cluster, "charts", url, found, "spec.url")
         elif made_by_it(found, INJECTOR):
             values = _text(found, "values", parse)
             for what, value, how in values_say(values, "the values of the injector,"):
@@ -73,6 +78,12 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
             for what, value, how in values_say({"meshConfig": _text(found, "mesh", parse)}, "its mesh,"):
                 _say(cluster, what, value, found, how)
             cluster.tables.append((found, mesh_networks({"meshNetworks": _text(found, "meshNetworks", parse)})))
+
+
+def _version(plane: ControlPlane) -> list[int]:
+    """The version that a control plane states, to be compared; of two the older one is the stable one."""
+    stated = next((value for what, value, _ in says(plane) if what == "version"), "")
+    return [int(number) for number in stated.split(".") if number]
 
 
 def _say(cluster: Running, what: str, value: str, found: Found, how: str) -> None:

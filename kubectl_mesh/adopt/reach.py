@@ -61,9 +61,18 @@ def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | Non
     return None
 
 
-def peers(cluster: Running, running: Sequence[Running]) -> None:
-    """Whom a cluster discovers, where it holds some of the others and not all; who holds none may only not have been dumped."""
-    held = {r.key for r in cluster.remotes} - {cluster.name}
-    others = [c for c in running if c is not cluster]
-    if held and held != {c.name for c in others}:
-        cluster.peers = tuple(c.context for c in others if c.name in held)
+def peers(running: Sequence[Running]) -> None:
+    """Whom each cluster discovers.
+
+    Who holds none of the others and is held by none, while they hold each other, keeps out of the mesh. Who holds none but is held may only
+    not have been dumped.
+    """
+    held = {c.context: {r.key for r in c.remotes} - {c.name} for c in running}
+    known = {name for names in held.values() for name in names}
+    for cluster in running:
+        cluster.joined = not known or cluster.name in known or bool(held[cluster.context])
+    names = {c.name: c.context for c in running if c.joined}
+    for cluster in running:
+        others = [name for name in names if name != cluster.name]
+        if held[cluster.context] and held[cluster.context] != set(others):
+            cluster.peers = tuple(names[name] for name in others if name in held[cluster.context])

@@ -91,6 +91,8 @@ def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: M
     for pattern, reason in _PATTERNS:
         if re.search(pattern, text):
             return reason
+    if rendered.kind in ("Gateway", "Service") and path[:2] == ("metadata", "annotations") and action == "absent":
+        return "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it into the tree"
     plane = control_plane(rendered)
     if plane is None:
         return "what runs has it, and nothing of the mesh needs it" if action == "absent" else "the tree states it"
@@ -118,5 +120,6 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"remotePilotAddress$|injectionPath$|externalIstiod$", "the mesh sets it, for clusters without a control plane"),
     (r"proxyMetadata\.ISTIO_META_", "istiod knows it of each cluster; stated for all it would be wrong"),
     (r"^spec\.version$|targetRevision$|chart\.spec\.version$|^spec\.tag$", "the version that is stated for the cluster"),
+    (r"argocd\.argoproj\.io|kustomize\.toolkit\.fluxcd\.io|^spec\.destination|^spec\.ignoreDifferences", "delivery.tool of the topology sets it"),
     (r"networking\.istio\.io/service-type", "the type of the Service that istiod makes for it: LoadBalancer, as without it"),
 )

@@ -36,6 +36,7 @@ class Running:
     """The context whose istiod serves this one."""
     address: str | None = None
     peers: tuple[str, ...] | None = None
+    joined: bool = True
     said: dict[str, list[Evidence]] = field(default_factory=dict)
     tables: list[tuple[Found, Mapping[str, Any]]] = field(default_factory=list)
     """What declares networks (meshNetworks), and what it declares."""
@@ -63,3 +64,5 @@ class Mesh:
     clusters: tuple[Running, ...]
     gateways: Mapping[str, tuple[tuple[str, int | None], ...]]
     """Of each network the gateways that are declared by address."""
+    charts: str | None = None
+    """Where Istio's charts come from, if from elsewhere than Istio itself."""

@@ -205,7 +205,16 @@ def compared(directory: str, mesh: Mesh, found: Sequence[Found], notes: Notes) -
     differing = difference.differences(pairs, read, notes)
     files.other_objects(mesh.clusters, notes)
     pending = [Problem(Place(p.subject), f"{p.what} is pending; it holds back {p.holds_back}", _gets(p)) for p in rendered.plan.pending]
-    return differing, [*_apart(mesh, directory), *pending, *rendered.warnings]
+    return differing, [*_apart(mesh, directory), *_unversioned(mesh), *pending, *rendered.warnings]
+
+
+def _unversioned(mesh: Mesh) -> list[Problem]:
+    """A warning where nobody says which version of Istio runs, which turns the rules of versions on."""
+    main = next((c.main for c in mesh.clusters if c.main is not None and c.version is None), None)
+    if main is None or main.kind != "IstioOperator":
+        return []
+    what = "states no version, and no Deployment of istiod is among the dumps; it is taken for the newest Istio"
+    return [Problem(main.found.place, what, 'state istio: {version: "1.X.Y"} in the topology; before 1.8 much is rendered otherwise', "istio-version")]
 
 
 def _gets(pending: Pending) -> str:
