@@ -169,6 +169,58 @@ def test_clusters_that_signed_for_themselves(today: Path, run: Run, golden: Gold
     assert run("render", "-C", "mesh", cwd=today).code == 0
 
 
+def leaves(value: object, path: str = "") -> dict[str, object]:
+    """A value as its leaves, each under its path."""
+    if isinstance(value, dict) and value:
+        return {p: v for k, inner in value.items() for p, v in leaves(inner, f"{path}/{k}").items()}
+    if isinstance(value, list) and value:
+        return {p: v for i, inner in enumerate(value) for p, v in leaves(inner, f"{path}/{i}").items()}
+    return {path: value}
+
+
+def slashed(path: str) -> str:
+    """The path of a difference in the form of `leaves`."""
+    steps = re.findall(r'"([^"]*)"|\[(\d+)\]|([^.\[\]"]+)', path)
+    return "".join(f"/{a or b or c}" for a, b, c in steps)
+
+
+@pytest.mark.parametrize("case", ["old", "today"])
+def test_no_difference_is_left_out(case: str, request: pytest.FixtureRequest, run: Run) -> None:
+    """Counted anew, leaf by leaf, from what was written and what was dumped: every leaf of the tree is what runs, or a difference names it."""
+    folder: Path = request.getfixturevalue(case)
+    value = json.loads(run("adopt", "dumps", "-C", "mesh", "-o", "json", cwd=folder).out)
+    assert run("render", "-C", "mesh", cwd=folder).code == 0
+    named: dict[tuple[str, str], list[str]] = {}
+    for difference in value["differences"]:
+        named.setdefault((difference["cluster"], difference["object"]), []).append(slashed(difference.get("path", "")))
+    compared = covered = 0
+    for cluster in value["clusters"]:
+        dumped = [
+            item
+            for path in (folder / "dumps" / cluster["context"]).glob("*.yaml")
+            for document in yaml.safe_load_all(path.read_text())
+            for item in document.get("items", [document])
+        ]
+        for path in sorted((folder / "mesh/out" / cluster["name"]).rglob("*.yaml")):
+            if path.name == "kustomization.yaml":
+                continue
+            mine = yaml.safe_load(path.read_text())
+            metadata = mine["metadata"]
+            title = f"{mine['kind']} {metadata['namespace'] + '/' if 'namespace' in metadata else ''}{metadata['name']}"
+            told = named.get((cluster["name"], title), [])
+            alike = [o for o in dumped if o["kind"] == mine["kind"] and o.get("metadata", {}).get("name", "default") == metadata["name"]]
+            if not alike:
+                assert told == [""], title
+                continue
+            theirs = leaves(alike[0])
+            for leaf, body in leaves(mine).items():
+                compared += 1
+                if theirs.get(leaf) != body:
+                    covered += 1
+                    assert any(leaf == p or leaf.startswith(f"{p}/") for p in told), (title, leaf)
+    assert (compared, covered) == {"old": (213, 48), "today": (140, 26)}[case]
+
+
 # What does not fit together
 
 
