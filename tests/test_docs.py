@@ -33,6 +33,7 @@ PAGES = (
     "docs/review.md",
     "docs/graph.md",
     "docs/tokens.md",
+    "docs/adopt.md",
 )
 
 

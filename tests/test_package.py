@@ -27,6 +27,7 @@ PARTS = {
     "generations": {"plan"},
     "dates": {"plan", "credentials"},
     "revoked": set(),
+    "adopt": {"credentials"},
     "describe": {"credentials"},
     "leaks": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},

@@ -17,6 +17,7 @@ from kubectl_mesh import __version__
 
 VERBS = {
     "init": "Make a working directory: topology, control plane, root certificate.",
+    "adopt": "Adopt a running mesh from what `kubectl get` printed of it.",
     "add": "Add a cluster to the topology.",
     "remove": "Remove a cluster from the topology.",
     "render": "Render the mesh: a directory of manifests per cluster.",

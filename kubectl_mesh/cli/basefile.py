@@ -33,7 +33,14 @@ def documents(directory: str) -> tuple[Document, ...]:
 def gather(directory: str, topology: Topology) -> Read:
     """Reads base.yaml and checks it; where it cannot be read as a control plane, the problems are all that is told of it."""
     try:
-        found = documents(directory)
+        return judged(documents(directory), topology)
+    except MeshError as error:
+        return Read(problems=_told(error.problems))
+
+
+def judged(found: tuple[Document, ...], topology: Topology) -> Read:
+    """As `gather`, for documents that are read already."""
+    try:
         target = targets.choose(found)
         base = targets.parts(found, target)
     except MeshError as error:

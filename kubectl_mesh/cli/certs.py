@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import certs_revoke, common
+from kubectl_mesh.cli import certs_import_root, certs_in_use, certs_revoke, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ def command() -> None:
 
 
 certs_revoke.register(command)
+command.add_command(certs_import_root.command)
 
 
 @command.command(name="csr")
@@ -139,12 +140,17 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
 @click.argument("name", metavar="NAME", shell_complete=common.complete_contexts)
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.option("--root", "root", metavar="FILE", type=click.Path(), help="The root that signed it; needed once, and kept as certs/root-cert.pem.")
-def take(directory: str, name: str, file: str, root: str | None) -> None:
+@click.option("--key", "key", metavar="FILE", type=click.Path(), help="The key of an intermediate that is in use already.")
+def take(directory: str, name: str, file: str, root: str | None, key: str | None) -> None:
     """Take in the certificate that came back for a cluster.
 
     The file has the cluster's own first, then its issuers. Key, CA, path length, chain and dates are judged; what does not fit
-    is refused, and nothing is changed.
+    is refused, and nothing is changed. An intermediate that a running cluster signs with is taken in with its key: FILE is then
+    what `kubectl get secret cacerts -o yaml` printed (or of istio-ca-secret), a folder with its PEM files, or a PEM file beside --key.
     """
+    if key is not None or certs_in_use.in_use(file):
+        certs_in_use.take(directory, name, file, root, key)
+        return
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ROOT_CERT, folder

@@ -39,7 +39,7 @@ def register(group: click.Group) -> None:
 )
 @DAYS
 def revoke(directory: str, names: tuple[str, ...], certificates: tuple[str, ...], days: int) -> None:
-    """Revoke the intermediate of cluster NAME, which has left the mesh.
+    """Revoke the intermediate of a cluster that has left the mesh.
 
     Writes certs/ca-crl.pem: the root's CRL with its serial, and an empty one of each intermediate, without which istiod would drop
     it. That needs the root's key and those of all intermediates. The next render puts it into cacerts.

@@ -22,7 +22,7 @@ def locked(directory: str) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for folder in (directory, os.path.join(directory, "clusters")):
+        for folder in (directory, *(os.path.join(directory, name) for name in ("clusters", "credentials"))):
             _clear_files(folder)
         yield
     finally:

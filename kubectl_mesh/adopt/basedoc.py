@@ -1,0 +1,133 @@
+"""The control planes of all clusters become the one base.yaml: what most of them have, less what the mesh sets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubectl_mesh.adopt.controlplane import API_VERSIONS, HELM, VALUES, ControlPlane, Path
+from kubectl_mesh.adopt.running import Mesh
+from kubectl_mesh.model import Json
+from kubectl_mesh.yamltext import dump
+
+BASE_HEAD = """\
+# The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: what most of them have.
+# `kubectl mesh render` lays what makes the mesh over it.
+"""
+
+_MESH: tuple[Path, ...] = (
+    ("global", "istioNamespace"),
+    ("global", "meshID"),
+    ("global", "multiCluster", "clusterName"),
+    ("global", "network"),
+    ("global", "meshNetworks"),
+    ("global", "remotePilotAddress"),
+    ("global", "externalIstiod"),
+    ("gateways", "istio-ingressgateway", "env", "ISTIO_MESH_NETWORK"),
+    ("istiodRemote", "injectionPath"),
+    ("meshConfig", "defaultConfig", "meshId"),
+    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_NETWORK"),
+    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_CLUSTER_ID"),
+    ("meshConfig", "defaultConfig", "proxyMetadata", "ISTIO_META_MESH_ID"),
+    ("meshConfig", "trustDomain"),
+    ("multiCluster", "clusterName"),
+    ("network",),
+    ("pilot", "env", "CLUSTER_ID"),
+    ("pilot", "env", "EXTERNAL_ISTIOD"),
+    ("pilot", "meshNetworks"),
+    ("revision",),
+    ("ztunnel", "multiCluster", "clusterName"),
+    ("ztunnel", "network"),
+)
+"""The values that the mesh sets for each cluster, which a base.yaml for all clusters has not."""
+_GATEWAY: tuple[Path, ...] = (("networkGateway",), ("networkGatewayPorts",), ("name",), ("env",), ("labels",), ("service", "ports"), ("service", "type"))
+"""The values of the chart gateway that the mesh sets for the east-west gateway."""
+_BESIDE: tuple[Path, ...] = (
+    ("metadata",),
+    ("spec", "defaultNamespace"),
+    ("spec", "namespace"),
+    ("spec", "revision"),
+    ("spec", "targetNamespace"),
+    ("spec", "releaseName"),
+    ("spec", "dependsOn"),
+    ("spec", "chart", "spec", "sourceRef"),
+    ("spec", "destination"),
+    ("spec", "source", "repoURL"),
+    ("spec", "source", "helm", "releaseName"),
+    ("spec", "meshConfig", "trustDomain"),
+    ("spec", "meshConfig", "defaultConfig", "meshId"),
+    ("spec", "unvalidatedValues", "global", "meshID"),
+)
+
+
+def without_mesh(one: ControlPlane, kind: str) -> dict[str, Any]:
+    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of base.yaml, for bare values."""
+    if one.kind == HELM:
+        value: Json = {"spec": _under(kind, dict(one.values))}
+    else:
+        value = dict(one.value)
+    path = VALUES.get(kind, ("spec", "values"))
+    mesh = (*_MESH, *(_GATEWAY if one.part == "gateway" else ()))
+    for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
+        value = _less(value, gone)
+    assert isinstance(value, dict)
+    spec = value.get("spec")
+    body = {key: part for key, part in value.items() if key not in ("apiVersion", "kind", "metadata", "spec")}
+    own = kind if one.kind == HELM else one.kind
+    return {"apiVersion": API_VERSIONS[own], "kind": own, **body, "spec": spec if isinstance(spec, dict) else {}}
+
+
+def _under(kind: str, values: Json) -> Json:
+    if kind == "HelmRelease":
+        return {"chart": {"spec": {"chart": "istiod"}}, "interval": "10m", "values": values}
+    if kind == "Application":
+        return {"source": {"chart": "istiod", "helm": {"valuesObject": values}}}
+    return {"values": values}
+
+
+def _less(value: Json, path: Path) -> Json:
+    """A value without what stands at a path, and without the mappings that are empty then."""
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    kept = {key: part for key, part in value.items() if key != path[0]}
+    inner = _less(value[path[0]], path[1:]) if len(path) > 1 else None
+    return kept if inner is None or inner == {} else {key: inner if key == path[0] else value[key] for key in value}
+
+
+def most(values: Sequence[Json]) -> Json:
+    """One value for all clusters: at each path what most of them have, and of equals what the first has."""
+    whole = [v for v in values if isinstance(v, dict)]
+    if len(whole) < len(values):
+        return max(values, key=values.count)
+    merged = {}
+    for key in dict.fromkeys(k for v in whole for k in v):
+        having = [v[key] for v in whole if key in v]
+        if 2 * len(having) > len(whole) or (2 * len(having) == len(whole) and key in whole[0]):
+            merged[key] = most(having)
+    return merged
+
+
+def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
+    """The documents of base.yaml by the part that they customise, the main one first; none where no control plane was dumped."""
+    parts: dict[str, list[ControlPlane]] = {}
+    for cluster in mesh.clusters:
+        for plane in cluster.planes:
+            if not (plane.kind == "IstioOperator" and not plane.main):
+                parts.setdefault("istiod" if plane.main else plane.part, []).append(plane)
+    found: dict[str, dict[str, Any]] = {}
+    for part in sorted(parts, key=lambda p: p != "istiod"):
+        made = most([without_mesh(plane, kind) for plane in parts[part]])
+        assert isinstance(made, dict)
+        found[part] = made
+    if "istiod" in found and any(p.kind == HELM for p in parts["istiod"]) and version is not None:
+        spec = found["istiod"]["spec"]
+        if kind == "Istio":
+            spec["version"] = f"v{version}"
+        elif kind == "HelmRelease":
+            spec["chart"]["spec"]["version"] = version
+        elif kind == "Application":
+            spec["source"]["targetRevision"] = version
+    return found if "istiod" in found else {}
+
+
+def base_text(documents: Mapping[str, Mapping[str, Any]]) -> str:
+    """base.yaml."""
+    return BASE_HEAD + "---\n".join(dump(dict(document)) for document in documents.values())

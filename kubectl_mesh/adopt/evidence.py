@@ -1,0 +1,55 @@
+"""What dumps say of one thing, each with its place; they agree, or the disagreement is a `Problem`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kubectl_mesh.adopt.objects import Found
+from kubectl_mesh.errors import Place, Problem, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A value, where it stands, and the field that says it."""
+
+    value: str
+    place: Place
+    how: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unused:
+    """What of the dumps is taken into nothing, and why."""
+
+    place: Place
+    what: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is found on the way: problems, what is not used, and which objects are accounted for."""
+
+    problems: list[Problem] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    known: set[int] = field(default_factory=set)
+    dropped: dict[str, str] = field(default_factory=dict)
+    """What was left out of base.yaml, by its path: why."""
+
+    def use(self, found: Found) -> None:
+        """Notes that an object is accounted for."""
+        self.known.add(id(found))
+
+    def leave(self, found: Found, reason: str, what: str = "") -> None:
+        """Notes that an object, or `what` of it, is taken into nothing."""
+        self.use(found)
+        self.unused.append(Unused(found.place, what or str(found), reason))
+
+    def settle(self, what: str, evidence: Iterable[Evidence], fix: str) -> str | None:
+        """The value that all evidence agrees on, None where there is none; `what` says of what it is the value."""
+        listed = list(evidence)
+        values = list(dict.fromkeys(e.value for e in listed))
+        if len(values) > 1:
+            first = listed[0]
+            others = "; ".join(f"{shown(e.value)} by {e.place}: {e.how}" for e in (next(e for e in listed if e.value == v) for v in values[1:]))
+            self.problems.append(Problem(first.place, f"{what} is {shown(first.value)} by {first.how}, and {others}", fix))
+        return values[0] if values else None

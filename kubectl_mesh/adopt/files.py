@@ -1,0 +1,159 @@
+"""A mesh as it runs becomes the files of a working directory: topology.yaml, base.yaml, and what they name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kubectl_mesh.adopt.controlplane import HELM, VALUES
+from kubectl_mesh.adopt.evidence import Notes
+from kubectl_mesh.adopt.objects import at
+from kubectl_mesh.adopt.remotes import credential
+from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
+from kubectl_mesh.credentials import claims
+from kubectl_mesh.errors import Place, Problem, shown
+from kubectl_mesh.model import DEFAULT_READER
+
+OLD, TODAY = "IstioControlPlane", "Istio"
+TOPOLOGY_HEAD = "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every key.\n"
+
+
+def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
+    """The kind of base.yaml: that of the control planes that run, else what was asked for."""
+    mains = [c.main for c in mesh.clusters if c.main is not None]
+    kinds = list(dict.fromkeys(m.kind for m in mains if m.kind != HELM))
+    if len(kinds) > 1:
+        first, other = (next(m for m in mains if m.kind == kind) for kind in kinds[:2])
+        what = f"{first.found} is a control plane of another kind than {other.found} in {other.found.place}"
+        notes.problems.append(Problem(first.found.place, what, "a mesh has one base.yaml; adopt the clusters of each kind for themselves"))
+    if kinds and wanted not in (None, kinds[0]):
+        what = f"{wanted} is asked for, and {kinds[0]} is what runs"
+        notes.problems.append(Problem(Place("--control-plane"), what, "leave it out; change the kind once the mesh is adopted"))
+    if (kinds or wanted) and mains and (kinds[0] if kinds else wanted) in (TODAY, "HelmRelease", "Application"):
+        for cluster in mesh.clusters:
+            if cluster.main is not None and cluster.version is None:
+                what = f"no dump says which version of Istio runs in {cluster.context}"
+                notes.problems.append(Problem(cluster.main.found.place, what, "dump the Deployment of istiod too"))
+    if kinds:
+        return kinds[0]
+    if wanted is None and mains:
+        what = "holds Helm values, which base.yaml has in a control plane of some kind"
+        fix = f"say which with --control-plane KIND: {', '.join(k for k in VALUES if k != OLD)}"
+        notes.problems.append(Problem(mains[0].found.place, what, fix))
+    old = any(c.version is not None and int(c.version.split(".")[1]) < 5 for c in mesh.clusters)
+    return wanted or (OLD if old else TODAY)
+
+
+def topology(
+    mesh: Mesh, kind: str, certificates: Mapping[str, Any], organization: str | None, name_of: Callable[[str], str], notes: Notes
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """topology.yaml as a value, and the files that it names or that a render looks for: path in the working directory -> bytes."""
+    files: dict[str, bytes] = {}
+    contexts = {c.context: _entry(c, name_of, files, notes) for c in mesh.clusters}
+    istio: dict[str, Any] = {}
+    for what in ("version", "revision"):
+        values = {c.context: getattr(c, what) for c in mesh.clusters}
+        common = next(iter(values.values()), None) if len(set(values.values())) == 1 else None
+        # What base.yaml states is not stated twice.
+        stated = what == "version" and kind in (OLD, "Istio", "HelmRelease", "Application") and any(c.main and c.main.kind == kind for c in mesh.clusters)
+        if common is not None and not stated:
+            istio[what] = common
+        for context, value in values.items():
+            if common is None and value is not None and kind != OLD:
+                contexts[context].setdefault("istio", {})[what] = value
+    if mesh.charts is not None:
+        istio["charts"] = mesh.charts
+    if any(_ambient(c) for c in mesh.clusters):
+        istio["dataPlane"] = "ambient"
+    networks = {n: {"gateways": [_gateway(a, p, kind) for a, p in each]} for n, each in mesh.gateways.items()}
+    whole = {
+        "mesh_id": mesh.mesh_id,
+        **({"organization": organization} if organization not in (None, mesh.mesh_id) else {}),
+        **({"trustDomain": mesh.trust_domain} if mesh.trust_domain is not None else {}),
+        **({"istio": istio} if istio else {}),
+        **({"certificates": dict(certificates)} if certificates else {}),
+        **({"networks": networks} if networks else {}),
+        "contexts": contexts,
+    }
+    return whole, files
+
+
+def _gateway(address: str, port: int | None, kind: str) -> dict[str, Any]:
+    usual = 443 if kind == OLD else 15443
+    return {"address": address, **({"port": port} if port not in (None, usual) else {})}
+
+
+def _ambient(cluster: Running) -> bool:
+    main = cluster.main
+    profiles = [] if main is None else [at(main.value, "spec", "profile"), at(main.values, "profile")]
+    return any(p.part in ("ZTunnel", "ztunnel") for p in cluster.planes) or any(str(p).endswith("ambient") for p in profiles)
+
+
+def _entry(cluster: Running, name_of: Callable[[str], str], files: dict[str, bytes], notes: Notes) -> dict[str, Any]:
+    entry: dict[str, Any] = {"network": cluster.network}
+    if cluster.name != name_of(cluster.context):
+        entry["clusterName"] = cluster.name
+    if cluster.namespace != DEFAULT_NAMESPACE:
+        entry["namespace"] = cluster.namespace
+    entry |= _reached(cluster, files, notes)
+    if cluster.primary is not None:
+        entry["controlPlane"] = cluster.primary
+    if cluster.address is not None:
+        entry["controlPlaneAddress"] = cluster.address
+    if not cluster.joined:
+        entry["disableRegistryJoin"] = True
+    if cluster.peers is not None and cluster.primary is None:
+        entry["peers"] = list(cluster.peers)
+    return entry
+
+
+def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[str, Any]:
+    """Server, CA and login of a cluster."""
+    login, entry = cluster.login, {}
+    where = cluster.objects[0]
+    if login is None:
+        return {}
+    if login.server and login.ca is not None and not login.insecure:
+        entry["server"] = login.server
+        if login.tls_server_name is not None:
+            entry["tlsServerName"] = login.tls_server_name
+        files[f"clusters/{cluster.name}.crt"] = login.ca
+    elif login.server:
+        why = "the certificate of its API server is not verified" if login.insecure else "no CA is stated for it"
+        notes.leave(where, f"{why}; give `kubectl mesh add` the CA", f"the server of {cluster.name}")
+    if not login.user:
+        return entry
+    found = credential(cluster.name, login.user)
+    if isinstance(found, str):
+        notes.leave(where, found, f"the login to {cluster.name}")
+        return entry
+    files |= found.files
+    if found.stated is not None:
+        return {**entry, "credential": dict(found.stated)}
+    said = claims(login.user["token"])
+    parts = said.subject.split(":") if said is not None else []
+    if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4:
+        if parts[2] == cluster.namespace and parts[3] != DEFAULT_READER:
+            entry["serviceAccountReader"] = parts[3]
+        elif parts[2] != cluster.namespace:
+            what = f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and the tree's would be in {shown(cluster.namespace)}"
+            notes.leave(where, "the token is taken all the same", what)
+    return entry
+
+
+def other_objects(clusters: Sequence[Running], notes: Notes) -> None:
+    """Says of what is left why nothing is made of it."""
+    for cluster in clusters:
+        for found in cluster.objects:
+            if id(found) not in notes.known:
+                notes.leave(found, _REASONS.get(found.kind, "nothing here is made of it"))
+
+
+_REASONS = {
+    "ConfigMap": "the control plane makes its own; nothing else is made of it",
+    "Deployment": "the control plane brings it",
+    "Service": "the control plane brings it",
+    "ServiceAccount": "the control plane brings it",
+    "ClusterRole": "the control plane brings it",
+    "ClusterRoleBinding": "the control plane brings it",
+    "CustomResourceDefinition": "the control plane brings it",
+    "Secret": "it is neither cacerts, istio-ca-secret nor a remote secret",
+}

@@ -1,0 +1,122 @@
+"""What the objects of one cluster are to the mesh: its control plane, its remote secrets, and what its istiod says of itself."""
+
+from collections.abc import Sequence
+
+from kubectl_mesh.adopt import remotes
+from kubectl_mesh.adopt.controlplane import (
+    INJECTOR,
+    MESH_CONFIG,
+    ControlPlane,
+    control_plane,
+    made_by_it,
+    mesh_networks,
+    of_values,
+    says,
+    values_say,
+    version_of,
+)
+from kubectl_mesh.adopt.evidence import Evidence, Notes
+from kubectl_mesh.adopt.objects import Found, at, clean
+from kubectl_mesh.adopt.remotes import Read, Remote
+from kubectl_mesh.adopt.running import Running
+from kubectl_mesh.errors import MeshError
+from kubectl_mesh.model import Json
+
+
+def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
+    """The objects without those that were dumped twice, alike to the last field, and without what only lists files."""
+    seen: dict[tuple[str, str, str, str, str], list[Json]] = {}
+    kept = []
+    for found in objects:
+        value = clean(dict(found.value))
+        alike = seen.setdefault((found.context, found.kind, found.group, found.namespace, found.name), [])
+        listing = found.group == "kustomize.config.k8s.io"
+        if (found.name and value in alike) or listing:
+            notes.use(found)
+        else:
+            alike.append(value)
+            kept.append(found)
+    return kept
+
+
+def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
+    """Finds the parts of a cluster among its objects."""
+    planes: list[ControlPlane] = []
+    held: list[Remote] = []
+    for found in cluster.objects:
+        plane = control_plane(found) or _in_configmap(found, parse)
+        if plane is not None:
+            notes.use(found)
+            planes.append(plane)
+        elif remotes.is_remote(found):
+            notes.use(found)
+            try:
+                held += remotes.remotes(found, read)
+            except MeshError as error:
+                notes.problems += error.problems
+    stable = min((p for p in planes if p.main), key=_version, default=None)
+    for plane in planes:
+        if plane.main and plane is not stable:
+            notes.leave(plane.found, "a second control plane; state it as a canary in the topology (istio.canary)")
+    planes = [p for p in planes if not p.main or p is stable]
+    cluster.planes, cluster.remotes = tuple(planes), tuple(held)
+    for plane in planes:
+        cluster.tables.append((plane.found, mesh_networks(plane.values)))
+        for what, value, how in says(plane):
+            if plane.main or what not in ("revision", "version"):
+                _say(cluster, what, value, plane.found, how)
+    for found in cluster.objects:
+        if found.kind == "Deployment" and found.group == "apps":
+            _istiod(cluster, found)
+        elif found.kind == "HelmRepository" and isinstance(url := found.at("spec", "url"), str) and found.name == "istio":
+            _say(cluster, "charts", url, found, "spec.url")
+        elif made_by_it(found, INJECTOR):
+            values = _text(found, "values", parse)
+            for what, value, how in values_say(values, "the values of the injector,"):
+                _say(cluster, what, value, found, how)
+        elif made_by_it(found, MESH_CONFIG):
+            for what, value, how in values_say({"meshConfig": _text(found, "mesh", parse)}, "its mesh,"):
+                _say(cluster, what, value, found, how)
+            cluster.tables.append((found, mesh_networks({"meshNetworks": _text(found, "meshNetworks", parse)})))
+
+
+def _version(plane: ControlPlane) -> list[int]:
+    """The version that a control plane states, to be compared; of two the older one is the stable one."""
+    stated = next((value for what, value, _ in says(plane) if what == "version"), "")
+    return [int(number) for number in stated.split(".") if number]
+
+
+def _say(cluster: Running, what: str, value: str, found: Found, how: str) -> None:
+    cluster.said.setdefault(what, []).append(Evidence(value, found.place, how))
+
+
+def _text(found: Found, key: str, parse: Read) -> Json:
+    """The document that stands in a ConfigMap as text; nothing where it cannot be read, for it is but one witness."""
+    text = found.at("data", key)
+    try:
+        return parse(text.encode()).value if isinstance(text, str) else None
+    except MeshError:
+        return None
+
+
+def _in_configmap(found: Found, parse: Read) -> ControlPlane | None:
+    """Helm values in a ConfigMap, as Flux reads them with `valuesFrom`."""
+    if found.kind != "ConfigMap" or found.group:
+        return None
+    key = "values.yaml"
+    return of_values(found, _text(found, key, parse))
+
+
+def _istiod(cluster: Running, found: Found) -> None:
+    """What the Deployment of istiod says."""
+    containers = found.at("spec", "template", "spec", "containers")
+    for container in containers if isinstance(containers, list) else []:
+        version = version_of(str(at(container, "image")))
+        if version is None:
+            continue
+        if not cluster.said.get("version"):
+            _say(cluster, "version", version, found, "the image of istiod")
+        env = at(container, "env")
+        for entry in env if isinstance(env, list) else []:
+            if at(entry, "name") == "CLUSTER_ID" and isinstance(value := at(entry, "value"), str) and value:
+                _say(cluster, "id", value, found, "CLUSTER_ID of istiod")

@@ -1,0 +1,78 @@
+"""How each cluster is reached and logged in to, and whom it discovers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubectl_mesh.adopt import remotes
+from kubectl_mesh.adopt.evidence import Notes
+from kubectl_mesh.adopt.objects import Found, secret_data
+from kubectl_mesh.adopt.remotes import Login
+from kubectl_mesh.adopt.running import Running
+from kubectl_mesh.errors import MeshError, Problem
+
+
+def login(cluster: Running, running: Sequence[Running], configs: Sequence[Found], notes: Notes) -> None:
+    """How a cluster is reached and logged in to: as the others hold it, else as its own token and a kubeconfig say."""
+    held = [r for other in running for r in other.remotes if r.key == cluster.name and other is not cluster]
+    for what, of in _ASPECTS.items():
+        values = list({repr(of(r.login)): r for r in held}.values())
+        if len(values) > 1:
+            where, other = values[0].found.place, values[1]
+            text = f"{what} of {cluster.name} is another here than in {other.found.place}, which {other.holder} holds"
+            notes.problems.append(Problem(where, text, "bring the remote secrets to one state, or leave the one that is out of date out of the dumps"))
+    own = _own_token(cluster, notes)
+    kube: Login | None = None
+    for config in configs:
+        found = remotes.of_context(config.value, cluster.context)
+        if isinstance(found, str):
+            notes.leave(config, f"its context {cluster.context} {found}")
+        elif found is not None and kube is None:
+            kube = found
+    if held:
+        best = held[0].login
+        fallback = kube.ca if kube is not None and kube.server == best.server else own[1] if own is not None else None
+        cluster.login = Login(best.server, best.ca or fallback, best.tls_server_name, best.user, best.insecure)
+    elif kube is not None:
+        user = {"token": own[0]} if own is not None else {}
+        cluster.login = Login(kube.server, kube.ca or (own[1] if own is not None else None), kube.tls_server_name, user, kube.insecure)
+    elif own is not None:
+        cluster.login = Login("", own[1], None, {"token": own[0]})
+
+
+_ASPECTS: dict[str, Any] = {
+    "the server": lambda login: (login.server, login.tls_server_name),
+    "the CA": lambda login: login.ca,
+    "the login": lambda login: sorted(login.user.items(), key=str),
+}
+
+
+def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | None:
+    """The token of the reader that Kubernetes filled in, and the CA beside it."""
+    for found in cluster.objects:
+        account = found.words("annotations").get("kubernetes.io/service-account.name", "")
+        if found.kind == "Secret" and found.value.get("type") == "kubernetes.io/service-account-token" and account.startswith("istio-reader"):
+            try:
+                held = secret_data(found)
+            except MeshError as error:
+                notes.problems += error.problems
+                continue
+            if held.get("token"):
+                return held["token"].decode("latin-1"), held.get("ca.crt")
+    return None
+
+
+def peers(running: Sequence[Running]) -> None:
+    """Whom each cluster discovers.
+
+    Who holds none of the others and is held by none, while they hold each other, keeps out of the mesh. Who holds none but is held may only
+    not have been dumped.
+    """
+    held = {c.context: {r.key for r in c.remotes} - {c.name} for c in running}
+    known = {name for names in held.values() for name in names}
+    for cluster in running:
+        cluster.joined = not known or cluster.name in known or bool(held[cluster.context])
+    names = {c.name: c.context for c in running if c.joined}
+    for cluster in running:
+        others = [name for name in names if name != cluster.name]
+        if held[cluster.context] and held[cluster.context] != set(others):
+            cluster.peers = tuple(names[name] for name in others if name in held[cluster.context])

@@ -1,0 +1,125 @@
+"""Dumps read into objects: files and folders of YAML or JSON, and folders of PEM files as they are mounted into istiod."""
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kubectl_mesh.adopt.authority import CACERTS, PARTS
+from kubectl_mesh.adopt.objects import Found, objects
+from kubectl_mesh.cli.workdir import read_file
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.load import load_all
+
+ENDINGS = (".yaml", ".yml", ".json")
+_PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
+_INSIDE = re.compile(r"(^|\.)(data|stringData|users)(\.|\[|$)")
+
+
+def is_pem(body: bytes) -> bool:
+    """Whether a file holds PEM, and no YAML: there the lines would be indented."""
+    return bool(_PEM.search(body))
+
+
+def read(path: str, context: str = "") -> list[Found]:
+    """The objects in a file, or in all files of a folder; every problem of every file at once."""
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for file in _files(path):
+        try:
+            found += _folder(file, context) if os.path.isdir(file) else _objects(file, context)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
+def _files(path: str) -> list[str]:
+    """The dumps below a folder, in order; a folder with a ca-cert.pem counts as one."""
+    if not os.path.isdir(path):
+        return [path]
+    if os.path.isfile(os.path.join(path, "ca-cert.pem")):
+        return [path]
+    listed: list[str] = []
+    for entry in sorted(os.scandir(path), key=lambda e: e.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            listed += _files(entry.path)
+        elif entry.name.endswith(ENDINGS):
+            listed.append(entry.path)
+    return listed
+
+
+def _objects(path: str, context: str) -> list[Found]:
+    body = read_file(path, pipe=True)
+    if body is None:
+        raise refuse(path, "is not there", "name a file that is, or a folder")
+    if is_pem(body):
+        raise refuse(path, "is PEM, where a dump belongs", "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem")
+    try:
+        return [o for document in load_all(path, body) for o in objects(document, context)]
+    except MeshError as error:
+        # What stands in a Secret is nobody's to read, not even where it is badly written.
+        hidden = "is not read alike by every program"
+        raise MeshError(replace(p, what=hidden, fix="quote it") if _INSIDE.search(p.where.path) else p for p in error.problems) from None
+
+
+def _folder(path: str, context: str) -> list[Found]:
+    """The four files of an intermediate, as the Secret that they are mounted from."""
+    held = {name: read_file(os.path.join(path, name)) for name in PARTS}
+    data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
+    return [Found(context, Place(path), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CACERTS}, "stringData": data})]
+
+
+def named(arguments: Sequence[str]) -> list[Found]:
+    """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per context, or a kubeconfig."""
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for argument in arguments:
+        try:
+            found += _argument(argument)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
+
+
+def open_to_others(found: Sequence[Found]) -> list[Problem]:
+    """A warning for each dump that holds keys or tokens and that others may read."""
+    files = dict.fromkeys(o.place.file for o in found if o.kind in ("Secret", "Config"))
+    paths = {path: os.path.join(path, "ca-key.pem") if os.path.isdir(path) else path for path in files}
+    modes = {path: stat.S_IMODE(os.stat(inner).st_mode) for path, inner in paths.items() if os.path.isfile(inner)}
+    fix = "chmod 600; and delete it when the mesh is adopted"
+    return [
+        Problem(Place(path), f"holds keys or tokens, and others may read it (mode {mode:04o})", fix, "private-mode")
+        for path, mode in modes.items()
+        if mode & 0o077
+    ]
+
+
+def _argument(argument: str) -> list[Found]:
+    context, equals, path = argument.partition("=")
+    if equals and not os.path.lexists(argument):
+        if not context or not path:
+            raise refuse(argument, "is not CTX=FILE", "write the context of the cluster, =, and a file or a folder with its dumps")
+        return read(path, context)
+    if not os.path.isdir(argument):
+        return read(argument)
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for entry in sorted(os.scandir(argument), key=lambda e: e.name):
+        if entry.name.startswith(".") or not (entry.is_dir() or entry.name.endswith(ENDINGS)):
+            continue
+        try:
+            found += read(entry.path, entry.name if entry.is_dir() else "")
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    if not found:
+        raise refuse(argument, "holds no dump", "put a folder there for each context, with what `kubectl get -o yaml` printed")
+    return found

@@ -1,0 +1,102 @@
+"""The union of roots: the first barrier on the way to one root, in which every cluster trusts all of them and signs as before.
+
+istiod up to 1.29 takes a changed bundle only if the text of one is a part of the other's, so each old text stays as it is, in one piece.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.pki.judge import soon
+from kubectl_mesh.pki.names import ROOT_CERT, folder
+from kubectl_mesh.pki.own import Taken, judged
+from kubectl_mesh.pki.read import extension, load_certificates
+
+
+def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime) -> Taken:
+    """The root that is there and those of `others` (name and PEM), as the new root-cert.pem and as the copies beside the intermediates of `clusters`."""
+    now = now.replace(microsecond=0)
+    problems: list[Problem] = []
+    if ROOT_CERT not in kept:
+        fix = "make one with `kubectl mesh init`, or take in your own with `kubectl mesh certs import-root FILE --key FILE`"
+        problems.append(Problem(Place(f"certs/{ROOT_CERT}"), "is not there: the clusters are to come under it", fix, "certs-complete"))
+    whole = kept.get(ROOT_CERT, b"")
+    trusted = [(f"certs/{ROOT_CERT}", c) for c in load_certificates(f"certs/{ROOT_CERT}", whole)] if whole else []
+    warnings: list[Problem] = []
+    for name, pem in others:
+        try:
+            found = load_certificates(name, pem)
+        except MeshError as error:
+            problems += error.problems
+            continue
+        problems += [p for c in found for p in judged(name, c, now)]
+        warnings += [w for c in found for w in soon(name, c, now)]
+        trusted += [(name, c) for c in found]
+        text = _line(pem)
+        if text not in whole:
+            whole = _line(whole) + text if whole else text
+    problems += ambiguous(trusted, kept, clusters)
+    if problems:
+        raise MeshError(problems)
+    copies = [f"{folder(c)}/{ROOT_CERT}" for c in clusters]
+    files = {path: whole for path in (ROOT_CERT, *copies) if kept.get(path) != whole and (path == ROOT_CERT or path in kept)}
+    return Taken(files, tuple(sorted(set(warnings))))
+
+
+def ambiguous(trusted: Sequence[tuple[str, x509.Certificate]], kept: Mapping[str, bytes], clusters: Sequence[str]) -> Iterable[Problem]:
+    """Roots of one name that a proxy cannot tell apart.
+
+    BoringSSL takes the first root that has the issuer's name and, where both sides state one, its key identifier; it does not try a second.
+    """
+    seen: dict[tuple[str, str], tuple[str, x509.Certificate]] = {}
+    shared: set[bytes] = set()
+    for name, certificate in trusted:
+        key = certificate.subject.public_bytes()
+        for (_, _), (other, first) in list(seen.items()):
+            if first.subject.public_bytes() != key or _same_key(first, certificate):
+                continue
+            shared.add(key)
+            if any(extension(c, x509.SubjectKeyIdentifier) is None for c in (first, certificate)):
+                what = f"has the same name as the root in {other} ({certificate.subject.rfc4514_string()}), and not both have a key identifier"
+                fix = (
+                    "Envoy takes the first for both and refuses what the other signed: such clusters come together by new roots and a restart, not step by step"
+                )
+                yield Problem(Place(name), what, fix, "certs-chain")
+        seen[name, str(certificate.serial_number)] = (name, certificate)
+    for cluster in clusters:
+        path = f"{folder(cluster)}/cert-chain.pem"
+        for certificate in load_certificates(f"certs/{path}", kept[path]) if path in kept else ():
+            own = certificate.issuer == certificate.subject
+            if not own and certificate.issuer.public_bytes() in shared and extension(certificate, x509.AuthorityKeyIdentifier) is None:
+                what = "names its issuer by a name that two roots have, and by no key identifier; Envoy takes the first of them"
+                yield Problem(Place(f"certs/{path}"), what, "have this intermediate made anew under its root first", "certs-chain")
+
+
+def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
+    a, b = one.public_key(), other.public_key()
+    if isinstance(a, rsa.RSAPublicKey) and isinstance(b, rsa.RSAPublicKey):
+        return a.public_numbers() == b.public_numbers()
+    return isinstance(a, ec.EllipticCurvePublicKey) and isinstance(b, ec.EllipticCurvePublicKey) and a.public_numbers() == b.public_numbers()
+
+
+def together(roots: Mapping[str, bytes]) -> bytes:
+    """The roots of all clusters as one bundle, each text once and in one piece; refused where a proxy could not tell them apart.
+
+    `roots` are by their source.
+    """
+    whole = b""
+    trusted: list[tuple[str, x509.Certificate]] = []
+    for name, pem in roots.items():
+        trusted += [(name, c) for c in load_certificates(name, pem)]
+        if _line(pem) not in whole and not (whole and set(load_certificates(name, pem)) <= set(load_certificates(name, whole))):
+            whole += pem if not whole else (b"" if whole.endswith(b"\n") else b"\n") + _line(pem)
+    if problems := list(ambiguous(trusted, {}, ())):
+        raise MeshError(problems)
+    return whole
+
+
+def _line(pem: bytes) -> bytes:
+    return pem if pem.endswith(b"\n") else pem + b"\n"
