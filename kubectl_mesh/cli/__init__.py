@@ -21,7 +21,7 @@ VERBS = {
     "remove": "Remove a cluster from the topology.",
     "render": "Render the mesh: a directory of manifests per cluster.",
     "check": "Tell every problem that can be told offline.",
-    "certs": "Have intermediates signed elsewhere; fill a store.",
+    "certs": "Look at certificates, and have them signed elsewhere; fill a store.",
     "verify": "Open what is sealed, and compare it with what should be in it.",
     "describe": "Show clusters, certificates, remote secrets, gateways.",
     "teardown": "Print the commands that take Istio off the clusters.",

@@ -1,11 +1,11 @@
-"""`kubectl mesh certs`: intermediates that somebody else signs, and what goes into a store by hand."""
+"""`kubectl mesh certs`: certificates over the years, intermediates that somebody else signs, and what goes into a store by hand."""
 
 import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import certs_status, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @click.group(name="certs")
 def command() -> None:
-    """Intermediates that somebody else signs, and what goes into a store by hand."""
+    """Certificates over the years; intermediates that somebody else signs; what goes into a store by hand."""
+
+
+command.add_command(certs_status.command)
 
 
 @command.command(name="csr")
