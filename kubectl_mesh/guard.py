@@ -10,8 +10,10 @@ from kubectl_mesh.words import count
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
 /certs/root-key.pem
+/certs/next-root-key.pem
 /certs/seal-key
 /certs/*/ca-key.pem
+/certs/archive/
 /credentials/
 /kubeconfig.yaml
 .kubectl-mesh-*

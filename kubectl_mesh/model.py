@@ -309,6 +309,18 @@ class Pki:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """`certs/` as it is to be instead; paths below it. It happens as a whole or not at all."""
+
+    put: Mapping[str, bytes] = field(repr=False)
+    """Files that are written."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Files and folders that get another name."""
+    dropped: frozenset[str] = frozenset()
+    """Public files that go."""
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """A file of the tree: what it holds, whether it is secret, and the SHA-256 of its bytes in hex."""
 

@@ -24,6 +24,7 @@ PARTS = {
     "stores": {"manifest", "plan"},
     "delivery": {"manifest"},
     "report": {"plan"},
+    "rollout": {"plan"},
     "describe": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},
