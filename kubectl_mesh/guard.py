@@ -71,6 +71,27 @@ def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environm
     return [path for path in paths if os.fsencode(full[path]) not in ignored]
 
 
+def committed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
+    """What the last commit of the repository around a directory has at paths below it; nothing where there is none."""
+    if top_of(directory) is None:
+        return {}
+    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    asked = "".join(f"HEAD:./{path}\n" for path in paths).encode()
+    try:
+        words = ["git", "-c", "core.fsmonitor=false", "-C", directory, "cat-file", "--batch"]
+        done = subprocess.run(words, input=asked, capture_output=True, check=False, env=clean)
+    except OSError:
+        return {}
+    found, left = {}, done.stdout
+    for path in paths:
+        head, _, left = left.partition(b"\n")
+        words = head.decode("utf-8", "replace").split(" ")
+        if len(words) == 3 and words[1] == "blob":
+            size = int(words[2])
+            found[path], left = left[:size], left[size + 1 :]
+    return found
+
+
 def lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]

@@ -18,7 +18,7 @@ STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
 BUNDLE = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
-RENEW = "of an intermediate: move its folder away, render and apply; with a new root, all intermediates are made anew"
+RENEW = "renew an intermediate with `kubectl mesh certs renew`, the root with `kubectl mesh certs rotate-root`"
 """What to do about a certificate that expires."""
 CACERTS = "1-trust/cacerts.yaml"
 REMOTE_SECRETS = "3-mesh/remote-secrets/"
@@ -270,6 +270,8 @@ class Plan:
     pending: tuple[Pending, ...]
     warnings: tuple[Problem, ...]
     several_networks: bool = False
+    rotating: bool = False
+    """Whether the roots that the clusters trust are about to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,8 @@ class Intermediate:
     ca_key: bytes | None = field(repr=False)
     """None: it is not here, and was sealed by an earlier run."""
     certificate: Certificate
+    signer: str = ""
+    """The fingerprint of the root that it leads to, where several are trusted."""
 
 
 @dataclass(frozen=True, slots=True)

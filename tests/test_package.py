@@ -25,6 +25,7 @@ PARTS = {
     "delivery": {"manifest"},
     "report": {"plan"},
     "rollout": {"plan"},
+    "leaves": set(),
     "describe": {"credentials"},
     "checks": {"credentials", "plan"},
     "write": {"compare"},

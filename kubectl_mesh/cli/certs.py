@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import certs_renew, certs_status, common
+from kubectl_mesh.cli import certs_renew, certs_rotate, certs_status, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ def command() -> None:
 
 command.add_command(certs_status.command)
 command.add_command(certs_renew.command)
+command.add_command(certs_rotate.command)
 
 
 @command.command(name="csr")
@@ -170,6 +171,7 @@ def take(directory: str, name: str, file: str, root: str | None) -> None:
             return
         try:
             new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, workdir.now())
+            _fit(inputs, cluster, file, new)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
         _kept_out(inputs)
@@ -190,6 +192,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
 
     try:
         change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, workdir.now())
+        _fit(inputs, cluster, file, change.put)
     except MeshError as error:
         raise MeshError(workdir.located(inputs.directory, error.problems)) from None
     certs_renew.kept_out(inputs, archive=True)
@@ -198,6 +201,16 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
     click.echo("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)), err=True)
     click.echo(f"next: `kubectl mesh render{rollout.dash(inputs.directory)}`, look at the difference, and apply it, in any order", err=True)
+
+
+def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") -> None:
+    """Refuses an intermediate of a root that does not sign at this step of a rotation."""
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki import ROOT_CERT, folder, rotation
+
+    chain = put.get(f"{folder(cluster)}/cert-chain.pem")
+    if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT])):
+        raise MeshError(wrong)
 
 
 @command.command(name="export")

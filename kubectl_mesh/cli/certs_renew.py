@@ -86,14 +86,14 @@ def gather(directory: str) -> "Inputs":
     return inputs
 
 
-def kept_out(inputs: "Inputs", *, archive: bool = False) -> None:
+def kept_out(inputs: "Inputs", *, archive: bool = False, more: tuple[str, ...] = ()) -> None:
     """Keeps what is about to be written out of git, or refuses to write it."""
     from kubectl_mesh.cli.bounds import ARCHIVED, ignore, let_through
     from kubectl_mesh.errors import MeshError
 
     if told := ignore(inputs):
         click.echo(told, err=True)
-    if bare := let_through(inputs, ARCHIVED if archive else ()):
+    if bare := let_through(inputs, (*ARCHIVED, *more) if archive else ()):
         raise MeshError(bare)
 
 

@@ -33,7 +33,7 @@ def command(
     lock of a directory lists are ever replaced or removed.
     """
     from kubectl_mesh import report
-    from kubectl_mesh.cli import bounds, compose, workdir
+    from kubectl_mesh.cli import bounds, compose, trust, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.stores import ENCRYPTED
@@ -67,7 +67,7 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        if cut := report.withdrawn(rendered.plan, changes, target_folder):
+        if cut := [*report.withdrawn(rendered.plan, changes, target_folder), *trust.cut(target_folder, rendered.tree, rendered.plan.members, directory)]:
             raise MeshError(cut)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)

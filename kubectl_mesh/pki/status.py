@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from kubectl_mesh.pki.judge import direct_issuer
+from kubectl_mesh.pki.judge import root_of
 from kubectl_mesh.pki.names import NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.words import count
@@ -50,20 +50,6 @@ def status(mesh: str, issuer: str, kept: Mapping[str, bytes], clusters: Sequence
         "missing": missing,
         "archived": len(list(archived)),
     }
-
-
-def root_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> x509.Certificate | None:
-    """The root that a chain leads to, its own certificate first; None where it leads to none of these."""
-    current, left = chain[0], list(chain[1:])
-    while True:
-        root = direct_issuer(current, roots)
-        if root is not None:
-            return root
-        above = direct_issuer(current, [c for c in left if c != current])
-        if above is None:
-            return None
-        left.remove(above)
-        current = above
 
 
 def _root(root: x509.Certificate, keys: Mapping[str, Key], signers: Sequence[x509.Certificate], now: datetime) -> dict[str, Any]:
