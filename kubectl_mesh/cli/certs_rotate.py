@@ -237,19 +237,11 @@ def _wait(inputs: "Inputs", on: "Rotation") -> timedelta:
 
 def _waited(inputs: "Inputs", on: "Rotation", seen_for: timedelta | None) -> None:
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.errors import refuse
-    from kubectl_mesh.rollout import hours
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki.rotation import early
 
-    wait = _wait(inputs, on)
-    least = hours(wait.total_seconds())
-    if seen_for is None:
-        raise refuse("--seen-for", f"is missing: whether every cluster holds {on.step} cannot be told from here", f"look, wait {least}, and give the time")
-    if seen_for < wait:
-        what = f"is {hours(seen_for.total_seconds())}; until {least} have passed in every cluster, workloads may hold what is older than {on.step}"
-        raise refuse("--seen-for", what, f"wait, and give {least} or more")
-    age = workdir.now() - on.since
-    if seen_for > age:
-        raise refuse("--seen-for", f"is longer than the step is old: {on.step} was made on {on.since:%Y-%m-%d %H:%M} UTC", "give the time that was seen")
+    if found := early(on, seen_for, _wait(inputs, on), workdir.now()):
+        raise MeshError([found])
 
 
 def _old_key(directory: str, inputs: "Inputs", on: "Rotation") -> bytes | None:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -100,6 +100,25 @@ def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
         signer = root_of(chain, roots)
         found[name] = Trust(fingerprints, "" if signer is None else fingerprint(signer))
     return found
+
+
+def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: datetime) -> Problem | None:
+    """Why it is too early to advance, by what was seen; None where it is not. `wait` is how long a certificate of a workload may live."""
+    least = _hours(wait)
+    place = Place("--seen-for")
+    if seen_for is None:
+        return Problem(place, f"is missing: whether every cluster holds {rotation.step} cannot be told from here", f"look, wait {least}, and give the time")
+    if seen_for < wait:
+        what = f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold what is older than {rotation.step}"
+        return Problem(place, what, f"wait, and give {least} or more")
+    if seen_for > now - rotation.since:
+        what = f"is longer than the step is old: {rotation.step} was made on {rotation.since:%Y-%m-%d %H:%M} UTC"
+        return Problem(place, what, "give the time that was seen")
+    return None
+
+
+def _hours(time: timedelta) -> str:
+    return f"{-int(-time.total_seconds() // 3600)}h"
 
 
 def unfit(rotation: Rotation | None, file: str, chain: bytes, bundle: bytes) -> list[Problem]:
