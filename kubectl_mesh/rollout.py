@@ -46,6 +46,11 @@ def dash(directory: str) -> str:
     return "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
 
 
+def by_hand(directory: str) -> str:
+    """What is to be done where a store of the user's holds the CA material."""
+    return f"and put it into the store: `kubectl mesh certs export{dash(directory)} --to FOLDER` writes what belongs there"
+
+
 # The rotation of a root
 
 MEANS = {

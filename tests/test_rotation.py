@@ -16,7 +16,7 @@ from conftest import TOP, Golden, Run, WorkDir
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from test_golden import copy_of
-from test_stores import Ages, ages
+from test_stores import Ages, Controller, ages
 
 from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
@@ -141,6 +141,10 @@ def test_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
     assert stat_of(mesh / "certs/next-root-key.pem") == 0o600
     assert {name: (mesh / f"certs/intermediate-{name}/ca-cert.pem").read_bytes() for name in NAMES} == first
     assert all((mesh / f"certs/intermediate-{name}/root-cert.pem").read_bytes() == bundle for name in NAMES)
+    shown = run("certs", "status", cwd=mesh).out
+    assert "rotation      trust-both; " in shown
+    assert "CN=Root CA 2\n  state       is trusted, does not sign; its key is here\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     value = status(mesh, run)
     assert (value["step"], value["next"], value["abort"], value["waitSeconds"]) == ("trust-both", "sign-new", "drop-new", 86400)
     assert (value["old"], value["new"]) == ([mark(roots[0])], mark(roots[1]))
@@ -429,15 +433,19 @@ def test_a_file_that_says_nothing(mesh: WorkDir, run: Run) -> None:
 # Other stores and issuers
 
 
-@pytest.mark.parametrize("store", ["sops", "external"])
+@pytest.mark.parametrize("store", ["sops", "sealed", "external"])
 def test_other_stores(workdir: Make, run: Run, clock: Clock, ages: Ages, store: str) -> None:
     """What is sealed, or stands elsewhere, goes through the same steps."""
-    over = ages.over() if store == "sops" else {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}}}
-    mesh = workdir(over=over, tokens=store == "sops")
+    external = {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}}}
+    mesh = workdir(over={"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": external}[store], tokens=store != "external")
+    for name in NAMES if store == "sealed" else ():
+        mesh.write(f"clusters/{name}.sealing.crt", Controller(START - timedelta(days=1)).certificate)
     mesh.write("base.yaml", ISTIO)
     assert run("render", cwd=mesh).code == 0
-    assert run(*ROTATE, "begin", cwd=mesh).code == 0
-    assert rendered(mesh, run) >= {"2-control-plane/istio.yaml"}
+    began = run(*ROTATE, "begin", cwd=mesh)
+    assert began.code == 0
+    assert ("and put it into the store: `kubectl mesh certs export --to FOLDER`" in began.out) == (store == "external")
+    assert rendered(mesh, run) == {"2-control-plane/istio.yaml", *(["1-trust/cacerts.yaml"] if store != "external" else [])}
     for time in ("24h", "24h", "0h"):
         advance(mesh, run, clock, time)
         rendered(mesh, run)

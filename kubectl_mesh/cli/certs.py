@@ -200,7 +200,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     base = workdir.join(inputs.directory, "certs")
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
     click.echo("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)), err=True)
-    click.echo(f"next: `kubectl mesh render{rollout.dash(inputs.directory)}`, look at the difference, and apply it, in any order", err=True)
+    certs_renew.follow_up(inputs)
 
 
 def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") -> None:

@@ -70,8 +70,16 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     common.put_text(_renewed(inputs, wanted, change, keep_key=keep_key, dry_run=dry_run))
     click.echo("\n".join(rollout.renewed([c for c in topology.clusters if folder(c.name) in change.moved], inputs.target.KIND)), err=True)
     if not dry_run:
-        where = rollout.dash(directory)
-        click.echo(f"next: `kubectl mesh render{where}`, look at the difference, and apply it, in any order", err=True)
+        follow_up(inputs)
+
+
+def follow_up(inputs: "Inputs") -> None:
+    """What comes after a renewal."""
+    from kubectl_mesh import rollout
+
+    click.echo(f"next: `kubectl mesh render{rollout.dash(inputs.directory)}`, look at the difference, and apply it, in any order", err=True)
+    if inputs.topology.store == "external":
+        click.echo(rollout.by_hand(inputs.directory), err=True)
 
 
 def gather(directory: str) -> "Inputs":

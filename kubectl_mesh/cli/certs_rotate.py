@@ -273,6 +273,8 @@ def _told(inputs: "Inputs", on: "Rotation") -> list[str]:
         ]
     if topology.issuer == "csr" and on.step.startswith("sign"):
         lines[2:2] = [f"0. kubectl mesh certs renew{where} --all; have the {on.step[5:]} root sign the requests; certs import what comes back"]
+    if topology.store == "external":
+        lines += [f"   {rollout.by_hand(inputs.directory)}"]
     restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))
     if restarts:
         lines += ["   where it is applied, in this order:", *(f"     {line}" for line in restarts)]

@@ -12,6 +12,7 @@ def command(directory: str, output: str) -> None:
     """Show roots and intermediates: dates, fingerprints, what signs now, what is trusted."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.status import status, text
 
     topology = workdir.read_topology(directory)
@@ -21,7 +22,8 @@ def command(directory: str, output: str) -> None:
     certs = workdir.certificates(directory, topology, [])
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
-        value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now())
+        on = rotation.read(certs.kept)
+        value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)
     except MeshError as error:
         raise MeshError(workdir.located(directory, error.problems)) from None
     if output == "json":

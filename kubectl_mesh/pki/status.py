@@ -16,8 +16,10 @@ from kubectl_mesh.words import count
 WIDTH = 80
 
 
-def status(mesh: str, issuer: str, kept: Mapping[str, bytes], clusters: Sequence[str], archived: Iterable[str], now: datetime) -> dict[str, Any]:
-    """The certificates for programs; the schema is `report/certs-status`. `clusters` are those that have an intermediate."""
+def status(
+    mesh: str, issuer: str, kept: Mapping[str, bytes], clusters: Sequence[str], archived: Iterable[str], now: datetime, step: str | None
+) -> dict[str, Any]:
+    """The certificates for programs; the schema is `report/certs-status`. `clusters` are those that have an intermediate, `step` that of a rotation."""
     roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
     keys = {name: load_key(f"certs/{name}", kept[name], for_istio=False) for name in (ROOT_KEY, NEXT_KEY) if name in kept}
     found, missing = [], []
@@ -45,6 +47,7 @@ def status(mesh: str, issuer: str, kept: Mapping[str, bytes], clusters: Sequence
     return {
         "mesh": mesh,
         "issuer": issuer,
+        "rotation": step,
         "roots": [_root(root, keys, signers, now) for root in roots],
         "intermediates": found,
         "missing": missing,
@@ -80,6 +83,8 @@ def text(value: Mapping[str, Any]) -> str:
     """The certificates for people, in lines of at most 80 columns."""
     roots, found = value["roots"], value["intermediates"]
     lines = _wrapped("mesh", f"{value['mesh']}: {count(len(roots), 'root')}, {count(len(found), 'intermediate')}, {value['archived']} archived")
+    if value["rotation"] is not None:
+        lines += _wrapped("rotation", f"{value['rotation']}; `kubectl mesh certs rotate-root status` tells what it waits for")
     if not roots:
         lines += ["", "no root yet: `kubectl mesh render` makes one" if value["issuer"] == "local" else "no root yet: it comes with the first intermediate"]
     for root in roots:
