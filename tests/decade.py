@@ -31,7 +31,7 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.leaves import DEFAULT
 from kubectl_mesh.load import load
 from kubectl_mesh.model import Exchange, Plan
-from kubectl_mesh.pki import Wanted, folder, issue, rotation
+from kubectl_mesh.pki import Wanted, folder, issue, rotation, steps
 from kubectl_mesh.pki import trust as trusting
 from kubectl_mesh.pki.names import ARCHIVE, ROOT_CERT, ROTATION
 from kubectl_mesh.pki.renew import expiring, renew
@@ -186,7 +186,7 @@ def remember() -> None:
     judge._issued = lru_cache(maxsize=65536)(judge._issued)
     for name in ("load_certificates", "load_key", "describe", "texts"):
         once = lru_cache(maxsize=8192)(getattr(read, name))
-        for module in (read, pki, kept, renew, requests, rotation):
+        for module in (read, pki, kept, renew, requests, rotation, steps):
             if hasattr(module, name):
                 setattr(module, name, once)
 
@@ -250,9 +250,9 @@ class Decade:
     def wanted(self) -> Wanted:
         return Wanted("decade", "ec-p256", self.root_days, self.intermediate_days, dict.fromkeys(self.clusters, "istio-system"))
 
-    def holdings(self) -> rotation.Holdings:
+    def holdings(self) -> steps.Holdings:
         folders = sorted({p.split("/")[0] for p in self.certs if p.startswith("intermediate-") and p.endswith("/ca-cert.pem")})
-        return rotation.Holdings(self.certs, folders, self.archived)
+        return steps.Holdings(self.certs, folders, self.archived)
 
     def exchange(self, change: Exchange) -> None:
         """What `exchange_certificates` does, in memory; the archive stands by itself."""
@@ -348,7 +348,7 @@ class Decade:
     def begin(self) -> None:
         if self.state() is not None or f"{folder(min(self.clusters))}/ca-cert.pem" not in self.certs:
             return
-        self.rotations += self.tried("begin", lambda: rotation.begin(self.wanted(), self.holdings(), self.now))
+        self.rotations += self.tried("begin", lambda: steps.begin(self.wanted(), self.holdings(), self.now))
 
     def seen_for(self, state: rotation.Rotation) -> timedelta | None:
         """How long every istiod has had the step, as one sees it in the clusters; None while one has not."""
@@ -381,7 +381,7 @@ class Decade:
             there = {name: self.manifests[name][-1].trust for name in wanted if name in self.manifests}
             if lagging := behind("out", there, wanted, ""):
                 raise MeshError(lagging)
-            return rotation.advance(state, self.wanted(), self.holdings(), self.now, local=True)
+            return steps.advance(state, self.wanted(), self.holdings(), self.now, local=True)
 
         self.tried("advance", step)
 
@@ -390,7 +390,7 @@ class Decade:
         if state is None or state.step not in rotation.ABORTS:
             return
         key = next((b for p, b in sorted(self.archive.items()) if p.startswith(f"{ARCHIVE}/root-{state.old[0][:8]}") and p.endswith("key.pem")), None)
-        self.tried("abort", lambda: rotation.abort(state, self.wanted(), self.holdings(), key, self.now, local=True))
+        self.tried("abort", lambda: steps.abort(state, self.wanted(), self.holdings(), key, self.now, local=True))
 
     def by_hand(self) -> None:
         """Somebody puts another root into certs/ and renders; the render has to refuse, and the files are put back."""

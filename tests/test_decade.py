@@ -9,7 +9,7 @@ import pytest
 from decade import CutError, Decade
 
 from kubectl_mesh.model import Exchange
-from kubectl_mesh.pki import rotation
+from kubectl_mesh.pki import rotation, steps
 from kubectl_mesh.pki.names import ROOT_CERT
 
 CHUNKS, SEEDS = 4, 24
@@ -68,33 +68,33 @@ def test_a_broken_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the old text not in the new one as it was, an istiod up to 1.29 would ignore it."""
-    begin = rotation.begin
+    begin = steps.begin
 
-    def broken(wanted: Any, have: rotation.Holdings, now: datetime) -> Exchange:
+    def broken(wanted: Any, have: steps.Holdings, now: datetime) -> Exchange:
         change = begin(wanted, have, now)
         bundle = change.put[ROOT_CERT]
         bundle = bundle.replace(b"\r\n", b"\n") if b"\r" in bundle else bundle.replace(b"\n", b"\r\n")
         return replace(change, put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.put.items()})
 
-    monkeypatch.setattr(rotation, "begin", broken)
+    monkeypatch.setattr(steps, "begin", broken)
     assert "(1.29.6) ignores the roots of render" in cut_within(4, prepared=True)
 
 
 def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the new root to sign in the very render that brings it, traffic would be cut; the render refuses, so that is broken too."""
-    begin = rotation.begin
+    begin = steps.begin
 
-    def at_once(wanted: Any, have: rotation.Holdings, now: datetime) -> Exchange:
+    def at_once(wanted: Any, have: steps.Holdings, now: datetime) -> Exchange:
         change = begin(wanted, have, now)
         kept = {**have.kept, **change.put}
         state = rotation.read(kept)
         assert state is not None
-        signs = rotation.advance(state, wanted, replace(have, kept=kept), now, local=True)
+        signs = steps.advance(state, wanted, replace(have, kept=kept), now, local=True)
         put = {p: b for p, b in change.put.items() if p not in signs.moved} | dict(signs.put)
         put[signs.moved.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
         return replace(signs, put=put)
 
-    monkeypatch.setattr(rotation, "begin", at_once)
+    monkeypatch.setattr(steps, "begin", at_once)
     monkeypatch.setattr(decade.trusting, "mesh_change", lambda before, after: ())
     assert "does not accept" in cut_within(3)
 
