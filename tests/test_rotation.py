@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.leaves import longest
 from kubectl_mesh.load import load
 from kubectl_mesh.pki.trust import Trust, mesh_change, root_change
+from kubectl_mesh.plan import plan as make_plan
+from kubectl_mesh.targets import istio, values
+from kubectl_mesh.validate import validate
 
 __all__ = ["ages"]
 """A fixture of test_stores."""
@@ -600,3 +604,71 @@ def test_the_report_of_a_rotation_is_no_secret(mesh: WorkDir, run: Run, clock: C
     text = said.out + said.err + more.out + more.err + json.dumps(status(mesh, run))
     for path in (mesh / "certs").rglob("*key.pem"):
         assert not [line for line in path.read_text().splitlines() if "-----" not in line and re.search(re.escape(line), text)]
+
+
+@pytest.mark.parametrize(
+    ("release", "asked"),
+    [
+        ({"version": "1.19.3"}, False),
+        ({"version": "1.20.0"}, True),
+        ({"revision": "stable"}, True),
+        ({"version": "1.20.0", "canary": {"version": "1.19.3", "revision": "old"}}, False),
+    ],
+)
+def test_the_values_of_a_rotation(release: dict[str, Any], asked: bool) -> None:
+    """Asked for where every istiod of the cluster reads them, only while a rotation is on, and not of a cluster that has no istiod."""
+    text = yaml.safe_dump(
+        {"mesh_id": "m", "contexts": {"a": {"network": "net-a", "istio": release}, "b": {"network": "net-b", "controlPlane": "c"}, "c": {"network": "net-c"}}}
+    )
+    topology = validate(load("topology.yaml", text.encode()), assets.schema("topology.schema.json"))
+    plan = make_plan(topology, {}, {}, istio.traits(topology))
+    env, proxies = {values.MULTIROOT: "true"}, {"proxyMetadata": {values.XDS_AGENT: "true"}}
+    for rotating in (False, True):
+        made = values.Values(replace(plan, rotating=rotating))
+        found = {name: made.of(member, {}) for name, member in plan.members.items()}
+        assert (found["a"].get("pilot") == {"env": env}) == (rotating and asked)
+        assert (found["a"].get("meshConfig") == {"defaultConfig": proxies}) == (rotating and asked)
+        assert "pilot" not in found["b"]
+        assert ("pilot" in found["c"]) == rotating
+
+
+def test_a_renewal_during_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """The root that signs at that step signs it, and the bundle stays."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    assert run("certs", "renew", "--all", cwd=mesh).code == 0
+    assert signers(mesh) == {"CN=Root CA"}
+    strictly(mesh, clock.now)
+    rendered(mesh, run)
+    advance(mesh, run, clock)
+    rendered(mesh, run)
+    assert run("certs", "renew", "context-east-1", cwd=mesh).code == 0
+    assert signers(mesh) == {"CN=Root CA 2"}
+    assert rendered(mesh, run) == {"1-trust/cacerts.yaml"}
+    strictly(mesh, clock.now)
+
+
+def test_a_step_without_its_key(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """A key that somebody keeps elsewhere is asked for, by the name that it should have here; nothing changes."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    key = mesh / "certs/next-root-key.pem"
+    clock.pass_(days=2)
+    for body, said in ((None, "is not here, and no intermediate can be signed without it"), (mesh / "certs/root-key.pem", "belongs to none of the roots")):
+        kept = key.read_bytes()
+        key.unlink()
+        if body is not None:
+            mesh.write("certs/next-root-key.pem", body.read_bytes(), 0o600)
+        before = mesh.snapshot()
+        ran = run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh)
+        assert ran.code == 2
+        assert ran.err.startswith(f"error: certs/next-root-key.pem: {said}")
+        assert mesh.snapshot() == before
+        mesh.write("certs/next-root-key.pem", kept, 0o600)
+    advance(mesh, run, clock)
+    shutil.rmtree(next((mesh / "certs/archive").glob("root-*")))
+    before = mesh.snapshot()
+    ran = run(*ROTATE, "abort", cwd=mesh)
+    assert ran.code == 2
+    assert re.match(r"error: certs/archive/root-[0-9a-f]{8}/root-key\.pem: is not here, and no intermediate can be signed without it\n", ran.err)
+    assert mesh.snapshot() == before
