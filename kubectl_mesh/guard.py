@@ -12,8 +12,10 @@ _SPECIAL = re.compile(rb"[.+*?(){}$|]")
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
 /certs/root-key.pem
+/certs/next-root-key.pem
 /certs/seal-key
 /certs/*/ca-key.pem
+/certs/archive/
 /credentials/
 /kubeconfig.yaml
 .kubectl-mesh-*
@@ -90,6 +92,27 @@ def suspects(directory: str, signs: Sequence[bytes], environment: Mapping[str, s
     if done.returncode not in (0, 1):
         return None
     return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
+
+
+def committed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
+    """What the last commit of the repository around a directory has at paths below it; nothing where there is none."""
+    if top_of(directory) is None:
+        return {}
+    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    asked = "".join(f"HEAD:./{path}\n" for path in paths).encode()
+    try:
+        words = ["git", "-c", "core.fsmonitor=false", "-C", directory, "cat-file", "--batch"]
+        done = subprocess.run(words, input=asked, capture_output=True, check=False, env=clean)
+    except OSError:
+        return {}
+    found, left = {}, done.stdout
+    for path in paths:
+        head, _, left = left.partition(b"\n")
+        words = head.decode("utf-8", "replace").split(" ")
+        if len(words) == 3 and words[1] == "blob":
+            size = int(words[2])
+            found[path], left = left[:size], left[size + 1 :]
+    return found
 
 
 def lines(private: Sequence[str]) -> list[str]:

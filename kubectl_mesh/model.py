@@ -18,7 +18,7 @@ STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
 BUNDLE = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
-RENEW = "of an intermediate: move its folder away, render and apply; with a new root, all intermediates are made anew"
+RENEW = "renew an intermediate with `kubectl mesh certs renew`, the root with `kubectl mesh certs rotate-root`"
 """What to do about a certificate that expires."""
 CACERTS = "1-trust/cacerts.yaml"
 REMOTE_SECRETS = "3-mesh/remote-secrets/"
@@ -313,6 +313,8 @@ class Plan:
     several_networks: bool = False
     remembered: Mapping[str, Date] = field(default_factory=dict)
     """The dates of tokens that are sealed and not here, as the tree tells them, by their names."""
+    rotating: bool = False
+    """Whether the roots that the clusters trust are about to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +340,8 @@ class Intermediate:
     ca_key: bytes | None = field(repr=False)
     """None: it is not here, and was sealed by an earlier run."""
     certificate: Certificate
+    signer: str = ""
+    """The fingerprint of the root that it leads to, where several are trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +366,18 @@ class Pki:
     warnings: tuple[Problem, ...] = ()
     crl: Crl | None = None
     """None: nothing is or was revoked, and no proxy asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """`certs/` as it is to be instead; paths below it. It happens as a whole or not at all."""
+
+    put: Mapping[str, bytes] = field(repr=False)
+    """Files that are written."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Files and folders that get another name."""
+    dropped: frozenset[str] = frozenset()
+    """Public files that go."""
 
 
 @dataclass(frozen=True, slots=True)

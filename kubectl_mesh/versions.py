@@ -13,6 +13,8 @@ LABELS = 8
 HOST_NAMES = 13
 TLS_CACERTS = 15
 ISTIO_CSR = 16
+RELOAD = 18
+ROOTS = 20
 GATEWAY_V1 = 22
 CHARTS = SAIL = 24
 AMBIENT = 27
@@ -27,6 +29,8 @@ CHANGES = (
     (HOST_NAMES, "host names of gateways are looked up by istiod, again and again; credentials by `exec` have to be allowed"),
     (TLS_CACERTS, "istiod reads cacerts as cert-manager writes it (tls.crt, tls.key, ca.crt)"),
     (ISTIO_CSR, "istiod loads the serving certificate that istio-csr gives it, from the Secret istiod-tls"),
+    (RELOAD, "istiod reads a new intermediate as soon as it is applied; before, when it starts"),
+    (ROOTS, "istiod reads a changed bundle of roots as soon as it is applied, with ISTIO_MULTIROOT_MESH; before, when it starts"),
     (GATEWAY_V1, "networking.istio.io/v1"),
     (
         CHARTS,

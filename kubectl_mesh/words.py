@@ -2,10 +2,10 @@
 
 
 def count(number: int, noun: str) -> str:
-    """`1 cluster`, `2 clusters`, `3 directories`."""
+    """`1 cluster`, `2 days`, `3 directories`."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{number} {noun}s"
 
 
 def one_line(name: str) -> str:

@@ -34,6 +34,7 @@ PAGES = (
     "docs/graph.md",
     "docs/tokens.md",
     "docs/adopt.md",
+    "docs/certificates.md",
 )
 
 
@@ -353,6 +354,54 @@ def test_the_page_of_stores_runs(follow: Follow) -> None:
         tracked = subprocess.run(["git", "-C", work / name, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True).stdout
         assert "-key" not in tracked
         assert ".token" not in tracked
+
+
+LATER = """#!/usr/bin/env bash
+# Stands for the days that pass before the next step of a rotation.
+if [[ "$*" == *"rotate-root advance"* ]]; then
+  sed -i 's/"since": .*/"since": "2026-01-01T00:00:00Z"/' certs/rotation.json
+fi
+exec {program} "$@"
+"""
+
+
+def test_the_page_of_certificates_runs(tmp_path: Path) -> None:
+    """Every command of the page in order, in one shell; clusters are stood in for, and so is the time between the steps."""
+    kubectl, bash = shutil.which("kubectl"), shutil.which("bash")
+    if kubectl is None or bash is None:
+        pytest.skip("kubectl is not on PATH")
+    stubs, log = tmp_path / "bin", tmp_path / "log"
+    stubs.mkdir()
+    (stubs / "kubectl").write_text(STUB.format(kubectl=kubectl, log=log))
+    (stubs / "kubectl-mesh").write_text(LATER.format(program=Path(sys.executable).parent / "kubectl-mesh"))
+    for name in ("kubectl", "kubectl-mesh"):
+        (stubs / name).chmod(0o755)
+    (tmp_path / "work").mkdir()
+    environment = {
+        **{k: v for k, v in os.environ.items() if k not in ("MESH_ID", "ORG_NAME")},
+        "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}",
+        "KUBECONFIG": str(SEED / "kubeconfig.yaml"),
+    }
+    blocks = commands("docs/certificates.md")
+    script = "set -eu\n" + "".join(f"echo '== block {i}'\n{block}" for i, block in enumerate(blocks))
+    done = subprocess.run([bash, "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(log.read_text().splitlines()) == 1 + 4 + 2 + 2 + 2
+    said = done.stdout.split("== block ")
+    assert [re.findall(r"^(trust-both|sign-new|drop-old|drop-new): ", text, re.MULTILINE) for text in said[1:]] == [
+        [],
+        [],
+        [],
+        ["trust-both", "trust-both"],
+        ["sign-new"],
+        ["drop-old"],
+        [],
+        ["trust-both", "drop-new"],
+    ]
+    assert "root          O=mymeshname, CN=Root CA 2\n" in said[7]
+    mesh = tmp_path / "work/mesh/certs"
+    assert not (mesh / "rotation.json").exists()
+    assert len(list(mesh.rglob("*root-key.pem"))) == 3
 
 
 def test_demo_runs(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ PARTS = {
     "dates": {"plan", "credentials"},
     "revoked": set(),
     "adopt": {"credentials"},
+    "rollout": {"plan"},
+    "leaves": set(),
     "describe": {"credentials"},
     "leaks": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},

@@ -24,7 +24,7 @@ VERBS = {
     "check": "Tell every problem that can be told offline.",
     "explain": "Tell what an error comes from in this mesh.",
     "diff": "Show what a change does to the mesh.",
-    "certs": "Have intermediates signed elsewhere; revoke; fill a store.",
+    "certs": "Look at certificates, renew, rotate, revoke; have them signed elsewhere.",
     "tokens": "Move the peers of a cluster to another token.",
     "verify": "Open what is sealed, and compare it with what should be in it.",
     "describe": "Show clusters, certificates, remote secrets, gateways.",

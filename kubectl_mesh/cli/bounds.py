@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 
 from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
 from kubectl_mesh.compare import read
@@ -34,9 +35,14 @@ def check_regular(path: str) -> None:
         raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "put the file itself there")
 
 
-def private_files(inputs: Inputs) -> list[str]:
-    """The files of a working directory that git must never have, one that a killed run may leave among them."""
+ARCHIVED = ("certs/archive/intermediate/ca-key.pem", "certs/archive/root/root-key.pem", ".kubectl-mesh-certs/root-key.pem")
+"""What stands for the private files of the archive, and for those that a killed exchange of `certs/` leaves."""
+
+
+def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
+    """The files of a working directory that git must never have, one that a killed run may leave among them; and `more` that are about to be written."""
     from kubectl_mesh.pki import ROOT_KEY, folder
+    from kubectl_mesh.pki.names import NEXT_KEY
     from kubectl_mesh.stores import ENCRYPTED
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
@@ -47,6 +53,9 @@ def private_files(inputs: Inputs) -> list[str]:
         *([f"certs/{SEAL_KEY}"] if inputs.topology.store in ENCRYPTED else []),
         *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters),
         *_credentials(inputs),
+        *(ARCHIVED if inputs.archived else ()),
+        *([f"certs/{NEXT_KEY}"] if NEXT_KEY in inputs.kept else []),
+        *more,
     ]
     return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
 
@@ -64,11 +73,11 @@ def _credentials(inputs: Inputs) -> list[str]:
     return found + [token_file(c, generation=n) for c in topology.clusters for n in c.generations]
 
 
-def let_through(inputs: Inputs) -> list[Problem]:
+def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
     from kubectl_mesh.guard import let_through
 
-    return let_through(inputs.directory, private_files(inputs), join(inputs.directory, ".gitignore"), os.environ)
+    return let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), os.environ)
 
 
 def in_clear(inputs: Inputs, out: str) -> list[Problem]:

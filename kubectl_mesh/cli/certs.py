@@ -1,11 +1,11 @@
-"""`kubectl mesh certs`: intermediates that somebody else signs, and what goes into a store by hand."""
+"""`kubectl mesh certs`: certificates over the years, intermediates that somebody else signs, and what goes into a store by hand."""
 
 import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import certs_import_root, certs_in_use, certs_revoke, common
+from kubectl_mesh.cli import certs_import_root, certs_in_use, certs_renew, certs_revoke, certs_rotate, certs_status, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 
 @click.group(name="certs")
 def command() -> None:
-    """Intermediates that somebody else signs, those that are revoked, and what goes into a store by hand."""
+    """Certificates over the years; intermediates that somebody else signs; what goes into a store by hand."""
 
 
-certs_revoke.register(command)
+command.add_command(certs_status.command)
+command.add_command(certs_renew.command)
+command.add_command(certs_rotate.command)
 command.add_command(certs_import_root.command)
+certs_revoke.register(command)
 
 
 @command.command(name="csr")
 @common.directory
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def csr(directory: str, names: tuple[str, ...]) -> None:
-    """Write keys and requests for clusters that await a certificate.
+    """Write requests for clusters that await a certificate.
 
-    For those that are named, else for all that await one. Nothing that is there is replaced. The commands that sign the requests are printed.
+    And their keys; for those that are named, else for all that await one. Nothing that is there is replaced. The commands that sign the requests are printed.
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
@@ -51,7 +54,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
         done = sorted(name for name in asked if f"{folder(name)}/ca-cert.pem" in inputs.kept)
         if done:
             what = f"{', '.join(done)} {'have' if len(done) > 1 else 'has'} a certificate already"
-            raise refuse("NAME", what, f"move {workdir.join(directory, 'certs')}/{folder(done[0])} away to have another key and certificate")
+            raise refuse("NAME", what, f"to have another, run `kubectl mesh certs renew {' '.join(done)}`")
         wanted = Wanted(topology.organization, topology.key_type or inputs.target.KEY_TYPE, 0, topology.intermediate_days, asked)
         try:
             new = requests(wanted, inputs.kept, common.progress("making keys:"))
@@ -63,22 +66,26 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     lines = [f"{'create' if f'{folder(n)}/{REQUEST}' in new else 'keep':7} {base}/{folder(n)}/{REQUEST}\n" for n in sorted(asked)]
     if not asked:
         lines = ["no cluster awaits a certificate\n"]
-    common.put_text("".join(lines) + (_commands(directory, sorted(asked), topology.intermediate_days) if asked else ""))
+    common.put_text("".join(lines) + (signing_commands(directory, sorted(asked), topology.intermediate_days) if asked else ""))
 
 
-def _commands(directory: str, names: list[str], days: int) -> str:
-    """How the requests are signed, by whatever holds the root."""
+def signing_commands(directory: str, names: list[str], days: int, *, renewed: bool = False) -> str:
+    """How the requests are signed, by whatever holds the root; `renewed`: those that follow an intermediate in use."""
     from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.pki.names import folder, next_folder
 
     base = shlex.quote(join(directory, "certs"))
-    request = f"{base}/intermediate-$name/ca.csr"
+    place = next_folder if renewed else folder
+    request = f"{base}/{place('$name')}/ca.csr"
+    root = "" if renewed else " --root root-cert.pem"
+    when = "" if renewed else ", the first time with the root"
     every = f"for name in {' '.join(names)}; do"
     where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     extensions = r"""<(printf 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n')"""
     return f"""
 Whoever holds the root signs them; ROOT-DIR, root-cert.pem and root-key.pem stand for where it is.
   kubectl mesh:
-    kubectl mesh certs sign -C ROOT-DIR --days {days} --to signed {base}/intermediate-*/ca.csr
+    kubectl mesh certs sign -C ROOT-DIR --days {days} --to signed {base}/{place("*")}/ca.csr
   openssl (bash):
     mkdir -p signed; {every} openssl x509 -req -sha256 -days {days} -CA root-cert.pem -CAkey root-key.pem -in {request} \\
       -copy_extensions copyall -extfile {extensions} -out signed/$name.pem; done
@@ -88,8 +95,8 @@ Whoever holds the root signs them; ROOT-DIR, root-cert.pem and root-key.pem stan
   Vault (the mount is pki):
     mkdir -p signed; {every} vault write -field=certificate pki/root/sign-intermediate csr=@{request} use_csr_values=true \\
       max_path_length=0 ttl={days * 24}h > signed/$name.pem; done
-What comes back is taken in, the first time with the root:
-    {every} kubectl mesh certs import{where} --root root-cert.pem $name signed/$name.pem; done
+What comes back is taken in{when}:
+    {every} kubectl mesh certs import{where}{root} $name signed/$name.pem; done
 """
 
 
@@ -154,7 +161,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ROOT_CERT, folder
-    from kubectl_mesh.pki.requests import accept
+    from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
 
     with locked(directory):
@@ -167,8 +174,12 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         there = inputs.kept.get(ROOT_CERT)
         if trusted is not None and there is not None and there.split() != trusted[1].split():
             raise refuse(trusted[0], f"is another root than {workdir.join(directory, 'certs')}/{ROOT_CERT}", "leave --root out, or find out which is right")
+        if follows(cluster, inputs.kept):
+            _follow(inputs, cluster, file, bodies[file] or b"")
+            return
         try:
             new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, workdir.now())
+            _fit(inputs, cluster, file, new)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
         _kept_out(inputs)
@@ -176,6 +187,38 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
     base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
     click.echo(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`", err=True)
+
+
+def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
+    """Takes in an intermediate that follows the one in use, which goes to the archive."""
+    from kubectl_mesh import rollout
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki.names import folder
+    from kubectl_mesh.pki.renew import accept_next
+    from kubectl_mesh.write import exchange_certificates
+
+    try:
+        change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, workdir.now())
+        _fit(inputs, cluster, file, change.put)
+    except MeshError as error:
+        raise MeshError(workdir.located(inputs.directory, error.problems)) from None
+    certs_renew.kept_out(inputs, archive=True)
+    exchange_certificates(inputs.directory, change)
+    base = workdir.join(inputs.directory, "certs")
+    common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
+    click.echo("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)), err=True)
+    certs_renew.follow_up(inputs)
+
+
+def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") -> None:
+    """Refuses an intermediate of a root that does not sign at this step of a rotation."""
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki import ROOT_CERT, folder, rotation
+
+    chain = put.get(f"{folder(cluster)}/cert-chain.pem")
+    if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT])):
+        raise MeshError(wrong)
 
 
 @command.command(name="export")

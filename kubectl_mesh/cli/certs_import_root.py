@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 def command(directory: str, files: tuple[str, ...], key: str | None, union: bool) -> None:
     """Take in a root of your own as certs/root-cert.pem.
 
-    It is judged before anything is written. With its key this directory signs the intermediates. Without it somebody else does: `certificates: {issuer: csr}`. A root that is
-    there is never replaced; with --union those of running clusters are added to it, the first step on the way to one root. Their
-    FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts, istio-ca-secret or the ConfigMap istio-ca-root-cert.
+    It is judged before anything is written. With its key this directory signs the intermediates. Without it somebody else does:
+    `certificates: {issuer: csr}`. A root that is there is never replaced; with --union those of running clusters are added to it,
+    the first step on the way to one root. Their FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts,
+    istio-ca-secret or the ConfigMap istio-ca-root-cert.
     """
     if union and key is not None:
         raise click.UsageError("--key is for a root of your own, and --union for those of others: do one after the other", click.get_current_context())

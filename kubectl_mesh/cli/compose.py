@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kubectl_mesh import assets, stores
+from kubectl_mesh.cli import workdir
 from kubectl_mesh.cli.sealed import Sealed
-from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located, now
+from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Pki, Plan, Tree
+from kubectl_mesh.pki.names import ROTATION
 from kubectl_mesh.revoked import unread
 from kubectl_mesh.stores import Sealing
 
@@ -57,6 +59,7 @@ def make(
     plan = make_plan(
         topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held(), frozenset(inputs.coming), sealed.dates(absent)
     )
+    plan = replace(plan, rotating=ROTATION in inputs.kept)
     pki = certificates(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
     store = store or sealed.store()
     tree = render.render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
@@ -126,7 +129,7 @@ def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
         finally:
             os.close(top)
     try:
-        return issue(Wanted(organization, key_type, days, 730, {}), kept, now(), folders=folders)
+        return issue(Wanted(organization, key_type, days, 730, {}), kept, workdir.now(), folders=folders)
     except MeshError as error:
         raise MeshError(located(directory, error.problems)) from None
 

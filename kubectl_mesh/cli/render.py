@@ -71,7 +71,7 @@ def command(
         if cut := [
             *report.withdrawn(rendered.plan, changes, target_folder),
             *generations.skipped(rendered.plan, changes),
-            *roots.exchanged(rendered, target_folder),
+            *roots.exchanged(rendered, target_folder, changes),
         ]:
             raise MeshError(cut)
         if strict and rendered.plan.pending:

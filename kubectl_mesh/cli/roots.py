@@ -1,10 +1,12 @@
 """Whether a render would change roots in a way that no order of applying makes safe."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import LOCK
+from kubectl_mesh.model import LOCK, FolderChange
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -13,15 +15,23 @@ if TYPE_CHECKING:
 GONE = "put it back, with its key; where no cluster runs this mesh yet, move the tree away, and render again"
 
 
-def exchanged(rendered: "Rendered", out: str) -> list[Problem]:
+def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
     """What is wrong with the roots of a render, next to those in the tree that is there."""
-    pki = rendered.pki
-    if not pki.intermediates:
+    # Roots and intermediates stand in the locks: where no directory differs, they are the same.
+    if not rendered.pki.intermediates or not any(change.differs for change in changes):
         return []
+    from kubectl_mesh.cli import trust
+
+    directory, members = rendered.inputs.directory, rendered.plan.members
+    return _sets(rendered, out) or [replace(p, id="root-exchange") for p in trust.cut(out, rendered.tree, members, directory)]
+
+
+def _sets(rendered: "Rendered", out: str) -> list[Problem]:
     from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.diff.roots import Signing, refused
     from kubectl_mesh.pki.names import ROOT_CERT
 
+    pki = rendered.pki
     before = _before(rendered, out)
     roots = frozenset(root.fingerprint for root in pki.roots)
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
@@ -55,21 +65,19 @@ def _before(rendered: "Rendered", out: str) -> "dict[str, Signing]":
         body = read_file(os.path.join(out, cluster.name, LOCK))
         state = lock(cluster.name, {LOCK: body}, {}, Parser()) if body is not None else None
         if state is not None and state.intermediate is not None:
-            found[cluster.name] = Signing(frozenset(state.roots), state.intermediate)
+            found[cluster.name] = Signing(frozenset(state.roots), state.intermediate, state.signer)
     return found
 
 
 def _signers(before: "dict[str, Signing]", out: str) -> "dict[str, Signing]":
-    """With the root that signed, where the tree holds the certificates in clear and there are several roots."""
-    from dataclasses import replace
-
+    """With the root that signed, where there are several, no lock tells it, and the tree holds the certificates in clear."""
     from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.model import CACERTS
     from kubectl_mesh.view import read as view
 
     found = {}
     for name, old in before.items():
-        body = read_file(os.path.join(out, name, CACERTS)) if len(old.roots) > 1 else None
-        signer = view({name: {CACERTS: body}}).clusters[name].trust.signer if body is not None else None
+        body = read_file(os.path.join(out, name, CACERTS)) if len(old.roots) > 1 and old.signer is None else None
+        signer = view({name: {CACERTS: body}}).clusters[name].trust.signer if body is not None else old.signer
         found[name] = replace(old, signer=signer)
     return found

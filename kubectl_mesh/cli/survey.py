@@ -81,7 +81,7 @@ def survey(
         else:
             changes = _compared(folder, rendered)
             cut = [*report.withdrawn(rendered.plan, changes, folder), *generations.skipped(rendered.plan, changes)]
-            found.errors += roots.exchanged(rendered, folder)
+            found.errors += roots.exchanged(rendered, folder, changes)
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)

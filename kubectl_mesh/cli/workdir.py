@@ -120,6 +120,8 @@ class Inputs:
     """The clusters to render, where not all."""
     coming: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """The next tokens that are here, by cluster and peer, where peers are to move to another."""
+    archived: tuple[str, ...] = ()
+    """What lies in `certs/archive/`."""
 
 
 def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None) -> Inputs:
@@ -182,15 +184,27 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
             broken.add(("token", cluster.name))
     no_sealing: dict[str, Any] = {}
     sealing = tried(lambda: _sealing(directory, topology, now(), loose), no_sealing, "sealing-certificate")
-    none: tuple[dict[str, bytes], tuple[str, ...], bool] = ({}, (), False)
-    kept, folders, leftovers = tried(lambda: _certificates(directory, topology, loose), none, "certs-readable")
+    certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
         raise MeshError(problems)
-    known_wrong = frozenset(broken)
     return Inputs(
-        directory, topology, base, target, known, logins, kept, folders, leftovers, tuple(loose), known_wrong, secret_kubeconfig, sealing, coming=coming
+        directory,
+        topology,
+        base,
+        target,
+        known,
+        logins,
+        certs.kept,
+        certs.folders,
+        certs.leftovers,
+        tuple(loose),
+        frozenset(broken),
+        secret_kubeconfig,
+        sealing,
+        coming=coming,
+        archived=certs.archived,
     )
 
 
@@ -280,39 +294,59 @@ def _sealing(directory: str, topology: Topology, at: datetime, loose: list[Probl
     return found
 
 
-def _certificates(directory: str, topology: Topology, loose: list[Problem]) -> tuple[dict[str, bytes], tuple[str, ...], bool]:
-    """The files of `certs/` that concern the mesh, through no symbolic link; the intermediates that are there; whether a killed run left something."""
-    from kubectl_mesh.pki import CRL, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What is in `certs/`."""
+
+    kept: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The files that concern the mesh, by path below `certs/`."""
+    folders: tuple[str, ...] = ()
+    """The intermediates that are there, those of clusters outside the topology too."""
+    leftovers: bool = False
+    """A killed run left something unfinished."""
+    archived: tuple[str, ...] = ()
+
+
+def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Certificates:
+    """Reads `certs/`, through no symbolic link."""
+    from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, ROTATION, folder, next_folder
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
 
     path = join(directory, "certs")
     top = open_folder(path)
     if top is None:
-        return {}, (), False
+        return Certificates()
     kept: dict[str, bytes] = {}
+
+    def inside(base: str) -> list[str]:
+        """What a folder holds; nothing where there is none."""
+        try:
+            inner = open_folder(base, top)
+        except MeshError as error:
+            raise MeshError(Problem(Place(f"{path}/{base}"), p.what, p.fix) for p in error.problems) from None
+        if inner is None:
+            return []
+        try:
+            for part in (*PARTS, REQUEST):
+                keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
+            return os.listdir(inner)
+        finally:
+            os.close(inner)
+
     try:
         folders = intermediates(top)
-        leftovers = any(name.startswith(STAGE) for name in os.listdir(top))
-        for name in (ROOT_CERT, ROOT_KEY, CRL, SEAL_KEY):
+        names = os.listdir(top)
+        for name in (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, SEAL_KEY):
             keep(kept, name, top, f"{path}/{name}", name, loose)
         for cluster in topology.clusters:
-            base = folder(cluster.name)
-            try:
-                inner = open_folder(base, top)
-            except MeshError as error:
-                raise MeshError(Problem(Place(f"{path}/{base}"), p.what, p.fix) for p in error.problems) from None
-            if inner is None:
-                continue
-            try:
-                leftovers = leftovers or any(name.startswith(STAGE) for name in os.listdir(inner))
-                for part in (*PARTS, REQUEST):
-                    keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
-            finally:
-                os.close(inner)
+            names += inside(folder(cluster.name))
+            if next_folder(cluster.name) in names:
+                names += inside(next_folder(cluster.name))
+        archived = tuple(sorted(name for name in inside(ARCHIVE) if not name.startswith(".")))
     finally:
         os.close(top)
-    return kept, folders, leftovers
+    return Certificates(kept, folders, any(name.startswith(STAGE) for name in names), archived)
 
 
 def intermediates(certs: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from kubectl_mesh.words import count
 
 ID = "root-exchange"
 FIX = (
-    "take three steps, each rendered, reviewed, committed and applied in every cluster before the next:\n"
+    "take three steps, each rendered, reviewed, committed and applied in every cluster before the next; `kubectl mesh certs rotate-root` takes them:\n"
     "  1. trust both: append the new root to certs/root-cert.pem behind the old one, and keep the intermediates\n"
     "  2. sign with the new: put the new root's key into certs/root-key.pem, move the folders certs/intermediate-* away, and render\n"
     "  3. drop the old: a day after that is applied everywhere, take the old root out of certs/root-cert.pem\n"

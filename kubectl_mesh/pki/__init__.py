@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
-from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, soon
+from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, root_of, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import CRL, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, folder
@@ -89,6 +89,7 @@ def issue(
             root_cert=root.pem,
             ca_key=state.files.get("ca-key.pem"),
             certificate=describe(state.certificate),
+            signer=_signer(state, root) if len(root.certificates) > 1 else "",
         )
         state.key = state.key or keys.get(name)
     warnings += not_own(states)
@@ -101,6 +102,13 @@ def issue(
         if added:
             new[CRL] = pem
     return Pki(root.pem, tuple(map(describe, root.certificates)), intermediates, new, tuple(sorted(warnings)), listed)
+
+
+def _signer(state: State, root: Root) -> str:
+    """The root that an intermediate leads to; judged already, so there is one."""
+    assert state.certificate is not None
+    found = root_of((state.certificate, *load_certificates("cert-chain.pem", state.files["cert-chain.pem"])), root.certificates)
+    return describe(found).fingerprint if found is not None else ""
 
 
 def matching(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:

@@ -60,6 +60,20 @@ def direct_issuer(certificate: x509.Certificate, issuers: Iterable[x509.Certific
     return next((issuer for issuer in issuers if _issued(certificate, issuer)), None)
 
 
+def root_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> x509.Certificate | None:
+    """The root that a chain leads to, its own certificate first; None where it leads to none of these."""
+    current, left = chain[0], list(chain[1:])
+    while True:
+        root = direct_issuer(current, roots)
+        if root is not None:
+            return root
+        above = direct_issuer(current, [c for c in left if c != current])
+        if above is None:
+            return None
+        left.remove(above)
+        current = above
+
+
 def chain_problems(
     name: str, certificate: x509.Certificate, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
 ) -> Iterable[Problem]:

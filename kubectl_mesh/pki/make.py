@@ -99,9 +99,9 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_l
     )
 
 
-def build_root(wanted: Wanted, key: Key, now: datetime) -> x509.Certificate:
+def build_root(wanted: Wanted, key: Key, now: datetime, common_name: str = "Root CA") -> x509.Certificate:
     """A self-signed root."""
-    name = _name(wanted.organization, "Root CA")
+    name = _name(wanted.organization, common_name)
     return _builder(name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)).sign(key, hashes.SHA256())
 
 

@@ -59,6 +59,11 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     return certificates
 
 
+def texts(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
+    """The certificates of a file, each with its lines as they stand there."""
+    return [(x509.load_pem_x509_certificate(match[0]), match[0] if match[0].endswith(b"\n") else match[0] + b"\n") for match in _BLOCK.finditer(pem)]
+
+
 def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
     """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted, RSA or EC; a root's is read here only."""
     blocks = re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", pem, re.DOTALL)

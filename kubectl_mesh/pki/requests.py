@@ -20,7 +20,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.make import Wanted, build_intermediate, intermediate_name, make_keys, pem_key
-from kubectl_mesh.pki.names import REQUEST, ROOT_CERT, ROOT_KEY, folder
+from kubectl_mesh.pki.names import REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 
 
@@ -163,7 +163,7 @@ def accept(
     # A killed import may have left the certificate without its chain.
     if f"{base}/ca-cert.pem" in kept and f"{base}/cert-chain.pem" in kept:
         raise refused(
-            f"is not needed: certs/{base}/ca-cert.pem is there, and is kept", f"move certs/{base} away to have another key and certificate", "certs-own"
+            f"is not needed: certs/{base}/ca-cert.pem is there, and is kept", f"have another requested with `kubectl mesh certs renew {name}`", "certs-own"
         )
     if f"{base}/ca-key.pem" not in kept:
         what = f"is for a key that is not here: certs/{base}/ca-key.pem is missing"
@@ -219,6 +219,11 @@ def accept(
 
 def _what(problem: Problem) -> str:
     return f"holds an issuer that {problem.what}" if problem.where.file.endswith("cert-chain.pem") else problem.what
+
+
+def follows(name: str, kept: Mapping[str, bytes]) -> bool:
+    """Whether a cluster waits for an intermediate that follows the one in use."""
+    return f"{folder(name)}/ca-cert.pem" in kept and f"{next_folder(name)}/ca-key.pem" in kept
 
 
 def _fix(problem: Problem) -> str:

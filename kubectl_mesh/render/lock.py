@@ -39,6 +39,8 @@ def of_cluster(
         head["issuer"] = f"{plan.topology.issuer}: {issuer}.{group}/{name}"
     elif member.primary is None:
         head["intermediate"] = pki.intermediates[cluster.name].certificate.fingerprint
+        if pki.intermediates[cluster.name].signer:
+            head["signer"] = pki.intermediates[cluster.name].signer
     else:
         head["servedBy"] = member.primary.name
     roots = {"roots": [root.fingerprint for root in pki.roots]}

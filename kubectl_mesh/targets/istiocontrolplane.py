@@ -137,7 +137,7 @@ def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
         yield Problem(
             topology.document.place("certificates", "keyType"),
             what,
-            "use rsa-4096, and move the intermediates away to have new ones made",
+            "use rsa-4096, and renew the intermediates with `kubectl mesh certs renew --all`",
             "certs-key-type",
         )
 

@@ -115,7 +115,7 @@ def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
     weak = [name for name, i in pki.intermediates.items() if i.certificate.key_type.startswith("ec-")]
     if weak and old < versions.LABELS:
         what = f"Istio 1.{old} loads an EC key but cannot sign workload certificates with it before 1.7.7 ({modern.some(weak)})"
-        fix = "use rsa-4096, and move the intermediates away to have new ones made"
+        fix = "use rsa-4096, and renew the intermediates with `kubectl mesh certs renew --all`"
         yield Problem(topology.document.place("certificates", "keyType"), what, fix, "certs-key-type")
 
 

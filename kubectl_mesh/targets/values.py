@@ -6,6 +6,7 @@ Istio's operator/pkg/apis/values_types.proto and manifests/charts/istio-control/
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from kubectl_mesh import versions
 from kubectl_mesh.eastwest import elsewhere
 from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.manifest import block
@@ -16,6 +17,9 @@ ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
 """istiod's environment variable that lists what a remote secret may ask for beyond a token (pkg/kube/util.go)."""
 NEEDED = {"exec": "exec"}
 """What a way to log in needs to be listed there; the others are embedded, and pass."""
+
+MULTIROOT, XDS_AGENT = "ISTIO_MULTIROOT_MESH", "PROXY_CONFIG_XDS_AGENT"
+"""What makes istiod take another bundle of roots without a restart, and the proxies with it (pilot/pkg/features, pkg/istio-agent)."""
 
 CA_ADDRESS = "cert-manager-istio-csr.cert-manager.svc:443"
 """Where istio-csr is reached in its cluster, as its chart has it."""
@@ -61,10 +65,14 @@ class Values:
             stated = _at(base, ("pilot", "env", ALLOWED))
             already = {part.strip() for part in stated.split(",") if part.strip()} if isinstance(stated, str) else set()
             env[ALLOWED] = ",".join(sorted(needed | already))
+        mesh: dict[str, object] = {} if topology.trust_domain is None else {"trustDomain": topology.trust_domain}
+        if self.plan.rotating and member.primary is None and all(versions.minor(r.version) >= versions.ROOTS for r in cluster.releases):
+            env[MULTIROOT] = "true"
+            mesh["defaultConfig"] = {"proxyMetadata": {XDS_AGENT: "true"}}
         if env:
             values["pilot"] = {"env": env}
-        if topology.trust_domain is not None:
-            values["meshConfig"] = {"trustDomain": topology.trust_domain}
+        if mesh:
+            values["meshConfig"] = mesh
         return values
 
     def _network(self, name: str, network: Any) -> Block:

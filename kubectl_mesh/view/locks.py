@@ -47,6 +47,7 @@ def _lock(file: str, value: Any, found: Mapping[str, str]) -> Lock:
         control_plane=str(head.get("controlPlane", "")),
         intermediate=_text(head.get("intermediate")),
         roots=tuple(map(str, head.get("roots", ()))),
+        signer=_text(head.get("signer")),
         issuer=_text(head.get("issuer")),
         served_by=_text(head.get("servedBy")),
         waits=_text(head.get("waits")),

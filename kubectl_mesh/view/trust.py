@@ -105,6 +105,7 @@ def _told(made: Trust, value: Json, lock: Lock) -> Trust:
         made,
         intermediate_fingerprint=lock.intermediate,
         root_fingerprints=lock.roots,
+        signer=made.signer or lock.signer,
         recipients=recipients(value) or lock.recipients,
         sealed_for=lock.sealed_for,
     )

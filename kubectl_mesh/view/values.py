@@ -51,6 +51,8 @@ class Lock:
     intermediate: str | None = None
     """The fingerprint of the intermediate."""
     roots: tuple[str, ...] = ()
+    signer: str | None = None
+    """The root that signed the intermediate, where there are several."""
     issuer: str | None = None
     """Who makes the intermediate, where it is made in the cluster."""
     served_by: str | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.errors import refuse
 from kubectl_mesh.model import PRIVATE_MODE
+from kubectl_mesh.write.exchange import settle
 from kubectl_mesh.write.files import STAGE
 
 LOCK_FILE = ".kubectl-mesh-lock"
@@ -24,6 +25,7 @@ def locked(directory: str) -> Iterator[None]:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         for folder in (directory, *(os.path.join(directory, name) for name in ("clusters", "credentials"))):
             _clear_files(folder)
+        settle(directory)
         yield
     finally:
         # The file goes while it is still held: whoever opened it meanwhile sees that it is not the one at the path.

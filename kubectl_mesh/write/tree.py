@@ -196,13 +196,13 @@ def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: 
             finally:
                 os.close(inner)
             os.rmdir(last, dir_fd=folder)
-        elif path in known or status.st_nlink > 1 or _same_there(folder, last, top, f"{name}/{path}"):
+        elif path in known or status.st_nlink > 1 or same_there(folder, last, top, f"{name}/{path}"):
             os.unlink(last, dir_fd=folder)
         else:
-            _put_back(folder, last, top, f"{name}/{path}")
+            put_back(folder, last, top, f"{name}/{path}")
 
 
-def _same_there(folder: int, last: str, top: int, path: str) -> bool:
+def same_there(folder: int, last: str, top: int, path: str) -> bool:
     """Whether the file in place holds the same, or is the same link: then this one is a copy of it."""
     try:
         with within(top, path) as (above, name):
@@ -214,7 +214,8 @@ def _same_there(folder: int, last: str, top: int, path: str) -> bool:
         return False
 
 
-def _put_back(folder: int, last: str, top: int, path: str) -> None:
+def put_back(folder: int, last: str, top: int, path: str) -> None:
+    """Gives a file in a stage the name that it should have below `top`, or one beside it where that is taken."""
     parts = path.split("/")
     for stop in range(1, len(parts)):
         with within(top, "/".join(parts[:stop])) as (above, name), contextlib.suppress(FileExistsError):

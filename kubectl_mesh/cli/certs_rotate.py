@@ -1,0 +1,168 @@
+"""`kubectl mesh certs rotate-root`: a new root in three steps, each one change of certs/ and one render."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from kubectl_mesh.cli import common
+from kubectl_mesh.cli.check import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.model import Exchange
+    from kubectl_mesh.pki import Wanted
+    from kubectl_mesh.pki.rotation import Rotation
+    from kubectl_mesh.pki.steps import Holdings
+
+tree = click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+seen = click.option(
+    "--seen-for", type=Duration(), metavar="TIME", help="How long every cluster has been seen to hold the step before, such as 24h; the tool cannot see it."
+)
+
+
+@click.group(name="rotate-root")
+def command() -> None:
+    """Replace the root in three steps, while traffic flows.
+
+    Trust both, sign with the new, drop the old. Each step is one change of certs/, then a render, a review, and an apply, in any order of the clusters. `status` tells what must be
+    seen in every cluster before the next one.
+    """
+
+
+@command.command(name="begin")
+@common.directory
+@click.option("--root", "root", metavar="FILE", type=click.Path(), help="The new root, made elsewhere; with `issuer: csr`.")
+@click.option("--with-restarts", is_flag=True, help="Rotate where Istio takes other roots only at restarts; each step tells which.")
+def begin(directory: str, root: str | None, with_restarts: bool) -> None:
+    """Make a new root and trust it beside the old one, which signs on."""
+    from kubectl_mesh.cli import rotating, workdir
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.pki import steps
+
+    def made(inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None") -> "Exchange":
+        if on is not None:
+            path = f"{workdir.join(directory, 'certs')}/rotation.json"
+            raise refuse(path, f"says that a rotation is on ({on.step}), and a second one waits for it", "finish it with advance, or go back with abort")
+        rotating.able(inputs, with_restarts)
+        if (inputs.topology.issuer == "csr") != (root is not None):
+            path = workdir.join(directory, workdir.TOPOLOGY)
+            if root is not None:
+                raise refuse("--root", f"is for a root that somebody else holds, and {path} says issuer: local", "leave it out, or write issuer: csr")
+            raise refuse(path, "says issuer: csr: the new root is made by whoever holds it", "name it with --root FILE")
+        given = None
+        if root is not None:
+            body = workdir.read_file(root)
+            if body is None:
+                raise refuse(root, "is not there", "name the new root's certificate")
+            given = (root, body)
+        return steps.begin(wanted, have, workdir.now(), given, common.progress("making keys:"))
+
+    _step(directory, made)
+
+
+@command.command(name="advance")
+@common.directory
+@tree
+@seen
+def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None:
+    """Go to the next step, once every cluster has been seen to hold the one before."""
+    from kubectl_mesh.cli import rotating, workdir
+    from kubectl_mesh.pki import steps
+
+    def made(inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None") -> "Exchange":
+        on = _on(directory, on)
+        rotating.rendered(inputs, have, on, out)
+        rotating.waited(inputs, on, seen_for)
+        return steps.advance(on, wanted, have, workdir.now(), local=inputs.topology.issuer == "local", progress=common.progress("making keys:"))
+
+    _step(directory, made)
+
+
+@command.command(name="abort")
+@common.directory
+def abort(directory: str) -> None:
+    """Go back, as long as the old root is trusted; what follows is told."""
+    from kubectl_mesh.cli import rotating, workdir
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.pki import rotation, steps
+
+    def made(inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None") -> "Exchange":
+        on = _on(directory, on)
+        if on.step not in rotation.ABORTS:
+            what = "the old root is dropped" if on.step == "drop-old" else "the rotation is on its way back already"
+            fix = "finish with advance, and rotate to a new root" if on.step == "drop-old" else "go on with advance"
+            raise refuse(f"{workdir.join(directory, 'certs')}/rotation.json", f"says {on.step}: {what}", fix)
+        key = rotating.old_key(directory, inputs, on) if on.step == "sign-new" else None
+        local = inputs.topology.issuer == "local"
+        return steps.abort(on, wanted, have, key, workdir.now(), local=local, progress=common.progress("making keys:"))
+
+    _step(directory, made)
+
+
+@command.command(name="status")
+@common.directory
+@tree
+@common.output
+def status(directory: str, out: str | None, output: str) -> None:
+    """Tell where the rotation stands, what has it, and what must be seen before the next step."""
+    from kubectl_mesh.cli import certs_renew, rotating
+    from kubectl_mesh.pki import rotation
+
+    inputs = certs_renew.gather(directory)
+    on = rotation.read(inputs.kept)
+    value = rotating.value(inputs, _holdings(inputs), on, out)
+    if output == "json":
+        common.put_json(value)
+    elif on is None:
+        common.put_text("no rotation is on\n")
+    else:
+        lacking = [d["cluster"] for d in value["directories"] if not d["rendered"]]
+        lines = [f"not rendered yet in {value['tree']}: {', '.join(lacking)}"] if lacking else [f"rendered in {value['tree']}: all clusters"]
+        common.put_text("\n".join([*rotating.told(inputs, on), *lines]) + "\n")
+
+
+def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]") -> None:
+    """One change of certs/, made under the lock, and what it asks for."""
+    from kubectl_mesh.cli import certs_renew, rotating, workdir
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki import Wanted, rotation
+    from kubectl_mesh.pki.names import NEXT_KEY
+    from kubectl_mesh.write import exchange_certificates, locked
+
+    with locked(directory):
+        inputs = certs_renew.gather(directory)
+        topology = inputs.topology
+        spaces = {c.name: c.namespace for c in topology.clusters if c.primary is None}
+        kind = topology.key_type or inputs.target.KEY_TYPE
+        wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces)
+        try:
+            change = made(inputs, _holdings(inputs), wanted, rotation.read(inputs.kept))
+        except MeshError as error:
+            raise MeshError(workdir.located(directory, error.problems)) from None
+        certs_renew.kept_out(inputs, archive=True, more=(f"certs/{NEXT_KEY}",))
+        exchange_certificates(directory, change)
+        inputs = certs_renew.gather(directory)
+    on = rotation.read(inputs.kept)
+    common.put_text("\n".join(rotating.told(inputs, on) if on is not None else ["the rotation is over"]) + "\n")
+    if on is None:
+        from kubectl_mesh import rollout
+
+        click.echo(f"next: `kubectl mesh render{rollout.dash(directory)}`, which no longer asks istiod and the proxies for several roots", err=True)
+
+
+def _holdings(inputs: "Inputs") -> "Holdings":
+    from kubectl_mesh.pki.steps import Holdings
+
+    return Holdings(inputs.kept, inputs.folders, inputs.archived)
+
+
+def _on(directory: str, on: "Rotation | None") -> "Rotation":
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import refuse
+
+    if on is None:
+        raise refuse(workdir.join(directory, "certs"), "has no rotation that is on", "begin one with `kubectl mesh certs rotate-root begin`")
+    return on

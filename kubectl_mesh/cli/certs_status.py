@@ -1,0 +1,35 @@
+"""`kubectl mesh certs status`"""
+
+import click
+
+from kubectl_mesh.cli import common
+
+
+@click.command(name="status")
+@common.directory
+@common.output
+def command(directory: str, output: str) -> None:
+    """Show roots and intermediates.
+
+    Dates, fingerprints, what signs now, what is trusted.
+    """
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.pki import rotation
+    from kubectl_mesh.pki.status import status, text
+
+    topology = workdir.read_topology(directory)
+    if not topology.own_intermediates:
+        path = workdir.join(directory, workdir.TOPOLOGY)
+        raise refuse(path, f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is here", "look there")
+    certs = workdir.certificates(directory, topology, [])
+    own = [c.name for c in topology.clusters if c.primary is None]
+    try:
+        on = rotation.read(certs.kept)
+        value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)
+    except MeshError as error:
+        raise MeshError(workdir.located(directory, error.problems)) from None
+    if output == "json":
+        common.put_json(value)
+    else:
+        common.put_text(text(value))

@@ -1,0 +1,132 @@
+"""What keeps a step of a rotation back, what it asks of the clusters, and where it stands."""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from kubectl_mesh import rollout
+from kubectl_mesh.cli import trust, workdir
+from kubectl_mesh.cli.workdir import Inputs, join
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.leaves import longest
+from kubectl_mesh.pki.rotation import ABORTS, FOLLOWS, WAITS, Rotation, early, trusts
+from kubectl_mesh.pki.steps import Holdings
+
+
+def able(inputs: Inputs, with_restarts: bool) -> None:
+    """Refuses where running clusters could not follow, or only by restarts that nobody has agreed to."""
+    topology = inputs.topology
+    place = topology.document.place
+    broken = [
+        Problem(
+            c.place,
+            f"runs Istio {version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)",
+            "bring it to another release first; 1.25.0 and 1.25.2 are" + (", and state which of 1.25 it is" if version == "1.25" else ""),
+        )
+        for c, version in rollout.broken(topology.clusters)
+    ]
+    if broken:
+        raise MeshError(broken)
+    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.ambient)
+    if slow and not with_restarts:
+        names = ", ".join(c.name for c in slow[:3]) + (f" and {len(slow) - 3} more" if len(slow) > 3 else "")
+        if topology.ambient:
+            what = "says dataPlane: ambient: ztunnel takes other roots only when it restarts, which cuts what runs over it (Istio's issue 47427)"
+        else:
+            what = f"names clusters that take other roots only when istiod or Citadel restarts, as before Istio 1.20 ({names})"
+        raise MeshError([Problem(place(), what, "with --with-restarts each step tells what to restart, in which order")])
+
+
+def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> None:
+    """Refuses while the tree, on disk or in the last commit, does not have the step."""
+    folder = out if out is not None else workdir.join(inputs.directory, "out")
+    wanted = _wanted(inputs, have)
+    problems = trust.behind(folder, trust.of_tree(folder, wanted), wanted, "run `kubectl mesh render`, apply it everywhere, and see that it is there")
+    committed = trust.of_commit(folder, wanted)
+    if committed and not problems:
+        there = {name: t for name, t in wanted.items() if name in committed}
+        problems = trust.behind(f"HEAD:{folder}", committed, there, "commit what was rendered, and have it applied everywhere")
+    unsigned = [] if on.step not in ("sign-new", "sign-old") else [n for n, t in wanted.items() if (t.signer == on.new) != (on.step == "sign-new")]
+    if unsigned:
+        fix = f"renew them: `kubectl mesh certs renew {' '.join(unsigned)}`, then `certs import`, render and apply"
+        which = "new" if on.step == "sign-new" else "old"
+        problems = [
+            Problem(Place(workdir.join(inputs.directory, "certs")), f"has intermediates that the {which} root did not sign: {', '.join(unsigned)}", fix)
+        ]
+    if problems:
+        raise MeshError(problems)
+
+
+def _wanted(inputs: Inputs, have: Holdings) -> dict[str, Any]:
+
+    return dict(trusts(have.kept, [c.name for c in inputs.topology.clusters if c.primary is None]))
+
+
+def _wait(inputs: Inputs, on: Rotation) -> timedelta:
+    """How long every cluster must have held a step before the next one."""
+    return longest(inputs.base, citadel=inputs.target.KIND == rollout.OLD) if on.step in WAITS else timedelta()
+
+
+def waited(inputs: Inputs, on: Rotation, seen_for: timedelta | None) -> None:
+    """Refuses while it is too early by what was seen."""
+    if found := early(on, seen_for, _wait(inputs, on), workdir.now()):
+        raise MeshError([found])
+
+
+def old_key(directory: str, inputs: Inputs, on: Rotation) -> bytes | None:
+    """The key of an old root, out of the archive."""
+    for mark in on.old:
+        for name in inputs.archived:
+            if name == f"root-{mark[:8]}" or name.startswith(f"root-{mark[:8]}-"):
+                body = workdir.read_file(os.path.join(workdir.join(directory, "certs"), "archive", name, "root-key.pem"))
+                if body is not None:
+                    return body
+    return None
+
+
+def told(inputs: Inputs, on: Rotation) -> list[str]:
+    """What a step is, what it asks for, and the ways on and back."""
+    topology, kind = inputs.topology, inputs.target.KIND
+    where = rollout.dash(inputs.directory)
+    lines = [f"{on.step}: {rollout.MEANS[on.step]}", "", f"1. kubectl mesh render{where}; look at the difference, and apply it, in any order"]
+    if on.step == "trust-both" and len(rollout.by_restart(topology.clusters, kind, ambient=topology.ambient)) < len(topology.clusters):
+        lines += [
+            "   ISTIO_MULTIROOT_MESH and PROXY_CONFIG_XDS_AGENT are rendered while a rotation is on, unless base.yaml has them:",
+            "   istiod restarts by that; a pod takes the second when it restarts, else it gets new roots when its certificate is due",
+        ]
+    if topology.issuer == "csr" and on.step.startswith("sign"):
+        lines[2:2] = [f"0. kubectl mesh certs renew{where} --all; have the {on.step[5:]} root sign the requests; certs import what comes back"]
+    if topology.store == "external":
+        lines += [f"   {rollout.by_hand(inputs.directory)}"]
+    restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))
+    if restarts:
+        lines += ["   where it is applied, in this order:", *(f"     {line}" for line in restarts)]
+    how = "NOT BEFORE of every Leaf is later than the restart" if topology.ambient else "these commands name every workload that lacks it"
+    lines += [f"2. see that it is everywhere; {how}:"]
+    lines += [f"     {line}" for line in rollout.seen(on.step, topology.clusters, kind, join(inputs.directory, "certs"), ambient=topology.ambient)]
+    wait = _wait(inputs, on)
+    least = rollout.hours(wait.total_seconds())
+    then = FOLLOWS[on.step] or "the end"
+    lines += [
+        f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance{where} --seen-for {least}  ({then})"
+    ]
+    return [*lines, f"back: {rollout.BACK[on.step]}"]
+
+
+def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) -> dict[str, Any]:
+    """The state for programs; the schema is `report/certs-rotation`."""
+    folder = out if out is not None else workdir.join(inputs.directory, "out")
+    wanted = _wanted(inputs, have) if "root-cert.pem" in have.kept else {}
+    there = trust.of_tree(folder, wanted)
+    return {
+        "mesh": inputs.topology.mesh_id,
+        "step": on.step if on is not None else None,
+        "old": list(on.old) if on is not None else [],
+        "new": on.new if on is not None else None,
+        "since": f"{on.since:%Y-%m-%dT%H:%M:%SZ}" if on is not None else None,
+        "next": (FOLLOWS[on.step] or "end") if on is not None else "begin",
+        "abort": ABORTS.get(on.step) if on is not None else None,
+        "waitSeconds": int(_wait(inputs, on).total_seconds()) if on is not None else 0,
+        "tree": folder,
+        "directories": [{"cluster": name, "rendered": there.get(name) == t, "signer": t.signer or None} for name, t in sorted(wanted.items())],
+    }

@@ -1,0 +1,59 @@
+"""What the rendered tree says of roots and signers, on disk and in the last commit; and what a render may not do to it."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+
+from kubectl_mesh.cli.workdir import join, read_file
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.model import LOCK, Tree
+from kubectl_mesh.pki.trust import Trust, mesh_change
+
+
+def of_lock(body: bytes | None) -> Trust | None:
+    """What a lock says; None where it is not there, or says nothing of roots."""
+    try:
+        made = json.loads(body or b"")["madeFrom"]
+        roots = tuple(map(str, made["roots"]))
+        return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and "intermediate" in made else "")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def of_tree(out: str, names: Iterable[str]) -> dict[str, Trust]:
+    """The tree as it is on disk."""
+    found = {name: of_lock(read_file(os.path.join(out, name, LOCK))) for name in names}
+    return {name: trust for name, trust in found.items() if trust is not None}
+
+
+def of_commit(out: str, names: Iterable[str]) -> dict[str, Trust]:
+    """The tree as the last commit has it; nothing where it has none."""
+    from kubectl_mesh.guard import committed
+
+    bodies = committed(out, [f"{name}/{LOCK}" for name in names], os.environ) if os.path.isdir(out) else {}
+    found = {path.rpartition("/")[0]: of_lock(body) for path, body in bodies.items()}
+    return {name: trust for name, trust in found.items() if trust is not None}
+
+
+def cut(out: str, tree: Tree, names: Iterable[str], directory: str) -> list[Problem]:
+    """Where a render would lead running clusters to roots that they cannot go to."""
+    after = {name: trust for name in names if name in tree and (trust := of_lock(tree[name][LOCK].body)) is not None}
+    return [Problem(Place(join(out, name)), why, _fix(directory)) for name, why in mesh_change(of_tree(out, names), after)]
+
+
+def _fix(directory: str) -> str:
+    certs = join(directory, "certs")
+    return f"change roots step by step with `kubectl mesh certs rotate-root`, or put {certs} back; where no cluster runs what is in the tree, delete the tree"
+
+
+def behind(where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], fix: str) -> list[Problem]:
+    """The clusters whose tree does not have what `certs/` has."""
+    found = []
+    for name, trust in sorted(wanted.items()):
+        if name not in there:
+            found.append(Problem(Place(join(where, name)), "is not rendered yet", fix))
+        elif there[name].roots != trust.roots:
+            found.append(Problem(Place(join(where, name)), "has other roots than certs/ has", fix))
+        elif there[name].signer != trust.signer:
+            found.append(Problem(Place(join(where, name)), "is signed by another root than certs/ has it", fix))
+    return found

@@ -1,0 +1,56 @@
+"""leaves: how long a certificate of a workload may live, by what base.yaml says; a change of roots has to wait that long."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from kubectl_mesh.errors import MeshError, Problem, shown
+from kubectl_mesh.model import Document
+
+SETTINGS = ("DEFAULT_WORKLOAD_CERT_TTL", "MAX_WORKLOAD_CERT_TTL", "SECRET_TTL", "workloadCertTtl", "maxWorkloadCertTtl")
+"""Where it may be set: istiod's and the proxies' environment, ztunnel's, and the values of Citadel in Istio 1.4."""
+DEFAULT, CITADEL = timedelta(hours=24), timedelta(days=90)
+"""What istiod gives and proxies ask for; what Citadel gave (security/pkg/cmd/constants.go)."""
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|ns)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def longest(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
+    """The longest life that the values allow: never less than what holds without any. `citadel`: Istio 1.4."""
+    found = [CITADEL if citadel else DEFAULT]
+    problems = []
+    for document in base.values():
+        for path, value in _stated(document.value, ()):
+            life = _duration(value)
+            if life is None:
+                what = f"{shown(value)} is no duration of Go's, such as 24h or 1h30m, so nobody knows how long certificates live"
+                problems.append(Problem(document.place(*path), what, "write one, in quotes"))
+            else:
+                found.append(life)
+    if problems:
+        raise MeshError(problems)
+    return max(found)
+
+
+def _stated(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every value of one of the settings, wherever it stands: as a key, or as a name with a value beside it."""
+    if isinstance(value, dict):
+        if value.get("name") in SETTINGS and "value" in value:
+            yield (*path, "value"), value["value"]
+        for key, inner in value.items():
+            if key in SETTINGS and not isinstance(inner, dict | list):
+                yield (*path, key), inner
+            else:
+                yield from _stated(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _stated(inner, (*path, index))
+
+
+def _duration(value: Any) -> timedelta | None:
+    """A duration as Go's time.ParseDuration reads it; None where it would not."""
+    text = str(value)
+    if not isinstance(value, str) or not text or _PART.sub("", text):
+        return None
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))

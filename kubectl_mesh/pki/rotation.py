@@ -1,0 +1,119 @@
+"""The rotation of a root: three changes of `certs/`, each safe however late and in whatever order the clusters apply it.
+
+    begin -> trust-both -> sign-new -> drop-old -> done
+                 |            |
+                 |            +-- abort -> sign-old -> drop-new -> done
+                 +-- abort -> drop-new -> done
+
+Every arrow but abort waits until each cluster has been seen to hold the step before it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.pki.judge import root_of
+from kubectl_mesh.pki.names import ROOT_CERT, ROTATION, folder
+from kubectl_mesh.pki.read import load_certificates
+from kubectl_mesh.pki.trust import Trust
+
+FOLLOWS = {"trust-both": "sign-new", "sign-new": "drop-old", "drop-old": "", "sign-old": "drop-new", "drop-new": ""}
+"""Each step, and the one that `advance` leads to; "": the rotation is over."""
+ABORTS = {"trust-both": "drop-new", "sign-new": "sign-old"}
+"""Where `abort` leads to, while the old root is trusted."""
+WAITS = frozenset(("trust-both", "sign-new", "sign-old"))
+"""The steps after which every certificate of a workload has to be made anew before the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Where a rotation stands: the roots by their fingerprints, and since when."""
+
+    step: str
+    old: tuple[str, ...]
+    new: str
+    since: datetime
+
+    @property
+    def signs_new(self) -> bool:
+        """Whether the new root signs."""
+        return self.step in ("sign-new", "drop-old")
+
+
+def read(kept: Mapping[str, bytes]) -> Rotation | None:
+    """The rotation that is on; None where there is none."""
+    if ROTATION not in kept:
+        return None
+    try:
+        value = json.loads(kept[ROTATION])
+        old, new, since = tuple(map(str, value["old"])), str(value["new"]), datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if value["step"] not in FOLLOWS or not old:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        fix = "put it back as git has it"
+        raise MeshError([Problem(Place(f"certs/{ROTATION}"), "does not say where the rotation of the root stands", fix, "certs-readable")]) from None
+    return Rotation(value["step"], old, new, since)
+
+
+def write(rotation: Rotation) -> bytes:
+    """The file that says where a rotation stands; public."""
+    value = {"step": rotation.step, "old": list(rotation.old), "new": rotation.new, "since": f"{rotation.since:%Y-%m-%dT%H:%M:%SZ}"}
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256, lower-case hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
+    """What the clusters are to trust by the files of `certs/`, and what signs in each."""
+    roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
+    fingerprints = tuple(map(fingerprint, roots))
+    found = {}
+    for name in names:
+        base = folder(name)
+        if f"{base}/ca-cert.pem" not in kept:
+            continue
+        chain = load_certificates(f"certs/{base}/ca-cert.pem", kept[f"{base}/ca-cert.pem"])
+        if f"{base}/cert-chain.pem" in kept:
+            chain += load_certificates(f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"])
+        signer = root_of(chain, roots)
+        found[name] = Trust(fingerprints, "" if signer is None else fingerprint(signer))
+    return found
+
+
+def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: datetime) -> Problem | None:
+    """Why it is too early to advance, by what was seen; None where it is not. `wait` is how long a certificate of a workload may live."""
+    least = _hours(wait)
+    place = Place("--seen-for")
+    if seen_for is None:
+        return Problem(place, f"is missing: whether every cluster holds {rotation.step} cannot be told from here", f"look, wait {least}, and give the time")
+    if seen_for < wait:
+        what = f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold what is older than {rotation.step}"
+        return Problem(place, what, f"wait, and give {least} or more")
+    if seen_for > now - rotation.since:
+        what = f"is longer than the step is old: {rotation.step} was made on {rotation.since:%Y-%m-%d %H:%M} UTC"
+        return Problem(place, what, "give the time that was seen")
+    return None
+
+
+def _hours(time: timedelta) -> str:
+    return f"{-int(-time.total_seconds() // 3600)}h"
+
+
+def unfit(rotation: Rotation | None, file: str, chain: bytes, bundle: bytes) -> list[Problem]:
+    """Why an intermediate that comes from elsewhere may not be used now: another root is to sign."""
+    if rotation is None:
+        return []
+    signer = root_of(load_certificates(file, chain), load_certificates(f"certs/{ROOT_CERT}", bundle))
+    if signer is None or (fingerprint(signer) == rotation.new) == rotation.signs_new:
+        return []
+    wrong, right = ("old", "new") if rotation.signs_new else ("new", "old")
+    what = f"is signed by the {wrong} root, and the rotation of the root is at {rotation.step}"
+    return [Problem(Place(file), what, f"have it signed by the {right} root", "certs-chain")]

@@ -1,0 +1,190 @@
+"""The steps of a rotation, each as an `Exchange` of `certs/`; when one may be taken is judged in `rotation`."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import Exchange
+from kubectl_mesh.pki.judge import ca_problems, direct_issuer
+from kubectl_mesh.pki.kept import kept_root
+from kubectl_mesh.pki.make import Progress, Wanted, build_root, make_keys, pem_key
+from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key, texts
+from kubectl_mesh.pki.renew import free_name, signed, to_archive
+from kubectl_mesh.pki.rotation import ABORTS, FOLLOWS, Rotation, fingerprint, trusts, write
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the steps go by: the files of `certs/`, the intermediates that lie there (others' too), the names in the archive."""
+
+    kept: Mapping[str, bytes]
+    folders: Sequence[str]
+    archived: Collection[str]
+
+
+def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes] | None = None, progress: Progress = lambda done, of: None) -> Exchange:
+    """A second root beside the first, trusted and not signing; made here, or `given` as a file (its name, its text)."""
+    now = now.replace(microsecond=0)
+    kept = have.kept
+    root = kept_root(kept, now, have.folders)
+    if not root.certificates:
+        raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), "is not there, so there is nothing to rotate", "run `kubectl mesh render`", "certs-complete")])
+    put: dict[str, bytes] = {}
+    if given is None:
+        key = make_keys(wanted.key_type, (), root=True, progress=progress)[""]
+        put[NEXT_KEY] = pem_key(key)
+        made = build_root(wanted, key, now, _next_name(root.certificates))
+        pem = made.public_bytes(serialization.Encoding.PEM)
+    else:
+        made, pem = _given(*given, root.certificates, now)
+    # The old text stays as it is, byte for byte, and in one piece: up to 1.29 istiod looks for it within the new one.
+    bundle = root.pem + (b"" if root.pem.endswith(b"\n") else b"\n") + pem
+    put |= _bundle(bundle, have)
+    put[ROTATION] = write(Rotation("trust-both", tuple(map(fingerprint, root.certificates)), fingerprint(made), now))
+    return Exchange(put)
+
+
+def _next_name(roots: Sequence[x509.Certificate]) -> str:
+    """A common name that none of the roots has: where two roots share a name, some verifiers try one of them only."""
+    numbers = [0]
+    for root in roots:
+        for attribute in root.subject:
+            match = re.fullmatch(r"Root CA(?: ([0-9]{1,6}))?", str(attribute.value))
+            if match:
+                numbers.append(int(match[1] or 1))
+    return "Root CA" if max(numbers) == 0 else f"Root CA {max(numbers) + 1}"
+
+
+def _given(name: str, pem: bytes, roots: Sequence[x509.Certificate], now: datetime) -> tuple[x509.Certificate, bytes]:
+    """A root that somebody else made."""
+    certificates = load_certificates(name, pem)
+    found = certificates[0]
+    problems = list(ca_problems(name, found, now))
+    if len(certificates) > 1:
+        problems.append(Problem(Place(name), "holds several certificates", "give the new root alone", "certs-chain"))
+    if direct_issuer(found, [found]) is None:
+        problems.append(Problem(Place(name), "is signed by another: it is no root", "give the self-signed certificate at the end of its chain", "certs-ca"))
+    if path_length(found) == 0:
+        problems.append(Problem(Place(name), "has pathlen:0, so it may not sign an intermediate", "use another root", "certs-ca"))
+    if found in roots or any(r.public_key() == found.public_key() for r in roots):
+        problems.append(Problem(Place(name), "has the key of a root that is trusted already", "give a root with a key of its own", "certs-own"))
+    if problems:
+        raise MeshError(problems)
+    return found, texts(pem)[0][1]
+
+
+def _bundle(bundle: bytes, have: Holdings) -> dict[str, bytes]:
+    """The bundle, wherever it stands."""
+    return {ROOT_CERT: bundle, **{f"{base}/root-cert.pem": bundle for base in have.folders}}
+
+
+def _archive_root(certificate: bytes, key: str, have: Holdings, taken: Collection[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """A root that no longer signs, or never will: its certificate and its key for the archive."""
+    mark = fingerprint(load_certificates(f"certs/{ROOT_CERT}", certificate)[0])[:8]
+    name = f"{ARCHIVE}/{free_name(f'root-{mark}', {*have.archived, *taken})}"
+    return {f"{name}/root-cert.pem": certificate}, {key: f"{name}/root-key.pem"} if key in have.kept else {}
+
+
+def advance(rotation: Rotation, wanted: Wanted, have: Holdings, now: datetime, *, local: bool, progress: Progress = lambda done, of: None) -> Exchange:
+    """The next step; that the one before is everywhere is for the caller to know. `local`: the roots sign here."""
+    now = now.replace(microsecond=0)
+    step = FOLLOWS[rotation.step]
+    if not step:
+        return Exchange({}, {}, frozenset((ROTATION,)))
+    change = Exchange({})
+    if step == "sign-new" and local:
+        change = _sign(wanted, have, have.kept.get(NEXT_KEY), NEXT_KEY, {rotation.new}, now, progress)
+        old = _block(have.kept[ROOT_CERT], _signing(have, rotation.old))
+        put, moved = _archive_root(old, ROOT_KEY, have, ())
+        change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved, NEXT_KEY: ROOT_KEY})
+    elif step == "drop-old":
+        change = _drop(have, {rotation.new}, wanted)
+    elif step == "drop-new":
+        change = _drop(have, set(rotation.old), wanted)
+        put, moved = _archive_root(_block(have.kept[ROOT_CERT], rotation.new), NEXT_KEY, have, ())
+        change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved})
+    return replace(change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))})
+
+
+def abort(
+    rotation: Rotation,
+    wanted: Wanted,
+    have: Holdings,
+    old_key: bytes | None,
+    now: datetime,
+    *,
+    local: bool,
+    progress: Progress = lambda done, of: None,
+) -> Exchange:
+    """The way back, while the old root is still trusted; `old_key` is its key, out of the archive, where the new one signs."""
+    now = now.replace(microsecond=0)
+    step = ABORTS[rotation.step]
+    if step == "drop-new":
+        return advance(replace(rotation, step="sign-old"), wanted, have, now, local=local)
+    change = Exchange({})
+    if local:
+        change = _sign(wanted, have, old_key, f"{ARCHIVE}/root-{rotation.old[0][:8]}/{ROOT_KEY}", set(rotation.old), now, progress)
+        assert old_key is not None
+        change = replace(change, put={**change.put, ROOT_KEY: old_key}, moved={**change.moved, ROOT_KEY: NEXT_KEY})
+    return replace(change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))})
+
+
+def _signing(have: Holdings, old: Sequence[str]) -> str:
+    """Which of the old roots the key here belongs to."""
+    if ROOT_KEY in have.kept:
+        key = load_key(f"certs/{ROOT_KEY}", have.kept[ROOT_KEY], for_istio=False)
+        for certificate in load_certificates(f"certs/{ROOT_CERT}", have.kept[ROOT_CERT]):
+            if same_key(certificate, key):
+                return fingerprint(certificate)
+    return old[0]
+
+
+def _block(bundle: bytes, mark: str) -> bytes:
+    """The text of one root out of the bundle."""
+    return next(text for certificate, text in texts(bundle) if fingerprint(certificate) == mark)
+
+
+def _sign(wanted: Wanted, have: Holdings, pem: bytes | None, name: str, marks: set[str], now: datetime, progress: Progress) -> Exchange:
+    """All intermediates anew under one of the roots; those of no cluster of the mesh go to the archive."""
+    place = f"certs/{name}"
+    if pem is None:
+        raise MeshError([Problem(Place(place), "is not here, and no intermediate can be signed without it", "put it there", "certs-complete")])
+    key: Key = load_key(place, pem, for_istio=False)
+    bundle = have.kept[ROOT_CERT]
+    issuer = next((c for c in load_certificates(f"certs/{ROOT_CERT}", bundle) if same_key(c, key) and fingerprint(c) in marks), None)
+    if issuer is None:
+        fix = "put the key of the root that is to sign there"
+        raise MeshError([Problem(Place(place), f"belongs to none of the roots in {ROOT_CERT} that are to sign now", fix, "certs-pair")])
+    faults = list(ca_problems(f"certs/{ROOT_CERT}", issuer, now))
+    if faults:
+        raise MeshError(faults)
+    there = {name: space for name, space in wanted.namespaces.items() if f"{folder(name)}/ca-cert.pem" in have.kept}
+    change = signed(replace(wanted, namespaces=there), have.kept, have.archived, issuer, key, bundle, now, progress)
+    return replace(change, moved={**change.moved, **_strangers(have, there)})
+
+
+def _strangers(have: Holdings, names: Collection[str]) -> dict[str, str]:
+    """The intermediates of clusters that left the mesh, for the archive: a root that goes could not vouch for them any more."""
+    return to_archive([base for base in have.folders if base not in {folder(name) for name in names}], have.kept, have.archived)
+
+
+def _drop(have: Holdings, stay: set[str], wanted: Wanted) -> Exchange:
+    """Only the roots in `stay` are trusted; refused while an intermediate leads to another."""
+    there = trusts(have.kept, sorted(wanted.namespaces))
+    bound = [name for name, trust in there.items() if trust.signer not in stay]
+    if bound:
+        what = f"is signed by the root that would be dropped{'' if len(bound) == 1 else f', as {len(bound) - 1} more are'}"
+        fix = f"have it renewed first: `kubectl mesh certs renew {' '.join(bound)}`"
+        raise MeshError([Problem(Place(f"certs/{folder(bound[0])}/ca-cert.pem"), what, fix, "certs-chain")])
+    blocks = [text for certificate, text in texts(have.kept[ROOT_CERT]) if fingerprint(certificate) in stay]
+    # One piece of the old text, as istiod up to 1.29 looks for it there.
+    start, last = have.kept[ROOT_CERT].index(blocks[0]), have.kept[ROOT_CERT].index(blocks[-1])
+    bundle = have.kept[ROOT_CERT][start:last] + blocks[-1]
+    moved = _strangers(have, there)
+    return Exchange(_bundle(bundle, replace(have, folders=[base for base in have.folders if base not in moved])), moved)

@@ -1,0 +1,132 @@
+"""rollout: what running clusters do with certificates that change, by version, and the commands that help them; text for people."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from kubectl_mesh import versions
+from kubectl_mesh.model import Cluster
+from kubectl_mesh.plan import kubectl
+
+OLD = "IstioControlPlane"
+"""The kind of base.yaml whose clusters run Istio 1.4, Citadel among it."""
+
+
+def minor(cluster: Cluster, kind: str) -> int:
+    """The oldest minor of Istio that runs in a cluster."""
+    return versions.OLDEST if kind == OLD else min(versions.minor(r.version) for r in cluster.releases)
+
+
+def restart_istiod(cluster: Cluster, kind: str) -> str:
+    """The command that restarts what signs in a cluster."""
+    what = ("deployment", "istio-citadel") if minor(cluster, kind) < versions.ISTIOD else ("deployment", "-l", "app=istiod")
+    return kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", *what)
+
+
+def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
+    """What clusters do with new intermediates under the root that they trust already."""
+    groups: dict[str, list[Cluster]] = {}
+    for cluster in clusters:
+        number = minor(cluster, kind)
+        does = "reload" if number >= versions.RELOAD else "citadel" if number < versions.ISTIOD else "restart"
+        groups.setdefault(does, []).append(cluster)
+    for does, members in sorted(groups.items()):
+        names = ", ".join(c.name for c in members)
+        if does == "reload":
+            yield f"{names}: istiod reads it by itself, about a minute after it is applied"
+        else:
+            what = "Citadel reads it when it starts" if does == "citadel" else f"istiod reads it when it starts (by itself from 1.{versions.RELOAD} on)"
+            yield f"{names}: {what}; once it is applied, run"
+            yield from (f"  {restart_istiod(cluster, kind)}" for cluster in members)
+    if groups:
+        yield "Workloads keep the certificates that they have until these are due; both lead to the same root, so all trust all meanwhile."
+
+
+def dash(directory: str) -> str:
+    """`-C DIR` for a command that is printed, where it is needed."""
+    return "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
+
+
+def by_hand(directory: str) -> str:
+    """What is to be done where a store of the user's holds the CA material."""
+    return f"and put it into the store: `kubectl mesh certs export{dash(directory)} --to FOLDER` writes what belongs there"
+
+
+# The rotation of a root
+
+MEANS = {
+    "trust-both": "every cluster is to trust the old root and the new one; the old one signs",
+    "sign-new": "the new root signs; both are trusted",
+    "drop-old": "only the new root is trusted, and the old one is gone",
+    "sign-old": "on the way back: the old root signs again; both are trusted",
+    "drop-new": "on the way back: only the old root is trusted, and the new one is gone",
+}
+"""What a step asks of the clusters."""
+BACK = {
+    "trust-both": "abort: the new root goes; nothing was signed by it, so nothing has to be waited for",
+    "sign-new": "abort: the old root signs again, as soon as the render is applied; then the new one goes by the same steps",
+    "drop-old": "none: the old root is gone; it comes back by a rotation of its own, with another key",
+    "sign-old": "none: this is the way back",
+    "drop-new": "none: this is the way back; a new rotation can begin once it is done",
+}
+"""The way back from a step."""
+
+
+def broken(clusters: Sequence[Cluster]) -> list[tuple[Cluster, str]]:
+    """The clusters whose istiod gives the proxies one root of a bundle only, with the version (Istio's issue 55793)."""
+    return [(c, r.version) for c in clusters for r in c.releases if r.version in ("1.25", "1.25.1")]
+
+
+def by_restart(clusters: Sequence[Cluster], kind: str, *, ambient: bool) -> list[Cluster]:
+    """The clusters that take another bundle of roots only when something restarts."""
+    return [c for c in clusters if ambient or minor(c, kind) < versions.ROOTS]
+
+
+def hours(seconds: float) -> str:
+    """A time to wait, in whole hours: never less."""
+    return f"{-int(-seconds // 3600)}h"
+
+
+def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool) -> Iterator[str]:
+    """What has to be restarted in each cluster once a step is applied there, in this order."""
+    for cluster in by_restart(clusters, kind, ambient=ambient):
+        number = minor(cluster, kind)
+        if number < versions.ROOTS:
+            yield restart_istiod(cluster, kind)
+            signs = "citadel" if number < versions.ISTIOD else "istiod"
+            yield kubectl(
+                cluster, "-n", cluster.namespace, "rollout", "status", "deployment", *(["istio-citadel"] if signs == "citadel" else ["-l", "app=istiod"])
+            )
+        if number < versions.ISTIOD and step.startswith("sign"):
+            yield kubectl(cluster, "delete", "secret", "--all-namespaces", "--field-selector", "type=istio.io/key-and-cert")
+        if ambient:
+            yield kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", "daemonset", "ztunnel")
+
+
+def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, ambient: bool) -> Iterator[str]:
+    """A shell function, and a call of it per cluster, that names every workload which does not have a step yet."""
+    if ambient:
+        # ztunnel gets its roots with each certificate, so a new certificate proves new roots.
+        for cluster in clusters:
+            yield shlex.join(["istioctl", f"--context={cluster.context}", "ztunnel-config", "certificates"])
+        return
+    certs = shlex.quote(certs)
+    old = any(minor(c, kind) < versions.ISTIOD for c in clusters)
+    if old:
+        part, file = ("cert-chain.pem", f"{certs}/intermediate-$2/cert-chain.pem") if step.startswith("sign") else ("root-cert.pem", f"{certs}/root-cert.pem")
+        skip = " | sed 1,/-END/d" if step.startswith("sign") else ""
+        listed = "'go-template={{range .items}}{{.metadata.namespace}}/{{.metadata.name}} {{end}}'"
+        yield f"seen() {{ for s in $(kubectl --context=$1 get secret -A --field-selector type=istio.io/key-and-cert -o {listed}); do"
+        value = f"'go-template={{{{index .data \"{part}\" | base64decode}}}}'"
+        yield f'  kubectl --context=$1 -n ${{s%/*}} get secret ${{s#*/}} -o {value}{skip} | diff -q - {file} > /dev/null || echo "$1 $s: not yet"; done; }}'
+    else:
+        select, file, skip = ("ROOTCA", f"{certs}/root-cert.pem", "")
+        field = ".secret.validationContext.trustedCa.inlineBytes"
+        if step.startswith("sign"):
+            select, file, skip = "default", f"{certs}/intermediate-$2/cert-chain.pem", " | sed 1,/-END/d"
+            field = ".secret.tlsCertificate.certificateChain.inlineBytes"
+        listed = "'go-template={{range .items}}{{.metadata.name}}.{{.metadata.namespace}} {{end}}'"
+        yield f"seen() {{ for p in $(kubectl --context=$1 get pods -A -l security.istio.io/tlsMode=istio -o {listed}); do"
+        yield f"  istioctl --context=$1 proxy-config secret $p -o json | jq -r '.dynamicActiveSecrets[] | select(.name==\"{select}\"){field}' \\"
+        yield f'    | base64 -d{skip} | diff -q - {file} > /dev/null || echo "$1 $p: not yet"; done; }}'
+    for cluster in clusters:
+        yield f"seen {shlex.quote(cluster.context)} {(cluster.primary or cluster.name) if step.startswith('sign') else cluster.name}"

@@ -1,0 +1,105 @@
+"""The decade: no pair of clusters is ever cut, by some seeds; and broken on purpose, it tells at once. `make decade` runs a thousand."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import decade
+import pytest
+from decade import CutError, Decade
+
+from kubectl_mesh.model import Exchange
+from kubectl_mesh.pki import rotation, steps
+from kubectl_mesh.pki.names import ROOT_CERT
+
+CHUNKS, SEEDS = 4, 24
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _remember() -> None:
+    decade.remember()
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_pair_is_ever_cut(chunk: int) -> None:
+    """Operators do what the tool lets them, clusters apply it late and in any order: whoever ought to talk always can."""
+    runs = [Decade(seed).run() for seed in range(chunk, SEEDS, CHUNKS)]
+    assert min(run.renders for run in runs) > 50
+    assert sum(run.rotations for run in runs) > 10
+    assert sum(run.refused for run in runs) > 10
+    assert sum(run.checked for run in runs) > 10_000
+
+
+def test_the_same_seed_tells_the_same_story() -> None:
+    """What fails can be looked at again."""
+    first, second = (Decade(5, years=2).run().story for _ in range(2))
+    assert first == second
+    assert len(first) > 50
+
+
+def cut_within(seeds: int, *, prepared: bool = False) -> str:
+    """The story of the first of some seeds whose traffic is cut."""
+    for seed in range(seeds):
+        try:
+            Decade(seed, prepared=prepared).run()
+        except CutError as cut:
+            return str(cut)
+    pytest.fail(f"{seeds} decades were broken on purpose, and none was cut")
+
+
+def test_a_broken_barrier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were a step taken before every cluster holds the one before, traffic would be cut."""
+
+    def anyhow(self: Decade, state: rotation.Rotation) -> timedelta:
+        return self.now - state.since
+
+    monkeypatch.setattr(Decade, "seen_for", anyhow)
+    story = cut_within(3)
+    assert "CUT: " in story
+    assert "advance: " in story
+
+
+def test_a_broken_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it not waited for the certificates of the workloads, traffic would be cut."""
+    monkeypatch.setattr(rotation, "early", lambda *args: None)
+    story = cut_within(12)
+    assert "which trusts CN=Root CA" in story
+
+
+def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the old text not in the new one as it was, an istiod up to 1.29 would ignore it."""
+    begin = steps.begin
+
+    def broken(wanted: Any, have: steps.Holdings, now: datetime) -> Exchange:
+        change = begin(wanted, have, now)
+        bundle = change.put[ROOT_CERT]
+        bundle = bundle.replace(b"\r\n", b"\n") if b"\r" in bundle else bundle.replace(b"\n", b"\r\n")
+        return replace(change, put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.put.items()})
+
+    monkeypatch.setattr(steps, "begin", broken)
+    assert "(1.29.6) ignores the roots of render" in cut_within(4, prepared=True)
+
+
+def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the new root to sign in the very render that brings it, traffic would be cut; the render refuses, so that is broken too."""
+    begin = steps.begin
+
+    def at_once(wanted: Any, have: steps.Holdings, now: datetime) -> Exchange:
+        change = begin(wanted, have, now)
+        kept = {**have.kept, **change.put}
+        state = rotation.read(kept)
+        assert state is not None
+        signs = steps.advance(state, wanted, replace(have, kept=kept), now, local=True)
+        put = {p: b for p, b in change.put.items() if p not in signs.moved} | dict(signs.put)
+        put[signs.moved.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
+        return replace(signs, put=put)
+
+    monkeypatch.setattr(steps, "begin", at_once)
+    monkeypatch.setattr(decade.trusting, "mesh_change", lambda before, after: ())
+    assert "does not accept" in cut_within(3)
+
+
+def test_roots_by_hand_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Did a render take whatever is in certs/, a root made by hand would cut traffic."""
+    monkeypatch.setattr(decade.trusting, "mesh_change", lambda before, after: ())
+    assert "somebody makes new certificates by hand" in cut_within(3)
