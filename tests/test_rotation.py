@@ -13,11 +13,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from conftest import TOP, Golden, Run, WorkDir
+from conftest import TOP, Ages, Controller, Golden, Run, WorkDir
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from test_golden import copy_of
-from test_stores import Ages, Controller, ages
 
 from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell

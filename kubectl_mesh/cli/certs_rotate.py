@@ -27,7 +27,8 @@ seen = click.option(
 def command() -> None:
     """Replace the root in three steps, while traffic flows.
 
-    Trust both, sign with the new, drop the old. Each step is one change of certs/, then a render, a review, and an apply, in any order of the clusters. `status` tells what must be
+    Trust both, sign with the new, drop the old. Each step is one change of certs/, then a render, a review, and an apply, in any
+    order of the clusters. `status` tells what must be
     seen in every cluster before the next one.
     """
 
