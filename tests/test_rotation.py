@@ -27,9 +27,6 @@ from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
 
-__all__ = ["ages"]
-"""A fixture of test_stores."""
-
 Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"
 NAMES = ("context-east-1", "context-east-2", "context-west-1")
@@ -534,8 +531,7 @@ def test_another_root_is_refused(mesh: WorkDir, run: Run, workdir: Make) -> None
     before = mesh.snapshot()
     ran = run("render", cwd=mesh)
     assert ran.code == 2
-    assert ran.err.count("error: out/context-") == 3
-    assert "error: out/context-east-1: trusts other roots, and what would be rendered neither holds them all nor is a part of them" in ran.err
+    assert ran.err.startswith("error: certs/root-cert.pem: is missing, and a new root would take the place of the one by which the rendered clusters trust")
     assert mesh.snapshot() == before
     shutil.rmtree(mesh / "out")
     assert run("render", cwd=mesh).code == 0
