@@ -1,9 +1,10 @@
 """dates: what of a mesh ends, and when, as far as a render knows it."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from kubectl_mesh.credentials import claims
-from kubectl_mesh.model import RENEW, Date, Member, Pki, Plan
+from kubectl_mesh.model import RENEW, Certificate, Date, Member, Pki, Plan
 from kubectl_mesh.plan import SHARED, token_file
 
 SIGN_ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
@@ -16,10 +17,26 @@ def dates(plan: Plan, pki: Pki) -> tuple[Date, ...]:
 
 def shared(pki: Pki) -> Iterator[Date]:
     """What ends for all clusters at once."""
-    for root in pki.roots:
-        yield Date(root.not_after, f"root-{root.fingerprint[:16]}", "root", "mesh", f"the root {root.subject}", RENEW, root.not_before)
+    yield from map(root, pki.roots)
     if pki.crl is not None:
-        yield Date(pki.crl.until, "crl", "crl", "mesh", "certs/ca-crl.pem, without which no connection is accepted,", SIGN_ANEW, pki.crl.made)
+        yield crl(pki.crl.made, pki.crl.until)
+
+
+def root(certificate: Certificate) -> Date:
+    """The end of a root."""
+    name = f"root-{certificate.fingerprint[:16]}"
+    return Date(certificate.not_after, name, "root", "mesh", f"the root {certificate.subject}", RENEW, certificate.not_before)
+
+
+def intermediate(cluster: str, certificate: Certificate) -> Date:
+    """The end of the intermediate of a cluster; its name is that of the one that takes its place."""
+    name = f"intermediate-{cluster}"
+    return Date(certificate.not_after, name, "intermediate", cluster, f"the intermediate of {cluster}", RENEW, certificate.not_before)
+
+
+def crl(made: datetime, until: datetime) -> Date:
+    """When the first of the CRLs has to be signed anew."""
+    return Date(until, "crl", "crl", "mesh", "certs/ca-crl.pem, without which no connection is accepted,", SIGN_ANEW, made)
 
 
 def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
@@ -27,8 +44,7 @@ def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
     name = member.cluster.name
     found = pki.intermediates.get(name)
     if found is not None:
-        end, start = found.certificate.not_after, found.certificate.not_before
-        yield Date(end, f"intermediate-{name}", "intermediate", name, f"the intermediate of {name}", RENEW, start)
+        yield intermediate(name, found.certificate)
     for peer, login in sorted(member.logins.items()):
         id_ = token_id(member, peer)
         text = login.get("token")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,6 +134,20 @@ def test_a_name_is_no_template(tmp_path: Path, run: Run) -> None:
     assert run("render", cwd=mesh).code == 0
     found = [r["annotations"]["summary"] for r in rules(mesh / "out/east/3-mesh/expiry-alerts.yaml") if r["labels"]["kind"] == "root"]
     assert found[0].startswith('the root O={{ "{{" }} $value }}, CN=Root CA ends on ')
+
+
+def test_certificates_as_a_calendar(tmp_path: Path, run: Run) -> None:
+    """What `certs status -o ics` prints: the root, every intermediate, what is revoked; the same on every day."""
+    mesh = WorkDir(copy_of("revoked", tmp_path / "mesh"))
+    ran = run("certs", "status", "-o", "ics", cwd=mesh)
+    assert ran.code == 0
+    assert ran.out.splitlines(keepends=True)[0] == "BEGIN:VCALENDAR\r\n"
+    assert sorted(re.findall(r"UID:([a-z-]+)", ran.out)) == ["crl", "intermediate-east", "intermediate-west", "root-"]
+    status = json.loads(run("certs", "status", "-o", "json", cwd=mesh).out)
+    ends = {one["notAfter"].replace("-", "").replace(":", "") for one in (*status["roots"], *status["intermediates"])}
+    assert ends < set(re.findall(r"DTSTART:(\w+)", ran.out))
+    (mesh / "certs/ca-crl.pem").unlink()
+    assert "UID:crl" not in run("certs", "status", "-o", "ics", cwd=mesh).out
 
 
 def test_tokens_as_a_calendar(tmp_path: Path, run: Run) -> None:

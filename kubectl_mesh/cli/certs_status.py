@@ -7,7 +7,9 @@ from kubectl_mesh.cli import common
 
 @click.command(name="status")
 @common.directory
-@common.output
+@click.option(
+    "-o", "output", type=click.Choice(["text", "json", "ics"]), default="text", metavar="FORMAT", help="text, json or ics (a calendar).  [default: text]"
+)
 def command(directory: str, output: str) -> None:
     """Show roots and intermediates.
 
@@ -16,7 +18,7 @@ def command(directory: str, output: str) -> None:
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.status import status, text
+    from kubectl_mesh.pki.status import ends, status, text
 
     topology = workdir.read_topology(directory)
     if not topology.own_intermediates:
@@ -25,6 +27,14 @@ def command(directory: str, output: str) -> None:
     certs = workdir.certificates(directory, topology, [])
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
+        if output == "ics":
+            from kubectl_mesh import dates
+            from kubectl_mesh.calendar import calendar
+
+            roots, intermediates, crl = ends(certs.kept, own)
+            found = [*map(dates.root, roots), *(dates.intermediate(name, one) for name, one in intermediates.items())]
+            click.echo(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]), nl=False)
+            return
         on = rotation.read(certs.kept)
         value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)
     except MeshError as error:

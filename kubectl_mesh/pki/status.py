@@ -8,8 +8,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from kubectl_mesh.model import Certificate
 from kubectl_mesh.pki.judge import root_of
-from kubectl_mesh.pki.names import NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
+from kubectl_mesh.pki.names import CRL, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.words import count
 
@@ -53,6 +54,19 @@ def status(
         "missing": missing,
         "archived": len(list(archived)),
     }
+
+
+def ends(kept: Mapping[str, bytes], clusters: Sequence[str]) -> tuple[list[Certificate], dict[str, Certificate], tuple[datetime, datetime] | None]:
+    """What has a date: the roots, the intermediates by cluster, and when the CRLs were made and the first of them ends, where there are any."""
+    roots = [describe(c) for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])] if ROOT_CERT in kept else []
+    paths = {name: f"{folder(name)}/ca-cert.pem" for name in sorted(clusters)}
+    own = {name: describe(load_certificates(f"certs/{path}", kept[path])[0]) for name, path in paths.items() if path in kept}
+    if CRL not in kept:
+        return roots, own, None
+    from kubectl_mesh.pki import crl
+
+    found = [(c.last_update_utc, c.next_update_utc) for c in crl.load(f"certs/{CRL}", kept[CRL]) if c.next_update_utc is not None]
+    return roots, own, min(found, key=lambda dates: dates[1], default=None)
 
 
 def _root(root: x509.Certificate, keys: Mapping[str, Key], signers: Sequence[x509.Certificate], now: datetime) -> dict[str, Any]:
