@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=common.complete_contexts)
 @click.option("--all", "everyone", is_flag=True, help="Of every cluster.")
 @click.option("--within", type=Duration(), metavar="TIME", help="Of every cluster whose intermediate ends within this time, such as 60d.")
-@click.option("--keep-key", is_flag=True, help="Keep the key, and renew the certificate only.")
+@click.option("--keep-key", is_flag=True, help="Keep the key, and renew the certificate only; so it is while CRLs are in use.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell what would be renewed.")
 def command(directory: str, names: tuple[str, ...], everyone: bool, within: timedelta | None, keep_key: bool, dry_run: bool) -> None:
     """Renew intermediates under the root that signs now.
 
-    The old ones go to certs/archive. Key, certificate and chain change together or not at all. With `issuer: csr` requests are written, for `certs import`
-    to take in what comes back.
+    The old ones go to certs/archive. Key, certificate and chain change together or not at all. With `issuer: csr` requests are
+    written, for `certs import` to take in what comes back.
     """
     import contextlib
 
@@ -33,7 +33,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import Wanted
-    from kubectl_mesh.pki.names import folder
+    from kubectl_mesh.pki.names import CRL, folder
     from kubectl_mesh.pki.renew import ask, renew
     from kubectl_mesh.write import exchange_certificates, locked, write_certificates
 
@@ -51,6 +51,10 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
         if not chosen:
             common.put_text("no intermediate is due\n")
             return
+        if CRL in inputs.kept and not keep_key:
+            # A proxy that goes by CRLs refuses a key that it has no CRL of, in whatever order they are applied.
+            keep_key = True
+            click.echo(f"the keys stay, for proxies go by {workdir.join(directory, 'certs')}/{CRL}, which knows no other", err=True)
         try:
             if topology.issuer == "csr":
                 put = ask(wanted, inputs.kept, progress, keep_key=keep_key)
