@@ -67,6 +67,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ROOT_CERT, crl, kept
+    from kubectl_mesh.pki.ahead import ahead
     from kubectl_mesh.pki.names import CRL
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
@@ -93,7 +94,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
             gone = [_revocable(*found, current, root.certificates, before) for found in _chosen(directory, names, files)]
             until = at.replace(microsecond=0) + timedelta(days=days)
-            body = crl.bundle(wanted, before, gone, at, until, clear=clear)
+            body = ahead(crl.bundle(wanted, before, gone, at, until, clear=clear), inputs.kept, at)
             _, told, _, warnings = crl.complete(body, states, root, at)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None

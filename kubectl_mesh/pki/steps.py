@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
+from kubectl_mesh.pki.ahead import ahead
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import Progress, Wanted, build_root, make_keys, pem_key
-from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key, texts
 from kubectl_mesh.pki.renew import free_name, signed, to_archive
 from kubectl_mesh.pki.rotation import ABORTS, FOLLOWS, Rotation, fingerprint, trusts, write
@@ -46,6 +47,8 @@ def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes
     # The old text stays as it is, byte for byte, and in one piece: up to 1.29 istiod looks for it within the new one.
     bundle = root.pem + (b"" if root.pem.endswith(b"\n") else b"\n") + pem
     put |= _bundle(bundle, have)
+    if CRL in kept:
+        put[CRL] = ahead(kept[CRL], {**kept, **put}, now)
     put[ROTATION] = write(Rotation("trust-both", tuple(map(fingerprint, root.certificates)), fingerprint(made), now))
     return Exchange(put)
 
@@ -165,7 +168,9 @@ def _sign(wanted: Wanted, have: Holdings, pem: bytes | None, name: str, marks: s
     if faults:
         raise MeshError(faults)
     there = {name: space for name, space in wanted.namespaces.items() if f"{folder(name)}/ca-cert.pem" in have.kept}
-    change = signed(replace(wanted, namespaces=there), have.kept, have.archived, issuer, key, bundle, now, progress)
+    # A proxy that goes by CRLs refuses a key that it has no CRL of, and no order of applying gives all of them that of each other's new one.
+    same = CRL in have.kept
+    change = signed(replace(wanted, namespaces=there), have.kept, have.archived, issuer, key, bundle, now, progress, keep_key=same)
     return replace(change, moved={**change.moved, **_strangers(have, there)})
 
 
