@@ -667,3 +667,31 @@ def test_a_step_without_its_key(mesh: WorkDir, run: Run, clock: Clock) -> None:
     assert ran.code == 2
     assert re.match(r"error: certs/archive/root-[0-9a-f]{8}/root-key\.pem: is not here, and no intermediate can be signed without it\n", ran.err)
     assert mesh.snapshot() == before
+
+
+def test_no_step_asks_a_proxy_for_a_crl_that_it_lacks(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """Where something is revoked, each step's chains are covered by the CRLs of the step before, so any order of applying is safe."""
+    west = NAMES[2]
+    for words in (("remove", west), ("certs", "revoke", west), ("render",)):
+        ran = run(*words, cwd=mesh)
+        assert ran.code == 0, ran.err
+    steps = (("begin",), ("advance", "--seen-for", "24h"), ("abort",), ("advance", "--seen-for", "24h"))
+    for step in steps:
+        before = x509_crls(mesh)
+        if step[0] == "advance":
+            clock.pass_(days=2)
+        ran = run(*ROTATE, *step, cwd=mesh)
+        assert ran.code == 0, ran.err
+        for name in NAMES[:2]:
+            for ca in certificates((mesh / f"certs/intermediate-{name}/cert-chain.pem").read_bytes()):
+                assert any(crl.issuer == ca.subject and crl.is_signature_valid(ca.public_key()) for crl in before)  # type: ignore[arg-type]
+        ran = run("render", cwd=mesh)
+        assert ran.code == 0, ran.err
+        assert "has a CRL of" not in ran.err
+    assert sum(len(crl) for crl in x509_crls(mesh)) == 1
+
+
+def x509_crls(mesh: WorkDir) -> list[x509.CertificateRevocationList]:
+    """What certs/ca-crl.pem holds."""
+    blocks = (mesh / "certs/ca-crl.pem").read_bytes().split(b"-----END X509 CRL-----\n")[:-1]
+    return [x509.load_pem_x509_crl(block + b"-----END X509 CRL-----\n") for block in blocks]
