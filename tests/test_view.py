@@ -284,3 +284,16 @@ def test_fields_are_the_same_asked_for_one_by_one_or_all_at_once(case: str) -> N
             assert dict(left) == {p: v for p, v in everything.items() if not p.startswith("metadata.")}
             assert "metadata.name" not in left
             assert (left == y.fields) == (dict(left) == everything)
+
+
+def test_a_secret_is_in_no_field_however_it_is_kept() -> None:
+    """What kubectl keeps of a Secret in an annotation, and lists of Secrets, are not among the fields that a diff shows."""
+    hidden = base64.b64encode(b"correct-horse").decode()
+    kept = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"kind": "Secret", "data": {"token": hidden}}), "team": "mesh"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "annotations": kept}, "data": {"token": hidden}}
+    listed = {"apiVersion": "v1", "kind": "SecretList", "items": [secret]}
+    files = {f"3-mesh/{n}.yaml": yaml.safe_dump(v).encode() for n, v in enumerate((secret, listed, {**listed, "kind": "List"}))}
+    seen = read({"east": files}).clusters["east"].objects
+    assert [o.kind for o in seen] == ["Secret", "SecretList", "List"]
+    assert all(hidden not in str(dict(o.fields)) for o in seen)
+    assert dict(seen[0].fields)["metadata.annotations.team"] == "mesh"

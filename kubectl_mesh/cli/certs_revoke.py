@@ -94,7 +94,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
             gone = [_revocable(*found, current, root.certificates, before) for found in _chosen(directory, names, files)]
             until = at.replace(microsecond=0) + timedelta(days=days)
-            body = ahead(crl.bundle(wanted, before, gone, at, until, clear=clear), inputs.kept, at)
+            body = ahead(crl.bundle(wanted, before, gone, at, until, clear=clear), inputs.kept, at, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None

@@ -20,6 +20,7 @@ Files = Mapping[str, bytes | None]
 RawTree = Mapping[str, Files]
 """A tree; under "" what lies beside the directories."""
 SERVED_BY = "topology.istio.io/controlPlaneClusters"
+_LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
 _ENDINGS = (".yaml", ".yml", ".values")
 Seen = tuple[tuple[Object, Json], ...]
 
@@ -121,7 +122,8 @@ def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mappin
     """What an object is, the digest of what it says, and its fields but for those that are secret."""
     kind = text_at(value, "kind") or ""
     name = text_at(value, "metadata", "name") if kind else None
-    fields: Fields = flat(value)
+    # What kubectl keeps of a Secret beside it holds it once more, and so does a list of Secrets.
+    fields: Fields = without(flat(value), _LAST_APPLIED, *(["items"] if kind.endswith("List") else []))
     if kind in ("Secret", "SealedSecret") or store_of(value) == "sops":
         fields = without(fields, "data", "stringData", "spec.encryptedData", "sops")
     elif kind == "ExternalSecret":

@@ -41,8 +41,8 @@ class Parser:
         self.problems: list[Problem] = []
         self._known: dict[bytes, tuple[Json, ...] | str] = {}
 
-    def documents(self, file: str, body: bytes | None) -> tuple[Json, ...]:
-        """The documents of a file, none where it cannot be read."""
+    def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
+        """The documents of a file, or of what stands at a path in it; none where it cannot be read."""
         if body is None:
             self.problem(file, "is no regular file", "move it away, and render again")
             return ()
@@ -50,13 +50,13 @@ class Parser:
         if found is None:
             found = self._known[body] = _load(body)
         if isinstance(found, str):
-            self.problem(file, found)
+            self.problem(file, found, path=path)
             return ()
         return found
 
     def mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
         """The one document of a text that ought to hold a mapping; an empty one where it does not."""
-        found = self.documents(f"{file}: {path}" if path else file, body)
+        found = self.documents(file, body, path)
         if len(found) == 1 and isinstance(found[0], dict):
             return found[0]
         if found:
