@@ -62,8 +62,8 @@ MEANS = {
 }
 """What a step asks of the clusters."""
 BACK = {
-    "trust-both": "abort: the new root goes; nothing was signed by it, so nothing has to be waited for",
-    "sign-new": "abort: the old root signs again, as soon as the render is applied; then the new one goes by the same steps",
+    "trust-both": "`kubectl mesh certs rotate-root abort`: the new root goes; nothing was signed by it, so nothing has to be waited for",
+    "sign-new": "`kubectl mesh certs rotate-root abort`: the old root signs again, as soon as the render is applied; then the new one goes by the same steps",
     "drop-old": "none: the old root is gone; it comes back by a rotation of its own, with another key",
     "sign-old": "none: this is the way back",
     "drop-new": "none: this is the way back; a new rotation can begin once it is done",

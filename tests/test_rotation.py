@@ -179,6 +179,7 @@ def test_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
     assert rendered(mesh, run) == {"1-trust/cacerts.yaml"}
     assert run(*ROTATE, "begin", cwd=mesh).code == 2
 
+    assert "cannot be told from here\n  fix: look, and give 0h\n" in run(*ROTATE, "advance", cwd=mesh).err
     advance(mesh, run, clock, "0h")
     assert status(mesh, run)["step"] is None
     assert not (mesh / "certs/rotation.json").exists()

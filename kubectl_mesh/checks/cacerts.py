@@ -134,7 +134,8 @@ def _wrong(asked: Asked, name: str, trust: Trust, roots: frozenset[str] | None) 
 def _root_fix(asked: Asked) -> str:
     if asked.roots is None:
         return "find out which root is right; then render where certs/ is"
-    return "find out who changed it; run `kubectl mesh render`, which puts the root of certs/ back, and apply all clusters"
+    changed = "if `certs rotate-root` or `certs import-root` changed certs/, it is not rendered yet"
+    return f"{changed}; else find out who changed it. Then run `kubectl mesh render`, which puts the root of certs/ into the tree, and apply all clusters"
 
 
 def _expired_fix(asked: Asked, name: str, trust: Trust, check: str) -> str:

@@ -109,7 +109,8 @@ def run(args: Sequence[str] | None = None) -> int:
             return 0
         verb = next((word for word in (args if args is not None else sys.argv[1:]) if word in VERBS), None)
         where = f"{error.ctx.command_path} --help" if error.ctx is not None else f"kubectl mesh {verb} --help" if verb else "kubectl mesh --help"
-        _say(f"error: {error.format_message()}\n  see: {where}")
+        said = " ".join(error.format_message().split())  # click puts the choices of an argument on lines of their own
+        _say(f"error: {said}\n  see: {where}")
     except (click.Abort, KeyboardInterrupt):
         _say("stopped; what was being written is whole, old or new")
     except BrokenPipeError:

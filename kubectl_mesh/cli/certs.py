@@ -43,7 +43,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     with locked(directory):
         inputs = _gather(directory)
         topology = inputs.topology
-        only = workdir.chosen(topology, names) if names else None
+        only = workdir.chosen(topology, names, "NAME") if names else None
         if served := sorted(c.name for c in topology.clusters if only is not None and c.name in only and c.primary is not None):
             raise refuse("NAME", f"{', '.join(served)} has no intermediate: another cluster's istiod signs there", "leave it out")
         asked = {
@@ -166,7 +166,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
 
     with locked(directory):
         inputs = _gather(directory)
-        (cluster,) = workdir.chosen(inputs.topology, (name,))
+        (cluster,) = workdir.chosen(inputs.topology, (name,), "NAME")
         bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
         if missing := [path for path, body in bodies.items() if body is None]:
             raise refuse(missing[0], "is not there", "name the file that came back" if missing[0] == file else "name the root's certificate")

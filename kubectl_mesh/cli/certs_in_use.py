@@ -39,7 +39,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         if not topology.own_intermediates:
             path = workdir.join(directory, workdir.TOPOLOGY)
             raise refuse(path, f"says issuer: {topology.issuer}, which makes the intermediates in the clusters", "write issuer: local or csr")
-        (cluster,) = workdir.chosen(topology, (name,))
+        (cluster,) = workdir.chosen(topology, (name,), "NAME")
         namespace, primary = next((c.namespace, c.primary) for c in topology.clusters if c.name == cluster)
         if primary is not None:
             raise refuse("NAME", f"{cluster} has no intermediate: the istiod of {primary} signs there", "leave it out")

@@ -125,7 +125,7 @@ def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: ti
             return expiring(own, inputs.kept, workdir.now(), within)
         except MeshError as error:
             raise MeshError(workdir.located(inputs.directory, error.problems)) from None
-    wanted = workdir.chosen(topology, names) if names else frozenset(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
+    wanted = workdir.chosen(topology, names, "NAME") if names else frozenset(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
     if served := sorted(wanted - set(own)):
         raise refuse("NAME", f"{', '.join(served)} has no intermediate: another cluster's istiod signs there", "leave it out")
     base = workdir.join(inputs.directory, "certs")

@@ -50,7 +50,7 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
     with locked(directory):
         bounds.check_regular(path)
         inputs = workdir.gather(directory, kubeconfig)
-        (chosen,) = workdir.chosen(inputs.topology, (name,))
+        (chosen,) = workdir.chosen(inputs.topology, (name,), "NAME")
         cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
         rendered = tokens_status.rendered(inputs, folder)
         _rotatable(rendered, cluster, step)

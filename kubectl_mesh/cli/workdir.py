@@ -376,12 +376,12 @@ def _is_there(name: str, folder: int) -> bool:
     return True
 
 
-def chosen(topology: Topology, wanted: Sequence[str]) -> frozenset[str]:
-    """The names of the clusters that were asked for, by name or by context."""
+def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster") -> frozenset[str]:
+    """The names of the clusters that were asked for, by name or by context; `where` is the option or argument that did."""
     known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
     unknown = [w for w in wanted if w not in known]
     if unknown:
-        raise MeshError(Problem(Place("--cluster"), f'no cluster "{w}" in the topology{near(w, known)}') for w in unknown)
+        raise MeshError(Problem(Place(where), f'no cluster "{w}" in the topology{near(w, known)}') for w in unknown)
     return frozenset(known[w] for w in wanted)
 
 

@@ -93,7 +93,11 @@ def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: 
     least = _hours(wait)
     place = Place("--seen-for")
     if seen_for is None:
-        return Problem(place, f"is missing: whether every cluster holds {rotation.step} cannot be told from here", f"look, wait {least}, and give the time")
+        return Problem(
+            place,
+            f"is missing: whether every cluster holds {rotation.step} cannot be told from here",
+            f"look, wait {least}, and give the time" if wait else "look, and give 0h",
+        )
     if seen_for < wait:
         what = f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold what is older than {rotation.step}"
         return Problem(place, what, f"wait, and give {least} or more")
