@@ -33,6 +33,7 @@ def certificates_line(pki: Pki, would: bool) -> str:
     parts = [*(["root"] if root else []), *([count(len(made), "intermediate")] if made else [])]
     said = [f"{' and '.join(parts)} {verb}made"] if parts else []
     said += [f"{count(len(completed), 'intermediate')} {verb}completed"] if completed else []
+    said += [f"CRLs {verb}signed"] if "ca-crl.pem" in pki.new else []
     return f"certificates: {', '.join(said)}"
 
 
