@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MERMAID_VERSION := 12.3.0
 MERMAID_SHA256 := be0684e8d20bfc874df12c0f04927a5c482f57f2200eec54cca52a4583fd4040
+SARIF_VERSION := 1.0.0-beta.0
+SARIF_SHA256 := 748e2c3d1a842e7bb258416685c7ea3a0da40005b72267b2052c2856d48ad102
 KUBECONFORM_VERSION := v0.7.0
 # The last version under this name that the Go module proxy gives.
 KUBESEAL_VERSION := v0.36.6
@@ -24,7 +26,7 @@ JOBS ?= 2
 
 .PHONY: demo test bench bench-large screenshots decade docs lock setup clean
 
-setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint $(VENV)/mermaid.min.js
+setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint $(VENV)/mermaid.min.js $(VENV)/sarif.json
 
 $(VENV)/.ready: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv --clear $(VENV)
@@ -44,14 +46,21 @@ $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint: $(VENV)/.ready
 	echo "building $(PROGRAM) with $$("$$go" version)"; \
 	GOBIN="$(CURDIR)/$(BIN)" GOFLAGS=-buildvcs=false "$$go" install $(PROGRAM)
 
-# What GitHub draws a picture with, for a test; it is one file of the package, so nothing of it is installed or run here.
-$(VENV)/mermaid.min.js: $(VENV)/.ready
-	@set -e; if ! command -v npm >/dev/null; then echo "npm is not on PATH: Mermaid's own test is skipped"; exit 0; fi; \
+# Files that tests judge by: what GitHub draws a picture with, and the schema of SARIF. Each is one file of a package, of which nothing is
+# installed or run here.
+$(VENV)/mermaid.min.js: PACKAGE := mermaid@$(MERMAID_VERSION)
+$(VENV)/mermaid.min.js: SHA256 := $(MERMAID_SHA256)
+$(VENV)/mermaid.min.js: PART := package/dist/mermaid.min.js
+$(VENV)/sarif.json: PACKAGE := @microsoft/jest-sarif@$(SARIF_VERSION)
+$(VENV)/sarif.json: SHA256 := $(SARIF_SHA256)
+$(VENV)/sarif.json: PART := package/lib/schemas/sarif-2.1.0-rtm.5.json
+$(VENV)/mermaid.min.js $(VENV)/sarif.json: $(VENV)/.ready
+	@set -e; if ! command -v npm >/dev/null; then echo "npm is not on PATH: tests by $(PACKAGE) are skipped"; exit 0; fi; \
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	npm pack --silent --pack-destination "$$folder" mermaid@$(MERMAID_VERSION) >/dev/null; \
-	echo "$(MERMAID_SHA256)  $$folder/mermaid-$(MERMAID_VERSION).tgz" | sha256sum --check --quiet; \
-	tar -xzf "$$folder/mermaid-$(MERMAID_VERSION).tgz" -C "$$folder" package/dist/mermaid.min.js; \
-	mv "$$folder/package/dist/mermaid.min.js" $@; touch $@
+	npm pack --silent --pack-destination "$$folder" "$(PACKAGE)" >/dev/null; \
+	echo "$(SHA256)  $$(ls "$$folder"/*.tgz)" | sha256sum --check --quiet; \
+	tar -xzf "$$folder"/*.tgz -C "$$folder" "$(PART)"; \
+	mv "$$folder/$(PART)" $@; touch $@
 
 demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh

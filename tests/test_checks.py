@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -215,6 +216,19 @@ def test_sarif(broken: WorkDir, run: Run) -> None:
         uris = {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in above["runs"][0]["results"]}
         assert "mesh/base.yaml" in uris
         assert all(uri.startswith("mesh/") for uri in uris)
+
+
+def test_sarif_by_its_own_schema(broken: WorkDir, run: Run) -> None:
+    """The standard's schema takes what we write, with findings and without; and refuses it once a part is gone."""
+    path = Path(sys.prefix) / "sarif.json"
+    if not path.exists():
+        pytest.skip("the schema of SARIF is not there (`make setup` takes it out of a package of npm's)")
+    judge = jsonschema.Draft4Validator(json.loads(path.read_text()))
+    for words in (("-C", broken.path), ("-C", broken.path, "--id", "base-reader")):
+        value = json.loads(run("check", "-o", "sarif", *words).out)
+        assert [e.message for e in judge.iter_errors(value)] == []
+    del value["runs"][0]["tool"]["driver"]["name"]
+    assert not judge.is_valid(value)
 
 
 def test_junit(broken: WorkDir, run: Run) -> None:
