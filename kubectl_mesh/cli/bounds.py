@@ -4,9 +4,11 @@ import os
 import shlex
 from collections.abc import Sequence
 
+import click
+
 from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
 from kubectl_mesh.compare import read
-from kubectl_mesh.errors import Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.words import one_line
 
 SHORTEST = 8
@@ -78,6 +80,14 @@ def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     from kubectl_mesh.guard import let_through
 
     return let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), os.environ)
+
+
+def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> None:
+    """Keeps what is about to be written out of git, or refuses to write it; `more` are private files that are not there yet."""
+    if told := ignore(inputs):
+        click.echo(told, err=True)
+    if bare := let_through(inputs, more):
+        raise MeshError(bare)
 
 
 def in_clear(inputs: Inputs, out: str) -> list[Problem]:

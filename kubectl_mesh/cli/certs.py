@@ -33,7 +33,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
 
     And their keys; for those that are named, else for all that await one. Nothing that is there is replaced. The commands that sign the requests are printed.
     """
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import Wanted
     from kubectl_mesh.pki.names import REQUEST, folder
@@ -60,7 +60,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
             new = requests(wanted, inputs.kept, common.progress("making keys:"))
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
-        _kept_out(inputs)
+        bounds.keep_out(inputs)
         write_certificates(workdir.join(directory, "certs"), new)
     base = workdir.join(directory, "certs")
     lines = [f"{'create' if f'{folder(n)}/{REQUEST}' in new else 'keep':7} {base}/{folder(n)}/{REQUEST}\n" for n in sorted(asked)]
@@ -158,7 +158,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     if key is not None or certs_in_use.in_use(file):
         certs_in_use.take(directory, name, file, root, key)
         return
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ROOT_CERT, folder
     from kubectl_mesh.pki.requests import accept, follows
@@ -182,7 +182,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             _fit(inputs, cluster, file, new)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
-        _kept_out(inputs)
+        bounds.keep_out(inputs)
         write_certificates(workdir.join(directory, "certs"), new)
     common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
     base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
@@ -192,7 +192,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
 def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     """Takes in an intermediate that follows the one in use, which goes to the archive."""
     from kubectl_mesh import rollout
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki.names import folder
     from kubectl_mesh.pki.renew import accept_next
@@ -203,7 +203,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
         _fit(inputs, cluster, file, change.put)
     except MeshError as error:
         raise MeshError(workdir.located(inputs.directory, error.problems)) from None
-    certs_renew.kept_out(inputs, archive=True)
+    bounds.keep_out(inputs, bounds.ARCHIVED)
     exchange_certificates(inputs.directory, change)
     base = workdir.join(inputs.directory, "certs")
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
@@ -305,14 +305,3 @@ def _gather(directory: str) -> "Inputs":
         what = f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody else signs"
         raise refuse(path, what, "write `certificates: {issuer: csr}`")
     return inputs
-
-
-def _kept_out(inputs: "Inputs") -> None:
-    """Keeps the key that is about to be written out of git, or refuses to write it."""
-    from kubectl_mesh.cli.bounds import ignore, let_through
-    from kubectl_mesh.errors import MeshError
-
-    if told := ignore(inputs):
-        click.echo(told, err=True)
-    if bare := let_through(inputs):
-        raise MeshError(bare)

@@ -30,7 +30,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     import contextlib
 
     from kubectl_mesh import rollout
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import Wanted
     from kubectl_mesh.pki.names import CRL, folder
@@ -64,12 +64,12 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
             raise MeshError(workdir.located(directory, error.problems)) from None
         if topology.issuer == "csr":
             if not dry_run:
-                kept_out(inputs)
+                bounds.keep_out(inputs)
                 write_certificates(workdir.join(directory, "certs"), put)
             common.put_text(_asked(inputs, wanted, put, dry_run=dry_run))
             return
         if not dry_run:
-            kept_out(inputs, archive=True)
+            bounds.keep_out(inputs, bounds.ARCHIVED)
             exchange_certificates(directory, change)
     common.put_text(_renewed(inputs, wanted, change, keep_key=keep_key, dry_run=dry_run))
     click.echo("\n".join(rollout.renewed([c for c in topology.clusters if folder(c.name) in change.moved], inputs.target.KIND)), err=True)
@@ -96,17 +96,6 @@ def gather(directory: str) -> "Inputs":
         path = workdir.join(directory, workdir.TOPOLOGY)
         raise refuse(path, f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the clusters", "renew them there")
     return inputs
-
-
-def kept_out(inputs: "Inputs", *, archive: bool = False, more: tuple[str, ...] = ()) -> None:
-    """Keeps what is about to be written out of git, or refuses to write it."""
-    from kubectl_mesh.cli.bounds import ARCHIVED, ignore, let_through
-    from kubectl_mesh.errors import MeshError
-
-    if told := ignore(inputs):
-        click.echo(told, err=True)
-    if bare := let_through(inputs, (*ARCHIVED, *more) if archive else ()):
-        raise MeshError(bare)
 
 
 def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: timedelta | None) -> list[str]:

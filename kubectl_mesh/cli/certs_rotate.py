@@ -127,7 +127,7 @@ def status(directory: str, out: str | None, output: str) -> None:
 
 def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]") -> None:
     """One change of certs/, made under the lock, and what it asks for."""
-    from kubectl_mesh.cli import certs_renew, rotating, workdir
+    from kubectl_mesh.cli import bounds, certs_renew, rotating, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import Wanted, rotation
     from kubectl_mesh.pki.names import NEXT_KEY
@@ -143,7 +143,7 @@ def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | 
             change = made(inputs, _holdings(inputs), wanted, rotation.read(inputs.kept))
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
-        certs_renew.kept_out(inputs, archive=True, more=(f"certs/{NEXT_KEY}",))
+        bounds.keep_out(inputs, (*bounds.ARCHIVED, f"certs/{NEXT_KEY}"))
         exchange_certificates(directory, change)
         inputs = certs_renew.gather(directory)
     on = rotation.read(inputs.kept)

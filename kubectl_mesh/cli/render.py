@@ -77,10 +77,7 @@ def command(
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)
         if writes:
-            if told := bounds.ignore(inputs):
-                click.echo(told, err=True)
-            if bare := bounds.let_through(inputs):
-                raise MeshError(bare)
+            bounds.keep_out(inputs)
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
             if made or inputs.leftovers:
                 write_certificates(workdir.join(directory, "certs"), made, replaced=(CRL, *((SEAL_KEY,) if reseal else ())))

@@ -1,16 +1,17 @@
 """Whether a render would change roots in a way that no order of applying makes safe."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import LOCK, FolderChange
+from kubectl_mesh.model import FolderChange
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.diff.roots import Signing
+    from kubectl_mesh.pki.trust import Trust
 
 GONE = "put it back, with its key; where no cluster runs this mesh yet, move the tree away, and render again"
 
@@ -23,16 +24,17 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     from kubectl_mesh.cli import trust
 
     directory, members = rendered.inputs.directory, rendered.plan.members
-    return _sets(rendered, out) or [replace(p, id="root-exchange") for p in trust.cut(out, rendered.tree, members, directory)]
+    there = trust.of_tree(out, members)
+    return _sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory)
 
 
-def _sets(rendered: "Rendered", out: str) -> list[Problem]:
+def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
     from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.diff.roots import Signing, refused
     from kubectl_mesh.pki.names import ROOT_CERT
 
     pki = rendered.pki
-    before = _before(rendered, out)
+    before = {name: Signing(frozenset(t.roots), t.intermediate, t.signer or None) for name, t in there.items() if t.intermediate}
     roots = frozenset(root.fingerprint for root in pki.roots)
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
     if all(old.roots == roots and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
@@ -51,22 +53,6 @@ def _sets(rendered: "Rendered", out: str) -> list[Problem]:
             Place(where), "is missing, and a new root would take the place of the one by which the rendered clusters trust each other", GONE, problem.id
         )
     return [problem] if problem is not None else []
-
-
-def _before(rendered: "Rendered", out: str) -> "dict[str, Signing]":
-    """What the clusters that stay have, by their locks."""
-    from kubectl_mesh.cli.workdir import read_file
-    from kubectl_mesh.diff.roots import Signing
-    from kubectl_mesh.view.locks import lock
-    from kubectl_mesh.view.parse import Parser
-
-    found = {}
-    for cluster in rendered.inputs.topology.clusters:
-        body = read_file(os.path.join(out, cluster.name, LOCK))
-        state = lock(cluster.name, {LOCK: body}, {}, Parser()) if body is not None else None
-        if state is not None and state.intermediate is not None:
-            found[cluster.name] = Signing(frozenset(state.roots), state.intermediate, state.signer)
-    return found
 
 
 def _signers(before: "dict[str, Signing]", out: str) -> "dict[str, Signing]":

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.cli.workdir import join, read_file
+from kubectl_mesh.diff.roots import ID
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, Tree
 from kubectl_mesh.pki.trust import Trust, mesh_change
@@ -15,7 +16,8 @@ def of_lock(body: bytes | None) -> Trust | None:
     try:
         made = json.loads(body or b"")["madeFrom"]
         roots = tuple(map(str, made["roots"]))
-        return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and "intermediate" in made else "")))
+        own = str(made.get("intermediate", ""))
+        return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and own else "")), own)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -35,10 +37,10 @@ def of_commit(out: str, names: Iterable[str]) -> dict[str, Trust]:
     return {name: trust for name, trust in found.items() if trust is not None}
 
 
-def cut(out: str, tree: Tree, names: Iterable[str], directory: str) -> list[Problem]:
-    """Where a render would lead running clusters to roots that they cannot go to."""
+def cut(out: str, before: Mapping[str, Trust], tree: Tree, names: Iterable[str], directory: str) -> list[Problem]:
+    """Where a render would lead running clusters, whose trees say `before`, to roots that they cannot go to."""
     after = {name: trust for name in names if name in tree and (trust := of_lock(tree[name][LOCK].body)) is not None}
-    return [Problem(Place(join(out, name)), why, _fix(directory)) for name, why in mesh_change(of_tree(out, names), after)]
+    return [Problem(Place(join(out, name)), why, _fix(directory), ID) for name, why in mesh_change(before, after)]
 
 
 def _fix(directory: str) -> str:

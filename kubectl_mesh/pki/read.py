@@ -113,8 +113,9 @@ def path_length(certificate: x509.Certificate) -> int | None:
     return constraints.path_length if constraints is not None else None
 
 
+@lru_cache(maxsize=4096)
 def describe(certificate: x509.Certificate) -> Certificate:
-    """What people want to know of a certificate."""
+    """What people want to know of a certificate; one stands in several files, and is asked in several stages."""
     public = certificate.public_key()
     if isinstance(public, rsa.RSAPublicKey):
         kind = f"rsa-{public.key_size}"

@@ -1,7 +1,7 @@
 """What a cluster trusts and what signs there, and whether a running mesh can go from one such state to another without a cut."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +10,8 @@ class Trust:
 
     roots: tuple[str, ...]
     signer: str = ""
+    intermediate: str = field(default="", compare=False)
+    """Its fingerprint, where a lock tells it."""
 
 
 def root_change(before: Trust, after: Trust) -> str | None:
