@@ -97,12 +97,11 @@ def read(name: str, folder: int | None = None) -> tuple[bytes, int] | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
-        parts = []
-        while part := os.read(descriptor, max(status.st_size + 1, 65536)):
-            parts.append(part)
-            if len(part) <= status.st_size == sum(map(len, parts)):
-                break
-        return b"".join(parts), stat.S_IMODE(status.st_mode)
+        body = os.read(descriptor, status.st_size + 1)
+        # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is read to its end.
+        while len(body) != status.st_size and (more := os.read(descriptor, 65536)):
+            body += more
+        return body, stat.S_IMODE(status.st_mode)
     finally:
         os.close(descriptor)
 

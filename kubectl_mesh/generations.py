@@ -99,7 +99,7 @@ def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
     """Tokens that would go in the same render in which the peers move to another: whoever applies it late is locked out."""
     moving: dict[str, list[str]] = {}
     for change in changes:
-        for file in change.changes:
+        for file in change.changes if change.differs else ():
             name = file.path.removesuffix(".yaml") if change.name == BUNDLE else file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
             if file.action == "update" and (change.name == BUNDLE or file.path.startswith(REMOTE_SECRETS)):
                 moving.setdefault(name, []).append(change.name)
@@ -120,7 +120,7 @@ def gone(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for change in changes:
         member = plan.members.get(change.name)
-        if member is None or not member.readers or member.cluster.credential.way != "tokenFile":
+        if not change.differs or member is None or not member.readers or member.cluster.credential.way != "tokenFile":
             continue
         for file in change.changes:
             match = _TOKEN.fullmatch(file.path)

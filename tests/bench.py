@@ -317,7 +317,7 @@ def hundred(report: Report, folder: Path, *, profile: bool) -> None:
 
 def reviewed(report: Report, folder: Path) -> None:
     """The mesh of 100 clusters with another token in one of them: what `diff` of it costs, in seconds."""
-    report.heading("7. diff of 100 clusters of which one has another token, next to a render of it", "to limit")
+    report.heading("4. diff of 100 clusters of which one has another token, next to a render of it", "to limit")
     clusters(folder, 100)
     run(mesh("", folder, "render"))
     token = next(iter(sorted((folder / "credentials").iterdir())))
@@ -336,7 +336,7 @@ def reviewed(report: Report, folder: Path) -> None:
 
 def checked(report: Report, folder: Path) -> None:
     """What `check` of 100 clusters costs, in seconds: of a sound mesh, and of one whose every directory differs from a render."""
-    report.heading("8. check of 100 clusters: sound, and with another token in one, which 99 directories hold", "to limit")
+    report.heading("5. check of 100 clusters: sound, and with another token in one, which 99 directories hold", "to limit")
     limit = 1.5
     sound, other = folder / "sound", folder / "other"
     for place in (sound, other):
@@ -358,7 +358,7 @@ def checked(report: Report, folder: Path) -> None:
 
 def bundled(report: Report, folder: Path) -> None:
     """One mesh of 1,000 clusters with the remote secrets of all in one directory, for the Sail operator, in seconds."""
-    report.heading("4. 1,000 clusters with remoteSecrets: bundle, certificates and tokens there", "to limit")
+    report.heading("6. 1,000 clusters with remoteSecrets: bundle, certificates and tokens there", "to limit")
     clusters(folder, 1000)
     topology = folder / "topology.yaml"
     topology.write_text(topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:"))
@@ -402,7 +402,7 @@ def controllers(folder: Path, names: Sequence[str]) -> None:
 
 def sealed(report: Report, folder: Path) -> None:
     """Meshes whose secrets are encrypted, in seconds; and a file of theirs next to the program sops, which takes one at a time."""
-    report.heading("5. All remote secrets encrypted, certificates and tokens there", "to limit")
+    report.heading("7. All remote secrets encrypted, certificates and tokens there", "to limit")
     folder.mkdir()
     for store, seal in (("sops", recipients), ("sealed", controllers)):
         for count, words, limit in ((50, "unchanged", 1.2), (100, "first seal", 3.0)):
@@ -455,7 +455,7 @@ def profiled(report: Report, folder: Path) -> None:
 
 def thousand(report: Report, folder: Path) -> None:
     """One mesh of 1,000 clusters from nothing, its keys too: seconds and memory, once."""
-    report.heading("7. 1,000 clusters, 999,000 remote secrets, from nothing, one run", "to limit")
+    report.heading("9. 1,000 clusters, 999,000 remote secrets, from nothing, one run", "to limit")
     folder.mkdir()
     room = os.statvfs(folder)
     if room.f_bavail * room.f_frsize < LARGE_BYTES or (room.f_files and room.f_favail < LARGE_FILES):
@@ -651,7 +651,7 @@ def api_servers(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 def upstream(report: Report, folder: Path) -> None:
     """Thirty clusters from nothing, next to openssl, kubectl and, where it is on PATH, istioctl."""
-    report.heading("6. 30 clusters from nothing, P-256, next to the upstream way", "times")
+    report.heading("8. 30 clusters from nothing, P-256, next to the upstream way", "times")
     missing = [name for name in ("openssl", "kubectl") if shutil.which(name) is None]
     if missing:
         report.note(f"Left out: {' and '.join(missing)} not on PATH.")
@@ -788,7 +788,7 @@ def main() -> int:
             if options.only not in (None, number):
                 continue
             if name == "1,000 clusters" and not options.large:
-                print("\n7. 1,000 clusters: only with --large, since it writes more than 4 GB")
+                print("\n9. 1,000 clusters: only with --large, since it writes more than 4 GB")
                 continue
             try:
                 section()

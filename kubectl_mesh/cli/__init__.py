@@ -89,7 +89,15 @@ def main(args: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
-    sys.exit(run(args))
+    code = run(args)
+    if args is not None:
+        sys.exit(code)
+    # The process is at its end: to take thousands of values apart one by one would be time for nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(code)
 
 
 def run(args: Sequence[str] | None = None) -> int:
