@@ -34,6 +34,17 @@ def top_of(path: str) -> str | None:
         current = above
 
 
+def _top(folder: str, known: dict[str, str | None]) -> str | None:
+    """As `top_of`, for many folders of the same few places, that are in `known` then."""
+    if folder not in known:
+        above, name = os.path.split(folder)
+        if name in ("", ".", "..") or os.path.islink(folder):
+            known[folder] = top_of(folder)
+        else:
+            known[folder] = folder if os.path.lexists(os.path.join(folder, ".git")) else _top(above, known)
+    return known[folder]
+
+
 def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """Which of the paths below a directory git would take into a commit; all in a work tree whose git cannot be asked.
 
@@ -44,10 +55,7 @@ def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]
     tops: dict[str, str | None] = {}
     groups: dict[str, list[str]] = {}
     for path, place in full.items():
-        folder = os.path.dirname(place)
-        if folder not in tops:
-            tops[folder] = top_of(folder)
-        top = tops[folder]
+        top = _top(os.path.dirname(place), tops)
         if top is not None:
             groups.setdefault(top, []).append(path)
     clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}

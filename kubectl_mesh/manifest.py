@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import jinja2
 import yaml
 
 from kubectl_mesh.yamltext import Block, dump, scalar
@@ -23,6 +22,8 @@ class Manifests:
     """Renders the templates; equal values give the same text without rendering twice."""
 
     def __init__(self, read: Callable[[str], str]) -> None:
+        import jinja2  # not needed by whoever uses `document` alone, and slow
+
         environment = jinja2.Environment(loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         environment.filters["yaml"] = scalar
         self._template = lru_cache(maxsize=None)(environment.get_template)
@@ -131,21 +132,26 @@ def _filled(tree: Any, known: Mapping[str, str]) -> Any:
 
 def document(value: object) -> str:
     """The text of a document that no template knows; its `Block`s were read back where they were made, the rest is here."""
-    check(dump(_hollow(value)), _hollow(value))
-    return dump(value)
+    text, hollow = dump(value), _hollow(value)
+    check(text if hollow is value else dump(hollow), hollow)
+    return text
 
 
 def block(value: object) -> Block:
     """A part of many documents, written and read back once."""
-    made = Block(value)
-    check(dump(_hollow(value)), _hollow(value))
-    return made
+    hollow = _hollow(value)
+    check(dump(hollow), hollow)
+    return Block(value)
 
 
 def _hollow(value: object) -> object:
-    """The value with a token for each `Block`, whose text is known to be right at any indentation."""
+    """The value with a token for each `Block`, whose text is known to be right at any indentation; itself where there is none."""
     if isinstance(value, Block):
         return "block"
     if isinstance(value, dict):
-        return {k: _hollow(v) for k, v in value.items()}
-    return [_hollow(v) for v in value] if isinstance(value, list) else value
+        items = {k: _hollow(v) for k, v in value.items()}
+        return items if any(items[k] is not v for k, v in value.items()) else value
+    if isinstance(value, list):
+        made = [_hollow(v) for v in value]
+        return made if any(a is not b for a, b in zip(made, value, strict=True)) else value
+    return value

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import CACERTS, SEALED, OnDisk
-from kubectl_mesh.pki import check_pair
+from kubectl_mesh.pki.issue import check_pair
 
 REPAIR = "render it again where the keys and credentials are, and look at how it came to be so"
 

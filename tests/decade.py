@@ -31,9 +31,11 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.leaves import DEFAULT
 from kubectl_mesh.load import load
 from kubectl_mesh.model import Exchange, Plan
-from kubectl_mesh.pki import Wanted, folder, issue, rotation, steps
+from kubectl_mesh.pki import rotation, steps
 from kubectl_mesh.pki import trust as trusting
-from kubectl_mesh.pki.names import ARCHIVE, ROOT_CERT, ROTATION
+from kubectl_mesh.pki.issue import issue
+from kubectl_mesh.pki.make import Wanted
+from kubectl_mesh.pki.names import ARCHIVE, ROOT_CERT, ROTATION, folder
 from kubectl_mesh.pki.renew import expiring, renew
 from kubectl_mesh.pki.trust import Trust
 from kubectl_mesh.targets import istio, values
@@ -178,7 +180,7 @@ def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[st
 
 def remember() -> None:
     """Has the stages read each text once: they read the same ones thousands of times here, and always find the same."""
-    from kubectl_mesh import pki
+    from kubectl_mesh.pki import issue as issuing
     from kubectl_mesh.pki import judge, kept, read, renew, requests
 
     if hasattr(read.describe, "cache_info"):
@@ -186,7 +188,7 @@ def remember() -> None:
     judge._issued = lru_cache(maxsize=65536)(judge._issued)
     for name in ("load_certificates", "load_key", "describe", "texts"):
         once = lru_cache(maxsize=8192)(getattr(read, name))
-        for module in (read, pki, kept, renew, requests, rotation, steps):
+        for module in (read, issuing, kept, renew, requests, rotation, steps):
             if hasattr(module, name):
                 setattr(module, name, once)
 

@@ -89,7 +89,7 @@ def like(found: Shot, other: Shot) -> bool:
 
 def pairs(found: Shot) -> bool:
     """Whether each intermediate in use has the key, the certificate, the chain and the root that belong together, by their bytes."""
-    from kubectl_mesh.pki import check_pair
+    from kubectl_mesh.pki.issue import check_pair
 
     for base in {p.rpartition("/")[0] for p in found if re.fullmatch(r"certs/intermediate-[a-z]+/ca-cert\.pem", p)}:
         body = {part: found[f"{base}/{part}.pem"][2] for part in ("ca-cert", "ca-key", "cert-chain", "root-cert")}

@@ -18,11 +18,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import assets, pki
+from kubectl_mesh import assets
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.load import load
 from kubectl_mesh.model import File, Pki, Server
-from kubectl_mesh.pki import Wanted, issue
+from kubectl_mesh.pki.issue import issue
+from kubectl_mesh.pki.make import Wanted
+from kubectl_mesh.pki.names import PARTS
 from kubectl_mesh.plan import plan
 from kubectl_mesh.validate import validate
 
@@ -138,7 +140,7 @@ def refused(kept: Mapping[str, bytes], *names: str) -> list[str]:
         made.append(args)
         return {}
 
-    spy.setattr(pki, "make_keys", make_keys)
+    spy.setattr("kubectl_mesh.pki.issue.make_keys", make_keys)
     try:
         with pytest.raises(MeshError) as caught:
             issue(wanted(*names or ("east",)), kept, NOW)
@@ -234,7 +236,7 @@ def test_the_files(made: tuple[str, Pki]) -> None:
         assert intermediate.ca_key.startswith(b"-----BEGIN PRIVATE KEY-----\n")
         key: Any = serialization.load_pem_private_key(intermediate.ca_key, None)
         assert key.public_key() == certificate(intermediate.ca_cert).public_key()
-        files = {f"intermediate-{name}/{part}": getattr(intermediate, part.removesuffix(".pem").replace("-", "_")) for part in pki.PARTS}
+        files = {f"intermediate-{name}/{part}": getattr(intermediate, part.removesuffix(".pem").replace("-", "_")) for part in PARTS}
         assert files.items() <= mesh.new.items()
     assert len(mesh.new) == 2 + 4 * len(mesh.intermediates)
     assert mesh.warnings == ()
@@ -333,7 +335,7 @@ def test_a_render_needs_no_root_key() -> None:
 def test_a_newcomer_gets_an_intermediate() -> None:
     """A cluster that is added gets an intermediate under the root that is there; the others stay."""
     again = issue(wanted("east", "west", "north"), mesh(), NOW + DAY)
-    assert sorted(again.new) == [f"intermediate-north/{part}" for part in pki.PARTS]
+    assert sorted(again.new) == [f"intermediate-north/{part}" for part in PARTS]
     certificate(again.intermediates["north"].ca_cert).verify_directly_issued_by(certificate(mesh()["root-cert.pem"]))
 
 
@@ -427,7 +429,7 @@ def test_what_ends_soon_is_warned_of() -> None:
 
 def test_whose_intermediate_it_is() -> None:
     """A certificate that two clusters share, or that was made for another cluster of the mesh, is warned of."""
-    parts = {part: mesh()[f"intermediate-west/{part}"] for part in pki.PARTS}
+    parts = {part: mesh()[f"intermediate-west/{part}"] for part in PARTS}
     shared = {**mesh(), **{f"intermediate-east/{part}": body for part, body in parts.items()}}
     found = [f"{w.where}: {w.what}" for w in issue(wanted(), shared, NOW).warnings]
     assert f'{CERT.replace("east", "west")}: is the certificate of "east" too' in found
@@ -756,13 +758,13 @@ def test_no_secret_has_a_repr() -> None:
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
     tokens = {("east", ""): {"token": "tokentokentoken-east"}, ("west", ""): {"token": "tokentokentoken-west"}}
     made_plan = plan(topology, servers, tokens, target.traits(topology))
-    tree = render(made_plan, {}, done, target, Manifests(lambda name: assets.text(f"templates/{name}")), Plain())
+    tree = render(made_plan, {}, lambda: done, target, Manifests(lambda name: assets.text(f"templates/{name}")), Plain())
     told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "logins": tokens, "kept": done.new}
     inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())
     values = [done, done.intermediates["east"], File(b"tokentokentoken", True, "0"), tree, inputs, made_plan, made_plan.members["east"], rendered]
     values += [Entry(document.place(), ca=done.new["root-key.pem"]), document]
-    values.append(pki.issue)
+    values.append(issue)
     # The first line of PKCS#8 holds private numbers; on the second stands the public key too, which certificates show.
     secrets = [b.splitlines()[1].decode() for n, b in done.new.items() if n.endswith("key.pem")]
     secrets += ["PRIVATE KEY", "tokentokentoken"]

@@ -18,7 +18,8 @@ from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.load import load
 from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import Pki, Plan, Server, Tree
-from kubectl_mesh.pki import Wanted, issue
+from kubectl_mesh.pki.issue import issue
+from kubectl_mesh.pki.make import Wanted
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import render
 from kubectl_mesh.stores import Plain
@@ -66,7 +67,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     plan = make_plan(topology, servers, tokens, target.traits(topology))
     pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, shell.now())
     KEPT.update(pki.new)
-    return plan, pki, render(plan, {}, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), Plain())
+    return plan, pki, render(plan, {}, lambda: pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), Plain())
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -43,8 +43,7 @@ ARCHIVED = ("certs/archive/intermediate/ca-key.pem", "certs/archive/root/root-ke
 
 def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave among them; and `more` that are about to be written."""
-    from kubectl_mesh.pki import ROOT_KEY, folder
-    from kubectl_mesh.pki.names import NEXT_KEY
+    from kubectl_mesh.pki.names import NEXT_KEY, ROOT_KEY, folder
     from kubectl_mesh.stores import ENCRYPTED
     from kubectl_mesh.stores.sealing import SEAL_KEY
     from kubectl_mesh.write import STAGE
@@ -152,7 +151,7 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
 def ignore(inputs: Inputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
     from kubectl_mesh.guard import GITIGNORE, lines, top_of
-    from kubectl_mesh.pki import ROOT_CERT
+    from kubectl_mesh.pki.names import ROOT_CERT
     from kubectl_mesh.write import add_files
 
     path = join(inputs.directory, ".gitignore")

@@ -35,7 +35,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     """
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki import Wanted
+    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.names import REQUEST, folder
     from kubectl_mesh.pki.requests import requests
     from kubectl_mesh.write import locked, write_certificates
@@ -112,7 +112,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
-    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
     from kubectl_mesh.pki.requests import read_request
     from kubectl_mesh.pki.requests import sign as signed
     from kubectl_mesh.write import add_files, make_folder
@@ -160,7 +160,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         return
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki import ROOT_CERT, folder
+    from kubectl_mesh.pki.names import ROOT_CERT, folder
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
 
@@ -214,7 +214,8 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
 def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") -> None:
     """Refuses an intermediate of a root that does not sign at this step of a rotation."""
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.pki import ROOT_CERT, folder, rotation
+    from kubectl_mesh.pki import rotation
+    from kubectl_mesh.pki.names import ROOT_CERT, folder
 
     chain = put.get(f"{folder(cluster)}/cert-chain.pem")
     if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT])):

@@ -109,7 +109,7 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
 
 
 def _names(key: bool) -> tuple[str, ...]:
-    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
 
     return (ROOT_CERT, ROOT_KEY) if key else (ROOT_CERT,)
 

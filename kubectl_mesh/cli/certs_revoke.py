@@ -66,9 +66,9 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
 
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki import ROOT_CERT, crl, kept
+    from kubectl_mesh.pki import crl, kept
     from kubectl_mesh.pki.ahead import ahead
-    from kubectl_mesh.pki.names import CRL
+    from kubectl_mesh.pki.names import CRL, ROOT_CERT
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
     from kubectl_mesh.write import locked, write_certificates

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.model import Exchange
-    from kubectl_mesh.pki import Wanted
+    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.rotation import Rotation
     from kubectl_mesh.pki.steps import Holdings
 
@@ -129,7 +129,8 @@ def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | 
     """One change of certs/, made under the lock, and what it asks for."""
     from kubectl_mesh.cli import bounds, certs_renew, rotating, workdir
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.pki import Wanted, rotation
+    from kubectl_mesh.pki import rotation
+    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.names import NEXT_KEY
     from kubectl_mesh.write import exchange_certificates, locked
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_mesh import assets, stores
 from kubectl_mesh.cli import workdir
+from kubectl_mesh.cli.aside import aside
 from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
 from kubectl_mesh.compare import open_folder
@@ -49,8 +50,6 @@ def make(
     `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the topology's. `throwaway` makes missing
     certificates with the quickest keys, for verbs that write nothing.
     """
-    from kubectl_mesh import render
-    from kubectl_mesh.manifest import Manifests
     from kubectl_mesh.plan import plan as make_plan
 
     topology, target = inputs.topology, inputs.target
@@ -60,9 +59,14 @@ def make(
         topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held(), frozenset(inputs.coming), sealed.dates(absent)
     )
     plan = replace(plan, rotating=ROTATION in inputs.kept)
-    pki = certificates(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
-    store = store or sealed.store()
-    tree = render.render(plan, inputs.base, pki, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
+    keyless = sealed.keyless()
+    with aside(lambda: certificates(inputs, at, keyless, throwaway=throwaway, progress=progress)) as made:
+        from kubectl_mesh import render
+        from kubectl_mesh.manifest import Manifests
+
+        store = store or sealed.store()
+        tree = render.render(plan, inputs.base, made, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
+        pki = made()
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(store.lacking)
     warnings = {
@@ -72,10 +76,10 @@ def make(
         *located(inputs.directory, sealed.warnings(store)),
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
-    made = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
-    made |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
+    told = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
+    told |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
-    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *made, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
+    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *told, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
 
 
 def certificates(
@@ -87,7 +91,9 @@ def certificates(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Pki:
     """The certificates of the mesh, checked, and made where they are missing; those of `keyless` may be here without their keys."""
-    from kubectl_mesh.pki import ROOT_CERT, Wanted, issue
+    from kubectl_mesh.pki.issue import issue
+    from kubectl_mesh.pki.make import Wanted
+    from kubectl_mesh.pki.names import ROOT_CERT
 
     topology = inputs.topology
     if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
@@ -115,7 +121,9 @@ def certificates(
 
 def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
-    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY, Wanted, issue
+    from kubectl_mesh.pki.issue import issue
+    from kubectl_mesh.pki.make import Wanted
+    from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
 
     kept: dict[str, bytes] = {}
     folders: tuple[str, ...] = ()

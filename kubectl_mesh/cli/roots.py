@@ -25,6 +25,8 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
 
     directory, members = rendered.inputs.directory, rendered.plan.members
     there = trust.of_tree(out, members)
+    if not there:
+        return []
     return _sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory)
 
 

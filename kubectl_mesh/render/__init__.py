@@ -4,7 +4,7 @@ A cluster's directory has three stages, each a kustomization: what it trusts, it
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Protocol
 
@@ -31,9 +31,18 @@ Texts = Mapping[str, str | Secret]
 
 
 def render(
-    plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, store: Store, only: frozenset[str] | None = None
+    plan: Plan,
+    base: Mapping[str, Document],
+    pki: Callable[[], Pki],
+    target: ModuleType,
+    manifests: Manifests,
+    store: Store,
+    only: frozenset[str] | None = None,
 ) -> Tree:
-    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object."""
+    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object.
+
+    `pki` is asked for as late as can be: certificates may be made while what needs none is rendered.
+    """
     made: dict[tuple[bytes, bool], File] = {}
 
     def folder(directory: str, texts: Texts) -> tuple[dict[str, File], dict[str, str]]:
@@ -64,7 +73,7 @@ def render(
         name = member.cluster.name
         files, sealed = folder(name, texts)
         head = store.head(name) if sealed else {}
-        tree[name] = locked(files, lock.of_cluster(plan, member, pki, target.KIND, files, lines, head, sealed))
+        tree[name] = locked(files, lock.of_cluster(plan, member, pki(), target.KIND, files, lines, head, sealed))
     for name, shared in _shared(plan, target, manifests):
         files, sealed = folder(name, shared)
         head = store.head(name) if sealed else {}
@@ -73,24 +82,25 @@ def render(
 
 
 def _clusters(
-    plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, only: frozenset[str] | None
+    plan: Plan, base: Mapping[str, Document], pki: Callable[[], Pki], target: ModuleType, manifests: Manifests, only: frozenset[str] | None
 ) -> Iterator[tuple[Member, dict[str, str | Secret]]]:
     """For each cluster its files."""
     control_plane = target.control_plane(plan, base)
     secrets = remotes.Remotes(plan, manifests)
     legacy = not target.traits(plan.topology).labels
-    for name, member in plan.members.items():
-        if only is not None and name not in only:
-            continue
+    members = {name: member for name, member in plan.members.items() if only is None or name in only}
+    planes = {name: tuple(control_plane(member)) for name, member in members.items() if not member.waits}
+    for name, member in members.items():
         stages = [Stage(), Stage(), Stage()]
-        trust.add(stages[0], plan, member, pki, manifests)
         if not member.waits:
-            for file, text in control_plane(member):
+            for file, text in planes[name]:
                 stages[1].add(file, text)
             gateways.add(stages[2], plan, member, manifests, legacy=legacy)
             reader.add(stages[2], plan, member, manifests, legacy=legacy)
             secrets.add(stages[2], member)
-            alerts.add(stages[2], plan, member, pki, manifests)
+            if plan.topology.alerts is not None:
+                alerts.add(stages[2], plan, plan.topology.alerts, member, pki(), manifests)
+        trust.add(stages[0], plan, member, pki(), manifests)
         files: dict[str, str | Secret] = {}
         applied = []
         for stage, into in zip(STAGES, stages, strict=True):

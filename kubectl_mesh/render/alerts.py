@@ -9,7 +9,7 @@ from typing import Any
 
 from kubectl_mesh.dates import of_cluster, shared
 from kubectl_mesh.manifest import Manifests, parse
-from kubectl_mesh.model import Date, Member, Pki, Plan
+from kubectl_mesh.model import Alerts, Date, Member, Pki, Plan
 from kubectl_mesh.render.stage import Stage
 
 FILE = "expiry-alerts.yaml"
@@ -18,11 +18,8 @@ LEVELS = (("warning", timedelta(days=30), 3), ("critical", timedelta(days=7), 10
 """The severity, how long before the end, and at most what part of the life, so that what lives for days does not begin with an alert."""
 
 
-def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> None:
+def add(stage: Stage, plan: Plan, alerts: Alerts, member: Member, pki: Pki, manifests: Manifests) -> None:
     """What ends for all clusters, and what ends in this one."""
-    alerts = plan.topology.alerts
-    if alerts is None:
-        return
     rules = [rule for date in sorted({*shared(pki), *of_cluster(plan, member, pki)}) for rule in _rules(plan.topology.mesh_id, date)]
     if not rules:
         return

@@ -145,6 +145,6 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
 
 
 def _pair(file: str, certificate: bytes, key: bytes) -> bool:
-    from kubectl_mesh.pki import check_pair
+    from kubectl_mesh.pki.issue import check_pair
 
     return not check_pair(file, certificate, key)

@@ -1,0 +1,101 @@
+"""Work beside the process: what it gives, and that nothing of it is left, however either ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import os, signal, sys, time
+from kubectl_mesh.cli.aside import aside
+from kubectl_mesh.errors import MeshError, refuse
+here = os.getpid()
+def where(): return "here" if os.getpid() == here else "beside"
+"""
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="work goes on beside a process on Linux with two cores; elsewhere it is done in it"
+)
+
+
+def run(code: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", CODE + code], capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def gone(process: int) -> bool:
+    """Whether a process ends within some seconds."""
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{process}") or "\nState:\tZ" in Path(f"/proc/{process}/status").read_text():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_value_is_made_beside_and_once() -> None:
+    done = run("with aside(lambda: (where(), b'key', {1: 2})) as made:\n  print(made(), made() is made())")
+    assert (done.stdout, done.stderr, done.returncode) == ("('beside', b'key', {1: 2}) True\n", "", 0)
+
+
+def test_an_error_is_the_same_as_here() -> None:
+    code = (
+        "def work(): raise refuse(where(), 'is wrong', 'mend it')\ntry:\n  with aside(work) as made: made()\nexcept MeshError as error: print(error.problems)"
+    )
+    assert "file='beside'" in run(code).stdout
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "1 / 0", "os._exit(1)"])
+def test_what_the_other_cannot_give_is_made_here(end: str) -> None:
+    done = run(f"def work():\n  if where() == 'beside': {end}\n  return where()\nwith aside(work) as made: print(made())")
+    assert (done.stdout, done.stderr) == ("here\n", "")
+
+
+def test_what_is_not_waited_for_is_ended() -> None:
+    code = (
+        "r, w = os.pipe()\nos.set_inheritable(w, True)\nstart = time.time()\n"
+        "try:\n  with aside(lambda: time.sleep(50)): raise refuse('x', 'is wrong')\nexcept MeshError: pass\n"
+        "try: os.waitpid(-1, 0)\nexcept ChildProcessError: print('no child', time.time() - start < 20)"
+    )
+    assert run(code).stdout == "no child True\n"
+
+
+def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    code = f"def work():\n  open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n  time.sleep(50)\nwith aside(work) as made: made()"
+    with subprocess.Popen([sys.executable, "-c", CODE + code]) as parent:
+        for _ in range(100):
+            if (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text():
+                break
+            time.sleep(0.1)
+        parent.send_signal(signal.SIGKILL)
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_it_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
+    """Who kills a run may run the next one at once."""
+    code = (
+        f"from kubectl_mesh.write import locked\nlock = locked({str(tmp_path)!r})\nlock.__enter__()\n"
+        f"def work():\n  open({str(tmp_path / 'held')!r}, 'w').write(' '.join(sorted(os.readlink('/proc/self/fd/' + n) for n in os.listdir('/proc/self/fd') if os.path.lexists('/proc/self/fd/' + n))))\n"
+        "with aside(work) as made: made()"
+    )
+    assert run(code).returncode == 0
+    held = (tmp_path / "held").read_text()
+    assert "held" in held
+    assert ".kubectl-mesh-lock" not in held
+
+
+def test_with_other_threads_it_is_done_here() -> None:
+    from kubectl_mesh.cli.aside import aside
+
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        with aside(os.getpid) as made:
+            assert made() == os.getpid()
+    finally:
+        stop.set()
+        other.join()
