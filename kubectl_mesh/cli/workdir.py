@@ -185,6 +185,8 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     no_sealing: dict[str, Any] = {}
     sealing = tried(lambda: _sealing(directory, topology, now(), loose), no_sealing, "sealing-certificate")
     certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
+    if topology.own_intermediates and certs.kept:
+        tried(lambda: _rotation(certs.kept), None, "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -206,6 +208,15 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         coming=coming,
         archived=certs.archived,
     )
+
+
+def _rotation(kept: Mapping[str, bytes]) -> None:
+    from kubectl_mesh.pki.names import ROTATION
+
+    if ROTATION in kept:
+        from kubectl_mesh.pki.rotation import judge
+
+        judge(kept)
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
