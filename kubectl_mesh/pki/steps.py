@@ -193,7 +193,7 @@ def _drop(have: Holdings, stay: set[str], wanted: Wanted) -> Exchange:
         raise MeshError([Problem(Place(f"certs/{folder(bound[0])}/ca-cert.pem"), what, fix, "certs-chain")])
     blocks = [text for certificate, text in texts(have.kept[ROOT_CERT]) if fingerprint(certificate) in stay]
     # One piece of the old text, as istiod up to 1.29 looks for it there.
-    start, last = have.kept[ROOT_CERT].index(blocks[0]), have.kept[ROOT_CERT].index(blocks[-1])
-    bundle = have.kept[ROOT_CERT][start:last] + blocks[-1]
+    whole = have.kept[ROOT_CERT] + (b"" if have.kept[ROOT_CERT].endswith(b"\n") else b"\n")
+    bundle = whole[whole.index(blocks[0]) : whole.index(blocks[-1])] + blocks[-1]
     moved = _strangers(have, there)
     return Exchange(_bundle(bundle, replace(have, folders=[base for base in have.folders if base not in moved])), moved)
