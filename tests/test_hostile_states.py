@@ -1,13 +1,17 @@
 """States that hands, clocks and other commits of git leave `certs/`, topology and tree in: each is told, with a way out of it, and nothing is lost."""
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import Ran, Run, WorkDir
-from test_rotation import ROTATE, Clock, advance, certificates, mark, rendered
+from test_rotation import ISTIO, ROTATE, Clock, advance, certificates, mark, rendered
 from test_rotation import clock as clock  # noqa: PLC0414 -- a fixture
 from test_rotation import mesh as mesh  # noqa: PLC0414 -- a fixture
 
@@ -197,3 +201,32 @@ def test_a_manifest_that_is_nested_too_deep(mesh: WorkDir, run: Run, path: str) 
     assert "tree-readable" in run("check", "-o", "short", cwd=mesh).out
     assert run("render", cwd=mesh).code == 0
     assert run("check", cwd=mesh).code == 0
+
+
+# What a process is given
+
+
+STATES = (
+    "certs status",
+    "certs status -o ics",
+    "certs rotate-root status",
+    "tokens status",
+    "tokens status -o ics",
+    "check -o junit",
+    "diff -o markdown",
+    "graph",
+)
+
+
+@pytest.mark.parametrize("verb", STATES)
+def test_streams_that_are_closed(workdir: Callable[..., WorkDir], run: Run, verb: str) -> None:
+    """Without stdout, without stderr, without both, and where nobody reads on: no fault, and no message of the interpreter."""
+    mesh = workdir(tokens=True)
+    mesh.write("base.yaml", ISTIO)
+    for words in (("render",), (*ROTATE, "begin"), ("render",)):
+        assert run(*words, cwd=mesh).code == 0
+    for streams in (">&-", "2>&-", ">&- 2>&-", "<&-", "| true"):
+        line = f"{shlex.quote(sys.executable)} -m kubectl_mesh {verb} {streams}"
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=mesh.path, capture_output=True, text=True, check=False)
+        assert done.returncode in ((0, 1) if "true" not in streams else (0, 1, 2)), done.stderr
+        assert not re.search("error|Traceback|Exception", done.stderr), done.stderr
