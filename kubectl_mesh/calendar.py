@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from kubectl_mesh.errors import visible
 from kubectl_mesh.model import Date
 
 REMIND = timedelta(days=30)
@@ -43,6 +44,7 @@ def _time(when: datetime) -> str:
 
 def _text(value: str) -> str:
     """A TEXT (section 3.3.11)."""
+    value = visible(value)
     for plain, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
         value = value.replace(plain, escaped)
     return value

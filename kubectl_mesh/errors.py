@@ -73,6 +73,13 @@ def visible(text: str) -> str:
     return _unseen().sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
 
 
+def escaped(text: str) -> str:
+    """JSON that means the same, with controls and invisible characters as the escapes that JSON has for them."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return _unseen().sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
 def path_text(path: Iterable[str | int]) -> str:
     """The path of a field as people write it: `contexts.east.gateways[0].port`; odd keys in quotes, what may be a secret left out."""
     text = ""

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs a verb and ends the process: 0 done, 1 the answer is no, 2 could not answer."""
     import gc
 
+    warnings.simplefilter("ignore")  # of libraries, for those who write programs; they name places of this machine
     gc.disable()  # a run makes values, uses them and ends; looking for cycles among them costs a tenth of it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -74,7 +74,7 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
     from kubectl_mesh.adopt.authority import roots
     from kubectl_mesh.cli import dumps, workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
-    from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.pki.names import ROOT_CERT, ROTATION
     from kubectl_mesh.pki.union import union
     from kubectl_mesh.write import locked, write_certificates
 
@@ -92,6 +92,9 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
         raise MeshError(problems)
     base = workdir.join(directory, "certs")
     with locked(directory):
+        if os.path.lexists(f"{base}/{ROTATION}"):
+            what = "says that the root is being rotated, and whoever is under another root would be cut off at its end"
+            raise refuse(f"{base}/{ROTATION}", what, "finish it with `kubectl mesh certs rotate-root advance`, or go back with abort")
         topology = topology_of(directory)
         kept, clusters = kept_files(directory, topology)
         try:

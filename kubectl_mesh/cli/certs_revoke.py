@@ -101,6 +101,8 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
         write_certificates(workdir.join(directory, "certs"), {CRL: body}, replaced=(CRL,))
     lines = [f"{'update' if CRL in inputs.kept else 'create':7} {path}: CRL number {told.number}, valid until {told.until:%Y-%m-%d}"]
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in told.revoked] or ["nothing is revoked"]
+    if clear and told.revoked:
+        lines.append("its CRL is kept until it ends, for it is of a root that signs no more, and whose key is not here")
     common.warn(workdir.located(directory, warnings))
     common.warn(workdir.located(directory, unread(topology, present=True)))
     if CRL not in inputs.kept:

@@ -33,7 +33,7 @@ def command(directory: str, output: str) -> None:
 
             roots, intermediates, crl = ends(certs.kept, own)
             found = [*map(dates.root, roots), *(dates.intermediate(name, one) for name, one in intermediates.items())]
-            click.echo(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]), nl=False)
+            common.put_calendar(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]))
             return
         on = rotation.read(certs.kept)
         value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kubectl_mesh.errors import Problem, visible
+from kubectl_mesh.errors import Problem, escaped, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,13 +21,18 @@ output = click.option("-o", "output", type=click.Choice(["text", "json"]), defau
 
 
 def put_json(value: object) -> None:
-    """A report for programs, on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own escapes."""
+    click.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def put_text(text: str) -> None:
     """A report for people, on stdout; names from elsewhere move no cursor."""
     click.echo(visible(text), nl=False)
+
+
+def put_calendar(text: str) -> None:
+    """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's lines do."""
+    click.echo(text.encode(), nl=False)
 
 
 def warn(problems: Iterable[Problem]) -> None:

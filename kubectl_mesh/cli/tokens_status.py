@@ -51,8 +51,6 @@ def status(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfi
 
 def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]") -> None:
     """Prints the state of rotations and tokens, of these clusters or of all."""
-    import sys
-
     from kubectl_mesh.calendar import calendar
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.dates import dates
@@ -61,9 +59,8 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
     made = rendered(inputs, out)
     if output == "ics":
-        # A content line ends in CR LF, whatever the system's lines do.
         text = calendar(made.plan.topology.mesh_id, (d for d in dates(made.plan, made.pki) if d.kind == "token" and (only is None or d.subject in only)))
-        sys.stdout.buffer.write(text.encode())
+        common.put_calendar(text)
         return
     at = workdir.now()
     value = {"clusters": [_cluster(made, c, out, at) for c in inputs.topology.clusters if only is None or c.name in only]}

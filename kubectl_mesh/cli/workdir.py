@@ -1,5 +1,6 @@
 """The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
+import errno
 import os
 import re
 import shlex
@@ -57,13 +58,22 @@ def read_file(path: str, *, pipe: bool = False) -> bytes | None:
         with open(descriptor, "rb") as file:
             if not pipe and not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise refuse(path, "is no regular file", "put the file itself there")
-            return file.read(MAX_BYTES + 1)
+            body = file.read(MAX_BYTES + 1)
+            if len(body) > MAX_BYTES:
+                raise refuse(path, f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind", "name the right one, or put it back")
+            return body
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except IsADirectoryError:
         raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
     except PermissionError:
         raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise refuse(path, "is no regular file", "put the file itself there") from None
+        if error.errno == errno.ELOOP:
+            raise refuse(path, "is a symbolic link that leads in a circle", "put the file itself there") from None
+        raise
 
 
 def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenient: bool = False, pipe: bool = False) -> Document | None:
@@ -185,6 +195,8 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     no_sealing: dict[str, Any] = {}
     sealing = tried(lambda: _sealing(directory, topology, now(), loose), no_sealing, "sealing-certificate")
     certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
+    if topology.own_intermediates and certs.kept:
+        tried(lambda: _rotation(certs.kept), None, "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -206,6 +218,15 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         coming=coming,
         archived=certs.archived,
     )
+
+
+def _rotation(kept: Mapping[str, bytes]) -> None:
+    from kubectl_mesh.pki.names import ROTATION
+
+    if ROTATION in kept:
+        from kubectl_mesh.pki.rotation import judge
+
+        judge(kept)
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:

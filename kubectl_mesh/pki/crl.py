@@ -24,6 +24,7 @@ from kubectl_mesh.pki.read import Key, describe, extension, load_certificates, s
 
 NAME = f"certs/{CRL}"
 ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
+PUT_BACK = "put it back as git has it; where it is lost, move it away and revoke anew with `kubectl mesh certs revoke`"
 _BACKDATE = timedelta(minutes=10)
 _LARGEST = 2**20 - 2**14
 _BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -40,15 +41,16 @@ class Signer:
 
 def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
     """The CRLs of a file that holds nothing else; one for istiod has to be PEM."""
+    fix = PUT_BACK if name == NAME else "name CRLs in PEM"
     blocks = [m[0] for m in _BLOCK.finditer(pem) if m[1] == b"X509 CRL"]
     if not blocks or _BLOCK.sub(b"", pem).strip() or len(blocks) != len(_BLOCK.findall(pem)):
-        raise MeshError([Problem(Place(name), "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them", ANEW, "crl-readable")])
+        raise MeshError([Problem(Place(name), "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them", fix, "crl-readable")])
     try:
         found = tuple(x509.load_pem_x509_crl(block) for block in blocks)
         for crl in found:
             _ = (crl.extensions, crl.issuer, crl.next_update_utc, crl.last_update_utc, [r.serial_number for r in crl])
     except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
-        raise MeshError([Problem(Place(name), "holds a CRL that cannot be read", ANEW, "crl-readable")]) from None
+        raise MeshError([Problem(Place(name), "holds a CRL that cannot be read", fix, "crl-readable")]) from None
     return found
 
 
@@ -168,8 +170,7 @@ def bundle(
     Of a CA whose key is not here, and of one that is in no chain any more, the CRL is kept while it is valid: what they signed may still
     be in use. Raises a `MeshError` with each CA that has none.
     """
-    now = now.replace(microsecond=0)
-    number = old.number() + 1
+    now, number = now.replace(microsecond=0), old.number() + 1
     problems, made = [], []
     kept: list[x509.CertificateRevocationList] = []
     for signer in wanted:
@@ -245,5 +246,5 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         what = f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate below it"
         fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes)"
         warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
-    revoked = tuple(sorted((f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c))
+    revoked = tuple(sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c}))
     return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings

@@ -1,6 +1,7 @@
 """Keys and certificates out of PEM, as istiod reads them."""
 
 import re
+import warnings
 from datetime import UTC
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,9 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 # A PEM block as Go's encoding/pem takes it: both lines begin at the start of a line and hold nothing else.
 _BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
+_LARGEST = 2**20 - 2**14
+
 
 class _Unreadable(ValueError):  # noqa: N818 -- it is an answer
     """What is wrong with a file of certificates, what to do, and the check."""
@@ -39,13 +43,24 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
 def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     # Kept, for the same root stands beside every intermediate.
     blocks = _BLOCK.findall(pem)
+    if len(pem) > _LARGEST:
+        raise _Unreadable("is larger than 1 MiB, which a Secret of Kubernetes may have at most", "leave out what the mesh does not need", "certs-readable")
     if b"PRIVATE KEY" in pem:
         raise _Unreadable("holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")
     if not blocks or {label for label, _ in blocks} != {b"CERTIFICATE"} or b"-----" in _BLOCK.sub(b"", pem):
         fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
         raise _Unreadable("is not made of PEM certificates as istiod reads them", fix, "certs-readable")
+    if not _is_text(pem):
+        fix = "leave out all that is not between BEGIN CERTIFICATE and END CERTIFICATE"
+        raise _Unreadable("has bytes beside its certificates that are no text, and a ConfigMap takes none", fix, "certs-readable")
     try:
-        certificates = tuple(x509.load_pem_x509_certificates(pem))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it would warn of is refused below
+            certificates = tuple(x509.load_pem_x509_certificates(pem))
+            odd = any(certificate.serial_number <= 0 for certificate in certificates)
+        if odd:
+            what = "holds a certificate with a serial number that is not positive; RFC 5280 forbids it, and what reads certificates refuses it"
+            raise _Unreadable(what, "have it made anew with a positive one", "certs-readable")
         for certificate in certificates:
             # Whatever cannot be read fails here, and nowhere later.
             describe(certificate)
@@ -57,6 +72,14 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
         raise _Unreadable("holds a certificate that cannot be read", "put back the certificate", "certs-readable") from None
     return certificates
+
+
+def _is_text(pem: bytes) -> bool:
+    try:
+        text = pem.decode()
+    except UnicodeDecodeError:
+        return False
+    return not _CONTROLS.search(text)
 
 
 def texts(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:

@@ -9,6 +9,7 @@ Every arrow but abort waits until each cluster has been seen to hold the step be
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.pki.judge import root_of
-from kubectl_mesh.pki.names import ROOT_CERT, ROTATION, folder
-from kubectl_mesh.pki.read import load_certificates
+from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.pki.read import load_certificates, load_key, same_key
 from kubectl_mesh.pki.trust import Trust
 
 FOLLOWS = {"trust-both": "sign-new", "sign-new": "drop-old", "drop-old": "", "sign-old": "drop-new", "drop-new": ""}
@@ -28,6 +29,8 @@ ABORTS = {"trust-both": "drop-new", "sign-new": "sign-old"}
 """Where `abort` leads to, while the old root is trusted."""
 WAITS = frozenset(("trust-both", "sign-new", "sign-old"))
 """The steps after which every certificate of a workload has to be made anew before the next one."""
+AS_COMMITTED = "put it back as git has it"
+_MARK = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,44 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
     """The rotation that is on; None where there is none."""
     if ROTATION not in kept:
         return None
+    place = Place(f"certs/{ROTATION}")
     try:
         value = json.loads(kept[ROTATION])
-        old, new, since = tuple(map(str, value["old"])), str(value["new"]), datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        if value["step"] not in FOLLOWS or not old:
+        old, new, since = value["old"], value["new"], datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        marks = [*old, new]
+        if value["step"] not in FOLLOWS or type(old) is not list or not old or not all(map(_MARK.fullmatch, marks)) or len(set(marks)) < len(marks):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
-        fix = "put it back as git has it"
-        raise MeshError([Problem(Place(f"certs/{ROTATION}"), "does not say where the rotation of the root stands", fix, "certs-readable")]) from None
-    return Rotation(value["step"], old, new, since)
+        raise MeshError([Problem(place, "does not say where the rotation of the root stands", AS_COMMITTED, "certs-readable")]) from None
+    if unknown := sorted(set(value) - {"step", "old", "new", "since"}):
+        what = f"has {', '.join(map(shown, unknown))}, which this version of kubectl mesh does not know"
+        raise MeshError([Problem(place, what, f"use the version that wrote it, or {AS_COMMITTED}", "certs-readable")])
+    return Rotation(value["step"], tuple(old), new, since)
+
+
+def judge(kept: Mapping[str, bytes]) -> None:
+    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back from another commit, without the other."""
+    rotation = read(kept)
+    if rotation is None:
+        return
+    roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
+    held = {fingerprint(root) for root in roots}
+    known = {**dict.fromkeys(rotation.old, "old"), rotation.new: "new"}
+    wanted = {mark for mark, which in known.items() if rotation.step != f"drop-{which}"}
+    wrong = [f"lacks the {known[mark]} root (sha256 {mark[:16]}…)" for mark in known if mark in wanted - held]
+    wrong += [f"holds the {known.get(mark, 'unknown')} root (sha256 {mark[:16]}…)" for mark in sorted(held - wanted)]
+    problems = []
+    if wrong:
+        what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
+        problems.append(Problem(Place(f"certs/{ROTATION}"), what, "put both back, with all of certs/, as one commit of git has them", "certs-chain"))
+    elif ROOT_KEY in kept:
+        key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
+        right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
+        if any(same_key(root, key) and fingerprint(root) not in signs for root in roots):
+            what = f"is not the key of the {right} root, which signs at {rotation.step}"
+            problems.append(Problem(Place(f"certs/{ROOT_KEY}"), what, f"put the {right} root's key there, and keep this one elsewhere", "certs-pair"))
+    if problems:
+        raise MeshError(problems)
 
 
 def write(rotation: Rotation) -> bytes:
@@ -92,6 +124,10 @@ def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: 
     """Why it is too early to advance, by what was seen; None where it is not. `wait` is how long a certificate of a workload may live."""
     least = _hours(wait)
     place = Place("--seen-for")
+    if rotation.since > now:
+        what = f"says that {rotation.step} was made on {rotation.since:%Y-%m-%d %H:%M} UTC, which is yet to come: this clock, or the one of that day, is wrong"
+        fix = 'set the clock right; where it is, write under "since" when the step was made'
+        return Problem(Place(f"certs/{ROTATION}"), what, fix)
     if seen_for is None:
         return Problem(
             place,

@@ -36,6 +36,10 @@ def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes
     root = kept_root(kept, now, have.folders)
     if not root.certificates:
         raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), "is not there, so there is nothing to rotate", "run `kubectl mesh render`", "certs-complete")])
+    if NEXT_KEY in kept:
+        what = f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it stands, is not"
+        fix = f"put certs/{ROTATION} back as git has it; where that rotation was given up, move the key to certs/{ARCHIVE}"
+        raise MeshError([Problem(Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete")])
     put: dict[str, bytes] = {}
     if given is None:
         key = make_keys(wanted.key_type, (), root=True, progress=progress)[""]
@@ -189,7 +193,7 @@ def _drop(have: Holdings, stay: set[str], wanted: Wanted) -> Exchange:
         raise MeshError([Problem(Place(f"certs/{folder(bound[0])}/ca-cert.pem"), what, fix, "certs-chain")])
     blocks = [text for certificate, text in texts(have.kept[ROOT_CERT]) if fingerprint(certificate) in stay]
     # One piece of the old text, as istiod up to 1.29 looks for it there.
-    start, last = have.kept[ROOT_CERT].index(blocks[0]), have.kept[ROOT_CERT].index(blocks[-1])
-    bundle = have.kept[ROOT_CERT][start:last] + blocks[-1]
+    whole = have.kept[ROOT_CERT] + (b"" if have.kept[ROOT_CERT].endswith(b"\n") else b"\n")
+    bundle = whole[whole.index(blocks[0]) : whole.index(blocks[-1])] + blocks[-1]
     moved = _strangers(have, there)
     return Exchange(_bundle(bundle, replace(have, folders=[base for base in have.folders if base not in moved])), moved)

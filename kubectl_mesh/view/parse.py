@@ -13,6 +13,7 @@ from kubectl_mesh.view.values import Fields, Opaque
 
 RENDER = "look at what was edited, and render again"
 MAX_BYTES = 4 << 20
+_DEEPEST = 100
 _KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
 """By which one item of a list is told from another."""
 _LONG = 59
@@ -75,12 +76,23 @@ def _load(body: bytes) -> tuple[Json, ...] | str:
         # An alias could stand for a thousand others.
         if b"&" in body and b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
             return "holds a YAML alias, which no manifest of ours has"
-        return tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
+        found = tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
+        return "is nested deeper than any manifest is" if _too_deep(found) else found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         return "is not YAML" + (f" (line {mark.line + 1})" if mark is not None else "")
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError):
         return "is not YAML"
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether something is nested deeper than Python, and what is made of it, can follow."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list | tuple) else ())]
+        if not level:
+            return False
+    return True
 
 
 def at(value: Json, *path: str) -> Any:
