@@ -65,7 +65,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
 
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki import ROOT_CERT, ahead, crl, kept
+    from kubectl_mesh.pki import ROOT_CERT, ROOT_KEY, ahead, crl, kept
     from kubectl_mesh.pki.names import CRL, ROTATION
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
@@ -81,6 +81,10 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             raise refuse(workdir.join(directory, workdir.TOPOLOGY), what, "revoke it where that issuer is")
         if ROOT_CERT not in inputs.kept:
             raise refuse(workdir.join(directory, "certs"), "has no root yet, so nothing to revoke", "run `kubectl mesh render` first")
+        if alone and ROOT_KEY not in inputs.kept:
+            raise refuse(
+                f"{workdir.join(directory, 'certs')}/{ROOT_KEY}", "is not here, and its CRL is signed with it", "put it back for as long as this takes"
+            )
         if CRL not in inputs.kept and not names and not files and not added and not alone:
             raise refuse(path, "is not there: nothing is revoked, and no proxy asks for it", "begin with `kubectl mesh certs revoke NAME`")
         try:
