@@ -449,6 +449,21 @@ def test_pem_files_are_named_in_what_is_wrong(workdir: Make, run: Run) -> None:
     assert said("--key", key, "--root", key) == f"{key}: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n"
 
 
+@pytest.mark.parametrize("issuer", ["local", "csr"])
+def test_a_file_that_is_not_there(issuer: str, workdir: Make, run: Run) -> None:
+    """That is what is said of it, whoever signs."""
+    mesh = workdir(over={"certificates": {"issuer": issuer}})
+    for words, name, fix in (
+        (("nofile",), "nofile", "name the file that came back, or what was printed of cacerts"),
+        (("own.pem", "--root", "noroot"), "noroot", "name the root's certificate"),
+    ):
+        make_root(mesh.path)
+        before = mesh.snapshot()
+        ran = run("certs", "import", "context-east-1", *words, cwd=mesh)
+        assert (ran.code, ran.out, ran.err) == (2, "", f"error: {name}: is not there\n  fix: {fix}\n")
+        assert mesh.snapshot() == before
+
+
 def test_dumps_that_hold_no_ca(workdir: Make, run: Run) -> None:
     """A dump of something else, of nothing, with what is not base64; and none of it is shown."""
     mesh = workdir(over={"certificates": {"issuer": "csr"}})

@@ -12,7 +12,8 @@ from conftest import TOP, Golden, Run, WorkDir
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from test_rotation import ISTIO, ROTATE, Clock
+from meshes import MESHES, Mesh
+from test_rotation import ROTATE, Clock
 from test_rotation import clock as clock  # noqa: PLC0414 -- a fixture
 
 from kubectl_mesh.pki.read import load_key
@@ -25,11 +26,6 @@ CHANCE = [(re.compile(r"\b[0-9a-f]{64}\b"), "SHA-256"), (re.compile(r"\b[0-9a-f]
 Make = Callable[..., WorkDir]
 
 
-def token(mesh: WorkDir, file: str) -> None:
-    """The next token, fetched."""
-    mesh.write(f"credentials/{file}", f"the-token-in-{file}", 0o600)
-
-
 RENEW = (("renew", ("certs", "renew", EAST)),)
 ROTATION = (
     ("begin", (*ROTATE, "begin")),
@@ -37,6 +33,7 @@ ROTATION = (
     ("drop-old", (*ROTATE, "advance", "--seen-for", "24h")),
     ("end", (*ROTATE, "advance", "--seen-for", "0h")),
 )
+ONE_ROOT = (("union", ("certs", "import-root", "--union", "../joins/certs/root-cert.pem")), *ROTATION)
 BACK = (
     ("begin", (*ROTATE, "begin")),
     ("sign-new", (*ROTATE, "advance", "--seen-for", "24h")),
@@ -57,6 +54,7 @@ LOST = (
 LOST_AND_ROTATED = (*LOST, *RENEW, *ROTATION, ("crl-again", ("certs", "crl")), *RENEW)
 SEQUENCES = {
     "renew": RENEW,
+    "one-root": ONE_ROOT,
     "rotate-root": ROTATION,
     "cluster-lost-root-rotated": LOST_AND_ROTATED,
     "rotate-root-and-back": BACK,
@@ -65,28 +63,38 @@ SEQUENCES = {
 }
 
 
+def begun(kind: str, name: str, workdir: Make, run: Run, scratch: Path) -> Mesh:
+    """A mesh before the first step, rendered."""
+    mesh = MESHES[kind](workdir, run, scratch)
+    if name == "one-root":
+        mesh.joined()
+    mesh.start()
+    mesh.quiet("render")
+    mesh.said.clear()
+    return mesh
+
+
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_each_step(name: str, workdir: Make, run: Run, golden: Golden, clock: Clock) -> None:
-    """`render --check` before, the golden text of `diff`, a render, and no error of `check` after."""
-    mesh = workdir(tokens=True)
-    mesh.write("base.yaml", ISTIO)
-    assert run("render", cwd=mesh).code == 0
-    for number, (step, words) in enumerate(SEQUENCES[name], 1):
-        assert run("render", "--check", cwd=mesh).code == 0, step
+@pytest.mark.parametrize("kind", MESHES)
+def test_each_step(kind: str, name: str, workdir: Make, run: Run, golden: Golden, clock: Clock, tmp_path: Path) -> None:
+    """`render --check` before, the golden text of `diff`, a render that gives every cluster what it should hold, and no error of `check` after."""
+    mesh = begun(kind, name, workdir, run, tmp_path)
+    mesh.verify()
+    for step, words in SEQUENCES[name]:
+        mesh.quiet("render", "--check")
         clock.pass_(days=2)
-        ran = run(*words, cwd=mesh)
-        assert ran.code == 0, (step, ran.err)
-        if (name, step) == ("rotate-token", "begin"):
-            token(mesh, f"{EAST}.token.g2")
-        told = run("diff", cwd=mesh)
+        mesh.said.append(f"# {step}\n")
+        mesh.take(*words)
+        told = run("diff", cwd=mesh.place)
         assert told.code in (0, 1)
-        text = told.out
-        for pattern, word in CHANCE:
-            text = pattern.sub(word, text)
-        golden(STEPS / name / f"{number}-{step}.txt", text)
-        ran = run("render", cwd=mesh)
-        assert ran.code == 0, (step, ran.err)
-        assert run("check", cwd=mesh).code == 0, step
+        mesh.said.append(f"$ kubectl mesh diff\n{told.out}\n")
+        mesh.quiet("render")
+        mesh.verify()
+        mesh.quiet("check")
+    text = "\n".join(mesh.said)
+    for pattern, word in CHANCE:
+        text = pattern.sub(word, text)
+    golden(STEPS / name / f"{kind}.txt", text)
 
 
 def workload(folder: Path, at: datetime) -> bytes:
@@ -114,18 +122,16 @@ def meet(mine: Path, other: Path, name: str, at: datetime) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in SEQUENCES if n != "rotate-token"])
-def test_late_clusters_are_not_cut(name: str, workdir: Make, run: Run, clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["plain", "csr"])
+def test_late_clusters_are_not_cut(kind: str, name: str, workdir: Make, run: Run, clock: Clock, tmp_path: Path) -> None:
     """Whoever has a step and whoever does not have it yet take each other's certificates, both ways, while both live."""
-    mesh = workdir(tokens=True)
-    mesh.write("base.yaml", ISTIO)
-    assert run("render", cwd=mesh).code == 0
-    before = shutil.copytree(mesh / "certs", tmp_path / "0")
+    mesh = begun(kind, name, workdir, run, tmp_path)
+    before = shutil.copytree(mesh.place / "certs", tmp_path / "0")
     for number, (step, words) in enumerate(SEQUENCES[name], 1):
         clock.pass_(days=2)
-        ran = run(*words, cwd=mesh)
-        assert ran.code == 0, (step, ran.err)
-        assert run("render", cwd=mesh).code == 0
-        after = shutil.copytree(mesh / "certs", tmp_path / f"{number}-{step}")
+        mesh.take(*words)
+        mesh.quiet("render")
+        after = shutil.copytree(mesh.place / "certs", tmp_path / f"{number}-{step}")
         for cluster in (EAST, "context-east-2", *([] if name.startswith("cluster-lost") else [WEST])):
             for mine, other in ((before, before), (before, after), (after, before), (after, after)):
                 meet(mine, other, cluster, clock.now)

@@ -164,12 +164,13 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
 
+    bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
+    if missing := [path for path, body in bodies.items() if body is None]:
+        what = "name the file that came back, or what was printed of cacerts" if missing[0] == file else "name the root's certificate"
+        raise refuse(missing[0], "is not there", what)
     with locked(directory):
         inputs = _gather(directory)
         (cluster,) = workdir.chosen(inputs.topology, (name,), "NAME")
-        bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
-        if missing := [path for path, body in bodies.items() if body is None]:
-            raise refuse(missing[0], "is not there", "name the file that came back" if missing[0] == file else "name the root's certificate")
         trusted = None if root is None else (root, bodies[root] or b"")
         there = inputs.kept.get(ROOT_CERT)
         if trusted is not None and there is not None and there.split() != trusted[1].split():

@@ -9,11 +9,10 @@ import click
 from kubectl_mesh.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from cryptography import x509
-
-    from kubectl_mesh.pki.crl import Signer
 
 DAYS = click.option(
     "--days", type=click.IntRange(2, 3650), default=365, show_default=True, help="Until nextUpdate: sign anew before that, or every connection is refused."
@@ -66,23 +65,27 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
 
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki import crl, kept
-    from kubectl_mesh.pki.ahead import ahead
-    from kubectl_mesh.pki.names import CRL, ROOT_CERT
+    from kubectl_mesh.pki import ahead, crl, kept
+    from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, ROTATION
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
     from kubectl_mesh.write import locked, write_certificates
 
     with locked(directory):
-        inputs = workdir.gather(directory, None)
+        inputs = workdir.gather(directory, None, topology=workdir.read_topology(directory, empty=True))
         topology, at = inputs.topology, workdir.now()
+        alone = not inputs.folders and workdir.has_no_clusters(directory)
         path = f"{workdir.join(directory, 'certs')}/{CRL}"
         if not topology.own_intermediates:
             what = f"says issuer: {topology.issuer}; what it signed, it revokes"
             raise refuse(workdir.join(directory, workdir.TOPOLOGY), what, "revoke it where that issuer is")
         if ROOT_CERT not in inputs.kept:
             raise refuse(workdir.join(directory, "certs"), "has no root yet, so nothing to revoke", "run `kubectl mesh render` first")
-        if CRL not in inputs.kept and not names and not files and not added:
+        if alone and ROOT_KEY not in inputs.kept:
+            raise refuse(
+                f"{workdir.join(directory, 'certs')}/{ROOT_KEY}", "is not here, and its CRL is signed with it", "put it back for as long as this takes"
+            )
+        if CRL not in inputs.kept and not names and not files and not added and not alone:
             raise refuse(path, "is not there: nothing is revoked, and no proxy asks for it", "begin with `kubectl mesh certs revoke NAME`")
         try:
             root = kept.kept_root(inputs.kept, at, inputs.folders)
@@ -90,29 +93,50 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             states = {name: kept.kept_intermediate(name, inputs.kept, root, at, keyless=True) for name in own}
             there = crl.load(crl.NAME, inputs.kept[CRL]) if CRL in inputs.kept else ()
             wanted = crl.signers(states, root)
-            before = crl.Listed((*there, *_given(added, wanted)))
+            idle = ahead.idle(root.certificates, wanted)
+            before = crl.Listed((*there, *_given(added, (*(s.certificate for s in wanted), *idle))))
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
             gone = [_revocable(*found, current, root.certificates, before) for found in _chosen(directory, names, files)]
             until = at.replace(microsecond=0) + timedelta(days=days)
-            body = ahead(crl.bundle(wanted, before, gone, at, until, clear=clear), inputs.kept, at, clear=clear)
+            body = ahead.ahead(crl.bundle(wanted, before, gone, at, until, idle, clear=clear), inputs.kept, at, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
+            put = {**_again(inputs.kept, body, at), CRL: body}
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
-        write_certificates(workdir.join(directory, "certs"), {CRL: body}, replaced=(CRL,))
+        write_certificates(workdir.join(directory, "certs"), put, replaced=(ROTATION, CRL))
     lines = [f"{'update' if CRL in inputs.kept else 'create':7} {path}: CRL number {told.number}, valid until {told.until:%Y-%m-%d}"]
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in told.revoked] or ["nothing is revoked"]
     if clear and told.revoked:
         lines.append("its CRL is kept until it ends, for it is of a root that signs no more, and whose key is not here")
     common.warn(workdir.located(directory, warnings))
+    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
+    if alone:
+        common.put_text("\n".join([*lines, f"next: in the directory of the mesh, kubectl mesh certs crl --add {shlex.quote(path)}"]) + "\n")
+        return
     common.warn(workdir.located(directory, unread(topology, present=True)))
+    if ROTATION in put:
+        lines.append("trust-both counts from now on, for the new root may sign only where proxies have its CRL")
     if CRL not in inputs.kept:
         lines.append("a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it")
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     lines.append(f"next: kubectl mesh render{where}; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
     common.put_text("\n".join(lines) + "\n")
 
 
-def _given(files: "Sequence[str]", wanted: "Sequence[Signer]") -> "list[x509.CertificateRevocationList]":
+def _again(held: "Mapping[str, bytes]", body: bytes, at: "datetime") -> "dict[str, bytes]":
+    """The step of a rotation, made now, where it is complete only with the CRL that has come."""
+    from dataclasses import replace
+
+    from kubectl_mesh.pki import rotation
+    from kubectl_mesh.pki.ahead import lacking
+    from kubectl_mesh.pki.names import CRL, ROTATION
+
+    on = rotation.read(held)
+    if on is None or on.step != "trust-both" or not lacking(held, {on.new}, at) or lacking({**held, CRL: body}, {on.new}, at):
+        return {}
+    return {ROTATION: rotation.write(replace(on, since=at))}
+
+
+def _given(files: "Sequence[str]", authorities: "Sequence[x509.Certificate]") -> "list[x509.CertificateRevocationList]":
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.pki import crl
@@ -124,7 +148,7 @@ def _given(files: "Sequence[str]", wanted: "Sequence[Signer]") -> "list[x509.Cer
             raise refuse(file, "is not there", "name a CRL in PEM")
         given = crl.load(file, body)
         known = crl.Listed(given)
-        if len([s for s in wanted if known.of(s.certificate) is not None]) < len(given):
+        if len([c for c in authorities if known.of(c) is not None]) < len(given):
             raise refuse(file, "is of no CA of this mesh, or not signed by it", "leave it out, or find out whose it is")
         found += given
     return found

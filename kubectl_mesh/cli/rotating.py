@@ -1,6 +1,8 @@
 """What keeps a step of a rotation back, what it asks of the clusters, and where it stands."""
 
+import hashlib
 import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +11,11 @@ from kubectl_mesh.cli import trust, workdir
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.leaves import longest
+from kubectl_mesh.pki.ahead import lacking
+from kubectl_mesh.pki.names import CRL
 from kubectl_mesh.pki.rotation import ABORTS, FOLLOWS, WAITS, Rotation, early, trusts
 from kubectl_mesh.pki.steps import Holdings
+from kubectl_mesh.versions import reads_crl
 
 
 def able(inputs: Inputs, with_restarts: bool) -> None:
@@ -41,6 +46,10 @@ def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> N
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
     folder = out if out is not None else workdir.join(inputs.directory, "out")
     wanted = _wanted(inputs, have)
+    if on.step == "trust-both" and CRL in have.kept:
+        digest = hashlib.sha256(have.kept[CRL]).hexdigest()
+        read = {c.name for c in inputs.topology.clusters if any(reads_crl(r.version) for r in c.releases)}
+        wanted = {name: replace(t, crl=digest) if name in read else t for name, t in wanted.items()}
     problems = trust.behind(folder, trust.of_tree(folder, wanted), wanted, "run `kubectl mesh render`, apply it everywhere, and see that it is there")
     committed = trust.of_commit(folder, wanted)
     if committed and not problems:
@@ -58,7 +67,6 @@ def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> N
 
 
 def _wanted(inputs: Inputs, have: Holdings) -> dict[str, Any]:
-
     return dict(trusts(have.kept, [c.name for c in inputs.topology.clusters if c.primary is None]))
 
 
@@ -96,6 +104,8 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
         ]
     if topology.issuer == "csr" and on.step.startswith("sign"):
         lines[2:2] = [f"0. kubectl mesh certs renew{where} --all; have the {on.step[5:]} root sign the requests; certs import what comes back"]
+    if on.step == "trust-both" and lacking(inputs.kept, {on.new}, workdir.now()):
+        lines[2:2] = [f"0. have the new root sign a CRL, an empty one too, for proxies go by CRLs; kubectl mesh certs crl{where} --add FILE"]
     if topology.store == "external":
         lines += [f"   {rollout.by_hand(inputs.directory)}"]
     restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))

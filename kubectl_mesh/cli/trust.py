@@ -16,7 +16,7 @@ def of_lock(body: bytes | None) -> Trust | None:
         made = json.loads(body or b"")["madeFrom"]
         roots = tuple(map(str, made["roots"]))
         own = str(made.get("intermediate", ""))
-        return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and own else "")), own)
+        return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and own else "")), own, str(made.get("crl", "")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -59,4 +59,6 @@ def behind(where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], 
             found.append(Problem(Place(join(where, name)), "has other roots than certs/ has", fix))
         elif there[name].signer != trust.signer:
             found.append(Problem(Place(join(where, name)), "is signed by another root than certs/ has it", fix))
+        elif trust.crl and there[name].crl != trust.crl:
+            found.append(Problem(Place(join(where, name)), "has other CRLs than certs/ has, and the new root may sign only where proxies have its own", fix))
     return found

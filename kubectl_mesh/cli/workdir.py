@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import assets, stores
 from kubectl_mesh.compare import open_folder, read
@@ -89,10 +89,20 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
     if document is None:
         where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
         raise refuse(path, "is not there", f"make one with `kubectl mesh init{where} --mesh-id NAME`, or name the working directory with -C")
-    if empty and isinstance(document.value, dict) and document.value.get("contexts", 0) in ({}, None):
+    if empty and _without_clusters(document.value):
         # With a cluster in its place, the rest can be judged.
         document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})
     return validate(document, assets.schema("topology.schema.json"))
+
+
+def has_no_clusters(directory: str) -> bool:
+    """Whether a working directory holds a root alone, as `init` may leave it."""
+    document = read_document(join(directory, TOPOLOGY), lenient=True)
+    return document is not None and _without_clusters(document.value)
+
+
+def _without_clusters(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict) and value.get("contexts", 0) in ({}, None)
 
 
 def parsed(path: str, body: bytes) -> Topology:

@@ -98,7 +98,7 @@ def _intermediate(both: Both, name: str, old: Trust, new: Trust) -> Iterator[Fac
                 new.file,
                 effect("intermediate"),
             )
-        elif old.sealed is not None and new.sealed is not None and old.sealed != new.sealed and old.store == new.store and old.recipients == new.recipients:
+        elif _resealed(old, new):
             what = "is sealed anew" if old.sealed_for == new.sealed_for else "is sealed for another controller"
             yield changed(name, "intermediate", subject, f"{what}; the certificate is the same", new.file, effect("secret-resealed"))
         elif old.chain and new.chain and old.chain != new.chain:
@@ -120,6 +120,13 @@ def _intermediate(both: Both, name: str, old: Trust, new: Trust) -> Iterator[Fac
     yield changed(name, "intermediate", subject, f"is a new one{signer}", new.file, *effects, details=found)
 
 
+def _resealed(old: Trust, new: Trust) -> bool:
+    """Whether the ciphertext is another, and nothing that is told of it elsewhere: who opens it, the roots and CRLs in it."""
+    if old.sealed is None or new.sealed is None or old.sealed == new.sealed or old.store != new.store:
+        return False
+    return old.recipients == new.recipients and old.root_fingerprints == new.root_fingerprints and old.others == new.others
+
+
 def _roots(both: Both, name: str, old: Trust, new: Trust, *, ambient: bool) -> Iterator[Fact]:
     before, after = set(old.root_fingerprints), set(new.root_fingerprints)
     if not before or not after:
@@ -129,14 +136,13 @@ def _roots(both: Both, name: str, old: Trust, new: Trust, *, ambient: bool) -> I
         if old.root_pem is not None and new.root_pem is not None and old.root_pem != new.root_pem:
             yield changed(name, "roots", "the roots", "stand in another order, or are written otherwise", new.file, effect("roots-text"))
         return
-    come, gone = after - before, before - after
+    come, gone = [f for f in new.root_fingerprints if f not in before], [f for f in old.root_fingerprints if f not in after]
     if exchange(signing(old), signing(new)) is not None:
         effects.insert(0, effect("roots-exchanged"))
     what = f"grow by {len(come)}" if not gone else f"shrink by {len(gone)}" if not come else f"are exchanged: {len(gone)} out, {len(come)} in"
     known = {c.fingerprint: c for c in (*old.roots, *new.roots)}
-    found = [Detail("root", None, MADE if "" in both.made else _root(known, f)) for f in sorted(come)] + [
-        Detail("root", _root(known, f), None) for f in sorted(gone)
-    ]
+    found = [Detail("root", None, MADE if "" in both.made else _root(known, f)) for f in come]
+    found += [Detail("root", _root(known, f), None) for f in gone]
     yield changed(name, "roots", "the roots", what, new.file, *effects, details=tuple(found))
 
 

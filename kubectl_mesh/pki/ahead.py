@@ -1,13 +1,16 @@
 """The CRL of a root that is trusted and does not sign yet: every proxy has it before the first chain that needs it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kubectl_mesh.pki.crl import NAME, Listed, Signer, load, sign
-from kubectl_mesh.pki.names import NEXT_KEY, ROOT_CERT
-from kubectl_mesh.pki.read import load_certificates, load_key, same_key
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.pki.crl import NAME, Listed, Signer, load, sign, valid
+from kubectl_mesh.pki.names import CRL, NEXT_KEY, ROOT_CERT
+from kubectl_mesh.pki.read import describe, load_certificates, load_key, same_key
+from kubectl_mesh.pki.rotation import fingerprint
 
 
 def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime, *, clear: bool = False) -> bytes:
@@ -24,3 +27,22 @@ def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime, *, clear: bool =
         return pem
     made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), [] if clear else list(before or ()), there.number(), now.replace(microsecond=0), min(lives))
     return made + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in others)
+
+
+def idle(roots: Sequence[x509.Certificate], wanted: Sequence[Signer]) -> list[x509.Certificate]:
+    """The roots that are trusted and sign nothing; whoever holds one may give its CRL ahead."""
+    signs = [s.certificate for s in wanted]
+    return [root for root in roots if root not in signs]
+
+
+def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) -> list[Problem]:
+    """That proxies go by CRLs and have none of a root in `marks`, one of which is to sign next."""
+    if CRL not in kept:
+        return []
+    there = Listed(load(NAME, kept[CRL]))
+    roots = [c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if fingerprint(c) in marks]
+    if not roots or any((crl := there.of(root)) is not None and valid(crl, now) for root in roots):
+        return []
+    what = f"has no valid CRL of {describe(roots[0]).subject}, which is to sign next: proxies would refuse what it signs"
+    fix = "have its holder sign one, an empty one too; take it in with `kubectl mesh certs crl --add FILE`, render and apply"
+    return [Problem(Place(NAME), what, fix, "crl-complete")]

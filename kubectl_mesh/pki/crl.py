@@ -116,11 +116,7 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
 
 def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
     chains = (s.files.get("cert-chain.pem", b"") for s in states.values())
-    return any(root.public_bytes(serialization.Encoding.DER) == c.public_bytes(serialization.Encoding.DER) for p in chains if p for c in _certificates(p))
-
-
-def _certificates(pem: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(pem)
+    return any(root == c for pem in chains if pem for c in x509.load_pem_x509_certificates(pem))
 
 
 def sign(signer: Signer, entries: Sequence[x509.RevokedCertificate], number: int, now: datetime, until: datetime) -> bytes:
@@ -162,10 +158,13 @@ def bundle(
     revoked: Sequence[x509.Certificate],
     now: datetime,
     until: datetime,
+    idle: Sequence[x509.Certificate] = (),
     *,
     clear: bool = False,
 ) -> bytes:
     """All CRLs signed anew, with the next number; `revoked` are added to what their issuers revoked before, `clear` takes all of that away.
+
+    `idle` are roots that are trusted and sign nothing; of what they signed, the newest is kept.
 
     Of a CA whose key is not here, and of one that is in no chain any more, the CRL is kept while it is valid: what they signed may still
     be in use. Raises a `MeshError` with each CA that has none.
@@ -182,7 +181,7 @@ def bundle(
         elif signer.key is not None:
             entries = [] if before is None or clear else list(before)
             made.append(sign(signer, [*entries, *new], number, now, until))
-        elif before is not None and _valid(before, now) and not new and not (clear and len(before)):
+        elif before is not None and valid(before, now) and not new and not (clear and len(before)):
             kept.append(before)
         else:
             fix = "put it back for as long as this takes; or have its holder sign a CRL, and give that with `kubectl mesh certs crl --add FILE`"
@@ -190,9 +189,11 @@ def bundle(
     if problems:
         raise MeshError(problems)
     # A proxy that goes by the name alone takes the first: those of today's CAs come before those of yesterday's.
-    current = [c.fingerprint(hashes.SHA256()) for s in wanted if (c := old.of(s.certificate)) is not None]
-    signed_by = {s.certificate.subject: s.certificate for s in wanted}
-    kept += [c for c in old.crls if _valid(c, now) and c.fingerprint(hashes.SHA256()) not in current and not _by(c, signed_by)]
+    signed_by: dict[x509.Name, list[x509.Certificate]] = {}
+    for certificate in (*(s.certificate for s in wanted), *idle):
+        signed_by.setdefault(certificate.subject, []).append(certificate)
+    kept += [c for r in idle if (c := old.of(r)) is not None and valid(c, now)]
+    kept += [c for c in old.crls if valid(c, now) and not _by(c, signed_by)]
     pem = b"".join(made) + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in kept)
     if len(pem) > _LARGEST:
         what = f"would have {len(pem)} bytes, and a ConfigMap, by which istiod hands it to the proxies, has at most 1 MiB"
@@ -200,12 +201,12 @@ def bundle(
     return pem
 
 
-def _by(crl: x509.CertificateRevocationList, signers: Mapping[x509.Name, x509.Certificate]) -> bool:
-    certificate = signers.get(crl.issuer)
-    return certificate is not None and _signed(crl, certificate.public_key())
+def _by(crl: x509.CertificateRevocationList, signers: Mapping[x509.Name, Sequence[x509.Certificate]]) -> bool:
+    return any(_signed(crl, c.public_key()) for c in signers.get(crl.issuer, ()))
 
 
-def _valid(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+def valid(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    """Whether its nextUpdate is still to come."""
     return crl.next_update_utc is not None and crl.next_update_utc > now
 
 
@@ -232,7 +233,7 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         elif crl is None:
             what = f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
             problems.append(Problem(Place(NAME), what, ANEW, "crl-complete"))
-        elif not _valid(crl, now):
+        elif not valid(crl, now):
             when = "has no nextUpdate" if crl.next_update_utc is None else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
             problems.append(Problem(Place(NAME), f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it", ANEW, "crl-expired"))
     if problems:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
+from kubectl_mesh.pki import rotation
 from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, root_of, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
@@ -87,10 +88,11 @@ def issue(
     warnings += not_own(states)
     listed = None
     if CRL in kept:
-        from kubectl_mesh.pki import crl
+        from kubectl_mesh.pki import ahead, crl
 
         pem, listed, added, told = crl.complete(kept[CRL], states, root, now)
-        warnings += told
+        on = rotation.read(kept)
+        warnings += (*told, *(ahead.lacking(kept, {on.new}, now) if on is not None and on.step == "trust-both" else ()))
         if added:
             new[CRL] = pem
     return Pki(root.pem, tuple(map(describe, root.certificates)), intermediates, new, tuple(sorted(warnings)), listed)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
-from kubectl_mesh.pki.ahead import ahead
+from kubectl_mesh.pki.ahead import ahead, lacking
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import Progress, Wanted, build_root, make_keys, pem_key
@@ -105,6 +105,8 @@ def advance(rotation: Rotation, wanted: Wanted, have: Holdings, now: datetime, *
     if not step:
         return Exchange({}, {}, frozenset((ROTATION,)))
     change = Exchange({})
+    if step == "sign-new" and (problems := lacking(have.kept, {rotation.new}, now)):
+        raise MeshError(problems)
     if step == "sign-new" and local:
         change = _sign(wanted, have, have.kept.get(NEXT_KEY), NEXT_KEY, {rotation.new}, now, progress)
         old = _block(have.kept[ROOT_CERT], _signing(have, rotation.old))
@@ -134,6 +136,8 @@ def abort(
     step = ABORTS[rotation.step]
     if step == "drop-new":
         return advance(replace(rotation, step="sign-old"), wanted, have, now, local=local)
+    if not local and (problems := lacking(have.kept, set(rotation.old), now)):
+        raise MeshError(problems)
     change = Exchange({})
     if local:
         change = _sign(wanted, have, old_key, f"{ARCHIVE}/root-{rotation.old[0][:8]}/{ROOT_KEY}", set(rotation.old), now, progress)

@@ -12,6 +12,8 @@ class Trust:
     signer: str = ""
     intermediate: str = field(default="", compare=False)
     """Its fingerprint, where a lock tells it."""
+    crl: str = field(default="", compare=False)
+    """The SHA-256 of the CRLs that go with it, where proxies go by them."""
 
 
 def root_change(before: Trust, after: Trust) -> str | None:

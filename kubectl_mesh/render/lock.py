@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 
 from kubectl_mesh.model import BUNDLE, Folder, Member, Pki, Plan
+from kubectl_mesh.render.trust import crls
 
 
 def sources(plan: Plan) -> dict[str, str]:
@@ -41,6 +42,8 @@ def of_cluster(
         head["intermediate"] = pki.intermediates[cluster.name].certificate.fingerprint
         if pki.intermediates[cluster.name].signer:
             head["signer"] = pki.intermediates[cluster.name].signer
+        if (listed := crls(member, pki)) is not None:
+            head["crl"] = hashlib.sha256(listed).hexdigest()
     else:
         head["servedBy"] = member.primary.name
     roots = {"roots": [root.fingerprint for root in pki.roots]}

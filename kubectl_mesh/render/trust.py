@@ -20,6 +20,11 @@ ISTIO_CSR = "istio-csr.values"
 """The values for istio-csr's chart, in stage 1; no manifest, so not called one."""
 
 
+def crls(member: Member, pki: Pki) -> bytes | None:
+    """The CRLs that a cluster gets; None where nothing is revoked, or nobody there reads it."""
+    return pki.crl.pem if pki.crl is not None and any(reads_crl(r.version) for r in member.cluster.releases) else None
+
+
 def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> None:
     """A cluster that another's istiod serves gets no Secret: that istiod signs for it, and is told by an annotation that it may."""
     cluster, topology = member.cluster, plan.topology
@@ -37,7 +42,7 @@ def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests
     if topology.issuer == "cert-manager":
         stage.add("cacerts.yaml", issuers.certificate(topology, cluster, annotations))
         return
-    revoked = pki.crl.pem if pki.crl is not None and any(reads_crl(r.version) for r in cluster.releases) else None
+    revoked = crls(member, pki)
     if topology.store == "external":
         stage.add("cacerts.yaml", external.cacerts(topology, cluster, annotations, revoked))
         return

@@ -48,6 +48,7 @@ def _lock(file: str, value: Any, found: Mapping[str, str]) -> Lock:
         intermediate=_text(head.get("intermediate")),
         roots=tuple(map(str, head.get("roots", ()))),
         signer=_text(head.get("signer")),
+        crl=_text(head.get("crl")),
         issuer=_text(head.get("issuer")),
         served_by=_text(head.get("servedBy")),
         waits=_text(head.get("waits")),

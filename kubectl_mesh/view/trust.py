@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NAMES = {"ca-cert.pem": "tls.crt", "ca-key.pem": "tls.key", "cert-chain.pem": "tls.crt", "root-cert.pem": "ca.crt"}
 """The files of `cacerts`, and what cert-manager calls them."""
+CRL = "ca-crl.pem"
+"""What may stand beside them."""
 _LONGEST = 10
 
 
@@ -106,6 +108,7 @@ def _told(made: Trust, value: Json, lock: Lock) -> Trust:
         intermediate_fingerprint=lock.intermediate,
         root_fingerprints=lock.roots,
         signer=made.signer or lock.signer,
+        others={CRL: opaque(lock.crl)} if lock.crl is not None else {},
         recipients=recipients(value) or lock.recipients,
         sealed_for=lock.sealed_for,
     )

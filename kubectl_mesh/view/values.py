@@ -53,6 +53,8 @@ class Lock:
     roots: tuple[str, ...] = ()
     signer: str | None = None
     """The root that signed the intermediate, where there are several."""
+    crl: str | None = None
+    """The SHA-256 of the CRLs, where there are any."""
     issuer: str | None = None
     """Who makes the intermediate, where it is made in the cluster."""
     served_by: str | None = None
