@@ -4,8 +4,6 @@ One pass over libyaml's events builds the value, so that no alias, tag, merge ke
 with PyYAML would crash the interpreter on deep nesting and keep the last of two equal keys in silence.
 """
 
-import re
-from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -14,6 +12,7 @@ from yaml import events
 from kubectl_mesh import yamltext
 from kubectl_mesh.errors import MeshError, Place, Problem, path_text, shown
 from kubectl_mesh.model import Document, Json
+from kubectl_mesh.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 40
@@ -23,44 +22,6 @@ MAX_KEY = 512
 
 _TWICE = "\0twice"
 """What the second of two equal keys is called until its mapping ends; no key of a file begins so, for NUL is no character of YAML."""
-_SPELT = {"y", "n", "yes", "no", "on", "off"}
-_NULL = {"", "~", "null", "Null", "NULL"}
-_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+\Z")
-# Everything that YAML 1.1 or 1.2 takes for a number, a date, a boolean, a merge or a default key. PyYAML, sigs.k8s.io/yaml
-# and ruamel.yaml disagree about these, so none of them may stand unquoted.
-_TRAP = re.compile(
-    r"""(?: [-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?
-          | [-+]_[0-9_]* | [-+]?\.[0-9_]+(?:[eE][-+]?[0-9]+)?
-          | [-+]?0[bB][01_]+ | [-+]?0[oO][0-7_]+ | [-+]?0[xX][0-9a-fA-F_]+
-          | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
-          | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)
-          | [0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?
-          | [yYnN] | yes|Yes|YES | no|No|NO | on|On|ON | off|Off|OFF
-          | = | <<
-        )\Z""",
-    re.VERBOSE,
-)
-# What kubectl refuses to read back, even escaped; and beyond ASCII, where ranges are slow to compile.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-@lru_cache(maxsize=1)
-def _wide_control() -> re.Pattern[str]:
-    return re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
-
-
-@lru_cache(maxsize=1)
-def _deceptive() -> re.Pattern[str]:
-    # Characters that make a text look other than it is read (Unicode's bidirectional controls and zero-width characters).
-    return re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-
-
-def _unfit(text: str) -> re.Match[str] | None:
-    """The first character of a value that not every reader takes or shows."""
-    return _CONTROL.search(text) if text.isascii() else _deceptive().search(text) or _wide_control().search(text)
-
 
 # What libyaml says, in the words of people, with what to do.
 _MEANINGS = {
@@ -112,7 +73,7 @@ def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: b
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise MeshError([Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
-    found = None if decoded.isascii() else _deceptive().search(decoded)
+    found = None if decoded.isascii() else deceptive().search(decoded)
     if found:
         line = decoded.count("\n", 0, found.start()) + 1
         column = found.start() - decoded.rfind("\n", 0, found.start())
@@ -171,7 +132,7 @@ class _Builder:
             kind = type(event)
             if kind is events.ScalarEvent:
                 self.node(event)
-                if self.typed and (found := _unfit(event.value)):
+                if self.typed and (found := unfit(event.value)):
                     what = f"holds the character U+{ord(found[0]):04X}, which not every reader takes or shows"
                     raise _StopError(event.start_mark, what, "delete the character", self.here())
                 top = self.open[-1] if self.open else None
@@ -195,7 +156,7 @@ class _Builder:
                     for key in [k for k in done.value if k.startswith(_TWICE)]:
                         del done.value[key]
                 if done.anchor:
-                    self.anchors[done.anchor] = (done.value, _size(done.value))
+                    self.anchors[done.anchor] = (done.value, size(done.value))
             elif kind is events.AliasEvent:
                 self.alias(event)
             elif kind is events.DocumentStartEvent:
@@ -244,10 +205,10 @@ class _Builder:
         self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
         if self.typed and event.implicit[0] and not key.startswith(_TWICE):
             try:
-                plain = self.plain(key)
+                meant = plain(key)
             except ValueError:
-                plain = None
-            if not isinstance(plain, str):
+                meant = None
+            if not isinstance(meant, str):
                 self.trap(event, path, f"the key {shown(key)} is not read as text by every program", f"quote it: {shown(key)}")
 
     def add(self, value: Json, event: Any) -> tuple[str | int, ...]:
@@ -278,19 +239,19 @@ class _Builder:
             raise _StopError(event.start_mark, f"the alias *{event.anchor} names no anchor above it", "", path)
         value, size = self.anchors[event.anchor]
         self.node(event, size)
-        if len(self.open) + _depth(value) > MAX_DEPTH:
+        if len(self.open) + depth(value) > MAX_DEPTH:
             raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep", "", path)
-        self.add(_copy(value), event)
+        self.add(copy(value), event)
 
     def scalar(self, event: Any) -> Json:
         text: str = event.value
         value: Json = text
         if event.implicit[0]:
             if not self.typed:
-                value = None if text in _NULL else text
+                value = None if text in NULL else text
             else:
                 try:
-                    value = self.plain(text)
+                    value = plain(text)
                 except ValueError as error:
                     self.trap(event, self.here(), str(error))
         if event.anchor:
@@ -300,42 +261,5 @@ class _Builder:
     def trap(self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "") -> None:
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
-        words = "write true or false, or quote it if it is a text" if event.value.lower() in _SPELT else "quote it if it is a text"
+        words = "write true or false, or quote it if it is a text" if event.value.lower() in SPELT else "quote it if it is a text"
         self.traps.append((position, path, what, fix or f"{words}: {shown(event.value)}"))
-
-    @staticmethod
-    def plain(text: str) -> Json:
-        """An unquoted scalar's value, if YAML 1.1 and 1.2 agree on it; a `ValueError` that says so if they do not."""
-        if text in _NULL:
-            return None
-        if text in _BOOL:
-            return _BOOL[text]
-        if _INT.match(text) and text != "-0":
-            if len(text.lstrip("-")) > 19 or not -(2**63) <= int(text) < 2**63:
-                raise ValueError(f"the number {shown(text)} does not fit into 64 bits")
-            return int(text)
-        if _FLOAT.match(text):
-            if repr(float(text)) != text:
-                raise ValueError(f"the number {shown(text)} is read as {float(text)!r}")
-            return float(text)
-        if _TRAP.match(text):
-            raise ValueError(f"the unquoted {shown(text)} is not read alike by every program")
-        return text
-
-
-def _size(value: Json) -> int:
-    if isinstance(value, dict):
-        return 1 + sum(1 + _size(v) for v in value.values())
-    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
-
-
-def _depth(value: Json) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
-
-
-def _copy(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {k: _copy(v) for k, v in value.items()}
-    return [_copy(v) for v in value] if isinstance(value, list) else value

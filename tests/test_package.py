@@ -39,6 +39,7 @@ PARTS = {
     "verify": {"pki"},
     "validate": {"shape"},
     "shape": {"fits"},
+    "load": {"scalars"},
     "view": {"compare", "pki"},
     "diff": {"view"},
 }

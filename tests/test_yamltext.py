@@ -13,8 +13,9 @@ from conftest import SPELT_OUT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh.load import _unfit, load
+from kubectl_mesh.load import load
 from kubectl_mesh.manifest import Manifests, block, document
+from kubectl_mesh.scalars import unfit
 from kubectl_mesh.yamltext import Block, dump, scalar, text, unblocked
 
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -228,7 +229,7 @@ def shaped(texts: list[str]) -> object:
 
 def allowed(value: str) -> bool:
     """Whether the strict loader takes a text, however it is quoted: one without controls and invisible characters."""
-    return not _unfit(value)
+    return not unfit(value)
 
 
 def batches(texts: list[str], size: int) -> Iterator[list[str]]:

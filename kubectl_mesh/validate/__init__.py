@@ -6,8 +6,9 @@ from typing import Any
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
 from kubectl_mesh.shape import schema_problems
+from kubectl_mesh.validate import rules
+from kubectl_mesh.validate.given import Given
 from kubectl_mesh.validate.names import PENDING, inside, name_of, no_name
-from kubectl_mesh.validate.rules import Rules
 
 __all__ = ["inside", "name_of", "no_name", "validate"]
 
@@ -20,19 +21,19 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     if problems:
         # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
-            problems += Rules(document, {p.where.path for p in problems}).problems()
+            problems += rules.problems(Given(document, {p.where.path for p in problems}))
         raise MeshError(problems)
-    rules = Rules(document, set())
-    problems = rules.problems()
+    given = Given(document, set())
+    problems = rules.problems(given)
     if problems:
         raise MeshError(problems)
-    return _topology(rules)
+    return _topology(given)
 
 
-def _cluster(rules: Rules, context: str, entry: dict[str, Any]) -> Cluster:
+def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
     name = entry.get("clusterName") or name_of(context)
     peers, primary = entry.get("peers"), entry.get("controlPlane")
-    istio = {**rules.value.get("istio", {}), **entry.get("istio", {})}
+    istio = {**given.value.get("istio", {}), **entry.get("istio", {})}
     canary = istio.get("canary")
     way, stated = next(iter(entry.get("credential", {}).items()), ("tokenFile", f"credentials/{name}.token"))
     address = entry.get("controlPlaneAddress")
@@ -48,12 +49,12 @@ def _cluster(rules: Rules, context: str, entry: dict[str, Any]) -> Cluster:
         authority=entry.get("certificateAuthority"),
         token_file=stated if way == "tokenFile" else f"credentials/{name}.token",
         gateways=_gateways(entry),
-        peers=None if peers is None else tuple(rules.name(p) for p in peers),
-        place=rules.document.place("contexts", context),
+        peers=None if peers is None else tuple(given.name(p) for p in peers),
+        place=given.document.place("contexts", context),
         releases=(Release(istio.get("version"), istio.get("revision")), *([Release(canary["version"], canary["revision"])] if canary else [])),
-        primary=None if primary is None else rules.name(primary),
+        primary=None if primary is None else given.name(primary),
         address=None if address == PENDING else address,
-        east_west=_east_west({**rules.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
+        east_west=_east_west({**given.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
         generation=entry.get("tokens", {}).get("generation", 1),
@@ -72,11 +73,11 @@ def _east_west(entry: Mapping[str, Any]) -> EastWest:
     )
 
 
-def _topology(rules: Rules) -> Topology:
-    value = rules.value
+def _topology(given: Given) -> Topology:
+    value = given.value
     istio, certificates, delivery = value.get("istio", {}), value.get("certificates", {}), value.get("delivery", {})
     alerts = value.get("alerts", {})
-    clusters = sorted((_cluster(rules, c, e) for c, e in rules.contexts.items()), key=lambda c: c.name)
+    clusters = sorted((_cluster(given, c, e) for c, e in given.contexts.items()), key=lambda c: c.name)
     return Topology(
         mesh_id=value["mesh_id"],
         organization=value.get("organization", value["mesh_id"]),
@@ -99,11 +100,11 @@ def _topology(rules: Rules) -> Topology:
         ),
         networks={name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())},
         clusters=tuple(clusters),
-        document=rules.document,
+        document=given.document,
         awaited=frozenset(
             network
-            for network, path, gateway in rules.gateways()
-            if gateway["address"] == PENDING and not (path[0] == "contexts" and rules.contexts[str(path[1])].get("disableRegistryJoin"))
+            for network, path, gateway in given.gateways()
+            if gateway["address"] == PENDING and not (path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin"))
         ),
         charts=istio.get("charts"),
         bundled=value.get("remoteSecrets") == "bundle",
@@ -113,7 +114,7 @@ def _topology(rules: Rules) -> Topology:
         issuer_ref=(ref["name"], ref.get("kind", "ClusterIssuer"), ref.get("group", "cert-manager.io")) if (ref := certificates.get("issuerRef")) else None,
         recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
         alerts=Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items()))) if alerts.get("prometheusRule") else None,
-        warnings=tuple(sorted(rules.warnings)),
+        warnings=tuple(sorted(given.warnings)),
     )
 
 
