@@ -124,6 +124,24 @@ def test_the_key_of_the_wrong_root(mesh: WorkDir, run: Run, clock: Clock) -> Non
     advance(mesh, run, clock)
 
 
+def test_an_issuer_that_changes_during_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """With `csr` the key that lies here signs nothing, whichever root it is of; back with `local`, it has to be the one that signs."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    mesh.topology({"certificates": {"issuer": "csr"}})
+    rendered(mesh, run)
+    advance(mesh, run, clock)
+    ran = run(*ROTATE, "status", cwd=mesh)
+    assert ran.out.startswith("sign-new: ")
+    mesh.topology({"certificates": {"issuer": "local"}})
+    fix = "put the new root's key there, and keep this one elsewhere"
+    refused(mesh, run, f"error: certs/root-key.pem: is not the key of the new root, which signs at sign-new\n  fix: {fix}\n")
+    (mesh / "certs/root-key.pem").rename(mesh / "certs/old.key")
+    (mesh / "certs/next-root-key.pem").rename(mesh / "certs/root-key.pem")
+    assert run("certs", "renew", "--all", cwd=mesh).code == 0
+    rendered(mesh, run)
+    advance(mesh, run, clock)
+
+
 def test_a_rotation_whose_file_is_gone(mesh: WorkDir, run: Run, clock: Clock) -> None:
     """The key that waits is not lost by beginning again, and the two ways on are told; each works."""
     assert run(*ROTATE, "begin", cwd=mesh).code == 0

@@ -196,7 +196,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     sealing = tried(lambda: _sealing(directory, topology, now(), loose), no_sealing, "sealing-certificate")
     certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
     if topology.own_intermediates and certs.kept:
-        tried(lambda: _rotation(certs.kept), None, "certs-readable")
+        tried(lambda: _rotation(certs.kept, topology), None, "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -220,13 +220,13 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     )
 
 
-def _rotation(kept: Mapping[str, bytes]) -> None:
+def _rotation(kept: Mapping[str, bytes], topology: Topology) -> None:
     from kubectl_mesh.pki.names import ROTATION
 
     if ROTATION in kept:
         from kubectl_mesh.pki.rotation import judge
 
-        judge(kept)
+        judge(kept, local=topology.issuer == "local")
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:

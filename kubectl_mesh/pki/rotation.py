@@ -67,8 +67,11 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
     return Rotation(value["step"], tuple(old), new, since)
 
 
-def judge(kept: Mapping[str, bytes]) -> None:
-    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back from another commit, without the other."""
+def judge(kept: Mapping[str, bytes], *, local: bool) -> None:
+    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back from another commit, without the other.
+
+    `local`: the key that is here signs.
+    """
     rotation = read(kept)
     if rotation is None:
         return
@@ -82,7 +85,7 @@ def judge(kept: Mapping[str, bytes]) -> None:
     if wrong:
         what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
         problems.append(Problem(Place(f"certs/{ROTATION}"), what, "put both back, with all of certs/, as one commit of git has them", "certs-chain"))
-    elif ROOT_KEY in kept:
+    elif local and ROOT_KEY in kept:
         key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
         right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
         if any(same_key(root, key) and fingerprint(root) not in signs for root in roots):
