@@ -142,6 +142,43 @@ def test_an_issuer_that_changes_during_a_rotation(mesh: WorkDir, run: Run, clock
     advance(mesh, run, clock)
 
 
+def test_an_issuer_of_its_own_during_a_rotation(mesh: WorkDir, run: Run) -> None:
+    """What cert-manager signs is of a root that nobody trusts yet: the rotation is finished, or taken back, before."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    mesh.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "mesh-ca"}}})
+    before = mesh.snapshot()
+    for verb in (("render",), ("diff",), (*ROTATE, "abort"), ("certs", "renew", "--all")):
+        told(
+            run(*verb, cwd=mesh),
+            "error: certs/rotation.json: says that a rotation is on (trust-both), and the topology says issuer: cert-manager, which has a root of its own\n"
+            "  fix: write the issuer as it was, and finish the rotation or go back; where that mesh is no more, move certs/ away\n",
+        )
+    assert "certs/rotation.json" in run("check", "-o", "short", cwd=mesh).out
+    assert {k: v for k, v in mesh.snapshot().items() if k in before} == before
+    mesh.topology({"certificates": {"issuer": None, "issuerRef": None}})
+    assert run(*ROTATE, "abort", cwd=mesh).code == 0
+
+
+@pytest.mark.parametrize("version", ["1.25.1", "1.25"])
+def test_a_version_that_takes_one_root_only(mesh: WorkDir, run: Run, clock: Clock, version: str) -> None:
+    """Rolled out in the middle of a rotation, it would have proxies trust half of the mesh: refused by the render, and found by a check."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    mesh.write("base.yaml", ISTIO.replace("v1.30.3", f"v{version}.0" if version == "1.25" else f"v{version}"))
+    mesh.topology({"istio": {"version": version}})
+    before = mesh.snapshot()
+    what = f"runs Istio {version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)"
+    ran = run("render", cwd=mesh)
+    assert (ran.code, ran.err.count(what)) == (2, 3)
+    assert {k: v for k, v in mesh.snapshot().items() if not k.endswith(".lock")} == {k: v for k, v in before.items() if not k.endswith(".lock")}
+    ran = run("check", "-o", "short", cwd=mesh)
+    assert (ran.code, ran.out.count(what)) == (1, 3)
+    assert run(*ROTATE, "abort", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    advance(mesh, run, clock, "0h")
+
+
 def test_a_rotation_whose_file_is_gone(mesh: WorkDir, run: Run, clock: Clock) -> None:
     """The key that waits is not lost by beginning again, and the two ways on are told; each works."""
     assert run(*ROTATE, "begin", cwd=mesh).code == 0
