@@ -1,9 +1,12 @@
 """States that hands, clocks and other commits of git leave `certs/`, topology and tree in: each is told, with a way out of it, and nothing is lost."""
 
+import errno
 import json
+import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -219,6 +222,36 @@ def test_a_clock_that_went_back(mesh: WorkDir, run: Run, clock: Clock) -> None:
     assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
 
 
+def test_a_root_that_ends_during_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """Begun too late: the old root ends before all is signed by the new one. It keeps nobody from going on, and the tree can follow."""
+    clock.pass_(days=3640)
+    assert run("certs", "renew", "--all", cwd=mesh).code == 0
+    rendered(mesh, run)
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    clock.pass_(days=14)
+    ended = "error: certs/root-cert.pem: expired on 2036-11-28 12:00:00 UTC\n  fix: "
+    fix = "nothing that it signed is accepted any more: go on with a rotation that is on; where none is, move certs/ and the tree away, and render"
+    told(run("render", cwd=mesh), f"{ended}{fix}\n")
+    assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
+    told(run(*ROTATE, "abort", cwd=mesh), f"{ended}go on with `kubectl mesh certs rotate-root advance`, to the root that has not\n")
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "expired on 2036-11-28, and signs nothing here any more" in ran.err) == (0, True)
+    advance(mesh, run, clock)
+    assert "expired" not in run("render", cwd=mesh).err
+    advance(mesh, run, clock, "0h")
+
+
+def test_a_root_that_has_ended(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """No verb claims that a rotation could help where nothing is accepted any more; what is told instead works."""
+    clock.pass_(days=3660)
+    for verb in (("render",), ("certs", "renew", "--all"), (*ROTATE, "begin"), ("certs", "revoke", "context-west-1")):
+        assert "move certs/ and the tree away, and render\n" in run(*verb, cwd=mesh).err
+    for name in ("certs", "out"):
+        (mesh / name).rename(mesh / f"{name}.before")
+    rendered(mesh, run)
+
+
 def test_no_union_during_a_rotation(mesh: WorkDir, run: Run, workdir: Callable[..., WorkDir]) -> None:
     """A root that joins the bundle in between would be dropped with the old one, and its clusters with it."""
     other = workdir("other")
@@ -285,3 +318,33 @@ def test_streams_that_are_closed(workdir: Callable[..., WorkDir], run: Run, verb
         done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=mesh.path, capture_output=True, text=True, check=False)
         assert done.returncode in ((0, 1) if "true" not in streams else (0, 1, 2)), done.stderr
         assert not re.search("error|Traceback|Exception", done.stderr), done.stderr
+
+
+def test_a_mask_that_takes_from_the_owner(workdir: Callable[..., WorkDir], run: Run) -> None:
+    """A umask of 0777 makes no folder that its owner could not enter, and no file that nobody could read."""
+    mesh = workdir(tokens=True)
+    mesh.write("base.yaml", ISTIO)
+    before = os.umask(0o777)
+    try:
+        for words in (("render",), (*ROTATE, "begin"), ("render",), ("certs", "renew", "--all"), ("render",)):
+            assert run(*words, cwd=mesh).code == 0
+            os.umask(0o777)
+    finally:
+        os.umask(before)
+    modes = {path: stat.S_IMODE(mode) for path, (mode, _) in mesh.snapshot().items() if path.startswith(("certs", "out"))}
+    assert not [path for path, mode in modes.items() if mode & 0o600 != 0o600 or mode & 0o022]
+    assert not [path for path, mode in modes.items() if ("key" in path or "cacerts" in path) and mode & 0o077]
+
+
+def test_a_disk_that_is_full(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to do is told with it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fix = "make room, and run it again; what was being written is whole, old or new"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        told(run(*ROTATE, "begin", cwd=mesh), f"error: No space left on device\n  fix: {fix}\n")
+    assert run("render", "--check", cwd=mesh).code == 0
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
