@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh import versions
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster
 from kubectl_mesh.plan import kubectl
 
@@ -71,9 +72,19 @@ BACK = {
 """The way back from a step."""
 
 
-def broken(clusters: Sequence[Cluster]) -> list[tuple[Cluster, str]]:
-    """The clusters whose istiod gives the proxies one root of a bundle only, with the version (Istio's issue 55793)."""
-    return [(c, r.version) for c in clusters for r in c.releases if r.version in ("1.25", "1.25.1")]
+def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
+    """The clusters whose istiod gives the proxies one root of a bundle only (Istio's issue 55793), or may."""
+    return [
+        Problem(
+            c.place,
+            f"runs Istio {r.version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)",
+            "bring it to another release first; 1.25.0 and 1.25.2 are" + (", and state which of 1.25 it is" if r.version == "1.25" else ""),
+            "istio-version",
+        )
+        for c in clusters
+        for r in c.releases
+        if r.version in ("1.25", "1.25.1")
+    ]
 
 
 def by_restart(clusters: Sequence[Cluster], kind: str, *, ambient: bool) -> list[Cluster]:

@@ -337,7 +337,7 @@ def test_a_link_in_the_place_of_an_input(workdir: Make, run: Run, ages: Ages, tm
     os.symlink(tmp_path / "token", path)
     assert run("render", cwd=mesh).code == 0
     assert (mesh / "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml").exists()
-    for target, why in (("context-west-1.token", "Too many levels of symbolic links"), ("/dev/zero", "is no regular file")):
+    for target, why in (("context-west-1.token", "is a symbolic link that leads in a circle"), ("/dev/zero", "is no regular file")):
         path.unlink()
         os.symlink(target, path)
         ran = run("render", cwd=mesh)

@@ -165,3 +165,17 @@ def test_a_crl_that_cannot_be_cleared(revoked: WorkDir, run: Run, clock: Clock) 
     assert ran.code == 0
     assert ran.out.count("revoked ") == 1
     assert "\nits CRL is kept until it ends, for it is of a root that signs no more, and whose key is not here\n" in ran.out
+
+
+def test_all_that_cannot_be_revoked(revoked: WorkDir, run: Run) -> None:
+    """Revoked already, in use, not there, no certificate: one run tells all of it, and nothing is signed. Named twice, it is revoked once."""
+    odd = revoked.write("odd.pem", "x")
+    before = (revoked / "certs/ca-crl.pem").read_bytes()
+    ran = run("certs", "revoke", "context-west-1", "context-east-1", "nope", "../x", "--certificate", odd, cwd=revoked)
+    assert ran.code == 2
+    said = ("is what", "is revoked already", "intermediate-nope/ca-cert.pem: is not there", "intermediate-../x/ca-cert.pem: is not there", "is not made of PEM")
+    assert [word for word in said if word not in ran.err] == []
+    assert (revoked / "certs/ca-crl.pem").read_bytes() == before
+    assert run("certs", "crl", "--clear", cwd=revoked).code == 0
+    ran = run("certs", "revoke", "context-west-1", "context-west-1", cwd=revoked)
+    assert (ran.code, ran.out.count("revoked ")) == (0, 1)

@@ -1,9 +1,12 @@
 """States that hands, clocks and other commits of git leave `certs/`, topology and tree in: each is told, with a way out of it, and nothing is lost."""
 
+import errno
 import json
+import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,6 +127,61 @@ def test_the_key_of_the_wrong_root(mesh: WorkDir, run: Run, clock: Clock) -> Non
     advance(mesh, run, clock)
 
 
+def test_an_issuer_that_changes_during_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """With `csr` the key that lies here signs nothing, whichever root it is of; back with `local`, it has to be the one that signs."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    mesh.topology({"certificates": {"issuer": "csr"}})
+    rendered(mesh, run)
+    advance(mesh, run, clock)
+    ran = run(*ROTATE, "status", cwd=mesh)
+    assert ran.out.startswith("sign-new: ")
+    mesh.topology({"certificates": {"issuer": "local"}})
+    fix = "put the new root's key there, and keep this one elsewhere"
+    refused(mesh, run, f"error: certs/root-key.pem: is not the key of the new root, which signs at sign-new\n  fix: {fix}\n")
+    (mesh / "certs/root-key.pem").rename(mesh / "certs/old.key")
+    (mesh / "certs/next-root-key.pem").rename(mesh / "certs/root-key.pem")
+    assert run("certs", "renew", "--all", cwd=mesh).code == 0
+    rendered(mesh, run)
+    advance(mesh, run, clock)
+
+
+def test_an_issuer_of_its_own_during_a_rotation(mesh: WorkDir, run: Run) -> None:
+    """What cert-manager signs is of a root that nobody trusts yet: the rotation is finished, or taken back, before."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    mesh.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "mesh-ca"}}})
+    before = mesh.snapshot()
+    for verb in (("render",), ("diff",), (*ROTATE, "abort"), ("certs", "renew", "--all")):
+        told(
+            run(*verb, cwd=mesh),
+            "error: certs/rotation.json: says that a rotation is on (trust-both), and the topology says issuer: cert-manager, which has a root of its own\n"
+            "  fix: write the issuer as it was, and finish the rotation or go back; where that mesh is no more, move certs/ away\n",
+        )
+    assert "certs/rotation.json" in run("check", "-o", "short", cwd=mesh).out
+    assert {k: v for k, v in mesh.snapshot().items() if k in before} == before
+    mesh.topology({"certificates": {"issuer": None, "issuerRef": None}})
+    assert run(*ROTATE, "abort", cwd=mesh).code == 0
+
+
+@pytest.mark.parametrize("version", ["1.25.1", "1.25"])
+def test_a_version_that_takes_one_root_only(mesh: WorkDir, run: Run, clock: Clock, version: str) -> None:
+    """Rolled out in the middle of a rotation, it would have proxies trust half of the mesh: refused by the render, and found by a check."""
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    mesh.write("base.yaml", ISTIO.replace("v1.30.3", f"v{version}.0" if version == "1.25" else f"v{version}"))
+    mesh.topology({"istio": {"version": version}})
+    before = mesh.snapshot()
+    what = f"runs Istio {version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)"
+    ran = run("render", cwd=mesh)
+    assert (ran.code, ran.err.count(what)) == (2, 3)
+    assert {k: v for k, v in mesh.snapshot().items() if not k.endswith(".lock")} == {k: v for k, v in before.items() if not k.endswith(".lock")}
+    ran = run("check", "-o", "short", cwd=mesh)
+    assert (ran.code, ran.out.count(what)) == (1, 3)
+    assert run(*ROTATE, "abort", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    advance(mesh, run, clock, "0h")
+
+
 def test_a_rotation_whose_file_is_gone(mesh: WorkDir, run: Run, clock: Clock) -> None:
     """The key that waits is not lost by beginning again, and the two ways on are told; each works."""
     assert run(*ROTATE, "begin", cwd=mesh).code == 0
@@ -162,6 +220,36 @@ def test_a_clock_that_went_back(mesh: WorkDir, run: Run, clock: Clock) -> None:
     assert mesh.snapshot() == before
     edited(mesh, since="2026-11-29T12:00:00Z")
     assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
+
+
+def test_a_root_that_ends_during_a_rotation(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """Begun too late: the old root ends before all is signed by the new one. It keeps nobody from going on, and the tree can follow."""
+    clock.pass_(days=3640)
+    assert run("certs", "renew", "--all", cwd=mesh).code == 0
+    rendered(mesh, run)
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    rendered(mesh, run)
+    clock.pass_(days=14)
+    ended = "error: certs/root-cert.pem: expired on 2036-11-28 12:00:00 UTC\n  fix: "
+    fix = "nothing that it signed is accepted any more: go on with a rotation that is on; where none is, move certs/ and the tree away, and render"
+    told(run("render", cwd=mesh), f"{ended}{fix}\n")
+    assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
+    told(run(*ROTATE, "abort", cwd=mesh), f"{ended}go on with `kubectl mesh certs rotate-root advance`, to the root that has not\n")
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "expired on 2036-11-28, and signs nothing here any more" in ran.err) == (0, True)
+    advance(mesh, run, clock)
+    assert "expired" not in run("render", cwd=mesh).err
+    advance(mesh, run, clock, "0h")
+
+
+def test_a_root_that_has_ended(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """No verb claims that a rotation could help where nothing is accepted any more; what is told instead works."""
+    clock.pass_(days=3660)
+    for verb in (("render",), ("certs", "renew", "--all"), (*ROTATE, "begin"), ("certs", "revoke", "context-west-1")):
+        assert "move certs/ and the tree away, and render\n" in run(*verb, cwd=mesh).err
+    for name in ("certs", "out"):
+        (mesh / name).rename(mesh / f"{name}.before")
+    rendered(mesh, run)
 
 
 def test_no_union_during_a_rotation(mesh: WorkDir, run: Run, workdir: Callable[..., WorkDir]) -> None:
@@ -230,3 +318,63 @@ def test_streams_that_are_closed(workdir: Callable[..., WorkDir], run: Run, verb
         done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=mesh.path, capture_output=True, text=True, check=False)
         assert done.returncode in ((0, 1) if "true" not in streams else (0, 1, 2)), done.stderr
         assert not re.search("error|Traceback|Exception", done.stderr), done.stderr
+
+
+def test_a_mask_that_takes_from_the_owner(workdir: Callable[..., WorkDir], run: Run) -> None:
+    """A umask of 0777 makes no folder that its owner could not enter, and no file that nobody could read."""
+    mesh = workdir(tokens=True)
+    mesh.write("base.yaml", ISTIO)
+    before = os.umask(0o777)
+    try:
+        for words in (("render",), (*ROTATE, "begin"), ("render",), ("certs", "renew", "--all"), ("render",)):
+            assert run(*words, cwd=mesh).code == 0
+            os.umask(0o777)
+    finally:
+        os.umask(before)
+    modes = {path: stat.S_IMODE(mode) for path, (mode, _) in mesh.snapshot().items() if path.startswith(("certs", "out"))}
+    assert not [path for path, mode in modes.items() if mode & 0o600 != 0o600 or mode & 0o022]
+    assert not [path for path, mode in modes.items() if ("key" in path or "cacerts" in path) and mode & 0o077]
+
+
+def test_a_disk_that_is_full(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to do is told with it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fix = "make room, and run it again; what was being written is whole, old or new"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        told(run(*ROTATE, "begin", cwd=mesh), f"error: No space left on device\n  fix: {fix}\n")
+    assert run("render", "--check", cwd=mesh).code == 0
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+
+
+# Tokens
+
+
+def test_a_token_that_goes_under_another_name(mesh: WorkDir, run: Run) -> None:
+    """The next token is that of another cluster, or becomes the first one again once peers use it: no step is taken that would shut all peers out."""
+    rotate = ("tokens", "rotate", "context-east-1")
+    assert run(*rotate, "begin", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    first, following = mesh / "credentials/context-east-1.token", "credentials/context-east-1.token.g2"
+    fetch = "  fix: run: (umask 077; mkdir -p credentials; kubectl --context=context-east-1 "
+
+    def refuses(body: bytes, what: str) -> None:
+        mesh.write(following, body, 0o600)
+        before = mesh.snapshot()
+        ran = run(*rotate, "advance", cwd=mesh)
+        assert (ran.code, ran.err.startswith(f"error: {following}: {what}\n{fetch}")) == (2, True), ran.err
+        assert mesh.snapshot() == before
+
+    refuses((mesh / "credentials/context-east-2.token").read_bytes(), 'holds the token of "context-east-2", which this cluster would refuse')
+    mesh.write(following, "the-second-token", 0o600)
+    assert run(*rotate, "advance", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    mesh.write(following, first.read_bytes(), 0o600)
+    assert run("render", cwd=mesh).code == 0
+    refuses(first.read_bytes() + b"\n", "holds the token of generation 1, which is to go: no peer could log in any more")
+    mesh.write(following, "the-second-token", 0o600)
+    assert run("render", cwd=mesh).code == 0
+    assert run(*rotate, "advance", cwd=mesh).code == 0

@@ -5,6 +5,7 @@ completion cost little more than click.
 """
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -104,7 +105,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Runs a verb and gives the exit code; every error is a sentence on stderr."""
-    os.umask(os.umask(0o077) | 0o022)  # Nothing that is written here is for others to change.
+    os.umask(os.umask(0o077) & 0o077 | 0o022)  # Nothing that is written here is for others to change, and all of it for its owner.
     try:
         result: Any = group.main(args=args, prog_name="kubectl mesh", standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -138,7 +139,8 @@ def _sentence(error: Exception) -> str:
         return "\n".join(f"error: {problem}" for problem in error.problems)
     if isinstance(error, OSError) and error.strerror:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}"
+        fix = "\n  fix: make room, and run it again; what was being written is whole, old or new" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}{fix}"
     # The message of an unknown exception may hold anything, a secret too; its kind and place suffice for a report.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

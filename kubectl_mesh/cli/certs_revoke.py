@@ -9,7 +9,7 @@ import click
 from kubectl_mesh.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from cryptography import x509
@@ -96,7 +96,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             idle = ahead.idle(root.certificates, wanted)
             before = crl.Listed((*there, *_given(added, (*(s.certificate for s in wanted), *idle))))
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
-            gone = [_revocable(*found, current, root.certificates, before) for found in _chosen(directory, names, files)]
+            gone = _chosen(directory, names, files, lambda path, found: _revocable(path, found, current, root.certificates, before))
             until = at.replace(microsecond=0) + timedelta(days=days)
             body = ahead.ahead(crl.bundle(wanted, before, gone, at, until, idle, clear=clear), inputs.kept, at, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
@@ -154,25 +154,30 @@ def _given(files: "Sequence[str]", authorities: "Sequence[x509.Certificate]") ->
     return found
 
 
-def _chosen(directory: str, names: "Sequence[str]", files: "Sequence[str]") -> "list[tuple[str, x509.Certificate]]":
-    """The certificates that are to be revoked, each with the name of its file."""
+def _chosen(
+    directory: str, names: "Sequence[str]", files: "Sequence[str]", judged: "Callable[[str, x509.Certificate], x509.Certificate]"
+) -> "list[x509.Certificate]":
+    """The certificates that are to be revoked, each judged; all that keeps one from it is told at once."""
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.errors import MeshError, Problem, refuse
     from kubectl_mesh.pki.read import load_certificates
 
-    found = []
-    for name in names:
-        path = f"{workdir.join(directory, 'certs')}/intermediate-{name}/ca-cert.pem"
-        body = workdir.read_file(path) if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) else None
-        if body is None:
-            raise refuse(path, "is not there", "name a cluster whose intermediate is, or its file with --certificate")
-        found.append((path, load_certificates(path, body)[0]))
-    for file in files:
-        body = workdir.read_file(file)
-        if body is None:
-            raise refuse(file, "is not there", "name a certificate in PEM")
-        found.append((file, load_certificates(file, body)[0]))
-    return found
+    place = workdir.join(directory, "certs")
+    asked = [(f"{place}/intermediate-{name}/ca-cert.pem", name, "name a cluster whose intermediate is, or its file with --certificate") for name in names]
+    asked += [(file, "x", "name a certificate in PEM") for file in files]
+    found: list[x509.Certificate] = []
+    problems: list[Problem] = []
+    for path, name, fix in dict.fromkeys(asked):
+        try:
+            body = workdir.read_file(path) if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) else None
+            if body is None:
+                raise refuse(path, "is not there", fix)
+            found.append(judged(path, load_certificates(path, body)[0]))
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return list(dict.fromkeys(found))
 
 
 def _revocable(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kubectl_mesh import rollout
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import FolderChange
 
@@ -18,16 +19,15 @@ GONE = "put it back, with its key; where no cluster runs this mesh yet, move the
 
 def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
     """What is wrong with the roots of a render, next to those in the tree that is there."""
+    narrow = rollout.one_root(rendered.plan.topology.clusters) if len(rendered.pki.roots) > 1 else []
     # Roots and intermediates stand in the locks: where no directory differs, they are the same.
     if not rendered.pki.intermediates or not any(change.differs for change in changes):
-        return []
+        return narrow
     from kubectl_mesh.cli import trust
 
     directory, members = rendered.inputs.directory, rendered.plan.members
     there = trust.of_tree(out, members)
-    if not there:
-        return []
-    return _sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory)
+    return narrow or (_sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory) if there else [])
 
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:

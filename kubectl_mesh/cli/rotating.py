@@ -22,15 +22,7 @@ def able(inputs: Inputs, with_restarts: bool) -> None:
     """Refuses where running clusters could not follow, or only by restarts that nobody has agreed to."""
     topology = inputs.topology
     place = topology.document.place
-    broken = [
-        Problem(
-            c.place,
-            f"runs Istio {version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)",
-            "bring it to another release first; 1.25.0 and 1.25.2 are" + (", and state which of 1.25 it is" if version == "1.25" else ""),
-        )
-        for c, version in rollout.broken(topology.clusters)
-    ]
-    if broken:
+    if broken := rollout.one_root(topology.clusters):
         raise MeshError(broken)
     slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.ambient)
     if slow and not with_restarts:

@@ -69,6 +69,8 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
             raise refuse(behind[0], what, "run `kubectl mesh render`, review and apply it; then go on")
         if step == "advance" and generations.step(cluster) == generations.BEGUN:
             _next_is_there(inputs, rendered, cluster)
+        elif step == "advance":
+            _last_may_go(inputs, rendered, cluster)
         replace_file(path, source, body.encode())
     _tell(step, rendered, tokens_status.rendered(after, folder), cluster.name, path, directory, output)
 
@@ -118,6 +120,7 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
     if topology.store == "external":
         return
     problems: list[Problem] = []
+    others = {str(login["token"]): name for (name, _), login in inputs.logins.items() if name != cluster.name and "token" in login}
     for peer in member.readers if topology.reader_per_peer else ("",):
         place = Place(join(inputs.directory, token_file(cluster, peer, cluster.coming)))
         token, old = inputs.coming.get((cluster.name, peer)), inputs.logins.get((cluster.name, peer), {}).get("token")
@@ -127,8 +130,28 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
             problems.append(Problem(place, "is not there: the peers have nothing to move to", fetch))
         elif token == old:
             problems.append(Problem(place, f"holds the token of generation {cluster.generation}, which is to go", fetch))
+        elif token in others:
+            problems.append(Problem(place, f'holds the token of "{others[token]}", which this cluster would refuse', fetch))
         elif said is not None and said.secret not in (None, reader_secret(cluster, peer, cluster.coming)):
             problems.append(Problem(place, f"holds a token of another Secret than {reader_secret(cluster, peer, cluster.coming)}, as it says itself", fetch))
+    if problems:
+        raise MeshError(problems)
+
+
+def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
+    """Refuses to take away the first token while peers use it, under the name of the next."""
+    from kubectl_mesh.cli.workdir import join, read_file
+    from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.plan import token_command, token_file
+
+    problems: list[Problem] = []
+    for peer in rendered.plan.members[cluster.name].readers if inputs.topology.reader_per_peer else ("",):
+        first = read_file(join(inputs.directory, token_file(cluster, peer, cluster.beside)))
+        used = inputs.logins.get((cluster.name, peer), {}).get("token")
+        if first is not None and used is not None and first.decode("ascii", "replace").strip() == used:
+            place = Place(join(inputs.directory, token_file(cluster, peer)))
+            what = f"holds the token of generation {cluster.beside}, which is to go: no peer could log in any more"
+            problems.append(Problem(place, what, f"run: {token_command(cluster, inputs.directory, peer)}; then render and apply it"))
     if problems:
         raise MeshError(problems)
 

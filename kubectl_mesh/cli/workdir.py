@@ -149,7 +149,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
 
     With a list in `found` the problems go there, and what could be read is given all the same.
     """
-    from kubectl_mesh.cli import basefile
+    from kubectl_mesh.cli import basefile, controllers
     from kubectl_mesh.kubeconfig import credentials, servers
     from kubectl_mesh.plan import token_command, token_file
 
@@ -203,10 +203,12 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         if len(problems) > before:
             broken.add(("token", cluster.name))
     no_sealing: dict[str, Any] = {}
-    sealing = tried(lambda: _sealing(directory, topology, now(), loose), no_sealing, "sealing-certificate")
+    sealing = tried(lambda: controllers.certificates(directory, topology, now(), loose), no_sealing, "sealing-certificate")
     certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
-    if topology.own_intermediates and certs.kept:
-        tried(lambda: _rotation(certs.kept), None, "certs-readable")
+    if "rotation.json" in certs.kept:
+        from kubectl_mesh.pki.rotation import judge
+
+        tried(lambda: judge(certs.kept, topology.issuer), None, "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -228,15 +230,6 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         coming=coming,
         archived=certs.archived,
     )
-
-
-def _rotation(kept: Mapping[str, bytes]) -> None:
-    from kubectl_mesh.pki.names import ROTATION
-
-    if ROTATION in kept:
-        from kubectl_mesh.pki.rotation import judge
-
-        judge(kept)
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
@@ -300,29 +293,6 @@ def _private(path: str, mode: int, loose: list[Problem]) -> None:
         loose.append(
             Problem(Place(path), f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {shlex.quote(path)}", "private-mode")
         )
-
-
-def _sealing(directory: str, topology: Topology, at: datetime, loose: list[Problem]) -> dict[str, Any]:
-    """The certificates of the Sealed Secrets controllers that are there."""
-    if topology.store != "sealed":
-        return {}
-    from kubectl_mesh.stores import sealed
-
-    found: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for cluster in topology.clusters:
-        name = sealed.file_name(cluster)
-        body = read_file(join(directory, name))
-        if body is None:
-            continue
-        try:
-            found[cluster.name], warnings = sealed.load(name, body, at, sealed.command(cluster, directory))
-            loose += located(directory, warnings)
-        except MeshError as error:
-            problems += error.problems
-    if problems:
-        raise MeshError(problems)
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,10 @@ def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Pr
     """A warning where less than 30 days, or less than a tenth of the certificate's life, are left."""
     end = certificate.not_valid_after_utc
     left = end - now
-    if left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
+    if left <= timedelta():
+        fix = "drop it: go on with the rotation that is on, or take it out of the bundle"
+        yield Problem(Place(name), f"expired on {end:%Y-%m-%d}, and signs nothing here any more", fix, "certs-expiring")
+    elif left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
         yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring")
 
 

@@ -1,7 +1,7 @@
 """What is in `certs/`, checked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +9,12 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.judge import ca_problems, chain_problems
+from kubectl_mesh.model import RENEW
+from kubectl_mesh.pki.judge import ca_problems, chain_problems, root_of
 from kubectl_mesh.pki.names import PARTS, ROOT_CERT, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key
+
+ENDED = "nothing that it signed is accepted any more: go on with a rotation that is on; where none is, move certs/ and the tree away, and render"
 
 
 @dataclass(slots=True)
@@ -44,7 +47,7 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
         return Root((), b"", key)
     name = f"certs/{ROOT_CERT}"
     certificates = load_certificates(name, kept[ROOT_CERT])
-    problems = [p for c in certificates for p in ca_problems(name, c, now)]
+    problems = [_ended(p) for c in certificates if c.not_valid_after_utc > now or not _idle(c, certificates, kept, now) for p in ca_problems(name, c, now)]
     what = "has pathlen:0, so it may not sign an intermediate"
     narrow = [c for c in certificates if path_length(c) == 0 and c.subject == c.issuer]
     problems += [Problem(Place(name), what, "use another root", "certs-ca") for _ in narrow]
@@ -54,6 +57,24 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
     if problems:
         raise MeshError(problems)
     return Root(certificates, kept[ROOT_CERT], key)
+
+
+def _idle(root: x509.Certificate, roots: Sequence[x509.Certificate], kept: Mapping[str, bytes], now: datetime) -> bool:
+    """Whether a root that has ended may stay: another has not, and no intermediate leads to this one."""
+    if all(c.not_valid_after_utc <= now for c in roots):
+        return False
+    for path in kept:
+        if path.startswith("intermediate-") and path.endswith("/ca-cert.pem"):
+            chain = [*load_certificates(f"certs/{path}", kept[path])]
+            above = path.replace("ca-cert", "cert-chain")
+            chain += load_certificates(f"certs/{above}", kept[above]) if above in kept else ()
+            if root_of(chain, roots) == root:
+                return False
+    return True
+
+
+def _ended(problem: Problem) -> Problem:
+    return replace(problem, fix=ENDED) if problem.id == "certs-expired" and problem.fix == RENEW else problem
 
 
 def kept_intermediate(name: str, kept: Mapping[str, bytes], root: Root, now: datetime, *, keyless: bool = False) -> State:

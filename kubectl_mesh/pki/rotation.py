@@ -67,11 +67,18 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
     return Rotation(value["step"], tuple(old), new, since)
 
 
-def judge(kept: Mapping[str, bytes]) -> None:
-    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back from another commit, without the other."""
+def judge(kept: Mapping[str, bytes], issuer: str) -> None:
+    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back from another commit, without the other.
+
+    With the issuer `local` the key that is here signs; with `csr` it lies idle; with others, no rotation could go on.
+    """
     rotation = read(kept)
     if rotation is None:
         return
+    if issuer not in ("local", "csr"):
+        what = f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer}, which has a root of its own"
+        fix = "write the issuer as it was, and finish the rotation or go back; where that mesh is no more, move certs/ away"
+        raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, fix, "certs-chain")])
     roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
     held = {fingerprint(root) for root in roots}
     known = {**dict.fromkeys(rotation.old, "old"), rotation.new: "new"}
@@ -82,7 +89,7 @@ def judge(kept: Mapping[str, bytes]) -> None:
     if wrong:
         what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
         problems.append(Problem(Place(f"certs/{ROTATION}"), what, "put both back, with all of certs/, as one commit of git has them", "certs-chain"))
-    elif ROOT_KEY in kept:
+    elif issuer == "local" and ROOT_KEY in kept:
         key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
         right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
         if any(same_key(root, key) and fingerprint(root) not in signs for root in roots):

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import RENEW, Exchange
 from kubectl_mesh.pki.ahead import ahead, lacking
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import kept_root
@@ -172,7 +172,10 @@ def _sign(wanted: Wanted, have: Holdings, pem: bytes | None, name: str, marks: s
     if issuer is None:
         fix = "put the key of the root that is to sign there"
         raise MeshError([Problem(Place(place), f"belongs to none of the roots in {ROOT_CERT} that are to sign now", fix, "certs-pair")])
-    faults = list(ca_problems(f"certs/{ROOT_CERT}", issuer, now))
+    faults = [
+        replace(p, fix="go on with `kubectl mesh certs rotate-root advance`, to the root that has not") if p.fix == RENEW else p
+        for p in ca_problems(f"certs/{ROOT_CERT}", issuer, now)
+    ]
     if faults:
         raise MeshError(faults)
     there = {name: space for name, space in wanted.namespaces.items() if f"{folder(name)}/ca-cert.pem" in have.kept}

@@ -1,0 +1,31 @@
+"""The certificates of the Sealed Secrets controllers, out of a working directory."""
+
+from datetime import datetime
+from typing import Any
+
+from kubectl_mesh.cli.workdir import join, located, read_file
+from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.model import Topology
+
+
+def certificates(directory: str, topology: Topology, at: datetime, loose: list[Problem]) -> dict[str, Any]:
+    """The certificates of the Sealed Secrets controllers that are there."""
+    if topology.store != "sealed":
+        return {}
+    from kubectl_mesh.stores import sealed
+
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for cluster in topology.clusters:
+        name = sealed.file_name(cluster)
+        body = read_file(join(directory, name))
+        if body is None:
+            continue
+        try:
+            found[cluster.name], warnings = sealed.load(name, body, at, sealed.command(cluster, directory))
+            loose += located(directory, warnings)
+        except MeshError as error:
+            problems += error.problems
+    if problems:
+        raise MeshError(problems)
+    return found
