@@ -104,7 +104,10 @@ def fits(found: Shot, key: str, other: str) -> bool:
     """Whether a request or a certificate is for a key."""
     own: Any = serialization.load_pem_private_key(found[key][2], None)
     body = found[other][2]
-    public: Any = (x509.load_pem_x509_csr(body) if other.endswith(".csr") else x509.load_pem_x509_certificates(body)[0]).public_key()
+    try:
+        public: Any = (x509.load_pem_x509_csr(body) if other.endswith(".csr") else x509.load_pem_x509_certificates(body)[0]).public_key()
+    except ValueError:
+        return False
     return bool(own.public_key().public_numbers() == public.public_numbers())
 
 
