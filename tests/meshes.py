@@ -233,8 +233,8 @@ class Csr(Mesh):
             ran = self.ran(*words, code=2)
             self._listed(self.holder, "revoke", "--certificate", f"certs/intermediate-{words[2]}/ca-cert.pem")
             return ran
-        if words == ("certs", "crl"):
-            self._listed(self.holder)
+        if words[:2] == ("certs", "crl"):
+            self._listed(self.holder, *words[1:])
             return Ran(0, "", "")
         if words == (*ROTATE, "begin"):
             ran = self.ran(*words, "--root", "../new/certs/root-cert.pem")

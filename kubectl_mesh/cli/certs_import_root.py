@@ -45,6 +45,7 @@ def _own(directory: str, file: str, key: str | None) -> None:
     if missing := [path for path, body in named.items() if body is None]:
         raise refuse(missing[0], "is not there", "name the root's certificate" if missing[0] == file else "name the root's key")
     topology = topology_of(directory)
+    _signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
         path = workdir.join(directory, workdir.TOPOLOGY)
         what = f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing here"
@@ -96,6 +97,7 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
             what = "says that the root is being rotated, and whoever is under another root would be cut off at its end"
             raise refuse(f"{base}/{ROTATION}", what, "finish it with `kubectl mesh certs rotate-root advance`, or go back with abort")
         topology = topology_of(directory)
+        _signs_here(directory, topology)
         kept, clusters = kept_files(directory, topology)
         try:
             taken = union(others, kept, clusters, workdir.now())
@@ -109,6 +111,16 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
     taken_in = f"; take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE" if lacking else ""
     click.echo(f"every cluster is to trust these roots before any signs with another{taken_in}", err=True)
     click.echo("then render, apply, and go on only when every workload trusts them: docs/adopt.md tells how to see it", err=True)
+
+
+def _signs_here(directory: str, topology: "Topology | None") -> None:
+    """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import refuse
+
+    if topology is not None and not topology.own_intermediates:
+        what = f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here signs nothing"
+        raise refuse(workdir.join(directory, workdir.TOPOLOGY), what, "bring the root in there; or write issuer: local or csr")
 
 
 def _names(key: bool) -> tuple[str, ...]:

@@ -56,7 +56,10 @@ def revoke(directory: str, names: tuple[str, ...], certificates: tuple[str, ...]
 @click.option("--clear", is_flag=True, help="Revoke nothing any more: every CRL is empty, for istiod takes no bundle away.")
 @click.option("--add", "added", multiple=True, type=click.Path(), metavar="FILE", help="A CRL of a CA whose key is not here; may be given again.")
 def crl(directory: str, days: int, clear: bool, added: tuple[str, ...]) -> None:
-    """Sign the CRLs of the mesh anew, before their nextUpdate."""
+    """Sign the CRLs of the mesh anew, before their nextUpdate.
+
+    In a directory that holds a root alone: the CRL of that root, for --add where the mesh is.
+    """
     _sign(directory, days, (), (), added, clear=clear)
 
 

@@ -160,6 +160,7 @@ RULES = (
     ),
     _always("reader-added", "an account by which a peer may read the cluster, Secrets too"),
     _always("push-added", "the cluster writes the token of its reader into the store, for its peers to take"),
+    _always("push-changed", "the cluster writes another token of its reader into the store, or writes it elsewhere; its peers take what they find there"),
     _always("reader-removed", "kubectl apply deletes nothing; once it is deleted, its token opens nothing any more"),
     _always("reader-changed", "the rights of an account by which peers read the cluster change"),
     _always("delivery-added", "from now on the tool applies these directories, and undoes what others change there"),

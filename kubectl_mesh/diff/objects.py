@@ -92,7 +92,7 @@ def _changed(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
     if kind == "gateway":
         subject = f"east-west gateway ({_title(thing)})"
         return changed(new.name, kind, subject, what, thing.file, *gateway_effects(found), details=found)
-    rule = "reader-changed" if kind == "reader" else "object"
+    rule = "push-changed" if thing.kind == "PushSecret" else "reader-changed" if kind == "reader" else "object"
     return changed(new.name, kind, _title(thing), what, thing.file, effect(rule), details=found)
 
 

@@ -160,8 +160,8 @@ def accept(
         return MeshError([Problem(place, what, fix, check)])
 
     base = folder(name)
-    # A killed import may have left the certificate without its chain.
-    if f"{base}/ca-cert.pem" in kept and f"{base}/cert-chain.pem" in kept:
+    # A killed import may have left the certificate without its chain, or without the root.
+    if all(f"{base}/{part}" in kept for part in ("ca-cert.pem", "cert-chain.pem", "root-cert.pem")):
         raise refused(
             f"is not needed: certs/{base}/ca-cert.pem is there, and is kept", f"have another requested with `kubectl mesh certs renew {name}`", "certs-own"
         )
