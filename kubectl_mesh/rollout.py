@@ -51,24 +51,7 @@ def by_hand(directory: str) -> str:
     return f"and put it into the store: `kubectl mesh certs export{dash(directory)} --to FOLDER` writes what belongs there"
 
 
-# The rotation of a root
-
-MEANS = {
-    "trust-both": "every cluster is to trust the old root and the new one; the old one signs",
-    "sign-new": "the new root signs; both are trusted",
-    "drop-old": "only the new root is trusted, and the old one is gone",
-    "sign-old": "on the way back: the old root signs again; both are trusted",
-    "drop-new": "on the way back: only the old root is trusted, and the new one is gone",
-}
-"""What a step asks of the clusters."""
-BACK = {
-    "trust-both": "`kubectl mesh certs rotate-root abort`: the new root goes; nothing was signed by it, so nothing has to be waited for",
-    "sign-new": "`kubectl mesh certs rotate-root abort`: the old root signs again, as soon as the render is applied; then the new one goes by the same steps",
-    "drop-old": "none: the old root is gone; it comes back by a rotation of its own, with another key",
-    "sign-old": "none: this is the way back",
-    "drop-new": "none: this is the way back; a new rotation can begin once it is done",
-}
-"""The way back from a step."""
+# The rotation of a root; what its steps mean is in `barriers`
 
 
 def broken(clusters: Sequence[Cluster]) -> list[tuple[Cluster, str]]:

@@ -359,7 +359,7 @@ def test_the_page_of_stores_runs(follow: Follow) -> None:
 LATER = """#!/usr/bin/env bash
 # Stands for the days that pass before the next step of a rotation.
 if [[ "$*" == *"rotate-root advance"* ]]; then
-  sed -i 's/"since": .*/"since": "2026-01-01T00:00:00Z"/' certs/rotation.json
+  sed -i 's/"since": "[^"]*"/"since": "2026-01-01T00:00:00Z"/' certs/rotation.json
 fi
 exec {program} "$@"
 """

@@ -216,8 +216,8 @@ def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") 
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import ROOT_CERT, folder, rotation
 
-    chain = put.get(f"{folder(cluster)}/cert-chain.pem")
-    if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT])):
+    chain, current = put.get(f"{folder(cluster)}/cert-chain.pem"), inputs.kept.get(f"{folder(cluster)}/cert-chain.pem")
+    if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT], current)):
         raise MeshError(wrong)
 
 

@@ -1,5 +1,6 @@
 """`kubectl mesh certs rotate-root`: a new root in three steps, each one change of certs/ and one render."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,8 @@ def abort(directory: str) -> None:
             raise refuse(f"{workdir.join(directory, 'certs')}/rotation.json", f"says {on.step}: {what}", fix)
         key = rotating.old_key(directory, inputs, on) if on.step == "sign-new" else None
         local = inputs.topology.issuer == "local"
+        if on.union and key is None:
+            have = replace(have, former=rotating.former(directory, inputs))
         return steps.abort(on, wanted, have, key, workdir.now(), local=local, progress=common.progress("making keys:"))
 
     _step(directory, made)
