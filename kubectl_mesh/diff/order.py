@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from kubectl_mesh.diff import crls
 from kubectl_mesh.diff.both import Both
 from kubectl_mesh.diff.clusters import readers
 from kubectl_mesh.diff.roots import Signing, refused
@@ -31,7 +32,7 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
     kinds = {"gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines}
     if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
         kinds.discard("recipients")
-    notes = tuple(says for kind, says in _WAIT.items() if kind in kinds)
+    notes = (*(says for kind, says in _WAIT.items() if kind in kinds), *crls.notes(both))
     before = {p.name: signing(p.before.trust) for p in both.pairs if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint}
     after = {p.name: signing(p.after.trust) for p in both.pairs if p.after is not None and p.after.trust.intermediate_fingerprint}
     if before != {n: after.get(n) for n in before} or before.keys() != after.keys():
@@ -81,6 +82,7 @@ def _unchanged(both: Both) -> dict[str, Signing]:
 def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
     """Who has to go before whom."""
     everyone = frozenset(both.after.clusters)
+    yield from crls.constraints(both)
     for line in lines:
         subject = frozenset(line.clusters)
         name = line.clusters[0] if line.clusters else ""
