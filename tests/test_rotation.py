@@ -523,6 +523,34 @@ def test_a_cluster_joins_and_one_leaves(mesh: WorkDir, run: Run, clock: Clock) -
     strictly(mesh, clock.now)
 
 
+# Before it is rendered
+
+
+def test_a_step_that_is_not_rendered_yet_is_no_fault(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """`check` and `graph` say that the tree waits for a render; roots that somebody put into a file by hand are a fault all the same."""
+
+    def told() -> dict[str, set[str]]:
+        return {r["id"]: {p["file"] for p in r["findings"]} for r in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if r["status"] == "error"}
+
+    def waits() -> None:
+        assert set(told()) == {"tree-current"}
+        assert "does not have the roots of certs/ yet" in run("check", cwd=mesh).out
+        drawn = run("graph", cwd=mesh).out
+        assert drawn.count("out of date") == 3
+        assert "broken" not in drawn
+
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    waits()
+    for _ in range(2):
+        rendered(mesh, run)
+        assert not told()
+        advance(mesh, run, clock)
+    waits()
+    path = mesh / "out/context-east-1/1-trust/cacerts.yaml"
+    path.write_text(path.read_text().replace("kind:", "kind: "))
+    assert told()["tree-root"] == {"out/context-east-1/1-trust/cacerts.yaml"}
+
+
 # What a render by hand may not do
 
 
