@@ -1,7 +1,6 @@
 """`kubectl mesh certs import-root`"""
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -69,9 +68,8 @@ def _own(directory: str, file: str, key: str | None) -> None:
             write_certificates(base, {})  # takes away what a killed run left unfinished
     common.warn(workdir.located(directory, taken.warnings))
     common.put_text("".join(f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n" for name in _names(pair is not None)))
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     issuer = "" if pair is not None else " --issuer csr"
-    click.echo(f"next: kubectl mesh {f'init{where}{issuer} --mesh-id NAME' if topology is None else f'render{where}'}", err=True)
+    common.say(f"next: kubectl mesh {f'init{issuer} --mesh-id NAME' if topology is None else 'render'}")
 
 
 def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
@@ -122,10 +120,10 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
         return
     lacking = sorted({c.name for c in topology.clusters if c.primary is None} - set(clusters))
     if lacking:
-        click.echo(f"first take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE", err=True)
+        common.say(f"first take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE")
     inputs = certs_renew.gather(directory)
     if (on := rotation.read(inputs.kept)) is not None:
-        click.echo("\n".join(rotating.told(inputs, on)), err=True)
+        common.say("\n".join(rotating.told(inputs, on)))
 
 
 def _order(path: str) -> tuple[bool, str]:
@@ -188,7 +186,7 @@ def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
     ignore = workdir.join(directory, ".gitignore")
     if not os.path.lexists(ignore):
         add_files(directory, {".gitignore": GITIGNORE.encode()})
-        click.echo(f"wrote {ignore}, which keeps keys and tokens out of git", err=True)
+        common.say(f"wrote {ignore}, which keeps keys and tokens out of git")
     private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x", *more]
     if bare := let_through(directory, private, ignore, os.environ):
         raise MeshError(bare)

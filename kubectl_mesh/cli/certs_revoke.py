@@ -1,7 +1,6 @@
 """`kubectl mesh certs revoke` and `certs crl`: intermediates that no proxy is to trust any more."""
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -105,8 +104,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     common.warn(workdir.located(directory, unread(topology, present=True)))
     if CRL not in inputs.kept:
         lines.append("a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it")
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
-    lines.append(f"next: kubectl mesh render{where}; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
+    lines.append(f"next: kubectl mesh render; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
     common.put_text("\n".join(lines) + "\n")
 
 

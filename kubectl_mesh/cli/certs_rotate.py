@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kubectl_mesh.pki.rotation import Rotation
     from kubectl_mesh.pki.steps import Holdings
 
-tree = click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
 seen = click.option(
     "--seen-for", type=Duration(), metavar="TIME", help="How long every cluster has been seen to hold the step before, such as 24h; the tool cannot see it."
 )
@@ -67,7 +66,7 @@ def begin(directory: str, root: str | None, with_restarts: bool) -> None:
 
 @command.command(name="advance")
 @common.directory
-@tree
+@common.tree
 @seen
 def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None:
     """Go to the next step, once every cluster has been seen to hold the one before."""
@@ -108,7 +107,7 @@ def abort(directory: str) -> None:
 
 @command.command(name="status")
 @common.directory
-@tree
+@common.tree
 @common.output
 def status(directory: str, out: str | None, output: str) -> None:
     """Tell where the rotation stands, what has it, and what must be seen before the next step."""
@@ -152,9 +151,7 @@ def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | 
     on = rotation.read(inputs.kept)
     common.put_text("\n".join(rotating.told(inputs, on) if on is not None else ["the rotation is over"]) + "\n")
     if on is None:
-        from kubectl_mesh import rollout
-
-        click.echo(f"next: `kubectl mesh render{rollout.dash(directory)}`, which no longer asks istiod and the proxies for several roots", err=True)
+        common.say("next: `kubectl mesh render`, which no longer asks istiod and the proxies for several roots")
 
 
 def _holdings(inputs: "Inputs") -> "Holdings":

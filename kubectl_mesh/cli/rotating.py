@@ -110,8 +110,7 @@ def former(directory: str, inputs: Inputs) -> dict[str, bytes]:
 def told(inputs: Inputs, on: Rotation) -> list[str]:
     """What a step is, what it asks for, and the ways on and back."""
     topology, kind = inputs.topology, inputs.target.KIND
-    where = rollout.dash(inputs.directory)
-    lines = [f"{on.step}: {barriers.means(on.step, union=on.union)}", "", f"1. kubectl mesh render{where}; look at the difference, and apply it, in any order"]
+    lines = [f"{on.step}: {barriers.means(on.step, union=on.union)}", "", "1. kubectl mesh render; look at the difference, and apply it, in any order"]
     if on.step == "trust-both" and len(rollout.by_restart(topology.clusters, kind, ambient=topology.ambient)) < len(topology.clusters):
         lines += [
             "   ISTIO_MULTIROOT_MESH and PROXY_CONFIG_XDS_AGENT are rendered while a rotation is on, unless base.yaml has them:",
@@ -120,9 +119,9 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
     signers = trusts(inputs.kept, [c.name for c in topology.clusters if c.primary is None])
     if topology.issuer == "csr" and on.step.startswith("sign") and not (on.union and on.step == "sign-old"):
         whose = " ".join(n for n, t in signers.items() if t.signer != on.new) if on.union else ""
-        lines[2:2] = [f"0. kubectl mesh certs renew{where} {whose or '--all'}; have the {on.step[5:]} root sign the requests; certs import what comes back"]
+        lines[2:2] = [f"0. kubectl mesh certs renew {whose or '--all'}; have the {on.step[5:]} root sign the requests; certs import what comes back"]
     if topology.store == "external":
-        lines += [f"   {rollout.by_hand(inputs.directory)}"]
+        lines += [f"   {rollout.BY_HAND}"]
     restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))
     if on.union and on.step == "trust-both":
         restarts += [
@@ -136,9 +135,7 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
     wait = _wait(inputs, on)
     least = rollout.hours(wait.total_seconds())
     then = follows(on, {t.signer for t in signers.values()}) or "the end"
-    lines += [
-        f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance{where} --seen-for {least}  ({then})"
-    ]
+    lines += [f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance --seen-for {least}  ({then})"]
     return [*lines, f"back: {barriers.back(on.step, union=on.union)}"]
 
 
