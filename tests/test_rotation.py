@@ -410,6 +410,21 @@ def test_begin_refuses(mesh: WorkDir, run: Run, case: str) -> None:
     assert mesh.snapshot() == before
 
 
+def test_begin_asks_first_whether_a_render_may_follow(mesh: WorkDir, run: Run) -> None:
+    """In a git work tree that would take the tree in clear, no key is made for a render that is refused; where the tree lies elsewhere, it is."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed here")
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    assert run("render", "--check", cwd=mesh).code == 2
+    before = mesh.snapshot()
+    ran = run(*ROTATE, "begin", cwd=mesh)
+    assert ran.code == 2
+    assert ran.err.startswith("error: out: lies in a git work tree, and the store `plain` would put private keys there in clear\n")
+    assert mesh.snapshot() == before
+    ran = run(*ROTATE, "begin", "--out", mesh.path.parent / "elsewhere", cwd=mesh)
+    assert ran.code == 0, ran.err
+
+
 def test_begin_by_restarts(mesh: WorkDir, run: Run) -> None:
     """Before Istio 1.20 nothing is rendered that it does not know; what is to be restarted is told."""
     mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {}\n")

@@ -37,7 +37,8 @@ def command() -> None:
 @common.directory
 @click.option("--root", "root", metavar="FILE", type=click.Path(), help="The new root, made elsewhere; with `issuer: csr`.")
 @click.option("--with-restarts", is_flag=True, help="Rotate where Istio takes other roots only at restarts; each step tells which.")
-def begin(directory: str, root: str | None, with_restarts: bool) -> None:
+@common.tree
+def begin(directory: str, root: str | None, with_restarts: bool, out: str | None) -> None:
     """Make a new root and trust it beside the old one, which signs on."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.errors import refuse
@@ -61,7 +62,7 @@ def begin(directory: str, root: str | None, with_restarts: bool) -> None:
             given = (root, body)
         return steps.begin(wanted, have, workdir.now(), given, common.progress("making keys:"))
 
-    _step(directory, made)
+    _step(directory, out, made)
 
 
 @command.command(name="advance")
@@ -79,12 +80,13 @@ def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None
         rotating.waited(inputs, on, seen_for)
         return steps.advance(on, wanted, have, workdir.now(), local=inputs.topology.issuer == "local", progress=common.progress("making keys:"))
 
-    _step(directory, made)
+    _step(directory, out, made)
 
 
 @command.command(name="abort")
 @common.directory
-def abort(directory: str) -> None:
+@common.tree
+def abort(directory: str, out: str | None) -> None:
     """Go back, as long as the old root is trusted; what follows is told."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.errors import refuse
@@ -102,7 +104,7 @@ def abort(directory: str) -> None:
             have = replace(have, former=rotating.former(directory, inputs))
         return steps.abort(on, wanted, have, key, workdir.now(), local=local, progress=common.progress("making keys:"))
 
-    _step(directory, made)
+    _step(directory, out, made)
 
 
 @command.command(name="status")
@@ -127,7 +129,7 @@ def status(directory: str, out: str | None, output: str) -> None:
         common.put_text("\n".join([*rotating.told(inputs, on), *lines]) + "\n")
 
 
-def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]") -> None:
+def _step(directory: str, out: str | None, made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]") -> None:
     """One change of certs/, made under the lock, and what it asks for."""
     from kubectl_mesh.cli import bounds, certs_renew, rotating, workdir
     from kubectl_mesh.errors import MeshError
@@ -138,6 +140,9 @@ def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | 
     with locked(directory):
         inputs = certs_renew.gather(directory)
         topology = inputs.topology
+        # What a render would refuse to write is not begun either: no key is made for it.
+        if exposed := bounds.in_clear(inputs, out if out is not None else workdir.join(directory, "out")):
+            raise MeshError(exposed)
         spaces = {c.name: c.namespace for c in topology.clusters if c.primary is None}
         kind = topology.key_type or inputs.target.KEY_TYPE
         wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces)
