@@ -18,7 +18,8 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     from kubectl_mesh.cli import compose, workdir
     from kubectl_mesh.cli.committed import committed
     from kubectl_mesh.compare import compare
-    from kubectl_mesh.describe import describe, table, text
+    from kubectl_mesh.describe import describe, text
+    from kubectl_mesh.table import table
 
     folder = out if out is not None else workdir.join(directory, "out")
     inputs = workdir.gather(directory, kubeconfig)
