@@ -40,7 +40,8 @@ PARTS = {
     "validate": {"shape"},
     "shape": {"fits"},
     "view": {"compare", "pki"},
-    "diff": {"view"},
+    "diff": {"view", "roots"},
+    "pki": {"roots"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
 LIBRARIES = {

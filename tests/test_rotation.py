@@ -22,8 +22,8 @@ from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.leaves import longest
 from kubectl_mesh.load import load
-from kubectl_mesh.pki.trust import Trust, mesh_change, root_change
 from kubectl_mesh.plan import plan as make_plan
+from kubectl_mesh.roots.order import Trust, mesh_change, root_change
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
 

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.cli.workdir import join, read_file
-from kubectl_mesh.diff.roots import ID
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, Tree
-from kubectl_mesh.pki.trust import Trust, mesh_change
+from kubectl_mesh.roots.order import Trust, mesh_change
+from kubectl_mesh.roots.sets import ID
 
 
 def of_lock(body: bytes | None) -> Trust | None:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from kubectl_mesh.diff import crls
 from kubectl_mesh.diff.both import Both
 from kubectl_mesh.diff.clusters import readers
-from kubectl_mesh.diff.roots import Signing, refused
 from kubectl_mesh.diff.trust import signing
 from kubectl_mesh.diff.values import DELETED, Before, Line, Order
 from kubectl_mesh.model import CACERTS
+from kubectl_mesh.roots import unsafe
+from kubectl_mesh.roots.sets import Signing
 from kubectl_mesh.view.locks import lock
 from kubectl_mesh.view.parse import Parser
 
@@ -38,7 +39,7 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
     if before != {n: after.get(n) for n in before} or before.keys() != after.keys():
         unchanged = _unchanged(both)
         before, after = {**unchanged, **before}, {**unchanged, **after}
-    problem = refused(CACERTS, before, after)
+    problem = unsafe(CACERTS, before, after)
     if problem is not None:
         return Order(any=False, refused=problem, notes=notes)
     there = frozenset(changed) & frozenset(both.after.clusters)
@@ -75,7 +76,7 @@ def _unchanged(both: Both) -> dict[str, Signing]:
     for name in names:
         state = lock(name, both.raw_after[name], {}, Parser())
         if state is not None and state.intermediate is not None:
-            found[name] = Signing(frozenset(state.roots), state.intermediate)
+            found[name] = Signing(state.roots, state.intermediate)
     return found
 
 

@@ -20,7 +20,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.judge import root_of
 from kubectl_mesh.pki.names import ROOT_CERT, ROTATION, folder
 from kubectl_mesh.pki.read import load_certificates
-from kubectl_mesh.pki.trust import Trust
+from kubectl_mesh.roots.order import Trust
 
 FOLLOWS = {"trust-both": "sign-new", "sign-new": "drop-old", "drop-old": "", "sign-old": "drop-new", "drop-new": ""}
 """Each step, and the one that `advance` leads to; "": the rotation is over."""
