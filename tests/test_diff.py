@@ -154,6 +154,21 @@ def test_render_refuses_what_is_safe_in_no_order(name: str, built: Any, run: Run
     assert "× root-exchange: certs/root-cert.pem: " in checked.out
 
 
+def test_roots_in_another_order_are_told_as_a_render_has_it(built: Any, run: Run) -> None:
+    """The same certificates, and a text that istiod up to 1.29 takes for another bundle: `diff` knows what `render` refuses."""
+    mesh = built("signer-changed")
+    bundle = (mesh / "certs/root-cert.pem").read_bytes()
+    first, second = re.findall(rb"-----BEGIN.*?-----END CERTIFICATE-----\n", bundle, re.DOTALL)
+    for path in [mesh / "certs/root-cert.pem", *mesh.glob("certs/intermediate-*/root-cert.pem")]:
+        path.write_bytes(second + first)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert ran.err.count("has the same roots in another order, which istiod up to 1.29 takes for another bundle and ignores") == 3
+    refused = json.loads(run("diff", "-o", "json", cwd=mesh).out)["order"]["refused"]
+    assert "east has the same roots in another order" in json.dumps(refused)
+    assert "one piece" in json.dumps(refused)
+
+
 def test_there_are_refused_cases() -> None:
     """Three ways to lose a mesh."""
     assert REFUSED == ["root-dropped-too-early", "roots-exchanged", "signer-too-early"]

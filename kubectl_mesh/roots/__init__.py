@@ -8,7 +8,10 @@ from collections.abc import Mapping
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.roots.order import Trust, mesh_change
-from kubectl_mesh.roots.sets import FIX, ID, Signing, refused
+from kubectl_mesh.roots.sets import ID, Signing, refused
+
+FIX = "change roots step by step with `kubectl mesh certs rotate-root`, which keeps the old text as it is and in one piece; or put certs/ back"
+"""What to do where the order of the text, or of the clusters, is at fault."""
 
 
 def unsafe(where: str, before: Mapping[str, Signing], after: Mapping[str, Signing]) -> Problem | None:
