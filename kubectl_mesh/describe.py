@@ -6,7 +6,7 @@ from typing import Any
 
 from kubectl_mesh.credentials import claims
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
-from kubectl_mesh.words import count
+from kubectl_mesh.words import count, size
 
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
 
@@ -36,6 +36,7 @@ def describe(
         "issuer": topology.issuer,
         "store": topology.store,
         "networks": sorted({c.network for c in topology.clusters}),
+        "total": len(topology.clusters),
         "crl": _crl(pki, now),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
         "clusters": [
@@ -121,36 +122,6 @@ def _counts(plan: Plan, member: Member, by_name: Mapping[str, FolderChange], com
     return {"declared": len(member.peers), "rendered": of_others(there), "committed": None if committed is None else of_others(kept)}
 
 
-def table(value: Mapping[str, Any], width: int) -> str:
-    """The mesh as a table, a line for each cluster; long names lose their middle where the line would be wider."""
-    rows = [("CLUSTER", "NETWORK", "ISTIO", "CERT", "SECRETS", "GATEWAYS", "TREE"), *(_row(c) for c in value["clusters"])]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for column in (0, 1, 2, 5):
-        widths[column] = max(min(widths[column], 12), widths[column] - max(0, sum(widths) + 2 * (len(widths) - 1) - width))
-    lines = ["  ".join(_short(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
-    clusters = value["clusters"]
-    lines.append("")
-    lines += [f"root {root['subject']}: {root['daysLeft']} days left" for root in value["roots"]]
-    lines.append(f"{count(len(clusters), 'cluster')}, {count(len(value['networks']), 'network')}, {count(len(value['pending']), 'thing')} pending")
-    lines.append("SECRETS: remote secrets declared/rendered/committed; CERT: days left")
-    return "\n".join(lines) + "\n"
-
-
-def _row(cluster: Mapping[str, Any]) -> tuple[str, ...]:
-    plane, certificate, counts = cluster["istio"], cluster["certificate"], cluster["counts"]
-    istio = f"by {plane['servedBy']}" if plane["servedBy"] else "+".join(r["version"] or "?" for r in plane["releases"])
-    gateways = str(len(cluster["gateways"])) if cluster["gateways"] else "by label" if cluster["eastWestGateway"] else "-"
-    secrets = "/".join("-" if counts[k] is None else str(counts[k]) for k in ("declared", "rendered", "committed"))
-    days = "-" if certificate is None else f"{certificate['daysLeft']}d"
-    return cluster["name"], cluster["network"], istio, days, secrets, gateways, cluster["tree"]
-
-
-def _short(cell: str, size: int) -> str:
-    if len(cell) <= size:
-        return cell
-    return cell[: size // 2] + "…" + cell[len(cell) - (size - size // 2 - 1) :]
-
-
 def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     """What the tokens say of themselves; one that says nothing is opaque."""
     found = []
@@ -192,7 +163,7 @@ def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
 def text(value: Mapping[str, Any]) -> str:
     """The mesh for people."""
     clusters = value["clusters"]
-    lines = [f"mesh {value['mesh']}: {count(len(clusters), 'cluster')}, {count(len(value['networks']), 'network')}, {value['controlPlane']}"]
+    lines = [f"mesh {value['mesh']}: {size(value)}, {value['controlPlane']}"]
     lines += [line for root in value["roots"] for line in _certificate_lines("root", root, issuer=False)]
     made_elsewhere = {"cert-manager": "made in the cluster, by cert-manager", "istio-csr": "none: istio-csr signs"}.get(value["issuer"])
     if not value["roots"]:

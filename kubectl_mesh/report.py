@@ -1,6 +1,7 @@
 """report: what a render did, or would do, as text for people and as a value for programs; never a secret."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
@@ -157,20 +158,26 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[s
     return gone
 
 
-def reconnected(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
-    """Remote secrets that change for clusters whose version of istiod may lose the peer's endpoints by that."""
-    risky: dict[str, list[str]] = {}
+def reconnected(plan: Plan, changes: Sequence[FolderChange], moved: Mapping[tuple[str, str], bool] = MappingProxyType({})) -> list[Problem]:
+    """Remote secrets that change for clusters whose version of istiod may lose the peer's endpoints by that.
+
+    `moved` are those that another store holds from now on, by directory and peer: True where the login is the same, and nothing happens.
+    """
+    risky: dict[tuple[str, bool], list[str]] = {}
     for name, peer, action in _held(plan, changes):
         holders = [h for h, m in plan.members.items() if m.cluster.joined and m.primary is None and h != peer] if name == BUNDLE else [name]
-        if action == "update":
-            risky.setdefault(peer, []).extend(h for h in holders if any(loses_endpoints(r.version) for r in plan.members[h].cluster.releases))
+        if action == "update" and not moved.get((name, peer), False):
+            deaf = [h for h in holders if any(loses_endpoints(r.version) for r in plan.members[h].cluster.releases)]
+            risky.setdefault((peer, (name, peer) in moved), []).extend(deaf)
     found = []
-    for peer, holders in sorted(risky.items()):
+    for (peer, stored), holders in sorted(risky.items()):
         if holders and peer in plan.members:
             first = plan.members[holders[0]].cluster
             restart = kubectl(first, "-n", first.namespace, "rollout", "restart", "deployment", "-l", "app=istiod")
-            what = f"its remote secret changes in {count(len(holders), 'cluster')} whose istiod (1.30.0 to 1.30.3) may lose its endpoints until it restarts"
-            found.append(Problem(plan.members[peer].cluster.place, what, f"restart istiod once it is applied, as in: {restart}", "secret-change"))
+            does = "changes its store, and perhaps its login, which cannot be compared," if stored else "changes"
+            what = f"its remote secret {does} in {count(len(holders), 'cluster')} whose istiod (1.30.0 to 1.30.3) may lose its endpoints until it restarts"
+            fix = f"restart istiod once it is applied{', if the login changed' if stored else ''}, as in: {restart}"
+            found.append(Problem(plan.members[peer].cluster.place, what, fix, "secret-change"))
     return found
 
 

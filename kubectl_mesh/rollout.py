@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster
+from kubectl_mesh.model import Cluster, FolderChange, Plan
 from kubectl_mesh.plan import kubectl
 
 OLD = "IstioControlPlane"
@@ -42,34 +42,25 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
         yield "Workloads keep the certificates that they have until these are due; both lead to the same root, so all trust all meanwhile."
 
 
-def dash(directory: str) -> str:
-    """`-C DIR` for a command that is printed, where it is needed."""
-    return "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
+BY_HAND = "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
+"""What is to be done where a store of the user's holds the CA material."""
 
 
-def by_hand(directory: str) -> str:
-    """What is to be done where a store of the user's holds the CA material."""
-    return f"and put it into the store: `kubectl mesh certs export{dash(directory)} --to FOLDER` writes what belongs there"
+def apply(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
+    """What comes after a render that changed something."""
+    if plan.pending:
+        return "next: get what is pending by the commands above, then kubectl mesh render"
+    tool = {"argocd": "Argo CD", "flux": "Flux"}.get(plan.topology.delivery.tool)
+    if tool is not None:
+        return f"next: review {out}, commit and push it; {tool} applies it"
+    there = [c.name for c in changes if c.action not in ("identical", "remove", "tighten") and c.name in plan.members]
+    if plan.topology.store == "sops" or not there:
+        return f"next: review {out}, and apply it as docs/{'stores' if there else 'kubectl'}.md tells"
+    first = kubectl(plan.members[there[0]].cluster, "apply", "-k", f"{out}/{there[0]}")
+    return f"next: review {out}, and apply it: {first}{f'; and the same for {len(there) - 1} more' if len(there) > 1 else ''}"
 
 
-# The rotation of a root
-
-MEANS = {
-    "trust-both": "every cluster is to trust the old root and the new one; the old one signs",
-    "sign-new": "the new root signs; both are trusted",
-    "drop-old": "only the new root is trusted, and the old one is gone",
-    "sign-old": "on the way back: the old root signs again; both are trusted",
-    "drop-new": "on the way back: only the old root is trusted, and the new one is gone",
-}
-"""What a step asks of the clusters."""
-BACK = {
-    "trust-both": "`kubectl mesh certs rotate-root abort`: the new root goes; nothing was signed by it, so nothing has to be waited for",
-    "sign-new": "`kubectl mesh certs rotate-root abort`: the old root signs again, as soon as the render is applied; then the new one goes by the same steps",
-    "drop-old": "none: the old root is gone; it comes back by a rotation of its own, with another key",
-    "sign-old": "none: this is the way back",
-    "drop-new": "none: this is the way back; a new rotation can begin once it is done",
-}
-"""The way back from a step."""
+# The rotation of a root; what its steps mean is in `barriers`
 
 
 def one_root(clusters: Sequence[Cluster]) -> list[Problem]:

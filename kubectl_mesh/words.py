@@ -1,5 +1,8 @@
 """Words that reports share."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 def count(number: int, noun: str) -> str:
     """`1 cluster`, `2 days`, `3 directories`."""
@@ -11,3 +14,10 @@ def count(number: int, noun: str) -> str:
 def one_line(name: str) -> str:
     """A file's name that cannot pass for two lines of a report."""
     return name.replace("\n", "\\n")
+
+
+def size(value: Mapping[str, Any]) -> str:
+    """How many clusters and networks a mesh has, and how many of them what `describe` tells is about: `1 of 3 clusters, 1 of 2 networks`."""
+    shown = {cluster["network"] for cluster in value["clusters"]}
+    parts = ((len(value["clusters"]), value["total"], "cluster"), (len(shown), len(value["networks"]), "network"))
+    return ", ".join(count(total, noun) if some == total else f"{some} of {count(total, noun)}" for some, total, noun in parts)

@@ -32,12 +32,12 @@ from kubectl_mesh.leaves import DEFAULT
 from kubectl_mesh.load import load
 from kubectl_mesh.model import Exchange, Plan
 from kubectl_mesh.pki import rotation, steps
-from kubectl_mesh.pki import trust as trusting
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.make import Wanted
 from kubectl_mesh.pki.names import ARCHIVE, ROOT_CERT, ROTATION, folder
 from kubectl_mesh.pki.renew import expiring, renew
-from kubectl_mesh.pki.trust import Trust
+from kubectl_mesh.roots import order as trusting
+from kubectl_mesh.roots.order import Trust
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
 from kubectl_mesh.versions import ROOTS

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from authorities import P256, cacerts, dump, make_root, makefile, openssl, printed, secret, self_signed
 from conftest import SEED, TOP, Golden, Run, snapshot
+from test_docs import LATER
 
 from kubectl_mesh import assets
 
@@ -596,7 +597,7 @@ case "$*" in
   *"get istios.sailoperator.io -o yaml") cat {dumps}/$context/istio.yaml ;;
   *"get service,deployment,gateways.networking.istio.io -o yaml") cat {dumps}/$context/objects.yaml ;;
   *"get configmap istio-ca-root-cert "*) cat together/certs/root-cert.pem 2>/dev/null || cat certs/root-cert.pem ;;
-  *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > {log}.$context.yaml; echo "applied ${{@: -1}}" >> {log} ;;
+  *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > {log}.$context.$(basename "${{@: -1}}").yaml; echo "applied ${{@: -1}}" >> {log} ;;
   *"rollout restart "*) echo "restarted $context" >> {log} ;;
   *) echo "not foreseen: $*" >&2; exit 1 ;;
 esac
@@ -631,7 +632,8 @@ def test_the_page_runs(tmp_path: Path) -> None:
     stubs.mkdir()
     (stubs / "kubectl").write_text(STUB.format(kubectl=kubectl, dumps=dumps, log=log))
     (stubs / "kubectl").chmod(0o755)
-    (stubs / "kubectl-mesh").symlink_to(Path(sys.executable).parent / "kubectl-mesh")
+    (stubs / "kubectl-mesh").write_text(LATER.format(program=Path(sys.executable).parent / "kubectl-mesh"))
+    (stubs / "kubectl-mesh").chmod(0o755)
     (tmp_path / "work").mkdir()
     blocks = re.findall(r"^```sh\n(.*?)^```$", (TOP / "docs/adopt.md").read_text(), re.MULTILINE | re.DOTALL)
     environment = {**os.environ, "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
@@ -643,7 +645,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
         openssl(
             "verify", "-x509_strict", "-CAfile", tmp_path / "work/own/certs/root-cert.pem", together / f"certs/intermediate-{name}/ca-cert.pem", cwd=tmp_path
         )
-        last = {o["metadata"]["name"]: o for o in yaml.safe_load_all(Path(f"{log}.{name}.yaml").read_text())}
+        last = {o["metadata"]["name"]: o for o in yaml.safe_load_all(Path(f"{log}.{name}.1-trust.yaml").read_text())}
         assert base64.b64decode(last["cacerts"]["data"]["root-cert.pem"]) == (tmp_path / "work/own/certs/root-cert.pem").read_bytes()
     assert log.read_text().splitlines().count("restarted alone-1") == 1
     assert not (tmp_path / "work/dumps").exists()

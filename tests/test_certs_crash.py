@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from authorities import make_root
 from test_crash import (
     CHUNKS,
     FULL,
@@ -43,6 +44,7 @@ STEPS = {
     "drop the old": ((*ROTATE, "begin", "--with-restarts"), ADVANCE, ADVANCE),
     "done": ((*ROTATE, "begin", "--with-restarts"), ADVANCE, ADVANCE, (*ROTATE, "advance", "--seen-for", "0h")),
     "abort": ((*ROTATE, "begin", "--with-restarts"), (*ROTATE, "abort")),
+    "union": (("certs", "import-root", "--union", "joins.pem"),),
     "sign with the old": ((*ROTATE, "begin", "--with-restarts"), ADVANCE, (*ROTATE, "abort")),
 }
 """What replaces certificates in use: the last of these commands, after the others and a render each."""
@@ -53,6 +55,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
     """A mesh of two clusters, rendered, with a file of somebody else in certs/."""
     found = make(tmp_path_factory.mktemp("rendered") / "w", "east", "west")
     assert start().run(found, "render").code == 0
+    make_root(found, "joins")
     (found / "certs" / "Makefile").write_text("of somebody else\n")
     return found
 

@@ -18,13 +18,6 @@ def import_root(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
     return scratch / "before", ("certs", "import-root", f"{scratch}/own/own.pem", "--key", f"{scratch}/own/own.key")
 
 
-def union(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
-    """A root more beside that of a mesh that runs."""
-    make_root(scratch / "own")
-    shutil.copytree(first.after, scratch / "before", symlinks=True)
-    return scratch / "before", ("certs", "import-root", "--union", f"{scratch}/own/own.pem")
-
-
 def take(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
     """What a cluster signs with, and its root."""
     makefile(scratch / "old", ("east",))
@@ -45,7 +38,7 @@ def adopt(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
     return scratch / "before", ("adopt", f"{scratch}/dumps")
 
 
-CASES = {"import-root": (import_root, 12), "union": (union, 15), "import": (take, 15), "adopt": (adopt, 60)}
+CASES = {"import-root": (import_root, 12), "import": (take, 15), "adopt": (adopt, 60)}
 
 
 @traced

@@ -51,6 +51,8 @@ def test_table(mesh: WorkDir, run: Run) -> None:
     one = run("describe", "-o", "table", "--cluster", "b", cwd=mesh).out.splitlines()
     assert [line.split()[0] for line in one[:2]] == ["CLUSTER", "b"]
     assert one[2] == ""
+    assert "1 of 3 clusters, 1 of 2 networks, 0 things pending" in one
+    assert run("describe", "--cluster", "b", "--cluster", "c", cwd=mesh).out.startswith("mesh acme: 2 of 3 clusters, 2 networks, ")
 
 
 def test_counts(mesh: WorkDir, run: Run) -> None:

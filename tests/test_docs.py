@@ -359,7 +359,7 @@ def test_the_page_of_stores_runs(follow: Follow) -> None:
 LATER = """#!/usr/bin/env bash
 # Stands for the days that pass before the next step of a rotation.
 if [[ "$*" == *"rotate-root advance"* ]]; then
-  sed -i 's/"since": .*/"since": "2026-01-01T00:00:00Z"/' certs/rotation.json
+  sed -i 's/"since": "[^"]*"/"since": "2026-01-01T00:00:00Z"/' certs/rotation.json
 fi
 exec {program} "$@"
 """
@@ -402,6 +402,25 @@ def test_the_page_of_certificates_runs(tmp_path: Path) -> None:
     mesh = tmp_path / "work/mesh/certs"
     assert not (mesh / "rotation.json").exists()
     assert len(list(mesh.rglob("*root-key.pem"))) == 3
+
+
+YEARS = {
+    "docs/certificates.md": ("Renew an intermediate", "Rotate the root"),
+    "docs/adopt.md": ("Bring running clusters under one root",),
+    "docs/tokens.md": ("Rotate a token", "A cluster was lost"),
+}
+"""What changes over the years: a section each."""
+
+
+@pytest.mark.parametrize(("page", "title"), [(page, title) for page, titles in YEARS.items() for title in titles])
+def test_each_change_of_the_years_has_its_section(page: str, title: str) -> None:
+    """With commands, what one sees, and how to go back, in that order at last; and README leads there."""
+    text = (TOP / page).read_text()
+    assert f"\n## {title}\n" in text
+    section = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    assert "```sh\nkubectl mesh" in section or "```sh\ncd" in section
+    assert 0 < section.index("```sh") < section.index("**What you see.**") < section.index("**How to go back.**")
+    assert f"({page}#{title.lower().replace(' ', '-')})" in (TOP / "README.md").read_text()
 
 
 def test_demo_runs(tmp_path: Path) -> None:

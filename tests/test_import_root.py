@@ -1,5 +1,6 @@
 """`kubectl mesh certs import-root`: an own root is judged, taken in whole, and replaces nothing."""
 
+import json
 import shutil
 import stat
 import subprocess
@@ -7,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from authorities import CA, cacerts, dump, make_root, makefile, openssl, printed, self_signed
-from conftest import Run, WorkDir
+from conftest import Golden, Run, WorkDir
+from test_rotation import ISTIO, NAMES, TEXTS, Clock, clock
 
 Make = Callable[..., WorkDir]
+ROTATE = ("certs", "rotate-root")
+__all__ = ["clock"]
 
 
 @pytest.fixture
@@ -226,8 +231,8 @@ def test_git_would_take_the_key(mesh: WorkDir, run: Run) -> None:
 # The union: every cluster trusts all roots, and signs as before
 
 
-def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run) -> None:
-    """The new root first, each old one behind it with its text as it was; each cluster goes on signing with what it has."""
+def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run, clock: Clock, golden: Golden) -> None:
+    """The new root first, each old one behind it with its text as it was; each cluster signs with what it has, until all trust the new one."""
     names = ("context-east-1", "context-east-2", "context-west-1")
     dumps = {name: dump(mesh / f"{name}.yaml", self_signed(mesh.path, name)) for name in names}
     make_root(mesh.path)
@@ -235,12 +240,8 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run) -
     configmap = printed("ConfigMap", "istio-ca-root-cert", "default", data={"root-cert.pem": (mesh / "context-west-1.pem").read_text()})
     dump(mesh / "west.yaml", configmap)
     ran = run("certs", "import-root", "--union", "context-east-1.yaml", "context-east-2.pem", "west.yaml", cwd=mesh)
-    assert (ran.code, ran.out) == (0, "update  certs/root-cert.pem\n")
-    assert ran.err == (
-        "every cluster is to trust these roots before any signs with another; take in what context-east-1, context-east-2, context-west-1 signs with now: "
-        "kubectl mesh certs import NAME FILE\n"
-        "then render, apply, and go on only when every workload trusts them: docs/adopt.md tells how to see it\n"
-    )
+    assert (ran.code, ran.out) == (0, "update  certs/root-cert.pem\ncreate  certs/rotation.json\n")
+    golden(TEXTS / "union.txt", ran.err)
     whole = (mesh / "certs/root-cert.pem").read_bytes()
     assert whole == b"".join((mesh / f"{name}.pem").read_bytes() for name in ("own", *names))
     for name, path in dumps.items():
@@ -253,13 +254,33 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run) -
     ran = run("render", cwd=mesh)
     assert ran.code == 0, ran.err
     assert run("check", cwd=mesh).code == 0
-    # The second barrier: folders moved away are made anew, under the root whose key is here.
-    for name in names:
-        (mesh / "certs" / f"intermediate-{name}").rename(mesh / f"old-{name}")
-    assert run("render", cwd=mesh).code == 0
-    for name in names:
-        openssl("verify", "-x509_strict", "-CAfile", "own.pem", f"certs/intermediate-{name}/ca-cert.pem", cwd=mesh.path)
-        assert (mesh / f"certs/intermediate-{name}/root-cert.pem").read_bytes() == whole
+    assert json.loads(run(*ROTATE, "status", "-o", "json", cwd=mesh).out)["union"] is True
+    # Nothing is signed by the new root before all trust it, whichever way it is asked for.
+    ran = run("certs", "renew", "context-east-1", cwd=mesh)
+    assert ran.code == 2
+    assert "ca-cert.pem: would be signed by a root that not every cluster trusts before the rotation of the root is past trust-both\n" in ran.err
+    (mesh / "certs/intermediate-context-east-1").rename(mesh / "aside")
+    ran = run("render", cwd=mesh)
+    assert ran.code == 2
+    assert "fix: take in what signs there: `kubectl mesh certs import context-east-1 FILE`; if it runs nothing yet" in ran.err
+    (mesh / "aside").rename(mesh / "certs/intermediate-context-east-1")
+    clock.pass_(days=91)
+    assert "until 2160h have passed in every cluster" in run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).err
+    old = {name: (mesh / f"certs/intermediate-{name}/ca-key.pem").read_bytes() for name in names}
+    for time in ("90d", "90d", "0h"):
+        ran = run(*ROTATE, "advance", "--seen-for", time, cwd=mesh)
+        assert ran.code == 0, ran.err
+        ran = run("render", cwd=mesh)
+        assert ran.code == 0, ran.err
+        for name in names:
+            openssl(
+                "verify", "-x509_strict", "-attime", int(clock.now.timestamp()), "-CAfile", "own.pem", f"certs/intermediate-{name}/ca-cert.pem", cwd=mesh.path
+            )
+        clock.pass_(days=91)
+    assert {p.read_bytes() for p in (mesh / "certs").glob("**/root-cert.pem") if "archive" not in p.parts} == {(mesh / "own.pem").read_bytes()}
+    assert set(old.values()) <= {p.read_bytes() for p in (mesh / "certs/archive").glob("*/ca-key.pem")}
+    assert not (mesh / "certs/rotation.json").exists()
+    assert run("check", cwd=mesh).code == 0
 
 
 def test_union_in_a_mesh_that_runs(mesh: WorkDir, run: Run) -> None:
@@ -270,6 +291,7 @@ def test_union_in_a_mesh_that_runs(mesh: WorkDir, run: Run) -> None:
     ran = run("certs", "import-root", "--union", "joins.pem", cwd=mesh)
     assert ran.code == 0, ran.err
     assert ran.out.count("update  certs/") == 4
+    assert ran.out.endswith("create  certs/rotation.json\n")
     whole = before + (mesh / "joins.pem").read_bytes()
     assert {p.read_bytes() for p in (mesh / "certs").rglob("root-cert.pem")} == {whole}
     ran = run("render", cwd=mesh)
@@ -281,14 +303,140 @@ def test_union_in_a_mesh_that_runs(mesh: WorkDir, run: Run) -> None:
     assert mesh.snapshot() == snapshot
 
 
-def test_a_union_that_was_killed_is_completed_by_the_next(mesh: WorkDir, run: Run) -> None:
-    """With the bundle written and the copies not yet, a render refuses, and the same command repairs."""
+def test_half_a_union_is_completed(mesh: WorkDir, run: Run) -> None:
+    """With the bundle written and the copies not yet, as by hand or by a run of an older release, a render refuses, and the same command repairs."""
     assert run("render", cwd=mesh).code == 0
     make_root(mesh.path, "joins")
     with (mesh / "certs/root-cert.pem").open("ab") as file:
         file.write((mesh / "joins.pem").read_bytes())
     assert "differs from certs/root-cert.pem" in run("render", cwd=mesh).err
     assert run("certs", "import-root", "--union", "joins.pem", cwd=mesh).out.count("update") == 3
+    assert run("render", cwd=mesh).code == 0
+
+
+def joined(run: Run, mesh: WorkDir) -> dict[str, bytes]:
+    """A mesh of two that sign with its root, and a third that joins it. Gives what signs before."""
+    dump(mesh / "west.yaml", self_signed(mesh.path, "context-west-1"))
+    west = yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"]["context-west-1"]
+    mesh.topology({"contexts": {"context-west-1": None}})
+    assert run("render", cwd=mesh).code == 0
+    ran = run("certs", "import-root", "--union", "west.yaml", cwd=mesh)
+    assert ran.code == 0, ran.err
+    # Those who are there trust its root before it comes.
+    assert run("render", cwd=mesh).code == 0
+    mesh.topology({"contexts": {"context-west-1": west}})
+    assert run("certs", "import", "context-west-1", "west.yaml", cwd=mesh).code == 0
+    return signing(mesh)
+
+
+def signing(mesh: WorkDir) -> dict[str, bytes]:
+    """The intermediates in use."""
+    return {name: (mesh / f"certs/intermediate-{name}/ca-cert.pem").read_bytes() for name in NAMES}
+
+
+def test_a_cluster_joins_a_mesh_that_runs(workdir: Make, run: Run, clock: Clock) -> None:
+    """Only who comes is signed anew; on the way back each has what it had, and the way on is open; the mesh's own root never goes."""
+    mesh = workdir(over={"secrets": {"store": "plain"}})
+    mesh.write("base.yaml", ISTIO)
+    before = joined(run, mesh)
+
+    def at(step: str, following: str) -> None:
+        value = json.loads(run(*ROTATE, "status", "-o", "json", cwd=mesh).out)
+        assert (value["step"], value["next"]) == (step, following)
+        ran = run("render", cwd=mesh)
+        assert ran.code == 0, ran.err
+        clock.pass_(days=2)
+
+    at("trust-both", "sign-new")
+    ran = run(*ROTATE, "abort", cwd=mesh)
+    assert (ran.code, ran.err) == (
+        2,
+        (
+            "error: certs/rotation.json: says trust-both, and some sign with the root that stays: without the others' roots, context-west-1 would be cut off\n"
+            "  fix: take them out of the mesh first (`kubectl mesh remove`), and render; or go on with advance\n"
+        ),
+    )
+    assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
+    assert {n for n, body in signing(mesh).items() if body != before[n]} == {"context-west-1"}
+    at("sign-new", "drop-old")
+    ran = run(*ROTATE, "abort", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert signing(mesh) == before
+    at("sign-old", "trust-both")
+    assert run(*ROTATE, "advance", "--seen-for", "23h", cwd=mesh).code == 2
+    assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
+    at("trust-both", "sign-new")
+    # It leaves again: its root goes, at once.
+    assert run("remove", "context-west-1", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    assert run(*ROTATE, "abort", cwd=mesh).code == 0
+    at("drop-old", "end")
+    assert len((mesh / "certs/root-cert.pem").read_bytes().split(b"BEGIN")) == 2
+    assert run(*ROTATE, "advance", "--seen-for", "0h", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    assert run("check", cwd=mesh).code == 0
+
+
+def test_a_union_under_a_root_that_comes_with_its_key(workdir: Make, run: Run, clock: Clock) -> None:
+    """As after `adopt`: the key waits until all trust its root; back is what each signed with, and the new root goes with its key into the archive."""
+    mesh = workdir(over={"secrets": {"store": "plain"}, "certificates": {"issuer": "csr"}})
+    mesh.write("base.yaml", ISTIO)
+    for name in NAMES:
+        dump(mesh / f"{name}.yaml", self_signed(mesh.path, name))
+    make_root(mesh.path)
+    bundle = b"".join((mesh / f"{name}.pem").read_bytes() for name in NAMES)
+    (mesh / "all.pem").write_bytes(bundle)
+    assert run("certs", "import-root", "all.pem", cwd=mesh).code == 0
+    for name in NAMES:
+        assert run("certs", "import", name, f"{name}.yaml", cwd=mesh).code == 0
+    before = signing(mesh)
+    ran = run("certs", "import-root", "--union", "own.pem", cwd=mesh)
+    assert (ran.code, ran.err) == (
+        2,
+        (
+            "error: certs/root-cert.pem: holds several roots, and no key here says which of them all are to come under\n"
+            "  fix: name it with its key: `kubectl mesh certs import-root --union FILE --key KEY`; "
+            "without it: `kubectl mesh certs rotate-root begin --root FILE`\n"
+        ),
+    )
+    make_root(mesh.path, "other")
+    ran = run("certs", "import-root", "--union", "own.pem", "--key", "other.key", cwd=mesh)
+    assert (ran.code, ran.err) == (2, "error: other.key: belongs to none of these roots\n  fix: give the key of the root that all are to come under\n")
+    ran = run("certs", "import-root", "--union", "own.pem", "--key", "own.key", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert ran.out.endswith("create  certs/next-root-key.pem\ncreate  certs/rotation.json\n")
+    assert stat.S_IMODE((mesh / "certs/next-root-key.pem").stat().st_mode) == 0o600
+    assert (mesh / "certs/root-cert.pem").read_bytes() == bundle + (mesh / "own.pem").read_bytes()
+    assert ran.err.count("rollout restart deployment -l app=istiod") == 3
+    mesh.topology({"certificates": {"issuer": "local"}})
+    # One more comes while nothing is signed by the new root: the old ones stay in one piece.
+    ran = run("certs", "import-root", "--union", "other.pem", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert (mesh / "certs/root-cert.pem").read_bytes() == (mesh / "other.pem").read_bytes() + bundle + (mesh / "own.pem").read_bytes()
+
+    def forth(time: str = "24h") -> None:
+        ran = run("render", cwd=mesh)
+        assert ran.code == 0, ran.err
+        clock.pass_(days=2)
+        ran = run(*ROTATE, "advance", "--seen-for", time, cwd=mesh)
+        assert ran.code == 0, ran.err
+
+    forth()
+    ran = run("certs", "import-root", "--union", "context-east-1.pem", cwd=mesh)
+    assert (ran.code, ran.out) == (0, "keep    certs/root-cert.pem\n")
+    make_root(mesh.path, "late")
+    assert "says that a rotation is on (sign-new), and another root waits for it" in run("certs", "import-root", "--union", "late.pem", cwd=mesh).err
+    for name in NAMES:
+        openssl("verify", "-x509_strict", "-attime", int(clock.now.timestamp()), "-CAfile", "own.pem", f"certs/intermediate-{name}/ca-cert.pem", cwd=mesh.path)
+    assert run("render", cwd=mesh).code == 0
+    ran = run(*ROTATE, "abort", cwd=mesh)
+    assert ran.code == 0, ran.err
+    assert signing(mesh) == before
+    forth()
+    assert (mesh / "certs/root-cert.pem").read_bytes() == (mesh / "other.pem").read_bytes() + bundle
+    assert (mesh / "own.key").read_bytes() in [p.read_bytes() for p in (mesh / "certs/archive").glob("root-*/root-key.pem")]
+    forth("0h")
+    assert not (mesh / "certs/rotation.json").exists()
     assert run("render", cwd=mesh).code == 0
 
 

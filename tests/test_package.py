@@ -41,7 +41,8 @@ PARTS = {
     "shape": {"fits"},
     "load": {"scalars"},
     "view": {"compare", "pki"},
-    "diff": {"view"},
+    "diff": {"view", "roots"},
+    "pki": {"roots"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
 LIBRARIES = {

@@ -22,8 +22,8 @@ from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.leaves import longest
 from kubectl_mesh.load import load
-from kubectl_mesh.pki.trust import Trust, mesh_change, root_change
 from kubectl_mesh.plan import plan as make_plan
+from kubectl_mesh.roots.order import Trust, mesh_change, root_change
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
 
@@ -410,6 +410,21 @@ def test_begin_refuses(mesh: WorkDir, run: Run, case: str) -> None:
     assert mesh.snapshot() == before
 
 
+def test_begin_asks_first_whether_a_render_may_follow(mesh: WorkDir, run: Run) -> None:
+    """In a git work tree that would take the tree in clear, no key is made for a render that is refused; where the tree lies elsewhere, it is."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed here")
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    assert run("render", "--check", cwd=mesh).code == 2
+    before = mesh.snapshot()
+    ran = run(*ROTATE, "begin", cwd=mesh)
+    assert ran.code == 2
+    assert ran.err.startswith("error: out: lies in a git work tree, and the store `plain` would put private keys there in clear\n")
+    assert mesh.snapshot() == before
+    ran = run(*ROTATE, "begin", "--out", mesh.path.parent / "elsewhere", cwd=mesh)
+    assert ran.code == 0, ran.err
+
+
 def test_begin_by_restarts(mesh: WorkDir, run: Run) -> None:
     """Before Istio 1.20 nothing is rendered that it does not know; what is to be restarted is told."""
     mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {}\n")
@@ -521,6 +536,34 @@ def test_a_cluster_joins_and_one_leaves(mesh: WorkDir, run: Run, clock: Clock) -
     advance(mesh, run, clock)
     rendered(mesh, run)
     strictly(mesh, clock.now)
+
+
+# Before it is rendered
+
+
+def test_a_step_that_is_not_rendered_yet_is_no_fault(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """`check` and `graph` say that the tree waits for a render; roots that somebody put into a file by hand are a fault all the same."""
+
+    def told() -> dict[str, set[str]]:
+        return {r["id"]: {p["file"] for p in r["findings"]} for r in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if r["status"] == "error"}
+
+    def waits() -> None:
+        assert set(told()) == {"tree-current"}
+        assert "does not have the roots of certs/ yet" in run("check", cwd=mesh).out
+        drawn = run("graph", cwd=mesh).out
+        assert drawn.count("out of date") == 3
+        assert "broken" not in drawn
+
+    assert run(*ROTATE, "begin", cwd=mesh).code == 0
+    waits()
+    for _ in range(2):
+        rendered(mesh, run)
+        assert not told()
+        advance(mesh, run, clock)
+    waits()
+    path = mesh / "out/context-east-1/1-trust/cacerts.yaml"
+    path.write_text(path.read_text().replace("kind:", "kind: "))
+    assert told()["tree-root"] == {"out/context-east-1/1-trust/cacerts.yaml"}
 
 
 # What a render by hand may not do

@@ -487,6 +487,30 @@ def test_a_working_directory_that_trips_a_check(check: str, mesh: Callable[..., 
     assert run("check", "--id", check, cwd=made).code in (0, 1)
 
 
+def test_another_store_is_no_change_of_a_remote_secret(mesh: Callable[..., WorkDir], run: Run) -> None:
+    """From clear to sealed with the same login: nothing happens in the cluster; with another, and where it cannot be compared, it is told."""
+    made = mesh()
+    made.write("base.yaml", (made / "base.yaml").read_text().replace("1.29.6", "1.30.3"))
+    rendered(made)
+
+    def told() -> list[str]:
+        checks = json.loads(run("check", "-o", "json", cwd=made).out)["checks"]
+        return [f["what"] for c in checks if c["id"] == "secret-change" for f in c["findings"]]
+
+    sops(made, *"abcdef")
+    assert told() == []
+    made.token("a", "another")
+    (only,) = told()
+    assert only.startswith("its remote secret changes its store, and perhaps its login, which cannot be compared, in ")
+    ran = run("render", cwd=made)
+    assert ran.code == 0
+    assert ran.err.count("changes its store, and perhaps its login") == 1
+    assert told() == []
+    made.topology({"secrets": {"store": "plain"}, "contexts": {name: {"recipients": None} for name in broken.NAMES}})
+    assert len(told()) > 1
+    assert all("perhaps its login" in what for what in told())
+
+
 def test_every_check_is_tripped_by_something(tmp_path: Path, mesh: Callable[..., WorkDir], run: Run) -> None:
     """The table, and what trips it, are the same set: here, and in tests/invalid; and a sound mesh trips none."""
     from test_invalid import CASES as INVALID

@@ -152,7 +152,8 @@ def test_init_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     ran = run("init", "-C", tmp_path, env=environment)
     assert ran.code == 0, ran.err
-    assert {line.split()[0] for line in ran.out.splitlines()} == {"keep", "next:"}
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"keep"}
+    assert ran.err == f"next: kubectl mesh render -C {tmp_path}\n"
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 

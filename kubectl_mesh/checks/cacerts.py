@@ -114,6 +114,10 @@ def _most(trusts: Iterable[Trust]) -> frozenset[str] | None:
 
 def _wrong(asked: Asked, name: str, trust: Trust, roots: frozenset[str] | None) -> Iterator[Problem]:
     own = frozenset(trust.root_fingerprints)
+    if roots is not None and own != roots and _unrendered(asked, name, trust, roots):
+        what = "does not have the roots of certs/ yet: a step of `certs rotate-root` or `certs import-root` is not rendered"
+        yield asked.problem(trust.file, what, "tree-current", path='data."root-cert.pem"', fix="run `kubectl mesh render`, review and apply it")
+        return
     if roots is not None and own != roots:
         than = "the one in certs/root-cert.pem" if asked.roots is not None else "most clusters"
         what = f"holds another root than {than}: {_short(own)}, not {_short(roots)}"
@@ -131,11 +135,17 @@ def _wrong(asked: Asked, name: str, trust: Trust, roots: frozenset[str] | None) 
         yield asked.problem(trust.file, problem.what, check, path=f'data."{problem.where.file}"', fix=_expired_fix(asked, name, trust, check))
 
 
+def _unrendered(asked: Asked, name: str, trust: Trust, roots: frozenset[str]) -> bool:
+    """Whether the roots of a cluster are those of the step before: as they were rendered, and part or whole of those in certs/."""
+    own = frozenset(trust.root_fingerprints)
+    rendered = asked.roots is not None and trust.file not in asked.by_hand and asked.view.clusters[name].lock is not None
+    return rendered and bool(own) and (own < roots or own > roots)
+
+
 def _root_fix(asked: Asked) -> str:
     if asked.roots is None:
         return "find out which root is right; then render where certs/ is"
-    changed = "if `certs rotate-root` or `certs import-root` changed certs/, it is not rendered yet"
-    return f"{changed}; else find out who changed it. Then run `kubectl mesh render`, which puts the root of certs/ into the tree, and apply all clusters"
+    return "find out who changed it. Then run `kubectl mesh render`, which puts the root of certs/ into the tree, and apply all clusters"
 
 
 def _expired_fix(asked: Asked, name: str, trust: Trust, check: str) -> str:

@@ -60,6 +60,18 @@ class Verbs(click.Group):
             raise click.UsageError(f'there is no verb "{args[0]}"{near(args[0], VERBS)}', ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from kubectl_mesh.errors import MeshError
+
+            if not isinstance(error, MeshError):
+                raise
+            from kubectl_mesh.cli import own
+
+            raise own.refused(error, ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))

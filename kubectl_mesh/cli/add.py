@@ -98,3 +98,4 @@ def command(
         common.put_json({"directory": directory, "cluster": name, "files": [{"path": p, "action": a} for a, p in done]})
     else:
         common.put_text("".join(f"{a:7} {workdir.join(directory, p)}\n" for a, p in done) or "nothing to add\n")
+        common.say(common.NEXT)

@@ -1,6 +1,5 @@
 """`kubectl mesh adopt`"""
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,8 +56,7 @@ def command(files: tuple[str, ...], directory: str, mesh_id: str | None, network
         common.put_json(_value(directory, mesh, done, found, unused, warnings))
     else:
         common.put_text(_text(directory, mesh, done, found, unused))
-        where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
-        click.echo(f"next: read topology.yaml and base.yaml, then kubectl mesh render{where}", err=True)
+        common.say("next: read topology.yaml and base.yaml, then kubectl mesh render")
 
 
 def _text(directory: str, mesh: "Mesh", done: "Sequence[tuple[str, str]]", found: "Sequence[Difference]", unused: "Sequence[Unused]") -> str:

@@ -4,8 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-import click
-
+from kubectl_mesh.cli import common
 from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
 from kubectl_mesh.compare import read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
@@ -84,7 +83,7 @@ def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
 def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> None:
     """Keeps what is about to be written out of git, or refuses to write it; `more` are private files that are not there yet."""
     if told := ignore(inputs):
-        click.echo(told, err=True)
+        common.say(told)
     if bare := let_through(inputs, more):
         raise MeshError(bare)
 

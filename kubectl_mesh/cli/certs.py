@@ -80,7 +80,6 @@ def signing_commands(directory: str, names: list[str], days: int, *, renewed: bo
     root = "" if renewed else " --root root-cert.pem"
     when = "" if renewed else ", the first time with the root"
     every = f"for name in {' '.join(names)}; do"
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     extensions = r"""<(printf 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n')"""
     return f"""
 Whoever holds the root signs them; ROOT-DIR, root-cert.pem and root-key.pem stand for where it is.
@@ -96,7 +95,7 @@ Whoever holds the root signs them; ROOT-DIR, root-cert.pem and root-key.pem stan
     mkdir -p signed; {every} vault write -field=certificate pki/root/sign-intermediate csr=@{request} use_csr_values=true \\
       max_path_length=0 ttl={days * 24}h > signed/$name.pem; done
 What comes back is taken in{when}:
-    {every} kubectl mesh certs import{where}{root} $name signed/$name.pem; done
+    {every} kubectl mesh certs import{root} $name signed/$name.pem; done
 """
 
 
@@ -187,7 +186,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         write_certificates(workdir.join(directory, "certs"), new)
     common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
     base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
-    click.echo(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`", err=True)
+    common.say(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`")
 
 
 def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
@@ -208,7 +207,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     exchange_certificates(inputs.directory, change)
     base = workdir.join(inputs.directory, "certs")
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
-    click.echo("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)), err=True)
+    common.say("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)))
     certs_renew.follow_up(inputs)
 
 
@@ -218,8 +217,8 @@ def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") 
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.names import ROOT_CERT, folder
 
-    chain = put.get(f"{folder(cluster)}/cert-chain.pem")
-    if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT])):
+    chain, current = put.get(f"{folder(cluster)}/cert-chain.pem"), inputs.kept.get(f"{folder(cluster)}/cert-chain.pem")
+    if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT], current)):
         raise MeshError(wrong)
 
 
@@ -276,7 +275,7 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     if to is None:
         lines = [f"{external.cacerts_path(topology, c)}  {', '.join(external.FILES)}\n" for c in chosen]
         common.put_text("".join(lines))
-        click.echo("with --to FOLDER these are written as JSON, for the client of the store", err=True)
+        common.say("with --to FOLDER these are written as JSON, for the client of the store")
         return
     if problems:
         raise MeshError(problems)
@@ -288,11 +287,10 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     first = chosen[0]
     path, file = external.cacerts_path(topology, first), shlex.quote(f"{to}/{first.name}/cacerts.json")
     common.put_text("".join(lines))
-    click.echo(
+    common.say(
         f"put each where it belongs, such as:\n  vault kv put -mount=secret {path} @{file}\n"
         f"  aws secretsmanager create-secret --name {path} --secret-string file://{file}\n"
         f"then delete {to}",
-        err=True,
     )
 
 

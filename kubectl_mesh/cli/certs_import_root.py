@@ -1,7 +1,6 @@
 """`kubectl mesh certs import-root`"""
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +8,13 @@ import click
 from kubectl_mesh.cli import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kubectl_mesh.model import Topology
+
+
+EMPTY = "none"
+"""What stands for the clusters of a topology that has none yet."""
 
 
 @click.command(name="import-root")
@@ -21,14 +26,12 @@ def command(directory: str, files: tuple[str, ...], key: str | None, union: bool
     """Take in a root of your own as certs/root-cert.pem.
 
     It is judged before anything is written. With its key this directory signs the intermediates. Without it somebody else does:
-    `certificates: {issuer: csr}`. A root that is there is never replaced; with --union those of running clusters are added to it,
-    the first step on the way to one root. Their FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts,
-    istio-ca-secret or the ConfigMap istio-ca-root-cert.
+    `certificates: {issuer: csr}`. A root that is there is never replaced; with --union others are added to it: those of running
+    clusters, or with --key the one that all are to come under. It is the first step of a rotation, and rotate-root takes the next.
+    Their FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts, istio-ca-secret or the ConfigMap istio-ca-root-cert.
     """
-    if union and key is not None:
-        raise click.UsageError("--key is for a root of your own, and --union for those of others: do one after the other", click.get_current_context())
     if union:
-        _union(directory, files)
+        _union(directory, files, key)
         return
     if len(files) > 1:
         raise click.UsageError("one root is taken in; the roots of running clusters are added with --union", click.get_current_context())
@@ -66,18 +69,18 @@ def _own(directory: str, file: str, key: str | None) -> None:
             write_certificates(base, {})  # takes away what a killed run left unfinished
     common.warn(workdir.located(directory, taken.warnings))
     common.put_text("".join(f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n" for name in _names(pair is not None)))
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     issuer = "" if pair is not None else " --issuer csr"
-    click.echo(f"next: kubectl mesh {f'init{where}{issuer} --mesh-id NAME' if topology is None else f'render{where}'}", err=True)
+    common.say(f"next: kubectl mesh {f'init{issuer} --mesh-id NAME' if topology is None else 'render'}")
 
 
-def _union(directory: str, files: tuple[str, ...]) -> None:
+def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     from kubectl_mesh.adopt.authority import roots
-    from kubectl_mesh.cli import dumps, workdir
+    from kubectl_mesh.cli import certs_renew, dumps, rotating, workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
-    from kubectl_mesh.pki.names import ROOT_CERT, ROTATION
-    from kubectl_mesh.pki.union import union
-    from kubectl_mesh.write import locked, write_certificates
+    from kubectl_mesh.pki import rotation
+    from kubectl_mesh.pki.joining import join
+    from kubectl_mesh.pki.names import NEXT_KEY, ROOT_CERT
+    from kubectl_mesh.write import exchange_certificates, locked
 
     others: list[tuple[str, bytes]] = []
     problems: list[Problem] = []
@@ -89,28 +92,47 @@ def _union(directory: str, files: tuple[str, ...]) -> None:
             others.append((file, body if body is not None and dumps.is_pem(body) else roots(file, dumps.read(file))))
         except MeshError as error:
             problems += error.problems
+    own = None
+    if key is not None:
+        own = workdir.read_file(key, pipe=True)
+        if own is None:
+            problems += refuse(key, "is not there", "name the key of the root that all are to come under").problems
     if problems:
         raise MeshError(problems)
     base = workdir.join(directory, "certs")
     with locked(directory):
-        if os.path.lexists(f"{base}/{ROTATION}"):
-            what = "says that the root is being rotated, and whoever is under another root would be cut off at its end"
-            raise refuse(f"{base}/{ROTATION}", what, "finish it with `kubectl mesh certs rotate-root advance`, or go back with abort")
         topology = topology_of(directory)
         _signs_here(directory, topology)
         kept, clusters = kept_files(directory, topology)
+        runs = topology is not None and topology.own_intermediates and [c.context for c in topology.clusters] != [EMPTY]
+        if runs:
+            rotating.whole(workdir.gather(directory, None))
         try:
-            taken = union(others, kept, clusters, workdir.now())
+            change, taken = join(others, (key, own) if key is not None and own is not None else None, kept, clusters, workdir.now())
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
-        write_certificates(base, taken.files, replaced=(ROOT_CERT,))
+        if change.put:
+            keep_out(directory, (f"certs/{NEXT_KEY}", ".kubectl-mesh-certs/root-key.pem"))
+            exchange_certificates(directory, change)
     common.warn(taken.warnings)
-    common.put_text("".join(f"update  {base}/{path}\n" for path in taken.files) or f"keep    {base}/{ROOT_CERT}\n")
-    named = {c.name for c in topology.clusters} if topology is not None else set()
-    lacking = sorted(named - set(clusters))
-    taken_in = f"; take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE" if lacking else ""
-    click.echo(f"every cluster is to trust these roots before any signs with another{taken_in}", err=True)
-    click.echo("then render, apply, and go on only when every workload trusts them: docs/adopt.md tells how to see it", err=True)
+    common.put_text(
+        "".join(f"{'update' if path in kept else 'create'}  {base}/{path}\n" for path in sorted(change.put, key=_order)) or f"keep    {base}/{ROOT_CERT}\n"
+    )
+    if not runs or topology is None:
+        return
+    lacking = sorted({c.name for c in topology.clusters if c.primary is None} - set(clusters))
+    if lacking:
+        common.say(f"first take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE")
+    inputs = certs_renew.gather(directory)
+    if (on := rotation.read(inputs.kept)) is not None:
+        common.say("\n".join(rotating.told(inputs, on)))
+
+
+def _order(path: str) -> tuple[bool, str]:
+    """The bundle comes before its copies."""
+    from kubectl_mesh.pki.names import ROOT_CERT
+
+    return path != ROOT_CERT, path
 
 
 def _signs_here(directory: str, topology: "Topology | None") -> None:
@@ -140,7 +162,7 @@ def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, b
     """The files of `certs/` that are there, and the clusters whose intermediates are among them."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.compare import open_folder
-    from kubectl_mesh.pki.names import PARTS, ROOT_CERT, ROOT_KEY, folder
+    from kubectl_mesh.pki.names import CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
     kept: dict[str, bytes] = {}
     path = workdir.join(directory, "certs")
@@ -148,7 +170,7 @@ def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, b
     if top is None:
         return kept, ()
     try:
-        for name in (ROOT_CERT, ROOT_KEY):
+        for name in (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL):
             workdir.keep(kept, name, top, f"{path}/{name}", name, [])
         known = {folder(c.name) for c in topology.clusters} if topology is not None else set()
         folders = [f for f in workdir.intermediates(top) if f in known or topology is None]
@@ -166,8 +188,8 @@ def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, b
     return kept, tuple(f.removeprefix("intermediate-") for f in folders)
 
 
-def keep_out(directory: str) -> None:
-    """Keeps the keys that are about to be written out of git, or refuses to write them."""
+def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
+    """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are others than one that signs."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.guard import GITIGNORE, let_through
@@ -176,7 +198,7 @@ def keep_out(directory: str) -> None:
     ignore = workdir.join(directory, ".gitignore")
     if not os.path.lexists(ignore):
         add_files(directory, {".gitignore": GITIGNORE.encode()})
-        click.echo(f"wrote {ignore}, which keeps keys and tokens out of git", err=True)
-    private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x"]
+        common.say(f"wrote {ignore}, which keeps keys and tokens out of git")
+    private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x", *more]
     if bare := let_through(directory, private, ignore, os.environ):
         raise MeshError(bare)

@@ -3,8 +3,6 @@
 import os
 from typing import TYPE_CHECKING
 
-import click
-
 from kubectl_mesh.cli import common
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         keep_out(directory)
         write_certificates(base, new)
     common.put_text("".join(f"create  {base}/{path}\n" for path in sorted(new)) or f"keep    {base}/{folder(cluster)}\n")
-    click.echo("next: kubectl mesh render", err=True)
+    common.say(common.NEXT)
 
 
 def _dumped(file: str, root: str | None, namespace: str) -> "Mapping[str, bytes]":

@@ -54,7 +54,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
         if CRL in inputs.kept and not keep_key:
             # A proxy that goes by CRLs refuses a key that it has no CRL of, in whatever order they are applied.
             keep_key = True
-            click.echo(f"the keys stay, for proxies go by {workdir.join(directory, 'certs')}/{CRL}, which knows no other", err=True)
+            common.say(f"the keys stay, for proxies go by {workdir.join(directory, 'certs')}/{CRL}, which knows no other")
         try:
             if topology.issuer == "csr":
                 put = ask(wanted, inputs.kept, progress, keep_key=keep_key)
@@ -72,7 +72,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
             bounds.keep_out(inputs, bounds.ARCHIVED)
             exchange_certificates(directory, change)
     common.put_text(_renewed(inputs, wanted, change, keep_key=keep_key, dry_run=dry_run))
-    click.echo("\n".join(rollout.renewed([c for c in topology.clusters if folder(c.name) in change.moved], inputs.target.KIND)), err=True)
+    common.say("\n".join(rollout.renewed([c for c in topology.clusters if folder(c.name) in change.moved], inputs.target.KIND)))
     if not dry_run:
         follow_up(inputs)
 
@@ -81,9 +81,9 @@ def follow_up(inputs: "Inputs") -> None:
     """What comes after a renewal."""
     from kubectl_mesh import rollout
 
-    click.echo(f"next: `kubectl mesh render{rollout.dash(inputs.directory)}`, look at the difference, and apply it, in any order", err=True)
+    common.say("next: `kubectl mesh render`, look at the difference, and apply it, in any order")
     if inputs.topology.store == "external":
-        click.echo(rollout.by_hand(inputs.directory), err=True)
+        common.say(rollout.BY_HAND)
 
 
 def gather(directory: str) -> "Inputs":

@@ -112,16 +112,15 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     if clear and told.revoked:
         lines.append("its CRL is kept until it ends, for it is of a root that signs no more, and whose key is not here")
     common.warn(workdir.located(directory, warnings))
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     if alone:
-        common.put_text("\n".join([*lines, f"next: in the directory of the mesh, kubectl mesh certs crl --add {shlex.quote(path)}"]) + "\n")
+        common.put_text("\n".join([*lines, f"next: in the directory of the mesh, kubectl mesh certs crl --add {shlex.quote(path)}"]) + "\n", people=False)
         return
     common.warn(workdir.located(directory, unread(topology, present=True)))
     if ROTATION in put:
         lines.append("trust-both counts from now on, for the new root may sign only where proxies have its CRL")
     if CRL not in inputs.kept:
         lines.append("a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it")
-    lines.append(f"next: kubectl mesh render{where}; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
+    lines.append(f"next: kubectl mesh render; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
     common.put_text("\n".join(lines) + "\n")
 
 

@@ -1,5 +1,6 @@
 """`kubectl mesh certs rotate-root`: a new root in three steps, each one change of certs/ and one render."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from kubectl_mesh.pki.rotation import Rotation
     from kubectl_mesh.pki.steps import Holdings
 
-tree = click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
 seen = click.option(
     "--seen-for", type=Duration(), metavar="TIME", help="How long every cluster has been seen to hold the step before, such as 24h; the tool cannot see it."
 )
@@ -37,7 +37,8 @@ def command() -> None:
 @common.directory
 @click.option("--root", "root", metavar="FILE", type=click.Path(), help="The new root, made elsewhere; with `issuer: csr`.")
 @click.option("--with-restarts", is_flag=True, help="Rotate where Istio takes other roots only at restarts; each step tells which.")
-def begin(directory: str, root: str | None, with_restarts: bool) -> None:
+@common.tree
+def begin(directory: str, root: str | None, with_restarts: bool, out: str | None) -> None:
     """Make a new root and trust it beside the old one, which signs on."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.errors import refuse
@@ -61,12 +62,12 @@ def begin(directory: str, root: str | None, with_restarts: bool) -> None:
             given = (root, body)
         return steps.begin(wanted, have, workdir.now(), given, common.progress("making keys:"))
 
-    _step(directory, made)
+    _step(directory, out, made)
 
 
 @command.command(name="advance")
 @common.directory
-@tree
+@common.tree
 @seen
 def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None:
     """Go to the next step, once every cluster has been seen to hold the one before."""
@@ -79,12 +80,13 @@ def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None
         rotating.waited(inputs, on, seen_for)
         return steps.advance(on, wanted, have, workdir.now(), local=inputs.topology.issuer == "local", progress=common.progress("making keys:"))
 
-    _step(directory, made)
+    _step(directory, out, made)
 
 
 @command.command(name="abort")
 @common.directory
-def abort(directory: str) -> None:
+@common.tree
+def abort(directory: str, out: str | None) -> None:
     """Go back, as long as the old root is trusted; what follows is told."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.errors import refuse
@@ -98,14 +100,16 @@ def abort(directory: str) -> None:
             raise refuse(f"{workdir.join(directory, 'certs')}/rotation.json", f"says {on.step}: {what}", fix)
         key = rotating.old_key(directory, inputs, on) if on.step == "sign-new" else None
         local = inputs.topology.issuer == "local"
+        if on.union and key is None:
+            have = replace(have, former=rotating.former(directory, inputs))
         return steps.abort(on, wanted, have, key, workdir.now(), local=local, progress=common.progress("making keys:"))
 
-    _step(directory, made)
+    _step(directory, out, made)
 
 
 @command.command(name="status")
 @common.directory
-@tree
+@common.tree
 @common.output
 def status(directory: str, out: str | None, output: str) -> None:
     """Tell where the rotation stands, what has it, and what must be seen before the next step."""
@@ -125,7 +129,7 @@ def status(directory: str, out: str | None, output: str) -> None:
         common.put_text("\n".join([*rotating.told(inputs, on), *lines]) + "\n")
 
 
-def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]") -> None:
+def _step(directory: str, out: str | None, made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]") -> None:
     """One change of certs/, made under the lock, and what it asks for."""
     from kubectl_mesh.cli import bounds, certs_renew, rotating, workdir
     from kubectl_mesh.errors import MeshError
@@ -137,6 +141,9 @@ def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | 
     with locked(directory):
         inputs = certs_renew.gather(directory)
         topology = inputs.topology
+        # What a render would refuse to write is not begun either: no key is made for it.
+        if exposed := bounds.in_clear(inputs, out if out is not None else workdir.join(directory, "out")):
+            raise MeshError(exposed)
         spaces = {c.name: c.namespace for c in topology.clusters if c.primary is None}
         kind = topology.key_type or inputs.target.KEY_TYPE
         wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces)
@@ -150,9 +157,7 @@ def _step(directory: str, made: "Callable[[Inputs, Holdings, Wanted, Rotation | 
     on = rotation.read(inputs.kept)
     common.put_text("\n".join(rotating.told(inputs, on) if on is not None else ["the rotation is over"]) + "\n")
     if on is None:
-        from kubectl_mesh import rollout
-
-        click.echo(f"next: `kubectl mesh render{rollout.dash(directory)}`, which no longer asks istiod and the proxies for several roots", err=True)
+        common.say("next: `kubectl mesh render`, which no longer asks istiod and the proxies for several roots")
 
 
 def _holdings(inputs: "Inputs") -> "Holdings":

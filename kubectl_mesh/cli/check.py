@@ -35,7 +35,7 @@ def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 @click.command(name="check")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @click.option(
     "--fail-within",
     type=Duration(),
@@ -105,7 +105,7 @@ def _put(results: "Sequence[Result]", output: str) -> None:
     elif output == "junit":
         from kubectl_mesh.checks.junit import junit
 
-        common.put_text(junit(results, relative))
+        common.put_text(junit(results, relative), people=False)
     else:
         common.put_marked(checks.text(results, common.marks(), short=output == "short", width=common.width()))
 

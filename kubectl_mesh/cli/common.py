@@ -9,14 +9,20 @@ from typing import Any, TypeVar
 
 import click
 
+from kubectl_mesh.cli import own
 from kubectl_mesh.errors import Problem, escaped, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-directory = click.option("-C", "directory", default=".", metavar="DIR", help="The working directory.  [default: .]")
+directory = click.option("-C", "directory", default=".", callback=own.given, metavar="DIR", help="The working directory.  [default: .]")
 kubeconfig = click.option(
-    "--kubeconfig", type=click.Path(), metavar="FILE", help="Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is there]"
+    "--kubeconfig",
+    type=click.Path(),
+    callback=own.given,
+    metavar="FILE",
+    help="Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is there]",
 )
+tree = click.option("--out", callback=own.given, metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
 output = click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", metavar="FORMAT", help="text or json.  [default: text]")
 
 
@@ -25,9 +31,18 @@ def put_json(value: object) -> None:
     click.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
-def put_text(text: str) -> None:
-    """A report for people, on stdout; names from elsewhere move no cursor."""
-    click.echo(visible(text), nl=False)
+def put_text(text: str, *, people: bool = True) -> None:
+    """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no cursor."""
+    click.echo(visible(own.whole(text) if people else text), nl=False)
+
+
+def say(text: str) -> None:
+    """What is said beside a report: what comes next, and what was done on the way."""
+    click.echo(visible(own.whole(text)), err=True)
+
+
+NEXT = "next: kubectl mesh render"
+"""What comes after most changes of the working directory."""
 
 
 def put_calendar(text: str) -> None:
@@ -38,13 +53,13 @@ def put_calendar(text: str) -> None:
 def warn(problems: Iterable[Problem]) -> None:
     """Warnings, on stderr."""
     for problem in problems:
-        click.echo(f"warning: {visible(str(problem))}", err=True)
+        click.echo(f"warning: {visible(own.whole(str(problem)))}", err=True)
 
 
 def tell(problems: Iterable[Problem]) -> None:
     """Problems that are an answer, on stderr."""
     for problem in problems:
-        click.echo(f"error: {visible(str(problem))}", err=True)
+        click.echo(f"error: {visible(own.whole(str(problem)))}", err=True)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
@@ -86,7 +101,7 @@ def width() -> int | None:
 
 def put_marked(text: str) -> None:
     """A report for people whose lines begin with marks, in colour on a terminal that has not said no (NO_COLOR, TERM=dumb)."""
-    shown = visible(text)
+    shown = visible(own.whole(text))
     if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         colours = dict(zip(marks().values(), ("green", "yellow", "red", "bright_black"), strict=True))
         words = "|".join(map(re.escape, colours))

@@ -7,7 +7,7 @@ from kubectl_mesh.cli import common
 
 @click.command(name="describe")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @click.option(
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Show this cluster only; may be given again."
 )
@@ -18,7 +18,8 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     from kubectl_mesh.cli import compose, workdir
     from kubectl_mesh.cli.committed import committed
     from kubectl_mesh.compare import compare
-    from kubectl_mesh.describe import describe, table, text
+    from kubectl_mesh.describe import describe, text
+    from kubectl_mesh.table import table
 
     folder = out if out is not None else workdir.join(directory, "out")
     inputs = workdir.gather(directory, kubeconfig)

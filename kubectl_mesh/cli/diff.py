@@ -20,7 +20,7 @@ BUDGET = 65536
 @click.command(name="diff")
 @click.argument("directories", nargs=-1, metavar="[OLD NEW]")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @click.option("--against", metavar="REV", help="Compare the tree on disk with the one in this revision of git, and not with a render.")
 @click.option(
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="For this cluster only; may be given again."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(name="explain")
 @click.argument("words", metavar="TEXT", nargs=-1, required=True)
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @common.kubeconfig
 @common.output
 def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig: str | None, output: str) -> int:

@@ -33,7 +33,7 @@ class Day(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(name="graph")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @click.option(
     "--cluster",
     "clusters",
@@ -89,7 +89,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
         text = graph.svg(picture, assets.text("templates/graph-svg.css"))
     else:
         text = graph.dot(picture) if output == "dot" else graph.mermaid(picture)
-    common.put_text(text)
+    common.put_text(text, people=False)
 
 
 def _picture(found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None) -> "Picture":

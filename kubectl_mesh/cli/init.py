@@ -1,7 +1,6 @@
 """`kubectl mesh init`"""
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -115,9 +114,8 @@ def command(
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
         common.put_text("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done))
-        where = "" if directory == "." else f" -C {shlex.quote(directory)}"
         empty = not there and not contexts
-        click.echo(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}{where}")
+        common.say(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}")
 
 
 def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -> None:

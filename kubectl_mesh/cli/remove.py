@@ -49,8 +49,9 @@ def command(context: str, directory: str, output: str) -> None:
     if output == "json":
         common.put_json({"directory": directory, "cluster": cluster.name, "files": [{"path": workdir.TOPOLOGY, "action": "update"}], "left": left})
         return
-    click.echo(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else ""))
+    common.put_text(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else "") + "\n")
     for name in left:
-        click.echo(f"keep    {workdir.join(directory, name)}")
-    click.echo(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself:")
-    click.echo(f"the commands that take it off are printed by `kubectl mesh teardown --cluster {cluster.name}`, before the removal")
+        common.put_text(f"keep    {workdir.join(directory, name)}\n")
+    common.put_text(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself:\n")
+    common.put_text(f"the commands that take it off are printed by `kubectl mesh teardown --cluster {cluster.name}`, before the removal\n")
+    common.say(common.NEXT)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import common, own
 
 if TYPE_CHECKING:
     from kubectl_mesh.model import Plan
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(name="render")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree goes.  [default: out in DIR]")
+@click.option("--out", callback=own.given, metavar="FOLDER", help="Where the tree goes.  [default: out in DIR]")
 @click.option("--check", "check", is_flag=True, help="Write nothing; exit 1 if a render would change a byte.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell what a render would do.")
 @click.option(
@@ -32,8 +32,8 @@ def command(
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
     lock of a directory lists are ever replaced or removed.
     """
-    from kubectl_mesh import generations, report
-    from kubectl_mesh.cli import bounds, compose, roots, workdir
+    from kubectl_mesh import generations, report, rollout
+    from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
     from kubectl_mesh.compare import compare, strangers
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki.names import CRL
@@ -68,6 +68,7 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
+        moved = stored.moved(target_folder, rendered, changes)
         if cut := [
             *report.withdrawn(rendered.plan, changes, target_folder),
             *generations.skipped(rendered.plan, changes),
@@ -82,10 +83,10 @@ def command(
             if made or inputs.leftovers:
                 write_certificates(workdir.join(directory, "certs"), made, replaced=(CRL, *((SEAL_KEY,) if reseal else ())))
             if rendered.seal_key is not None:
-                click.echo(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it", err=True)
+                common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    warnings = (*rendered.warnings, *report.reconnected(rendered.plan, changes))
+    warnings = (*rendered.warnings, *report.reconnected(rendered.plan, changes, moved))
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
@@ -101,6 +102,8 @@ def command(
             rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, forgotten=forgotten
         )
         common.put_text(text)
+        if writes and differs:
+            common.say(rollout.apply(rendered.plan, changes, target_folder))
     return 1 if check and differs else 0
 
 

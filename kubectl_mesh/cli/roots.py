@@ -11,8 +11,8 @@ from kubectl_mesh.model import FolderChange
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
-    from kubectl_mesh.diff.roots import Signing
-    from kubectl_mesh.pki.trust import Trust
+    from kubectl_mesh.roots.order import Trust
+    from kubectl_mesh.roots.sets import Signing
 
 GONE = "put it back, with its key; where no cluster runs this mesh yet, move the tree away, and render again"
 
@@ -32,14 +32,14 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.diff.roots import Signing, refused
     from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.roots.sets import Signing, refused
 
     pki = rendered.pki
-    before = {name: Signing(frozenset(t.roots), t.intermediate, t.signer or None) for name, t in there.items() if t.intermediate}
-    roots = frozenset(root.fingerprint for root in pki.roots)
+    before = {name: Signing(t.roots, t.intermediate, t.signer or None) for name, t in there.items() if t.intermediate}
+    roots = tuple(root.fingerprint for root in pki.roots)
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
-    if all(old.roots == roots and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
+    if all(set(old.roots) == set(roots) and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
         return []
     from kubectl_mesh.view.trust import Certificates
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from kubectl_mesh import rollout
+from kubectl_mesh import barriers, rollout
 from kubectl_mesh.cli import trust, workdir
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.leaves import longest
 from kubectl_mesh.pki.ahead import lacking
-from kubectl_mesh.pki.names import CRL
-from kubectl_mesh.pki.rotation import ABORTS, FOLLOWS, WAITS, Rotation, early, trusts
+from kubectl_mesh.pki.joining import alone
+from kubectl_mesh.pki.names import ARCHIVE, CRL, PARTS
+from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
 from kubectl_mesh.pki.steps import Holdings
 from kubectl_mesh.versions import reads_crl
 
@@ -22,8 +23,7 @@ def able(inputs: Inputs, with_restarts: bool) -> None:
     """Refuses where running clusters could not follow, or only by restarts that nobody has agreed to."""
     topology = inputs.topology
     place = topology.document.place
-    if broken := rollout.one_root(topology.clusters):
-        raise MeshError(broken)
+    whole(inputs)
     slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.ambient)
     if slow and not with_restarts:
         names = ", ".join(c.name for c in slow[:3]) + (f" and {len(slow) - 3} more" if len(slow) > 3 else "")
@@ -32,6 +32,12 @@ def able(inputs: Inputs, with_restarts: bool) -> None:
         else:
             what = f"names clusters that take other roots only when istiod or Citadel restarts, as before Istio 1.20 ({names})"
         raise MeshError([Problem(place(), what, "with --with-restarts each step tells what to restart, in which order")])
+
+
+def whole(inputs: Inputs) -> None:
+    """Refuses where istiod would hand out one root of several."""
+    if broken := rollout.one_root(inputs.topology.clusters):
+        raise MeshError(broken)
 
 
 def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> None:
@@ -47,7 +53,12 @@ def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> N
     if committed and not problems:
         there = {name: t for name, t in wanted.items() if name in committed}
         problems = trust.behind(f"HEAD:{folder}", committed, there, "commit what was rendered, and have it applied everywhere")
-    unsigned = [] if on.step not in ("sign-new", "sign-old") else [n for n, t in wanted.items() if (t.signer == on.new) != (on.step == "sign-new")]
+    # What came back from the archive is not in question; and who had the one root from the start keeps it.
+    unsigned = (
+        []
+        if on.step not in ("sign-new", "sign-old") or (on.union and on.step == "sign-old")
+        else [n for n, t in wanted.items() if (t.signer == on.new) != (on.step == "sign-new")]
+    )
     if unsigned:
         fix = f"renew them: `kubectl mesh certs renew {' '.join(unsigned)}`, then `certs import`, render and apply"
         which = "new" if on.step == "sign-new" else "old"
@@ -84,23 +95,39 @@ def old_key(directory: str, inputs: Inputs, on: Rotation) -> bytes | None:
     return None
 
 
+def former(directory: str, inputs: Inputs) -> dict[str, bytes]:
+    """The files of the intermediates in the archive, by their paths below `certs/`."""
+    found = {}
+    for name in inputs.archived:
+        for part in PARTS if name.startswith("intermediate-") else ():
+            body = workdir.read_file(os.path.join(workdir.join(directory, "certs"), ARCHIVE, name, part))
+            if body is not None:
+                found[f"{ARCHIVE}/{name}/{part}"] = body
+    return found
+
+
 def told(inputs: Inputs, on: Rotation) -> list[str]:
     """What a step is, what it asks for, and the ways on and back."""
     topology, kind = inputs.topology, inputs.target.KIND
-    where = rollout.dash(inputs.directory)
-    lines = [f"{on.step}: {rollout.MEANS[on.step]}", "", f"1. kubectl mesh render{where}; look at the difference, and apply it, in any order"]
+    lines = [f"{on.step}: {barriers.means(on.step, union=on.union)}", "", "1. kubectl mesh render; look at the difference, and apply it, in any order"]
     if on.step == "trust-both" and len(rollout.by_restart(topology.clusters, kind, ambient=topology.ambient)) < len(topology.clusters):
         lines += [
             "   ISTIO_MULTIROOT_MESH and PROXY_CONFIG_XDS_AGENT are rendered while a rotation is on, unless base.yaml has them:",
             "   istiod restarts by that; a pod takes the second when it restarts, else it gets new roots when its certificate is due",
         ]
-    if topology.issuer == "csr" and on.step.startswith("sign"):
-        lines[2:2] = [f"0. kubectl mesh certs renew{where} --all; have the {on.step[5:]} root sign the requests; certs import what comes back"]
+    signers = trusts(inputs.kept, [c.name for c in topology.clusters if c.primary is None])
+    if topology.issuer == "csr" and on.step.startswith("sign") and not (on.union and on.step == "sign-old"):
+        whose = " ".join(n for n, t in signers.items() if t.signer != on.new) if on.union else ""
+        lines[2:2] = [f"0. kubectl mesh certs renew {whose or '--all'}; have the {on.step[5:]} root sign the requests; certs import what comes back"]
     if on.step == "trust-both" and lacking(inputs.kept, {on.new}, workdir.now()):
-        lines[2:2] = [f"0. have the new root sign a CRL, an empty one too, for proxies go by CRLs; kubectl mesh certs crl{where} --add FILE"]
+        lines[2:2] = ["0. have the new root sign a CRL, an empty one too, for proxies go by CRLs; kubectl mesh certs crl --add FILE"]
     if topology.store == "external":
-        lines += [f"   {rollout.by_hand(inputs.directory)}"]
+        lines += [f"   {rollout.BY_HAND}"]
     restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))
+    if on.union and on.step == "trust-both":
+        restarts += [
+            line for c in topology.clusters if c.name in alone(inputs.kept, list(signers)) and (line := rollout.restart_istiod(c, kind)) not in restarts
+        ]
     if restarts:
         lines += ["   where it is applied, in this order:", *(f"     {line}" for line in restarts)]
     how = "NOT BEFORE of every Leaf is later than the restart" if topology.ambient else "these commands name every workload that lacks it"
@@ -108,26 +135,25 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
     lines += [f"     {line}" for line in rollout.seen(on.step, topology.clusters, kind, join(inputs.directory, "certs"), ambient=topology.ambient)]
     wait = _wait(inputs, on)
     least = rollout.hours(wait.total_seconds())
-    then = FOLLOWS[on.step] or "the end"
-    lines += [
-        f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance{where} --seen-for {least}  ({then})"
-    ]
-    return [*lines, f"back: {rollout.BACK[on.step]}"]
+    then = follows(on, {t.signer for t in signers.values()}) or "the end"
+    lines += [f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance --seen-for {least}  ({then})"]
+    return [*lines, f"back: {barriers.back(on.step, union=on.union)}"]
 
 
 def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) -> dict[str, Any]:
     """The state for programs; the schema is `report/certs-rotation`."""
     folder = out if out is not None else workdir.join(inputs.directory, "out")
     wanted = _wanted(inputs, have) if "root-cert.pem" in have.kept else {}
-    there = trust.of_tree(folder, wanted)
+    there, signers = trust.of_tree(folder, wanted), {t.signer for t in wanted.values()}
     return {
         "mesh": inputs.topology.mesh_id,
         "step": on.step if on is not None else None,
         "old": list(on.old) if on is not None else [],
         "new": on.new if on is not None else None,
         "since": f"{on.since:%Y-%m-%dT%H:%M:%SZ}" if on is not None else None,
-        "next": (FOLLOWS[on.step] or "end") if on is not None else "begin",
-        "abort": ABORTS.get(on.step) if on is not None else None,
+        "union": on is not None and on.union,
+        "next": (follows(on, signers) or "end") if on is not None else "begin",
+        "abort": back(on, signers) if on is not None else None,
         "waitSeconds": int(_wait(inputs, on).total_seconds()) if on is not None else 0,
         "tree": folder,
         "directories": [{"cluster": name, "rendered": there.get(name) == t, "signer": t.signer or None} for name, t in sorted(wanted.items())],

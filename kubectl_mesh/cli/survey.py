@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kubectl_mesh import checks, generations, report
-from kubectl_mesh.cli import bounds, compose, roots, workdir
+from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
@@ -87,7 +87,7 @@ def survey(
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             found.errors += cut or general[0]
-            found.warnings += (*general[1], *report.reconnected(rendered.plan, changes))
+            found.warnings += (*general[1], *report.reconnected(rendered.plan, changes, stored.moved(folder, rendered, changes)))
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)

@@ -1,12 +1,11 @@
 """`kubectl mesh tokens`: the peers of a cluster move from one token to the next, a render at a time."""
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common, tokens_status
+from kubectl_mesh.cli import common, own, tokens_status
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -26,7 +25,7 @@ command.add_command(tokens_status.status)
 @click.argument("name", metavar="NAME", shell_complete=common.complete_contexts)
 @click.argument("step", metavar="STEP", type=click.Choice(["begin", "advance", "abort", "status"]))
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @common.kubeconfig
 @common.output
 def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: str | None, output: str) -> None:
@@ -72,7 +71,7 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         elif step == "advance":
             _last_may_go(inputs, rendered, cluster)
         replace_file(path, source, body.encode())
-    _tell(step, rendered, tokens_status.rendered(after, folder), cluster.name, path, directory, output)
+    _tell(step, rendered, tokens_status.rendered(after, folder), cluster.name, path, output)
 
 
 def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
@@ -156,16 +155,15 @@ def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> 
         raise MeshError(problems)
 
 
-def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, directory: str, output: str) -> None:
+def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, output: str) -> None:
     """What was decided, what comes next, and what has to be seen before that."""
     from kubectl_mesh import generations
 
     cluster = after.plan.members[name].cluster
     at = generations.step(cluster)
-    where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     notes = _notes(step, at, before, after, name)
     look = _look(at, after, name)
-    advance = f"kubectl mesh tokens rotate{where} {name} advance"
+    advance = own.whole(f"kubectl mesh tokens rotate {name} advance")
     value: dict[str, Any] = {
         "cluster": name,
         "step": at,
@@ -173,7 +171,7 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
         "beside": cluster.beside,
         "files": [{"path": "topology.yaml", "action": "update"}],
         "notes": notes,
-        "render": f"kubectl mesh render{where}",
+        "render": own.whole("kubectl mesh render"),
         "look": [{"command": c, "prints": p} for c, p in look],
         "then": None if at == generations.STEADY else advance,
     }

@@ -35,7 +35,7 @@ def stale(made: "Rendered", out: str, cluster: "Cluster") -> list[str]:
 
 @click.command(name="status")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @click.option("--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Of this cluster only; may be given again.")
 @common.kubeconfig
 @click.option(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from kubectl_mesh.cli.workdir import join, read_file
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, Tree
-from kubectl_mesh.pki.trust import Trust, mesh_change
+from kubectl_mesh.roots.order import Trust, mesh_change
+from kubectl_mesh.roots.sets import ID
 
 
 def of_lock(body: bytes | None) -> Trust | None:
@@ -38,8 +39,6 @@ def of_commit(out: str, names: Iterable[str]) -> dict[str, Trust]:
 
 def cut(out: str, before: Mapping[str, Trust], tree: Tree, names: Iterable[str], directory: str) -> list[Problem]:
     """Where a render would lead running clusters, whose trees say `before`, to roots that they cannot go to."""
-    from kubectl_mesh.diff.roots import ID
-
     after = {name: trust for name in names if name in tree and (trust := of_lock(tree[name][LOCK].body)) is not None}
     return [Problem(Place(join(out, name)), why, _fix(directory), ID) for name, why in mesh_change(before, after)]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(name="verify")
 @common.directory
-@click.option("--out", metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
+@common.tree
 @click.option(
     "--identity", required=True, type=click.Path(), metavar="FILE", help="What a cluster opens its secrets by: an age identity, or its Sealed Secrets key."
 )

@@ -87,8 +87,7 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
     path = join(directory, TOPOLOGY)
     document = read_document(path, lenient=True)
     if document is None:
-        where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
-        raise refuse(path, "is not there", f"make one with `kubectl mesh init{where} --mesh-id NAME`, or name the working directory with -C")
+        raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
     if empty and _without_clusters(document.value):
         # With a cluster in its place, the rest can be judged.
         document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})

@@ -11,6 +11,7 @@ from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.impact import sentences
 from kubectl_mesh.diff.order import order
 from kubectl_mesh.diff.pair import pairs, trimmed, worth_reading
+from kubectl_mesh.diff.rules import RESTARTS
 from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.view import RawTree, Reader
@@ -48,7 +49,7 @@ def diff(
     differing = {n: {p for p in paths if before.get(n, {}).get(p) != after.get(n, {}).get(p)} for n, paths in wanted.items()}
     looks = hands.formatting(both, differing, {fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(LOCK)})
     facts += hands.untold(both, differing, looks, facts)
-    lines = _lines(facts, running, versions or {})
+    lines = _lines(facts, running, versions or {}, new.clusters)
     lines = tuple(line for line in lines if not (line.kind == "edited" and set(line.files) <= set(looks)))
     # What its peers hold changes with a cluster that comes or goes, and is told with that.
     telling = {n for line in lines if line.group != FOREIGN for n in line.clusters}
@@ -80,8 +81,9 @@ def _facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
     yield from hands.facts(both, rendered=rendered)
 
 
-def _lines(facts: list[Fact], running: Mapping[str, Cluster], versions: Mapping[str, str | None]) -> tuple[Line, ...]:
+def _lines(facts: list[Fact], running: Mapping[str, Cluster], versions: Mapping[str, str | None], after: Mapping[str, Cluster]) -> tuple[Line, ...]:
     """Facts that say the same of several clusters are one line."""
+    restarted = {fact.cluster for fact in facts for e in fact.effects if e.rule in RESTARTS}
     groups: dict[tuple[object, ...], list[Fact]] = {}
     for fact in facts:
         groups.setdefault((fact.group, fact.kind, fact.subject, fact.what, fact.details), []).append(fact)
@@ -97,7 +99,7 @@ def _lines(facts: list[Fact], running: Mapping[str, Cluster], versions: Mapping[
                 tuple(sorted({f.cluster for f in found} - {""})),
                 tuple(sorted({f.file for f in found})),
                 tuple(Detail(d.path, public(d.before), public(d.after)) for d in found[0].details),
-                tuple(sentences(effects, running, versions)),
+                tuple(sentences(effects, running, versions, after, restarted)),
                 tuple(dict.fromkeys(c for f in found for c in f.commands)),
             )
         )

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
+from kubectl_mesh.diff import crls
 from kubectl_mesh.diff.both import Both
 from kubectl_mesh.diff.clusters import readers
-from kubectl_mesh.diff.roots import Signing, refused
 from kubectl_mesh.diff.trust import signing
 from kubectl_mesh.diff.values import DELETED, Before, Line, Order
 from kubectl_mesh.model import CACERTS
+from kubectl_mesh.roots import unsafe
+from kubectl_mesh.roots.sets import Signing
 from kubectl_mesh.view.locks import lock
 from kubectl_mesh.view.parse import Parser
 
@@ -31,13 +33,13 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
     kinds = {"gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines}
     if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
         kinds.discard("recipients")
-    notes = tuple(says for kind, says in _WAIT.items() if kind in kinds)
+    notes = (*(says for kind, says in _WAIT.items() if kind in kinds), *crls.notes(both))
     before = {p.name: signing(p.before.trust) for p in both.pairs if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint}
     after = {p.name: signing(p.after.trust) for p in both.pairs if p.after is not None and p.after.trust.intermediate_fingerprint}
     if before != {n: after.get(n) for n in before} or before.keys() != after.keys():
         unchanged = _unchanged(both)
         before, after = {**unchanged, **before}, {**unchanged, **after}
-    problem = refused(CACERTS, before, after)
+    problem = unsafe(CACERTS, before, after)
     if problem is not None:
         return Order(any=False, refused=problem, notes=notes)
     there = frozenset(changed) & frozenset(both.after.clusters)
@@ -74,13 +76,14 @@ def _unchanged(both: Both) -> dict[str, Signing]:
     for name in names:
         state = lock(name, both.raw_after[name], {}, Parser())
         if state is not None and state.intermediate is not None:
-            found[name] = Signing(frozenset(state.roots), state.intermediate)
+            found[name] = Signing(state.roots, state.intermediate)
     return found
 
 
 def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
     """Who has to go before whom."""
     everyone = frozenset(both.after.clusters)
+    yield from crls.constraints(both)
     for line in lines:
         subject = frozenset(line.clusters)
         name = line.clusters[0] if line.clusters else ""

@@ -6,9 +6,9 @@ from kubectl_mesh.diff.both import Both, changed, effect, told
 from kubectl_mesh.diff.fields import details as differing
 from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.roots import Signing, exchange
 from kubectl_mesh.diff.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
+from kubectl_mesh.roots.sets import Signing, exchange
 from kubectl_mesh.view.values import Trust
 from kubectl_mesh.words import count
 
@@ -55,7 +55,7 @@ def _object(pair: Pair) -> Iterator[Fact]:
 
 def signing(trust: Trust) -> Signing:
     """What a trust comes to, for the rule about roots."""
-    return Signing(frozenset(trust.root_fingerprints), trust.intermediate_fingerprint, trust.signer)
+    return Signing(trust.root_fingerprints, trust.intermediate_fingerprint, trust.signer)
 
 
 def _recipients(name: str, old: Trust, new: Trust) -> Iterator[Fact]:

@@ -14,6 +14,7 @@ from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.pki.rotation import waits
 
 
 def issue(
@@ -39,7 +40,10 @@ def issue(
         except MeshError as error:
             problems += error.problems
     unmade = [name for name, state in states.items() if state.certificate is None]
-    if root.certificates and unmade and root.key is None:
+    early = waits(kept, unmade, None if root.key is None else matching(root.certificates, root.key)) if root.certificates and unmade else []
+    if early:
+        problems += early
+    elif root.certificates and unmade and root.key is None:
         names = ", ".join(unmade)
         fix = "put the root's key there, or the intermediates that were made with it"
         problems.append(Problem(Place(f"certs/{ROOT_KEY}"), f"is missing, and without it no intermediate can be made for {names}", fix, "certs-complete"))

@@ -16,6 +16,7 @@ from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, make_key
 from kubectl_mesh.pki.names import ARCHIVE, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, same_key
 from kubectl_mesh.pki.requests import accept, request
+from kubectl_mesh.pki.rotation import waits
 
 
 def renew(
@@ -32,6 +33,8 @@ def renew(
         fix = "put it back; where somebody else holds the root, write `certificates: {issuer: csr}`"
         raise MeshError([Problem(Place(f"certs/{missing}"), "is not here, and no intermediate can be signed without it", fix, "certs-complete")])
     issuer = next(c for c in root.certificates if same_key(c, root.key))
+    if early := waits(kept, sorted(wanted.namespaces), issuer):
+        raise MeshError(early)
     return signed(wanted, kept, archived, issuer, root.key, root.pem, now, progress, keep_key=keep_key)
 
 

@@ -10,7 +10,7 @@ Every arrow but abort waits until each cluster has been seen to hold the step be
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +21,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.pki.judge import root_of
 from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.read import load_certificates, load_key, same_key
-from kubectl_mesh.pki.trust import Trust
+from kubectl_mesh.roots.order import Trust
 
 FOLLOWS = {"trust-both": "sign-new", "sign-new": "drop-old", "drop-old": "", "sign-old": "drop-new", "drop-new": ""}
 """Each step, and the one that `advance` leads to; "": the rotation is over."""
@@ -41,6 +41,8 @@ class Rotation:
     old: tuple[str, ...]
     new: str
     since: datetime
+    union: bool = False
+    """The old roots are those of running clusters that come under one: each has its own, and some may have the new one from the start."""
 
     @property
     def signs_new(self) -> bool:
@@ -57,14 +59,16 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
         value = json.loads(kept[ROTATION])
         old, new, since = value["old"], value["new"], datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         marks = [*old, new]
+        if value.get("union", True) is not True:
+            raise ValueError
         if value["step"] not in FOLLOWS or type(old) is not list or not old or not all(map(_MARK.fullmatch, marks)) or len(set(marks)) < len(marks):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise MeshError([Problem(place, "does not say where the rotation of the root stands", AS_COMMITTED, "certs-readable")]) from None
-    if unknown := sorted(set(value) - {"step", "old", "new", "since"}):
+    if unknown := sorted(set(value) - {"step", "old", "new", "since", "union"}):
         what = f"has {', '.join(map(shown, unknown))}, which this version of kubectl mesh does not know"
         raise MeshError([Problem(place, what, f"use the version that wrote it, or {AS_COMMITTED}", "certs-readable")])
-    return Rotation(value["step"], tuple(old), new, since)
+    return Rotation(value["step"], tuple(old), new, since, "union" in value)
 
 
 def judge(kept: Mapping[str, bytes], issuer: str) -> None:
@@ -89,7 +93,7 @@ def judge(kept: Mapping[str, bytes], issuer: str) -> None:
     if wrong:
         what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
         problems.append(Problem(Place(f"certs/{ROTATION}"), what, "put both back, with all of certs/, as one commit of git has them", "certs-chain"))
-    elif issuer == "local" and ROOT_KEY in kept:
+    elif issuer == "local" and ROOT_KEY in kept and (rotation.signs_new or not rotation.union):
         key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
         right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
         if any(same_key(root, key) and fingerprint(root) not in signs for root in roots):
@@ -101,7 +105,8 @@ def judge(kept: Mapping[str, bytes], issuer: str) -> None:
 
 def write(rotation: Rotation) -> bytes:
     """The file that says where a rotation stands; public."""
-    value = {"step": rotation.step, "old": list(rotation.old), "new": rotation.new, "since": f"{rotation.since:%Y-%m-%dT%H:%M:%SZ}"}
+    value: dict[str, object] = {"step": rotation.step, "old": list(rotation.old), "new": rotation.new, "since": f"{rotation.since:%Y-%m-%dT%H:%M:%SZ}"}
+    value |= {"union": True} if rotation.union else {}
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
@@ -125,6 +130,19 @@ def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
         signer = root_of(chain, roots)
         found[name] = Trust(fingerprints, "" if signer is None else fingerprint(signer))
     return found
+
+
+def follows(rotation: Rotation, signers: Collection[str]) -> str:
+    """The step that `advance` leads to, "" for the end; `signers` are the roots that sign now."""
+    step = FOLLOWS[rotation.step]
+    # Back from a union, where some had the one root from the start: it stays.
+    return "trust-both" if step == "drop-new" and rotation.union and rotation.new in signers else step
+
+
+def back(rotation: Rotation, signers: Collection[str]) -> str | None:
+    """The step that `abort` leads to, None where there is none."""
+    step = ABORTS.get(rotation.step)
+    return "drop-old" if step == "drop-new" and rotation.union and rotation.new in signers else step
 
 
 def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: datetime) -> Problem | None:
@@ -154,13 +172,38 @@ def _hours(time: timedelta) -> str:
     return f"{-int(-time.total_seconds() // 3600)}h"
 
 
-def unfit(rotation: Rotation | None, file: str, chain: bytes, bundle: bytes) -> list[Problem]:
-    """Why an intermediate that comes from elsewhere may not be used now: another root is to sign."""
+def unfit(rotation: Rotation | None, file: str, chain: bytes, bundle: bytes, current: bytes | None = None) -> list[Problem]:
+    """Why an intermediate that comes from elsewhere may not be used now: another root is to sign. `current` is the chain of the one in use."""
     if rotation is None:
         return []
     signer = root_of(load_certificates(file, chain), load_certificates(f"certs/{ROOT_CERT}", bundle))
-    if signer is None or (fingerprint(signer) == rotation.new) == rotation.signs_new:
+    before = load_certificates(file, current) if current is not None else ()
+    stays = rotation.union and bool(before) and _signer(before, bundle) == rotation.new
+    if signer is None or (fingerprint(signer) == rotation.new) == (rotation.signs_new or stays):
         return []
     wrong, right = ("old", "new") if rotation.signs_new else ("new", "old")
     what = f"is signed by the {wrong} root, and the rotation of the root is at {rotation.step}"
     return [Problem(Place(file), what, f"have it signed by the {right} root", "certs-chain")]
+
+
+def _signer(chain: Sequence[x509.Certificate], bundle: bytes) -> str:
+    root = root_of(chain, load_certificates(f"certs/{ROOT_CERT}", bundle))
+    return fingerprint(root) if root is not None else ""
+
+
+def waits(kept: Mapping[str, bytes], names: Sequence[str], issuer: x509.Certificate | None) -> list[Problem]:
+    """Why these clusters may not get an intermediate of `issuer` yet: not every cluster trusts it. None stands for a root whose key is not in use."""
+    on = read(kept)
+    if on is None or on.signs_new or (fingerprint(issuer) != on.new if issuer is not None else not on.union):
+        return []
+    there = trusts(kept, names)
+    told = []
+    for name in names:
+        if name in there and there[name].signer == on.new:
+            continue
+        what = f"would be signed by a root that not every cluster trusts before the rotation of the root is past {on.step}"
+        fix = "`kubectl mesh certs rotate-root advance` makes it, once all trust that root"
+        if name not in there:
+            fix = f"take in what signs there: `kubectl mesh certs import {name} FILE`; if it runs nothing yet, `kubectl mesh certs rotate-root advance` first"
+        told.append(Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "certs-chain"))
+    return told

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -11,22 +11,25 @@ from cryptography.hazmat.primitives import serialization
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import RENEW, Exchange
 from kubectl_mesh.pki.ahead import ahead, lacking
+from kubectl_mesh.pki.joining import restored
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import Progress, Wanted, build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key, texts
 from kubectl_mesh.pki.renew import free_name, signed, to_archive
-from kubectl_mesh.pki.rotation import ABORTS, FOLLOWS, Rotation, fingerprint, trusts, write
+from kubectl_mesh.pki.rotation import Rotation, back, fingerprint, follows, trusts, write
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """What the steps go by: the files of `certs/`, the intermediates that lie there (others' too), the names in the archive."""
 
-    kept: Mapping[str, bytes]
+    kept: Mapping[str, bytes] = field(repr=False)
     folders: Sequence[str]
     archived: Collection[str]
+    former: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The files of the intermediates in the archive, where a step may put them back."""
 
 
 def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes] | None = None, progress: Progress = lambda done, of: None) -> Exchange:
@@ -53,7 +56,8 @@ def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes
     put |= _bundle(bundle, have)
     if CRL in kept:
         put[CRL] = ahead(kept[CRL], {**kept, **put}, now)
-    put[ROTATION] = write(Rotation("trust-both", tuple(map(fingerprint, root.certificates)), fingerprint(made), now))
+    # Several roots already: each cluster has its own, and they come under this one.
+    put[ROTATION] = write(Rotation("trust-both", tuple(map(fingerprint, root.certificates)), fingerprint(made), now, len(root.certificates) > 1))
     return Exchange(put)
 
 
@@ -101,22 +105,24 @@ def _archive_root(certificate: bytes, key: str, have: Holdings, taken: Collectio
 def advance(rotation: Rotation, wanted: Wanted, have: Holdings, now: datetime, *, local: bool, progress: Progress = lambda done, of: None) -> Exchange:
     """The next step; that the one before is everywhere is for the caller to know. `local`: the roots sign here."""
     now = now.replace(microsecond=0)
-    step = FOLLOWS[rotation.step]
+    step = follows(rotation, _signers(have, wanted))
     if not step:
         return Exchange({}, {}, frozenset((ROTATION,)))
     change = Exchange({})
     if step == "sign-new" and (problems := lacking(have.kept, {rotation.new}, now)):
         raise MeshError(problems)
+    key = _key_of(rotation.new, have)
     if step == "sign-new" and local:
-        change = _sign(wanted, have, have.kept.get(NEXT_KEY), NEXT_KEY, {rotation.new}, now, progress)
-        old = _block(have.kept[ROOT_CERT], _signing(have, rotation.old))
-        put, moved = _archive_root(old, ROOT_KEY, have, ())
-        change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved, NEXT_KEY: ROOT_KEY})
+        change = _sign(wanted, have, have.kept.get(key), key, {rotation.new}, now, progress)
+        if key == NEXT_KEY:
+            old = _block(have.kept[ROOT_CERT], _signing(have, rotation.old))
+            put, moved = _archive_root(old, ROOT_KEY, have, ())
+            change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved, NEXT_KEY: ROOT_KEY})
     elif step == "drop-old":
         change = _drop(have, {rotation.new}, wanted)
     elif step == "drop-new":
         change = _drop(have, set(rotation.old), wanted)
-        put, moved = _archive_root(_block(have.kept[ROOT_CERT], rotation.new), NEXT_KEY, have, ())
+        put, moved = _archive_root(_block(have.kept[ROOT_CERT], rotation.new), key, have, ())
         change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved})
     return replace(change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))})
 
@@ -133,17 +139,44 @@ def abort(
 ) -> Exchange:
     """The way back, while the old root is still trusted; `old_key` is its key, out of the archive, where the new one signs."""
     now = now.replace(microsecond=0)
-    step = ABORTS[rotation.step]
+    signers = _signers(have, wanted)
+    step = back(rotation, signers) or ""
     if step == "drop-new":
         return advance(replace(rotation, step="sign-old"), wanted, have, now, local=local)
+    if step == "drop-old":
+        if others := sorted(n for n, t in trusts(have.kept, sorted(wanted.namespaces)).items() if t.signer in rotation.old):
+            what = f"says trust-both, and some sign with the root that stays: without the others' roots, {', '.join(others)} would be cut off"
+            fix = "take them out of the mesh first (`kubectl mesh remove`), and render; or go on with advance"
+            raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, fix)])
+        change = _drop(have, {rotation.new}, wanted)
+        return replace(change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))})
     if not local and (problems := lacking(have.kept, set(rotation.old), now)):
         raise MeshError(problems)
     change = Exchange({})
-    if local:
+    if rotation.union and old_key is None:
+        change, without = restored(rotation, sorted(wanted.namespaces), have.kept, have.archived, have.former, now)
+        if not change.put:
+            what = f"holds no intermediate that an old root signed, for {', '.join(without)}"
+            raise MeshError([Problem(Place(f"certs/{ARCHIVE}"), what, "put back what they signed with", "certs-complete")])
+    elif local:
         change = _sign(wanted, have, old_key, f"{ARCHIVE}/root-{rotation.old[0][:8]}/{ROOT_KEY}", set(rotation.old), now, progress)
         assert old_key is not None
         change = replace(change, put={**change.put, ROOT_KEY: old_key}, moved={**change.moved, ROOT_KEY: NEXT_KEY})
     return replace(change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))})
+
+
+def _signers(have: Holdings, wanted: Wanted) -> set[str]:
+    """The roots that sign in the clusters now."""
+    return {trust.signer for trust in trusts(have.kept, sorted(wanted.namespaces)).values()}
+
+
+def _key_of(mark: str, have: Holdings) -> str:
+    """Where the key of a new root is, or belongs: beside the one that signs, or in its place where clusters come under a root that is here."""
+    if NEXT_KEY not in have.kept and ROOT_KEY in have.kept:
+        key = load_key(f"certs/{ROOT_KEY}", have.kept[ROOT_KEY], for_istio=False)
+        if any(same_key(c, key) and fingerprint(c) == mark for c in load_certificates(f"certs/{ROOT_CERT}", have.kept[ROOT_CERT])):
+            return ROOT_KEY
+    return NEXT_KEY
 
 
 def _signing(have: Holdings, old: Sequence[str]) -> str:
@@ -179,9 +212,11 @@ def _sign(wanted: Wanted, have: Holdings, pem: bytes | None, name: str, marks: s
     if faults:
         raise MeshError(faults)
     there = {name: space for name, space in wanted.namespaces.items() if f"{folder(name)}/ca-cert.pem" in have.kept}
+    signers = trusts(have.kept, sorted(there))
+    anew = {name: space for name, space in there.items() if signers[name].signer != fingerprint(issuer)}
     # A proxy that goes by CRLs refuses a key that it has no CRL of, and no order of applying gives all of them that of each other's new one.
     same = CRL in have.kept
-    change = signed(replace(wanted, namespaces=there), have.kept, have.archived, issuer, key, bundle, now, progress, keep_key=same)
+    change = signed(replace(wanted, namespaces=anew), have.kept, have.archived, issuer, key, bundle, now, progress, keep_key=same)
     return replace(change, moved={**change.moved, **_strangers(have, there)})
 
 
@@ -200,6 +235,11 @@ def _drop(have: Holdings, stay: set[str], wanted: Wanted) -> Exchange:
         raise MeshError([Problem(Place(f"certs/{folder(bound[0])}/ca-cert.pem"), what, fix, "certs-chain")])
     blocks = [text for certificate, text in texts(have.kept[ROOT_CERT]) if fingerprint(certificate) in stay]
     # One piece of the old text, as istiod up to 1.29 looks for it there.
+    kept = [c for c, _ in texts(have.kept[ROOT_CERT])]
+    inside = kept[kept.index(next(c for c in kept if fingerprint(c) in stay)) :][: len(blocks)]
+    if any(fingerprint(c) not in stay for c in inside):
+        what = "holds the root that would go between those that stay, and istiod up to 1.29 takes only one piece of it"
+        raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), what, "go on with `kubectl mesh certs rotate-root advance`, and drop the others", "certs-chain")])
     whole = have.kept[ROOT_CERT] + (b"" if have.kept[ROOT_CERT].endswith(b"\n") else b"\n")
     bundle = whole[whole.index(blocks[0]) : whole.index(blocks[-1])] + blocks[-1]
     moved = _strangers(have, there)

@@ -16,8 +16,11 @@ from kubectl_mesh.pki.own import Taken, judged
 from kubectl_mesh.pki.read import extension, load_certificates
 
 
-def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime) -> Taken:
-    """The root that is there and those of `others` (name and PEM), as the new root-cert.pem and as the copies beside the intermediates of `clusters`."""
+def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime, *, before: bool = False) -> Taken:
+    """The root that is there and those of `others` (name and PEM), as the new root-cert.pem and as the copies beside the intermediates of `clusters`.
+
+    The others come behind it, or `before` it.
+    """
     now = now.replace(microsecond=0)
     problems: list[Problem] = []
     if ROOT_CERT not in kept:
@@ -37,7 +40,7 @@ def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], cluste
         trusted += [(name, c) for c in found]
         text = _line(pem)
         if text not in whole:
-            whole = _line(whole) + text if whole else text
+            whole = text + whole if before else _line(whole) + text if whole else text
     problems += ambiguous(trusted, kept, clusters)
     if problems:
         raise MeshError(problems)

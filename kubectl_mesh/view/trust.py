@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
+from kubectl_mesh.view.crls import CRL
 from kubectl_mesh.view.parse import Parser, flat, items_at, mapping_at, opaque, text_at
 from kubectl_mesh.view.values import Lock, Trust
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 NAMES = {"ca-cert.pem": "tls.crt", "ca-key.pem": "tls.key", "cert-chain.pem": "tls.crt", "root-cert.pem": "ca.crt"}
 """The files of `cacerts`, and what cert-manager calls them."""
-CRL = "ca-crl.pem"
-"""What may stand beside them."""
 _LONGEST = 10
 
 
@@ -126,7 +125,7 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
             files[name] = base64.b64decode(encoded, validate=True)
         except (ValueError, binascii.Error):
             parser.problem(file, "is not base64", path=f'data."{stands}"')
-    key = files.pop("ca-key.pem", None)
+    key, crl = files.pop("ca-key.pem", None), _crl(data)
     read = {name: certificates.read(file, body, parser, f'data."{name}"') for name, body in files.items()}
     own, roots = read.get("ca-cert.pem", ()), read.get("root-cert.pem", ())
     return Trust(
@@ -143,8 +142,17 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
         key=opaque(key) if key is not None else None,
         pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
         files=files,
+        crl=crl,
         others={str(name): opaque(value) for name, value in data.items() if name not in {*NAMES, *NAMES.values()}},
     )
+
+
+def _crl(data: Mapping[str, Any]) -> bytes | None:
+    """What istiod hands to its proxies; None where it is not there, or not to be read."""
+    try:
+        return base64.b64decode(data[CRL], validate=True) if isinstance(data.get(CRL), str) else None
+    except (ValueError, binascii.Error):
+        return None
 
 
 def _pair(file: str, certificate: bytes, key: bytes) -> bool:

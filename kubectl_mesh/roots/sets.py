@@ -1,4 +1,4 @@
-"""The one rule about roots: what can be changed in one step, while some clusters have the old bundle and some the new one."""
+"""What is trusted and who signs: whether two states of a cluster, and those of several, can be side by side in a mesh."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Signing:
     `signer` is None where nothing tells it.
     """
 
-    roots: frozenset[str]
+    roots: tuple[str, ...]
     intermediate: str | None = None
     signer: str | None = None
 
     @property
     def known_signer(self) -> str | None:
         """The root that signs; the only one, where there is only one."""
-        return self.signer or (next(iter(self.roots)) if len(self.roots) == 1 else None)
+        return self.signer or (self.roots[0] if len(self.roots) == 1 else None)
 
 
 def exchange(before: Signing, after: Signing) -> str | None:
@@ -40,7 +40,8 @@ def exchange(before: Signing, after: Signing) -> str | None:
     """
     if not before.roots or not after.roots or before == after:
         return None
-    if not (before.roots <= after.roots or after.roots <= before.roots):
+    one, other = frozenset(before.roots), frozenset(after.roots)
+    if not (one <= other or other <= one):
         who = "who has the old ones trusts nobody who has the new ones"
         return f"the roots are exchanged in one step: {who}, and istiod ignores a bundle that neither holds its own nor is held by it"
     old, new = before.known_signer, after.known_signer
@@ -50,7 +51,7 @@ def exchange(before: Signing, after: Signing) -> str | None:
         return "the intermediate is signed by a root that nobody trusts yet"
     if old is not None and old not in after.roots:
         return "a root is dropped by which certificates in use are signed"
-    if (old is None or new is None) and before.roots != after.roots and before.intermediate != after.intermediate:
+    if (old is None or new is None) and one != other and before.intermediate != after.intermediate:
         return "the roots change together with the intermediate, and nothing here tells which root signed the old one"
     return None
 

@@ -1,0 +1,64 @@
+"""Our own commands as they are printed: with the options that this run was given, so that they can be run as they stand."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+if TYPE_CHECKING:
+    from kubectl_mesh.errors import MeshError
+
+GIVEN = "kubectl_mesh.given"
+_OPTIONS = ("-C", "--out", "--kubeconfig")
+"""What says where things are, in the order in which it is printed."""
+_COMMAND = re.compile(r"kubectl\s+mesh((?:\s+[a-z][a-z-]*)+)")
+_PIPES = ("/dev/fd/", "/proc/")
+
+
+def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """The callback of such an option: keeps what somebody wrote for the commands that are printed."""
+    if param.name and ctx.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE and not str(value).startswith(_PIPES):
+        ctx.meta.setdefault(GIVEN, {})[param.opts[0]] = str(value)
+    return value
+
+
+def whole(text: str) -> str:
+    """A text whose commands of ours have the options of this run."""
+    ctx = click.get_current_context(silent=True)
+    return text if ctx is None else _filled(text, ctx)
+
+
+def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
+    """An error whose commands have them."""
+    from dataclasses import replace
+
+    return type(error)(replace(p, what=_filled(p.what, ctx), fix=_filled(p.fix, ctx)) for p in error.problems)
+
+
+def _filled(text: str, ctx: click.Context) -> str:
+    options: dict[str, str] = {name: ctx.meta.get(GIVEN, {})[name] for name in _OPTIONS if name in ctx.meta.get(GIVEN, {})}
+    if options.get("-C") in (".", ""):
+        del options["-C"]
+    if not options:
+        return text
+    top = ctx.find_root().command
+    return _COMMAND.sub(lambda found: _with(found, options, top), text)
+
+
+def _with(found: re.Match[str], options: Mapping[str, str], top: click.Command) -> str:
+    """One command, with those options that its verb takes and that do not stand there already."""
+    command, end = top, 0
+    for word in re.finditer(r"\S+", found[1]):
+        below = command.get_command(cast("click.Context", None), word[0]) if isinstance(command, click.Group) else None
+        if below is None:
+            break
+        command, end = below, word.end()
+    at = found.start(1) + end
+    rest = re.split(r"[`\n;|]", found.string[at:], maxsplit=1)[0]
+    if isinstance(command, click.Group) or re.match(r"\s+--help\b", rest):
+        return found[0]
+    takes = {name for param in command.params for name in param.opts}
+    lacking = [f" {name} {shlex.quote(value)}" for name, value in options.items() if name in takes and not re.search(rf"(?<!\S){name}(?!\S)", rest)]
+    return found.string[found.start() : at] + "".join(lacking) + found.string[at : found.end()]
