@@ -159,7 +159,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         certs_in_use.take(directory, name, file, root, key)
         return
     from kubectl_mesh.cli import bounds, workdir
-    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.pki import ROOT_CERT, folder
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
@@ -169,7 +169,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         (cluster,) = workdir.chosen(inputs.topology, (name,), "NAME")
         bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
         if missing := [path for path, body in bodies.items() if body is None]:
-            raise refuse(missing[0], "is not there", "name the file that came back" if missing[0] == file else "name the root's certificate")
+            raise MeshError(Problem(Place(p), "is not there", "name the file that came back" if p == file else "name the root's certificate") for p in missing)
         trusted = None if root is None else (root, bodies[root] or b"")
         there = inputs.kept.get(ROOT_CERT)
         if trusted is not None and there is not None and there.split() != trusted[1].split():
