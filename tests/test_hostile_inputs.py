@@ -179,3 +179,11 @@ def test_all_that_cannot_be_revoked(revoked: WorkDir, run: Run) -> None:
     assert run("certs", "crl", "--clear", cwd=revoked).code == 0
     ran = run("certs", "revoke", "context-west-1", "context-west-1", cwd=revoked)
     assert (ran.code, ran.out.count("revoked ")) == (0, 1)
+
+
+def test_all_files_that_are_not_there(workdir: Make, run: Run) -> None:
+    """Of several that are named."""
+    mesh = workdir(over={"certificates": {"issuer": "csr"}})
+    for words in (("certs", "import-root", "no.pem", "--key", "no.key"), ("certs", "import", "context-east-1", "no.pem", "--root", "no.key")):
+        ran = run(*words, cwd=mesh)
+        assert (ran.code, ran.err.count("is not there")) == (2, 2)

@@ -158,15 +158,15 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         certs_in_use.take(directory, name, file, root, key)
         return
     from kubectl_mesh.cli import bounds, workdir
-    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.pki.names import ROOT_CERT, folder
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
 
     bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
     if missing := [path for path, body in bodies.items() if body is None]:
-        what = "name the file that came back, or what was printed of cacerts" if missing[0] == file else "name the root's certificate"
-        raise refuse(missing[0], "is not there", what)
+        fixes = {file: "name the file that came back, or what was printed of cacerts"}
+        raise MeshError(Problem(Place(path), "is not there", fixes.get(path, "name the root's certificate")) for path in missing)
     with locked(directory):
         inputs = _gather(directory)
         (cluster,) = workdir.chosen(inputs.topology, (name,), "NAME")

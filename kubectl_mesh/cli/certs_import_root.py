@@ -40,13 +40,13 @@ def command(directory: str, files: tuple[str, ...], key: str | None, union: bool
 
 def _own(directory: str, file: str, key: str | None) -> None:
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.pki.own import own_root
     from kubectl_mesh.write import locked, make_folder, write_certificates
 
     named = {path: workdir.read_file(path, pipe=True) for path in (file, key) if path is not None}
     if missing := [path for path, body in named.items() if body is None]:
-        raise refuse(missing[0], "is not there", "name the root's certificate" if missing[0] == file else "name the root's key")
+        raise MeshError(Problem(Place(path), "is not there", "name the root's certificate" if path == file else "name the root's key") for path in missing)
     topology = topology_of(directory)
     _signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
