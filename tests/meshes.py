@@ -51,26 +51,35 @@ class Mesh:
 
     def take(self, *words: str) -> Ran:
         """A step, and what it asks for before the render."""
+        if words == ("join",):
+            return self.join()
         ran = self.ran(*words)
         if words[:2] == ("tokens", "rotate") and words[3] == "begin" and self.tokens:
             self.place.write(f"credentials/{words[2]}.token.g2", f"token-of-{words[2]}-2", 0o600)
         return ran
 
-    def joined(self) -> None:
-        """Before the first render: the last cluster comes with an intermediate of its own root, and all trust both."""
+    def without_west(self) -> None:
+        """Before the first render: the last cluster runs by itself yet, and signs with a root of its own."""
         self.root("own")
         self.quiet("certs", "import-root", "../own/certs/root-cert.pem", "--key", "../own/certs/root-key.pem")
-        self.join()
+        self.alone()
 
-    def join(self) -> None:
-        """What is the same whoever signs: the union of the roots, and the intermediate that is in use."""
+    def alone(self) -> None:
+        """What is the same whoever signs: the topology without it, and the dump of what it signs with."""
+        self.whole = (self.place / "topology.yaml").read_text()
+        value = yaml.safe_load(self.whole)
+        del value["contexts"][WEST]
+        self.place.write("topology.yaml", yaml.safe_dump(value, sort_keys=False))
         self.root("west")
-        self.root("joins")
         held = {part: (self.scratch / "west/certs" / f"root-{part[3:]}").read_bytes() for part in ("ca-cert.pem", "ca-key.pem")}
         empty = {"cert-chain.pem": "", "key.pem": "", "root-cert.pem": ""}
         dump(self.place / "west.yaml", secret("istio-ca-secret", {**held, **empty}, type="istio.io/ca-root"))
-        self.quiet("certs", "import-root", "--union", "../west/certs/root-cert.pem")
-        self.quiet("certs", "import", WEST, "west.yaml")
+
+    def join(self) -> Ran:
+        """It comes into the topology, with the intermediate that is in use."""
+        self.said.append(f"{WEST} is added to topology.yaml\n")
+        self.place.write("topology.yaml", self.whole)
+        return self.ran("certs", "import", WEST, "west.yaml")
 
     def root(self, name: str) -> None:
         """A directory that holds a root alone."""
@@ -207,10 +216,10 @@ class Csr(Mesh):
         self.quiet("certs", "csr")
         self._signed("intermediate", "--root", f"../{self.holder}/certs/root-cert.pem")
 
-    def joined(self) -> None:
-        """The root of the two others is there before the last one's."""
+    def without_west(self) -> None:
+        """The same; the root of the two others is the old one."""
         self.quiet("certs", "import-root", "../old/certs/root-cert.pem")
-        self.join()
+        self.alone()
 
     def _signed(self, kind: str, *root: str) -> None:
         """The requests are signed by who holds the root that signs now, and taken in."""
@@ -244,6 +253,11 @@ class Csr(Mesh):
         ran = super().take(*words)
         if words[:2] == ("certs", "renew"):
             self._signed("next-intermediate")
+        elif words[:2] == ROTATE[:2] and self.rotation().get("union"):
+            # The root that all come under has signed for the two others from the start.
+            if self.step() == "sign-new":
+                self.ran("certs", "renew", WEST)
+                self._signed("next-intermediate")
         elif words[:2] == ROTATE and (step := self.step()) in ("sign-new", "sign-old") and (step == "sign-new") != (self.holder == "new"):
             self.holder = step[5:]
             self.ran("certs", "renew", "--all")
@@ -252,9 +266,13 @@ class Csr(Mesh):
 
     def step(self) -> str | None:
         """Where the rotation stands."""
-        path = self.place / "certs/rotation.json"
-        found: str | None = json.loads(path.read_text())["step"] if path.exists() else None
+        found: str | None = self.rotation().get("step")
         return found
+
+    def rotation(self) -> dict[str, Any]:
+        """What is said of it; nothing where none is on."""
+        path = self.place / "certs/rotation.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
 
 MESHES: dict[str, type[Mesh]] = {"plain": Mesh, "sops": Sops, "sealed": Sealed, "external": External, "csr": Csr}

@@ -513,7 +513,7 @@ def test_a_server_that_nobody_verifies(dumps: Dumps, run: Run) -> None:
     dumps.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(yaml.safe_dump(value).encode()).decode())
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
-    assert "the server of cluster2: the certificate of its API server is not verified; give `kubectl mesh add` the CA\n" in ran.out
+    assert "the server of cluster2: the certificate of its API server is not verified; give `kubectl mesh add -C mesh` the CA\n" in ran.out
     assert "server" not in yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"]["west"]
 
 

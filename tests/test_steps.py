@@ -34,7 +34,7 @@ ROTATION = (
     ("drop-old", (*ROTATE, "advance", "--seen-for", "24h")),
     ("end", (*ROTATE, "advance", "--seen-for", "0h")),
 )
-ONE_ROOT = (("union", ("certs", "import-root", "--union", "../joins/certs/root-cert.pem")), *ROTATION)
+ONE_ROOT = (("union", ("certs", "import-root", "--union", "../west/certs/root-cert.pem")), ("join", ("join",)), *ROTATION[1:])
 BACK = (
     ("begin", (*ROTATE, "begin")),
     ("sign-new", (*ROTATE, "advance", "--seen-for", "24h")),
@@ -85,7 +85,7 @@ def begun(kind: str, name: str, workdir: Make, run: Run, scratch: Path) -> Mesh:
     """A mesh before the first step, rendered."""
     mesh = MESHES[kind](workdir, run, scratch)
     if name == "one-root":
-        mesh.joined()
+        mesh.without_west()
     mesh.start()
     mesh.quiet("render")
     mesh.said.clear()
@@ -192,5 +192,6 @@ def test_late_clusters_are_not_cut(kind: str, name: str, workdir: Make, run: Run
         after = shutil.copytree(mesh.place / "certs", tmp_path / f"{number}-{step}")
         for cluster in (EAST, "context-east-2", *([] if name.startswith("cluster-lost") else [WEST])):
             for mine, other in ((before, before), (before, after), (after, before), (after, after)):
-                meet(mine, other, cluster, clock.now)
+                if (other / f"intermediate-{cluster}").exists():
+                    meet(mine, other, cluster, clock.now)
         before = after
