@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.errors import Problem
+
 DAYS = click.option(
     "--days", type=click.IntRange(2, 3650), default=365, show_default=True, help="Until nextUpdate: sign anew before that, or every connection is refused."
 )
@@ -103,6 +106,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             until = at.replace(microsecond=0) + timedelta(days=days)
             body = ahead.ahead(crl.bundle(wanted, before, gone, at, until, idle, clear=clear), inputs.kept, at, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
+            warnings += [] if there else _followed(inputs, current, at)
             put = {**_again(inputs.kept, body, at), CRL: body}
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
@@ -122,6 +126,23 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
         lines.append("a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it")
     lines.append(f"next: kubectl mesh render; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
     common.put_text("\n".join(lines) + "\n")
+
+
+def _followed(inputs: "Inputs", current: "Mapping[x509.Certificate, str]", at: "datetime") -> "list[Problem]":
+    """The intermediates that have just taken another's place: workloads may hold what that one signed, and no CRL covers it."""
+    from kubectl_mesh.errors import Place, Problem
+    from kubectl_mesh.leaves import longest
+    from kubectl_mesh.rollout import OLD, hours
+
+    wait = longest(inputs.base, citadel=inputs.target.KIND == OLD)
+    found = []
+    for certificate, name in current.items():
+        since = certificate.not_valid_before_utc
+        if since + wait > at and any(a.startswith(f"intermediate-{name}-") for a in inputs.archived):
+            what = f"is in use since {since:%Y-%m-%d %H:%M} UTC; proxies that go by CRLs refuse what the one before it signed, which workloads may still hold"
+            fix = f"apply the next render once {name} has had it for {hours(wait.total_seconds())}; or restart the workloads there first"
+            found.append(Problem(Place(f"certs/intermediate-{name}/ca-cert.pem"), what, fix, "crl-complete"))
+    return found
 
 
 def _again(held: "Mapping[str, bytes]", body: bytes, at: "datetime") -> "dict[str, bytes]":
