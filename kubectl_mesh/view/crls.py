@@ -14,10 +14,10 @@ def takes(proxies: Trust, signing: Trust) -> bool:
     from kubectl_mesh.pki.crl import Listed, load
     from kubectl_mesh.pki.read import load_certificates
 
-    if proxies.crl is None:
+    if CRL not in proxies.files:
         return True
     try:
-        listed = Listed(load(CRL, proxies.crl))
+        listed = Listed(load(CRL, proxies.files[CRL]))
         chain = [c for name in ("ca-cert.pem", "cert-chain.pem") if name in signing.files for c in load_certificates(name, signing.files[name])]
     except MeshError:
         return True

@@ -141,8 +141,7 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
         root_pem=files.get("root-cert.pem"),
         key=opaque(key) if key is not None else None,
         pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
-        files=files,
-        crl=crl,
+        files=files if crl is None else {**files, CRL: crl},
         others={str(name): opaque(value) for name, value in data.items() if name not in {*NAMES, *NAMES.values()}},
     )
 

@@ -122,8 +122,6 @@ class Trust:
     """The public files of `cacerts` in clear, by name."""
     others: Mapping[str, Opaque] = field(default_factory=dict)
     """What else stands in `cacerts`, by name."""
-    crl: bytes | None = field(default=None, repr=False)
-    """The CRLs that its proxies go by, where they stand in clear."""
 
 
 @dataclass(frozen=True, slots=True)
