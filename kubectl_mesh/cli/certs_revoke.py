@@ -67,8 +67,8 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ROOT_CERT, crl, kept
-    from kubectl_mesh.pki.ahead import ahead
     from kubectl_mesh.pki.names import CRL
+    from kubectl_mesh.pki.revoke import revoke as anew
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
     from kubectl_mesh.write import locked, write_certificates
@@ -94,20 +94,30 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
             gone = [_revocable(*found, current, root.certificates, before) for found in _chosen(directory, names, files)]
             until = at.replace(microsecond=0) + timedelta(days=days)
-            body = ahead(crl.bundle(wanted, before, gone, at, until, clear=clear), inputs.kept, at, clear=clear)
+            body, late = anew(inputs.kept, _archive(directory, inputs.archived), states, root, before, gone, at, until, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
         write_certificates(workdir.join(directory, "certs"), {CRL: body}, replaced=(CRL,))
     lines = [f"{'update' if CRL in inputs.kept else 'create':7} {path}: CRL number {told.number}, valid until {told.until:%Y-%m-%d}"]
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in told.revoked] or ["nothing is revoked"]
-    common.warn(workdir.located(directory, warnings))
+    common.warn(workdir.located(directory, (*warnings, *late)))
     common.warn(workdir.located(directory, unread(topology, present=True)))
     if CRL not in inputs.kept:
         lines.append("a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it")
     where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
     lines.append(f"next: kubectl mesh render{where}; it changes cacerts in {count(len(own), 'cluster')}, and istiod takes it without a restart")
     common.put_text("\n".join(lines) + "\n")
+
+
+def _archive(directory: str, names: "Sequence[str]") -> dict[str, bytes]:
+    """The files of `certs/archive/`, by their paths below `certs/`."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.pki.names import ARCHIVE, ROOT_KEY
+
+    paths = [f"{ARCHIVE}/{name}/{file}" for name in names for file in ("ca-cert.pem", "ca-key.pem", ROOT_KEY)]
+    bodies = {path: workdir.read_file(f"{workdir.join(directory, 'certs')}/{path}") for path in paths}
+    return {path: body for path, body in bodies.items() if body is not None}
 
 
 def _given(files: "Sequence[str]", wanted: "Sequence[Signer]") -> "list[x509.CertificateRevocationList]":

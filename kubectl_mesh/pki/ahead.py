@@ -10,8 +10,8 @@ from kubectl_mesh.pki.names import NEXT_KEY, ROOT_CERT
 from kubectl_mesh.pki.read import load_certificates, load_key, same_key
 
 
-def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime, *, clear: bool = False) -> bytes:
-    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none waits. `clear` revokes nothing any more."""
+def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:
+    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none waits."""
     if NEXT_KEY not in kept:
         return pem
     key = load_key(f"certs/{NEXT_KEY}", kept[NEXT_KEY], for_istio=False)
@@ -22,5 +22,5 @@ def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime, *, clear: bool =
     lives = [c.next_update_utc for c in others if c.next_update_utc is not None and c.next_update_utc > now]
     if root is None or not lives:
         return pem
-    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), [] if clear else list(before or ()), there.number(), now.replace(microsecond=0), min(lives))
+    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), list(before or ()), there.number(), now.replace(microsecond=0), min(lives))
     return made + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in others)
