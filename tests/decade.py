@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import heapq
 import itertools
+import os
 import random
 import re
 import ssl
@@ -58,6 +59,8 @@ from kubectl_mesh.write.exchange import _target as moved_to
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+MINUTES = timedelta(minutes=5)
+"""How long it takes until the proxies of a cluster have the CRLs of its istiod."""
 LEAF = timedelta(hours=24)
 """How long the certificate of a workload lives; it is renewed at half of it."""
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
@@ -197,6 +200,12 @@ def listed(crls: bytes) -> crl.Listed:
 
 
 @lru_cache(maxsize=65536)
+def mark(ca_cert: bytes) -> tuple[bytes, bytes]:
+    """Name and key of a CA: renewed with its key, it has the same CRL."""
+    return revoking._mark(parsed(ca_cert)[0])
+
+
+@lru_cache(maxsize=65536)
 def covers(crls: bytes, ca_cert: bytes) -> bool:
     """Whether there is a CRL of a CA."""
     return listed(crls).of(parsed(ca_cert)[0]) is not None
@@ -211,7 +220,7 @@ def complete(crls: bytes, chain: bytes) -> bool:
 @cache
 def scratch() -> "tempfile.TemporaryDirectory[str]":
     """Where the files are that OpenSSL reads."""
-    return tempfile.TemporaryDirectory(prefix="decade-")
+    return tempfile.TemporaryDirectory(prefix="decade-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
 
 
 def loaded(context: ssl.SSLContext, text: bytes, load_from: Callable[[str], None]) -> ssl.SSLContext:
@@ -298,16 +307,28 @@ def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[st
 def remember() -> None:
     """Has the stages read each text once: they read the same ones thousands of times here, and always find the same."""
     from kubectl_mesh import pki
-    from kubectl_mesh.pki import judge, kept, read, renew, requests
+    from kubectl_mesh.pki import ahead, judge, read, renew, requests
 
-    if hasattr(read.describe, "cache_info"):
+    if hasattr(judge._issued, "cache_info"):
         return
     judge._issued = lru_cache(maxsize=65536)(judge._issued)
-    for name in ("load_certificates", "load_key", "describe", "texts"):
-        once = lru_cache(maxsize=8192)(getattr(read, name))
-        for module in (read, pki, kept, renew, requests, rotation, steps):
-            if hasattr(module, name):
+    modules = (read, pki, kept, renew, requests, rotation, steps, crl, revoking, ahead)
+    for name, where in {"load_certificates": read, "load_key": read, "texts": read, "load": crl}.items():
+        once = lru_cache(maxsize=8192)(getattr(where, name))
+        for module in modules:
+            if getattr(module, name, None) is getattr(where, name) and module is not where:
                 setattr(module, name, once)
+        setattr(where, name, once)
+    signed_by, known = crl.signed_by, dict[Any, bool]()
+
+    def signed_once(given: x509.CertificateRevocationList, public: Any) -> bool:
+        # Neither of the two has a hash.
+        key = given.signature, public.public_numbers()
+        if key not in known:
+            known[key] = signed_by(given, public)
+        return known[key]
+
+    crl.signed_by = revoking.signed_by = signed_once  # type: ignore[attr-defined]
 
 
 class Decade:
@@ -341,8 +362,10 @@ class Decade:
         self.checked = self.refused = self.rotations = self.revocations = self.token_rotations = self.cuts = 0
         self.revoked: set[bytes] = set()
         """The intermediates of which the tool said that what they sign will be refused."""
-        self.first_seen: set[bytes] = set()
-        """Those of which it said that the other clusters have to have their CRL first."""
+        self.first_seen: set[tuple[bytes, bytes]] = set()
+        """Those of which it said that the other clusters have to have their CRL first, by name and key."""
+        self.lists_until = BEGINNING
+        """Until when the CRLs are valid, as `check` and `certs crl` have it."""
         self.tokens: dict[str, dict[str, int]] = {}
         """What the topology says of tokens."""
         self.credentials: dict[str, str] = {}
@@ -432,7 +455,7 @@ class Decade:
             (self.restart_something, 3),
             (self.revoke, 1),
             (lambda: self.sign_lists(clear=self.random.random() < 0.3), 1 if CRL in self.certs else 0),
-            (self.rotate_token, 8),
+            (self.rotate_token, 5),
         ]
         self.fetch()
         heeded = bool(expiring(sorted(self.clusters), self.certs, self.now, 60 * DAY))
@@ -538,10 +561,7 @@ class Decade:
 
     def lists_due(self) -> bool:
         """Whether the CRLs end within the time that one has `check` look ahead."""
-        if CRL not in self.certs:
-            return False
-        ends = [c.next_update_utc for c in listed(self.certs[CRL]).crls if c.next_update_utc is not None]
-        return min(ends, default=self.now) - self.now < 60 * DAY
+        return CRL in self.certs and self.lists_until - self.now < 60 * DAY
 
     def sign_lists(self, gone: bytes | None = None, *, clear: bool = False) -> None:
         """`certs crl`; with an intermediate that is `gone` it is `certs revoke`."""
@@ -556,7 +576,7 @@ class Decade:
             revoked = [certs_revoke._revocable("a file", parsed(gone)[0], current, root.certificates, before)]
         until = self.now.replace(microsecond=0) + timedelta(days=self.crl_days)
         body, late = revoking.revoke(self.certs, self.archive, states, root, before, revoked, self.now, until, clear=clear)
-        crl.complete(body, states, root, self.now)
+        self.lists_until = crl.complete(body, states, root, self.now)[1].until
         assert not late, "there is a CA without its key"
         assert all(covers(body, c.public_bytes(Encoding.PEM)) for c in root.certificates if self.state() is not None), "a trusted root has no CRL"
         self.certs = {**self.certs, CRL: body}
@@ -711,6 +731,8 @@ class Decade:
             self.refused += 1
             self.tell(f"render is refused: {cut[0][0]} {cut[0][1][:80]}")
             return
+        if pki.crl is not None:
+            self.lists_until = pki.crl.until
         plan = self.plan()
         stages = {name: self.stage_3(plan, name) for name in names}
         changes = [self.change(name, *stages[name]) for name in names]
@@ -720,10 +742,10 @@ class Decade:
             return
         for name, secrets in generations.gone(plan, changes).items():
             self.deletes.setdefault(name, []).extend((self.renders + 1, secret) for secret in secrets)
-        for name in names if any("has a CRL of" in w.what for w in pki.warnings) else ():
+        for name in pki.intermediates if any("has a CRL of" in w.what for w in pki.warnings) else ():
             subject = describe(parsed(pki.intermediates[name].ca_cert)[0]).subject
             if any(w.id == "crl-complete" and subject in w.what for w in pki.warnings):
-                self.first_seen.add(pki.intermediates[name].ca_cert)
+                self.first_seen.add(mark(pki.intermediates[name].ca_cert))
                 self.tell(f"has a CRL of {name} now, which the others have to have first")
         self.certs = new
         if not hidden:
@@ -758,7 +780,7 @@ class Decade:
     def known(self, cluster: Cluster, manifest: Manifest) -> bool:
         """Whether the others have the CRL of a new intermediate, where the tool said that they have to have it first."""
         ca_cert = manifest.material.ca_cert
-        if ca_cert not in self.first_seen or (cluster.loaded is not None and cluster.loaded.ca_cert == ca_cert):
+        if mark(ca_cert) not in self.first_seen or (cluster.loaded is not None and mark(cluster.loaded.ca_cert) == mark(ca_cert)):
             return True
         for other in self.clusters.values():
             if other is cluster or other.name not in self.manifests or not self.manifests[other.name][-1].material.crls:
@@ -889,7 +911,7 @@ class Decade:
         if manifest.material.crls and not complete(manifest.material.crls, manifest.material.chain):
             self.cut(f"istiod of {cluster.name} drops render {manifest.number}: a certificate of its chain has no CRL")
         cluster.loaded, cluster.loaded_since = manifest.material, self.now
-        self.within(timedelta(0), timedelta(minutes=5), lambda: self.hand_on(cluster))
+        self.within(timedelta(0), MINUTES, lambda: self.hand_on(cluster))
         for workload in cluster.workloads:
             if workload.pushed and cluster.several_roots:
                 workload.bundle = cluster.loaded.bundle
@@ -962,8 +984,9 @@ class Decade:
             why = refusal(*chain, verifies.crls)
             found = (found[0], min(found[1], lists_last(shows.chain, verifies.crls))) if not why else None
         if found is None or not found[0] <= self.now < found[1]:
-            if shows.leaf_of in self.revoked:
-                self.cuts += 1  # As it was announced, until the cluster has another.
+            own = shows.cluster == verifies.cluster and mark(shows.leaf_of) in self.first_seen
+            if shows.leaf_of in self.revoked or (own and self.now - self.clusters[shows.cluster].loaded_since < MINUTES):
+                self.cuts += 1  # As it was announced: until the cluster has another, and until its own proxies have the CRL of that.
                 return
             signed = parsed(shows.chain)[-1].subject.rfc4514_string()
             trusted = " and ".join(c.subject.rfc4514_string() for c in parsed(verifies.bundle))

@@ -22,5 +22,6 @@ def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:
     lives = [c.next_update_utc for c in others if c.next_update_utc is not None and c.next_update_utc > now]
     if root is None or not lives:
         return pem
-    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), list(before or ()), there.number(), now.replace(microsecond=0), min(lives))
+    # As long as those of today's CAs; those of yesterday's end before.
+    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), list(before or ()), there.number(), now.replace(microsecond=0), max(lives))
     return made + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in others)

@@ -165,6 +165,8 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
     wanted = signers(states, root)
     mine = {s.place: found.of(s.certificate) for s in wanted}
     lives = [c.next_update_utc for c in mine.values() if c is not None and c.next_update_utc is not None]
+    # That of a root that does not sign now counts too: it will, or late clusters are still signed by it.
+    lives += [c.next_update_utc for c in map(found.of, root.certificates) if c is not None and c.next_update_utc is not None and alive(c, now)]
     until = min(lives, default=now + timedelta(days=30))
     problems, warnings, added = [], [], []
     number = found.number()
@@ -190,7 +192,7 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         warnings.append(Problem(Place(NAME), what, ANEW, "crl-expiring"))
     if added:
         what = f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate below it"
-        fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes)"
+        fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes); its own may refuse it for as long"
         warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
     revoked = tuple(sorted((f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c))
     return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings
