@@ -348,6 +348,8 @@ class Decade:
         self.readers = self.random.choice(("shared", "shared", "perPeer"))
         self.prunes = self.random.random() < 0.5
         """Whether what applies the tree deletes what is not in it any more (Argo CD, Flux); kubectl does not."""
+        self.revokes = self.random.random() < 0.6
+        """In the other meshes no proxy goes by CRLs, and the keys of intermediates change."""
         self.crl_days = self.random.choice((180, 365))
         self.prepared = self.random.random() < 0.3 if prepared is None else prepared
         """Whether base.yaml asks for several roots at all times."""
@@ -442,7 +444,7 @@ class Decade:
         """An operator does something, and mostly renders at once."""
         busy = self.state() is not None
         self.within(6 * HOUR if busy else 2 * DAY, 8 * DAY if busy else 20 * DAY, self.operate)
-        choices: list[tuple[Callable[[], None], int]] = [
+        choices: list[tuple[Callable[[], None], float]] = [
             (self.add, 2 if len(self.clusters) < self.most else 0),
             (self.remove, 1 if len(self.clusters) > 2 else 0),
             (self.renew, 2),
@@ -453,9 +455,9 @@ class Decade:
             (lambda: None, 6),
             (self.upgrade, 1),
             (self.restart_something, 3),
-            (self.revoke, 1),
-            (lambda: self.sign_lists(clear=self.random.random() < 0.3), 1 if CRL in self.certs else 0),
-            (self.rotate_token, 5),
+            (self.revoke, 0.7 if self.revokes else 0),
+            (lambda: self.sign_lists(clear=self.random.random() < 0.3), 0.4 if CRL in self.certs else 0),
+            (self.rotate_token, 4),
         ]
         self.fetch()
         heeded = bool(expiring(sorted(self.clusters), self.certs, self.now, 60 * DAY))
@@ -633,14 +635,14 @@ class Decade:
             if match[1] in dict(running.stages[2].secrets):
                 self.credentials[match[2]] = running.secrets[match[1]]
 
-    def rotate_token(self) -> None:
+    def rotate_token(self, name: str = "") -> None:
         """`tokens rotate`: begin, advance or abort, once what was told before has been seen."""
         plan = self.plan()
         under = sorted(name for name, stated in self.tokens.items() if "beside" in stated)
-        name = self.random.choice(under if under and self.random.random() < 0.8 else sorted(self.clusters))
+        name = name or self.random.choice(under if under and self.random.random() < 0.8 else sorted(self.clusters))
         cluster = plan.members[name].cluster
         at = generations.step(cluster)
-        step = "begin" if at == generations.STEADY else "abort" if self.random.random() < 0.15 else "advance"
+        step = "begin" if at == generations.STEADY else "abort" if self.random.random() < 0.3 else "advance"
         if not self.token_seen(name, plan):
             return
         if any(self.texts(plan, n) != (self.manifests[n][-1].texts if n in self.manifests else {}) for n in (name, *generations.holders(plan, name))):
@@ -662,6 +664,15 @@ class Decade:
         self.looks[name] = list(tokens._look(now, SimpleNamespace(plan=after), name))  # type: ignore[arg-type]
         self.token_rotations += (at, now) == (generations.MOVED, generations.STEADY)
         self.tell(f"{step} of the token of {name}: {now} {entry}")
+        if self.random.random() < 0.3:
+            self.within(HOUR, 2 * DAY, lambda: self.hurry(name))
+
+    def hurry(self, name: str) -> None:
+        """Somebody goes on with a token as soon as the tool lets them."""
+        if name in self.clusters and "beside" in self.tokens.get(name, {}):
+            self.fetch()
+            self.rotate_token(name)
+            self.render()
 
     def inputs(self, plan: Plan) -> Any:
         """What a verb would have gathered."""
