@@ -19,7 +19,7 @@ import re
 import ssl
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ from kubectl_mesh.cli.trust import behind
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.leaves import DEFAULT
 from kubectl_mesh.load import load
-from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, Plan, Server, Topology
+from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, Pki, Plan, Server, Topology
 from kubectl_mesh.pki import Wanted, crl, folder, issue, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
 from kubectl_mesh.pki import trust as trusting
@@ -211,6 +211,11 @@ def covers(crls: bytes, ca_cert: bytes) -> bool:
     return listed(crls).of(parsed(ca_cert)[0]) is not None
 
 
+def covers_roots(crls: bytes, roots: Sequence[x509.Certificate]) -> bool:
+    """Whether there is one of each root that is trusted."""
+    return all(covers(crls, root.public_bytes(Encoding.PEM)) for root in roots)
+
+
 @lru_cache(maxsize=65536)
 def complete(crls: bytes, chain: bytes) -> bool:
     """Whether istiod takes them: each certificate of its chain has to have signed one, or nothing of the Secret is taken."""
@@ -334,7 +339,7 @@ def remember() -> None:
 class Decade:
     """One mesh over the years, by one seed."""
 
-    def __init__(self, seed: int, years: float = 10, most: int = 12, *, prepared: bool | None = None) -> None:
+    def __init__(self, seed: int, years: float = 10, most: int = 12, *, prepared: bool | None = None, revokes: bool | None = None) -> None:
         self.seed, self.end = seed, BEGINNING + timedelta(days=365 * years)
         self.random = random.Random(seed)
         self.now = BEGINNING
@@ -348,7 +353,7 @@ class Decade:
         self.readers = self.random.choice(("shared", "shared", "perPeer"))
         self.prunes = self.random.random() < 0.5
         """Whether what applies the tree deletes what is not in it any more (Argo CD, Flux); kubectl does not."""
-        self.revokes = self.random.random() < 0.5
+        self.revokes = self.random.random() < 0.5 if revokes is None else revokes
         """In the other meshes no proxy goes by CRLs, and the keys of intermediates change."""
         self.crl_days = self.random.choice((180, 365))
         self.prepared = self.random.random() < 0.3 if prepared is None else prepared
@@ -372,6 +377,7 @@ class Decade:
         """What the topology says of tokens."""
         self.credentials: dict[str, str] = {}
         """The files with tokens."""
+        self.issued: tuple[object, Pki] | None = None
         self.planned: tuple[object, Plan] | None = None
         self.looks: dict[str, list[tuple[str, str]]] = {}
         """What has to be seen before the next step of a token: commands, and what they print."""
@@ -494,9 +500,11 @@ class Decade:
             cluster.version = newer
             self.load(cluster)
 
-    def renew(self, *, due: bool = False) -> None:
+    def renew(self, *, due: bool = False, everyone: bool = False) -> None:
         there = [name for name in sorted(self.clusters) if f"{folder(name)}/ca-cert.pem" in self.certs]
-        names = expiring(there, self.certs, self.now, 60 * DAY) if due else self.random.sample(there, self.random.randint(1, len(there)))
+        names = expiring(there, self.certs, self.now, 60 * DAY) if due else there
+        if not (due or everyone):
+            names = self.random.sample(there, self.random.randint(1, len(there)))
         have = self.holdings()
         wanted = replace(self.wanted(), namespaces=dict.fromkeys(names, "istio-system"))
         # As the verb has it: the keys stay while proxies go by CRLs.
@@ -581,12 +589,16 @@ class Decade:
         body, late = revoking.revoke(self.certs, self.archive, states, root, before, revoked, self.now, until, clear=clear)
         self.lists_until = crl.complete(body, states, root, self.now)[1].until
         assert not late, "there is a CA without its key"
-        assert all(covers(body, c.public_bytes(Encoding.PEM)) for c in root.certificates if self.state() is not None), "a trusted root has no CRL"
+        assert self.state() is None or covers_roots(body, root.certificates), "a trusted root has no CRL"
         self.certs = {**self.certs, CRL: body}
         self.tell("signs the CRLs anew" + (", all empty" if clear else ""))
 
     def revoke(self) -> None:
         """The intermediate of a cluster that left, or of one that goes on with another: what the first signed is refused from here on."""
+        if CRL not in self.certs and self.random.random() < 0.5:
+            # Whoever lost a cluster may well change all keys first.
+            self.renew(everyone=True)
+            self.render(every=True)
         left = [f for f in self.holdings().folders if f.partition("-")[2] not in self.clusters and self.certs[f"{f}/ca-cert.pem"] not in self.revoked]
         waiting = [c for c in self.clusters.values() if c.loaded is None or c.loaded.ca_cert != self.certs[f"{folder(c.name)}/ca-cert.pem"]]
         if left and self.random.random() < 0.6:
@@ -738,7 +750,9 @@ class Decade:
         if not (hidden or every) and self.random.random() < 0.1:
             names = self.random.sample(names, self.random.randint(1, len(names)))
         have = self.holdings()
-        pki = issue(self.wanted(), have.kept, self.now, folders=have.folders)
+        if self.issued is None or self.issued[0] != (sorted(self.clusters), self.certs):
+            self.issued = (sorted(self.clusters), self.certs), issue(self.wanted(), have.kept, self.now, folders=have.folders)
+        pki = self.issued[1]
         new = {**self.certs, **pki.new}
         trusts = rotation.trusts(new, sorted(self.clusters))
         before = {name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests}
@@ -926,7 +940,12 @@ class Decade:
             return
         if manifest.material.crls and not complete(manifest.material.crls, manifest.material.chain):
             self.cut(f"istiod of {cluster.name} drops render {manifest.number}: a certificate of its chain has no CRL")
+        first = cluster.loaded is not None and not cluster.loaded.crls and manifest.material.crls
         cluster.loaded, cluster.loaded_since = manifest.material, self.now
+        if first:
+            # So that what is revoked is refused at once: as it is told, they are restarted.
+            for workload in cluster.workloads:
+                self.within(MINUTES, DAY, lambda w=workload: self.start(cluster, w))  # type: ignore[misc]
         self.within(timedelta(0), MINUTES, lambda: self.hand_on(cluster))
         for workload in cluster.workloads:
             if workload.pushed and cluster.several_roots:
