@@ -40,9 +40,9 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert len(first) > 50
 
 
-def cut_within(seeds: int, *, prepared: bool = False, revokes: bool | None = None) -> str:
-    """The story of the first of some seeds whose traffic is cut."""
-    for seed in range(seeds):
+def cut_within(seeds: int, *, first: int = 0, prepared: bool = False, revokes: bool | None = None) -> str:
+    """The story of the first of some seeds whose traffic is cut; `first` saves those of which it is known that they take long."""
+    for seed in range(first, first + seeds):
         try:
             Decade(seed, prepared=prepared, revokes=revokes).run()
         except CutError as cut:
@@ -65,7 +65,7 @@ def test_a_broken_barrier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were it not waited for the certificates of the workloads, traffic would be cut."""
     monkeypatch.setattr(rotation, "early", lambda *args: None)
-    story = cut_within(12)
+    story = cut_within(12, first=3)
     assert "which trusts CN=Root CA" in story
 
 
@@ -128,7 +128,7 @@ def test_a_new_root_without_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_first_crls_of_today_alone_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Had the first bundle no CRL of what was replaced, whoever is late would be refused."""
     monkeypatch.setattr(decade.revoking, "_replaced", lambda *args: iter(()))
-    assert cut_within(24, revokes=True).endswith("unable to get certificate CRL")
+    assert cut_within(24, first=9, revokes=True).endswith("unable to get certificate CRL")
 
 
 def test_a_new_intermediate_before_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,4 +154,4 @@ def test_a_token_that_goes_on_the_way_back_is_told(monkeypatch: pytest.MonkeyPat
     """Were nothing to be seen between two aborts, whoever has not moved back yet could not log in."""
     look = decade.tokens._look
     monkeypatch.setattr(decade.tokens, "_look", lambda at, after, name, *, back: look(at, after, name, back=False))
-    assert "with a token that is void" in cut_within(24)
+    assert "with a token that is void" in cut_within(24, first=8)
