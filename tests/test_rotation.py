@@ -731,3 +731,36 @@ def test_the_first_crls_are_of_what_late_clusters_sign_with_too(mesh: WorkDir, r
     ran = run("certs", "revoke", "--certificate", str(mesh / "lost.pem"), cwd=mesh)
     assert ran.code == 0
     assert ran.err.count("which was in use before: proxies refuse what is still signed by it") == 2
+
+
+def test_the_crl_of_a_root_that_does_not_sign_lives_as_long_as_the_others(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """One that ends soon, of an intermediate that was replaced, does not give its end to that of the new root; and the end of an old root's is told."""
+
+    def done(*words: str) -> str:
+        ran = run(*words, cwd=mesh)
+        assert ran.code == 0, ran.err
+        return ran.out + ran.err
+
+    for words in (("remove", NAMES[2]), ("certs", "revoke", NAMES[2]), ("render",)):
+        done(*words)
+    first = clock.now
+    (mesh / f"certs/intermediate-{NAMES[0]}").rename(mesh / "aside")
+    done("render")
+    clock.pass_(days=330)
+    done("certs", "crl")
+    second = clock.now
+    assert {c.next_update_utc for c in x509_crls(mesh)} == {first + timedelta(days=365), second + timedelta(days=365)}
+    done(*ROTATE, "begin")
+    (new,) = (c for c in certificates((mesh / "certs/root-cert.pem").read_bytes()) if "2" in c.subject.rfc4514_string())
+    assert [c.next_update_utc for c in x509_crls(mesh) if c.issuer == new.subject] == [second + timedelta(days=365)]
+    done("render")
+    clock.pass_(days=2)
+    done(*ROTATE, "advance", "--seen-for", "24h")
+    done("render")
+    # Without its key the CRL of the old root cannot be signed anew, and late clusters are still signed by that root.
+    (key,) = (mesh / "certs/archive").glob("root-*/root-key.pem")
+    key.rename(mesh / "away.pem")
+    clock.pass_(days=10)
+    assert f"valid until {second + timedelta(days=365):%Y-%m-%d}" in done("certs", "crl")
+    (mesh / "away.pem").rename(key)
+    assert f"valid until {clock.now + timedelta(days=365):%Y-%m-%d}" in done("certs", "crl")
