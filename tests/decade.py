@@ -750,9 +750,10 @@ class Decade:
         if not (hidden or every) and self.random.random() < 0.1:
             names = self.random.sample(names, self.random.randint(1, len(names)))
         have = self.holdings()
-        if self.issued is None or self.issued[0] != (sorted(self.clusters), self.certs):
-            self.issued = (sorted(self.clusters), self.certs), issue(self.wanted(), have.kept, self.now, folders=have.folders)
-        pki = self.issued[1]
+        there = sorted(self.clusters), self.certs
+        pki = self.issued[1] if self.issued is not None and self.issued[0] == there else issue(self.wanted(), have.kept, self.now, folders=have.folders)
+        # Where nothing was made, it is the same the next time.
+        self.issued = None if pki.new else (there, pki)
         new = {**self.certs, **pki.new}
         trusts = rotation.trusts(new, sorted(self.clusters))
         before = {name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests}
