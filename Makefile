@@ -1,7 +1,7 @@
 # make demo   the page's three clusters, rendered and validated in a scratch directory
 # make test   every check
 # make bench  the numbers, as ratios
-# make decade a thousand decades of certificates that change while traffic flows
+# make decade a thousand decades of certificates, CRLs and tokens that change while traffic flows
 # make docs   the generated parts of the documentation
 # make screenshots   the pictures of docs/graph.md, by Chromium
 # make lock   the pinned development dependencies, resolved anew

@@ -27,6 +27,9 @@ def test_no_pair_is_ever_cut(chunk: int) -> None:
     assert min(run.renders for run in runs) > 50
     assert sum(run.rotations for run in runs) > 10
     assert sum(run.refused for run in runs) > 10
+    assert sum(run.token_rotations for run in runs) > 10
+    assert sum(run.revocations for run in runs) > 4
+    assert sum(run.cuts for run in runs) > 0, "what is revoked is still taken"
     assert sum(run.checked for run in runs) > 10_000
 
 
@@ -37,11 +40,11 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert len(first) > 50
 
 
-def cut_within(seeds: int, *, prepared: bool = False) -> str:
-    """The story of the first of some seeds whose traffic is cut."""
-    for seed in range(seeds):
+def cut_within(seeds: int, *, first: int = 0, prepared: bool = False, revokes: bool | None = None) -> str:
+    """The story of the first of some seeds whose traffic is cut; `first` saves those of which it is known that they take long."""
+    for seed in range(first, first + seeds):
         try:
-            Decade(seed, prepared=prepared).run()
+            Decade(seed, prepared=prepared, revokes=revokes).run()
         except CutError as cut:
             return str(cut)
     pytest.fail(f"{seeds} decades were broken on purpose, and none was cut")
@@ -62,7 +65,7 @@ def test_a_broken_barrier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were it not waited for the certificates of the workloads, traffic would be cut."""
     monkeypatch.setattr(rotation, "early", lambda *args: None)
-    story = cut_within(12)
+    story = cut_within(12, first=3)
     assert "which trusts CN=Root CA" in story
 
 
@@ -103,3 +106,52 @@ def test_roots_by_hand_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did a render take whatever is in certs/, a root made by hand would cut traffic."""
     monkeypatch.setattr(decade.trusting, "mesh_change", lambda before, after: ())
     assert "somebody makes new certificates by hand" in cut_within(3)
+
+
+def test_crls_that_are_not_renewed_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the CRLs not signed anew before their nextUpdate, every connection would be refused."""
+    monkeypatch.setattr(Decade, "lists_due", lambda self: False)
+    sign = Decade.sign_lists
+    monkeypatch.setattr(Decade, "sign_lists", lambda self, gone=None, **kwargs: sign(self, gone, **kwargs) if gone is not None else None)
+    assert "does not accept" in (story := cut_within(6, revokes=True))
+    assert story.endswith("the CRLs have expired")
+
+
+def test_a_new_root_without_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Did the CRL of the new root not go ahead of it, proxies would refuse what it signs."""
+    monkeypatch.setattr(steps, "ahead", lambda pem, kept, now: pem)
+    monkeypatch.setattr(decade.revoking, "_with_roots", lambda wanted, *args: list(wanted))
+    monkeypatch.setattr(decade, "covers_roots", lambda crls, roots: True)
+    assert cut_within(6, revokes=True).endswith("unable to get certificate CRL")
+
+
+def test_first_crls_of_today_alone_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Had the first bundle no CRL of what was replaced, whoever is late would be refused."""
+    monkeypatch.setattr(decade.revoking, "_replaced", lambda *args: iter(()))
+    assert cut_within(24, first=9, revokes=True).endswith("unable to get certificate CRL")
+
+
+def test_a_new_intermediate_before_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Did a cluster start before the others have the CRL of its intermediate, they would refuse it."""
+    monkeypatch.setattr(Decade, "known", lambda *args: True)
+    assert cut_within(6, revokes=True).endswith("unable to get certificate CRL")
+
+
+def test_a_token_that_goes_too_early_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Did the first token go before every peer holds the second, whoever is late could not log in."""
+    monkeypatch.setattr(Decade, "token_seen", lambda *args: True)
+    assert "with a token that is void" in cut_within(6)
+
+
+def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Did the peers move in the very render that takes the first token away; the render refuses, so that is broken too."""
+    monkeypatch.setattr(decade.generations, "advanced", lambda cluster: {"generation": cluster.beside})
+    monkeypatch.setattr(decade.generations, "skipped", lambda plan, changes: [])
+    assert "with a token that is void" in cut_within(6)
+
+
+def test_a_token_that_goes_on_the_way_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were nothing to be seen between two aborts, whoever has not moved back yet could not log in."""
+    look = decade.tokens._look
+    monkeypatch.setattr(decade.tokens, "_look", lambda at, after, name, *, back: look(at, after, name, back=False))
+    assert "with a token that is void" in cut_within(24, first=8)

@@ -21,6 +21,7 @@ from test_verbs import valid
 
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.pki import crl
+from kubectl_mesh.pki import revoke as revoking
 
 Make = Callable[..., WorkDir]
 DAY = datetime.now(UTC).replace(microsecond=0)
@@ -286,7 +287,7 @@ def test_a_new_cluster_gets_a_list(workdir: Make, run: Run, istiod: Path, tmp_pa
     assert ran.code == 0, ran.err
     assert (
         "warning: certs/ca-crl.pem: has a CRL of O=mymeshname, CN=Intermediate CA, L=intermediate-north now, without which a proxy takes no certificate below it\n"
-        "  fix: apply stage 1 of the other clusters first, and wait until their proxies have it (minutes)\n"
+        "  fix: apply stage 1 of the other clusters first, and wait until their proxies have it (minutes); its own may refuse it for as long\n"
     ) in ran.err
     assert (mesh / BUNDLE).read_bytes().endswith(before)
     assert [verified(mesh, name) for name in (EAST, OTHER, "north")] == ["", "", ""]
@@ -428,7 +429,7 @@ def test_a_root_that_is_elsewhere_signs_its_own(workdir: Make, run: Run) -> None
     done(run, mesh, "remove", WEST)
     assert "`kubectl mesh certs crl --add FILE`" in run("certs", "revoke", WEST, cwd=mesh).err
     signer = crl.Signer(root, key, "elsewhere")
-    mesh.write("root.crl", crl.sign(signer, [crl.entry(certificate(mesh, WEST), DAY)], 7, DAY, DAY + timedelta(days=90)))
+    mesh.write("root.crl", crl.sign(signer, [revoking.entry(certificate(mesh, WEST), DAY)], 7, DAY, DAY + timedelta(days=90)))
     done(run, mesh, "certs", "crl", "--add", "root.crl")
     assert (verified(mesh, EAST), revoked(mesh)) == ("", True)
     done(run, mesh, "render")

@@ -739,3 +739,71 @@ def x509_crls(mesh: WorkDir) -> list[x509.CertificateRevocationList]:
     """What certs/ca-crl.pem holds."""
     blocks = (mesh / "certs/ca-crl.pem").read_bytes().split(b"-----END X509 CRL-----\n")[:-1]
     return [x509.load_pem_x509_crl(block + b"-----END X509 CRL-----\n") for block in blocks]
+
+
+def test_the_first_crls_are_of_what_late_clusters_sign_with_too(mesh: WorkDir, run: Run, clock: Clock, tmp_path: Path) -> None:
+    """A rotation made new keys, and a cluster is late; then something is revoked for the first time: under the old root, too."""
+    assert run("certs", "renew", NAMES[0], cwd=mesh).code == 0
+    shutil.copytree(mesh / "certs", tmp_path / "late")
+    lost = (mesh / f"certs/intermediate-{NAMES[2]}/ca-cert.pem").read_bytes()
+    assert run("render", cwd=mesh).code == 0
+    assert run("remove", NAMES[2], cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    for step in (("begin",), ("advance", "--seen-for", "24h")):
+        clock.pass_(days=2)
+        assert run(*ROTATE, *step, cwd=mesh).code == 0
+        assert run("render", cwd=mesh).code == 0
+    mesh.write("lost.pem", lost)
+    ran = run("certs", "revoke", "--certificate", str(mesh / "lost.pem"), cwd=mesh)
+    assert (ran.code, "has no CRL" in ran.err) == (0, False), ran.err
+    assert f"revoked {x509.load_pem_x509_certificate(lost).serial_number:x}" in ran.out
+    crls = x509_crls(mesh)
+    both = x509.load_pem_x509_certificates((mesh / "certs/root-cert.pem").read_bytes())
+    late = [x509.load_pem_x509_certificate(p.read_bytes()) for p in sorted((tmp_path / "late").glob("intermediate-*/ca-cert.pem"))]
+    for ca in (*both, *late[:2]):
+        assert [c for c in crls if c.issuer == ca.subject and c.is_signature_valid(ca.public_key())], ca.subject  # type: ignore[arg-type]
+    # They stay, and live as long as the others.
+    clock.pass_(days=300)
+    assert run("certs", "crl", cwd=mesh).code == 0
+    assert len(x509_crls(mesh)) == len(crls)
+    assert {c.next_update_utc for c in x509_crls(mesh)} == {clock.now.replace(microsecond=0) + timedelta(days=365)}
+    # Without the key nothing can be promised, and that is said.
+    (mesh / "certs/ca-crl.pem").unlink()
+    for key in (mesh / "certs/archive").glob(f"intermediate-{NAMES[0]}-*/ca-key.pem"):
+        key.unlink()
+    ran = run("certs", "revoke", "--certificate", str(mesh / "lost.pem"), cwd=mesh)
+    assert ran.code == 0
+    assert ran.err.count("which was in use before: proxies refuse what is still signed by it") == 2
+
+
+def test_the_crl_of_a_root_that_does_not_sign_lives_as_long_as_the_others(mesh: WorkDir, run: Run, clock: Clock) -> None:
+    """One that ends soon, of an intermediate that was replaced, does not give its end to that of the new root; and the end of an old root's is told."""
+
+    def done(*words: str) -> str:
+        ran = run(*words, cwd=mesh)
+        assert ran.code == 0, ran.err
+        return ran.out + ran.err
+
+    for words in (("remove", NAMES[2]), ("certs", "revoke", NAMES[2]), ("render",)):
+        done(*words)
+    first = clock.now
+    (mesh / f"certs/intermediate-{NAMES[0]}").rename(mesh / "aside")
+    done("render")
+    clock.pass_(days=330)
+    done("certs", "crl")
+    second = clock.now
+    assert {c.next_update_utc for c in x509_crls(mesh)} == {first + timedelta(days=365), second + timedelta(days=365)}
+    done(*ROTATE, "begin")
+    (new,) = (c for c in certificates((mesh / "certs/root-cert.pem").read_bytes()) if "2" in c.subject.rfc4514_string())
+    assert [c.next_update_utc for c in x509_crls(mesh) if c.issuer == new.subject] == [second + timedelta(days=365)]
+    done("render")
+    clock.pass_(days=2)
+    done(*ROTATE, "advance", "--seen-for", "24h")
+    done("render")
+    # Without its key the CRL of the old root cannot be signed anew, and late clusters are still signed by that root.
+    (key,) = (mesh / "certs/archive").glob("root-*/root-key.pem")
+    key.rename(mesh / "away.pem")
+    clock.pass_(days=10)
+    assert f"valid until {second + timedelta(days=365):%Y-%m-%d}" in done("certs", "crl")
+    (mesh / "away.pem").rename(key)
+    assert f"valid until {clock.now + timedelta(days=365):%Y-%m-%d}" in done("certs", "crl")

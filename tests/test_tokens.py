@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -188,6 +189,9 @@ def test_abort_goes_back(mesh: WorkDir, run: Run) -> None:
     done(run, mesh, "render")
     out = done(run, mesh, "tokens", "rotate", EAST, "abort")
     assert "2 clusters move to the token of generation 1; that of generation 2 stays beside it" in out
+    # The other Secret may go only where no peer is late, which is told as it is on the way there.
+    assert f"or: kubectl mesh tokens rotate {EAST} abort, and the Secret of generation 2 goes\nbut not before each of these has printed" in out
+    assert len(re.findall(rf"get secret istio-remote-secret-{EAST} .*\| sha256sum\n    [0-9a-f]{{64}}  -\n", out)) == 2
     assert (mesh / "topology.yaml").read_text() == begun
     # The peers may still have the other token: its Secret must not go yet.
     ran = run("tokens", "rotate", EAST, "abort", cwd=mesh)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from kubectl_mesh.cli.workdir import Inputs
-    from kubectl_mesh.errors import Problem
 
 DAYS = click.option(
     "--days", type=click.IntRange(2, 3650), default=365, show_default=True, help="Until nextUpdate: sign anew before that, or every connection is refused."
@@ -73,6 +71,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ahead, crl, kept
     from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, ROTATION
+    from kubectl_mesh.pki.revoke import revoke as anew
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
     from kubectl_mesh.write import locked, write_certificates
@@ -104,9 +103,8 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
             gone = _chosen(directory, names, files, lambda path, found: _revocable(path, found, current, root.certificates, before))
             until = at.replace(microsecond=0) + timedelta(days=days)
-            body = ahead.ahead(crl.bundle(wanted, before, gone, at, until, idle, clear=clear), inputs.kept, at, clear=clear)
+            body, late = anew(inputs.kept, _archive(directory, inputs.archived), states, root, before, gone, at, until, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
-            warnings += [] if there else _followed(inputs, current, at)
             put = {**_again(inputs.kept, body, at), CRL: body}
         except MeshError as error:
             raise MeshError(workdir.located(directory, error.problems)) from None
@@ -115,7 +113,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in told.revoked] or ["nothing is revoked"]
     if clear and told.revoked:
         lines.append("its CRL is kept until it ends, for it is of a root that signs no more, and whose key is not here")
-    common.warn(workdir.located(directory, warnings))
+    common.warn(workdir.located(directory, (*warnings, *late)))
     if alone:
         common.put_text("\n".join([*lines, f"next: in the directory of the mesh, kubectl mesh certs crl --add {shlex.quote(path)}"]) + "\n", people=False)
         return
@@ -128,21 +126,14 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     common.put_text("\n".join(lines) + "\n")
 
 
-def _followed(inputs: "Inputs", current: "Mapping[x509.Certificate, str]", at: "datetime") -> "list[Problem]":
-    """The intermediates that have just taken another's place: workloads may hold what that one signed, and no CRL covers it."""
-    from kubectl_mesh.errors import Place, Problem
-    from kubectl_mesh.leaves import longest
-    from kubectl_mesh.rollout import OLD, hours
+def _archive(directory: str, names: "Sequence[str]") -> dict[str, bytes]:
+    """The files of `certs/archive/`, by their paths below `certs/`."""
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.pki.names import ARCHIVE, ROOT_KEY
 
-    wait = longest(inputs.base, citadel=inputs.target.KIND == OLD)
-    found = []
-    for certificate, name in current.items():
-        since = certificate.not_valid_before_utc
-        if since + wait > at and any(a.startswith(f"intermediate-{name}-") for a in inputs.archived):
-            what = f"is in use since {since:%Y-%m-%d %H:%M} UTC; proxies that go by CRLs refuse what the one before it signed, which workloads may still hold"
-            fix = f"apply the next render once {name} has had it for {hours(wait.total_seconds())}; or restart the workloads there first"
-            found.append(Problem(Place(f"certs/intermediate-{name}/ca-cert.pem"), what, fix, "crl-complete"))
-    return found
+    paths = [f"{ARCHIVE}/{name}/{file}" for name in names for file in ("ca-cert.pem", "ca-key.pem", ROOT_KEY)]
+    bodies = {path: workdir.read_file(f"{workdir.join(directory, 'certs')}/{path}") for path in paths}
+    return {path: body for path, body in bodies.items() if body is not None}
 
 
 def _again(held: "Mapping[str, bytes]", body: bytes, at: "datetime") -> "dict[str, bytes]":

@@ -162,7 +162,8 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
     cluster = after.plan.members[name].cluster
     at = generations.step(cluster)
     notes = _notes(step, at, before, after, name)
-    look = _look(at, after, name)
+    back = step == "abort" and at != generations.STEADY
+    look = _look(at, after, name, back=back)
     advance = own.whole(f"kubectl mesh tokens rotate {name} advance")
     value: dict[str, Any] = {
         "cluster": name,
@@ -181,8 +182,10 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
     lines = [f"update  {path}", *notes, f"next: {value['render']}; review and apply it, in any order of the clusters"]
     if at != generations.STEADY:
         lines.append(f"then: {advance}")
+    if back:
+        lines.append(f"or: {advance.removesuffix('advance')}abort, and the Secret of generation {cluster.beside} goes")
     if look:
-        lines.append("but not before each of these has printed what stands below it:" if at == generations.MOVED else "before that:")
+        lines.append("but not before each of these has printed what stands below it:" if back or at == generations.MOVED else "before that:")
         for asked, printed in look:
             lines += [f"  {asked}", *([f"    {printed}"] if printed else [])]
     common.put_text("\n".join(lines) + "\n")
@@ -213,8 +216,8 @@ def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str)
     return notes
 
 
-def _look(at: str, after: "Rendered", name: str) -> "list[tuple[str, str]]":
-    """The commands that tell whether the next step may come, and what they print."""
+def _look(at: str, after: "Rendered", name: str, *, back: bool) -> "list[tuple[str, str]]":
+    """The commands that tell whether the next step may come, and what they print; `back`: peers move back to the first token."""
     import base64
     import hashlib
 
@@ -222,7 +225,7 @@ def _look(at: str, after: "Rendered", name: str) -> "list[tuple[str, str]]":
     from kubectl_mesh.render.remotes import kubeconfig
 
     plan = after.plan
-    if at == generations.BEGUN:
+    if at == generations.BEGUN and not back:
         return [(p.command, "") for p in plan.pending if p.kind == "next-token" and p.subject == name]
     if at == generations.STEADY:
         return []

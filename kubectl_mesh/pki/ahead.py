@@ -7,14 +7,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.pki.crl import NAME, Listed, Signer, load, sign, valid
+from kubectl_mesh.pki.crl import NAME, Listed, Signer, alive, load, sign
 from kubectl_mesh.pki.names import CRL, NEXT_KEY, ROOT_CERT
 from kubectl_mesh.pki.read import describe, load_certificates, load_key, same_key
 from kubectl_mesh.pki.rotation import fingerprint
 
 
-def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime, *, clear: bool = False) -> bytes:
-    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none waits. `clear` revokes nothing any more."""
+def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:
+    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none waits."""
     if NEXT_KEY not in kept:
         return pem
     key = load_key(f"certs/{NEXT_KEY}", kept[NEXT_KEY], for_istio=False)
@@ -25,7 +25,8 @@ def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime, *, clear: bool =
     lives = [c.next_update_utc for c in others if c.next_update_utc is not None and c.next_update_utc > now]
     if root is None or not lives:
         return pem
-    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), [] if clear else list(before or ()), there.number(), now.replace(microsecond=0), min(lives))
+    # As long as those of today's CAs; those of yesterday's end before.
+    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), list(before or ()), there.number(), now.replace(microsecond=0), max(lives))
     return made + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in others)
 
 
@@ -41,7 +42,7 @@ def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) ->
         return []
     there = Listed(load(NAME, kept[CRL]))
     roots = [c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if fingerprint(c) in marks]
-    if not roots or any((crl := there.of(root)) is not None and valid(crl, now) for root in roots):
+    if not roots or any((crl := there.of(root)) is not None and alive(crl, now) for root in roots):
         return []
     what = f"has no valid CRL of {describe(roots[0]).subject}, which is to sign next: proxies would refuse what it signs"
     fix = "have its holder sign one, an empty one too; take it in with `kubectl mesh certs crl --add FILE`, render and apply"

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Crl
-from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, State
 from kubectl_mesh.pki.names import CRL, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, extension, load_certificates, same_key
@@ -26,7 +25,6 @@ NAME = f"certs/{CRL}"
 ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
 PUT_BACK = "put it back as git has it; where it is lost, move it away and revoke anew with `kubectl mesh certs revoke`"
 _BACKDATE = timedelta(minutes=10)
-_LARGEST = 2**20 - 2**14
 _BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -66,7 +64,7 @@ class Listed:
     def of(self, certificate: x509.Certificate) -> x509.CertificateRevocationList | None:
         """The newest CRL that a CA signed."""
         public: Any = certificate.public_key()
-        mine = [c for c in self._named.get(certificate.subject, ()) if _signed(c, public)]
+        mine = [c for c in self._named.get(certificate.subject, ()) if signed_by(c, public)]
         return max(mine, key=lambda c: c.last_update_utc, default=None)
 
     def number(self) -> int:
@@ -74,7 +72,8 @@ class Listed:
         return max(map(_number, self.crls), default=0)
 
 
-def _signed(crl: x509.CertificateRevocationList, public: Any) -> bool:
+def signed_by(crl: x509.CertificateRevocationList, public: Any) -> bool:
+    """Whether a CRL is of this key."""
     try:
         return crl.is_signature_valid(public)
     except Exception:  # noqa: BLE001 -- a key of another kind than the signature's
@@ -142,71 +141,14 @@ def sign(signer: Signer, entries: Sequence[x509.RevokedCertificate], number: int
     return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def entry(certificate: x509.Certificate, now: datetime) -> x509.RevokedCertificate:
-    """That a certificate is revoked from now on."""
-    return x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now).build()
-
-
-def _unable(certificate: x509.Certificate) -> str:
+def unable(certificate: x509.Certificate) -> str:
+    """Why a CA may not sign CRLs; empty where it may."""
     usage = extension(certificate, x509.KeyUsage)
     return "" if usage is None or usage.crl_sign else "may not sign CRLs (no cRLSign), so neither istiod nor a proxy takes one of it"
 
 
-def bundle(
-    wanted: Sequence[Signer],
-    old: Listed,
-    revoked: Sequence[x509.Certificate],
-    now: datetime,
-    until: datetime,
-    idle: Sequence[x509.Certificate] = (),
-    *,
-    clear: bool = False,
-) -> bytes:
-    """All CRLs signed anew, with the next number; `revoked` are added to what their issuers revoked before, `clear` takes all of that away.
-
-    `idle` are roots that are trusted and sign nothing; of what they signed, the newest is kept.
-
-    Of a CA whose key is not here, and of one that is in no chain any more, the CRL is kept while it is valid: what they signed may still
-    be in use. Raises a `MeshError` with each CA that has none.
-    """
-    now, number = now.replace(microsecond=0), old.number() + 1
-    problems, made = [], []
-    kept: list[x509.CertificateRevocationList] = []
-    for signer in wanted:
-        before = old.of(signer.certificate)
-        fault = _unable(signer.certificate)
-        new = [entry(c, now) for c in revoked if direct_issuer(c, [signer.certificate]) is not None]
-        if fault:
-            problems.append(Problem(Place(NAME), f"cannot be made: {describe(signer.certificate).subject} {fault}", "have it renewed with cRLSign", "certs-ca"))
-        elif signer.key is not None:
-            entries = [] if before is None or clear else list(before)
-            made.append(sign(signer, [*entries, *new], number, now, until))
-        elif before is not None and valid(before, now) and not new and not (clear and len(before)):
-            kept.append(before)
-        else:
-            fix = "put it back for as long as this takes; or have its holder sign a CRL, and give that with `kubectl mesh certs crl --add FILE`"
-            problems.append(Problem(Place(signer.place), "is not here, and its CRL is signed with it", fix, "crl-complete"))
-    if problems:
-        raise MeshError(problems)
-    # A proxy that goes by the name alone takes the first: those of today's CAs come before those of yesterday's.
-    signed_by: dict[x509.Name, list[x509.Certificate]] = {}
-    for certificate in (*(s.certificate for s in wanted), *idle):
-        signed_by.setdefault(certificate.subject, []).append(certificate)
-    kept += [c for r in idle if (c := old.of(r)) is not None and valid(c, now)]
-    kept += [c for c in old.crls if valid(c, now) and not _by(c, signed_by)]
-    pem = b"".join(made) + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in kept)
-    if len(pem) > _LARGEST:
-        what = f"would have {len(pem)} bytes, and a ConfigMap, by which istiod hands it to the proxies, has at most 1 MiB"
-        raise MeshError([Problem(Place(NAME), what, "have smaller keys (certificates.keyType: ec-p256), or fewer clusters in one mesh", "crl-complete")])
-    return pem
-
-
-def _by(crl: x509.CertificateRevocationList, signers: Mapping[x509.Name, Sequence[x509.Certificate]]) -> bool:
-    return any(_signed(crl, c.public_key()) for c in signers.get(crl.issuer, ()))
-
-
-def valid(crl: x509.CertificateRevocationList, now: datetime) -> bool:
-    """Whether its nextUpdate is still to come."""
+def alive(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    """Whether a CRL is not past its nextUpdate."""
     return crl.next_update_utc is not None and crl.next_update_utc > now
 
 
@@ -220,20 +162,22 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
     wanted = signers(states, root)
     mine = {s.place: found.of(s.certificate) for s in wanted}
     lives = [c.next_update_utc for c in mine.values() if c is not None and c.next_update_utc is not None]
+    # That of a root that does not sign now counts too: it will, or late clusters are still signed by it.
+    lives += [c.next_update_utc for c in map(found.of, root.certificates) if c is not None and c.next_update_utc is not None and alive(c, now)]
     until = min(lives, default=now + timedelta(days=30))
     problems, warnings, added = [], [], []
     number = found.number()
     for signer in wanted:
         crl = mine[signer.place]
         subject = describe(signer.certificate).subject
-        if crl is None and signer.key is not None and not _unable(signer.certificate):
+        if crl is None and signer.key is not None and not unable(signer.certificate):
             # The first of what is here, so that whoever goes by the name alone takes it.
             pem = sign(signer, [], number + 1, now, until) + pem
             added.append(subject)
         elif crl is None:
             what = f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
             problems.append(Problem(Place(NAME), what, ANEW, "crl-complete"))
-        elif not valid(crl, now):
+        elif not alive(crl, now):
             when = "has no nextUpdate" if crl.next_update_utc is None else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
             problems.append(Problem(Place(NAME), f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it", ANEW, "crl-expired"))
     if problems:
@@ -245,7 +189,7 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         warnings.append(Problem(Place(NAME), what, ANEW, "crl-expiring"))
     if added:
         what = f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate below it"
-        fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes)"
+        fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes); its own may refuse it for as long"
         warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
     revoked = tuple(sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c}))
     return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings
