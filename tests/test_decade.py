@@ -120,6 +120,7 @@ def test_crls_that_are_not_renewed_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_new_root_without_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did the CRL of the new root not go ahead of it, proxies would refuse what it signs."""
     monkeypatch.setattr(steps, "ahead", lambda pem, kept, now: pem)
+    monkeypatch.setattr(steps, "lacking", lambda kept, marks, now: [])
     monkeypatch.setattr(decade.revoking, "_with_roots", lambda wanted, *args: list(wanted))
     monkeypatch.setattr(decade, "covers_roots", lambda crls, roots: True)
     assert cut_within(6, revokes=True).endswith("unable to get certificate CRL")

@@ -318,27 +318,6 @@ def test_what_a_replaced_intermediate_signed_stays_good(workdir: Make, run: Run,
     assert (mesh / BUNDLE).read_text().count("BEGIN") == 3
 
 
-def test_the_first_soon_after_a_renewal(workdir: Make, run: Run, clock: Callable[[datetime], None]) -> None:
-    """What the intermediate before it signed has no CRL, so it is told until when workloads may hold that; later, and once CRLs are in use, nothing is."""
-    mesh = sail(workdir)
-    done(run, mesh, "render")
-    done(run, mesh, "certs", "renew", EAST)
-    done(run, mesh, "render")
-    done(run, mesh, "remove", WEST)
-    since = certificate(mesh, EAST).not_valid_before_utc
-    clock(DAY + timedelta(hours=5))
-    told = (
-        f"warning: certs/intermediate-{EAST}/ca-cert.pem: is in use since {since:%Y-%m-%d %H:%M} UTC; "
-        "proxies that go by CRLs refuse what the one before it signed, which workloads may still hold\n"
-        f"  fix: apply the next render once {EAST} has had it for 24h; or restart the workloads there first\n"
-    )
-    assert run("certs", "revoke", WEST, cwd=mesh).err == told
-    assert run("certs", "crl", cwd=mesh).err == ""
-    (mesh / BUNDLE).unlink()
-    clock(DAY + timedelta(hours=24))
-    assert run("certs", "revoke", WEST, cwd=mesh).err == ""
-
-
 def test_refusals(workdir: Make, run: Run) -> None:
     """What cannot be done is said in one sentence, and nothing is written."""
     mesh = sail(workdir)

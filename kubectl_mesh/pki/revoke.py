@@ -69,7 +69,8 @@ def bundle(
 ) -> bytes:
     """All CRLs signed anew, with the next number; `revoked` are added to what their issuers revoked before, `clear` takes all of that away.
 
-    `idle` are roots that sign nothing: without its key, the CRL of one is kept whatever it revokes. `spare` are CAs of yesterday whose keys are here; theirs come last, as far as there is room.
+    `idle` are roots that sign nothing: without its key, the CRL of one is kept whatever it revokes. `spare` are CAs of yesterday whose
+    keys are here; theirs come last, as far as there is room.
 
     Of a CA whose key is not here, and of one that is in no chain any more, the CRL is kept while it is valid: what they signed may still
     be in use. Raises a `MeshError` with each CA that has none.
