@@ -262,7 +262,7 @@ def test_no_union_during_a_rotation(mesh: WorkDir, run: Run, workdir: Callable[.
     ran = run("certs", "import-root", "--union", other / "certs/root-cert.pem", cwd=mesh)
     told(
         ran,
-        "error: certs/rotation.json: says that the root is being rotated, and whoever is under another root would be cut off at its end\n"
+        "error: certs/rotation.json: says that a rotation is on (trust-both), and another root waits for it\n"
         "  fix: finish it with `kubectl mesh certs rotate-root advance`, or go back with abort\n",
     )
     assert mesh.snapshot() == before
