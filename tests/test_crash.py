@@ -79,6 +79,9 @@ from kubectl_mesh import cli
 for module in pkgutil.walk_packages(kubectl_mesh.__path__, "kubectl_mesh."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
+# A fork less in each of thousands of runs; the processes of their own, below, make certificates beside.
+from kubectl_mesh.cli import aside
+aside._begin = lambda work: None
 import fcntl
 libc = ctypes.CDLL(None)
 empty = {
