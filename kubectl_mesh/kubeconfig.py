@@ -6,7 +6,7 @@ From a kubeconfig come the server, its CA and the name to check the certificate 
 import base64
 import binascii
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +93,18 @@ def ca_fault(pem: bytes) -> str:
     return ""
 
 
-def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes]) -> tuple[dict[str, Server], dict[str, tuple[Problem, ...]]]:
+Judge = Callable[[bytes], str]
+"""As `ca_fault`."""
+
+
+def servers(
+    topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes], judge: Judge = ca_fault
+) -> tuple[dict[str, Server], dict[str, tuple[Problem, ...]]]:
     """The server of every cluster for which it is known, and what is wrong with those of the others, by cluster name.
 
     A server from the kubeconfig goes with the CA beside it there, one that the topology states with `clusters/NAME.crt` or
     else that CA too; a `certificateAuthority` goes before either. `files` holds the CA files of the working directory by the names that the topology uses.
+    `judge` says what is wrong with the text of a CA.
     """
     entries = contexts(kubeconfig) if kubeconfig is not None else None
     source = kubeconfig.name if kubeconfig is not None else ""
@@ -116,13 +123,13 @@ def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str,
         if cluster.server is None and entry is None:
             continue
         try:
-            stated = _stated_ca(topology, cluster, files)
+            stated = _stated_ca(topology, cluster, files, judge)
             if entry is None:
                 assert cluster.server is not None
-                ca = stated if stated is not None else _read(files, f"clusters/{cluster.name}.crt")
+                ca = stated if stated is not None else _read(files, f"clusters/{cluster.name}.crt", judge)
                 if ca is None and entries is not None and cluster.context in entries and not entries[cluster.context].insecure:
                     ca = entries[cluster.context].ca
-                if ca is None or ca_fault(ca):
+                if ca is None or judge(ca):
                     raise MeshError(
                         [
                             Problem(
@@ -135,7 +142,7 @@ def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str,
                     )
                 found[cluster.name] = Server(cluster.server, ca, cluster.tls_server_name)
             else:
-                ca = stated if stated is not None else usable(entry, cluster.context, at, source)
+                ca = stated if stated is not None else usable(entry, cluster.context, at, source, judge)
                 if stated is not None:
                     reachable(entry, cluster.context, at, source)
                 found[cluster.name] = Server(entry.server, ca, cluster.tls_server_name or entry.tls_server_name)
@@ -144,26 +151,26 @@ def servers(topology: Topology, kubeconfig: Document | None, files: Mapping[str,
     return found, problems
 
 
-def _read(files: Mapping[str, bytes], name: str) -> bytes | None:
+def _read(files: Mapping[str, bytes], name: str, judge: Judge) -> bytes | None:
     pem = files.get(name)
-    if pem is not None and (fault := ca_fault(pem)):
+    if pem is not None and (fault := judge(pem)):
         raise MeshError([Problem(Place(name), fault, id="server-ca")])
     return pem
 
 
-def _stated_ca(topology: Topology, cluster: Cluster, files: Mapping[str, bytes]) -> bytes | None:
+def _stated_ca(topology: Topology, cluster: Cluster, files: Mapping[str, bytes], judge: Judge) -> bytes | None:
     """The CA that `certificateAuthority` names or holds."""
     if cluster.authority is None:
         return None
     place = topology.document.place("contexts", cluster.context, "certificateAuthority")
     if "-----BEGIN" in cluster.authority:
         pem = cluster.authority.encode()
-        if fault := ca_fault(pem):
+        if fault := judge(pem):
             raise MeshError([Problem(place, fault, id="server-ca")])
         return pem
     if cluster.authority not in files:
         raise MeshError([Problem(place, f"there is no file {shown(cluster.authority)}", id="server-ca")])
-    return _read(files, cluster.authority)
+    return _read(files, cluster.authority, judge)
 
 
 def reachable(entry: Entry, context: str, at: Place, source: str) -> None:
@@ -184,7 +191,7 @@ def reachable(entry: Entry, context: str, at: Place, source: str) -> None:
         raise MeshError([Problem(at, what, fix, id="server-reachable")])
 
 
-def usable(entry: Entry, context: str, at: Place, source: str) -> bytes:
+def usable(entry: Entry, context: str, at: Place, source: str, judge: Judge = ca_fault) -> bytes:
     """The CA of an entry that peers can use; raises a `MeshError` where they cannot."""
     reachable(entry, context, at, source)
     stands = f"{source}:{entry.place.line}"
@@ -197,6 +204,6 @@ def usable(entry: Entry, context: str, at: Place, source: str) -> bytes:
         raise MeshError([Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")])
     if entry.ca is None:
         raise MeshError([Problem(at, f"its cluster in {stands} has no CA", fix, id="server-ca")])
-    if fault := ca_fault(entry.ca):
+    if fault := judge(entry.ca):
         raise MeshError([Problem(at, f"the CA of its cluster in {stands} {fault}", fix, id="server-ca")])
     return entry.ca

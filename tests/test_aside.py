@@ -6,10 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import TOP, Run, WorkDir
 
+Make = Callable[..., WorkDir]
 CODE = """
 import os, signal, sys, time
 from kubectl_mesh.cli.aside import aside
@@ -85,6 +88,30 @@ def test_it_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
     held = (tmp_path / "held").read_text()
     assert "held" in held
     assert ".kubectl-mesh-lock" not in held
+
+
+def test_a_render_judges_cas_there(workdir: Make, run: Run) -> None:
+    """A CA that is none is refused, whether anything else is wrong or not; and nothing is written."""
+    mesh = workdir(tokens=True, over={"contexts": {"context-east-1": {"server": "https://203.0.113.9:6443"}}})
+    mesh.write("clusters/context-east-1.crt", "no certificate")
+    before = mesh.snapshot()
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+
+    def refused() -> str:
+        done = subprocess.run([sys.executable, "-m", "kubectl_mesh", "render"], cwd=mesh.path, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        here = run("render", cwd=mesh)
+        assert (here.code, here.err) == (2, done.stderr)
+        assert mesh.snapshot() == before
+        return done.stderr
+
+    alone = refused()
+    assert alone.startswith("error: clusters/context-east-1.crt: is not a PEM certificate\n")
+    mesh.write("credentials/context-east-2.token", "")
+    before = mesh.snapshot()
+    both = refused()
+    assert both.startswith(alone)
+    assert "error: credentials/context-east-2.token: is empty\n" in both
 
 
 def test_with_other_threads_it_is_done_here() -> None:

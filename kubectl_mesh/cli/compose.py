@@ -60,7 +60,13 @@ def make(
     )
     plan = replace(plan, rotating=ROTATION in inputs.kept)
     keyless = sealed.keyless()
-    with aside(lambda: certificates(inputs, at, keyless, throwaway=throwaway, progress=progress)) as made:
+
+    def authorities() -> Pki:
+        if inputs.unjudged is not None and (problems := inputs.unjudged()):
+            raise MeshError(problems)
+        return certificates(inputs, at, keyless, throwaway=throwaway, progress=progress)
+
+    with aside(authorities) as made:
         from kubectl_mesh import render
         from kubectl_mesh.manifest import Manifests
 

@@ -50,7 +50,7 @@ def command(
             held.enter_context(locked(directory))
             if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
                 held.enter_context(locked(out))
-        inputs = workdir.gather(directory, kubeconfig)
+        inputs = workdir.gather(directory, kubeconfig, later=True)
         only = workdir.chosen(inputs.topology, clusters)
         exposed = bounds.in_clear(inputs, target_folder)
         if os.path.lexists(workdir.join(directory, ".gitignore")):

@@ -141,15 +141,18 @@ class Inputs:
     """The next tokens that are here, by cluster and peer, where peers are to move to another."""
     archived: tuple[str, ...] = ()
     """What lies in `certs/archive/`."""
+    unjudged: Callable[[], list[Problem]] | None = field(default=None, repr=False)
+    """Tells what is wrong with the CAs of the servers, where that is put off."""
 
 
-def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None) -> Inputs:
+def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None, *, later: bool = False) -> Inputs:
     """Reads a working directory; every problem of every file at once, once the topology itself is right.
 
-    With a list in `found` the problems go there, and what could be read is given all the same.
+    With a list in `found` the problems go there, and what could be read is given all the same. `later` leaves it to the caller to judge
+    the CAs of the servers, which takes loading cryptography, unless something else is wrong already.
     """
     from kubectl_mesh.cli import basefile, controllers
-    from kubectl_mesh.kubeconfig import credentials, servers
+    from kubectl_mesh.kubeconfig import ca_fault, credentials, servers
     from kubectl_mesh.plan import token_command, token_file
 
     topology = topology if topology is not None else read_topology(directory)
@@ -171,9 +174,18 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     problems += unfit
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
     config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
-    known, faults = tried(lambda: servers(topology, config, _authorities(directory, topology)), nothing, "kubeconfig-context")
+    authorities = _authorities(directory, topology)
+
+    def of_servers(faults: Mapping[str, tuple[Problem, ...]]) -> list[Problem]:
+        return list(located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters)))
+
+    def unjudged() -> list[Problem]:
+        return of_servers(servers(topology, config, authorities)[1])
+
+    fault = (lambda _: "") if later else ca_fault
+    known, faults = tried(lambda: servers(topology, config, authorities, fault), nothing, "kubeconfig-context")
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
-    problems += located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters))
+    problems += of_servers(faults)
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     coming: dict[tuple[str, str], str] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
@@ -208,6 +220,8 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         from kubectl_mesh.pki.rotation import judge
 
         tried(lambda: judge(certs.kept, topology.issuer), None, "certs-readable")
+    if later and problems:
+        problems += tried(unjudged, [], "kubeconfig-context")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -228,6 +242,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         sealing,
         coming=coming,
         archived=certs.archived,
+        unjudged=unjudged if later else None,
     )
 
 
