@@ -24,8 +24,11 @@ def step(cluster: Cluster) -> str:
 
 
 def begun(cluster: Cluster, taken: Iterable[int]) -> dict[str, int]:
-    """The `tokens` of a cluster after `begin`; a generation of which there is a file (`taken`) is never used again, for its token is another."""
-    return {"generation": cluster.generation, "beside": max((cluster.generation, *taken)) + 1}
+    """The `tokens` of a cluster after `begin`; a generation that was (`last`), or of which there is a file (`taken`), never comes again.
+
+    Its token would be another; and who is late with the render that takes the Secret away would take away the new one.
+    """
+    return {"generation": cluster.generation, "beside": max((cluster.generation, cluster.last, *taken)) + 1}
 
 
 def advanced(cluster: Cluster) -> dict[str, int]:
@@ -39,7 +42,7 @@ def aborted(cluster: Cluster) -> dict[str, int]:
     assert cluster.beside is not None
     if step(cluster) == MOVED:
         return {"generation": cluster.beside, "beside": cluster.generation}
-    return {"generation": cluster.generation} if cluster.generation > 1 else {}
+    return {"generation": cluster.generation, "last": cluster.beside}
 
 
 def holders(plan: Plan, name: str) -> tuple[str, ...]:

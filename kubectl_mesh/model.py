@@ -112,6 +112,8 @@ class Cluster:
     """Of the token by which the peers log in here."""
     beside: int | None = None
     """The generation of a second token, while the peers move from one to the other."""
+    last: int = 1
+    """The highest generation that there has been, as far as it is stated."""
 
     @property
     def generations(self) -> tuple[int, ...]:

@@ -59,6 +59,7 @@ def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
         generation=entry.get("tokens", {}).get("generation", 1),
         beside=entry.get("tokens", {}).get("beside"),
+        last=entry.get("tokens", {}).get("last", 1),
     )
 
 
