@@ -441,6 +441,7 @@ INPUTS: dict[str, Break] = {
     "certs-ca": both(lambda m: leaf(m, "a"), lambda m: from_tree(m, "a", "ca-cert.pem", "cert-chain.pem")),
     "certs-chain": lambda m: m.write("certs/intermediate-a/cert-chain.pem", (m / "certs/root-cert.pem").read_bytes()),
     "certs-one-root": both(lambda m: broken.wrong_root(m, "a"), lambda m: from_tree(m, "a", "root-cert.pem")),
+    "root-elsewhere": lambda m: m.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "mesh-ca"}}}),
     "root-exchange": lambda m: shutil.rmtree(m / "certs"),
     "certs-own": both(
         lambda m: shutil.rmtree(m / "certs/intermediate-b"),

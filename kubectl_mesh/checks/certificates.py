@@ -64,6 +64,14 @@ CHECKS = (
         "Change the root in three steps, each applied everywhere before the next: trust both, sign by the new one, trust the new one alone.",
     ),
     Check(
+        "root-elsewhere",
+        "certificates",
+        WARNING,
+        "no change of certificates.issuer brings a root that nobody has compared with the one in use",
+        "`CERTIFICATE_VERIFY_FAILED` between clusters that have the change and those that have not",
+        "Have the new issuer sign by the root that is trusted now; or rotate to its root first, under the old issuer.",
+    ),
+    Check(
         "certs-own",
         "certificates",
         WARNING,
