@@ -104,6 +104,10 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
             yield kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", "daemonset", "ztunnel")
 
 
+_PROXIES = r"""jq -r '.items[] | select(any(.spec | .containers[], .initContainers[]?; .name=="istio-proxy")).metadata | "\(.name).\(.namespace)"'"""
+"""Every pod with a proxy in it, by its container: gateways do not have the label `security.istio.io/tlsMode`, which injection gives to workloads."""
+
+
 def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, ambient: bool) -> Iterator[str]:
     """A shell function, and a call of it per cluster, that names every workload which does not have a step yet."""
     if ambient:
@@ -126,8 +130,8 @@ def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, ambie
         if step.startswith("sign"):
             select, file, skip = "default", f"{certs}/intermediate-$2/cert-chain.pem", " | sed 1,/-END/d"
             field = ".secret.tlsCertificate.certificateChain.inlineBytes"
-        listed = "'go-template={{range .items}}{{.metadata.name}}.{{.metadata.namespace}} {{end}}'"
-        yield f"seen() {{ for p in $(kubectl --context=$1 get pods -A -l security.istio.io/tlsMode=istio -o {listed}); do"
+        yield "seen() { for p in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o json \\"
+        yield f"    | {_PROXIES}); do"
         yield f"  istioctl --context=$1 proxy-config secret $p -o json | jq -r '.dynamicActiveSecrets[] | select(.name==\"{select}\"){field}' \\"
         yield f'    | base64 -d{skip} | diff -q - {file} > /dev/null || echo "$1 $p: not yet"; done; }}'
     for cluster in clusters:
