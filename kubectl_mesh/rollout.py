@@ -46,10 +46,20 @@ BY_HAND = "and put it into the store: `kubectl mesh certs export --to FOLDER` wr
 """What is to be done where a store of the user's holds the CA material."""
 
 
+_APPLIED = ("token", "next-token", "address", "gateway")
+"""What is pending until a cluster has what is rendered."""
+
+
 def apply(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     """What comes after a render that changed something."""
-    if plan.pending:
+    kinds = {p.kind for p in plan.pending}
+    if kinds and not kinds & {*_APPLIED}:
         return "next: get what is pending by the commands above, then kubectl mesh render"
+    after = "kubectl mesh tokens rotate NAME advance" if kinds == {"next-token"} else "kubectl mesh render"
+    return _review(plan, changes, out) + (f"\nthen: get what is pending by the commands above, and {after}" if kinds else "")
+
+
+def _review(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     tool = {"argocd": "Argo CD", "flux": "Flux"}.get(plan.topology.delivery.tool)
     if tool is not None:
         return f"next: review {out}, commit and push it; {tool} applies it"

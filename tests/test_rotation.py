@@ -288,6 +288,8 @@ def test_no_way_back_once_the_old_root_is_dropped(mesh: WorkDir, run: Run, clock
         2,
         "error: certs/rotation.json: says drop-old: the old root is dropped\n  fix: finish with advance, and rotate to a new root\n",
     )
+    again = "error: certs/rotation.json: says that a rotation is on (drop-old), and a second one waits for it\n  fix: finish it with advance\n"
+    assert run(*ROTATE, "begin", cwd=mesh).err == again
     assert mesh.snapshot() == before
 
 

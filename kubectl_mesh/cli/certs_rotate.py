@@ -47,7 +47,8 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
     def made(inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None") -> "Exchange":
         if on is not None:
             path = f"{workdir.join(directory, 'certs')}/rotation.json"
-            raise refuse(path, f"says that a rotation is on ({on.step}), and a second one waits for it", "finish it with advance, or go back with abort")
+            back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
+            raise refuse(path, f"says that a rotation is on ({on.step}), and a second one waits for it", f"finish it with advance{back}")
         rotating.able(inputs, with_restarts)
         if (inputs.topology.issuer == "csr") != (root is not None):
             path = workdir.join(directory, workdir.TOPOLOGY)
