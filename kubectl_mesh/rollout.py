@@ -39,7 +39,7 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
             yield f"{names}: {what}; once it is applied, run"
             yield from (f"  {restart_istiod(cluster, kind)}" for cluster in members)
     if groups:
-        yield "Workloads keep the certificates that they have until these are due; both lead to the same root, so all trust all meanwhile."
+        yield "Workloads keep the certificates that they have until these are due; old and new ones lead to roots that all trust."
 
 
 BY_HAND = "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"

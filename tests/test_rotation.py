@@ -511,6 +511,10 @@ def test_a_rotation_by_requests(mesh: WorkDir, run: Run, clock: Clock, workdir: 
     for name in NAMES:
         ran = run("certs", "import", name, holders["new"] / f"signed/{name}.pem", cwd=mesh)
         assert ran.code == 0, ran.err
+        assert "old and new ones lead to roots that all trust." in ran.out + ran.err
+        late = " ".join(NAMES[NAMES.index(name) + 1 :])
+        said = run(*ROTATE, "status", cwd=mesh).out
+        assert f"0. kubectl mesh certs renew {late}; have the new root sign the requests" in said if late else "0. " not in said
     rendered(mesh, run)
     advance(mesh, run, clock)
     assert (mesh / "certs/root-cert.pem").read_bytes() == (holders["new"] / "certs/root-cert.pem").read_bytes()
