@@ -318,6 +318,25 @@ def test_what_a_replaced_intermediate_signed_stays_good(workdir: Make, run: Run,
     assert (mesh / BUNDLE).read_text().count("BEGIN") == 3
 
 
+def test_what_a_lost_cluster_signed_with_before_is_revoked_too(workdir: Make, run: Run) -> None:
+    """A renewal that kept the key left a certificate of the same key, which everybody has seen; another cluster's are left alone, and are not named twice."""
+    mesh = sail(workdir)
+    done(run, mesh, "render")
+    done(run, mesh, "certs", "renew", WEST, "--keep-key")
+    done(run, mesh, "certs", "renew", WEST, EAST)
+    done(run, mesh, "render")
+    done(run, mesh, "remove", WEST)
+    out = done(run, mesh, "certs", "revoke", WEST)
+    former = sorted((mesh / "certs/archive").glob("intermediate-*/ca-cert.pem"))
+    assert [WEST in str(path) for path in former] == [False, True, True]
+    for path in former:
+        assert revoked(mesh, path) == (WEST in str(path))
+    assert revoked(mesh)
+    assert out.count("\nrevoked ") == 3
+    assert verified(mesh, EAST) == ""
+    assert run("certs", "revoke", WEST, cwd=mesh).err.startswith(f"error: certs/intermediate-{WEST}/ca-cert.pem: is revoked already")
+
+
 def test_refusals(workdir: Make, run: Run) -> None:
     """What cannot be done is said in one sentence, and nothing is written."""
     mesh = sail(workdir)
