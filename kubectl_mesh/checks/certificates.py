@@ -128,6 +128,14 @@ CHECKS = (
         "Sign what is missing, with the keys here: `kubectl mesh certs crl`.",
     ),
     Check(
+        "crl-revoked",
+        "certificates",
+        ERROR,
+        "no cluster signs with an intermediate that is revoked",
+        "proxies: `certificate revoked`, for every workload of that cluster",
+        "Move the folder of the intermediate away and render, which makes another; or empty the CRLs: `kubectl mesh certs crl --clear`.",
+    ),
+    Check(
         "crl-expired",
         "certificates",
         ERROR,
