@@ -633,7 +633,8 @@ def test_mesh_change(before: dict[str, Trust], after: dict[str, Trust], said: li
 
 
 def test_help_of_the_steps(run: Run) -> None:
-    """--help fits a terminal."""
+    """--help fits a terminal, and no sentence in the list of the steps is cut off."""
+    assert "..." not in run(*ROTATE, "--help").out
     for verb in ((), ("begin",), ("advance",), ("abort",), ("status",)):
         ran = run(*ROTATE, *verb, "--help")
         assert ran.code == 0

@@ -71,7 +71,7 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
 @common.tree
 @seen
 def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None:
-    """Go to the next step, once every cluster has been seen to hold the one before."""
+    """Go to the next step, once every cluster holds the one before."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.pki import steps
 
@@ -88,7 +88,7 @@ def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None
 @common.directory
 @common.tree
 def abort(directory: str, out: str | None) -> None:
-    """Go back, as long as the old root is trusted; what follows is told."""
+    """Go back, as long as the old root is trusted."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.pki import rotation, steps
@@ -113,7 +113,7 @@ def abort(directory: str, out: str | None) -> None:
 @common.tree
 @common.output
 def status(directory: str, out: str | None, output: str) -> None:
-    """Tell where the rotation stands, what has it, and what must be seen before the next step."""
+    """Tell where the rotation stands, and what must be seen next."""
     from kubectl_mesh.cli import certs_renew, rotating
     from kubectl_mesh.pki import rotation
 
