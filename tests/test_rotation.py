@@ -634,7 +634,7 @@ def test_mesh_change(before: dict[str, Trust], after: dict[str, Trust], said: li
 
 def test_help_of_the_steps(run: Run) -> None:
     """--help fits a terminal, and no sentence in the list of the steps is cut off."""
-    assert "..." not in run(*ROTATE, "--help").out
+    assert not [line for line in run(*ROTATE, "--help").out.splitlines() if line.startswith("  ") and line.endswith("...")]
     for verb in ((), ("begin",), ("advance",), ("abort",), ("status",)):
         ran = run(*ROTATE, *verb, "--help")
         assert ran.code == 0
