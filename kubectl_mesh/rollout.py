@@ -39,17 +39,27 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
             yield f"{names}: {what}; once it is applied, run"
             yield from (f"  {restart_istiod(cluster, kind)}" for cluster in members)
     if groups:
-        yield "Workloads keep the certificates that they have until these are due; both lead to the same root, so all trust all meanwhile."
+        yield "Workloads keep the certificates that they have until these are due; old and new ones lead to roots that all trust."
 
 
 BY_HAND = "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
 """What is to be done where a store of the user's holds the CA material."""
 
 
+_APPLIED = ("token", "next-token", "address", "gateway")
+"""What is pending until a cluster has what is rendered."""
+
+
 def apply(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     """What comes after a render that changed something."""
-    if plan.pending:
+    kinds = {p.kind for p in plan.pending}
+    if kinds and not kinds & {*_APPLIED}:
         return "next: get what is pending by the commands above, then kubectl mesh render"
+    after = "kubectl mesh tokens rotate NAME advance" if kinds == {"next-token"} else "kubectl mesh render"
+    return _review(plan, changes, out) + (f"\nthen: get what is pending by the commands above, and {after}" if kinds else "")
+
+
+def _review(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     tool = {"argocd": "Argo CD", "flux": "Flux"}.get(plan.topology.delivery.tool)
     if tool is not None:
         return f"next: review {out}, commit and push it; {tool} applies it"
@@ -104,6 +114,10 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
             yield kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", "daemonset", "ztunnel")
 
 
+_PROXIES = r"""jq -r '.items[] | select(any(.spec | .containers[], .initContainers[]?; .name=="istio-proxy")).metadata | "\(.name).\(.namespace)"'"""
+"""Every pod with a proxy in it, by its container: gateways do not have the label `security.istio.io/tlsMode`, which injection gives to workloads."""
+
+
 def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, ambient: bool) -> Iterator[str]:
     """A shell function, and a call of it per cluster, that names every workload which does not have a step yet."""
     if ambient:
@@ -126,8 +140,8 @@ def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, ambie
         if step.startswith("sign"):
             select, file, skip = "default", f"{certs}/intermediate-$2/cert-chain.pem", " | sed 1,/-END/d"
             field = ".secret.tlsCertificate.certificateChain.inlineBytes"
-        listed = "'go-template={{range .items}}{{.metadata.name}}.{{.metadata.namespace}} {{end}}'"
-        yield f"seen() {{ for p in $(kubectl --context=$1 get pods -A -l security.istio.io/tlsMode=istio -o {listed}); do"
+        yield "seen() { for p in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o json \\"
+        yield f"    | {_PROXIES}); do"
         yield f"  istioctl --context=$1 proxy-config secret $p -o json | jq -r '.dynamicActiveSecrets[] | select(.name==\"{select}\"){field}' \\"
         yield f'    | base64 -d{skip} | diff -q - {file} > /dev/null || echo "$1 $p: not yet"; done; }}'
     for cluster in clusters:

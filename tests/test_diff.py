@@ -135,6 +135,22 @@ def test_a_change_is_told(name: str, built: Any, run: Run, golden: Golden) -> No
             assert word not in output.out + output.err
 
 
+@pytest.mark.parametrize(
+    ("name", "says"), [("issuer-elsewhere", "have the new issuer sign by the root"), ("issuer-here", "take the root of the old issuer into certs/")]
+)
+def test_a_root_that_only_clusters_know_is_warned_of(name: str, says: str, built: Any, run: Run) -> None:
+    """By `check`, and by the render that takes it into the tree; the next one has nothing to compare."""
+    mesh = built(name)
+    found = [r for r in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if r["id"] == "root-elsewhere"]
+    assert [f["status"] for f in found] == ["warning"]
+    first, second = run("render", cwd=mesh), run("render", cwd=mesh)
+    assert (first.code, second.code) == (0, 0)
+    assert first.err.startswith("warning: topology.yaml:")
+    assert "certificates.issuer: has workloads trust the root of " in first.err
+    assert f"  fix: {says}" in first.err
+    assert "warning: " not in second.err
+
+
 REFUSED = [name for name in NAMES if case(name).get("refused")]
 
 

@@ -193,6 +193,8 @@ def test_a_rotation_whose_file_is_gone(mesh: WorkDir, run: Run, clock: Clock) ->
         "error: certs/next-root-key.pem: is there, as of a rotation that is on, but certs/rotation.json, which says where it stands, is not\n"
         "  fix: put certs/rotation.json back as git has it; where that rotation was given up, move the key to certs/archive\n",
     )
+    # No render goes on without it, which would have istiod read one root only while two are trusted.
+    assert run("render", cwd=mesh).err == ran.err
     (mesh / "certs/archive").mkdir(mode=0o700)
     shutil.move(mesh / "certs/next-root-key.pem", mesh / "certs/archive/next-root-key.pem")
     assert run(*ROTATE, "begin", cwd=mesh).code == 0

@@ -255,6 +255,7 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run, c
     assert ran.code == 0, ran.err
     assert run("check", cwd=mesh).code == 0
     assert json.loads(run(*ROTATE, "status", "-o", "json", cwd=mesh).out)["union"] is True
+    assert run("certs", "status", cwd=mesh).out.count("is trusted, signs for context-") == 3
     # Nothing is signed by the new root before all trust it, whichever way it is asked for.
     ran = run("certs", "renew", "context-east-1", cwd=mesh)
     assert ran.code == 2

@@ -228,8 +228,8 @@ def test_renew_dry_run(mesh: WorkDir, run: Run) -> None:
 REFUSED = {
     "no root key": (("--all",), "certs/root-key.pem: is not here, and no intermediate can be signed without it"),
     "no such cluster": (("context-eats-1",), 'NAME: no cluster "context-eats-1" in the topology (did you mean "context-east-1"?)'),
-    "nothing named": ((), "say whose: NAME..., --all or --within TIME"),
-    "two ways": (("context-east-1", "--all"), "say whose: NAME..., --all or --within TIME"),
+    "nothing named": ((), "say whose, in one way: NAME..., --all or --within TIME"),
+    "two ways": (("context-east-1", "--all"), "say whose, in one way: NAME..., --all or --within TIME"),
     "none to renew": (("context-east-2",), "certs/intermediate-context-east-2/ca-cert.pem: is not there, so there is nothing to renew"),
     "no key to keep": (("context-east-1", "--keep-key"), "certs/intermediate-context-east-1/ca-key.pem: is not here, and cannot be kept"),
     "issuer elsewhere": (("--all",), "topology.yaml: says issuer: istio-csr, which makes and renews the certificates in the clusters"),

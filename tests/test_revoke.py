@@ -318,6 +318,48 @@ def test_what_a_replaced_intermediate_signed_stays_good(workdir: Make, run: Run,
     assert (mesh / BUNDLE).read_text().count("BEGIN") == 3
 
 
+def test_what_a_lost_cluster_signed_with_before_is_revoked_too(workdir: Make, run: Run) -> None:
+    """A renewal that kept the key left a certificate of the same key, which everybody has seen; another cluster's are left alone, and are not named twice."""
+    mesh = sail(workdir)
+    done(run, mesh, "render")
+    done(run, mesh, "certs", "renew", WEST, "--keep-key")
+    done(run, mesh, "certs", "renew", WEST, EAST)
+    done(run, mesh, "render")
+    done(run, mesh, "remove", WEST)
+    out = done(run, mesh, "certs", "revoke", WEST)
+    former = sorted((mesh / "certs/archive").glob("intermediate-*/ca-cert.pem"))
+    assert [WEST in str(path) for path in former] == [False, True, True]
+    for path in former:
+        assert revoked(mesh, path) == (WEST in str(path))
+    assert revoked(mesh)
+    assert out.count("\nrevoked ") == 3
+    assert verified(mesh, EAST) == ""
+    assert run("certs", "revoke", WEST, cwd=mesh).err.startswith(f"error: certs/intermediate-{WEST}/ca-cert.pem: is revoked already")
+
+
+def test_a_lost_cluster_does_not_come_back_as_it_was(workdir: Make, run: Run) -> None:
+    """What is revoked signs nothing more; both ways on are told, and each works."""
+    mesh = lost(run, sail(workdir))
+    topology = (mesh / "topology.yaml").read_text()
+    done(run, mesh, "add", WEST, "--network", "network-west")
+    serial = certificate(mesh, WEST).serial_number
+    refused = f"error: certs/intermediate-{WEST}/ca-cert.pem: is revoked (serial {serial:x}), and proxies refuse every workload that it signs for\n"
+    fix = f"  fix: move certs/intermediate-{WEST} away and render, which makes another; or, where nothing was lost, take all back with "
+    assert run("render", cwd=mesh).err == f"{refused}{fix}`kubectl mesh certs crl --clear`\n"
+    (mesh / f"certs/intermediate-{WEST}").rename(mesh / "aside")
+    done(run, mesh, "render")
+    assert verified(mesh, WEST) == ""
+    (mesh / "topology.yaml").write_text(topology)
+    done(run, mesh, "render")
+    (mesh / f"certs/intermediate-{WEST}").rename(mesh / "away")
+    (mesh / "aside").rename(mesh / f"certs/intermediate-{WEST}")
+    done(run, mesh, "add", WEST, "--network", "network-west")
+    assert run("render", cwd=mesh).code == 2
+    done(run, mesh, "certs", "crl", "--clear")
+    done(run, mesh, "render")
+    assert verified(mesh, WEST) == ""
+
+
 def test_refusals(workdir: Make, run: Run) -> None:
     """What cannot be done is said in one sentence, and nothing is written."""
     mesh = sail(workdir)

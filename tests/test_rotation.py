@@ -288,6 +288,8 @@ def test_no_way_back_once_the_old_root_is_dropped(mesh: WorkDir, run: Run, clock
         2,
         "error: certs/rotation.json: says drop-old: the old root is dropped\n  fix: finish with advance, and rotate to a new root\n",
     )
+    again = "error: certs/rotation.json: says that a rotation is on (drop-old), and a second one waits for it\n  fix: finish it with advance\n"
+    assert run(*ROTATE, "begin", cwd=mesh).err == again
     assert mesh.snapshot() == before
 
 
@@ -509,6 +511,10 @@ def test_a_rotation_by_requests(mesh: WorkDir, run: Run, clock: Clock, workdir: 
     for name in NAMES:
         ran = run("certs", "import", name, holders["new"] / f"signed/{name}.pem", cwd=mesh)
         assert ran.code == 0, ran.err
+        assert "old and new ones lead to roots that all trust." in ran.out + ran.err
+        late = " ".join(NAMES[NAMES.index(name) + 1 :])
+        said = run(*ROTATE, "status", cwd=mesh).out
+        assert f"0. kubectl mesh certs renew {late}; have the new root sign the requests" in said if late else "0. " not in said
     rendered(mesh, run)
     advance(mesh, run, clock)
     assert (mesh / "certs/root-cert.pem").read_bytes() == (holders["new"] / "certs/root-cert.pem").read_bytes()
@@ -627,7 +633,8 @@ def test_mesh_change(before: dict[str, Trust], after: dict[str, Trust], said: li
 
 
 def test_help_of_the_steps(run: Run) -> None:
-    """--help fits a terminal."""
+    """--help fits a terminal, and no sentence in the list of the steps is cut off."""
+    assert not [line for line in run(*ROTATE, "--help").out.splitlines() if line.startswith("  ") and line.endswith("...")]
     for verb in ((), ("begin",), ("advance",), ("abort",), ("status",)):
         ran = run(*ROTATE, *verb, "--help")
         assert ran.code == 0

@@ -396,8 +396,8 @@ def tracked(mesh: WorkDir) -> None:
     subprocess.run(["git", "-C", mesh.path, "add", "-f", "certs/root-key.pem"], check=True)
 
 
-def crls(mesh: WorkDir, days: int, *, root: bool = True) -> None:
-    """The bundle of CRLs of a mesh that ends on a day from now; without `root` the root's is missing, and its key too."""
+def crls(mesh: WorkDir, days: int, *, root: bool = True, revoked: str = "") -> None:
+    """The bundle of CRLs of a mesh that ends on a day from now; without `root` the root's is missing, and its key too. `revoked` is a cluster."""
     from datetime import UTC, datetime
 
     from cryptography import x509
@@ -413,6 +413,10 @@ def crls(mesh: WorkDir, days: int, *, root: bool = True) -> None:
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
         # Older than the certificates, so that it can be about to end.
         builder = x509.CertificateRevocationListBuilder(certificate.subject, now - timedelta(days=40), now + timedelta(days=days))
+        if revoked and pair == "root":
+            gone = x509.load_pem_x509_certificate((mesh / f"certs/intermediate-{revoked}/ca-cert.pem").read_bytes())
+            entry = x509.RevokedCertificateBuilder().serial_number(gone.serial_number).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
         made = builder.add_extension(signer, critical=False).add_extension(x509.CRLNumber(1), critical=False).sign(key, hashes.SHA256())
         body += made.public_bytes(serialization.Encoding.PEM)
     mesh.write("certs/ca-crl.pem", body)
@@ -432,6 +436,7 @@ INPUTS: dict[str, Break] = {
     ),
     "crl-readable": lambda m: m.write("certs/ca-crl.pem", "nonsense"),
     "crl-complete": lambda m: crls(m, 400, root=False),
+    "crl-revoked": lambda m: crls(m, 400, revoked="a"),
     "crl-expired": lambda m: (crls(m, -1), (m / "certs/root-key.pem").unlink()),
     "crl-expiring": lambda m: crls(m, 10),
     "crl-read": both(lambda m: crls(m, 400), lambda m: m.write("base.yaml", (m / "base.yaml").read_text().replace("1.29.6", "1.26.0"))),
@@ -441,6 +446,7 @@ INPUTS: dict[str, Break] = {
     "certs-ca": both(lambda m: leaf(m, "a"), lambda m: from_tree(m, "a", "ca-cert.pem", "cert-chain.pem")),
     "certs-chain": lambda m: m.write("certs/intermediate-a/cert-chain.pem", (m / "certs/root-cert.pem").read_bytes()),
     "certs-one-root": both(lambda m: broken.wrong_root(m, "a"), lambda m: from_tree(m, "a", "root-cert.pem")),
+    "root-elsewhere": lambda m: m.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "mesh-ca"}}}),
     "root-exchange": lambda m: shutil.rmtree(m / "certs"),
     "certs-own": both(
         lambda m: shutil.rmtree(m / "certs/intermediate-b"),

@@ -64,6 +64,14 @@ CHECKS = (
         "Change the root in three steps, each applied everywhere before the next: trust both, sign by the new one, trust the new one alone.",
     ),
     Check(
+        "root-elsewhere",
+        "certificates",
+        WARNING,
+        "no change of certificates.issuer brings a root that nobody has compared with the one in use",
+        "`CERTIFICATE_VERIFY_FAILED` between clusters that have the change and those that have not",
+        "Have the new issuer sign by the root that is trusted now; or rotate to its root first, under the old issuer.",
+    ),
+    Check(
         "certs-own",
         "certificates",
         WARNING,
@@ -118,6 +126,14 @@ CHECKS = (
         "every CA of the mesh has a CRL, where something is or was revoked",
         "istiod: `missing CRL signed by certificates`; proxies: `unable to get certificate CRL`",
         "Sign what is missing, with the keys here: `kubectl mesh certs crl`.",
+    ),
+    Check(
+        "crl-revoked",
+        "certificates",
+        ERROR,
+        "no cluster signs with an intermediate that is revoked",
+        "proxies: `certificate revoked`, for every workload of that cluster",
+        "Move the folder of the intermediate away and render, which makes another; or empty the CRLs: `kubectl mesh certs crl --clear`.",
     ),
     Check(
         "crl-expired",

@@ -106,7 +106,7 @@ def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: ti
     from kubectl_mesh.pki.renew import expiring
 
     if sum((bool(names), everyone, within is not None)) != 1:
-        raise click.UsageError("say whose: NAME..., --all or --within TIME", click.get_current_context())
+        raise click.UsageError("say whose, in one way: NAME..., --all or --within TIME", click.get_current_context())
     topology = inputs.topology
     own = [c.name for c in topology.clusters if c.primary is None]
     if within is not None:

@@ -42,7 +42,8 @@ def revoke(directory: str, names: tuple[str, ...], certificates: tuple[str, ...]
     """Revoke the intermediate of a cluster that has left the mesh.
 
     Writes certs/ca-crl.pem: the root's CRL with its serial, and an empty one of each intermediate, without which istiod would drop
-    it. That needs the root's key and those of all intermediates. The next render puts it into cacerts.
+    it. That needs the root's key and those of all intermediates. What the cluster signed with before, as certs/archive has it,
+    is revoked too. The next render puts all of it into cacerts.
     """
     from kubectl_mesh.errors import refuse
 
@@ -71,6 +72,7 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import ahead, crl, kept
     from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, ROTATION
+    from kubectl_mesh.pki.revoke import former
     from kubectl_mesh.pki.revoke import revoke as anew
     from kubectl_mesh.revoked import unread
     from kubectl_mesh.words import count
@@ -102,8 +104,10 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             before = crl.Listed((*there, *_given(added, (*(s.certificate for s in wanted), *idle))))
             current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
             gone = _chosen(directory, names, files, lambda path, found: _revocable(path, found, current, root.certificates, before))
+            archive = _archive(directory, inputs.archived)
+            gone = list(dict.fromkeys((*gone, *(c for name in names for c in former(name, archive, root, before, at) if c not in current))))
             until = at.replace(microsecond=0) + timedelta(days=days)
-            body, late = anew(inputs.kept, _archive(directory, inputs.archived), states, root, before, gone, at, until, clear=clear)
+            body, late = anew(inputs.kept, archive, states, root, before, gone, at, until, clear=clear)
             _, told, _, warnings = crl.complete(body, states, root, at)
             put = {**_again(inputs.kept, body, at), CRL: body}
         except MeshError as error:

@@ -47,7 +47,8 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
     def made(inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None") -> "Exchange":
         if on is not None:
             path = f"{workdir.join(directory, 'certs')}/rotation.json"
-            raise refuse(path, f"says that a rotation is on ({on.step}), and a second one waits for it", "finish it with advance, or go back with abort")
+            back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
+            raise refuse(path, f"says that a rotation is on ({on.step}), and a second one waits for it", f"finish it with advance{back}")
         rotating.able(inputs, with_restarts)
         if (inputs.topology.issuer == "csr") != (root is not None):
             path = workdir.join(directory, workdir.TOPOLOGY)
@@ -70,7 +71,7 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
 @common.tree
 @seen
 def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None:
-    """Go to the next step, once every cluster has been seen to hold the one before."""
+    """Go to the next step, once every cluster holds the one before."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.pki import steps
 
@@ -87,7 +88,7 @@ def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None
 @common.directory
 @common.tree
 def abort(directory: str, out: str | None) -> None:
-    """Go back, as long as the old root is trusted; what follows is told."""
+    """Go back, as long as the old root is trusted."""
     from kubectl_mesh.cli import rotating, workdir
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.pki import rotation, steps
@@ -112,7 +113,7 @@ def abort(directory: str, out: str | None) -> None:
 @common.tree
 @common.output
 def status(directory: str, out: str | None, output: str) -> None:
-    """Tell where the rotation stands, what has it, and what must be seen before the next step."""
+    """Tell where the rotation stands, and what must be seen next."""
     from kubectl_mesh.cli import certs_renew, rotating
     from kubectl_mesh.pki import rotation
 

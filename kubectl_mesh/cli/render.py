@@ -75,6 +75,7 @@ def command(
             *roots.exchanged(rendered, target_folder, changes),
         ]:
             raise MeshError(cut)
+        elsewhere = roots.elsewhere(rendered, target_folder, changes)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)
         if writes:
@@ -86,7 +87,7 @@ def command(
                 common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    warnings = (*rendered.warnings, *report.reconnected(rendered.plan, changes, moved))
+    warnings = (*rendered.warnings, *elsewhere, *report.reconnected(rendered.plan, changes, moved))
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)

@@ -1,5 +1,6 @@
 """Whether a render would change roots in a way that no order of applying makes safe."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from kubectl_mesh import rollout
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import FolderChange
+from kubectl_mesh.model import LOCK, FolderChange
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.roots.order import Trust
     from kubectl_mesh.roots.sets import Signing
 
+CERTS = "certs/"
 GONE = "put it back, with its key; where no cluster runs this mesh yet, move the tree away, and render again"
 
 
@@ -28,6 +30,41 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     directory, members = rendered.inputs.directory, rendered.plan.members
     there = trust.of_tree(out, members)
     return narrow or (_sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory) if there else [])
+
+
+def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
+    """A warning where the tree has the root of another issuer than the topology, and only the clusters know whether it is the same one."""
+    topology = rendered.plan.topology
+    differing = [change.name for change in changes if change.differs and change.name in rendered.plan.members]
+    if not differing:
+        return []
+    from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.diff.rules import BETWEEN, ELSEWHERE, HERE
+
+    found = []
+    for name in differing:
+        before, after = _issuer(read_file(os.path.join(out, name, LOCK))), _issuer(rendered.tree[name][LOCK].body)
+        if None not in (before, after) and before != after:
+            found.append((before, after))
+    return [
+        Problem(
+            topology.document.place("certificates", "issuer"),
+            f"has workloads trust the root of {after}, where {before} was: if that is not the same root, clusters that have the change and those that have not "
+            "refuse each other",
+            HERE if after == CERTS else ELSEWHERE if before == CERTS else BETWEEN,
+            "root-elsewhere",
+        )
+        for before, after in dict.fromkeys(found)
+    ]
+
+
+def _issuer(body: bytes | None) -> str | None:
+    """Whose root a lock says that is trusted; None where it says nothing of it."""
+    try:
+        made = json.loads(body or b"")["madeFrom"]
+        return CERTS if made["roots"] else str(made["issuer"]).partition(": ")[2]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:

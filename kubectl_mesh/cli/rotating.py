@@ -117,8 +117,9 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
         ]
     signers = trusts(inputs.kept, [c.name for c in topology.clusters if c.primary is None])
     if topology.issuer == "csr" and on.step.startswith("sign") and not (on.union and on.step == "sign-old"):
-        whose = " ".join(n for n, t in signers.items() if t.signer != on.new) if on.union else ""
-        lines[2:2] = [f"0. kubectl mesh certs renew {whose or '--all'}; have the {on.step[5:]} root sign the requests; certs import what comes back"]
+        late = [n for n, t in signers.items() if t.signer != (on.old[0] if on.step == "sign-old" else on.new)]
+        whose = "--all" if len(late) == len(signers) and not on.union else " ".join(late)
+        lines[2:2] = [f"0. kubectl mesh certs renew {whose}; have the {on.step[5:]} root sign the requests; certs import what comes back"] if late else []
     if on.step == "trust-both" and lacking(inputs.kept, {on.new}, workdir.now()):
         lines[2:2] = ["0. have the new root sign a CRL, an empty one too, for proxies go by CRLs; kubectl mesh certs crl --add FILE"]
     if topology.store == "external":

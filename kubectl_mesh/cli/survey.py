@@ -14,7 +14,8 @@ from kubectl_mesh.model import FolderChange, Topology
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
     (
-        *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login", "root-exchange"),
+        *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login"),
+        *("root-exchange", "root-elsewhere"),
         *("sealed-current", "sealed-proven", "recipient-shared", "sealing-certificate", "sealing-expiring", "sealing-pending"),
         *("tree-networks", "tree-trust-domain"),
     )
@@ -87,7 +88,11 @@ def survey(
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             found.errors += cut or general[0]
-            found.warnings += (*general[1], *report.reconnected(rendered.plan, changes, stored.moved(folder, rendered, changes)))
+            found.warnings += (
+                *general[1],
+                *roots.elsewhere(rendered, folder, changes),
+                *report.reconnected(rendered.plan, changes, stored.moved(folder, rendered, changes)),
+            )
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)

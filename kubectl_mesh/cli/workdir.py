@@ -216,7 +216,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     no_sealing: dict[str, Any] = {}
     sealing = tried(lambda: controllers.certificates(directory, topology, now(), loose), no_sealing, "sealing-certificate")
     certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
-    if "rotation.json" in certs.kept:
+    if not {"rotation.json", "next-root-key.pem"}.isdisjoint(certs.kept):
         from kubectl_mesh.pki.rotation import judge
 
         tried(lambda: judge(certs.kept, topology.issuer), None, "certs-readable")

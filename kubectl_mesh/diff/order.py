@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from kubectl_mesh.diff import crls
 from kubectl_mesh.diff.both import Both
 from kubectl_mesh.diff.clusters import readers
-from kubectl_mesh.diff.trust import signing
+from kubectl_mesh.diff.trust import elsewhere, signing
 from kubectl_mesh.diff.values import DELETED, Before, Line, Order
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.roots import unsafe
@@ -33,7 +33,7 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
     kinds = {"gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines}
     if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
         kinds.discard("recipients")
-    notes = (*(says for kind, says in _WAIT.items() if kind in kinds), *crls.notes(both))
+    notes = (*(says for kind, says in _WAIT.items() if kind in kinds), *_elsewhere(both), *crls.notes(both))
     before = {p.name: signing(p.before.trust) for p in both.pairs if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint}
     after = {p.name: signing(p.after.trust) for p in both.pairs if p.after is not None and p.after.trust.intermediate_fingerprint}
     if before != {n: after.get(n) for n in before} or before.keys() != after.keys():
@@ -52,6 +52,13 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
         return Order(any=True, notes=notes)
     steps = tuple(tuple(sorted(n for n in there if ranks[n] == rank)) for rank in range(max(ranks.values()) + 1))
     return Order(any=False, steps=steps, reasons=tuple(dict.fromkeys(b.why for b in found)), notes=notes)
+
+
+def _elsewhere(both: Both) -> tuple[str, ...]:
+    """That no order helps where the root may be another, which nobody can tell from here."""
+    if any(p.before is not None and p.after is not None and elsewhere(p.before.trust, p.after.trust) is not None for p in both.pairs):
+        return ("if the root is not the same before and after, no order is without interruption",)
+    return ()
 
 
 def ranked(there: frozenset[str], found: Sequence[Before]) -> dict[str, int] | None:

@@ -31,6 +31,13 @@ def _always(name: str, says: str) -> Rule:
     return Rule(name, (0, 0), (LAST, LAST), says)
 
 
+_REFUSED = "unless it is the same root, clusters that have the change and those that have not refuse each other"
+ELSEWHERE = (
+    "have the new issuer sign by the root that is trusted now, or go to its root first, with issuer: csr, by "
+    "`kubectl mesh certs rotate-root begin --root FILE` and its steps to the end"
+)
+HERE = "take the root of the old issuer into certs/ by `kubectl mesh certs import-root`, and go to another by `kubectl mesh certs rotate-root` afterwards"
+BETWEEN = "have both issuers sign by one root first"
 _CITADEL, _RESTART = (4, LAST), (17, LAST)
 _RESTART_ISTIOD = "istiod does not see it before it restarts (from 1.10 on it does with AUTO_RELOAD_PLUGIN_CERTS=true)"
 RULES = (
@@ -99,6 +106,9 @@ RULES = (
         "roots-shrunk",
         "who has a certificate of a root that goes is refused from then on: be sure that all have renewed, a day after the new one signs everywhere",
     ),
+    _always("roots-elsewhere", f"{_REFUSED}: {ELSEWHERE}"),
+    _always("roots-here", f"{_REFUSED}: {HERE}"),
+    _always("roots-between", f"{_REFUSED}: {BETWEEN}"),
     _always("roots-exchanged", "connections between those who have the old bundle and those who have the new one fail"),
     Rule(
         "network",

@@ -1,6 +1,7 @@
 """Intermediates, roots, and who opens what is sealed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kubectl_mesh.diff.both import Both, changed, effect, told
 from kubectl_mesh.diff.fields import details as differing
@@ -13,6 +14,8 @@ from kubectl_mesh.view.values import Trust
 from kubectl_mesh.words import count
 
 MADE = "made by the render"
+CERTS = "certs/"
+"""Whose root it is where the tree has it."""
 
 
 def facts(both: Both, pair: Pair) -> Iterator[Fact]:
@@ -56,6 +59,26 @@ def _object(pair: Pair) -> Iterator[Fact]:
 def signing(trust: Trust) -> Signing:
     """What a trust comes to, for the rule about roots."""
     return Signing(trust.root_fingerprints, trust.intermediate_fingerprint, trust.signer)
+
+
+def elsewhere(old: Trust, new: Trust) -> Fact | None:
+    """That the root is another issuer's from now on, where only the clusters know one of the two."""
+    before, after = _issuer(old), _issuer(new)
+    if None in (before, after) or before == after:
+        return None
+    rule = "roots-here" if after == CERTS else "roots-elsewhere" if before == CERTS else "roots-between"
+    return changed("", "roots", "the roots", f"are those of {after} from now on, and were those of {before}", new.file, effect(rule))
+
+
+def _issuer(trust: Trust) -> str | None:
+    """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same where they name one issuer."""
+    if trust.root_fingerprints:
+        return CERTS
+    if trust.store == "istio-csr":
+        return str(trust.issuer.get("issuer", "")).partition(": ")[2] or None
+    if trust.store == "cert-manager":
+        return "{}.{}/{}".format(*(trust.issuer.get(f"issuerRef.{part}", "") for part in ("kind", "group", "name")))
+    return None
 
 
 def _recipients(name: str, old: Trust, new: Trust) -> Iterator[Fact]:
@@ -130,6 +153,8 @@ def _resealed(old: Trust, new: Trust) -> bool:
 def _roots(both: Both, name: str, old: Trust, new: Trust, *, ambient: bool) -> Iterator[Fact]:
     before, after = set(old.root_fingerprints), set(new.root_fingerprints)
     if not before or not after:
+        if (there := elsewhere(old, new)) is not None:
+            yield replace(there, cluster=name)
         return
     effects: list[Effect] = [effect("roots"), *([effect("roots-ambient")] if ambient else []), *([effect("roots-shrunk")] if before > after else [])]
     if before == after:

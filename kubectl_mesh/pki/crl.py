@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Crl
+from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, State
 from kubectl_mesh.pki.names import CRL, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, extension, load_certificates, same_key
@@ -180,6 +181,7 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         elif not alive(crl, now):
             when = "has no nextUpdate" if crl.next_update_utc is None else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
             problems.append(Problem(Place(NAME), f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it", ANEW, "crl-expired"))
+    problems += _in_use(found, states, root)
     if problems:
         raise MeshError(problems)
     left = until - now
@@ -193,3 +195,17 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
     revoked = tuple(sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c}))
     return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings
+
+
+def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Problem]:
+    """What is revoked and signs all the same: a cluster that was lost came back as it was."""
+    problems = []
+    for name, state in sorted(states.items()):
+        issuer = direct_issuer(state.certificate, root.certificates) if state.certificate is not None else None
+        crl = found.of(issuer) if issuer is not None else None
+        if crl is None or state.certificate is None or crl.get_revoked_certificate_by_serial_number(state.certificate.serial_number) is None:
+            continue
+        what = f"is revoked (serial {state.certificate.serial_number:x}), and proxies refuse every workload that it signs for"
+        fix = f"move certs/{folder(name)} away and render, which makes another; or, where nothing was lost, take all back with `kubectl mesh certs crl --clear`"
+        problems.append(Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "crl-revoked"))
+    return problems

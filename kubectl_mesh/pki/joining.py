@@ -35,7 +35,8 @@ def join(others: Sequence[Named], key: Named | None, kept: Mapping[str, bytes], 
         if not taken.files and key is None:
             return Exchange({}), taken
         what, fix = f"says that a rotation is on ({on.step}), and another root waits for it", "finish it with `kubectl mesh certs rotate-root advance`"
-        raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, f"{fix}, or go back with abort")])
+        back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
+        raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, f"{fix}{back}")])
     one, put = _one(roots, key, kept, on)
     old = tuple(fingerprint(c) for c in dict.fromkeys(roots) if c != one)
     put = {**taken.files, **put}

@@ -13,7 +13,7 @@ from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki.judge import chain_problems
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, make_keys, pem_key
-from kubectl_mesh.pki.names import ARCHIVE, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
+from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, same_key
 from kubectl_mesh.pki.requests import accept, request
 from kubectl_mesh.pki.rotation import waits
@@ -31,6 +31,8 @@ def renew(
     if not root.certificates or root.key is None:
         missing = ROOT_KEY if root.certificates else ROOT_CERT
         fix = "put it back; where somebody else holds the root, write `certificates: {issuer: csr}`"
+        if root.certificates and NEXT_KEY in kept:
+            fix = "the root that is to sign next has its key here: go on with `kubectl mesh certs rotate-root advance` first; or put this key back"
         raise MeshError([Problem(Place(f"certs/{missing}"), "is not here, and no intermediate can be signed without it", fix, "certs-complete")])
     issuer = next(c for c in root.certificates if same_key(c, root.key))
     if early := waits(kept, sorted(wanted.namespaces), issuer):

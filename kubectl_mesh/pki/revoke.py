@@ -51,6 +51,27 @@ def revoke(
     return pem, [_late(s) for s in lacking]
 
 
+def former(name: str, archive: Mapping[str, bytes], root: Root, listed: Listed, now: datetime) -> Iterator[x509.Certificate]:
+    """What a cluster signed with before and still could: whoever has the cluster may have those keys, or the same key, which a renewal kept."""
+    for path in sorted(archive):
+        base, _, last = path.rpartition("/")
+        if last != "ca-cert.pem" or not base.startswith(f"{ARCHIVE}/{folder(name)}-"):
+            continue
+        try:
+            certificate = load_certificates(f"certs/{path}", archive[path])[0]
+        except MeshError:
+            continue
+        # A cluster may have a name that begins with another's.
+        if not base.removeprefix(f"{ARCHIVE}/{folder(name)}-").startswith(certificate.fingerprint(hashes.SHA256()).hex()[:8]):
+            continue
+        issuer = direct_issuer(certificate, root.certificates)
+        if issuer is None or issuer == certificate or certificate.not_valid_after_utc <= now:
+            continue
+        before = listed.of(issuer)
+        if before is None or before.get_revoked_certificate_by_serial_number(certificate.serial_number) is None:
+            yield certificate
+
+
 def entry(certificate: x509.Certificate, now: datetime) -> x509.RevokedCertificate:
     """That a certificate is revoked from now on."""
     return x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now).build()

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.pki.judge import root_of
-from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.read import load_certificates, load_key, same_key
 from kubectl_mesh.roots.order import Trust
 
@@ -78,6 +78,10 @@ def judge(kept: Mapping[str, bytes], issuer: str) -> None:
     """
     rotation = read(kept)
     if rotation is None:
+        if NEXT_KEY in kept:
+            what = f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it stands, is not"
+            fix = f"put certs/{ROTATION} back as git has it; where that rotation was given up, move the key to certs/{ARCHIVE}"
+            raise MeshError([Problem(Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete")])
         return
     if issuer not in ("local", "csr"):
         what = f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer}, which has a root of its own"

@@ -15,6 +15,8 @@ from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, sa
 from kubectl_mesh.words import count
 
 WIDTH = 80
+_NAMED = 3
+"""How many clusters of a root are named."""
 
 
 def status(
@@ -102,7 +104,7 @@ def text(value: Mapping[str, Any]) -> str:
     if not roots:
         lines += ["", "no root yet: `kubectl mesh render` makes one" if value["issuer"] == "local" else "no root yet: it comes with the first intermediate"]
     for root in roots:
-        does = "signs, is trusted" if root["signs"] else "is trusted, does not sign"
+        does = "signs, is trusted" if root["signs"] else f"is trusted, {_signs_for(root, found)}"
         lines += ["", *_wrapped("root", root["subject"]), *_wrapped("  state", f"{does}; its key is {'here' if root['keyHere'] else 'not here'}")]
         lines += _lines(root)
     for one in found:
@@ -114,6 +116,13 @@ def text(value: Mapping[str, Any]) -> str:
     if value["missing"]:
         lines += ["", *_wrapped("missing", f"the intermediate of {', '.join(value['missing'])}")]
     return "\n".join(lines) + "\n"
+
+
+def _signs_for(root: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
+    """What a root does that signs nothing new: clusters that are to come under one root go on by their own until then."""
+    names = [one["cluster"] for one in found if one["signedBy"] == root["fingerprint"]]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"signs for {', '.join(names[:_NAMED])}{more}" if names else "does not sign"
 
 
 def _lines(one: Mapping[str, Any]) -> list[str]:

@@ -39,10 +39,6 @@ def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes
     root = kept_root(kept, now, have.folders)
     if not root.certificates:
         raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), "is not there, so there is nothing to rotate", "run `kubectl mesh render`", "certs-complete")])
-    if NEXT_KEY in kept:
-        what = f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it stands, is not"
-        fix = f"put certs/{ROTATION} back as git has it; where that rotation was given up, move the key to certs/{ARCHIVE}"
-        raise MeshError([Problem(Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete")])
     put: dict[str, bytes] = {}
     if given is None:
         key = make_keys(wanted.key_type, (), root=True, progress=progress)[""]
