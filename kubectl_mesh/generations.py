@@ -37,12 +37,15 @@ def advanced(cluster: Cluster) -> dict[str, int]:
     return {"generation": cluster.beside, "beside": cluster.generation} if step(cluster) == BEGUN else {"generation": cluster.generation}
 
 
-def aborted(cluster: Cluster) -> dict[str, int]:
-    """After `abort`: one step back."""
+def aborted(cluster: Cluster, *, was: bool = True) -> dict[str, int]:
+    """After `abort`: one step back; `was`: the second token was rendered, so clusters may have it."""
     assert cluster.beside is not None
     if step(cluster) == MOVED:
         return {"generation": cluster.beside, "beside": cluster.generation}
-    return {"generation": cluster.generation, "last": cluster.beside}
+    last = cluster.beside if was else cluster.beside - 1
+    if last > cluster.generation:
+        return {"generation": cluster.generation, "last": last}
+    return {"generation": cluster.generation} if cluster.generation > 1 else {}
 
 
 def holders(plan: Plan, name: str) -> tuple[str, ...]:

@@ -53,14 +53,15 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
         rendered = tokens_status.rendered(inputs, folder)
         _rotatable(rendered, cluster, step)
+        behind = tokens_status.stale(rendered, folder, cluster)
         if step == "begin":
             entry = generations.begun(cluster, _taken(directory, cluster, rendered))
         else:
-            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster)
+            # What no tree has had is in no cluster.
+            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster, was=not behind)
         source = workdir.read_file(path) or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
         after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
-        behind = tokens_status.stale(rendered, folder, cluster)
         if behind and step == "abort" and not tokens_status.stale(tokens_status.rendered(after, folder), folder, cluster):
             behind = []
         if behind:
