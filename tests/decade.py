@@ -472,6 +472,8 @@ class Decade:
         heeded = bool(expiring(sorted(self.clusters), self.certs, self.now, 60 * DAY))
         if heeded:
             self.renew(due=True)
+        # Nor does it leave be a tree that is behind while what is in it ends.
+        heeded = heeded or any(self.ends(name) - self.now < 60 * DAY for name in self.clusters if name in self.manifests)
         if self.lists_due():
             self.sign_lists()
             heeded = True
@@ -481,6 +483,10 @@ class Decade:
         # What `check` warns of is not left lying.
         if heeded or self.random.random() < 0.9:
             self.render(every=heeded)
+
+    def ends(self, name: str) -> datetime:
+        """When the intermediate in the tree ends."""
+        return parsed(self.manifests[name][-1].material.ca_cert)[0].not_valid_after_utc
 
     def add(self) -> None:
         name = next(self.names)
