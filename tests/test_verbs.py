@@ -99,7 +99,7 @@ def test_completion_script(run: Run, shell: str) -> None:
 def test_an_unforeseen_exception_shows_nothing_secret(run: Run, monkeypatch: pytest.MonkeyPatch, workdir: Make) -> None:
     """A fault of our own is a sentence with a place, never a traceback or the message, which may hold anything."""
 
-    def fail(*a: object) -> None:
+    def fail(*a: object, **options: object) -> None:
         raise ValueError("-----BEGIN PRIVATE KEY-----")
 
     monkeypatch.setattr("kubectl_mesh.cli.workdir.gather", fail)
