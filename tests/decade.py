@@ -683,8 +683,17 @@ class Decade:
             return
         taken = [int(m[1]) for file in self.credentials if (m := re.fullmatch(rf"credentials/{name}(?:\.c[0-9]+)?\.token\.g([0-9]+)", file))]
         steps_of = {"begin": lambda c: generations.begun(c, taken), "advance": generations.advanced, "abort": generations.aborted}
-        entry = self.tokens[name] = dict(steps_of[step](cluster))
+        before, entry = self.tokens.get(name, {}), dict(steps_of[step](cluster))
+        self.tokens[name] = entry
         after = self.plan()
+        try:
+            if step == "abort":
+                tokens._first_is_there(self.inputs(plan), SimpleNamespace(plan=plan), SimpleNamespace(plan=after), cluster)  # type: ignore[arg-type]
+        except MeshError as error:
+            self.tokens[name] = before
+            self.refused += 1
+            self.tell(f"abort of the token of {name} is refused: {error.problems[0].what[:90]}")
+            return
         now = generations.step(after.members[name].cluster)
         self.looks[name] = list(tokens._look(now, SimpleNamespace(plan=after), name, back=step == "abort"))  # type: ignore[arg-type]
         self.token_rotations += (at, now) == (generations.MOVED, generations.STEADY)

@@ -28,7 +28,7 @@ def test_no_pair_is_ever_cut(chunk: int) -> None:
     assert sum(run.rotations for run in runs) > 10
     assert sum(run.refused for run in runs) > 10
     assert sum(run.token_rotations for run in runs) > 10
-    assert sum(run.revocations for run in runs) > 4
+    assert sum(run.revocations for run in runs) > 2
     assert sum(run.cuts for run in runs) > 0, "what is revoked is still taken"
     assert sum(run.checked for run in runs) > 10_000
 

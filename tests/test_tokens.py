@@ -210,6 +210,35 @@ def test_abort_goes_back(mesh: WorkDir, run: Run) -> None:
     assert yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"][EAST]["tokens"] == {"generation": 1, "last": 2}
 
 
+@pytest.mark.parametrize("case", ["two-networks", "per-peer", "sops", "sealed"])
+def test_abort_refuses_to_go_back_to_a_token_that_is_not_here(case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a peer that joined meanwhile: each render from there would be refused. The topology stays, and with the token abort is possible."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
+    name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
+    done(run, mesh, "render")
+    done(run, mesh, "tokens", "rotate", name, "begin")
+    done(run, mesh, "render")
+    for path in sorted((mesh / "credentials").glob(f"{name}*.token")):
+        mesh.write(f"credentials/{path.name}.g2", f"next-token-of-{path.name}", 0o600)
+    done(run, mesh, "tokens", "rotate", name, "advance")
+    done(run, mesh, "render")
+    first = path.read_bytes()
+    path.unlink()
+    before = snapshot(mesh.path)
+    ran = run("tokens", "rotate", name, "abort", cwd=mesh)
+    assert (ran.code, ran.out) == (2, "")
+    assert snapshot(mesh.path) == before
+    assert f"credentials/{path.name}" in ran.err
+    if case in ("two-networks", "per-peer"):
+        whom = "the peers" if case == "two-networks" else path.name.split(".")[1]
+        assert f"error: credentials/{path.name}: is not there: {whom} would have nothing to go back to\n  fix: run: (umask 077; mkdir -p" in ran.err
+        assert ran.err.rstrip().endswith(f"> credentials/{path.name})")
+    mesh.write(f"credentials/{path.name}", first.decode(), 0o600)
+    done(run, mesh, "tokens", "rotate", name, "abort")
+    done(run, mesh, "render")
+
+
 def test_what_is_no_step_is_refused(mesh: WorkDir, run: Run) -> None:
     """In one sentence, with what to do."""
     assert "is not being rotated\n  fix: begin with" in run("tokens", "rotate", EAST, "advance", cwd=mesh).err

@@ -62,7 +62,8 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         source = workdir.read_file(path) or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
         after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
-        if behind and step == "abort" and not tokens_status.stale(tokens_status.rendered(after, folder), folder, cluster):
+        made = None
+        if behind and step == "abort" and not tokens_status.stale(made := tokens_status.rendered(after, folder), folder, cluster):
             behind = []
         if behind:
             what = "is not what a render of the step before would make"
@@ -71,8 +72,11 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
             _next_is_there(inputs, rendered, cluster)
         elif step == "advance":
             _last_may_go(inputs, rendered, cluster)
+        made = made or tokens_status.rendered(after, folder)
+        if step == "abort":
+            _first_is_there(inputs, rendered, made, cluster)
         replace_file(path, source, body.encode())
-    _tell(step, rendered, tokens_status.rendered(after, folder), cluster.name, path, output)
+    _tell(step, rendered, made, cluster.name, path, output)
 
 
 def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
@@ -134,6 +138,24 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
             problems.append(Problem(place, f'holds the token of "{others[token]}", which this cluster would refuse', fetch))
         elif said is not None and said.secret not in (None, reader_secret(cluster, peer, cluster.coming)):
             problems.append(Problem(place, f"holds a token of another Secret than {reader_secret(cluster, peer, cluster.coming)}, as it says itself", fetch))
+    if problems:
+        raise MeshError(problems)
+
+
+def _first_is_there(inputs: "Inputs", rendered: "Rendered", after: "Rendered", cluster: "Cluster") -> None:
+    """Refuses to move peers back to a token that is not here, as of a peer that joined since they moved: no render would go on from there."""
+    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.plan import token_command, token_file
+
+    problems: list[Problem] = []
+    back = after.plan.members[cluster.name]
+    for peer in rendered.plan.members[cluster.name].logins:
+        if peer not in back.logins:
+            place = Place(join(inputs.directory, token_file(back.cluster, peer)))
+            whom = peer or "the peers"
+            what = f"is not there: {whom} would have nothing to go back to"
+            problems.append(Problem(place, what, f"run: {token_command(back.cluster, inputs.directory, peer)}"))
     if problems:
         raise MeshError(problems)
 
