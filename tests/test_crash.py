@@ -17,6 +17,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from typing import Any
 import pytest
 
 import kubectl_mesh
+from kubectl_mesh.write.kept import SIDE_BY_SIDE
 
 STAGE, LOCK_FILE = ".kubectl-mesh-stage", ".kubectl-mesh-lock"
 PYTHON = [sys.executable, "-B", "-s", "-P", "-c"]
@@ -849,7 +851,22 @@ def synced(directory: Path, log: Path, *args: str, before: str = "") -> Sync:
     calls = ",".join(f"?{call}" for call in CALLS if call not in ("close", "flock"))
     done = whole(directory, *args, strace=("strace", "-f", "-y", "-qq", "-s", "0", "-o", str(log), "-e", f"trace={calls}"), before=before)
     assert done.returncode == 0, done
-    return Sync(directory, re.sub(r'""\.\.\.', '"..."', log.read_text()))
+    return Sync(directory, re.sub(r'""\.\.\.', '"..."', joined(log.read_text())))
+
+
+def joined(log: str) -> str:
+    """A log of strace in which a call that another thread ran into stands whole, where it ended."""
+    begun: dict[str, str] = {}
+    lines = []
+    for line in log.splitlines():
+        process, _, rest = line.partition(" ")
+        if rest.endswith(" <unfinished ...>"):
+            begun[process] = rest.removesuffix(" <unfinished ...>")
+        elif found := re.match(r" *<\.\.\. \w+ resumed>(.*)", rest):
+            lines.append(f"{process} {begun.pop(process)}{found[1]}")
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 MUTANTS = {
@@ -881,6 +898,48 @@ def test_the_disk_has_what_gets_a_name(request: pytest.FixtureRequest, tmp_path:
     else:
         assert not found.wrong
         assert not found.unsaid()
+
+
+TEN = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliett")
+"""More clusters than folders are synced at the same time."""
+
+
+@traced
+@pytest.mark.parametrize("mutant", list(MUTANTS))
+def test_the_disk_has_what_is_synced_side_by_side(tmp_path: Path, mutant: str) -> None:
+    """The same of many clusters, which are synced by several threads; that there are any is seen as well."""
+    directory = make(tmp_path / "w", *TEN)
+    found = synced(directory, tmp_path / "log", "render", before=MUTANTS[mutant])
+    assert set(found.named) == {"certs/root-key.pem", "certs/root-cert.pem", *(f"certs/intermediate-{name}" for name in TEN)}
+    if mutant:
+        assert len(found.wrong + found.unsaid()) >= 2
+    else:
+        assert len({line.split()[0] for line in (tmp_path / "log").read_text().splitlines() if " fsync(" in line}) > SIDE_BY_SIDE
+        assert not found.wrong
+        assert not found.unsaid()
+
+
+@traced
+@pytest.mark.parametrize("harm", [KILL, FULL])
+def test_a_sync_side_by_side_fails(tmp_path: Path, harm: str) -> None:
+    """One thread fails, or all are killed: no certificate has its name, it is said, and the next render makes all."""
+    directory = make(tmp_path / "w", *TEN)
+    strace = ("strace", "-f", "-qq", "-o", str(tmp_path / "log"), "-e", "trace=fsync", "-e", f"inject=fsync:{harm}:when=10")
+    done = whole(directory, "render", strace=strace)
+    calls = Counter(line.split()[0] for line in (tmp_path / "log").read_text().splitlines() if " fsync(" in line)
+    assert max(calls.values()) == 10 > calls[next(iter(calls))], "it was no thread that was harmed"
+    left = shot(directory)
+    assert not [path for path in left if re.fullmatch(r"certs/intermediate-[a-z]+", path)]
+    assert "out" not in left or not below(left, "out")
+    if harm == KILL:
+        assert done.returncode in (-9, 137)
+    else:
+        assert done.returncode == 2
+        assert "\nerror: No space left on device\n  fix: make room, and run it again" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list(private(left))
+    assert whole(directory, "render").returncode == 0
+    assert not [path for path in shot(directory) if STAGE in path]
 
 
 @traced
