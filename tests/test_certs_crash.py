@@ -151,7 +151,7 @@ def test_every_writing_call(tmp_path: Path, start: Start, known: Case, harm: str
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
-        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, repair=faults.tried % 3 == 0))  # type: ignore[misc]
+        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, repair=faults.tried % 4 == 0))  # type: ignore[misc]
         shutil.rmtree(directory)
     faults.none(f"{known.args}, {harm}", (15 if "0h" in known.args else 35) // CHUNKS)
 

@@ -609,7 +609,7 @@ def test_every_writing_call(request: pytest.FixtureRequest, tmp_path: Path, star
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
-        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, check=faults.tried % 3 == 0))  # type: ignore[misc]
+        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, check=faults.tried % 6 == 0))  # type: ignore[misc]
         shutil.rmtree(directory)
     faults.none(f"{name}, {harm}", least // CHUNKS)
 
