@@ -920,6 +920,18 @@ def test_the_disk_has_what_is_synced_side_by_side(tmp_path: Path, mutant: str) -
 
 
 @traced
+@pytest.mark.parametrize("mutant", ["", MUTANTS["no file is synced"]])
+def test_the_disk_has_it_where_no_thread_can_be_started(tmp_path: Path, mutant: str) -> None:
+    """As under a limit of processes: all is synced by the one thread that there is."""
+    directory = make(tmp_path / "w", *TEN)
+    none = 'import threading\ndef refused(self): raise RuntimeError("can\'t start new thread")\nthreading.Thread.start = refused\n'
+    found = synced(directory, tmp_path / "log", "render", before=none + mutant)
+    assert len(found.named) == 2 + len(TEN)
+    assert bool(found.wrong) is bool(mutant)
+    assert not found.unsaid()
+
+
+@traced
 @pytest.mark.parametrize("harm", [KILL, FULL])
 def test_a_sync_side_by_side_fails(tmp_path: Path, harm: str) -> None:
     """One thread fails, or all are killed: no certificate has its name, it is said, and the next render makes all."""

@@ -91,9 +91,14 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
             failed.append(error)
 
     threads = [Thread(target=sync, args=(staged[first::SIDE_BY_SIDE],)) for first in range(SIDE_BY_SIDE)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    started = []
+    for first, thread in enumerate(threads):
+        try:
+            thread.start()
+            started.append(thread)
+        except RuntimeError:  # There may be no more of them, as under a limit of processes.
+            sync(staged[first::SIDE_BY_SIDE])
+    for thread in started:
         thread.join()
     if failed:
         raise failed[0]
