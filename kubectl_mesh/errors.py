@@ -3,8 +3,10 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
+
+from kubectl_mesh.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

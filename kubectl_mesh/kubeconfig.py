@@ -7,11 +7,12 @@ import base64
 import binascii
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kubectl_mesh.address import is_loopback, url_fault
 from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 
 

@@ -1,10 +1,11 @@
 """The values that travel from stage to stage; frozen, and with no repr of anything secret."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from kubectl_mesh.errors import Place, Problem, path_text
+from kubectl_mesh.frozen import dataclass
 
 Json = object
 """What a YAML document of ours holds: dict, list, str, int, float, bool or None."""

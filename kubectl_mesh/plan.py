@@ -3,10 +3,10 @@
 import posixpath
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from kubectl_mesh import words
 from kubectl_mesh.errors import Problem
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, Date, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
 
 SHARED = ""

@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh import targets
-from kubectl_mesh.pki.make import Wanted, build_intermediate, build_root, make_keys, pem_key
+from kubectl_mesh.pki.make import build_intermediate, build_root, make_keys, pem_key
+from kubectl_mesh.pki.wanted import Wanted
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 FOREVER = "made-up-token-of-"

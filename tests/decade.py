@@ -45,10 +45,10 @@ from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, P
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
 from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.make import Wanted
 from kubectl_mesh.pki.names import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
 from kubectl_mesh.pki.read import describe
 from kubectl_mesh.pki.renew import expiring, renew
+from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import SHARED, reader_secret, token_file
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.roots import order as trusting

@@ -19,6 +19,7 @@ from kubectl_mesh.cli.aside import aside
 from kubectl_mesh.errors import MeshError, refuse
 here = os.getpid()
 def where(): return "here" if os.getpid() == here else "beside"
+def ready(): pass
 """
 
 pytestmark = pytest.mark.skipif(
@@ -40,34 +41,75 @@ def gone(process: int) -> bool:
 
 
 def test_the_value_is_made_beside_and_once() -> None:
-    done = run("with aside(lambda: (where(), b'key', {1: 2})) as made:\n  print(made(), made() is made())")
+    done = run("def work(): return where(), b'key', {1: 2}\nwith aside(ready) as begin:\n  made = begin(work)\n  print(made(), made() is made())")
     assert (done.stdout, done.stderr, done.returncode) == ("('beside', b'key', {1: 2}) True\n", "", 0)
+
+
+def test_it_is_made_ready_before_there_is_work() -> None:
+    """Loading goes on there while this process finds out what is to be done, and what that did is still so for the work."""
+    code = (
+        "r, w = os.pipe()\ndef ready():\n  global there\n  there = where()\n  os.write(2, there.encode())\n"
+        "def work(): return there\nthere = 'nowhere'\nos.dup2(w, 2)\n"
+        "with aside(ready) as begin:\n  print(os.read(r, 9))\n  print(begin(work)())"
+    )
+    assert run(code).stdout == "b'beside'\nbeside\n"
+
+
+def test_what_the_work_takes_comes_with_it(tmp_path: Path) -> None:
+    """More than a pipe holds, while the other process is not ready yet; and what it gives is more than that, too."""
+    code = (
+        "from functools import partial\ndef slow(): time.sleep(0.3)\ndef work(body): return where(), body * 2\nwith aside(slow) as begin:\n"
+        "  at, body = begin(partial(work, b'x' * 3_000_000))()\n  print(at, len(body))"
+    )
+    assert run(code).stdout == "beside 6000000\n"
 
 
 def test_an_error_is_the_same_as_here() -> None:
     code = (
-        "def work(): raise refuse(where(), 'is wrong', 'mend it')\ntry:\n  with aside(work) as made: made()\nexcept MeshError as error: print(error.problems)"
+        "def work(): raise refuse(where(), 'is wrong', 'mend it')\n"
+        "try:\n  with aside(ready) as begin: begin(work)()\nexcept MeshError as error: print(error.problems)"
     )
     assert "file='beside'" in run(code).stdout
 
 
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "1 / 0", "os._exit(1)"])
+END = ["os.kill(os.getpid(), 9)", "1 / 0", "os._exit(1)"]
+
+
+@pytest.mark.parametrize("end", END)
 def test_what_the_other_cannot_give_is_made_here(end: str) -> None:
-    done = run(f"def work():\n  if where() == 'beside': {end}\n  return where()\nwith aside(work) as made: print(made())")
+    done = run(f"def work():\n  if where() == 'beside': {end}\n  return where()\nwith aside(ready) as begin: print(begin(work)())")
     assert (done.stdout, done.stderr) == ("here\n", "")
 
 
-def test_what_is_not_waited_for_is_ended() -> None:
+@pytest.mark.parametrize("end", END)
+@pytest.mark.parametrize("size", [1, 3_000_000])
+def test_one_that_ended_before_it_had_work_leaves_it_to_be_done_here(end: str, size: int) -> None:
     code = (
-        "r, w = os.pipe()\nos.set_inheritable(w, True)\nstart = time.time()\n"
-        "try:\n  with aside(lambda: time.sleep(50)): raise refuse('x', 'is wrong')\nexcept MeshError: pass\n"
+        f"from functools import partial\ndef early(): {end}\ndef work(body): return where()\nwith aside(early) as begin:\n"
+        f"  time.sleep(0.2)\n  print(begin(partial(work, b'x' * {size}))())"
+    )
+    done = run(code)
+    assert (done.stdout, done.stderr, done.returncode) == ("here\n", "", 0)
+
+
+@pytest.mark.parametrize("asked", ["begin(work); raise refuse('x', 'is wrong')", "raise refuse('x', 'is wrong')"])
+def test_what_is_not_waited_for_is_ended(asked: str) -> None:
+    code = (
+        "r, w = os.pipe()\nos.set_inheritable(w, True)\nstart = time.time()\ndef work(): time.sleep(50)\n"
+        f"try:\n  with aside(ready) as begin: {asked}\nexcept MeshError: pass\n"
         "try: os.waitpid(-1, 0)\nexcept ChildProcessError: print('no child', time.time() - start < 20)"
     )
     assert run(code).stdout == "no child True\n"
 
 
-def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
-    code = f"def work():\n  open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n  time.sleep(50)\nwith aside(work) as made: made()"
+@pytest.mark.parametrize("when", ["at work", "before"])
+def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path, when: str) -> None:
+    tell = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))"
+    code = (
+        f"def work():\n  {tell}\n  time.sleep(50)\nwith aside(ready) as begin: begin(work)()"
+        if when == "at work"
+        else f"def tell(): {tell}\nwith aside(tell) as begin: time.sleep(50)"
+    )
     with subprocess.Popen([sys.executable, "-c", CODE + code]) as parent:
         for _ in range(100):
             if (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text():
@@ -82,7 +124,7 @@ def test_it_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
     code = (
         f"from kubectl_mesh.write import locked\nlock = locked({str(tmp_path)!r})\nlock.__enter__()\n"
         f"def work():\n  open({str(tmp_path / 'held')!r}, 'w').write(' '.join(sorted(os.readlink('/proc/self/fd/' + n) for n in os.listdir('/proc/self/fd') if os.path.lexists('/proc/self/fd/' + n))))\n"
-        "with aside(work) as made: made()"
+        "with aside(ready) as begin: begin(work)()"
     )
     assert run(code).returncode == 0
     held = (tmp_path / "held").read_text()
@@ -121,8 +163,8 @@ def test_with_other_threads_it_is_done_here() -> None:
     other = threading.Thread(target=stop.wait)
     other.start()
     try:
-        with aside(os.getpid) as made:
-            assert made() == os.getpid()
+        with aside(lambda: None) as begin:
+            assert begin(os.getpid)() == os.getpid()
     finally:
         stop.set()
         other.join()

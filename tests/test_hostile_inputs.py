@@ -20,7 +20,8 @@ from test_rotation import ROTATE, Clock, advance, rendered
 from test_rotation import clock as clock  # noqa: PLC0414 -- a fixture
 from test_rotation import mesh as mesh  # noqa: PLC0414 -- a fixture
 
-from kubectl_mesh.pki.make import Wanted, build_root
+from kubectl_mesh.pki.make import build_root
+from kubectl_mesh.pki.wanted import Wanted
 
 Make = Callable[..., WorkDir]
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")

@@ -23,8 +23,8 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.load import load
 from kubectl_mesh.model import File, Pki, Server
 from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.make import Wanted
 from kubectl_mesh.pki.names import PARTS
+from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan
 from kubectl_mesh.validate import validate
 

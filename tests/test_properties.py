@@ -19,7 +19,7 @@ from kubectl_mesh.load import load
 from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import Pki, Plan, Server, Tree
 from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.make import Wanted
+from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import render
 from kubectl_mesh.stores import Plain

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kubectl_mesh.adopt.objects import Found, at, clean
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json
 
 Path = tuple[str, ...]

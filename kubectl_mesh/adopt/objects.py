@@ -3,10 +3,11 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json
 
 NOISE = frozenset(("creationTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields", "resourceVersion", "selfLink", "uid"))

@@ -6,11 +6,12 @@ pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kubectl_mesh.adopt.objects import Found, at, secret_data
 from kubectl_mesh.errors import MeshError, Problem, shown
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json
 
 LABEL = "istio/multiCluster"

@@ -1,13 +1,14 @@
 """base.yaml read into a control plane: its documents, the target that they choose, and what is wrong with them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import ModuleType
 from typing import Any
 
 from kubectl_mesh import assets, targets
 from kubectl_mesh.cli.workdir import BASE, join, read_file
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.load import load_all
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.shape import schema_problems

@@ -35,9 +35,9 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     """
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.names import REQUEST, folder
     from kubectl_mesh.pki.requests import requests
+    from kubectl_mesh.pki.wanted import Wanted
     from kubectl_mesh.write import locked, write_certificates
 
     with locked(directory):

@@ -11,7 +11,7 @@ from kubectl_mesh.cli.check import Duration
 if TYPE_CHECKING:
     from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.model import Exchange
-    from kubectl_mesh.pki.make import Wanted
+    from kubectl_mesh.pki.wanted import Wanted
 
 
 @click.command(name="renew")
@@ -32,9 +32,9 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.names import CRL, folder
     from kubectl_mesh.pki.renew import ask, renew
+    from kubectl_mesh.pki.wanted import Wanted
     from kubectl_mesh.write import exchange_certificates, locked, write_certificates
 
     with contextlib.ExitStack() as held:

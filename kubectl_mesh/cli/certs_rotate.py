@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.model import Exchange
-    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.rotation import Rotation
     from kubectl_mesh.pki.steps import Holdings
+    from kubectl_mesh.pki.wanted import Wanted
 
 seen = click.option(
     "--seen-for", type=Duration(), metavar="TIME", help="How long every cluster has been seen to hold the step before, such as 24h; the tool cannot see it."
@@ -135,8 +135,8 @@ def _step(directory: str, out: str | None, made: "Callable[[Inputs, Holdings, Wa
     from kubectl_mesh.cli import bounds, certs_renew, rotating, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.names import NEXT_KEY
+    from kubectl_mesh.pki.wanted import Wanted
     from kubectl_mesh.write import exchange_certificates, locked
 
     with locked(directory):

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -63,14 +64,13 @@ def tell(problems: Iterable[Problem]) -> None:
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-    """A line that counts, on a terminal only."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return lambda done, of: None
+    """A line that counts, on a terminal only; it may be told so from another process."""
+    return partial(_progress, what, sys.stderr is not None and sys.stderr.isatty())
 
-    def show(done: int, of: int) -> None:
+
+def _progress(what: str, shown: bool, done: int, of: int) -> None:
+    if shown:
         click.echo(f"\r{what} {done} of {of}", err=True, nl=done == of)
-
-    return show
 
 
 def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

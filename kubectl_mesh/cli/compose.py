@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, TypeVar
 
 from kubectl_mesh import assets, stores
 from kubectl_mesh.cli import workdir
-from kubectl_mesh.cli.aside import aside
+from kubectl_mesh.cli.aside import Begin, aside
+from kubectl_mesh.cli.authorities import Progress, issue, judged, ready
 from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
 from kubectl_mesh.compare import open_folder
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.pki.names import ROTATION
 from kubectl_mesh.revoked import unread
@@ -20,6 +23,9 @@ from kubectl_mesh.stores import Sealing
 
 if TYPE_CHECKING:
     from kubectl_mesh import render
+
+
+M = TypeVar("M", Pki, Pki | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,18 @@ def make(
     reseal: bool = False,
     store: "render.Store | None" = None,
     throwaway: bool = False,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress | None = None,
+    begin: Begin | None = None,
 ) -> Rendered:
     """From the inputs, and what is sealed in `out` already, to the tree.
 
     `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the topology's. `throwaway` makes missing
-    certificates with the quickest keys, for verbs that write nothing.
+    certificates with the quickest keys, for verbs that write nothing. `begin` begins the work on certificates, beside this one
+    where the caller has a process that is ready for it.
     """
+    if begin is None:
+        with aside(ready) as own:
+            return make(inputs, at, out, reseal=reseal, store=store, throwaway=throwaway, progress=progress, begin=own)
     from kubectl_mesh.plan import plan as make_plan
 
     topology, target = inputs.topology, inputs.target
@@ -61,18 +72,24 @@ def make(
     plan = replace(plan, rotating=ROTATION in inputs.kept)
     keyless = sealed.keyless()
 
-    def authorities() -> Pki:
-        if inputs.unjudged is not None and (problems := inputs.unjudged()):
-            raise MeshError(problems)
-        return certificates(inputs, at, keyless, throwaway=throwaway, progress=progress)
+    asked = _asked(inputs, at, keyless, throwaway=throwaway, progress=progress)
+    cas = {server.ca for server in inputs.servers.values()} if inputs.unjudged is not None else ()
+    wait = begin(partial(judged, sorted(cas), asked))
 
-    with aside(authorities) as made:
-        from kubectl_mesh import render
-        from kubectl_mesh.manifest import Manifests
+    @cache
+    def made() -> Pki:
+        pki = _placed(inputs, wait)
+        if pki is None:
+            assert inputs.unjudged is not None
+            raise MeshError(inputs.unjudged())
+        return pki
 
-        store = store or sealed.store()
-        tree = render.render(plan, inputs.base, made, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
-        pki = made()
+    from kubectl_mesh import render
+    from kubectl_mesh.manifest import Manifests
+
+    store = store or sealed.store()
+    tree = render.render(plan, inputs.base, made, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
+    pki = made()
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(store.lacking)
     warnings = {
@@ -88,22 +105,28 @@ def make(
     return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *told, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
 
 
-def certificates(
-    inputs: Inputs,
-    at: datetime,
-    keyless: frozenset[str] = frozenset(),
-    *,
-    throwaway: bool = False,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Pki:
+def certificates(inputs: Inputs, at: datetime, keyless: frozenset[str] = frozenset(), *, throwaway: bool = False) -> Pki:
     """The certificates of the mesh, checked, and made where they are missing; those of `keyless` may be here without their keys."""
-    from kubectl_mesh.pki.issue import issue
-    from kubectl_mesh.pki.make import Wanted
+    return _placed(inputs, _asked(inputs, at, keyless, throwaway=throwaway))
+
+
+def _placed(inputs: Inputs, work: Callable[[], M]) -> M:
+    """The certificates that a work makes; what is to be said of them has the working directory before it."""
+    try:
+        pki = work()
+    except MeshError as error:
+        raise MeshError(located(inputs.directory, error.problems)) from None
+    return replace(pki, warnings=located(inputs.directory, pki.warnings)) if pki is not None else pki
+
+
+def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress | None = None) -> Callable[[], Pki]:
+    """The work that makes the certificates of the mesh."""
     from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.pki.wanted import Wanted
 
     topology = inputs.topology
     if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
-        return Pki(b"", (), {}, {})
+        return partial(Pki, b"", (), {}, {})
     wanted = Wanted(
         topology.organization,
         "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
@@ -118,18 +141,14 @@ def certificates(
         },
         keyless,
     )
-    try:
-        pki = issue(wanted, inputs.kept, at, progress, inputs.folders)
-    except MeshError as error:
-        raise MeshError(located(inputs.directory, error.problems)) from None
-    return replace(pki, warnings=located(inputs.directory, pki.warnings))
+    return partial(issue, wanted, inputs.kept, at, progress, inputs.folders)
 
 
 def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
     from kubectl_mesh.pki.issue import issue
-    from kubectl_mesh.pki.make import Wanted
     from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.pki.wanted import Wanted
 
     kept: dict[str, bytes] = {}
     folders: tuple[str, ...] = ()

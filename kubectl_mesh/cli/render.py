@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kubectl_mesh.cli import common, own
+from kubectl_mesh.cli.aside import aside
+from kubectl_mesh.cli.authorities import ready
 
 if TYPE_CHECKING:
     from kubectl_mesh.model import Plan
@@ -32,20 +34,21 @@ def command(
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
     lock of a directory lists are ever replaced or removed.
     """
-    from kubectl_mesh import generations, report, rollout
-    from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
-    from kubectl_mesh.compare import compare, strangers
-    from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki.names import CRL
-    from kubectl_mesh.stores import ENCRYPTED
-    from kubectl_mesh.stores.sealing import SEAL_KEY
-    from kubectl_mesh.write import clear, locked, write_certificates, write_tree
-
-    out = out.rstrip("/") or "/" if out else out
-    target_folder = out if out is not None else workdir.join(directory, "out")
-    writes = not (check or dry_run)
-    bounds.check_folders(directory, out)
     with contextlib.ExitStack() as held:
+        begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
+        from kubectl_mesh import generations, report, rollout
+        from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
+        from kubectl_mesh.compare import compare, strangers
+        from kubectl_mesh.errors import MeshError, refuse
+        from kubectl_mesh.pki.names import CRL
+        from kubectl_mesh.stores import ENCRYPTED
+        from kubectl_mesh.stores.sealing import SEAL_KEY
+        from kubectl_mesh.write import clear, locked, write_certificates, write_tree
+
+        out = out.rstrip("/") or "/" if out else out
+        target_folder = out if out is not None else workdir.join(directory, "out")
+        writes = not (check or dry_run)
+        bounds.check_folders(directory, out)
         if writes:
             held.enter_context(locked(directory))
             if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
@@ -64,7 +67,9 @@ def command(
             raise refuse("--reseal", why, "leave one of the two out" if clusters else "leave it out")
         if writes:
             clear(target_folder)
-        rendered = compose.make(inputs, workdir.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
+        rendered = compose.make(
+            inputs, workdir.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"), begin=begin
+        )
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)

@@ -39,13 +39,16 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     if not differing:
         return []
     from kubectl_mesh.cli.workdir import read_file
-    from kubectl_mesh.diff.rules import BETWEEN, ELSEWHERE, HERE
 
     found = []
     for name in differing:
         before, after = _issuer(read_file(os.path.join(out, name, LOCK))), _issuer(rendered.tree[name][LOCK].body)
         if None not in (before, after) and before != after:
             found.append((before, after))
+    if not found:
+        return []
+    from kubectl_mesh.diff.rules import BETWEEN, ELSEWHERE, HERE
+
     return [
         Problem(
             topology.document.place("certificates", "issuer"),

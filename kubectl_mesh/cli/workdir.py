@@ -6,7 +6,7 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, TypeGuard, TypeVar
 from kubectl_mesh import assets, stores
 from kubectl_mesh.compare import open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.kubeconfig import Entry
 from kubectl_mesh.load import MAX_BYTES, load
 from kubectl_mesh.model import PRIVATE_ENDINGS, Cluster, Document, Json, Server, Topology

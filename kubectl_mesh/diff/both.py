@@ -1,10 +1,11 @@
 """Two views side by side: what every comparison of a part needs of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import CHANGED, Detail, Effect, Fact
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.view import RawTree
 from kubectl_mesh.view.values import Cluster, Object, View
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kubectl_mesh.errors import Problem, path_text
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Plan
 
 _FILE = re.compile(r"(?:^|/)(?:certs/intermediate-(?P<ca>[^/]+)/|credentials/(?P<token>[^/.]+)\.|clusters/(?P<server>[^/]+)\.[a-z]+$)")

@@ -8,7 +8,6 @@ the same in every cluster: the root's, which lists what is revoked, and one of e
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Crl
 from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, State

@@ -1,7 +1,6 @@
 """New keys and certificates."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -11,23 +10,11 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.names import folder
 from kubectl_mesh.pki.read import CURVES, Key, PublicKey, extension
+from kubectl_mesh.pki.wanted import Wanted
 
 _BACKDATE = timedelta(minutes=10)
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What new certificates are to be like; `namespaces` has an entry per cluster of the plan."""
-
-    organization: str
-    key_type: str
-    root_days: int
-    intermediate_days: int
-    namespaces: Mapping[str, str]
-    keyless: frozenset[str] = frozenset()
-    """The clusters whose intermediate may be here without its key."""
 
 
 def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:

@@ -12,11 +12,12 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki.judge import chain_problems
 from kubectl_mesh.pki.kept import kept_root
-from kubectl_mesh.pki.make import Progress, Wanted, build_intermediate, make_keys, pem_key
+from kubectl_mesh.pki.make import Progress, build_intermediate, make_keys, pem_key
 from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, same_key
 from kubectl_mesh.pki.requests import accept, request
 from kubectl_mesh.pki.rotation import waits
+from kubectl_mesh.pki.wanted import Wanted
 
 
 def renew(

@@ -11,13 +11,13 @@ Every arrow but abort waits until each cluster has been seen to hold the step be
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.pki.judge import root_of
 from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.read import load_certificates, load_key, same_key

@@ -1,7 +1,7 @@
 """What the stores that encrypt share: what is kept, what is sealed, what cannot be for want of a key."""
 
 import hashlib
-import secrets
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ LENGTH = 32
 
 def new_key() -> bytes:
     """A new seal key, as its file holds it: 32 random bytes in hex, and a newline."""
-    return secrets.token_hex(LENGTH).encode() + b"\n"
+    return os.urandom(LENGTH).hex().encode() + b"\n"
 
 
 def read_key(body: bytes) -> bytes | None:

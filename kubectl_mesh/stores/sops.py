@@ -12,11 +12,12 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
 
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.manifest import read
 from kubectl_mesh.model import OnDisk, Secret
 from kubectl_mesh.stores import age

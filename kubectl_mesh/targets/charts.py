@@ -6,12 +6,12 @@ istioctl read too.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.eastwest import NAME, SELECTOR, VIEW, labels, service_ports
 from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json, Member, Plan, Release, Topology
 from kubectl_mesh.overlay import lost, merge
 from kubectl_mesh.targets import modern, values

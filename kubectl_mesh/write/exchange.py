@@ -10,10 +10,10 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from kubectl_mesh.compare import FOLDER, open_folder, read
 from kubectl_mesh.errors import refuse
+from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Exchange
 from kubectl_mesh.write import files
 from kubectl_mesh.write.files import EXCHANGE, STAGE, must, write_file

@@ -1,0 +1,32 @@
+"""What takes cryptography, as a work for the process beside: the CAs of the API servers judged, the certificates of the mesh made."""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kubectl_mesh.model import Pki
+    from kubectl_mesh.pki.wanted import Wanted
+
+Progress = Callable[[int, int], None]
+"""Told of each key: how many are made, and how many are to be made."""
+
+
+def ready() -> None:
+    """Loads what the work takes."""
+    import kubectl_mesh.kubeconfig
+    import kubectl_mesh.pki.issue  # noqa: F401
+
+
+def issue(wanted: "Wanted", kept: Mapping[str, bytes], at: datetime, progress: Progress | None, folders: Collection[str]) -> "Pki":
+    """`issue` of `kubectl_mesh.pki`, loaded where it works."""
+    from kubectl_mesh.pki.issue import issue
+
+    return issue(wanted, kept, at, folders=folders) if progress is None else issue(wanted, kept, at, progress, folders)
+
+
+def judged(cas: Collection[bytes], work: "Callable[[], Pki]") -> "Pki | None":
+    """What a work makes; None where something is wrong with one of the CAs."""
+    from kubectl_mesh.kubeconfig import ca_fault
+
+    return None if any(map(ca_fault, cas)) else work()

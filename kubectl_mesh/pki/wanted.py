@@ -1,0 +1,18 @@
+"""What new certificates are to be like; here, so that who asks for some need not load what makes them."""
+
+from collections.abc import Mapping
+
+from kubectl_mesh.frozen import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What new certificates are to be like; `namespaces` has an entry per cluster of the plan."""
+
+    organization: str
+    key_type: str
+    root_days: int
+    intermediate_days: int
+    namespaces: Mapping[str, str]
+    keyless: frozenset[str] = frozenset()
+    """The clusters whose intermediate may be here without its key."""
