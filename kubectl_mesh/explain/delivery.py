@@ -160,7 +160,10 @@ MESSAGES = (
         "kubectl, Argo CD",
         r"metadata\.annotations: Too long|must have at most 262144 bytes",
         "client-side apply cannot keep an object of this size in an annotation",
-        (Cause("a CRD is applied client-side", "apply with --server-side; in Argo CD ServerSideApply=true, as rendered", ("tree-edited",)),),
+        (
+            Cause("a CRD is applied client-side", "apply with --server-side; in Argo CD ServerSideApply=true, as rendered", ("tree-edited",)),
+            Cause("a control plane that names hundreds of networks is applied client-side", "apply its file with `kubectl apply --server-side -f FILE`"),
+        ),
     ),
     Known(
         "issuer-missing",
