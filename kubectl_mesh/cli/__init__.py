@@ -97,17 +97,18 @@ def group(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a verb and ends the process: 0 done, 1 the answer is no, 2 could not answer."""
-    import gc
-
     warnings.simplefilter("ignore")  # of libraries, for those who write programs; they name places of this machine
-    gc.disable()  # a run makes values, uses them and ends; looking for cycles among them costs a tenth of it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     code = run(args)
     if args is not None:
         sys.exit(code)
-    # The process is at its end: to take thousands of values apart one by one would be time for nothing.
+    leave(code)
+
+
+def leave(code: int) -> None:
+    """Ends the process at once: to take thousands of values apart one by one would be time for nothing."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):

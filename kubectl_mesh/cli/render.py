@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from kubectl_mesh.cli import common, own
-from kubectl_mesh.cli.aside import aside
-from kubectl_mesh.cli.authorities import ready
 
 if TYPE_CHECKING:
     from kubectl_mesh.model import Plan
@@ -34,6 +32,9 @@ def command(
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
     lock of a directory lists are ever replaced or removed.
     """
+    from kubectl_mesh.cli.aside import aside
+    from kubectl_mesh.cli.authorities import ready
+
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         from kubectl_mesh import generations, report, rollout
