@@ -121,13 +121,15 @@ def _clusters(
 def kustomization(plan: Plan, resources: Iterable[str], files: Texts, manifests: Manifests) -> dict[str, str]:
     """What lists the files of a folder. What SOPS encrypted is for whom can decrypt: Flux itself, KSOPS in Argo CD; kubectl cannot."""
     hidden = [path for path in resources if isinstance(files.get(path), Secret)] if plan.topology.store == "sops" else []
+    # Those of a stage without remote secrets are the same in most clusters.
+    text = manifests.once if any(path.startswith("remote-secrets/") for path in files) else manifests.render
     if not hidden or plan.topology.delivery.tool == "flux":
-        return {"kustomization.yaml": manifests.once("kustomization.yaml", resources=tuple(resources), generators=())}
+        return {"kustomization.yaml": text("kustomization.yaml", resources=tuple(resources), generators=())}
     left = tuple(path for path in resources if path not in hidden)
     made = {}
     if plan.topology.delivery.tool == "argocd":
-        made[".ksops.yaml"] = manifests.once("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
-    return {"kustomization.yaml": manifests.once("kustomization.yaml", resources=left, generators=tuple(made)), **made} if left or made else {}
+        made[".ksops.yaml"] = text("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
+    return {"kustomization.yaml": text("kustomization.yaml", resources=left, generators=tuple(made)), **made} if left or made else {}
 
 
 def _shared(plan: Plan, target: ModuleType, manifests: Manifests) -> Iterator[tuple[str, dict[str, str | Secret]]]:
