@@ -31,7 +31,7 @@ def facts(pair: Pair) -> Iterator[Fact]:
     come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
     yield from _gateways(old, new, come, gone)
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
-        rule = "push-added" if one.kind == "PushSecret" else "reader-added" if kind == "reader" else "object-added"
+        rule = {"PushSecret": "push-added", "Secret": "token-added"}.get(one.kind, "reader-added") if kind == "reader" else "object-added"
         yield Fact(NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),))
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
         rule = "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"

@@ -174,6 +174,7 @@ RULES = (
         "who is removed can still open what git remembers: make the intermediate and the tokens anew; whether what is sealed changes too cannot be told",
     ),
     _always("reader-added", "an account by which a peer may read the cluster, Secrets too"),
+    _always("token-added", "the cluster makes a token in it, by which peers may read it, Secrets too; tokens that it has already go on"),
     _always("push-added", "the cluster writes the token of its reader into the store, for its peers to take"),
     _always("push-changed", "the cluster writes another token of its reader into the store, or writes it elsewhere; its peers take what they find there"),
     _always("reader-removed", "kubectl apply deletes nothing; once it is deleted, its token opens nothing any more"),
