@@ -93,6 +93,10 @@ def test_csr_sign_import_is_the_same_mesh(mesh: WorkDir, root: WorkDir, run: Run
         assert path.stat().st_mode & 0o777 == 0o600
     ran = run("certs", "sign", "-C", root, "--to", root / "signed", *requests)
     assert ran.code == 0, ran.err
+    says = (
+        f"next: give back {root}/signed, the first time with {root}/certs/root-cert.pem; where the requests come from, `certs import NAME FILE` takes it in\n"
+    )
+    assert ran.err == says
     for name in CLUSTERS:
         ran = run("certs", "import", "--root", root / "certs" / "root-cert.pem", name, root / "signed" / f"{name}.pem", cwd=mesh)
         assert ran.code == 0, ran.err

@@ -139,6 +139,8 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     make_folder(to)
     add_files(to, {f"{name}.pem": body for name, (_, body) in made.items()})
     common.put_text("".join(f"signed  {file} as {to}/{name}.pem\n" for name, (file, _) in sorted(made.items())))
+    root = workdir.join(directory, f"certs/{ROOT_CERT}")
+    common.say(f"next: give back {to}, the first time with {root}; where the requests come from, `certs import NAME FILE` takes it in")
 
 
 @command.command(name="import")
