@@ -427,26 +427,27 @@ def test_verify_takes_anything_inside_too(inner: bytes, sealed_mesh: WorkDir, ag
     assert "is not what the topology, the certificates and the lock say" in ran.stderr
 
 
-@pytest.mark.parametrize("name", ["out", "certs"])
-@pytest.mark.parametrize("words", [("render",), ("render", "--reseal")])
-def test_a_folder_that_may_not_be_written_to(name: str, words: tuple[str, ...], sealed_mesh: WorkDir, run: Run) -> None:
-    """It is named before anything is written, the seal key too; what only reads goes on."""
+def as_its_owner(mesh: WorkDir, *args: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a verb so that modes count, for root too."""
     limits: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("setpriv is not on PATH, and root may write anywhere")
         capabilities = "-dac_override,-dac_read_search"
         limits = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
+    return subprocess.run([*limits, sys.executable, "-c", code, *args], cwd=mesh.path, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["out", "certs"])
+@pytest.mark.parametrize("words", [("render",), ("render", "--reseal")])
+def test_a_folder_that_may_not_be_written_to(name: str, words: tuple[str, ...], sealed_mesh: WorkDir, run: Run) -> None:
+    """It is named before anything is written, the seal key too; what only reads goes on."""
     sealed_mesh.token("context-west-1", "another-token")
     before = sealed_mesh.snapshot()
     (sealed_mesh / name).chmod(0o500)
-    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
-
-    def call(*args: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*limits, sys.executable, "-c", code, *args], cwd=sealed_mesh.path, capture_output=True, text=True, check=False)
-
-    checked = call(*words, "--check")
-    done = call(*words)
+    checked = as_its_owner(sealed_mesh, *words, "--check")
+    done = as_its_owner(sealed_mesh, *words)
     (sealed_mesh / name).chmod(0o700 if name == "certs" else 0o755)
     assert checked.returncode == 1, checked.stderr
     if name == "certs" and words == ("render",):
@@ -458,3 +459,55 @@ def test_a_folder_that_may_not_be_written_to(name: str, words: tuple[str, ...], 
     )
     assert sealed_mesh.snapshot() == before
     assert run("render", cwd=sealed_mesh).code == 0
+
+
+ROTATE = ("certs", "rotate-root", "begin", "--with-restarts")
+
+
+@pytest.mark.parametrize("words", [("certs", "renew", "--all"), ROTATE], ids=["renew", "rotate-root"])
+@pytest.mark.parametrize("bare", ["certs", "certs/intermediate-context-east-1", "all"])
+def test_certificates_in_folders_that_may_not_be_written_to(bare: str, words: tuple[str, ...], workdir: Make, run: Run) -> None:
+    """They are exchanged as a whole, and the old ones have to go: refused before anything is built, with every folder."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    before = mesh.snapshot()
+    folders = [mesh / "certs", *sorted((mesh / "certs").glob("intermediate-*"))] if bare == "all" else [mesh / bare]
+    for folder in folders:
+        folder.chmod(0o500)
+    done = as_its_owner(mesh, *words)
+    for folder in folders:
+        folder.chmod(0o700)
+    fix = "  fix: give yourself the right to write, for it is exchanged as a whole: chmod -R u+w certs\n"
+    assert done.stderr == "".join(f"error: {folder.relative_to(mesh.path)}: cannot be written to\n{fix}" for folder in folders)
+    assert (done.returncode, mesh.snapshot()) == (2, before)
+    assert run(*words, cwd=mesh).code == 0
+
+
+def test_what_a_run_left_and_may_not_be_removed(workdir: Make, run: Run) -> None:
+    """It is named, with what helps, and helps."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    shutil.copytree(mesh / "certs", mesh / ".kubectl-mesh-certs")
+    (mesh / ".kubectl-mesh-certs/intermediate-context-east-1").chmod(0o500)
+    done = as_its_owner(mesh, "render")
+    fix = "give yourself the right to write, and run it again: chmod -R u+w .kubectl-mesh-certs"
+    says = f"error: .kubectl-mesh-certs: holds what a run that did not end has left, and cannot be written to\n  fix: {fix}\n"
+    assert (done.returncode, done.stderr) == (2, says)
+    subprocess.run(fix.partition(": ")[2].split(), cwd=mesh.path, check=True)
+    assert as_its_owner(mesh, "render").returncode == 0
+    assert not (mesh / ".kubectl-mesh-certs").exists()
+
+
+def test_an_intermediate_that_may_not_be_completed(workdir: Make, run: Run) -> None:
+    """The folder is named, before anything is written."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    folder = mesh / "certs/intermediate-context-east-1"
+    (folder / "cert-chain.pem").unlink()
+    before = mesh.snapshot()
+    folder.chmod(0o500)
+    done = as_its_owner(mesh, "render")
+    folder.chmod(0o700)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: certs/intermediate-context-east-1: cannot be written to\n  fix: ")
+    assert mesh.snapshot() == before

@@ -8,11 +8,12 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.compare import FOLDER, open_folder, read
-from kubectl_mesh.errors import refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Exchange
 from kubectl_mesh.write import files
@@ -42,12 +43,14 @@ class _Entry:
 
 def exchange_certificates(directory: str, change: Exchange) -> None:
     """Makes `certs/` of a working directory what `change` says; the lock is held. No private file is ever lost by it."""
-    place = os.path.join(directory, CERTS)
+    place = _place(directory, CERTS)
     top = os.open(os.path.realpath(directory), FOLDER)
     try:
         old = must(open_folder(CERTS, top), place)
         try:
-            _build(top, old, list(_walk(old)), change, place)
+            entries = list(_walk(old))
+            _must_be_ours(old, entries, place)
+            _build(top, old, entries, change, place)
         except BaseException:
             with contextlib.suppress(OSError):
                 _settle(top)
@@ -70,6 +73,19 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
         os.close(top)
 
 
+def _place(directory: str, name: str) -> str:
+    return name if directory in (".", "") else os.path.join(directory, name)
+
+
+def _must_be_ours(old: int, entries: list[_Entry], place: str) -> None:
+    """Refuses folders out of which nothing may be taken, before anything is built: the old ones have to go once they are exchanged."""
+    bare = [path for path in (".", *(e.path for e in entries if e.is_folder)) if not os.access(path, os.W_OK | os.X_OK, dir_fd=old)]
+    if bare:
+        where = [place if path == "." else f"{place}/{path}" for path in bare]
+        fix = f"give yourself the right to write, for it is exchanged as a whole: chmod -R u+w {shlex.quote(place)}"
+        raise MeshError(Problem(Place(path), "cannot be written to", fix) for path in where)
+
+
 def settle(directory: str) -> None:
     """Puts right what a killed exchange left: the new folder goes where it never had the name, else the old one does."""
     if not any(os.path.lexists(os.path.join(directory, name)) for name in (STAGE_CERTS, _ASIDE, f"{CERTS}/{_LIST}")):
@@ -77,6 +93,10 @@ def settle(directory: str) -> None:
     top = os.open(os.path.realpath(directory), FOLDER)
     try:
         _settle(top)
+    except PermissionError:
+        left = _place(directory, next((name for name in (STAGE_CERTS, _ASIDE) if _there(name, top)), CERTS))
+        fix = f"give yourself the right to write, and run it again: chmod -R u+w {shlex.quote(left)}"
+        raise refuse(left, "holds what a run that did not end has left, and cannot be written to", fix) from None
     finally:
         os.close(top)
 

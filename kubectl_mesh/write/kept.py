@@ -22,15 +22,16 @@ def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collectio
 
     A folder that is not there yet gets its name when all its files are on the disk.
     """
-    must_be_writable(certs)
+    folders: dict[str, dict[str, bytes]] = {}
+    for path, body in new.items():
+        above, _, last = path.rpartition("/")
+        folders.setdefault(above, {})[last] = body
+    for above in ("", *sorted(folders)):
+        must_be_writable(os.path.join(certs, above).removesuffix("/"))
     make_folder(certs, PRIVATE_FOLDER)
     top = must(open_folder(certs), certs)
     try:
         clear_certificates(top)
-        folders: dict[str, dict[str, bytes]] = {}
-        for path, body in new.items():
-            above, _, last = path.rpartition("/")
-            folders.setdefault(above, {})[last] = body
         fresh: list[str] = []
         for above in sorted(folders):
             files = dict(sorted(folders[above].items(), key=lambda item: not item[0].endswith("key.pem")))
