@@ -210,3 +210,27 @@ def test_a_served_cluster_with_charts_and_a_bundle(tmp_path: Path, run: Run) -> 
     assert "_remote-secrets" not in (west / "3-mesh/kustomization.yaml").read_text()
     assert "../../_remote-secrets" in (made / "out/context-east-1/3-mesh/kustomization.yaml").read_text()
     assert not (west / "1-trust/cacerts.yaml").exists()
+
+
+def test_a_base_that_is_gone_is_no_wish_for_another_control_plane(workdir: "Callable[..., WorkDir]", run: Run) -> None:
+    """A tree of another kind is not turned into Istio 1.4 because a file is missing; stated, it is."""
+    mesh = workdir(tokens=True)
+    base = (TOP / "examples/seed/base.yaml").read_text()
+    mesh.write("base.yaml", base)
+    assert run("render", cwd=mesh).code == 0
+    (mesh / "base.yaml").unlink()
+    before = mesh.snapshot()
+    says = (
+        "error: base.yaml: is not there, and out was rendered with one of kind Istio; without it every control plane would be Istio 1.4\n"
+        "  fix: put it back; where Istio 1.4 is meant, write one of kind IstioControlPlane\n"
+    )
+    for words in (("render",), ("render", "--check"), ("render", "--dry-run"), ("render", "--cluster", "context-east-1")):
+        assert run(*words, cwd=mesh) == (2, "", says)
+    assert mesh.snapshot() == before
+    assert run("render", "--out", "other", cwd=mesh).code == 0
+    mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec: {profile: default}\n")
+    assert run("render", cwd=mesh).code == 0
+    (mesh / "base.yaml").unlink()
+    assert run("render", cwd=mesh).code == 0
+    mesh.write("base.yaml", base)
+    assert run("render", cwd=mesh).code == 0

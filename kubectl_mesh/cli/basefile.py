@@ -1,5 +1,7 @@
 """base.yaml read into a control plane: its documents, the target that they choose, and what is wrong with them."""
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import field, replace
 from types import ModuleType
@@ -7,10 +9,10 @@ from typing import Any
 
 from kubectl_mesh import assets, targets
 from kubectl_mesh.cli.workdir import BASE, join, read_file
-from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.load import load_all
-from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.shape import schema_problems
 
 
@@ -92,3 +94,23 @@ def _settled(topology: Topology, version: str | None) -> Topology:
         return topology
     clusters = tuple(replace(c, releases=tuple(replace(r, version=r.version or version) for r in c.releases)) for c in topology.clusters)
     return replace(topology, clusters=clusters)
+
+
+def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
+    """What is wrong with a base.yaml that is not there, by the tree in `out`: that a file is gone is no wish to bring every cluster to Istio 1.4."""
+    kinds = {_kind(read_file(os.path.join(out, cluster.name, LOCK))) for cluster in topology.clusters} - {None, targets.OLD}
+    if not kinds or os.path.lexists(join(directory, BASE)):
+        return []
+    what = (
+        f"is not there, and {out} was rendered with one of kind {' and '.join(sorted(filter(None, kinds)))}; without it every control plane would be Istio 1.4"
+    )
+    return [Problem(Place(join(directory, BASE)), what, f"put it back; where Istio 1.4 is meant, write one of kind {targets.OLD}")]
+
+
+def _kind(lock: bytes | None) -> str | None:
+    """The kind of control plane that a directory was rendered with; None where its lock does not say."""
+    try:
+        kind = json.loads(lock or b"")["madeFrom"]["controlPlane"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return kind if isinstance(kind, str) else None

@@ -38,7 +38,7 @@ def command(
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         from kubectl_mesh import generations, report, rollout
-        from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
+        from kubectl_mesh.cli import basefile, bounds, compose, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.pki.names import CRL
@@ -59,6 +59,8 @@ def command(
         exposed = bounds.in_clear(inputs, target_folder)
         if os.path.lexists(workdir.join(directory, ".gitignore")):
             exposed += bounds.let_through(inputs)
+        if not inputs.base:
+            exposed += basefile.lost(directory, inputs.topology, target_folder)
         if exposed:
             raise MeshError(exposed)
         if clusters:
