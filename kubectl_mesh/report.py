@@ -125,7 +125,7 @@ def _forgotten(commands: Sequence[str], would: bool) -> Iterator[str]:
         yield from (f"    {command}" for command in commands)
 
 
-def _held(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
+def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
     """Every remote secret of a directory that changes: the directory, the cluster that it reads, and what happens to it.
 
     One that only moves between a cluster's directory and the bundle is not gone.
@@ -150,7 +150,7 @@ def _held(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, st
 def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[str, str]]:
     """The remote secrets that left the tree of a cluster that stays: its name, and the peer's."""
     gone = []
-    for name, peer, action in _held(plan, changes):
+    for name, peer, action in changed_secrets(plan, changes):
         if action == "remove" and name == BUNDLE:
             gone += [(holder, peer) for holder, m in plan.members.items() if m.cluster.joined and m.primary is None and holder != peer]
         elif action == "remove":
@@ -164,7 +164,7 @@ def reconnected(plan: Plan, changes: Sequence[FolderChange], moved: Mapping[tupl
     `moved` are those that another store holds from now on, by directory and peer: True where the login is the same, and nothing happens.
     """
     risky: dict[tuple[str, bool], list[str]] = {}
-    for name, peer, action in _held(plan, changes):
+    for name, peer, action in changed_secrets(plan, changes):
         holders = [h for h, m in plan.members.items() if m.cluster.joined and m.primary is None and h != peer] if name == BUNDLE else [name]
         if action == "update" and not moved.get((name, peer), False):
             deaf = [h for h in holders if any(loses_endpoints(r.version) for r in plan.members[h].cluster.releases)]
@@ -185,7 +185,7 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
     """Remote secrets that would go merely because a token or a server cannot be read here: in a running mesh that is an outage."""
     waiting = {(p.subject, p.peer): p for p in plan.pending if p.kind in ("token", "server")}
     held: dict[tuple[str, str], list[str]] = {}
-    for name, peer, action in _held(plan, changes):
+    for name, peer, action in changed_secrets(plan, changes):
         if action != "remove":
             continue
         keys = [(peer, ""), (peer, name)]

@@ -251,3 +251,29 @@ def test_documents_of_base_yaml(modern: Make, run: Run) -> None:
     assert (cni["values"], cni["profile"]) == ({"cni": {"logging": {"level": "debug"}}}, "ambient")
     tunnel = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/ztunnel.yaml").read_text())["spec"]["values"]["ztunnel"]
     assert tunnel == {"logLevel": "debug", "multiCluster": {"clusterName": WEST}, "network": "network-west"}
+
+
+def test_a_token_that_has_expired_takes_the_place_of_none(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A render that would change remote secrets to it, or make one, is refused; one that has expired since, and stays as it is, keeps nobody from rendering."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = modern(tokens=True)
+    dead = jwt(sub=SUBJECT, exp=int((DAY - timedelta(days=3)).timestamp()))
+    mesh.token(WEST, dead)
+    first = run("render", cwd=mesh)
+    assert first.code == 2
+    assert first.err.startswith(
+        f"error: credentials/{WEST}.token: expired on 2026-11-28, and would go into 2 remote secrets (as in out/{EAST1})\n  fix: fetch it again: (umask 077; "
+    )
+    assert not (mesh / "out").exists()
+    mesh.token(WEST, jwt(sub=SUBJECT, exp=int((DAY + timedelta(days=3)).timestamp())))
+    assert run("render", cwd=mesh).code == 0
+    alive, before = (mesh / f"credentials/{WEST}.token").read_text(), mesh.snapshot()
+    mesh.token(WEST, dead)
+    for words in (("render",), ("render", "--check"), ("render", "--cluster", EAST1)):
+        ran = run(*words, cwd=mesh)
+        assert (ran.code, f"credentials/{WEST}.token: expired on 2026-11-28" in ran.err) == (2, True), words
+    mesh.token(WEST, alive)
+    assert mesh.snapshot() == before
+    monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=9))
+    assert run("render", "--check", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0

@@ -38,7 +38,7 @@ def command(
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         from kubectl_mesh import generations, report, rollout
-        from kubectl_mesh.cli import basefile, bounds, compose, roots, stored, workdir
+        from kubectl_mesh.cli import basefile, bounds, compose, expired, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.pki.names import CRL
@@ -79,6 +79,7 @@ def command(
         moved = stored.moved(target_folder, rendered, changes)
         if cut := [
             *report.withdrawn(rendered.plan, changes, target_folder),
+            *expired.expired(directory, rendered.plan, changes, target_folder, workdir.now()),
             *generations.skipped(rendered.plan, changes),
             *roots.exchanged(rendered, target_folder, changes),
         ]:
