@@ -91,7 +91,7 @@ def survey(
             found.warnings += (
                 *general[1],
                 *roots.elsewhere(rendered, folder, changes),
-                *report.reconnected(rendered.plan, changes, stored.moved(folder, rendered, changes)),
+                *report.reconnected(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes)),
             )
     except MeshError as error:
         found.errors += error.problems

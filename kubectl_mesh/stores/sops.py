@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -112,7 +112,7 @@ class Sops(Sealing):
         if directory not in self._keys:
             assert self.key is not None
             recipients = self.recipients[directory]
-            key = hmac.digest(self.key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
+            key = data_key(self.key, directory, recipients)
             self._keys[directory] = (key, self._wrapped_before(directory, key) or age.wrap(key, recipients))
         return self._keys[directory]
 
@@ -130,6 +130,16 @@ class Sops(Sealing):
                 continue
             return age.block({r: "".join(line.strip() + "\n" for line in stanzas[r].splitlines()) for r in self.recipients[directory]})
         return None
+
+
+def data_key(seal_key: bytes, directory: str, recipients: Iterable[str]) -> bytes:
+    """The data key of a directory for some recipients."""
+    return hmac.digest(seal_key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
+
+
+def holds(old: bytes, key: bytes, name: str, value: str) -> bool:
+    """Whether a file that we sealed with a data key has this under `data`."""
+    return encrypt(key, ("data", name), value).encode() in old
 
 
 def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
