@@ -91,7 +91,7 @@ def make(
     tree = render.render(plan, inputs.base, made, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
     pki = made()
     if isinstance(store, Sealing) and store.lacking:
-        raise MeshError(store.lacking)
+        raise MeshError(sealed.restorable(store))
     warnings = {
         *plan.warnings,
         *pki.warnings,
