@@ -146,6 +146,8 @@ class Inputs:
     """Tells what is wrong with the CAs of the servers, where that is put off."""
     unasked: frozenset[str] = frozenset()
     """The checks that nobody could make, for base.yaml is wrong."""
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    """The certificates of the intermediates of clusters that are not to be rendered."""
 
 
 def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None, *, later: bool = False) -> Inputs:
