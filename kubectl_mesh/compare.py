@@ -154,7 +154,9 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
             changes.append(Change(path, "remove", edited=found is None or hashlib.sha256(found[0]).hexdigest() != digest))
     mine = {*new, *disk.locked, LOCK}
     foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
-    loose_folders = [p for p in private_folders(new) if disk.folders.get(p, 0o700) & 0o077]
+    # A folder that gets its first secret shows nobody any.
+    secret = {path: file for path, file in new.items() if path in disk.files and path not in disk.sealed}
+    loose_folders = [p for p in private_folders(secret) if disk.folders.get(p, 0o700) & 0o077]
     changes += [Change(path + "/", "tighten") for path in loose_folders]
     actions = {c.action for c in changes} - {"identical"}
     action = "identical" if not actions else "tighten" if actions == {"tighten"} else "update"

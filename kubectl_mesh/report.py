@@ -158,25 +158,25 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[s
     return gone
 
 
-def reconnected(plan: Plan, changes: Sequence[FolderChange], moved: Mapping[tuple[str, str], bool] = MappingProxyType({})) -> list[Problem]:
+def reconnected(plan: Plan, changes: Sequence[FolderChange], sealed_anew: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[Problem]:
     """Remote secrets that change for clusters whose version of istiod may lose the peer's endpoints by that.
 
-    `moved` are those that another store holds from now on, by directory and peer: True where the login is the same, and nothing happens.
+    `sealed_anew` has those that are held in another way from now on, by directory and peer: what happens to them, nothing where the login stays.
     """
-    risky: dict[tuple[str, bool], list[str]] = {}
+    risky: dict[tuple[str, str], list[str]] = {}
     for name, peer, action in changed_secrets(plan, changes):
         holders = [h for h, m in plan.members.items() if m.cluster.joined and m.primary is None and h != peer] if name == BUNDLE else [name]
-        if action == "update" and not moved.get((name, peer), False):
+        does = sealed_anew.get((name, peer), "changes")
+        if action == "update" and does:
             deaf = [h for h in holders if any(loses_endpoints(r.version) for r in plan.members[h].cluster.releases)]
-            risky.setdefault((peer, (name, peer) in moved), []).extend(deaf)
+            risky.setdefault((peer, does), []).extend(deaf)
     found = []
-    for (peer, stored), holders in sorted(risky.items()):
+    for (peer, does), holders in sorted(risky.items()):
         if holders and peer in plan.members:
             first = plan.members[holders[0]].cluster
             restart = kubectl(first, "-n", first.namespace, "rollout", "restart", "deployment", "-l", "app=istiod")
-            does = "changes its store, and perhaps its login, which cannot be compared," if stored else "changes"
             what = f"its remote secret {does} in {count(len(holders), 'cluster')} whose istiod (1.30.0 to 1.30.3) may lose its endpoints until it restarts"
-            fix = f"restart istiod once it is applied{', if the login changed' if stored else ''}, as in: {restart}"
+            fix = f"restart istiod once it is applied{'' if does == 'changes' else ', if the login changed'}, as in: {restart}"
             found.append(Problem(plan.members[peer].cluster.place, what, fix, "secret-change"))
     return found
 

@@ -15,6 +15,7 @@ import pytest
 from conftest import TOP, Run, WorkDir
 
 from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
+from kubectl_mesh.cli import basefile, survey
 
 Make = Callable[..., WorkDir]
 
@@ -356,6 +357,39 @@ def test_networks_of_two_names(pair: tuple[str, str], workdir: Make, run: Run) -
     one, other = pair
     over = {"contexts": {"context-east-1": {"network": one}, "context-east-2": {"network": one}, "context-west-1": {"network": other}}}
     assert "‼" not in run("check", "--id", "network-near", cwd=workdir(over=over)).out
+
+
+def statuses(run: Run, mesh: WorkDir) -> dict[str, str]:
+    """What each check came to."""
+    return {check["id"]: check["status"] for check in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"]}
+
+
+def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
+    """Without a topology, a kind of control plane, the shape of base.yaml or certificates no check that rests on them is ok, or finds anything."""
+    assert basefile.BY_CONTROL_PLANE | survey._BY_MAKING | survey._BY_RENDER <= IDS
+    mesh = workdir(over={"istio": {"version": "1.29.6"}, "contexts": {"context-west-1": {"gateways": [{"address": "gate.example.com"}]}}}, tokens=True)
+    mesh.write("base.yaml", "kind: Nonsense\n")
+    found = statuses(run, mesh)
+    assert {i for i in basefile.BY_CONTROL_PLANE if found[i] != "skipped"} == set()
+    assert (found["topology-valid"], found["base-valid"], found["network-near"], found["server-pending"]) == ("ok", "error", "ok", "ok")
+    refused = run("render", cwd=mesh).err
+    assert refused == 'error: base.yaml:1:1: the field "apiVersion" is missing\n'
+    mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n")
+    found = statuses(run, mesh)
+    assert {i for i in basefile.BY_SHAPE if found[i] != "skipped"} == set()
+    assert (found["base-valid"], found["istio-version"], found["ambient"]) == ("error", "ok", "ok")
+    mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6}\n")
+    assert run("render", cwd=mesh).code == 0
+    key = mesh / "certs/root-key.pem"
+    key.write_bytes(b"no key")
+    key.chmod(0o644)
+    found = statuses(run, mesh)
+    assert {i for i in survey._BY_MAKING if found[i] != "skipped"} == set()
+    assert (found["private-mode"], found["ambient"], found["certs-readable"]) == ("warning", "ok", "error")
+    mesh.topology({"contexts": {"context-west-1": {"peers": ["nobody"]}}})
+    found = statuses(run, mesh)
+    assert found.pop("topology-valid") == "error"
+    assert set(found.values()) == {"skipped"}
 
 
 def page_words() -> list[str]:

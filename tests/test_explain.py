@@ -161,6 +161,30 @@ def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "base", ["kind: Nonsense\n", "apiVersion: [\n", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n"]
+)
+def test_nothing_is_proven_by_a_base_that_cannot_be_used(base: str, mesh: WorkDir, run: Run) -> None:
+    """Its error is told first; what rests on it is neither proven nor cleared, by no version either. A topology that is wrong is told as well."""
+    gate = "the network has no gateway that the others know, or its label names another network"
+    lost = "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
+    roots = "the clusters do not share one root"
+    assert "cannot be used" not in run("explain", PASTED["connection-timeout"], cwd=mesh).out
+    mesh.write("base.yaml", base)
+    states = explained(run, PASTED["connection-timeout"], mesh)["connection-timeout"]
+    assert states[gate] == "open"
+    assert states[roots] == "cleared"
+    assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
+    assert "cleared" not in explained(run, PASTED["no-kind"], mesh)["no-kind"].values()
+    told = run("explain", PASTED["connection-timeout"], cwd=mesh).out
+    assert told.startswith("base.yaml cannot be used, and what rests on it is neither proven nor cleared here:\n  × base.yaml:")
+    assert "proven here:" not in told
+    mesh.topology({"contexts": {"a": {"peers": ["nobody"]}}})
+    told = run("explain", PASTED["connection-timeout"], cwd=mesh).out
+    assert told.startswith("topology.yaml cannot be used, and what rests on it is neither proven nor cleared here:\n  × topology.yaml:")
+    assert "cleared: not so" not in told
+
+
 def test_causes_of_a_release(mesh: WorkDir, run: Run) -> None:
     """What only some releases do is cleared by the version that runs here."""
     lost = "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"

@@ -5,6 +5,7 @@ import base64
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -428,13 +429,17 @@ def test_what_ends_soon_is_warned_of() -> None:
 
 
 def test_whose_intermediate_it_is() -> None:
-    """A certificate that two clusters share, or that was made for another cluster of the mesh, is warned of."""
+    """A certificate that two clusters share is warned of; one that was made for another cluster of the mesh, which has its own, is refused."""
     parts = {part: mesh()[f"intermediate-west/{part}"] for part in PARTS}
     shared = {**mesh(), **{f"intermediate-east/{part}": body for part, body in parts.items()}}
     found = [f"{w.where}: {w.what}" for w in issue(wanted(), shared, NOW).warnings]
     assert f'{CERT.replace("east", "west")}: is the certificate of "east" too' in found
     assert f'{CERT}: was made for "west", as its L= says' in found
     assert issue(wanted("east"), shared, NOW).warnings == ()
+    own = {"west": mesh()["intermediate-east/ca-cert.pem"]}
+    with pytest.raises(MeshError, match='was made for "west", as its L= says'):
+        issue(replace(wanted("east"), others=own), shared, NOW)
+    assert issue(replace(wanted("east"), others={"west": parts["ca-cert.pem"]}), shared, NOW).warnings == ()
 
 
 # --- What is refused

@@ -463,6 +463,36 @@ def test_edited_without_a_key_is_no_silent_yes(sealed_mesh: WorkDir, run: Run) -
     assert "for it was deleted, and" in run("render", cwd=sealed_mesh).err
 
 
+def test_only_what_was_edited_is_named_and_git_puts_it_back(sealed_mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two files with the same wrapped keys the edited one is told, whatever was edited in it; git is named where it has the file as it was sealed."""
+    sealed_mesh.topology({"contexts": {"context-east-2": None}})
+    assert run("render", cwd=sealed_mesh).code == 0
+    forget_private(sealed_mesh)
+    edited = sealed_mesh / "out/context-east-1/1-trust/cacerts.yaml"
+    before = edited.read_text()
+    lost = "put back what is not here; where seal-key is lost, "
+    edited.write_text(before.replace("BEGIN AGE", "BEGIN AGE ", 1))
+    told = run("render", "--check", cwd=sealed_mesh).err
+    assert told.startswith("error: out/context-east-1/1-trust/cacerts.yaml: has to be sealed anew, for it was edited, and ")
+    assert told.count("error: ") == 1
+    assert f"\n  fix: {lost}" in told
+    for words in (("init", "-q"), ("add", "out"), ("-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "edited")):
+        subprocess.run(["git", *words], cwd=sealed_mesh, check=True)
+    assert f"\n  fix: {lost}" in run("render", "--check", cwd=sealed_mesh).err  # git has the edited one
+    edited.write_text(before)
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qam", "as it was"], cwd=sealed_mesh, check=True)
+    edited.unlink()
+    told = run("render", "--check", cwd=sealed_mesh).err
+    fix = f"  fix: git has it as it was sealed: git checkout HEAD -- out/context-east-1/1-trust/cacerts.yaml; else {lost}"
+    assert fix in told
+    monkeypatch.chdir(sealed_mesh.path.parent)
+    folder = f"{sealed_mesh.path.name}/out/context-east-1/1-trust"
+    assert f"git -C {sealed_mesh.path.name}/out checkout HEAD -- context-east-1/1-trust/cacerts.yaml; else" in run("check", "-C", sealed_mesh.path.name).out
+    assert not Path(folder, "cacerts.yaml").exists()
+    subprocess.run(["git", "-C", f"{sealed_mesh.path.name}/out", "checkout", "-q", "HEAD", "--", "context-east-1/1-trust/cacerts.yaml"], check=True)
+    assert run("render", "--check", "-C", sealed_mesh.path.name).code == 0
+
+
 def test_the_seal_key_alone_lost_is_told(sealed_mesh: WorkDir, run: Run) -> None:
     """What is sealed is kept, and a warning says that nobody can tell whether it is right."""
     (sealed_mesh / "certs" / "seal-key").unlink()

@@ -182,6 +182,26 @@ def test_private_files_are_private(mesh: WorkDir, run: Run) -> None:
     assert stat.S_IMODE((mesh / f"{EAST}/3-mesh/remote-secrets").stat().st_mode) == 0o700
 
 
+def test_a_folder_that_gets_its_first_secret_holds_none_yet(workdir: Make, run: Run) -> None:
+    """An intermediate that came back goes into a folder that others may read: nobody could read a secret there, and nobody can afterwards."""
+    mesh = workdir(over={"certificates": {"issuer": "csr"}}, tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    trust = mesh / "out/context-east-1/1-trust"
+    assert trust.stat().st_mode & 0o055
+    root = workdir("root")
+    (root / "topology.yaml").unlink()
+    assert run("init", "--mesh-id", "the-root", cwd=root).code == 0
+    assert run("certs", "csr", "context-east-1", cwd=mesh).code == 0
+    assert run("certs", "sign", "-C", root, "--to", root / "signed", mesh / "certs/intermediate-context-east-1/ca.csr", cwd=mesh).code == 0
+    signed = root / "signed/context-east-1.pem"
+    assert run("certs", "import", "--root", root / "certs/root-cert.pem", "context-east-1", signed, cwd=mesh).code == 0
+    assert "others" not in run("check", cwd=mesh).out
+    assert "others" not in run("render", cwd=mesh).out
+    assert stat.S_IMODE(trust.stat().st_mode) == 0o700
+    trust.chmod(0o755)
+    assert "out/context-east-1/1-trust/: holds a secret, but others may read it" in run("check", cwd=mesh).out
+
+
 def test_check_answers_no_after_any_edit(mesh: WorkDir, run: Run) -> None:
     """--check is 0, then 1 after an edit of the topology, of base.yaml, of a token, of a file; and writes nothing."""
     assert run("render", "--check", cwd=mesh).code == 0

@@ -493,9 +493,8 @@ def test_a_working_directory_that_trips_a_check(check: str, mesh: Callable[..., 
     assert run("check", "--id", check, cwd=made).code in (0, 1)
 
 
-def test_another_store_is_no_change_of_a_remote_secret(mesh: Callable[..., WorkDir], run: Run) -> None:
-    """From clear to sealed with the same login: nothing happens in the cluster; with another, and where it cannot be compared, it is told."""
-    made = mesh()
+def deaf(made: WorkDir, run: Run) -> tuple[WorkDir, Callable[[], list[str]]]:
+    """A mesh whose istiod may lose a cluster when its remote secret changes, rendered; and what `check` says of such changes."""
     made.write("base.yaml", (made / "base.yaml").read_text().replace("1.29.6", "1.30.3"))
     rendered(made)
 
@@ -503,6 +502,12 @@ def test_another_store_is_no_change_of_a_remote_secret(mesh: Callable[..., WorkD
         checks = json.loads(run("check", "-o", "json", cwd=made).out)["checks"]
         return [f["what"] for c in checks if c["id"] == "secret-change" for f in c["findings"]]
 
+    return made, told
+
+
+def test_another_store_is_no_change_of_a_remote_secret(mesh: Callable[..., WorkDir], run: Run) -> None:
+    """From clear to sealed and back with the same login: nothing happens in the cluster; with another, and where it cannot be compared, it is told."""
+    made, told = deaf(mesh(), run)
     sops(made, *"abcdef")
     assert told() == []
     made.token("a", "another")
@@ -513,8 +518,43 @@ def test_another_store_is_no_change_of_a_remote_secret(mesh: Callable[..., WorkD
     assert ran.err.count("changes its store, and perhaps its login") == 1
     assert told() == []
     made.topology({"secrets": {"store": "plain"}, "contexts": {name: {"recipients": None} for name in broken.NAMES}})
+    assert told() == []
+    (made / "certs/seal-key").unlink()
     assert len(told()) > 1
-    assert all("perhaps its login" in what for what in told())
+    assert all("changes its store, and perhaps its login" in what for what in told())
+
+
+def test_other_recipients_are_no_change_of_a_remote_secret(mesh: Callable[..., WorkDir], run: Run) -> None:
+    """The same login for others, or by another seal key: nothing happens in the cluster; it is told where the login changes too, or may."""
+    made, told = deaf(mesh(), run)
+    sops(made, *"abcdef")
+    rendered(made)
+    sops(made, *"ghijkl")
+    assert told() == []
+    assert "secret changes" not in run("render", "--check", "--reseal", cwd=made).err
+    made.token("a", "another")
+    (only,) = told()
+    assert only.startswith("its remote secret changes in ")
+    (made / "certs/seal-key").unlink()
+    ran = run("render", "--check", "--reseal", cwd=made)
+    assert ran.err.count("its remote secret is sealed anew, perhaps with another login, which cannot be compared, in ") == 6
+    assert ran.err.count("restart istiod once it is applied, if the login changed, as in: ") == 6
+
+
+def test_another_controller_is_no_change_of_a_remote_secret(mesh: Callable[..., WorkDir], run: Run) -> None:
+    """The same login for the new key of a controller, or for SOPS: nothing happens in the cluster; it is told where the login changes too."""
+    made, told = deaf(mesh(), run)
+    sealed_for(made, 1, 100, *broken.NAMES)
+    rendered(made)
+    sealed_for(made, 1, 100, *broken.NAMES)
+    assert told() == []
+    token = (made / "credentials/a.token").read_text()
+    made.token("a", "another")
+    (only,) = told()
+    assert only.startswith("its remote secret changes in ")
+    made.token("a", token)
+    sops(made, *"abcdef")
+    assert told() == []
 
 
 def test_every_check_is_tripped_by_something(tmp_path: Path, mesh: Callable[..., WorkDir], run: Run) -> None:

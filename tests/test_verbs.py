@@ -532,8 +532,8 @@ def test_a_withdrawn_secret_is_deleted_from_the_cluster_by_a_printed_command(run
     assert valid("render", ran.out)["delete"] == commands
 
 
-def test_warnings_about_what_stands_twice(run: Run, workdir: Make) -> None:
-    """One token in two files; one intermediate in two folders; two folders swapped."""
+def test_what_stands_twice_or_in_the_wrong_place(run: Run, workdir: Make) -> None:
+    """One token in two files, one intermediate in two folders are warnings; two folders swapped an error, which no render puts into the tree."""
     mesh = workdir(tokens=True)
     assert run("render", cwd=mesh).code == 0
     mesh.token("context-east-1", "token-of-context-east-2")
@@ -542,10 +542,23 @@ def test_warnings_about_what_stands_twice(run: Run, workdir: Make) -> None:
     (certs / "intermediate-context-east-1").rename(certs / "x")
     (certs / "intermediate-context-east-2").rename(certs / "intermediate-context-east-1")
     (certs / "x").rename(certs / "intermediate-context-east-2")
-    assert run("check", cwd=mesh).out.count("‼ certs-own") == 2
+    ran = run("check", cwd=mesh)
+    assert (ran.code, ran.out.count("× certs-own")) == (1, 2)
+    before = mesh.snapshot()
+    fix = "  fix: put each folder back in its place, or move it away to have one made for this cluster\n"
+    names = {"context-east-1": "context-east-2", "context-east-2": "context-east-1"}
+    told = {n: f'error: certs/intermediate-{n}/ca-cert.pem: was made for "{other}", as its L= says\n{fix}' for n, other in names.items()}
+    assert run("render", cwd=mesh) == (2, "", "".join(told.values()))
+    assert run("render", "--cluster", "context-east-2", cwd=mesh) == (2, "", told["context-east-2"])
+    assert mesh.snapshot() == before
+    assert run("render", "--cluster", "context-west-1", cwd=mesh).code == 0
     shutil.rmtree(certs / "intermediate-context-east-2")
     shutil.copytree(certs / "intermediate-context-east-1", certs / "intermediate-context-east-2")
-    assert 'is the certificate of "context-east-1" too' in run("check", cwd=mesh).out
+    ran = run("check", cwd=mesh)
+    assert (ran.out.count("‼ certs-own"), ran.out.count("× certs-own")) == (2, 0)
+    assert 'is the certificate of "context-east-1" too' in ran.out
+    assert run("render", cwd=mesh).code == 0
+    assert run("render", "--cluster", "context-east-1", cwd=mesh).code == 0
 
 
 def test_repositories_within_and_around(run: Run, workdir: Make, tmp_path: Path) -> None:

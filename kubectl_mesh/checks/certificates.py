@@ -74,8 +74,8 @@ CHECKS = (
     Check(
         "certs-own",
         "certificates",
-        WARNING,
-        "every cluster has an intermediate of its own",
+        ERROR,
+        "every cluster has an intermediate of its own; one that two clusters share is a warning",
         "one cluster's key opens another's identity",
         "Put each folder back in its place, or move it away and render.",
     ),

@@ -15,6 +15,16 @@ from kubectl_mesh.load import load_all
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.shape import schema_problems
 
+BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain"))
+"""The checks that are made of a base.yaml whose shape is right."""
+BY_CONTROL_PLANE = BY_SHAPE | frozenset(
+    (
+        *("base-lost", "istio-version", "istio-known", "ambient", "ambient-shared", "namespace-equal", "delivery-target"),
+        *("gateway-kind", "gateway-address", "gateway-pending", "control-plane-address", "certs-key-type", "crl-read"),
+    )
+)
+"""The checks that rest on what base.yaml is: a kind of control plane, and a version of Istio."""
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -24,6 +34,8 @@ class Read:
     target: ModuleType = field(default_factory=lambda: targets.module(targets.OLD))
     topology: Topology | None = None
     problems: tuple[Problem, ...] = ()
+    unasked: frozenset[str] = frozenset()
+    """The checks that nobody could make for these problems."""
 
 
 def documents(directory: str) -> tuple[Document, ...]:
@@ -38,7 +50,7 @@ def gather(directory: str, topology: Topology) -> Read:
     try:
         return judged(documents(directory), topology)
     except MeshError as error:
-        return Read(problems=_told(error.problems))
+        return _unread(error)
 
 
 def judged(found: tuple[Document, ...], topology: Topology) -> Read:
@@ -47,7 +59,7 @@ def judged(found: tuple[Document, ...], topology: Topology) -> Read:
         target = targets.choose(found)
         base = targets.parts(found, target)
     except MeshError as error:
-        return Read(problems=_told(error.problems))
+        return _unread(error)
     if not base:
         return Read({}, target, _settled(topology, target.version({})))
     problems: list[Problem] = []
@@ -56,9 +68,14 @@ def judged(found: tuple[Document, ...], topology: Topology) -> Read:
         problems += schema_problems(document, base_schema(target.SCHEMAS[name]))
         for path, schema in target.checked(name, settled, assets.schema):
             problems += schema_problems(document, _below(path, schema))
-    if not problems:
+    shapeless = bool(problems)
+    if not shapeless:
         problems += target.base_problems(base, settled)
-    return Read(base, target, settled, _told(dict.fromkeys(problems)))
+    return Read(base, target, settled, _told(dict.fromkeys(problems)), BY_SHAPE if shapeless else frozenset())
+
+
+def _unread(error: MeshError) -> Read:
+    return Read(problems=_told(error.problems), unasked=BY_CONTROL_PLANE)
 
 
 def _told(problems: Any) -> tuple[Problem, ...]:

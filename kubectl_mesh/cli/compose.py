@@ -91,7 +91,7 @@ def make(
     tree = render.render(plan, inputs.base, made, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
     pki = made()
     if isinstance(store, Sealing) and store.lacking:
-        raise MeshError(store.lacking)
+        raise MeshError(sealed.restorable(store))
     warnings = {
         *plan.warnings,
         *pki.warnings,
@@ -127,19 +127,20 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
     topology = inputs.topology
     if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
         return partial(Pki, b"", (), {}, {})
+    own = [c for c in topology.clusters if c.primary is None]
+    namespaces = {
+        c.name: c.namespace
+        for c in own
+        if (inputs.only is None or c.name in inputs.only) and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
+    }
     wanted = Wanted(
         topology.organization,
         "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
         topology.root_days,
         topology.intermediate_days,
-        {
-            c.name: c.namespace
-            for c in topology.clusters
-            if c.primary is None
-            and (inputs.only is None or c.name in inputs.only)
-            and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
-        },
+        namespaces,
         keyless,
+        {c.name: inputs.others.get(c.name, b"") for c in own if c.name not in namespaces},
     )
     return partial(issue, wanted, inputs.kept, at, progress, inputs.folders)
 
@@ -171,4 +172,5 @@ def narrowed(inputs: Inputs, only: frozenset[str]) -> Inputs:
     """The inputs for a render of some clusters: only their intermediates count and are made."""
     others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
     kept = {path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others}
-    return replace(inputs, kept=kept, only=only)
+    aside = {c.name: inputs.kept.get(f"intermediate-{c.name}/ca-cert.pem", b"") for c in inputs.topology.clusters if c.name not in only}
+    return replace(inputs, kept=kept, only=only, others=aside)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kubectl_mesh.checks import Result
+    from kubectl_mesh.errors import Problem
 
 
 @click.command(name="explain")
@@ -30,13 +32,13 @@ def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig:
     from kubectl_mesh.explain import show
 
     text = _stdin(explain.LONGEST) if words == ("-",) else " ".join(words)[: explain.LONGEST]
-    results, versions, names = _mesh(directory, out, kubeconfig)
+    results, versions, names, unread = _mesh(directory, out, kubeconfig)
     explained = [(known, explain.judge(known, results, versions)) for known in explain.recognise(text)]
     clusters = explain.named(text, names)
     if output == "json":
-        common.put_json(show.value(explained, clusters))
+        common.put_json(show.value(explained, clusters, unread))
     elif explained:
-        common.put_marked(show.text(explained, clusters, common.marks(), common.width()))
+        common.put_marked(show.text(explained, clusters, common.marks(), common.width(), unread))
     else:
         common.put_text(show.UNKNOWN)
     return 0 if explained else 1
@@ -47,16 +49,22 @@ def _stdin(longest: int) -> str:
     return sys.stdin.buffer.read(4 * longest).decode("utf-8", "replace")[:longest]
 
 
-def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Mapping[str, Result] | None, set[str], list[str]]":
-    """The results of all checks by id, the versions of Istio and the clusters; nothing where there is no working directory."""
-    from kubectl_mesh.cli import workdir
+def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Mapping[str, Result] | None, set[str], list[str], tuple[Problem, ...]]":
+    """The results of all checks by id, the versions of Istio, the clusters, and why inputs are of no use; nothing where there is no working directory."""
+    from kubectl_mesh.cli import basefile, workdir
     from kubectl_mesh.cli.survey import survey
 
     if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
         if directory != ".":
             workdir.read_topology(directory)  # says what is missing
-        return None, set(), []
+        return None, set(), [], ()
     seen = survey(directory, out, kubeconfig, lambda _: workdir.now())
     clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
     versions = {release.version for c in clusters for release in c.releases if release.version is not None}
-    return {r.check.id: r for r in seen.results}, versions, [c.name for c in clusters]
+    results = {r.check.id: r for r in seen.results}
+    unread = results["topology-valid"].findings if seen.topology is None else results["base-valid"].findings
+    if results["base-valid"].findings:
+        # What rests on a base.yaml that `render` refuses is known of no mesh.
+        results |= {i: replace(results[i], status="skipped", findings=()) for i in basefile.BY_CONTROL_PLANE}
+        versions = set()
+    return results, versions, [c.name for c in clusters], unread

@@ -76,7 +76,7 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        moved = stored.moved(target_folder, rendered, changes)
+        sealed_anew = stored.sealed_anew(target_folder, rendered, changes)
         if cut := [
             *report.withdrawn(rendered.plan, changes, target_folder),
             *expired.expired(directory, rendered.plan, changes, target_folder, workdir.now()),
@@ -96,7 +96,7 @@ def command(
                 common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    warnings = (*rendered.warnings, *elsewhere, *report.reconnected(rendered.plan, changes, moved))
+    warnings = (*rendered.warnings, *elsewhere, *report.reconnected(rendered.plan, changes, sealed_anew))
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)

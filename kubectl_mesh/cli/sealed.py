@@ -1,8 +1,10 @@
 """What the tree holds sealed already, and the store that a topology asks for."""
 
+import hashlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 from kubectl_mesh.cli.workdir import Inputs, join
@@ -157,6 +159,24 @@ class Sealed:
             place = Place(join(self.inputs.directory, f"certs/{SEAL_KEY}"))
             raise MeshError([Problem(place, "is no seal key, which is 64 hexadecimal digits", RESEAL, "sealed-current")])
         return key
+
+    def restorable(self, store: Sealing) -> list[Problem]:
+        """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way comes first."""
+        if not store.touched or not os.path.isdir(self.out):
+            return store.lacking
+        from kubectl_mesh.guard import committed, top_of
+
+        bodies = committed(self.out, list(store.touched), os.environ)
+        good = {path for path, body in bodies.items() if hashlib.sha256(body).hexdigest() == store.touched[path]}
+        here = top_of(".") == top_of(self.out)
+
+        def fix(path: str) -> str:
+            where = (
+                f"git checkout HEAD -- {shlex.quote(f'{self.out}/{path}')}" if here else f"git -C {shlex.quote(self.out)} checkout HEAD -- {shlex.quote(path)}"
+            )
+            return f"git has it as it was sealed: {where}; else "
+
+        return [replace(p, fix=fix(path) + p.fix) if (path := p.where.file.removeprefix(f"{self.out}/")) in good else p for p in store.lacking]
 
     def warnings(self, store: object) -> Iterator[Problem]:
         """What cannot be told for want of the seal key."""

@@ -1,9 +1,10 @@
-"""Remote secrets that change the store that holds them, and whether the login in them stays."""
+"""Remote secrets that are held in another way from now on: by another store, or for others; and whether the login in them stays."""
 
 import base64
+import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
@@ -11,31 +12,44 @@ from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
 
+CLEAR, SOPS, SEALED = (b"Secret", False), (b"Secret", True), (b"SealedSecret", False)
+"""What holds a remote secret: its kind, and whether SOPS encrypted it."""
+STORE = "changes its store, and perhaps its login, which cannot be compared,"
+ANEW = "is sealed anew, perhaps with another login, which cannot be compared,"
+
 _KIND = re.compile(rb"^kind: ([A-Za-z]+)$", re.MULTILINE)
 _SOPS = re.compile(rb"^sops:", re.MULTILINE)
 
 
-def moved(out: str, rendered: "Rendered", changes: Sequence[FolderChange]) -> dict[tuple[str, str], bool]:
-    """By directory and peer, the remote secrets that another store holds from now on: whether the login is seen to be the same.
+def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange]) -> dict[tuple[str, str], str]:
+    """By directory and peer, the remote secrets that may have changed in nothing but what holds them.
 
-    Only what stood in clear can be compared. It is asked before anything is written.
+    Nothing is said of those whose login is seen to be the same; of the others, what happens to them as far as can be told. What is sealed
+    can be compared where the seal key is here. It is asked before anything is written.
     """
     from kubectl_mesh.cli.workdir import read_file
-    from kubectl_mesh.render.remotes import kubeconfig
+    from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
 
+    key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
     found = {}
     as_before: set[str] = set()
+    whom: dict[str, Mapping[str, object]] = {}
     for name, path, peer in _updated(changes):
         if name in as_before:
             continue  # one store holds all of a directory
         old, new = read_file(os.path.join(out, name, path)) or b"", rendered.tree[name][path].body
-        if _held(old) == _held(new):
+        before, now = _held(old), _held(new)
+        if before == now and before not in (SOPS, SEALED):
             as_before.add(name)
             continue
-        member = rendered.plan.members.get(peer)
-        login = member.login("" if name == BUNDLE else name) if member is not None else None
-        same = member is not None and login is not None and base64.b64encode(kubeconfig(member, login).encode()) in old
-        found[name, peer] = same and _held(old) == (b"Secret", False)
+        if name not in whom:
+            whom[name] = _made_from(read_file(os.path.join(out, name, LOCK)) or b"")
+        if _same(rendered, name, peer, old, key, whom[name]):
+            found[name, peer] = ""
+        elif before != now:
+            found[name, peer] = STORE
+        elif key is None:
+            found[name, peer] = ANEW
     return found
 
 
@@ -52,3 +66,36 @@ def _held(body: bytes) -> tuple[bytes, bool]:
     """The kind of what holds a remote secret, and whether SOPS encrypted it."""
     kind = _KIND.search(body)
     return kind[1] if kind is not None else b"", _SOPS.search(body) is not None
+
+
+def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, whom: Mapping[str, object]) -> bool:
+    """Whether a remote secret as it was is seen to hold the login that it is to hold; `whom` says for whom it was sealed."""
+    from kubectl_mesh.render.remotes import kubeconfig
+    from kubectl_mesh.stores import sealed, sops
+
+    members = rendered.plan.members
+    login = members[peer].login("" if name == BUNDLE else name) if peer in members else None
+    if login is None:
+        return False
+    config = kubeconfig(members[peer], login).encode()
+    encoded = base64.b64encode(config)
+    if _held(old) == CLEAR:
+        return encoded in old
+    if key is None:
+        return False
+    recipients, fingerprint = whom.get("recipients"), whom.get("sealedFor")
+    if _held(old) == SOPS and isinstance(recipients, list):
+        return sops.holds(old, sops.data_key(key, name, map(str, recipients)), peer, encoded.decode())
+    if _held(old) == SEALED and name in members:
+        label = f"{members[name].cluster.namespace}/istio-remote-secret-{peer}".encode()
+        return sealed.holds(old, sealed.session_key(key, str(fingerprint), label, peer, config), peer, config)
+    return False
+
+
+def _made_from(lock: bytes) -> Mapping[str, object]:
+    """What a lock says that its directory was made from; nothing where it cannot be read."""
+    try:
+        value = json.loads(lock)["madeFrom"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -17,10 +17,19 @@ _BY_RENDER = frozenset(
         *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login"),
         *("root-exchange", "root-elsewhere"),
         *("sealed-current", "sealed-proven", "recipient-shared", "sealing-certificate", "sealing-expiring", "sealing-pending"),
-        *("tree-networks", "tree-trust-domain"),
+        *("tree-networks", "tree-trust-domain", "token-order"),
     )
 )
-"""The checks of the tree that ask what a render would make."""
+"""The checks that ask what a render would change."""
+_BY_MAKING = frozenset(
+    (
+        *("base-lost", "istio-known", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
+        *("token-expired", "token-expiring", "token-old", "token-pending", "next-token-pending"),
+        *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
+        *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
+    )
+)
+"""The checks that are made of a render in mind, whatever is in the tree."""
 _SOON = ("certs-expiring", "crl-expiring")
 _SAME = ("identical", "tighten")
 
@@ -91,16 +100,25 @@ def survey(
             found.warnings += (
                 *general[1],
                 *roots.elsewhere(rendered, folder, changes),
-                *report.reconnected(rendered.plan, changes, stored.moved(folder, rendered, changes)),
+                *report.reconnected(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes)),
             )
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)
         found.skipped = _BY_RENDER if named else frozenset(_LATER)
+        if topology is None:
+            found.skipped |= {c.id for c in checks.CHECKS if c.category == "topology" and c.id != "topology-valid"}
         if named and topology is not None:
             _tree(found, topology, folder, at, fail_within, None, ())
     if inputs is not None:
         found.errors += bounds.tracked(inputs, folder)
+        found.warnings += inputs.loose
+        found.skipped |= inputs.unasked
+        # What was judged by a control plane that nobody knows is no finding.
+        found.errors = [e for e in found.errors if e.id not in inputs.unasked]
+        found.warnings = [w for w in found.warnings if w.id not in inputs.unasked]
+    if rendered is None:
+        found.skipped |= _BY_MAKING
     if inputs is not None and not inputs.kept:
         found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:

@@ -144,6 +144,10 @@ class Inputs:
     """What lies in `certs/archive/`."""
     unjudged: Callable[[], list[Problem]] | None = field(default=None, repr=False)
     """Tells what is wrong with the CAs of the servers, where that is put off."""
+    unasked: frozenset[str] = frozenset()
+    """The checks that nobody could make, for base.yaml is wrong."""
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    """The certificates of the intermediates of clusters that are not to be rendered."""
 
 
 def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None, *, later: bool = False) -> Inputs:
@@ -170,7 +174,8 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     control_plane = basefile.gather(directory, topology)
     base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
     problems += control_plane.problems
-    problems += target.problems(topology)
+    if control_plane.topology is not None:  # else nobody knows what is to read it
+        problems += target.problems(topology)
     unfit = list(stores.problems(topology))
     problems += unfit
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
@@ -244,6 +249,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
         coming=coming,
         archived=certs.archived,
         unjudged=unjudged if later else None,
+        unasked=control_plane.unasked,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.checks.show import wrapped
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged, Known
 
 _WORDS = {PROVEN: "proven here", OPEN: "cannot be told offline", CLEARED: "cleared: not so in these files", GENERAL: "may be"}
@@ -17,9 +18,16 @@ nothing in this text is known to kubectl mesh
 """
 
 
-def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str], width: int | None = None) -> str:
-    """For people; the text that was pasted does not appear. `width` is that of the terminal; what holds a command is not broken."""
+def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str], width: int | None = None, unread: Sequence[Problem] = ()) -> str:
+    """For people; the text that was pasted does not appear. `width` is that of the terminal; what holds a command is not broken.
+
+    `unread` says why inputs are of no use.
+    """
     lines: list[str] = []
+    if unread:
+        lines.append(f"{unread[0].where.file} cannot be used, and what rests on it is neither proven nor cleared here:")
+        lines += [f"  {marks['error']} {problem.where}: {problem.what}" for problem in unread[:3]]
+        lines += [f"  and {len(unread) - 3} more, which `kubectl mesh check` tells"] if len(unread) > 3 else []
     for known, causes in explained:
         lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.means}"]
         for judged in causes:
@@ -42,11 +50,12 @@ def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str]
     return "\n".join(whole) + "\n"
 
 
-def value(explained: Explained, clusters: Sequence[str]) -> dict[str, object]:
+def value(explained: Explained, clusters: Sequence[str], unread: Sequence[Problem] = ()) -> dict[str, object]:
     """For programs; the schema is `report/explain`."""
     return {
         "known": bool(explained),
         "clusters": list(clusters),
+        "unread": [_finding(problem) for problem in unread],
         "messages": [
             {
                 "id": known.id,
@@ -62,12 +71,7 @@ def value(explained: Explained, clusters: Sequence[str]) -> dict[str, object]:
                             {
                                 "id": check,
                                 "status": next((r.status for r in judged.results if r.check.id == check), None),
-                                "findings": [
-                                    {"file": f.where.file, "line": f.where.line, "column": f.where.column, "path": f.where.path, "what": f.what, "fix": f.fix}
-                                    for r in judged.results
-                                    if r.check.id == check
-                                    for f in r.findings
-                                ],
+                                "findings": [_finding(f) for r in judged.results if r.check.id == check for f in r.findings],
                             }
                             for check in judged.cause.checks
                         ],
@@ -78,3 +82,7 @@ def value(explained: Explained, clusters: Sequence[str]) -> dict[str, object]:
             for known, causes in explained
         ],
     }
+
+
+def _finding(f: Problem) -> dict[str, object]:
+    return {"file": f.where.file, "line": f.where.line, "column": f.where.column, "path": f.where.path, "what": f.what, "fix": f.fix}

@@ -10,7 +10,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki import rotation
 from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, root_of, soon
-from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own
+from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own, of_another
 from kubectl_mesh.pki.make import Progress, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
@@ -40,6 +40,7 @@ def issue(
             states[name] = kept_intermediate(name, kept, root, now, keyless=name in wanted.keyless)
         except MeshError as error:
             problems += error.problems
+    problems += of_another(states, wanted.others, shared=False)
     unmade = [name for name, state in states.items() if state.certificate is None]
     early = waits(kept, unmade, None if root.key is None else matching(root.certificates, root.key)) if root.certificates and unmade else []
     if early:
@@ -90,7 +91,7 @@ def issue(
             signer=_signer(state, root) if len(root.certificates) > 1 else "",
         )
         state.key = state.key or keys.get(name)
-    warnings += not_own(states)
+    warnings += (*not_own(states), *of_another(states, {}, shared=True))
     listed = None
     if CRL in kept:
         from kubectl_mesh.pki import ahead, crl

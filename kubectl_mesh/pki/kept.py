@@ -122,8 +122,30 @@ def kept_intermediate(name: str, kept: Mapping[str, bytes], root: Root, now: dat
     return State(files, certificate, key)
 
 
+def of_another(states: Mapping[str, "State"], others: Mapping[str, bytes], *, shared: bool) -> Iterable[Problem]:
+    """Intermediates that were made for another cluster of the mesh, which has it too (`shared`), or has not; `others` as in `Wanted`."""
+    bodies = {**others, **{name: state.files.get("ca-cert.pem", b"") for name, state in states.items()}}
+    for name, state in states.items():
+        for other in _made_for(state, set(bodies) - {name})[:1]:
+            if (bodies[other] == state.files["ca-cert.pem"]) == shared:
+                place = Place(f"certs/{folder(name)}/ca-cert.pem")
+                yield Problem(
+                    place,
+                    f'was made for "{other}", as its L= says',
+                    "put each folder back in its place, or move it away to have one made for this cluster",
+                    "certs-own",
+                )
+
+
+def _made_for(state: "State", names: Iterable[str]) -> list[str]:
+    """Of these clusters the one that an intermediate says it is for."""
+    subject = state.certificate.subject if state.certificate is not None else ()
+    places = {a.value for a in subject if a.oid == NameOID.LOCALITY_NAME}
+    return sorted(n for n in names if folder(n) in places)
+
+
 def not_own(states: Mapping[str, "State"]) -> Iterable[Problem]:
-    """Intermediates that two clusters share, or that were made for another cluster of the mesh."""
+    """Intermediates that two clusters share."""
     owners: dict[Any, str] = {}
     for name, state in states.items():
         assert state.certificate is not None
@@ -131,7 +153,3 @@ def not_own(states: Mapping[str, "State"]) -> Iterable[Problem]:
         other = owners.setdefault(state.certificate, name)
         if other != name:
             yield Problem(place, f'is the certificate of "{other}" too', "move the folder away to have one made for this cluster", "certs-own")
-        made_for = [a.value for a in state.certificate.subject.get_attributes_for_oid(NameOID.LOCALITY_NAME)]
-        strangers = [n for n in states if n != name and folder(n) in made_for]
-        if strangers:
-            yield Problem(place, f'was made for "{strangers[0]}", as its L= says', "put each folder back in its place", "certs-own")

@@ -1,6 +1,7 @@
 """What new certificates are to be like; here, so that who asks for some need not load what makes them."""
 
 from collections.abc import Mapping
+from dataclasses import field
 
 from kubectl_mesh.frozen import dataclass
 
@@ -16,3 +17,5 @@ class Wanted:
     namespaces: Mapping[str, str]
     keyless: frozenset[str] = frozenset()
     """The clusters whose intermediate may be here without its key."""
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    """The ca-cert.pem of clusters of the mesh that are not in this plan."""

@@ -165,11 +165,11 @@ class SealedSecrets(Sealing):
         assert secret.text is not None
         assert self.key is not None
         label, data, (head, tail) = self._parts(secret.text)
-        there = {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)} if old is not None else {}
+        there = _there(old) if old is not None else {}
         certificate = self.certificates[directory]
         values = {}
         for name, body in data.items():
-            session = hmac.digest(self.key, digest(b"kubectl-mesh sealed 1", certificate.fingerprint.encode(), label, name.encode(), body), "sha256")
+            session = session_key(self.key, certificate.fingerprint, label, name, body)
             values[name] = encrypt(certificate.key, session, label, body, there.get(name))
         return _file(head, values, tail)
 
@@ -185,11 +185,26 @@ class SealedSecrets(Sealing):
     def reads(self, directory: str, public: str, old: bytes) -> bool:
         """Whether all but the values is as it would be sealed, and each value is as long as its wrapped key asks for."""
         _, data, (head, tail) = self._parts(public)
-        there = {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)}
+        there = _there(old)
         if set(there) != set(data) or _file(head, {name: there[name] for name in data}, tail) != old:
             return False
         size = self.certificates[directory].key.key_size // 8
         return all(blob[:2] == struct.pack(">H", size) and len(blob) > 2 + size + 16 for blob in map(_blob, there.values()))
+
+
+def session_key(seal_key: bytes, fingerprint: str, label: bytes, name: str, body: bytes) -> bytes:
+    """The session key of one value for one certificate."""
+    return hmac.digest(seal_key, digest(b"kubectl-mesh sealed 1", fingerprint.encode(), label, name.encode(), body), "sha256")
+
+
+def holds(old: bytes, session: bytes, name: str, body: bytes) -> bool:
+    """Whether a file that we sealed has this value, whatever wraps its session key."""
+    blob = _blob(_there(old).get(name, ""))
+    return blob[2 + int.from_bytes(blob[:2], "big") :] == _aes(session, body)
+
+
+def _there(old: bytes) -> dict[str, str]:
+    return {name.decode(): blob.decode() for _, name, blob in _LINE.findall(old)}
 
 
 def _file(head: str, values: Mapping[str, str], tail: str) -> bytes:
@@ -214,13 +229,18 @@ def around(secret: Any) -> tuple[str, str]:
     return head, "".join(f"  {line}\n" for line in template.splitlines())
 
 
+def _aes(session: bytes, body: bytes) -> bytes:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(session).encrypt(bytes(12), body, None)
+
+
 def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None) -> str:
     """A value in base64; the old one, if its part that is AES is what would be made."""
     from cryptography.hazmat.primitives.asymmetric import padding
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    sealed = AESGCM(session).encrypt(bytes(12), body, None)
+    sealed = _aes(session, body)
     size = key.key_size // 8
     if old is not None:
         blob = _blob(old)

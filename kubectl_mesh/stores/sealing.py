@@ -44,6 +44,8 @@ class Sealing(ABC):
         self.out, self.key, self._before = out, key, before
         self.lacking: list[Problem] = []
         """What has to be sealed and cannot be."""
+        self.touched: dict[str, str] = {}
+        """Of that what was only edited or deleted: its path below `out`, and the SHA-256 that it had."""
         self.unproven = False
         """Something was kept though its secret is here, because without the seal key nobody can tell whether it is still the same."""
         self.used = False
@@ -90,7 +92,10 @@ class Sealing(ABC):
         if listed and old is not None and self.reads(directory, secret.public, old):
             self.unproven = self.unproven or secret.text is not None
             return old, made_from
-        self._lacks(f"{self.out}/{directory}/{path}", secret, None if disk is None else disk.sealed.get(path), made_from, old is not None)
+        was = None if disk is None else disk.sealed.get(path)
+        if disk is not None and was == made_from:
+            self.touched[f"{directory}/{path}"] = disk.locked.get(path, "")
+        self._lacks(f"{self.out}/{directory}/{path}", secret, was, made_from, old is not None)
         return b"", made_from
 
     def _lacks(self, where: str, secret: Secret, was: str | None, now: str, there: bool) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -91,7 +91,8 @@ class Sops(Sealing):
             return False
         if directory not in self._blocks:
             disk = self.before(directory)
-            bodies = [disk.files[path][0] for path in disk.sealed if path in disk.files] if disk is not None else []
+            # What somebody edited, as the lock tells, says nothing of the others.
+            bodies = [disk.files[path][0] for path in disk.sealed if path in disk.files and not _edited(disk, path)] if disk is not None else []
             found = Counter(block[0] for block in map(_BLOCK.search, bodies) if block is not None)
             self._blocks[directory] = found.most_common(1)[0][0] if found else b""
         block = _BLOCK.search(old)
@@ -112,7 +113,7 @@ class Sops(Sealing):
         if directory not in self._keys:
             assert self.key is not None
             recipients = self.recipients[directory]
-            key = hmac.digest(self.key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
+            key = data_key(self.key, directory, recipients)
             self._keys[directory] = (key, self._wrapped_before(directory, key) or age.wrap(key, recipients))
         return self._keys[directory]
 
@@ -121,7 +122,7 @@ class Sops(Sealing):
         disk = self.before(directory)
         if disk is None:
             return None
-        unlike = [path for path in disk.sealed if path in disk.files and hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path)]
+        unlike = [path for path in disk.sealed if path in disk.files and _edited(disk, path)]
         for path in (*(p for p in disk.sealed if p in disk.files and p not in unlike), *unlike):
             body = disk.files[path][0]
             stanzas = {r.decode() or s.decode(): (a or b).decode() for r, a, b, s in _STANZA.findall(body)}
@@ -130,6 +131,20 @@ class Sops(Sealing):
                 continue
             return age.block({r: "".join(line.strip() + "\n" for line in stanzas[r].splitlines()) for r in self.recipients[directory]})
         return None
+
+
+def _edited(disk: OnDisk, path: str) -> bool:
+    return hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path)
+
+
+def data_key(seal_key: bytes, directory: str, recipients: Iterable[str]) -> bytes:
+    """The data key of a directory for some recipients."""
+    return hmac.digest(seal_key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
+
+
+def holds(old: bytes, key: bytes, name: str, value: str) -> bool:
+    """Whether a file that we sealed with a data key has this under `data`."""
+    return encrypt(key, ("data", name), value).encode() in old
 
 
 def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
