@@ -97,6 +97,9 @@ def test_csr_sign_import_is_the_same_mesh(mesh: WorkDir, root: WorkDir, run: Run
         f"next: give back {root}/signed, the first time with {root}/certs/root-cert.pem; where the requests come from, `certs import NAME FILE` takes it in\n"
     )
     assert ran.err == says
+    again = run("certs", "sign", "-C", root, "--to", "signed", *requests, cwd=root)
+    assert again.code == 2
+    assert again.err.startswith("error: signed/context-east-1.pem: is there already")
     for name in CLUSTERS:
         ran = run("certs", "import", "--root", root / "certs" / "root-cert.pem", name, root / "signed" / f"{name}.pem", cwd=mesh)
         assert ran.code == 0, ran.err
