@@ -459,8 +459,11 @@ def test_a_folder_that_is_not_ours_to_write(run: Run, workdir: Make, monkeypatch
         return original(path, flags, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "open", refuse)
-    assert "cannot be written to" in run("render", cwd=mesh).err
+    said = "error: .: cannot be written to\n  fix: ask its owner for the right to write"
+    assert run("render", cwd=mesh).err == f"{said}; --check and --dry-run need none\n"
     assert run("render", "--check", cwd=mesh).code == 1
+    for words in (("add", "b", "--network", "n"), ("remove", "context-east-1"), ("certs", "renew", "--all")):
+        assert run(*words, cwd=mesh).err == f"{said}\n", words
 
 
 def test_bare_call_prints_help(run: Run) -> None:

@@ -17,6 +17,9 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 EXCHANGE, NO_REPLACE = 2, 1
 
+ASK = "ask its owner for the right to write"
+"""What to do about a folder that may not be written to."""
+
 
 def must(folder: int | None, name: str) -> int:
     """A folder that has to be there still."""
@@ -28,7 +31,7 @@ def must(folder: int | None, name: str) -> int:
 def must_be_writable(path: str) -> None:
     """Refuses a folder that is there and may not be written to, before anything is."""
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
-        raise refuse(path, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none")
+        raise refuse(path, "cannot be written to", ASK)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from kubectl_mesh.errors import refuse
 from kubectl_mesh.model import PRIVATE_MODE
 from kubectl_mesh.write.exchange import settle
-from kubectl_mesh.write.files import STAGE
+from kubectl_mesh.write.files import ASK, STAGE
 
 LOCK_FILE = ".kubectl-mesh-lock"
 
@@ -50,7 +50,7 @@ def _lock(directory: str, path: str) -> int:
             if error.errno == errno.ELOOP:
                 raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "move it away") from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise refuse(directory, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none") from None
+                raise refuse(directory, "cannot be written to", ASK) from None
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise refuse(directory, "is no folder", "name the working directory with -C") from None
             raise
