@@ -144,6 +144,21 @@ def test_init_makes_a_directory_that_renders(run: Run, tmp_path: Path) -> None:
     }
 
 
+def test_a_context_that_makes_no_name(run: Run, tmp_path: Path) -> None:
+    """`init` points at `add`, which does what it says; `add` points at its own option."""
+    words = ["init", "-C", tmp_path / "mesh", "--mesh-id", "acme"]
+    ran = run(*words, "--context", "___=net", "--context", "east=net")
+    assert ran.code == 2
+    said = ran.err.partition("error: ")[2]
+    assert said.startswith("--context: contexts.___: the context's name \"___\" leaves nothing for the cluster's name\n  fix: leave it out here, and then `")
+    assert "clusterName" not in said
+    command = said.split("`")[1].replace("NAME", "odd").split()
+    assert run(*words, "--context", "east=net").code == 0
+    assert command == f"kubectl mesh add -C {tmp_path}/mesh ___ --network net --cluster-name odd".split()
+    assert "\n  fix: give --cluster-name NAME: lower-case" in run(*command[2:-2]).err
+    assert run(*command[2:]).code == 0
+
+
 def test_init_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
     """A second init, and one over a person's files, changes nothing."""
     environment = {"MESH_ID": "acme", "ORG_NAME": "Acme"}
