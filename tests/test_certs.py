@@ -242,7 +242,7 @@ def test_what_must_not_be_taken_in(kind: str, mesh: WorkDir, run: Run, tmp_path:
     before = mesh.snapshot()
     ran = run("certs", "import", "--root", tmp_path / "root.pem", "context-east-1", file, cwd=mesh)
     assert (ran.code, ran.out) == (2, ""), kind
-    text = re.sub(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "DATE", ran.err.replace(str(file), "back.pem"))
+    text = re.sub(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "DATE", ran.err.replace(f"{tmp_path}/", ""))
     golden(Path(__file__).parent / "invalid" / "imports" / f"{kind.replace(' ', '-')}.txt", text)
     assert mesh.snapshot() == before
     file.write_bytes(pem(good))
@@ -276,6 +276,11 @@ def test_the_root_has_to_be_named_once(mesh: WorkDir, run: Run, tmp_path: Path) 
     key: Any = serialization.load_pem_private_key((mesh / "certs/intermediate-context-east-1/ca-key.pem").read_bytes(), None)
     file, named = tmp_path / "back.pem", tmp_path / "root.pem"
     file.write_bytes(pem(certificate(key.public_key(), top)))
+    (tmp_path / "certs").mkdir()
+    shutil.copyfile(file, tmp_path / "certs/back.pem")
+    named.write_bytes(pem(issuer("Wrong")[0]))
+    ran = run("certs", "import", "-C", mesh, "--root", "root.pem", "context-east-1", "certs/back.pem", cwd=tmp_path)
+    assert ran.err.startswith("error: certs/back.pem: is not signed by the root in root.pem\n")
     ran = run("certs", "import", "context-east-1", file, cwd=mesh)
     assert "cannot be judged, for there is no certs/root-cert.pem yet" in ran.err
     named.write_bytes(pem(issuer("Between", above=top)[0]))
@@ -320,6 +325,13 @@ def test_requests_that_are_not_signed(root: WorkDir, mesh: WorkDir, run: Run, tm
     ):
         assert text in ran.err, ran.err
     assert not (tmp_path / "signed").exists()
+    given = "certs/names.csr"
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "names.csr").rename(tmp_path / given)
+    ran = run("certs", "sign", "-C", root, "--to", "signed", given, cwd=tmp_path)
+    assert ran.err.startswith(f"error: {given}: asks for other names")
+    assert ran.err.endswith("\n  fix: have it made anew where it comes from, by `certs csr`\n")
+    assert str(root) not in ran.err
     (root / "certs" / "root-key.pem").unlink()
     ran = run("certs", "sign", "-C", root, "--to", tmp_path / "signed", tmp_path / "once.csr")
     assert "certs/root-key.pem: is not here, and nothing can be signed without it" in ran.err

@@ -133,7 +133,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
                 raise refuse(file, f"asks for {found.cluster}, as {made[found.cluster][0]} does", "sign them into folders of their own")
             made[found.cluster] = (file, signed(found, kept, days, workdir.now()))
         except MeshError as error:
-            problems += workdir.located(directory, error.problems)
+            problems += workdir.located(directory, error.problems, given=files)
     if problems:
         raise MeshError(problems)
     make_folder(to)
@@ -183,7 +183,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, workdir.now())
             _fit(inputs, cluster, file, new)
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(workdir.located(directory, error.problems, given=(file, root))) from None
         bounds.keep_out(inputs)
         write_certificates(workdir.join(directory, "certs"), new)
     common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
@@ -204,7 +204,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
         change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, workdir.now())
         _fit(inputs, cluster, file, change.put)
     except MeshError as error:
-        raise MeshError(workdir.located(inputs.directory, error.problems)) from None
+        raise MeshError(workdir.located(inputs.directory, error.problems, given=(file,))) from None
     bounds.keep_out(inputs, bounds.ARCHIVED)
     exchange_certificates(inputs.directory, change)
     base = workdir.join(inputs.directory, "certs")

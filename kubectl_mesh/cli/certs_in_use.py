@@ -46,7 +46,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             parts = _dumped(file, root, namespace) if key is None else _files(own, root, inputs.kept)
             new = taken(cluster, [c.name for c in topology.clusters], file, parts, inputs.kept, workdir.now(), own)
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(workdir.located(directory, error.problems, given=(file, key, root))) from None
         keep_out(directory)
         write_certificates(base, new)
     common.put_text("".join(f"create  {base}/{path}\n" for path in sorted(new)) or f"keep    {base}/{folder(cluster)}\n")

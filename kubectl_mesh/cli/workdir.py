@@ -34,12 +34,15 @@ def join(directory: str, name: str) -> str:
     return name if directory in (".", "") else os.path.join(directory, name)
 
 
-def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = ()) -> tuple[Problem, ...]:
-    """Problems of stages that know files by their place in the working directory, with that directory before them."""
-    own = set(names)
+def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
+    """Problems of stages that know files by their place in the working directory, with that directory before them.
+
+    Files of the command line (`given`) lie where they are said to.
+    """
+    own, given = set(names), set(given)
     return tuple(
         replace(p, where=replace(p.where, file=join(directory, p.where.file)), what=_moved(directory, p.what), fix=_moved(directory, p.fix))
-        if p.where.file.startswith(("certs/", "clusters/")) or p.where.file in own
+        if (p.where.file.startswith(("certs/", "clusters/")) and p.where.file not in given) or p.where.file in own
         else p
         for p in problems
     )
