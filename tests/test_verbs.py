@@ -555,7 +555,17 @@ def test_warnings_about_what_stands_twice(run: Run, workdir: Make) -> None:
     mesh = workdir(tokens=True)
     assert run("render", cwd=mesh).code == 0
     mesh.token("context-east-1", "token-of-context-east-2")
-    assert "holds the token of" in run("check", cwd=mesh).err + run("check", cwd=mesh).out
+    said = run("render", "--dry-run", cwd=mesh).err.partition("warning: credentials/context-east-2.token: ")[2].splitlines()
+    assert said[0] == "holds the same token as credentials/context-east-1.token, and it can be either that is wrong"
+    for name in ("context-east-1", "context-east-2"):
+        assert f"kubectl --context={name} " in said[1]
+        assert f"> credentials/{name}.token)" in said[1]
+    assert "holds the same token as" in run("check", cwd=mesh).out
+    mesh.topology({"contexts": {name: {"credential": {"tokenFile": "credentials/shared.token"}} for name in ("context-east-1", "context-east-2")}})
+    mesh.token("shared")
+    said = 'warning: credentials/shared.token: is the token file of "context-east-1" and of "context-east-2"\n  fix: give each a file of its own\n'
+    assert said in run("render", "--dry-run", cwd=mesh).err
+    mesh.topology({"contexts": {name: {"credential": None} for name in ("context-east-1", "context-east-2")}})
     certs = mesh / "certs"
     (certs / "intermediate-context-east-1").rename(certs / "x")
     (certs / "intermediate-context-east-2").rename(certs / "intermediate-context-east-1")

@@ -193,7 +193,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     coming: dict[tuple[str, str], str] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
-    readers: dict[str, str] = {}
+    readers: dict[str, tuple[str, str, str, str]] = {}
     for cluster, peer in _readers(topology):
         path = join(directory, token_file(cluster, peer))
         command = token_command(cluster, directory, peer)
@@ -202,9 +202,12 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
             token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
             if token is not None:
                 logins[cluster.name, peer] = {"token": token}
-                other = readers.setdefault(token, cluster.name)
-                if other != cluster.name or (peer and len([1 for login in logins.values() if login.get("token") == token]) > 1):
-                    loose.append(Problem(Place(path), f'holds the token of "{other}" too', f"fetch it again: {command}", "token-unique"))
+                *other, first, fetch = readers.setdefault(token, (cluster.name, peer, path, command))
+                if other != [cluster.name, peer]:
+                    what, fix = f"holds the same token as {first}, and it can be either that is wrong", f"fetch both again: {fetch}; {command}"
+                    if path == first:
+                        what, fix = f'is the token file of "{other[0]}" and of "{cluster.name}"', "give each a file of its own"
+                    loose.append(Problem(Place(path), what, fix, "token-unique"))
             if cluster.coming is not None:
                 path = join(directory, token_file(cluster, peer, cluster.coming))
                 command = token_command(cluster, directory, peer, cluster.coming)
