@@ -293,6 +293,28 @@ def test_the_root_has_to_be_named_once(mesh: WorkDir, run: Run, tmp_path: Path) 
     assert 'no cluster "context-east"' in run("certs", "import", "context-east", file, cwd=mesh).err
 
 
+def test_an_intermediate_that_outlives_its_root(mesh: WorkDir, run: Run, tmp_path: Path) -> None:
+    """It is taken in with a warning that has both days, the first time and when it follows another; one that ends before is taken in without."""
+    top = issuer("Root", days=(-1, 100))
+    (tmp_path / "root.pem").write_bytes(pem(top[0]))
+    named = ("--root", tmp_path / "root.pem")
+
+    def said(name: str, days: int, folder: str = "intermediate", *words: "str | Path") -> str:
+        key: Any = serialization.load_pem_private_key((mesh / f"certs/{folder}-{name}/ca-key.pem").read_bytes(), None)
+        (tmp_path / "back.pem").write_bytes(pem(certificate(key.public_key(), top, days=(-1, days))))
+        ran = run("certs", "import", *words, name, "../back.pem", cwd=mesh)
+        assert ran.code == 0, ran.err
+        return "".join(line + "\n" for line in ran.err.splitlines() if not line.startswith("next: "))
+
+    first = said("context-east-1", 300, "intermediate", *named)
+    ends, last = (f"{c.not_valid_after_utc:%Y-%m-%d}" for c in (load(tmp_path / "back.pem")[0], top[0]))
+    warning = f"warning: ../back.pem: is valid until {ends}, longer than its root, which ends on {last}; from then on it is worth nothing\n"
+    assert first == f"{warning}  fix: rotate the root before {last}\n"
+    assert said("context-east-2", 90, "intermediate", *named) == ""
+    assert run("certs", "renew", "context-east-2", cwd=mesh).code == 0
+    assert warning in said("context-east-2", 300, "next-intermediate")
+
+
 def test_requests_that_are_not_signed(root: WorkDir, mesh: WorkDir, run: Run, tmp_path: Path) -> None:
     """A signature under a root is for what this tool asks for, and for nothing else; all problems at once, nothing written."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -161,6 +161,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         return
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.pki.judge import outlives
     from kubectl_mesh.pki.names import ROOT_CERT, folder
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
@@ -186,6 +187,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             raise MeshError(workdir.located(directory, error.problems, given=(file, root))) from None
         bounds.keep_out(inputs)
         write_certificates(workdir.join(directory, "certs"), new)
+    common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
     common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
     base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
     common.say(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`")
@@ -196,6 +198,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki.judge import outlives
     from kubectl_mesh.pki.names import folder
     from kubectl_mesh.pki.renew import accept_next
     from kubectl_mesh.write import exchange_certificates
@@ -207,6 +210,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
         raise MeshError(workdir.located(inputs.directory, error.problems, given=(file,))) from None
     bounds.keep_out(inputs, bounds.ARCHIVED)
     exchange_certificates(inputs.directory, change)
+    common.warn(outlives(file, change.put, folder(cluster)))
     base = workdir.join(inputs.directory, "certs")
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
     common.say("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)))
