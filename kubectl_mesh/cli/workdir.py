@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import assets, stores
-from kubectl_mesh.compare import open_folder, read
+from kubectl_mesh.compare import below, open_folder, read, unreadable
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.kubeconfig import Entry
@@ -71,7 +71,7 @@ def read_file(path: str, *, pipe: bool = False) -> bytes | None:
     except IsADirectoryError:
         raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
     except PermissionError:
-        raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
+        raise unreadable(path) from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
             raise refuse(path, "is no regular file", "put the file itself there") from None
@@ -343,10 +343,8 @@ def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Ce
 
     def inside(base: str) -> list[str]:
         """What a folder holds; nothing where there is none."""
-        try:
+        with below(path):
             inner = open_folder(base, top)
-        except MeshError as error:
-            raise MeshError(Problem(Place(f"{path}/{base}"), p.what, p.fix) for p in error.problems) from None
         if inner is None:
             return []
         try:
@@ -357,7 +355,8 @@ def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Ce
             os.close(inner)
 
     try:
-        folders = intermediates(top)
+        with below(path):
+            folders = intermediates(top)
         names = os.listdir(top)
         for name in (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, SEAL_KEY):
             keep(kept, name, top, f"{path}/{name}", name, loose)
@@ -381,7 +380,7 @@ def keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, lo
     try:
         found = read(name, folder)
     except PermissionError:
-        raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
+        raise unreadable(path) from None
     if found is not None:
         kept[key] = found[0]
         if name.endswith(PRIVATE_ENDINGS):

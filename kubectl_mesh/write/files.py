@@ -38,8 +38,14 @@ def make_folder(path: str, mode: int = 0o777) -> None:
     """Makes a folder and those above it; private ones are private from the start."""
     if path and not os.path.isdir(path):
         make_folder(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(path, mode)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise refuse(os.path.dirname(path) or ".", "cannot be written to", ASK) from None
+            raise
         above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(above)  # a folder whose name is lost takes everything in it along
