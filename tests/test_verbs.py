@@ -207,7 +207,9 @@ def test_add_and_remove(run: Run, tmp_path: Path) -> None:
     words = ["--network", "x", "--server", "https://192.0.2.9:6443", "--ca", ca]
     assert run("add", "kind-local", "-C", tmp_path, *words, env=env).code == 0
     ran = run("remove", "no", "-C", tmp_path, "-o", "json")
-    assert valid("remove", ran.out)["left"] == ["clusters/no.crt"]
+    removed = valid("remove", ran.out)
+    assert removed["left"] == ["clusters/no.crt"]
+    assert {c["cluster"] for c in removed["commands"]} == {"001", "kind-local", "no"}  # type: ignore[attr-defined]
     assert run("remove", "kind-local", "-C", tmp_path).code == 0
     assert path.read_text() == before
     assert 'did you mean "001"' in run("remove", "0001", "-C", tmp_path).err

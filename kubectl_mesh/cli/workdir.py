@@ -397,12 +397,15 @@ def _is_there(name: str, folder: int) -> bool:
     return True
 
 
-def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster") -> frozenset[str]:
-    """The names of the clusters that were asked for, by name or by context; `where` is the option or argument that did."""
+def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True) -> frozenset[str]:
+    """The names of the clusters that were asked for, by name or by context; `where` is the option or argument that did.
+
+    No `hint` at a name that is near is given where another cluster must not be meant by mistake.
+    """
     known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
     unknown = [w for w in wanted if w not in known]
     if unknown:
-        raise MeshError(Problem(Place(where), f'no cluster "{w}" in the topology{near(w, known)}') for w in unknown)
+        raise MeshError(Problem(Place(where), f'no cluster "{w}" in the topology{near(w, known) if hint else ""}') for w in unknown)
     return frozenset(known[w] for w in wanted)
 
 
