@@ -4,12 +4,14 @@ A file is ours when the lock beside it lists it. Ours that differ from the lock 
 is foreign and stays.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
@@ -18,12 +20,34 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
+class UnreadableError(MeshError):
+    """Something may not be read."""
+
+
+def unreadable(path: str) -> UnreadableError:
+    """That a file or a folder may not be read."""
+    return UnreadableError([Problem(Place(path), "may not be read by you", "ask its owner for the right to read it")])
+
+
+@contextlib.contextmanager
+def below(folder: str) -> Iterator[None]:
+    """What is refused by a name in a folder is told with the folder before it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise unreadable(os.path.join(folder, error.filename)) from None
+    except MeshError as error:
+        raise MeshError(replace(p, where=replace(p.where, file=os.path.join(folder, p.where.file))) for p in error.problems) from None
+
+
 def open_folder(path: str, dir_fd: int | None = None) -> int | None:
     """A descriptor of a folder, None where there is none; a symbolic link or a file in its place is refused."""
     try:
         return os.open(path, FOLDER, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise unreadable(path) from None
     except NotADirectoryError:
         what = "is a symbolic link, and kubectl mesh writes through none" if _is_link(path, dir_fd) else "is in the way: a folder belongs there"
         raise MeshError([Problem(Place(path), what, "move it away")]) from None
@@ -65,7 +89,8 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
     for entry in listed:
         path = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
-            inner = open_folder(entry.name, folder)
+            with below(prefix):
+                inner = open_folder(entry.name, folder)
             if inner is None:
                 continue
             try:
@@ -74,7 +99,10 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
             finally:
                 os.close(inner)
         elif entry.is_file(follow_symlinks=False):
-            body = read(entry.name, folder)
+            try:
+                body = read(entry.name, folder)
+            except PermissionError:
+                raise unreadable(path) from None
             if body is None:
                 others.add(path)
             else:
@@ -237,22 +265,18 @@ def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, O
             continue
         if name not in tree and not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
             continue
-        folder = _own_folder(name, top, out)
+        with below(out):
+            folder = open_folder(name, top)
         if folder is None:
             yield name, None
             continue
         try:
-            if name in tree or read(LOCK, folder) is not None:
-                yield name, scan(folder)
+            with below(f"{out}/{name}"):
+                disk = scan(folder) if name in tree or read(LOCK, folder) is not None else None
         finally:
             os.close(folder)
-
-
-def _own_folder(name: str, top: int, out: str) -> int | None:
-    try:
-        return open_folder(name, top)
-    except MeshError as error:
-        raise MeshError(Problem(Place(f"{out}/{p.where.file}"), p.what, p.fix) for p in error.problems) from None
+        if disk is not None:
+            yield name, disk
 
 
 def strangers(out: str, tree: Tree, changes: tuple[FolderChange, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import yaml
 from yaml import events
 
 from kubectl_mesh import yamltext
-from kubectl_mesh.errors import MeshError, Place, Problem, path_text, shown
+from kubectl_mesh.errors import EITHER, MeshError, Place, Problem, path_text, shown
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
 
@@ -261,5 +261,5 @@ class _Builder:
     def trap(self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "") -> None:
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
-        words = "write true or false, or quote it if it is a text" if event.value.lower() in SPELT else "quote it if it is a text"
+        words = EITHER if event.value.lower() in SPELT else "quote it if it is a text"
         self.traps.append((position, path, what, fix or f"{words}: {shown(event.value)}"))

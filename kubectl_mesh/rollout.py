@@ -55,8 +55,12 @@ def apply(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     kinds = {p.kind for p in plan.pending}
     if kinds and not kinds & {*_APPLIED}:
         return "next: get what is pending by the commands above, then kubectl mesh render"
-    after = "kubectl mesh tokens rotate NAME advance" if kinds == {"next-token"} else "kubectl mesh render"
+    after = _advance(sorted({p.subject for p in plan.pending})) if kinds == {"next-token"} else "kubectl mesh render"
     return _review(plan, changes, out) + (f"\nthen: get what is pending by the commands above, and {after}" if kinds else "")
+
+
+def _advance(names: Sequence[str]) -> str:
+    return f"kubectl mesh tokens rotate {names[0]} advance" + (f"; and the same for {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _review(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:

@@ -97,6 +97,9 @@ def test_csr_sign_import_is_the_same_mesh(mesh: WorkDir, root: WorkDir, run: Run
         f"next: give back {root}/signed, the first time with {root}/certs/root-cert.pem; where the requests come from, `certs import NAME FILE` takes it in\n"
     )
     assert ran.err == says
+    again = run("certs", "sign", "-C", root, "--to", "signed", *requests, cwd=root)
+    assert again.code == 2
+    assert again.err.startswith("error: signed/context-east-1.pem: is there already")
     for name in CLUSTERS:
         ran = run("certs", "import", "--root", root / "certs" / "root-cert.pem", name, root / "signed" / f"{name}.pem", cwd=mesh)
         assert ran.code == 0, ran.err
@@ -239,7 +242,7 @@ def test_what_must_not_be_taken_in(kind: str, mesh: WorkDir, run: Run, tmp_path:
     before = mesh.snapshot()
     ran = run("certs", "import", "--root", tmp_path / "root.pem", "context-east-1", file, cwd=mesh)
     assert (ran.code, ran.out) == (2, ""), kind
-    text = re.sub(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "DATE", ran.err.replace(str(file), "back.pem"))
+    text = re.sub(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "DATE", ran.err.replace(f"{tmp_path}/", ""))
     golden(Path(__file__).parent / "invalid" / "imports" / f"{kind.replace(' ', '-')}.txt", text)
     assert mesh.snapshot() == before
     file.write_bytes(pem(good))
@@ -273,6 +276,11 @@ def test_the_root_has_to_be_named_once(mesh: WorkDir, run: Run, tmp_path: Path) 
     key: Any = serialization.load_pem_private_key((mesh / "certs/intermediate-context-east-1/ca-key.pem").read_bytes(), None)
     file, named = tmp_path / "back.pem", tmp_path / "root.pem"
     file.write_bytes(pem(certificate(key.public_key(), top)))
+    (tmp_path / "certs").mkdir()
+    shutil.copyfile(file, tmp_path / "certs/back.pem")
+    named.write_bytes(pem(issuer("Wrong")[0]))
+    ran = run("certs", "import", "-C", mesh, "--root", "root.pem", "context-east-1", "certs/back.pem", cwd=tmp_path)
+    assert ran.err.startswith("error: certs/back.pem: is not signed by the root in root.pem\n")
     ran = run("certs", "import", "context-east-1", file, cwd=mesh)
     assert "cannot be judged, for there is no certs/root-cert.pem yet" in ran.err
     named.write_bytes(pem(issuer("Between", above=top)[0]))
@@ -283,6 +291,28 @@ def test_the_root_has_to_be_named_once(mesh: WorkDir, run: Run, tmp_path: Path) 
     assert "root.pem: is another root than certs/root-cert.pem" in run("certs", "import", "--root", named, "context-east-2", file, cwd=mesh).err
     assert "nothing.pem: is not there" in run("certs", "import", "context-east-2", "nothing.pem", cwd=mesh).err
     assert 'no cluster "context-east"' in run("certs", "import", "context-east", file, cwd=mesh).err
+
+
+def test_an_intermediate_that_outlives_its_root(mesh: WorkDir, run: Run, tmp_path: Path) -> None:
+    """It is taken in with a warning that has both days, the first time and when it follows another; one that ends before is taken in without."""
+    top = issuer("Root", days=(-1, 100))
+    (tmp_path / "root.pem").write_bytes(pem(top[0]))
+    named = ("--root", tmp_path / "root.pem")
+
+    def said(name: str, days: int, folder: str = "intermediate", *words: "str | Path") -> str:
+        key: Any = serialization.load_pem_private_key((mesh / f"certs/{folder}-{name}/ca-key.pem").read_bytes(), None)
+        (tmp_path / "back.pem").write_bytes(pem(certificate(key.public_key(), top, days=(-1, days))))
+        ran = run("certs", "import", *words, name, "../back.pem", cwd=mesh)
+        assert ran.code == 0, ran.err
+        return "".join(line + "\n" for line in ran.err.splitlines() if not line.startswith("next: "))
+
+    first = said("context-east-1", 300, "intermediate", *named)
+    ends, last = (f"{c.not_valid_after_utc:%Y-%m-%d}" for c in (load(tmp_path / "back.pem")[0], top[0]))
+    warning = f"warning: ../back.pem: is valid until {ends}, longer than its root, which ends on {last}; from then on it is worth nothing\n"
+    assert first == f"{warning}  fix: rotate the root before {last}\n"
+    assert said("context-east-2", 90, "intermediate", *named) == ""
+    assert run("certs", "renew", "context-east-2", cwd=mesh).code == 0
+    assert warning in said("context-east-2", 300, "next-intermediate")
 
 
 def test_requests_that_are_not_signed(root: WorkDir, mesh: WorkDir, run: Run, tmp_path: Path) -> None:
@@ -317,6 +347,13 @@ def test_requests_that_are_not_signed(root: WorkDir, mesh: WorkDir, run: Run, tm
     ):
         assert text in ran.err, ran.err
     assert not (tmp_path / "signed").exists()
+    given = "certs/names.csr"
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "names.csr").rename(tmp_path / given)
+    ran = run("certs", "sign", "-C", root, "--to", "signed", given, cwd=tmp_path)
+    assert ran.err.startswith(f"error: {given}: asks for other names")
+    assert ran.err.endswith("\n  fix: have it made anew where it comes from, by `certs csr`\n")
+    assert str(root) not in ran.err
     (root / "certs" / "root-key.pem").unlink()
     ran = run("certs", "sign", "-C", root, "--to", tmp_path / "signed", tmp_path / "once.csr")
     assert "certs/root-key.pem: is not here, and nothing can be signed without it" in ran.err

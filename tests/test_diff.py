@@ -416,7 +416,7 @@ def test_usage(built: Any, run: Run) -> None:
     """What does not go together, and what is no folder."""
     mesh = built("token-changed")
     for words, said in (
-        (("out",), "error: diff: takes two folders or none, not 1"),
+        (("HEAD",), "error: diff: takes two folders or none, not 1\n  fix: name the old tree, then the new one; for a revision of git: --against REV\n"),
         (("out", "nowhere"), "error: nowhere: is no folder"),
         (("out", "out", "--against", "HEAD"), "error: diff: compares two folders, or one with a revision or a render, not both"),
         (("--max-bytes", "2000"), "error: --max-bytes: is for -o markdown"),

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -427,16 +429,16 @@ def test_verify_takes_anything_inside_too(inner: bytes, sealed_mesh: WorkDir, ag
     assert "is not what the topology, the certificates and the lock say" in ran.stderr
 
 
-def as_its_owner(mesh: WorkDir, *args: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a verb so that modes count, for root too."""
+def held_back(*args: str, cwd: WorkDir) -> "subprocess.CompletedProcess[str]":
+    """A run by somebody whom modes hold back, as they do not root."""
     limits: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
-            pytest.skip("setpriv is not on PATH, and root may write anywhere")
+            pytest.skip("setpriv is not on PATH, and root may read and write anywhere")
         capabilities = "-dac_override,-dac_read_search"
         limits = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
     code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
-    return subprocess.run([*limits, sys.executable, "-c", code, *args], cwd=mesh.path, capture_output=True, text=True, check=False)
+    return subprocess.run([*limits, sys.executable, "-c", code, *args], cwd=cwd.path, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("name", ["out", "certs"])
@@ -446,8 +448,8 @@ def test_a_folder_that_may_not_be_written_to(name: str, words: tuple[str, ...], 
     sealed_mesh.token("context-west-1", "another-token")
     before = sealed_mesh.snapshot()
     (sealed_mesh / name).chmod(0o500)
-    checked = as_its_owner(sealed_mesh, *words, "--check")
-    done = as_its_owner(sealed_mesh, *words)
+    checked = held_back(*words, "--check", cwd=sealed_mesh)
+    done = held_back(*words, cwd=sealed_mesh)
     (sealed_mesh / name).chmod(0o700 if name == "certs" else 0o755)
     assert checked.returncode == 1, checked.stderr
     if name == "certs" and words == ("render",):
@@ -474,7 +476,7 @@ def test_certificates_in_folders_that_may_not_be_written_to(bare: str, words: tu
     folders = [mesh / "certs", *sorted((mesh / "certs").glob("intermediate-*"))] if bare == "all" else [mesh / bare]
     for folder in folders:
         folder.chmod(0o500)
-    done = as_its_owner(mesh, *words)
+    done = held_back(*words, cwd=mesh)
     for folder in folders:
         folder.chmod(0o700)
     fix = "  fix: give yourself the right to write, for it is exchanged as a whole: chmod -R u+w certs\n"
@@ -489,12 +491,12 @@ def test_what_a_run_left_and_may_not_be_removed(workdir: Make, run: Run) -> None
     assert run("render", cwd=mesh).code == 0
     shutil.copytree(mesh / "certs", mesh / ".kubectl-mesh-certs")
     (mesh / ".kubectl-mesh-certs/intermediate-context-east-1").chmod(0o500)
-    done = as_its_owner(mesh, "render")
+    done = held_back("render", cwd=mesh)
     fix = "give yourself the right to write, and run it again: chmod -R u+w .kubectl-mesh-certs"
     says = f"error: .kubectl-mesh-certs: holds what a run that did not end has left, and cannot be written to\n  fix: {fix}\n"
     assert (done.returncode, done.stderr) == (2, says)
     subprocess.run(fix.partition(": ")[2].split(), cwd=mesh.path, check=True)
-    assert as_its_owner(mesh, "render").returncode == 0
+    assert held_back("render", cwd=mesh).returncode == 0
     assert not (mesh / ".kubectl-mesh-certs").exists()
 
 
@@ -506,8 +508,42 @@ def test_an_intermediate_that_may_not_be_completed(workdir: Make, run: Run) -> N
     (folder / "cert-chain.pem").unlink()
     before = mesh.snapshot()
     folder.chmod(0o500)
-    done = as_its_owner(mesh, "render")
+    done = held_back("render", cwd=mesh)
     folder.chmod(0o700)
     assert done.returncode == 2
     assert done.stderr.startswith("error: certs/intermediate-context-east-1: cannot be written to\n  fix: ")
     assert mesh.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "verbs"),
+    [
+        ("out", ("render --check", "check", "diff", "describe")),
+        ("out/context-east-1", ("render", "check", "diff", "describe", "tokens status")),
+        ("out/context-east-1/3-mesh", ("render", "check", "diff", "describe")),
+        ("out/context-east-1/mesh.lock", ("render", "check", "diff", "describe")),
+        ("certs", ("render", "diff", "certs status")),
+        ("certs/intermediate-context-east-1", ("render", "certs status")),
+        ("credentials", ("render", "remove context-west-1")),
+    ],
+)
+def test_what_may_not_be_read(name: str, verbs: tuple[str, ...], workdir: Callable[..., WorkDir], run: Run) -> None:
+    """It is named by its path below the working directory, with what to do about it."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    mode = stat.S_IMODE((mesh / name).stat().st_mode)
+    (mesh / name).chmod(0)
+    said = {verb: held_back(*verb.split(), cwd=mesh) for verb in verbs}
+    (mesh / name).chmod(mode)
+    for verb, ran in said.items():
+        assert ran.returncode == 2, verb
+        told = re.sub("(?m)^(warning: .*\n  fix: .*|warning: .*)\n", "", ran.stderr)
+        pattern = rf"error: {name}(/ca-cert.pem)?: may not be read by you\n  fix: ask its owner for the right to read it\n"
+        assert re.fullmatch(pattern, told), (verb, told)
+
+
+def test_init_below_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    """The folder that is there is named."""
+    (tmp_path / "shared").mkdir(mode=0o500)
+    ran = held_back("init", "-C", "shared/new/mesh", "--mesh-id", "acme", cwd=WorkDir(tmp_path))
+    assert (ran.returncode, ran.stderr) == (2, "error: shared: cannot be written to\n  fix: ask its owner for the right to write\n")

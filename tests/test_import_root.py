@@ -594,7 +594,7 @@ def test_pem_files_are_named_in_what_is_wrong(workdir: Make, run: Run) -> None:
     assert said("--key", "other.pem", "--root", "old/root-cert.pem") == (
         "other.pem: is not a PEM private key\n  fix: dump it again; a PEM block has BEGIN and END on lines of their own\n"
     )
-    assert said("--key", key, "--root", "other.pem").startswith(f"{chain}: is not signed by the root in certs/root-cert.pem\n")
+    assert said("--key", key, "--root", "other.pem").startswith(f"{chain}: is not signed by the root in other.pem\n")
     assert said("--key", key, "--root", key) == f"{key}: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n"
 
 

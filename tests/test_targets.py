@@ -196,6 +196,10 @@ def test_teardown_takes_all_off(kind: str, tmp_path: Path, run: Run) -> None:
         "# context-east-2",
         "kubectl --context=context-east-2 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
     ]
+    removed = run("remove", "context-west-1", cwd=made).out
+    assert removed.partition("\nOnce that is applied, these commands take it off:\n")[2].splitlines() == only
+    gone = run("teardown", "--cluster", "context-west-1", cwd=made)
+    assert (gone.code, gone.out, gone.err) == (2, "", 'error: --cluster: no cluster "context-west-1" in the topology\n')
 
 
 def test_a_served_cluster_with_charts_and_a_bundle(tmp_path: Path, run: Run) -> None:

@@ -122,6 +122,18 @@ def test_each_render_holds_what_it_should(mesh: WorkDir, run: Run) -> None:
     assert "tokens:\n      generation: 2\n      beside: 3\n" in (mesh / "topology.yaml").read_text()
 
 
+def test_a_render_names_whose_rotation_goes_on(mesh: WorkDir, run: Run) -> None:
+    """Where nothing but next tokens is pending, the command that comes then can be run as it stands."""
+    mesh.topology(
+        {"networks": {name: {"gateways": [{"address": address}]} for name, address in (("network-east", "192.0.2.1"), ("network-west", "192.0.2.2"))}}
+    )
+    done(run, mesh, "render")
+    then = "\nthen: get what is pending by the commands above, and kubectl mesh tokens rotate context-east-1 advance"
+    for name, more in ((EAST, ""), ("context-west-1", "; and the same for 1 more")):
+        done(run, mesh, "tokens", "rotate", name, "begin")
+        assert run("render", cwd=mesh).err.endswith(f"{then}{more}\n")
+
+
 def test_only_one_object_pushes(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the store external the same PushSecret pushes the other Secret: `kubectl apply` would leave a second one there, pushing the old token for ever."""
     monkeypatch.setattr(shell, "now", lambda: DAY)

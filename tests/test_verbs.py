@@ -144,6 +144,21 @@ def test_init_makes_a_directory_that_renders(run: Run, tmp_path: Path) -> None:
     }
 
 
+def test_a_context_that_makes_no_name(run: Run, tmp_path: Path) -> None:
+    """`init` points at `add`, which does what it says; `add` points at its own option."""
+    words = ["init", "-C", tmp_path / "mesh", "--mesh-id", "acme"]
+    ran = run(*words, "--context", "___=net", "--context", "east=net")
+    assert ran.code == 2
+    said = ran.err.partition("error: ")[2]
+    assert said.startswith("--context: contexts.___: the context's name \"___\" leaves nothing for the cluster's name\n  fix: leave it out here, and then `")
+    assert "clusterName" not in said
+    command = said.split("`")[1].replace("NAME", "odd").split()
+    assert run(*words, "--context", "east=net").code == 0
+    assert command == f"kubectl mesh add -C {tmp_path}/mesh ___ --network net --cluster-name odd".split()
+    assert "\n  fix: give --cluster-name NAME: lower-case" in run(*command[2:-2]).err
+    assert run(*command[2:]).code == 0
+
+
 def test_init_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
     """A second init, and one over a person's files, changes nothing."""
     environment = {"MESH_ID": "acme", "ORG_NAME": "Acme"}
@@ -192,7 +207,9 @@ def test_add_and_remove(run: Run, tmp_path: Path) -> None:
     words = ["--network", "x", "--server", "https://192.0.2.9:6443", "--ca", ca]
     assert run("add", "kind-local", "-C", tmp_path, *words, env=env).code == 0
     ran = run("remove", "no", "-C", tmp_path, "-o", "json")
-    assert valid("remove", ran.out)["left"] == ["clusters/no.crt"]
+    removed = valid("remove", ran.out)
+    assert removed["left"] == ["clusters/no.crt"]
+    assert {c["cluster"] for c in removed["commands"]} == {"001", "kind-local", "no"}  # type: ignore[attr-defined]
     assert run("remove", "kind-local", "-C", tmp_path).code == 0
     assert path.read_text() == before
     assert 'did you mean "001"' in run("remove", "0001", "-C", tmp_path).err
@@ -459,8 +476,11 @@ def test_a_folder_that_is_not_ours_to_write(run: Run, workdir: Make, monkeypatch
         return original(path, flags, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "open", refuse)
-    assert "cannot be written to" in run("render", cwd=mesh).err
+    said = "error: .: cannot be written to\n  fix: ask its owner for the right to write"
+    assert run("render", cwd=mesh).err == f"{said}; --check and --dry-run need none\n"
     assert run("render", "--check", cwd=mesh).code == 1
+    for words in (("add", "b", "--network", "n"), ("remove", "context-east-1"), ("certs", "renew", "--all")):
+        assert run(*words, cwd=mesh).err == f"{said}\n", words
 
 
 def test_bare_call_prints_help(run: Run) -> None:
@@ -537,7 +557,17 @@ def test_what_stands_twice_or_in_the_wrong_place(run: Run, workdir: Make) -> Non
     mesh = workdir(tokens=True)
     assert run("render", cwd=mesh).code == 0
     mesh.token("context-east-1", "token-of-context-east-2")
-    assert "holds the token of" in run("check", cwd=mesh).err + run("check", cwd=mesh).out
+    said = run("render", "--dry-run", cwd=mesh).err.partition("warning: credentials/context-east-2.token: ")[2].splitlines()
+    assert said[0] == "holds the same token as credentials/context-east-1.token, and it can be either that is wrong"
+    for name in ("context-east-1", "context-east-2"):
+        assert f"kubectl --context={name} " in said[1]
+        assert f"> credentials/{name}.token)" in said[1]
+    assert "holds the same token as" in run("check", cwd=mesh).out
+    mesh.topology({"contexts": {name: {"credential": {"tokenFile": "credentials/shared.token"}} for name in ("context-east-1", "context-east-2")}})
+    mesh.token("shared")
+    said = 'warning: credentials/shared.token: is the token file of "context-east-1" and of "context-east-2"\n  fix: give each a file of its own\n'
+    assert said in run("render", "--dry-run", cwd=mesh).err
+    mesh.topology({"contexts": {name: {"credential": None} for name in ("context-east-1", "context-east-2")}})
     certs = mesh / "certs"
     (certs / "intermediate-context-east-1").rename(certs / "x")
     (certs / "intermediate-context-east-2").rename(certs / "intermediate-context-east-1")

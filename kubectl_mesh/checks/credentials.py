@@ -59,7 +59,7 @@ CHECKS = (
         WARNING,
         "every cluster has a token of its own",
         "istiod: `Unauthorized` from the one whose token it is not",
-        "Fetch the token again, from the cluster whose name the file has.",
+        "Fetch both tokens again, each from the cluster whose name its file has.",
     ),
     Check(
         "token-pending",

@@ -145,6 +145,12 @@ def run(args: Sequence[str] | None = None) -> int:
     return 2
 
 
+_ROOM = "make room, and run it again; what was being written is whole, old or new"
+_RIGHT = "ask its owner for the right to do this"
+_FIXES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EACCES: _RIGHT, errno.EPERM: _RIGHT}
+"""What to do about what the system says."""
+
+
 def _sentence(error: Exception) -> str:
     from kubectl_mesh.errors import MeshError, secretive
 
@@ -152,8 +158,8 @@ def _sentence(error: Exception) -> str:
         return "\n".join(f"error: {problem}" for problem in error.problems)
     if isinstance(error, OSError) and error.strerror:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-        fix = "\n  fix: make room, and run it again; what was being written is whole, old or new" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}{fix}"
+        fix = _FIXES.get(error.errno or 0, "")
+        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}" + (f"\n  fix: {fix}" if fix else "")
     # The message of an unknown exception may hold anything, a secret too; its kind and place suffice for a report.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -24,6 +24,7 @@ def command(
     Server and CA are copied from a kubeconfig into the working directory. Of a cluster that is there already, only what is
     missing is added.
     """
+    import re
     from dataclasses import replace
 
     from kubectl_mesh import assets, edit
@@ -77,7 +78,10 @@ def command(
             topology = validate(load(path, body.encode()), assets.schema("topology.schema.json"))
         except MeshError as error:
             given = {f"{path_text(('contexts', context, key))}": flag for key, flag in _FLAGS.items()}
-            raise MeshError(replace(p, where=Place(given[p.where.path])) if p.where.path in given else p for p in error.problems) from None
+            problems = [replace(p, where=Place(given[p.where.path])) if p.where.path in given else p for p in error.problems]
+            raise MeshError(
+                replace(p, fix=re.sub(r"^state a clusterName for (it|one of the two)", "give --cluster-name NAME", p.fix)) for p in problems
+            ) from None
         name = next(c.name for c in topology.clusters if c.context == context)
         crt = f"clusters/{name}.crt"
         there = workdir.read_file(workdir.join(directory, crt))

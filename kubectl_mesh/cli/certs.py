@@ -133,7 +133,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
                 raise refuse(file, f"asks for {found.cluster}, as {made[found.cluster][0]} does", "sign them into folders of their own")
             made[found.cluster] = (file, signed(found, kept, days, workdir.now()))
         except MeshError as error:
-            problems += workdir.located(directory, error.problems)
+            problems += workdir.located(directory, error.problems, given=files)
     if problems:
         raise MeshError(problems)
     make_folder(to)
@@ -161,6 +161,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         return
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.pki.judge import outlives
     from kubectl_mesh.pki.names import ROOT_CERT, folder
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
@@ -183,9 +184,10 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, workdir.now())
             _fit(inputs, cluster, file, new)
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(workdir.located(directory, error.problems, given=(file, root))) from None
         bounds.keep_out(inputs)
         write_certificates(workdir.join(directory, "certs"), new)
+    common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
     common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
     base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
     common.say(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`")
@@ -196,6 +198,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.pki.judge import outlives
     from kubectl_mesh.pki.names import folder
     from kubectl_mesh.pki.renew import accept_next
     from kubectl_mesh.write import exchange_certificates
@@ -204,9 +207,10 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
         change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, workdir.now())
         _fit(inputs, cluster, file, change.put)
     except MeshError as error:
-        raise MeshError(workdir.located(inputs.directory, error.problems)) from None
+        raise MeshError(workdir.located(inputs.directory, error.problems, given=(file,))) from None
     bounds.keep_out(inputs, bounds.ARCHIVED)
     exchange_certificates(inputs.directory, change)
+    common.warn(outlives(file, change.put, folder(cluster)))
     base = workdir.join(inputs.directory, "certs")
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
     common.say("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)))

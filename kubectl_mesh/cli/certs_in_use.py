@@ -27,6 +27,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.cli.certs_import_root import keep_out
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki.inuse import take as taken
+    from kubectl_mesh.pki.judge import outlives
     from kubectl_mesh.pki.names import ROOT_CERT, folder
     from kubectl_mesh.write import locked, write_certificates
 
@@ -46,9 +47,10 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             parts = _dumped(file, root, namespace) if key is None else _files(own, root, inputs.kept)
             new = taken(cluster, [c.name for c in topology.clusters], file, parts, inputs.kept, workdir.now(), own)
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(workdir.located(directory, error.problems, given=(file, key, root))) from None
         keep_out(directory)
         write_certificates(base, new)
+    common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
     common.put_text("".join(f"create  {base}/{path}\n" for path in sorted(new)) or f"keep    {base}/{folder(cluster)}\n")
     common.say(common.NEXT)
 

@@ -13,7 +13,7 @@ from kubectl_mesh.cli.aside import Begin, aside
 from kubectl_mesh.cli.authorities import Progress, issue, judged, ready
 from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
-from kubectl_mesh.compare import open_folder
+from kubectl_mesh.compare import below, open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Pki, Plan, Tree
@@ -159,7 +159,8 @@ def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
         try:
             for name in (ROOT_CERT, ROOT_KEY):
                 keep(kept, name, top, f"{path}/{name}", name, [])
-            folders = intermediates(top)
+            with below(path):
+                folders = intermediates(top)
         finally:
             os.close(top)
     try:

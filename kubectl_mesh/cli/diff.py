@@ -55,7 +55,9 @@ def command(
         raise refuse("--max-bytes", f"is for -o markdown, not for -o {output}", "leave it out")
     if directories:
         if len(directories) != 2:
-            raise refuse("diff", f"takes two folders or none, not {len(directories)}", "name the old tree, then the new one")
+            raise refuse(
+                "diff", f"takes two folders or none, not {len(directories)}", "name the old tree, then the new one; for a revision of git: --against REV"
+            )
         if against is not None or out is not None or kubeconfig is not None:
             raise refuse("diff", "compares two folders, or one with a revision or a render, not both", "leave the folders out, or the options")
         for name in directories:

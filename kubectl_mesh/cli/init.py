@@ -1,6 +1,7 @@
 """`kubectl mesh init`"""
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,8 @@ from kubectl_mesh.cli import common
 from kubectl_mesh.errors import Place, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kubectl_mesh.kubeconfig import Entry
 
 ISSUERS = ("local", "csr")
@@ -88,7 +91,9 @@ def command(
         try:
             topology = validate(load(path, trial.encode()), assets.schema("topology.schema.json"))
         except MeshError as error:
-            raise MeshError(Problem(Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path), p.what, p.fix) for p in error.problems) from None
+            raise MeshError(
+                Problem(Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path), p.what, _fix(p, entries)) for p in error.problems
+            ) from None
         new[workdir.TOPOLOGY] = body.encode()
         for cluster in topology.clusters:
             if cluster.context in authorities:
@@ -157,6 +162,17 @@ def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[st
     if problems:
         raise MeshError(problems)
     return entries, authorities
+
+
+def _fix(problem: Problem, entries: "Mapping[str, Mapping[str, object]]") -> str:
+    """What to do about a problem of the topology; `init` takes no cluster's name, `add` does."""
+    from kubectl_mesh.errors import path_text
+
+    context = next((c for c in entries if path_text(("contexts", c)) == problem.where.path), None)
+    if context is None or not problem.fix.startswith("state a clusterName"):
+        return problem.fix
+    words = shlex.join(["add", context, "--network", str(entries[context]["network"])])
+    return f"leave it out here, and then `kubectl mesh {words} --cluster-name NAME`: lower-case letters, digits and `-`, at most 63"
 
 
 def no_kubeconfig(contexts: tuple[str, ...]) -> None:

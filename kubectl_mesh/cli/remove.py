@@ -15,10 +15,10 @@ def command(context: str, directory: str, output: str) -> None:
     """Remove the cluster of context CTX from the topology; comments and order stay.
 
     Its certificates, token and CA stay where they are. The next render removes its directory in out/, and its remote secret
-    from every peer.
+    from every peer. The commands that take Istio off it are printed; none is run.
     """
     from kubectl_mesh import edit
-    from kubectl_mesh.cli import bounds, workdir
+    from kubectl_mesh.cli import bounds, teardown, workdir
     from kubectl_mesh.errors import near, refuse
     from kubectl_mesh.load import load
     from kubectl_mesh.plan import token_file
@@ -40,6 +40,7 @@ def command(context: str, directory: str, output: str) -> None:
         if served:
             which = ", ".join(f'"{name}"' for name in served)
             raise refuse(path, f'istiod of "{context}" serves {which}', "remove them first, or give them another controlPlane (or none)")
+        commands = teardown.commands(directory, topology, frozenset({cluster.name}))
         source = (workdir.read_file(path) or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())
@@ -47,11 +48,12 @@ def command(context: str, directory: str, output: str) -> None:
     left = [f"certs/intermediate-{cluster.name}", *(token_file(cluster, generation=n) for n in cluster.generations), f"clusters/{cluster.name}.crt"]
     left = [name for name in left if os.path.lexists(workdir.join(directory, name))]
     if output == "json":
-        common.put_json({"directory": directory, "cluster": cluster.name, "files": [{"path": workdir.TOPOLOGY, "action": "update"}], "left": left})
+        files = [{"path": workdir.TOPOLOGY, "action": "update"}]
+        common.put_json({"directory": directory, "cluster": cluster.name, "files": files, "left": left, "commands": commands})
         return
     common.put_text(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else "") + "\n")
     for name in left:
         common.put_text(f"keep    {workdir.join(directory, name)}\n")
-    common.put_text(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself:\n")
-    common.put_text(f"the commands that take it off are printed by `kubectl mesh teardown --cluster {cluster.name}`, before the removal\n")
+    common.put_text(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself.\n")
+    common.put_text(f"Once that is applied, these commands take it off:\n{teardown.listed(commands)}")
     common.say(common.NEXT)

@@ -9,6 +9,8 @@ import click
 from kubectl_mesh.cli import common, own
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kubectl_mesh.model import Plan
 
 
@@ -37,6 +39,7 @@ def command(
 
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
+        held.enter_context(_reading_is_possible())
         from kubectl_mesh import generations, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, expired, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
@@ -115,6 +118,20 @@ def command(
         if writes and differs:
             common.say(rollout.apply(rendered.plan, changes, target_folder))
     return 1 if check and differs else 0
+
+
+@contextlib.contextmanager
+def _reading_is_possible() -> "Iterator[None]":
+    """Tells whoever may not write what can be done all the same."""
+    from dataclasses import replace
+
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.write import ASK
+
+    try:
+        yield
+    except MeshError as error:
+        raise MeshError(replace(p, fix=f"{ASK}; --check and --dry-run need none") if p.fix == ASK else p for p in error.problems) from None
 
 
 def _pending_errors(plan: "Plan") -> Exception:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from kubectl_mesh.cli.workdir import Inputs, join
-from kubectl_mesh.compare import open_folder, scan
+from kubectl_mesh.compare import below, open_folder, scan
 from kubectl_mesh.credentials import masked
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
@@ -46,14 +46,13 @@ class Sealed:
         if top is None:
             return None
         try:
-            try:
+            with below(self.out):
                 folder = open_folder(directory, top)
-            except MeshError as error:
-                raise MeshError(Problem(Place(f"{self.out}/{p.where.file}"), p.what, p.fix) for p in error.problems) from None
             if folder is None:
                 return None
             try:
-                return scan(folder)
+                with below(f"{self.out}/{directory}"):
+                    return scan(folder)
             finally:
                 os.close(folder)
         finally:

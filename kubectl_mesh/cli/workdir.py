@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import assets, stores
-from kubectl_mesh.compare import open_folder, read
+from kubectl_mesh.compare import below, open_folder, read, unreadable
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.kubeconfig import Entry
@@ -34,12 +34,15 @@ def join(directory: str, name: str) -> str:
     return name if directory in (".", "") else os.path.join(directory, name)
 
 
-def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = ()) -> tuple[Problem, ...]:
-    """Problems of stages that know files by their place in the working directory, with that directory before them."""
-    own = set(names)
+def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
+    """Problems of stages that know files by their place in the working directory, with that directory before them.
+
+    Files of the command line (`given`) lie where they are said to.
+    """
+    own, given = set(names), set(given)
     return tuple(
         replace(p, where=replace(p.where, file=join(directory, p.where.file)), what=_moved(directory, p.what), fix=_moved(directory, p.fix))
-        if p.where.file.startswith(("certs/", "clusters/")) or p.where.file in own
+        if (p.where.file.startswith(("certs/", "clusters/")) and p.where.file not in given) or p.where.file in own
         else p
         for p in problems
     )
@@ -68,7 +71,7 @@ def read_file(path: str, *, pipe: bool = False) -> bytes | None:
     except IsADirectoryError:
         raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
     except PermissionError:
-        raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
+        raise unreadable(path) from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
             raise refuse(path, "is no regular file", "put the file itself there") from None
@@ -195,7 +198,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     coming: dict[tuple[str, str], str] = {}
     broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
-    readers: dict[str, str] = {}
+    readers: dict[str, tuple[str, str, str, str]] = {}
     for cluster, peer in _readers(topology):
         path = join(directory, token_file(cluster, peer))
         command = token_command(cluster, directory, peer)
@@ -204,9 +207,12 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
             token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
             if token is not None:
                 logins[cluster.name, peer] = {"token": token}
-                other = readers.setdefault(token, cluster.name)
-                if other != cluster.name or (peer and len([1 for login in logins.values() if login.get("token") == token]) > 1):
-                    loose.append(Problem(Place(path), f'holds the token of "{other}" too', f"fetch it again: {command}", "token-unique"))
+                *other, first, fetch = readers.setdefault(token, (cluster.name, peer, path, command))
+                if other != [cluster.name, peer]:
+                    what, fix = f"holds the same token as {first}, and it can be either that is wrong", f"fetch both again: {fetch}; {command}"
+                    if path == first:
+                        what, fix = f'is the token file of "{other[0]}" and of "{cluster.name}"', "give each a file of its own"
+                    loose.append(Problem(Place(path), what, fix, "token-unique"))
             if cluster.coming is not None:
                 path = join(directory, token_file(cluster, peer, cluster.coming))
                 command = token_command(cluster, directory, peer, cluster.coming)
@@ -343,10 +349,8 @@ def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Ce
 
     def inside(base: str) -> list[str]:
         """What a folder holds; nothing where there is none."""
-        try:
+        with below(path):
             inner = open_folder(base, top)
-        except MeshError as error:
-            raise MeshError(Problem(Place(f"{path}/{base}"), p.what, p.fix) for p in error.problems) from None
         if inner is None:
             return []
         try:
@@ -357,7 +361,8 @@ def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Ce
             os.close(inner)
 
     try:
-        folders = intermediates(top)
+        with below(path):
+            folders = intermediates(top)
         names = os.listdir(top)
         for name in (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, SEAL_KEY):
             keep(kept, name, top, f"{path}/{name}", name, loose)
@@ -381,7 +386,7 @@ def keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, lo
     try:
         found = read(name, folder)
     except PermissionError:
-        raise refuse(path, "may not be read by you", "ask its owner for the right to read it") from None
+        raise unreadable(path) from None
     if found is not None:
         kept[key] = found[0]
         if name.endswith(PRIVATE_ENDINGS):
@@ -398,12 +403,15 @@ def _is_there(name: str, folder: int) -> bool:
     return True
 
 
-def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster") -> frozenset[str]:
-    """The names of the clusters that were asked for, by name or by context; `where` is the option or argument that did."""
+def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True) -> frozenset[str]:
+    """The names of the clusters that were asked for, by name or by context; `where` is the option or argument that did.
+
+    No `hint` at a name that is near is given where another cluster must not be meant by mistake.
+    """
     known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
     unknown = [w for w in wanted if w not in known]
     if unknown:
-        raise MeshError(Problem(Place(where), f'no cluster "{w}" in the topology{near(w, known)}') for w in unknown)
+        raise MeshError(Problem(Place(where), f'no cluster "{w}" in the topology{near(w, known) if hint else ""}') for w in unknown)
     return frozenset(known[w] for w in wanted)
 
 

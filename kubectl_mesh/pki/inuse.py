@@ -1,6 +1,7 @@
 """An intermediate that a running cluster signs with, judged as istiod would and taken in byte for byte."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
@@ -49,6 +50,9 @@ def take(
     judged = {f"{base}/{part}": body for part, body in parts.items()} | {f"{base}/root-cert.pem": root.pem}
     if not problems:
         problems += _judged(name, clusters, judged, root, now)
+    if ROOT_CERT not in kept:
+        named = own.get("root-cert.pem", "root-cert.pem")
+        problems = [replace(p, what=p.what.replace(f"certs/{ROOT_CERT}", named)) for p in problems]
     if problems:
         raise MeshError(_named(source, own, base, problems))
     return new | {path: body for path, body in judged.items() if path not in kept}

@@ -1,6 +1,6 @@
 """Whether a certificate is a CA that istiod and Envoy accept, and whether a chain leads to its root."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import RENEW
 from kubectl_mesh.pki.names import ROOT_CERT
-from kubectl_mesh.pki.read import extension, path_length
+from kubectl_mesh.pki.read import extension, load_certificates, path_length
 
 _LONGEST_CHAIN = 10
 """How many certificates a chain may have."""
@@ -112,6 +112,16 @@ def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Pr
         yield Problem(Place(name), f"expired on {end:%Y-%m-%d}, and signs nothing here any more", fix, "certs-expiring")
     elif left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
         yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring")
+
+
+def outlives(name: str, kept: Mapping[str, bytes], base: str) -> Iterable[Problem]:
+    """A warning for the intermediate in the folder `base` that is valid longer than the root that it leads to; `name` names it."""
+    chain, roots = (load_certificates(name, kept[f"{base}/{part}"]) for part in ("cert-chain.pem", ROOT_CERT))
+    root = root_of(chain, roots)
+    if root is not None and chain[0].not_valid_after_utc > root.not_valid_after_utc:
+        ends, last = chain[0].not_valid_after_utc, root.not_valid_after_utc
+        what = f"is valid until {ends:%Y-%m-%d}, longer than its root, which ends on {last:%Y-%m-%d}; from then on it is worth nothing"
+        yield Problem(Place(name), what, f"rotate the root before {last:%Y-%m-%d}", "certs-expiring")
 
 
 def constrained(name: str, certificate: x509.Certificate) -> Iterable[Problem]:

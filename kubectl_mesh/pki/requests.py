@@ -101,7 +101,8 @@ def read_request(name: str, pem: bytes) -> Request:
     """A request as `request` makes it; anything else is refused, for a signature under a root is not given to what nobody asked for."""
     place = Place(name)
 
-    def refused(what: str, fix: str = "have it made anew with `kubectl mesh certs csr`") -> MeshError:
+    # It is made elsewhere: a whole command of ours would be printed with the options of this run.
+    def refused(what: str, fix: str = "have it made anew where it comes from, by `certs csr`") -> MeshError:
         return MeshError([Problem(place, what, fix, "certs-readable")])
 
     if b"PRIVATE KEY" in pem:
@@ -113,7 +114,7 @@ def read_request(name: str, pem: bytes) -> Request:
         names = [(a.oid, a.value) for a in found.subject]
         alternatives = [n.value if isinstance(n, x509.DNSName) else "" for n in found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
     except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
-        raise refused("is no request in PEM, or not one of `kubectl mesh certs csr`") from None
+        raise refused("is no request in PEM, or not one of `certs csr`") from None
     except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
         raise refused("is a request that cannot be read") from None
     if not valid:
@@ -177,6 +178,7 @@ def accept(
     chain = load_certificates(file, pem)
     certificate = chain[0]
     new: dict[str, bytes] = {}
+    named = f"certs/{ROOT_CERT}"
     if ROOT_CERT in kept:
         trusted = kept_root({ROOT_CERT: kept[ROOT_CERT]}, now, ())
     elif root is None:
@@ -184,7 +186,7 @@ def accept(
         raise refused(f"cannot be judged, for there is no certs/{ROOT_CERT} yet", fix, "certs-complete")
     else:
         trusted = _root(*root, now)
-        new[ROOT_CERT] = root[1]
+        named, new[ROOT_CERT] = root
     own = load_key(f"certs/{base}/ca-key.pem", kept[f"{base}/ca-key.pem"])
     problems: list[Problem] = []
     if not same_key(certificate, own):
@@ -208,7 +210,7 @@ def accept(
             kept_intermediate(name, judged, trusted, now)
         except MeshError as error:
             ours = f"certs/{base}/"
-            problems += [Problem(place, _what(p), _fix(p), p.id) if p.where.file.startswith(ours) else p for p in error.problems]
+            problems += [Problem(place, _what(p, named), _fix(p, first=ROOT_CERT in new), p.id) if p.where.file.startswith(ours) else p for p in error.problems]
     # What a killed import left is no reason to refuse the same certificate; another one is kept.
     for path in [p for p in new if p in kept]:
         if kept[path] != new.pop(path):
@@ -219,8 +221,10 @@ def accept(
     return new
 
 
-def _what(problem: Problem) -> str:
-    return f"holds an issuer that {problem.what}" if problem.where.file.endswith("cert-chain.pem") else problem.what
+def _what(problem: Problem, root: str) -> str:
+    """What is wrong with a certificate that came back; `root` is the file with the root that it was judged by."""
+    what = problem.what.replace(f"certs/{ROOT_CERT}", root)
+    return f"holds an issuer that {what}" if problem.where.file.endswith("cert-chain.pem") else what
 
 
 def follows(name: str, kept: Mapping[str, bytes]) -> bool:
@@ -228,9 +232,12 @@ def follows(name: str, kept: Mapping[str, bytes]) -> bool:
     return f"{folder(name)}/ca-cert.pem" in kept and f"{next_folder(name)}/ca-key.pem" in kept
 
 
-def _fix(problem: Problem) -> str:
+def _fix(problem: Problem, *, first: bool = False) -> str:
+    """What to do about a certificate that came back; `first`: the root comes with it."""
     if problem.what.startswith("expired"):
         return "have the request signed again"
+    if first and problem.what.startswith("is not signed by the root"):
+        return "name the root that signed it with --root; or give the CAs between, each below the one that it signed"
     if problem.id == "certs-chain":
         return "have it signed by the root of this mesh; or give the CAs between, each below the one that it signed"
     return problem.fix

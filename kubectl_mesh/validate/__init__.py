@@ -1,9 +1,10 @@
 """validate: a `Document` becomes a `Topology`, or a `MeshError` with every problem, sorted by position."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from kubectl_mesh.errors import MeshError
+from kubectl_mesh.errors import EITHER, MeshError
 from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
 from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate import rules
@@ -16,8 +17,12 @@ __all__ = ["inside", "name_of", "no_name", "validate"]
 def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     """Checks a topology against its schema and for what a schema cannot say."""
     told = {(p.where.line, p.where.column) for p in document.problems} | {p.where.path for p in document.problems}
-    unfit = [p for p in schema_problems(document, schema) if p.where.path not in told and (p.where.line, p.where.column) not in told]
-    problems = [*document.problems, *unfit]
+    misfits = list(schema_problems(document, schema))
+    unfit = [p for p in misfits if p.where.path not in told and (p.where.line, p.where.column) not in told]
+    # A value that wants quotes is a text to the schema: where that is right, it can be meant as nothing else.
+    other = {p.where.path for p in misfits}
+    traps = [p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1)) for p in document.problems]
+    problems = [*traps, *unfit]
     if problems:
         # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):

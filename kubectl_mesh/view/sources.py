@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 
-from kubectl_mesh.compare import open_folder, read, scan
+from kubectl_mesh.compare import UnreadableError, below, open_folder, read, scan
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Tree
 
@@ -20,11 +20,13 @@ def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
             listed = sorted(entries, key=lambda e: e.name)
         for entry in listed:
             if entry.is_dir(follow_symlinks=False):
-                folder = None if entry.name.startswith(".") else open_folder(entry.name, top)
+                with below(out):
+                    folder = None if entry.name.startswith(".") else open_folder(entry.name, top)
                 if folder is None:
                     continue
                 try:
-                    disk = scan(folder)
+                    with below(f"{out}/{entry.name}"):
+                        disk = scan(folder)
                 finally:
                     os.close(folder)
                 found[entry.name] = {path: body for path, (body, _) in disk.files.items()} | dict.fromkeys(disk.others)
@@ -46,7 +48,8 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
         for name, paths in only.items():
             found[name] = {}
             for above in sorted({path.rpartition("/")[0] for path in paths}):
-                folder = _below(top, [name, *filter(None, above.split("/"))])
+                with below(out):
+                    folder = _below(top, [name, *filter(None, above.split("/"))])
                 if folder is None:
                     continue
                 try:
@@ -75,14 +78,16 @@ def _below(folder: int, steps: list[str]) -> int | None:
     current = os.dup(folder)
     for step in steps:
         try:
-            below = open_folder(step, current)
+            inner = open_folder(step, current)
+        except UnreadableError:
+            raise
         except MeshError:
-            below = None
+            inner = None
         finally:
             os.close(current)
-        if below is None:
+        if inner is None:
             return None
-        current = below
+        current = inner
     return current
 
 

@@ -7,12 +7,13 @@ in folders born 0700. No symbolic link is followed: every step goes by descripto
 """
 
 from kubectl_mesh.write.exchange import STAGE_CERTS, exchange_certificates
-from kubectl_mesh.write.files import STAGE, make_folder
+from kubectl_mesh.write.files import ASK, STAGE, make_folder
 from kubectl_mesh.write.kept import add_files, replace_file, write_certificates
 from kubectl_mesh.write.lock import LOCK_FILE, locked
 from kubectl_mesh.write.tree import clear, write_tree
 
 __all__ = [
+    "ASK",
     "LOCK_FILE",
     "STAGE",
     "STAGE_CERTS",

@@ -17,6 +17,9 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 EXCHANGE, NO_REPLACE = 2, 1
 
+ASK = "ask its owner for the right to write"
+"""What to do about a folder that may not be written to."""
+
 
 def must(folder: int | None, name: str) -> int:
     """A folder that has to be there still."""
@@ -28,15 +31,21 @@ def must(folder: int | None, name: str) -> int:
 def must_be_writable(path: str) -> None:
     """Refuses a folder that is there and may not be written to, before anything is."""
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
-        raise refuse(path, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none")
+        raise refuse(path, "cannot be written to", ASK)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
     """Makes a folder and those above it; private ones are private from the start."""
     if path and not os.path.isdir(path):
         make_folder(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(path, mode)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise refuse(os.path.dirname(path) or ".", "cannot be written to", ASK) from None
+            raise
         above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(above)  # a folder whose name is lost takes everything in it along

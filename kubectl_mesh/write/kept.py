@@ -46,7 +46,7 @@ def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collectio
                         write_file(f"{STAGE}-{name}", body, _mode(name), there, sync=True)
                         os.rename(f"{STAGE}-{name}", name, src_dir_fd=there, dst_dir_fd=there)
                     else:
-                        _add_file(there, name, body)
+                        _add_file(there, name, body, os.path.join(certs, above, name))
             finally:
                 if there != top:
                     os.close(there)
@@ -119,14 +119,14 @@ def _sync_folder(staged: str, top: int) -> None:
         os.close(folder)
 
 
-def _add_file(folder: int, name: str, body: bytes, mode: int | None = None) -> None:
-    """A new file in a folder that is there: it has its name when it is whole, and takes nobody else's."""
+def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None = None) -> None:
+    """A new file in a folder that is there: it has its name when it is whole, and takes nobody else's. `where` names it in a refusal."""
     staged = f"{STAGE}-{name}"
     write_file(staged, body, _mode(name) if mode is None else mode, folder, sync=True)
     try:
         os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
-        raise refuse(name, "is there already, or came into being meanwhile; it is kept", "look at it, and move it away if it is not wanted") from None
+        raise refuse(where, "is there already, or came into being meanwhile; it is kept", "look at it, and move it away if it is not wanted") from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
@@ -169,7 +169,8 @@ def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{STAGE}-{os.path.basename(full)}", dir_fd=folder)
-            _add_file(folder, os.path.basename(full), body, PRIVATE_MODE if private else 0o666)
+            where = path if directory in (".", "") else os.path.join(directory, path)
+            _add_file(folder, os.path.basename(full), body, where, PRIVATE_MODE if private else 0o666)
         finally:
             os.close(folder)
 

@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Iterator
 
+from kubectl_mesh.compare import unreadable
 from kubectl_mesh.errors import refuse
 from kubectl_mesh.model import PRIVATE_MODE
 from kubectl_mesh.write.exchange import settle
-from kubectl_mesh.write.files import STAGE
+from kubectl_mesh.write.files import ASK, STAGE
 
 LOCK_FILE = ".kubectl-mesh-lock"
 
@@ -23,7 +24,7 @@ def locked(directory: str) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for folder in (directory, *(os.path.join(directory, name) for name in ("clusters", "credentials"))):
+        for folder in (directory, *(name if directory == "." else os.path.join(directory, name) for name in ("clusters", "credentials"))):
             _clear_files(folder)
         settle(directory)
         yield
@@ -36,9 +37,15 @@ def locked(directory: str) -> Iterator[None]:
 
 def _clear_files(folder: str) -> None:
     """Removes files that a killed run began and that never had their name."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for name in os.listdir(folder):
-            if name.startswith(f"{STAGE}-"):
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except PermissionError:
+        raise unreadable(folder) from None
+    for name in names:
+        if name.startswith(f"{STAGE}-"):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, name))
 
 
@@ -50,7 +57,7 @@ def _lock(directory: str, path: str) -> int:
             if error.errno == errno.ELOOP:
                 raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "move it away") from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise refuse(directory, "cannot be written to", "ask its owner for the right to write; --check and --dry-run need none") from None
+                raise refuse(directory, "cannot be written to", ASK) from None
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise refuse(directory, "is no folder", "name the working directory with -C") from None
             raise
