@@ -156,6 +156,28 @@ def test_a_render_judges_cas_there(workdir: Make, run: Run) -> None:
     assert "error: credentials/context-east-2.token: is empty\n" in both
 
 
+def test_where_children_are_not_waited_for() -> None:
+    """Whoever starts this process may have SIGCHLD ignored: then there is nobody to wait for."""
+    code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwith aside(ready) as begin: print(begin(where)())"
+    done = run(code)
+    assert (done.stdout, done.stderr, done.returncode) == ("beside\n", "", 0)
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "0, 1", "2", "1, 2", "0, 1, 2"])
+def test_where_a_stream_is_closed_the_others_stay(closed: str, tmp_path: Path) -> None:
+    """A pipe may then be one of the first three descriptors; it ends all the same when its one writer is done."""
+    told = tmp_path / "told"
+    code = (
+        f"for number in ({closed},): os.close(number)\n"
+        "def work(): return [number for number in (0, 1, 2) if os.path.exists(f'/proc/self/fd/{number}') and 'pipe' not in os.readlink(f'/proc/self/fd/{number}')], where()\n"
+        f"with aside(ready) as begin:\n  made = begin(work)()\n  open({str(told)!r}, 'w').write(repr(made))"
+    )
+    with (tmp_path / "out").open("wb") as stream:
+        done = subprocess.run([sys.executable, "-c", CODE + code], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=60, check=False)
+    assert done.returncode == 0
+    assert told.read_text() == repr(([number for number in (0, 1, 2) if str(number) not in closed], "beside"))
+
+
 def test_with_other_threads_it_is_done_here() -> None:
     from kubectl_mesh.cli.aside import aside
 

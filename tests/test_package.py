@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -191,3 +193,18 @@ def test_nothing_of_this_machine_is_committed() -> None:
         assert b"-----BEGIN PRIVATE" + b" KEY-----\n" not in body or name.startswith("tests/"), name
         for folder in (TOP.parent, Path.home()):
             assert len(folder.parts) < 2 or not re.search(rb"(?<![A-Za-z0-9_])" + re.escape(f"{folder}/".encode()), body), (name, folder)
+
+
+def test_interrupted_before_it_listens(tmp_path: Path) -> None:
+    """Ctrl-C while libraries are loaded ends the process by the signal, and another one while the first is told ends it quietly."""
+    early = (
+        "import builtins, os, signal\nload = builtins.__import__\n"
+        "def loading(name, *rest, **more):\n  if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n  return load(name, *rest, **more)\n"
+        "builtins.__import__ = loading\nimport kubectl_mesh.__main__"
+    )
+    late = "from kubectl_mesh import __main__\nfrom kubectl_mesh import cli\ndef main(): raise KeyboardInterrupt\ncli.main = main\n__main__.mesh()"
+    for code, status in ((early, -signal.SIGINT), (late, 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (status, "", "")

@@ -4,6 +4,7 @@
 import base64
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.load import load
 from kubectl_mesh.model import File, Pki, Server
 from kubectl_mesh.pki.issue import issue
+from kubectl_mesh.pki.make import make_keys
 from kubectl_mesh.pki.names import PARTS
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan
@@ -776,3 +778,23 @@ def test_no_secret_has_a_repr() -> None:
     for value in values:
         for text in (repr(value), str(value), f"{value}"):
             assert not [s for s in secrets if s in text], type(value)
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_keys_where_no_thread_can_be_started(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a limit of processes: they are made one after the other."""
+    start, started = threading.Thread.start, []
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith("ThreadPoolExecutor"):
+            if len(started) >= least:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    told: list[tuple[int, int]] = []
+    made = make_keys("rsa-2048", ["a", "b", "c"], root=True, progress=lambda done, of: told.append((done, of)))
+    assert sorted(made) == ["", "a", "b", "c"]
+    assert len({key.public_key().public_numbers().n for key in made.values()}) == 4
+    assert told == [(n, 4) for n in range(5)]

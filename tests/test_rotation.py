@@ -587,6 +587,18 @@ def test_another_root_is_refused(mesh: WorkDir, run: Run, workdir: Make) -> None
     assert run("render", cwd=mesh).code == 0
 
 
+def test_another_root_is_refused_where_only_a_new_directory_is_rendered(mesh: WorkDir, run: Run) -> None:
+    """The directories that are not rendered count too: a cluster that comes alone comes to those that are there."""
+    shutil.move(mesh / "certs", mesh / "old-certs")
+    shutil.rmtree(mesh / "out/context-west-1")
+    before = mesh.snapshot()
+    for words in (("render", "--cluster", "context-west-1"), ("render", "--check", "--cluster", "context-west-1"), ("render",)):
+        ran = run(*words, cwd=mesh)
+        assert ran.code == 2, words
+        assert ran.err.startswith("error: certs/root-cert.pem: is missing, and a new root would take the place of the one by which the rendered clusters")
+    assert mesh.snapshot() == before
+
+
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 

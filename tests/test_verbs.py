@@ -791,3 +791,28 @@ def test_a_token_file_among_the_certificates_is_kept_out_of_git(run: Run, git: W
     (git / "certs").chmod(0o700)
     assert run("render", cwd=git).code == 0
     assert "/certs/east.token\n" in (git / ".gitignore").read_text()
+
+
+def test_what_leaves_the_tree_of_a_cluster_that_stays(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """Every object of stage 3 is named with the command that deletes it, for `kubectl apply` deletes nothing; what another file has now is not."""
+    mesh = workdir(tokens=True)
+    shutil.copy(TOP / "examples/seed/base.yaml", mesh / "base.yaml")
+    assert run("render", cwd=mesh).code == 0
+    east = yaml.safe_load_all("---\n".join(p.read_text() for p in (mesh / "out/context-east-1/3-mesh").glob("*.yaml") if p.name[0] in "ce"))
+    gateways = {(o["kind"].lower(), o["metadata"]["name"]) for o in east}
+    assert len(gateways) == 4
+    # The same object in a file of another name has not left.
+    (mesh / "out/context-east-1/3-mesh/reader-token.yaml").rename(mesh / "out/context-east-1/3-mesh/another.yaml")
+    lock = mesh / "out/context-east-1/mesh.lock"
+    lock.write_text(lock.read_text().replace("3-mesh/reader-token.yaml", "3-mesh/another.yaml"))
+    assert run("remove", "context-west-1", cwd=mesh).code == 0
+    for words in (("render", "--dry-run"), ("render",)):
+        ran = run(*words, cwd=mesh)
+        assert ran.code == 0, ran.err
+        commands = [line.strip() for line in ran.out.splitlines() if line.startswith("    kubectl ")]
+        assert len(commands) == len(set(commands)) == 2 * (1 + len(gateways))
+        for context in ("context-east-1", "context-east-2"):
+            head = f"kubectl --context={context} -n istio-system delete "
+            mine = [c.removeprefix(head).removesuffix(" --ignore-not-found") for c in commands if c.startswith(head)]
+            assert {(c.partition(" ")[0].partition(".")[0], c.partition(" ")[2]) for c in mine} == {*gateways, ("secret", "istio-remote-secret-context-west-1")}
+    assert "    kubectl " not in run("render", cwd=mesh).out

@@ -137,6 +137,10 @@ def run(args: Sequence[str] | None = None) -> int:
         _say(f"error: {said}\n  see: {where}")
     except (click.Abort, KeyboardInterrupt):
         _say("stopped; what was being written is whole, old or new")
+    except SystemExit as end:
+        if not end.code:  # what was asked for is a completion
+            return 0
+        # click ends with 1 where whoever read the output has enough of it.
     except BrokenPipeError:
         # Whoever read the output has enough of it; the descriptor is replaced so that the interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,7 +48,8 @@ def aside(ready: Callable[[], object]) -> Iterator[Begin]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+            with contextlib.suppress(ChildProcessError):  # where whoever started this one has SIGCHLD ignored
+                os.waitpid(process, 0)
 
 
 def _here(work: Callable[[], T]) -> Callable[[], T]:
@@ -74,6 +75,9 @@ def _start(ready: Callable[[], object]) -> tuple[int, int, int] | None:
         os.close(answer)
         return process, theirs, ours
     try:
+        # Where streams are closed, these may be among the first three descriptors, and the first three are kept.
+        os.close(theirs)
+        os.close(ours)
         _run(parent, request, answer, ready)
     finally:
         os._exit(0)
@@ -88,9 +92,9 @@ def _run(parent: int, request: int, answer: int, ready: Callable[[], object]) ->
     signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
     # The locks on the directories are the parent's alone: they go when it does. And a pipe ends when its one writer does.
     low, high = sorted((request, answer))
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
+    for first, end in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
+        if max(first, 3) < end:  # an empty range would be taken for all that there is
+            os.closerange(max(first, 3), end)
     ready()
     with open(request, "rb") as stream:
         body = stream.read()

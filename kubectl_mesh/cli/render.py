@@ -41,7 +41,7 @@ def command(
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         held.enter_context(_reading_is_possible())
         from kubectl_mesh import generations, report, rollout
-        from kubectl_mesh.cli import basefile, bounds, compose, expired, roots, stored, workdir
+        from kubectl_mesh.cli import basefile, bounds, compose, expired, leaving, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.pki.names import CRL
@@ -90,6 +90,10 @@ def command(
         elsewhere = roots.elsewhere(rendered, target_folder, changes)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)
+        members = rendered.plan.members
+        forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
+        forgotten += generations.forget(rendered.plan, changes)
+        forgotten = list(dict.fromkeys((*forgotten, *leaving.leaving(rendered.plan, rendered.tree, changes, target_folder))))
         if writes:
             bounds.keep_out(inputs)
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
@@ -103,9 +107,6 @@ def command(
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
-    members = rendered.plan.members
-    forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
-    forgotten += generations.forget(rendered.plan, changes)
     if output == "json":
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
         common.put_json(value | {"warnings": report.problems_json(warnings)})

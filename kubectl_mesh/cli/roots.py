@@ -22,8 +22,8 @@ GONE = "put it back, with its key; where no cluster runs this mesh yet, move the
 def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
     """What is wrong with the roots of a render, next to those in the tree that is there."""
     narrow = rollout.one_root(rendered.plan.topology.clusters) if len(rendered.pki.roots) > 1 else []
-    # Roots and intermediates stand in the locks: where no directory differs, they are the same. Where none was, nothing is exchanged.
-    if not rendered.pki.intermediates or not any(change.differs for change in changes) or all(change.action == "create" for change in changes):
+    # Roots and intermediates stand in the locks: where no directory differs, they are the same.
+    if not rendered.pki.intermediates or not any(change.differs for change in changes):
         return narrow
     from kubectl_mesh.cli import trust
 

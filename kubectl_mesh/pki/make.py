@@ -1,6 +1,6 @@
 """New keys and certificates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -24,22 +24,33 @@ def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -
         return {}
     if kind in CURVES:
         return {name: ec.generate_private_key(CURVES[kind]) for name in names}
-    import os
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
     size = int(kind.removeprefix("rsa-"))
     keys: dict[str, Key] = {}
     progress(0, len(names))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        work = {pool.submit(rsa.generate_private_key, 65537, size): name for name in names}
-        try:
-            for done in as_completed(work):
-                keys[work[done]] = done.result()
-                progress(len(keys), len(names))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for name, key in _rsa_keys(size, names):
+        keys[name] = key
+        progress(len(keys), len(names))
     return keys
+
+
+def _rsa_keys(size: int, names: Sequence[str]) -> Iterator[tuple[str, Key]]:
+    """RSA keys as they are ready."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        work = {pool.submit(rsa.generate_private_key, 65537, size): name for name in names}
+    except RuntimeError:  # There may be no more threads, as under a limit of processes.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for name in names:
+            yield name, rsa.generate_private_key(65537, size)
+        return
+    try:
+        for done in as_completed(work):
+            yield work[done], done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def pem_key(key: Key) -> bytes:
