@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, FolderChange, Plan
+from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.plan import kubectl
 
 OLD = "IstioControlPlane"
@@ -70,8 +70,13 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     there = [c.name for c in changes if c.action not in ("identical", "remove", "tighten") and c.name in plan.members]
     if plan.topology.store == "sops" or not there:
         return f"next: review {out}, and apply it as docs/{'stores' if there else 'kubectl'}.md tells"
-    first = kubectl(plan.members[there[0]].cluster, "apply", "-k", f"{out}/{there[0]}")
-    return f"next: review {out}, and apply it: {first}{f'; and the same for {len(there) - 1} more' if len(there) > 1 else ''}"
+    # What is new starts by its CA; what was there takes all at once.
+    created = [c.name for c in changes if c.action == "create" and c.name in plan.members]
+    name = (created or there)[0]
+    member = plan.members[name]
+    first = kubectl(member.cluster, "apply", "-k", f"{out}/{name}" + (f"/{STAGES[0]}" if created else ""))
+    stages = f", then {' and '.join(member.stages[1:])} (docs/kubectl.md)" if created and member.stages[1:] else ""
+    return f"next: review {out}, and apply it: {first}{stages}{f'; and the same for {len(there) - 1} more' if len(there) > 1 else ''}"
 
 
 # The rotation of a root; what its steps mean is in `barriers`
