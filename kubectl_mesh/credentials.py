@@ -37,7 +37,9 @@ def token(name: str, body: bytes, command: str) -> str:
         what = "is not a token: it is too long"
     elif _TOKEN.match(text):
         return text
-    raise MeshError([Problem(Place(name), what, f"fetch it again: {command}", id="token-readable")])
+    # What a command leaves that failed to fetch one.
+    wait = "" if text or body else "\n  until then, remove the file: without it the cluster waits for its token, and the others go on"
+    raise MeshError([Problem(Place(name), what, f"fetch it again: {command}{wait}", id="token-readable")])
 
 
 def files(credential: Credential) -> dict[str, tuple[str, bool]]:
