@@ -115,7 +115,7 @@ def _settled(topology: Topology, version: str | None) -> Topology:
 
 def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
     """What is wrong with a base.yaml that is not there, by the tree in `out`: that a file is gone is no wish to bring every cluster to Istio 1.4."""
-    kinds = {_kind(read_file(os.path.join(out, cluster.name, LOCK))) for cluster in topology.clusters} - {None, targets.OLD}
+    kinds = {_kind(os.path.join(out, cluster.name, LOCK)) for cluster in topology.clusters} - {None, targets.OLD}
     if not kinds or os.path.lexists(join(directory, BASE)):
         return []
     what = (
@@ -124,10 +124,10 @@ def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
     return [Problem(Place(join(directory, BASE)), what, f"put it back; where Istio 1.4 is meant, write one of kind {targets.OLD}")]
 
 
-def _kind(lock: bytes | None) -> str | None:
-    """The kind of control plane that a directory was rendered with; None where its lock does not say."""
+def _kind(lock: str) -> str | None:
+    """The kind of control plane that a directory was rendered with; None where its lock does not say, or cannot be read, which others tell."""
     try:
-        kind = json.loads(lock or b"")["madeFrom"]["controlPlane"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        kind = json.loads(read_file(lock) or b"")["madeFrom"]["controlPlane"]
+    except (MeshError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return kind if isinstance(kind, str) else None
