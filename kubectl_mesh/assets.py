@@ -24,6 +24,11 @@ def text(path: str) -> str:
     return (folder(top) / rest).read_text(encoding="utf-8")
 
 
+def template(name: str) -> str:
+    """One template, such as `secret.yaml`."""
+    return text(f"templates/{name}")
+
+
 @cache
 def schema(path: str) -> Any:
     """One JSON Schema, such as `topology.schema.json`, parsed; shared, so not to be changed."""

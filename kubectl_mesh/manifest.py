@@ -8,7 +8,7 @@ meant. So no value can change the structure of a document, whatever it holds.
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import yaml
@@ -18,15 +18,21 @@ from kubectl_mesh.yamltext import Block, dump, scalar
 _MARKER = re.compile(r"kubectlMesh[0-9]+m")
 
 
+@cache
+def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
+    """What gives a template by its name, compiled once in a process."""
+    import jinja2  # not needed by whoever uses `document` alone, and slow
+
+    environment = jinja2.Environment(loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["yaml"] = scalar
+    return cache(environment.get_template)
+
+
 class Manifests:
     """Renders the templates; equal values give the same text without rendering twice."""
 
     def __init__(self, read: Callable[[str], str]) -> None:
-        import jinja2  # not needed by whoever uses `document` alone, and slow
-
-        environment = jinja2.Environment(loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-        environment.filters["yaml"] = scalar
-        self._template = lru_cache(maxsize=None)(environment.get_template)
+        self._template = _templates(read)
         self._meant: dict[tuple[object, ...], Any] = {}
         self._texts: dict[tuple[object, ...], str] = {}
 
@@ -49,7 +55,7 @@ class Manifests:
         return self._texts[key]
 
     def _render(self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]) -> str:
-        text = self._template(template).render(values)
+        text: str = self._template(template).render(values)
         shape = (template, *((k, len(v) if isinstance(v, tuple) else v is None) for k, v in values.items()))
         if shape not in self._meant:
             self._meant[shape] = self._markers(template, values)

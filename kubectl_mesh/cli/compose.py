@@ -88,7 +88,7 @@ def make(
     from kubectl_mesh.manifest import Manifests
 
     store = store or sealed.store()
-    tree = render.render(plan, inputs.base, made, target, Manifests(lambda name: assets.text(f"templates/{name}")), store, inputs.only)
+    tree = render.render(plan, inputs.base, made, target, Manifests(assets.template), store, inputs.only)
     pki = made()
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(sealed.restorable(store))
