@@ -7,28 +7,29 @@ from kubectl_mesh.cli.workdir import join
 from kubectl_mesh.credentials import claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import BUNDLE, FolderChange, Plan
-from kubectl_mesh.plan import token_command, token_file
+from kubectl_mesh.plan import SHARED, token_command, token_file
 from kubectl_mesh.report import changed_secrets
 from kubectl_mesh.words import count
 
 
 def expired(directory: str, plan: Plan, changes: Sequence[FolderChange], out: str, now: datetime) -> list[Problem]:
     """The tokens that a render would put into remote secrets though they open nothing any more; those that stay as they are, `check` tells."""
+    ended = {
+        (peer, key): said.expires
+        for peer, member in plan.members.items()
+        for key, login in member.logins.items()
+        if key not in member.absent and isinstance(text := login.get("token"), str)
+        if (said := claims(text)) is not None and said.expires is not None and said.expires <= now
+    }
     dead: dict[tuple[str, str], list[str]] = {}
-    for name, peer, action in changed_secrets(plan, changes):
-        member = plan.members.get(peer)
-        if action not in ("create", "update") or member is None:
-            continue
-        key = name if name in member.logins and name != BUNDLE else ""
-        text = member.logins.get(key, {}).get("token")
-        if isinstance(text, str) and key not in member.absent and (said := claims(text)) is not None and said.expires is not None and said.expires <= now:
-            dead.setdefault((peer, key), []).append(name)
+    for name, peer, action in changed_secrets(plan, changes) if ended else ():
+        own = name != BUNDLE and peer in plan.members and name in plan.members[peer].logins
+        if action in ("create", "update") and (peer, name if own else SHARED) in ended:
+            dead.setdefault((peer, name if own else SHARED), []).append(name)
     found = []
     for (peer, key), names in dead.items():
         cluster = plan.members[peer].cluster
-        ended = claims(str(plan.members[peer].logins[key]["token"]))
-        assert ended is not None
-        what = f"expired on {ended.expires:%Y-%m-%d}, and would go into {count(len(names), 'remote secret')} (as in {out}/{names[0]})"
+        what = f"expired on {ended[peer, key]:%Y-%m-%d}, and would go into {count(len(names), 'remote secret')} (as in {out}/{names[0]})"
         found.append(
             Problem(Place(join(directory, token_file(cluster, key))), what, f"fetch it again: {token_command(cluster, directory, key)}", "token-expired")
         )
