@@ -20,6 +20,11 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
+def join(directory: str, name: str) -> str:
+    """A path as messages show it: nothing before it for the current directory."""
+    return name if directory in (".", "") else os.path.join(directory, name)
+
+
 class UnreadableError(MeshError):
     """Something may not be read."""
 

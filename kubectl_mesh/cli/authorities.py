@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kubectl_mesh.model import Pki
-    from kubectl_mesh.pki.wanted import Wanted
-
-Progress = Callable[[int, int], None]
-"""Told of each key: how many are made, and how many are to be made."""
+    from kubectl_mesh.pki.wanted import Progress, Wanted
 
 
 def ready() -> None:
@@ -18,11 +15,11 @@ def ready() -> None:
     import kubectl_mesh.pki.issue  # noqa: F401
 
 
-def issue(wanted: "Wanted", kept: Mapping[str, bytes], at: datetime, progress: Progress | None, folders: Collection[str]) -> "Pki":
+def issue(wanted: "Wanted", kept: Mapping[str, bytes], at: datetime, progress: "Progress", folders: Collection[str]) -> "Pki":
     """`issue` of `kubectl_mesh.pki`, loaded where it works."""
     from kubectl_mesh.pki.issue import issue
 
-    return issue(wanted, kept, at, folders=folders) if progress is None else issue(wanted, kept, at, progress, folders)
+    return issue(wanted, kept, at, progress, folders)
 
 
 def judged(cas: Collection[bytes], work: "Callable[[], Pki]") -> "Pki | None":

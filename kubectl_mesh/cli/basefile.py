@@ -1,6 +1,5 @@
 """base.yaml read into a control plane: its documents, the target that they choose, and what is wrong with them."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import field, replace
@@ -8,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from kubectl_mesh import assets, targets
-from kubectl_mesh.cli.workdir import BASE, join, read_file
+from kubectl_mesh.cli.workdir import BASE, join, made_from, read_file
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.load import load_all
@@ -126,7 +125,7 @@ def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
 def _kind(lock: str) -> str | None:
     """The kind of control plane that a directory was rendered with; None where its lock does not say, or cannot be read, which others tell."""
     try:
-        kind = json.loads(read_file(lock) or b"")["madeFrom"]["controlPlane"]
-    except (MeshError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        kind = made_from(read_file(lock)).get("controlPlane")
+    except MeshError:
         return None
     return kind if isinstance(kind, str) else None

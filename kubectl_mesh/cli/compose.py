@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kubectl_mesh import assets, stores
 from kubectl_mesh.cli import workdir
 from kubectl_mesh.cli.aside import Begin, aside
-from kubectl_mesh.cli.authorities import Progress, issue, judged, ready
+from kubectl_mesh.cli.authorities import issue, judged, ready
 from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
 from kubectl_mesh.compare import below, open_folder
@@ -18,6 +18,7 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.pki.names import ROTATION
+from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.revoked import unread
 from kubectl_mesh.stores import Sealing
 
@@ -49,7 +50,7 @@ def make(
     reseal: bool = False,
     store: "render.Store | None" = None,
     throwaway: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     begin: Begin | None = None,
 ) -> Rendered:
     """From the inputs, and what is sealed in `out` already, to the tree.
@@ -119,10 +120,9 @@ def _placed(inputs: Inputs, work: Callable[[], M]) -> M:
     return replace(pki, warnings=located(inputs.directory, pki.warnings)) if pki is not None else pki
 
 
-def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress | None = None) -> Callable[[], Pki]:
+def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress = silent) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
     from kubectl_mesh.pki.names import ROOT_CERT
-    from kubectl_mesh.pki.wanted import Wanted
 
     topology = inputs.topology
     if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
@@ -149,7 +149,6 @@ def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
     from kubectl_mesh.pki.issue import issue
     from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
-    from kubectl_mesh.pki.wanted import Wanted
 
     kept: dict[str, bytes] = {}
     folders: tuple[str, ...] = ()

@@ -1,12 +1,12 @@
 """Whether a render would change roots in a way that no order of applying makes safe."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_mesh import rollout
+from kubectl_mesh.cli.workdir import made_from
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, FolderChange
 
@@ -65,7 +65,7 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
 def _issuer(body: bytes | None) -> str | None:
     """Whose root a lock says that is trusted; None where it says nothing of it."""
     try:
-        made = json.loads(body or b"")["madeFrom"]
+        made = made_from(body)
         return CERTS if made["roots"] else str(made["issuer"]).partition(": ")[2]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -1,7 +1,6 @@
 """Remote secrets that are held in another way from now on: by another store, or for others; and whether the login in them stays."""
 
 import base64
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     Nothing is said of those whose login is seen to be the same; of the others, what happens to them as far as can be told. What is sealed
     can be compared where the seal key is here. It is asked before anything is written.
     """
-    from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.cli.workdir import made_from, read_file
     from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
 
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
@@ -43,7 +42,7 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
             as_before.add(name)
             continue
         if name not in whom:
-            whom[name] = _made_from(read_file(os.path.join(out, name, LOCK)) or b"")
+            whom[name] = made_from(read_file(os.path.join(out, name, LOCK)))
         if _same(rendered, name, peer, old, key, whom[name]):
             found[name, peer] = ""
         elif before != now:
@@ -90,12 +89,3 @@ def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | N
         label = f"{members[name].cluster.namespace}/istio-remote-secret-{peer}".encode()
         return sealed.holds(old, sealed.session_key(key, str(fingerprint), label, peer, config), peer, config)
     return False
-
-
-def _made_from(lock: bytes) -> Mapping[str, object]:
-    """What a lock says that its directory was made from; nothing where it cannot be read."""
-    try:
-        value = json.loads(lock)["madeFrom"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

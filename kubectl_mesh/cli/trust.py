@@ -1,10 +1,9 @@
 """What the rendered tree says of roots and signers, on disk and in the last commit; and what a render may not do to it."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 
-from kubectl_mesh.cli.workdir import join, read_file
+from kubectl_mesh.cli.workdir import join, made_from, read_file
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, Tree
 from kubectl_mesh.roots.order import Trust, mesh_change
@@ -14,7 +13,7 @@ from kubectl_mesh.roots.sets import ID
 def of_lock(body: bytes | None) -> Trust | None:
     """What a lock says; None where it is not there, or says nothing of roots."""
     try:
-        made = json.loads(body or b"")["madeFrom"]
+        made = made_from(body)
         roots = tuple(map(str, made["roots"]))
         own = str(made.get("intermediate", ""))
         return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and own else "")), own, str(made.get("crl", "")))

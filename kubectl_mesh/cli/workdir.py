@@ -1,6 +1,7 @@
 """The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
 import errno
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import assets, stores
 from kubectl_mesh.compare import below, open_folder, read, unreadable
+from kubectl_mesh.compare import join as join  # noqa: PLC0414  so that verbs have it from here
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.kubeconfig import Entry
@@ -27,11 +29,6 @@ T = TypeVar("T")
 def now() -> datetime:
     """The clock."""
     return datetime.now(UTC)
-
-
-def join(directory: str, name: str) -> str:
-    """A path as messages show it: nothing before it for the current directory."""
-    return name if directory in (".", "") else os.path.join(directory, name)
 
 
 def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
@@ -78,6 +75,15 @@ def read_file(path: str, *, pipe: bool = False) -> bytes | None:
         if error.errno == errno.ELOOP:
             raise refuse(path, "is a symbolic link that leads in a circle", "put the file itself there") from None
         raise
+
+
+def made_from(lock: bytes | None) -> Mapping[str, Any]:
+    """What a lock says that its directory was made from; nothing where it is not there, or cannot be read."""
+    try:
+        value = json.loads(lock or b"")["madeFrom"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenient: bool = False, pipe: bool = False) -> Document | None:

@@ -11,18 +11,18 @@ from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki import rotation
 from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, root_of, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own, of_another
-from kubectl_mesh.pki.make import Progress, build_intermediate, build_root, make_keys, pem_key
+from kubectl_mesh.pki.make import build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.pki.rotation import waits
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 
 
 def issue(
     wanted: Wanted,
     kept: Mapping[str, bytes],
     now: datetime,
-    progress: Progress = lambda done, of: None,
+    progress: Progress = silent,
     folders: Iterable[str] = (),
 ) -> Pki:
     """Checks the files in `kept` (path below `certs/` -> bytes) and makes the missing ones.

@@ -1,6 +1,6 @@
 """New keys and certificates."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -10,11 +10,9 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.names import folder
 from kubectl_mesh.pki.read import CURVES, Key, PublicKey, extension
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import Progress, Wanted
 
 _BACKDATE = timedelta(minutes=10)
-
-Progress = Callable[[int, int], None]
 
 
 def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:

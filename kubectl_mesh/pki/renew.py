@@ -12,16 +12,16 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki.judge import chain_problems
 from kubectl_mesh.pki.kept import kept_root
-from kubectl_mesh.pki.make import Progress, build_intermediate, make_keys, pem_key
+from kubectl_mesh.pki.make import build_intermediate, make_keys, pem_key
 from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, same_key
 from kubectl_mesh.pki.requests import accept, request
 from kubectl_mesh.pki.rotation import waits
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 
 
 def renew(
-    wanted: Wanted, kept: Mapping[str, bytes], archived: Collection[str], now: datetime, progress: Progress = lambda done, of: None, *, keep_key: bool = False
+    wanted: Wanted, kept: Mapping[str, bytes], archived: Collection[str], now: datetime, progress: Progress = silent, *, keep_key: bool = False
 ) -> Exchange:
     """New intermediates for the clusters of `wanted`, signed by the root whose key is in `kept`; the old folders go to the archive.
 
@@ -49,7 +49,7 @@ def signed(
     issuer_key: Key,
     bundle: bytes,
     now: datetime,
-    progress: Progress = lambda done, of: None,
+    progress: Progress = silent,
     *,
     keep_key: bool = False,
 ) -> Exchange:
@@ -117,7 +117,7 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
     return keys
 
 
-def ask(wanted: Wanted, kept: Mapping[str, bytes], progress: Progress = lambda done, of: None, *, keep_key: bool = False) -> dict[str, bytes]:
+def ask(wanted: Wanted, kept: Mapping[str, bytes], progress: Progress = silent, *, keep_key: bool = False) -> dict[str, bytes]:
     """Requests for new intermediates beside those in use, for whoever holds the root: path below `certs/` -> bytes. One that is there is kept."""
     names = [name for name in sorted(wanted.namespaces) if f"{next_folder(name)}/{REQUEST}" not in kept]
     put: dict[str, bytes] = {}

@@ -15,12 +15,12 @@ from kubectl_mesh.pki.ahead import ahead, lacking
 from kubectl_mesh.pki.joining import restored
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import kept_root
-from kubectl_mesh.pki.make import Progress, build_root, make_keys, pem_key
+from kubectl_mesh.pki.make import build_root, make_keys, pem_key
 from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key, texts
 from kubectl_mesh.pki.renew import free_name, signed, to_archive
 from kubectl_mesh.pki.rotation import Rotation, back, fingerprint, follows, trusts, write
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Holdings:
     """The files of the intermediates in the archive, where a step may put them back."""
 
 
-def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes] | None = None, progress: Progress = lambda done, of: None) -> Exchange:
+def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes] | None = None, progress: Progress = silent) -> Exchange:
     """A second root beside the first, trusted and not signing; made here, or `given` as a file (its name, its text)."""
     now = now.replace(microsecond=0)
     kept = have.kept
@@ -100,7 +100,7 @@ def _archive_root(certificate: bytes, key: str, have: Holdings, taken: Collectio
     return {f"{name}/root-cert.pem": certificate}, {key: f"{name}/root-key.pem"} if key in have.kept else {}
 
 
-def advance(rotation: Rotation, wanted: Wanted, have: Holdings, now: datetime, *, local: bool, progress: Progress = lambda done, of: None) -> Exchange:
+def advance(rotation: Rotation, wanted: Wanted, have: Holdings, now: datetime, *, local: bool, progress: Progress = silent) -> Exchange:
     """The next step; that the one before is everywhere is for the caller to know. `local`: the roots sign here."""
     now = now.replace(microsecond=0)
     step = follows(rotation, _signers(have, wanted))
@@ -133,7 +133,7 @@ def abort(
     now: datetime,
     *,
     local: bool,
-    progress: Progress = lambda done, of: None,
+    progress: Progress = silent,
 ) -> Exchange:
     """The way back, while the old root is still trusted; `old_key` is its key, out of the archive, where the new one signs."""
     now = now.replace(microsecond=0)

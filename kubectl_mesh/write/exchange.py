@@ -12,7 +12,7 @@ import shlex
 import stat
 from collections.abc import Iterator, Mapping
 
-from kubectl_mesh.compare import FOLDER, open_folder, read
+from kubectl_mesh.compare import FOLDER, join, open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Exchange
@@ -43,7 +43,7 @@ class _Entry:
 
 def exchange_certificates(directory: str, change: Exchange) -> None:
     """Makes `certs/` of a working directory what `change` says; the lock is held. No private file is ever lost by it."""
-    place = _place(directory, CERTS)
+    place = join(directory, CERTS)
     top = os.open(os.path.realpath(directory), FOLDER)
     try:
         old = must(open_folder(CERTS, top), place)
@@ -73,10 +73,6 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
         os.close(top)
 
 
-def _place(directory: str, name: str) -> str:
-    return name if directory in (".", "") else os.path.join(directory, name)
-
-
 def _must_be_ours(old: int, entries: list[_Entry], place: str) -> None:
     """Refuses folders out of which nothing may be taken, before anything is built: the old ones have to go once they are exchanged."""
     bare = [path for path in (".", *(e.path for e in entries if e.is_folder)) if not os.access(path, os.W_OK | os.X_OK, dir_fd=old)]
@@ -94,7 +90,7 @@ def settle(directory: str) -> None:
     try:
         _settle(top)
     except PermissionError:
-        left = _place(directory, next((name for name in (STAGE_CERTS, _ASIDE) if _there(name, top)), CERTS))
+        left = join(directory, next((name for name in (STAGE_CERTS, _ASIDE) if _there(name, top)), CERTS))
         fix = f"give yourself the right to write, and run it again: chmod -R u+w {shlex.quote(left)}"
         raise refuse(left, "holds what a run that did not end has left, and cannot be written to", fix) from None
     finally:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Collection, Mapping, Sequence
 
-from kubectl_mesh.compare import FOLDER, open_folder, read
+from kubectl_mesh.compare import FOLDER, join, open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
 from kubectl_mesh.write.files import STAGE, make_folder, must, must_be_writable, take_name_of, write_file
@@ -169,8 +169,7 @@ def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{STAGE}-{os.path.basename(full)}", dir_fd=folder)
-            where = path if directory in (".", "") else os.path.join(directory, path)
-            _add_file(folder, os.path.basename(full), body, where, PRIVATE_MODE if private else 0o666)
+            _add_file(folder, os.path.basename(full), body, join(directory, path), PRIVATE_MODE if private else 0o666)
         finally:
             os.close(folder)
 

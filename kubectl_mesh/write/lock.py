@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from kubectl_mesh.compare import unreadable
+from kubectl_mesh.compare import join, unreadable
 from kubectl_mesh.errors import refuse
 from kubectl_mesh.model import PRIVATE_MODE
 from kubectl_mesh.write.exchange import settle
@@ -24,7 +24,7 @@ def locked(directory: str) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for folder in (directory, *(name if directory == "." else os.path.join(directory, name) for name in ("clusters", "credentials"))):
+        for folder in (directory, *(join(directory, name) for name in ("clusters", "credentials"))):
             _clear_files(folder)
         settle(directory)
         yield
