@@ -261,8 +261,8 @@ def start_up(report: Report, folder: Path) -> None:
         base,
         python("python -c 'import click'", "import click", folder),
         Job("kubectl-mesh --help", [MESH, "--help"], folder, expect=b"render"),
-        Job("bash completing kubectl-mesh re", [MESH], folder, completing, expect=b"render"),
-        Job("kubectl_complete-mesh re", [COMPLETE, "re"], folder, expect=b"render"),
+        Job("bash completing kubectl-mesh re", [MESH], folder, completing, expect=b"plain,render"),
+        Job("kubectl_complete-mesh re", [COMPLETE, "re"], folder, expect=b"\n:4"),
     ]
     results = race(jobs, 15, report)
     for label, result in results.items():

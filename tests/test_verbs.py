@@ -816,3 +816,29 @@ def test_what_leaves_the_tree_of_a_cluster_that_stays(workdir: Make, run: Run, t
             mine = [c.removeprefix(head).removesuffix(" --ignore-not-found") for c in commands if c.startswith(head)]
             assert {(c.partition(" ")[0].partition(".")[0], c.partition(" ")[2]) for c in mine} == {*gateways, ("secret", "istio-remote-secret-context-west-1")}
     assert "    kubectl " not in run("render", cwd=mesh).out
+
+
+@pytest.mark.parametrize("words", [("--help",), ("check",), ("render", "--check"), ("describe",)])
+def test_nobody_reads_what_is_said(words: tuple[str, ...], workdir: Make, run: Run) -> None:
+    """1 is an answer, and nobody has had one: it is 2, in silence."""
+    mesh = workdir(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([BIN / "kubectl-mesh", *words], stdout=write, stderr=subprocess.PIPE, text=True, cwd=mesh.path, check=False)
+    finally:
+        os.close(write)
+    assert done.returncode == 2
+    assert not [line for line in done.stderr.splitlines() if not line.startswith(("warning: ", "  fix: "))]
+
+
+def test_a_shell_that_asks_for_completions_is_told_that_it_went_well() -> None:
+    """What `completion` prints calls the program itself for them."""
+    asked = {**os.environ, "_KUBECTL_MESH_COMPLETE": "bash_complete", "COMP_WORDS": "kubectl-mesh re", "COMP_CWORD": "1"}
+    done = subprocess.run([BIN / "kubectl-mesh"], env=asked, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["plain,remove", "plain,render"]
+    script = 'eval "$(kubectl-mesh completion bash)"; COMP_WORDS=(kubectl-mesh re); COMP_CWORD=1; _kubectl_mesh_completion kubectl-mesh; echo "${COMPREPLY[@]}"'
+    bash = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False)
+    assert bash.stdout == "remove render\n"

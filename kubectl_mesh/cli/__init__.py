@@ -120,7 +120,7 @@ def run(args: Sequence[str] | None = None) -> int:
     """Runs a verb and gives the exit code; every error is a sentence on stderr."""
     os.umask(os.umask(0o077) & 0o077 | 0o022)  # Nothing that is written here is for others to change, and all of it for its owner.
     try:
-        result: Any = group.main(args=args, prog_name="kubectl mesh", standalone_mode=False)
+        result: Any = group.main(args=args, prog_name="kubectl mesh", complete_var="_KUBECTL_MESH_COMPLETE", standalone_mode=False)
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
