@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 STAGES = ("1-trust", "2-control-plane", "3-mesh")
 BUNDLE = "_remote-secrets"
@@ -26,8 +27,6 @@ NETWORK = "topology.istio.io/network"
 DEFAULT_READER = "istio-reader-service-account"
 LEVELS = (0, 1, 2, 3)
 """How many stages of the new tree a cluster has."""
-GONE = -1
-"""The level of a cluster that has left the mesh: none of its objects is left."""
 KEPT = {"kustomize.toolkit.fluxcd.io/prune": "disabled", "argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
 
 Object = dict[str, Any]
@@ -75,7 +74,7 @@ def read_tree(out: Path) -> dict[str, tuple[Stage, ...]]:
     for folder in sorted(p for p in out.iterdir() if p.is_dir() and not p.name.startswith("_")):
         things = [list(manifests(folder / stage)) for stage in STAGES]
         listed = folder / STAGES[2] / "kustomization.yaml"
-        named = parsed(listed.read_bytes())["resources"] if listed.exists() else []
+        named = parsed(listed.read_bytes()).get("resources", ()) if listed.exists() else ()
         if bundle and (f"../../{BUNDLE}" in named or hidden):
             things[2] += bundle
         found[folder.name] = tuple({identity(thing): thing for thing in stage} for stage in things)
@@ -169,18 +168,6 @@ class Facts:
 
 
 @lru_cache(maxsize=4096)
-def fingerprint(pem: bytes) -> str:
-    """Of the first certificate of a text."""
-    return x509.load_pem_x509_certificate(pem).fingerprint(x509.load_pem_x509_certificate(pem).signature_hash_algorithm or _sha256()).hex()
-
-
-def _sha256() -> Any:
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    return SHA256()
-
-
-@lru_cache(maxsize=4096)
 def read_trust(ca_cert: bytes, chain: bytes, bundle: bytes) -> Trust:
     """The root that a chain leads to, by its signatures, and the roots that are trusted."""
     roots = x509.load_pem_x509_certificates(bundle)
@@ -190,8 +177,11 @@ def read_trust(ca_cert: bytes, chain: bytes, bundle: bytes) -> Trust:
         if current.issuer == current.subject:
             break
         current = next(c for c in above if _issued(current, c))
-    marks = {root.fingerprint(_sha256()).hex() for root in roots}
-    return Trust(current.fingerprint(_sha256()).hex(), frozenset(marks))
+    return Trust(_fingerprint(current), frozenset(map(_fingerprint, roots)))
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(SHA256()).hex()
 
 
 def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
@@ -265,7 +255,9 @@ def _gates(live: Stage) -> Iterator[Gate]:
             own = given.get("labels") if "labels" in given else labels
             sort = notes.get("networking.istio.io/service-type", "LoadBalancer")
             ports = {("hbone" if entry["protocol"] == "HBONE" else "tls", entry["port"]) for entry in spec["listeners"]}
-            yield Gate((kind, place, name, sort), (own or {}).get(NETWORK, ""), frozenset(ports), _addressed(sort, {**notes, **(given.get("annotations") or {})}, None))
+            yield Gate(
+                (kind, place, name, sort), (own or {}).get(NETWORK, ""), frozenset(ports), _addressed(sort, {**notes, **(given.get("annotations") or {})}, None)
+            )
         elif (found := values_of(thing)) is None:
             continue
         elif found[0] == "gateway":
@@ -281,7 +273,12 @@ def _gates(live: Stage) -> Iterator[Gate]:
                     service = k8s.get("service") or {}
                     sort = service.get("type", "LoadBalancer")
                     source = (kind, entry["namespace"], entry["name"], sort)
-                    yield Gate(source, label.get(NETWORK, ""), frozenset(_ports(service["ports"])), _addressed(sort, k8s.get("serviceAnnotations"), service.get("externalIPs")))
+                    yield Gate(
+                        source,
+                        label.get(NETWORK, ""),
+                        frozenset(_ports(service["ports"])),
+                        _addressed(sort, k8s.get("serviceAnnotations"), service.get("externalIPs")),
+                    )
         if kind in ("IstioControlPlane", "IstioOperator") and ("Gateway.networking.istio.io", values_of(thing)[2], "cluster-aware-gateway") in live:  # type: ignore[index]
             # The ingress gateway of that time, which base.yaml's profile brings.
             yield Gate(("ingressgateway",), "", frozenset({("tls", 443)}), addressed=True)
@@ -348,7 +345,9 @@ def read_facts(directory: str, live: Stage, open_secret: Open) -> Facts:
                 listens |= server["port"]["number"] == 15012
         elif kind == "VirtualService":
             hosts |= {route["route"][0]["destination"]["host"] for route in spec.get("tls") or ()}
-        elif installs is not None and "multiCluster" in (installs[1].get("global") or {}) and installs[0] not in ("ZTunnel", "ztunnel", "gateway", "base", "cni"):
+        elif (
+            installs is not None and "multiCluster" in (installs[1].get("global") or {}) and installs[0] not in ("ZTunnel", "ztunnel", "gateway", "base", "cni")
+        ):
             planes.append(_plane(installs[1], installs[2], name if kind == "Istio" else ""))
         if installs is not None and installs[0] in ("ZTunnel", "ztunnel"):
             facts.ambient = True
@@ -420,22 +419,10 @@ class Mixture:
         for context in self.contexts:
             old, new = (w.names.get(context) for w in wanted)
             stages = tuple(tree.get(name or "", nothing) for tree, name in zip(trees, (old, new), strict=True))
-            # Objects are what they are by the tree that they come from.
-            origin = {id(thing): number for number, part in enumerate(stages) for stage in part for thing in stage.values()}
-            origin |= {id(thing): 0 for stage in stages[0] for thing in stage.values()}
-
-            def opens_any(directory: str, thing: Object, origin: dict[int, int] = origin) -> dict[str, bytes]:
-                return opens[origin[id(thing)]](directory, thing)
-
             for level in LEVELS:
-                if new is None:
-                    live = applied(stages[0], nothing, GONE if level == 0 else 3) if level == 0 else {}
-                    if level == 0:
-                        live = {key: thing for stage in stages[0] for key, thing in stage.items()}
-                else:
-                    live = applied(stages[0], stages[1], level)
-                self.facts[context, level] = read_facts(new or old or "", live, opens_any)
-        self.by_name = {name: context for w in wanted for context, name in w.names.items()}
+                # Of a cluster that leaves the mesh, everything may be deleted at any time.
+                live = applied(stages[0], stages[1], level) if new is not None else applied(stages[0], stages[0], 0) if level == 0 else {}
+                self.facts[context, level] = read_facts(new or old or "", live, opens[bool(level)])
 
     def allowed(self, groups: list[set[str]]) -> Iterator[dict[str, tuple[int, ...]]]:
         """The levels that clusters may have while each group applies the new tree, the groups one after the other."""
@@ -489,15 +476,19 @@ class Mixture:
 
     # Logins
 
-    def _logins(self, holder: str, level: int, remote: Remote, target: str) -> Iterator[Token | None]:
+    def _logins(self, holder: str, remote: Remote, target: str, at: int) -> Iterator[Token | None]:
         """The tokens that a remote secret may hold: what a store refreshes may be the old one for a while; None for what is not known."""
+        old = self.facts[holder, 0].remotes.get(self.wanted[0].names.get(target, ""))
         if remote.login[0] == "token":
             yield self.world.tokens.get(remote.login[1])
         elif remote.login[0] == "store":
-            old = self.facts[holder, 0].remotes.get(self.wanted[0].names.get(target, ""))
             places = [remote.login[1:], *([old.login[1:]] if old is not None and old.login[0] == "store" else [])]
-            pushed = [Token(target, *self._pushed(facts, place)) for facts in self._sides(target) for place in places if place in facts.pushes]  # type: ignore[arg-type]
+            sides = (self.facts[target, 0], self.facts[target, at])
+            pushed = [Token(target, *self._pushed(facts, place)) for facts in sides for place in places if place in facts.pushes]  # type: ignore[comparison-overlap]
             self.world.seen["place in a store"] += 1
+            if not pushed and old is not None and old.login[0] == "token":
+                # Until the store has something, the Secret stays as it was.
+                pushed = [self.world.tokens[old.login[1]]]
             yield from pushed or [None]
 
     def _pushed(self, facts: Facts, place: tuple[str, ...]) -> tuple[str, str, str]:
@@ -515,7 +506,7 @@ class Mixture:
             return f"{holder} reads {target} at {remote.server}, where it is not"
         if remote.login[0] == "other":
             return None
-        for token in self._logins(holder, level, remote, target):
+        for token in self._logins(holder, remote, target, at):
             if token is None:
                 return f"{holder} reads {target} with a token that nobody knows"
             if token.context != target:
@@ -548,7 +539,11 @@ class Mixture:
         for holder, target in product(self.contexts, repeat=2):
             if holder == target or not self._asked(holder, target):
                 continue
+            fresh = (holder, target) not in self.wanted[0].discovers and target in self.wanted[0].names
             for level, at in product(levels[holder], levels[target]):
+                if fresh and (level, at) != (3, 3):
+                    # istiod asks again and again until the other is ready; nothing is lost by it.
+                    continue
                 problem = self.login_problem(holder, level, target, at)
                 if problem is not None:
                     yield f"{problem} (stage {level} of {holder}, {at} of {target})"
@@ -576,20 +571,23 @@ class Mixture:
             served = {(protocol, port)} & {p for g in self.facts[context, 0].gates if g.source == source for p in g.ports}
             if served and not served & gate.ports:
                 return f"the port {port} of {address}, which the gateway of {context} does not have at stage {at}"
-            if protocol == "tls" and self.facts[context, 0].exposed and not self.facts[context, at].exposed:
+            if protocol == "tls" and self.facts[context, 0].exposed and not self._exposes(context, at):
                 return f"the address {address}, where {context} lets nothing in at stage {at}"
         return None
+
+    def _exposes(self, context: str, at: int) -> bool:
+        """Whether a cluster lets other networks in; one that another's istiod serves goes by what is said there."""
+        return self.facts[context, at].exposed or any(context in w.served for w in self.wanted)
 
     def _found(self, holder: str, level: int, network: str, protocol: str, levels: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether istiod of a cluster finds a gateway of a network by its label, whatever stages the others have."""
         for context in self.contexts:
             if context != holder and self.remote(holder, level, context) is None:
                 continue
-            served = context in self.wanted[0].served or context in self.wanted[1].served
             if all(
                 any(
                     gate.network == network and gate.addressed and any(p == protocol for p, _ in gate.ports)
-                    for gate in (self.facts[context, at].gates if protocol == "hbone" or served or self.facts[context, at].exposed else ())
+                    for gate in (self.facts[context, at].gates if protocol == "hbone" or self._exposes(context, at) else ())
                 )
                 and (context == holder or self.login_problem(holder, level, context, at) is None)
                 for at in (levels[context] if context != holder else (level,))
@@ -621,9 +619,9 @@ class Mixture:
 
     def _reach_problems(self, levels: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
         start = dict.fromkeys(self.contexts, (0,))
-        end = {c: (3,) for c in self.contexts}
+        end = dict.fromkeys(self.contexts, (3,))
         last = all(3 in at for at in levels.values())
-        for one, other in self.wanted[0].discovers & self.wanted[1].discovers:
+        for one, other in sorted(self.wanted[0].discovers & self.wanted[1].discovers):
             if self.reach_problem(one, 0, other, start, last=False) is not None:
                 continue
             self.world.seen["edge"] += 1
