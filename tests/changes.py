@@ -160,12 +160,16 @@ class Mesh:
 
     def save(self) -> None:
         """Writes topology and base, and the public files that belong to the clusters."""
+        for owner in (self.topology, *self.contexts.values()):
+            for key in ("networks", "eastWestGateway", "istio"):
+                if owner.get(key) == {}:
+                    del owner[key]
         self.write("topology.yaml", yaml.safe_dump(self.topology, sort_keys=False))
         self.write("base.yaml", yaml.safe_dump_all(self.base, sort_keys=False))
         for context, entry in self.contexts.items():
             name = entry.get("clusterName", context)
             for file, body in ((f"clusters/{name}.crt", server_ca(context)), (f"clusters/{name}.sealing.crt", controller().certificate)):
-                if file.endswith("g.crt") == (self.store == "sealed") or file.endswith(f"{name}.crt"):
+                if self.store == "sealed" or not file.endswith(".sealing.crt"):
                     self.write(file, body)
 
     def files(self) -> dict[str, bytes]:
@@ -216,8 +220,8 @@ class Mesh:
         out, err = io.StringIO(), io.StringIO()
         environment = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")} | {"HOME": os.devnull}
         with (
-            mock.patch.object(aside, "_start", lambda ready: None),
-            mock.patch.object(workdir, "now", lambda: self.now),
+            mock.patch.object(aside, "_start", return_value=None),
+            mock.patch.object(workdir, "now", return_value=self.now),
             mock.patch.dict(os.environ, environment, clear=True),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
@@ -513,7 +517,7 @@ def add_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
     if not fresh or len(mesh.contexts) > 4:
         return None
     name = rng.choice(fresh)
-    network = rng.choice((*sorted({e["network"] for e in mesh.contexts.values()}), *NETWORKS))
+    network = "harbour" if mesh.ambient else rng.choice((*sorted({e["network"] for e in mesh.contexts.values()}), *NETWORKS))
     mesh.contexts[name] = {"network": network, "server": f"https://203.0.113.{NAMES.index(name) + 31}:6443"}
     return f"{name} on {network}"
 
@@ -524,6 +528,11 @@ def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
     if name is None or len(mesh.contexts) < 3:
         return None
     network = mesh.contexts.pop(name)["network"]
+    stated = mesh.topology.get("networks", {})
+    if network in stated:
+        stated[network]["gateways"] = [g for g in stated[network]["gateways"] if mesh.taken_from[g["address"]] != name]
+        if not stated[network]["gateways"]:
+            del stated[network]
     for entry in mesh.contexts.values():
         if name in entry.get("peers", ()):
             entry["peers"] = [p for p in entry["peers"] if p != name]
@@ -761,6 +770,8 @@ def another_network(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def one_network(mesh: Mesh, rng: random.Random) -> str | None:
+    if mesh.ambient:
+        return None
     for entry in mesh.contexts.values():
         entry["network"] = NETWORKS[0]
     mesh.topology.pop("networks", None)
@@ -840,15 +851,14 @@ def no_gateway(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(4)
 def declare_addresses(mesh: Mesh, rng: random.Random) -> str | None:
-    network = rng.choice(sorted({e["network"] for e in mesh.contexts.values()}))
-    inside = [c for c, e in mesh.contexts.items() if e["network"] == network and not e.get("disableRegistryJoin")]
-    networks = mesh.topology.setdefault("networks", {})
-    if not inside:
-        return None
+    found = sorted({e["network"] for e in mesh.contexts.values()})
     port = mesh.topology.get("eastWestGateway", {}).get("port")
-    known = [{"address": mesh.address(n), **({"port": port} if port else {})} for n in inside[:2]]
-    networks[network] = {"gateways": known}
-    return f"{network}: {networks[network]}"
+    networks = mesh.topology.setdefault("networks", {})
+    for network in found if rng.random() < 0.2 else [rng.choice(found)]:
+        inside = [c for c, e in mesh.contexts.items() if e["network"] == network and not e.get("disableRegistryJoin")]
+        if inside:
+            networks[network] = {"gateways": [{"address": mesh.address(n), **({"port": port} if port else {})} for n in inside[:2]]}
+    return str(networks) if networks else None
 
 
 @change(2)
@@ -856,11 +866,10 @@ def forget_addresses(mesh: Mesh, rng: random.Random) -> str | None:
     networks = mesh.topology.get("networks")
     if not networks or mesh.kind == "IstioControlPlane":
         return None
-    network = rng.choice(sorted(networks))
-    del networks[network]
-    if not networks:
-        del mesh.topology["networks"]
-    return str(network)
+    gone = sorted(networks) if rng.random() < 0.3 else [rng.choice(sorted(networks))]
+    for network in gone:
+        del networks[network]
+    return str(gone)
 
 
 @change(2)

@@ -296,3 +296,11 @@ def controllers(workdir: Callable[..., WorkDir], run: Run) -> tuple[WorkDir, dic
     ran = run("render", cwd=mesh)
     assert ran.code == 0, ran.err
     return mesh, made
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the figures that tests record as `printed`, wherever they ran."""
+    for report in (r for key in ("passed", "failed") for r in terminalreporter.stats.get(key, ())):
+        for name, text in report.user_properties:
+            if name == "printed":
+                terminalreporter.write_line(text)

@@ -424,20 +424,20 @@ class Mixture:
                 live = applied(stages[0], stages[1], level) if new is not None else applied(stages[0], stages[0], 0) if level == 0 else {}
                 self.facts[context, level] = read_facts(new or old or "", live, opens[bool(level)])
 
-    def allowed(self, groups: list[set[str]]) -> Iterator[dict[str, tuple[int, ...]]]:
-        """The levels that clusters may have while each group applies the new tree, the groups one after the other."""
+    def phases(self, groups: list[set[str]]) -> Iterator[dict[str, tuple[int, ...]]]:
+        """The levels that clusters may have while each group applies the new tree, the groups one after the other; then those that left are torn down."""
+        left = set(self.contexts) - set(self.wanted[1].names)
+        rest = set(self.contexts) - left - {c for group in groups for c in group}
         for number, group in enumerate(groups):
             done = {c for g in groups[:number] for c in g}
-            yield {c: LEVELS if c in group else (3,) if c in done else (0,) for c in self.contexts}
+            now = (group | (rest if number == 0 else set())) - left
+            yield {c: LEVELS if c in now else (3,) if c in done | rest and c not in left else (0,) for c in self.contexts}
+        yield {c: (0, 3) if c in left else (3,) for c in self.contexts}
 
     def problems(self, groups: list[set[str]]) -> list[str]:
         """What some mixture breaks: what was used before, and is still asked for, and is not there."""
-        left = set(self.contexts) - set(self.wanted[1].names)
-        rest = set(self.contexts) - left - {c for g in groups for c in g}
-        groups = groups or [set()]
-        groups = [groups[0] | left | rest, *(g | left for g in groups[1:])]
         found: dict[str, None] = dict.fromkeys([*self._trust_problems(), *self._domain_problems(), *self._label_problems()])
-        for levels in self.allowed(groups):
+        for levels in self.phases(groups or [set(self.contexts)]):
             found |= dict.fromkeys([*self._login_problems(levels), *self._reach_problems(levels), *self._primary_problems(levels)])
         return list(found)
 
