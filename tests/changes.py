@@ -311,7 +311,8 @@ class Mesh:
         """A change: refused and taken back, or accepted and followed through every mixture. None where it does not apply."""
         before, topology, base = self.files(), copy.deepcopy(self.topology), copy.deepcopy(self.base)
         said = doing()
-        if said is None:
+        same = (self.topology, self.base) == (topology, base) and self.files() == before
+        if said is None or (same and not said.startswith("$")):
             self.topology, self.base = topology, base
             self.put_back(before)
             return None
@@ -623,7 +624,7 @@ def another_server(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(3)
 def another_mesh_id(mesh: Mesh, rng: random.Random) -> str | None:
-    mesh.topology["mesh_id"] = rng.choice(("acme", "umbrella"))
+    mesh.topology["mesh_id"] = "umbrella" if mesh.topology["mesh_id"] == "acme" else "acme"
     return str(mesh.topology["mesh_id"])
 
 
@@ -632,7 +633,7 @@ def replicas_and_annotations(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind == "IstioControlPlane":
         return None
     gateway = mesh.topology.setdefault("eastWestGateway", {})
-    gateway["annotations"] = {"example.com/pool": rng.choice(("a", "b"))}
+    gateway["annotations"] = {"example.com/pool": "a" if gateway.get("annotations") == {"example.com/pool": "b"} else "b"}
     return str(gateway["annotations"])
 
 
@@ -687,7 +688,7 @@ def another_delivery(mesh: Mesh, rng: random.Random) -> str | None:
             return None
         mesh.topology["delivery"] = {"tool": rng.choice(("flux", "argocd")), "repoURL": "https://git.example.com/mesh.git"}
     else:
-        stated["revision"] = rng.choice(("main", "stable"))
+        stated["revision"] = "main" if stated.get("revision") == "stable" else "stable"
     return str(mesh.topology["delivery"])
 
 
@@ -729,7 +730,8 @@ def drop_a_generation_by_hand(mesh: Mesh, rng: random.Random) -> str | None:
 def another_reader(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick(mesh, rng)
     assert name is not None
-    account = rng.choice(("mesh-reader", "other-reader", DEFAULT_READER))
+    now = mesh.contexts[name].get("serviceAccountReader", DEFAULT_READER)
+    account = rng.choice([a for a in ("mesh-reader", "other-reader", DEFAULT_READER) if a != now])
     mesh.contexts[name]["serviceAccountReader"] = account
     return f"{name}: {account}"
 
@@ -744,7 +746,7 @@ def shared_or_own_readers(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def another_trust_domain(mesh: Mesh, rng: random.Random) -> str | None:
-    mesh.topology["trustDomain"] = rng.choice(("acme.example", "other.example"))
+    mesh.topology["trustDomain"] = rng.choice([d for d in ("acme.example", "other.example") if d != mesh.topology.get("trustDomain")])
     return str(mesh.topology["trustDomain"])
 
 
@@ -780,7 +782,7 @@ def one_network(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def another_namespace(mesh: Mesh, rng: random.Random) -> str | None:
-    namespace = rng.choice(("istio-mesh", "istio-system"))
+    namespace = "istio-mesh" if all("namespace" not in e or e["namespace"] == "istio-system" for e in mesh.contexts.values()) else "istio-system"
     whom = list(mesh.contexts) if rng.random() < 0.5 or bundled(mesh) or primaries(mesh) else [rng.choice(list(mesh.contexts))]
     for name in whom:
         mesh.contexts[name]["namespace"] = namespace
