@@ -22,7 +22,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     from kubectl_mesh.table import table
 
     folder = out if out is not None else workdir.join(directory, "out")
-    inputs = workdir.gather(directory, kubeconfig)
+    inputs = workdir.gather(directory, kubeconfig, out=folder)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
     at = workdir.now()
     rendered = compose.make(inputs, at, folder, throwaway=True)
