@@ -39,6 +39,8 @@ WAY_OUT = "\n  if no cluster runs this tree yet: "
 """What comes before the way out, at the end of a fix."""
 _FEW = 3
 """How many names a sentence has."""
+_MANY = 6
+"""How many commands a fix has."""
 _BY_HAND = (
     "  1. state `disableRegistryJoin: true` for {who}, render, and apply it in every cluster; until step 3 the clusters do not reach each other\n"
     "  2. {change}, render, and apply it; then restart the workloads there\n"
@@ -380,7 +382,8 @@ def _revision_refusals(mesh: _Mesh) -> Iterator[Refusal]:
 
 def _reader_refusals(mesh: _Mesh, spaces: Iterable[str]) -> Iterator[Refusal]:
     """Accounts, their roles and tokens that leave a cluster while peers log in by them."""
-    lost: dict[str, list[str]] = {}
+    lost: list[str] = []
+    things: dict[str, list[str]] = {}
     users: dict[str, list[str]] = {}
     for name in mesh.changed:
         old, new = mesh.old[name], mesh.new[name]
@@ -390,33 +393,38 @@ def _reader_refusals(mesh: _Mesh, spaces: Iterable[str]) -> Iterator[Refusal]:
         gone = {key: peer for key, peer in old.readers.items() if key not in new.readers}
         late = [n for n in readers if any(peer in ("", n) for peer in gone.values())]
         if late:
-            lost[name] = sorted({f"the {kind} {thing}" for (kind, _, thing), peer in gone.items() if peer in ("", *late)})
+            for kind, _, thing in sorted(key for key, peer in gone.items() if peer in ("", *late)):
+                things.setdefault(f"the {kind} {thing}", []).append(name)
+            lost.append(name)
             users[name] = late
     if not lost:
         return
-    names = list(lost)
-    things = [f"{thing}{f' of {name}' if len(names) > 1 else ''}" for name in names for thing in lost[name]]
-    first = users[names[0]][0]
+    first = users[lost[0]][0]
     holders = {n for found in users.values() for n in found}
-    what = f"{_some(things)} would leave the tree, and the remote secrets of {count(len(holders), 'cluster')} log in by it (as in {join(mesh.out, first)})"
-    fix = reader_steps(mesh.out, [*names, *holders], ())
-    yield Refusal(Problem(mesh.place(names[0], "3-mesh"), what, fix, IN_USE), tuple(sorted({*names, *holders})), tuple(names))
+    listed = [f"{thing} ({_some(names)})" for thing, names in things.items()]
+    what = f"{_some(listed)} would leave the tree, and the remote secrets of {count(len(holders), 'cluster')} log in by it (as in {join(mesh.out, first)})"
+    fix = reader_steps(mesh.out, [*lost, *holders])
+    yield Refusal(Problem(mesh.place(lost[0], "3-mesh"), what, fix, IN_USE), tuple(sorted({*lost, *holders})), tuple(lost))
 
 
-def reader_steps(out: str, names: Iterable[str], commands: Sequence[str]) -> str:
-    """How peers move to another account by hand, while the one that they use stays. `commands` fetch the new tokens."""
-    options = _options(sorted(set(names)))
-    fetch = "\n".join(f"     {command}" for command in commands[:6]) + (f"\n     and {len(commands) - 6} more, in the same way" if len(commands) > 6 else "")
-    return (
-        "move the peers by hand, from a copy of the tree that no cluster runs:\n"
-        f"  1. cp -R {out} next && kubectl mesh render --out next{options}\n"
-        "  2. in each cluster that gets another reader: kubectl apply -f next/NAME/3-mesh/FILE for every reader*.yaml; the old objects stay\n"
-        f"  3. fetch the new tokens{':' if fetch else ''}\n{fetch}{chr(10) if fetch else ''}"
-        "     and render again: kubectl mesh render --out next\n"
-        f"  4. stop the tool that applies {out}, if there is one; in each peer apply next/NAME/3-mesh/remote-secrets,\n"
-        "     and see that it is connected: istioctl remote-clusters\n"
-        f"  5. put next in the place of {out}, commit it, and let the tool apply it; only now the old objects go"
+def reader_steps(out: str, names: Iterable[str], commands: Sequence[str] | None = None, *, store: str = "plain", bundled: bool = False) -> str:
+    """How peers move to another account by hand, while the one that they use stays.
+
+    `commands` fetch the new tokens; there are none where nobody fetches them, and None where nothing here says so.
+    """
+    folder = f"next/{BUNDLE}" if bundled else f"next/NAME/{REMOTE_SECRETS.rstrip('/')}"
+    applied = f"`sops decrypt FILE | kubectl apply -f -` for each file in {folder}" if store == "sops" else f"`kubectl apply -f {folder}`"
+    fetch = [f"     {command}" for command in (commands or ())[:_MANY]]
+    fetch += [f"     and {len(commands) - _MANY} more, in the same way"] if commands and len(commands) > _MANY else []
+    steps = (
+        f"cp -R {shlex.quote(out)} next && kubectl mesh render --out next{_options(sorted(set(names)))}",
+        "in each cluster that gets another reader: `kubectl apply -f FILE` for each next/NAME/3-mesh/reader*.yaml; the old objects stay",
+        *(["\n".join(("fetch the new tokens, and render again: kubectl mesh render --out next", *fetch))] if commands != [] else []),
+        f"stop the tool that applies {out}, if there is one; in each peer: {applied};\n     then `istioctl remote-clusters` must show every peer as synced",
+        f"put next in the place of {out}, commit it, and let the tool apply it; only now the old objects leave",
     )
+    numbered = (f"  {number}. {step}" for number, step in enumerate(steps, 1))
+    return "\n".join(("move the peers by hand, from a copy of the tree that no cluster runs:", *numbered))
 
 
 def _readers_alike(old: _Directory, new: _Directory) -> bool:

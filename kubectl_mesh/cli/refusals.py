@@ -38,7 +38,8 @@ def find_refusals(
     for refusal in _tree_refusals(rendered, running, there, out):
         problem = refusal.problem
         if refusal.readers:
-            fix = safety.reader_steps(out, refusal.clusters, _fetch_commands(plan, refusal, directory))
+            commands, topology = _fetch_commands(plan, refusal, directory), plan.topology
+            fix = safety.reader_steps(out, refusal.clusters, commands, store=topology.store, bundled=topology.bundled)
             problem = replace(problem, fix=fix)
             readers.update(refusal.readers)
         found.append(with_way_out(problem, refusal.clusters))
