@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials import claims
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
 from kubectl_mesh.words import count, size
 
@@ -20,10 +21,11 @@ def describe(
     now: datetime,
     only: frozenset[str] | None,
     committed: frozenset[str] | None = None,
+    refusals: Sequence[Problem] = (),
 ) -> dict[str, Any]:
     """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null.
 
-    `committed` are the paths below `out` that git's HEAD has, None where there is no repository.
+    `committed` are the paths below `out` that git's HEAD has, None where there is no repository. `refusals` say why a render is refused.
     """
     by_name = {change.name: change for change in changes}
     made_root = any(path.startswith("root-") for path in pki.new)
@@ -45,6 +47,7 @@ def describe(
             if only is None or name in only
         ],
         "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
+        "refused": [{"file": p.where.file, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id} for p in refusals],
     }
 
 
@@ -213,6 +216,9 @@ def text(value: Mapping[str, Any]) -> str:
         shown = [f"    {r['cluster']:{width}}  {r['state']}" + (f", {r['server']}" if r["server"] else "") for r in cluster["remoteSecrets"]]
         lines += ["  remote secrets", *(shown or ["    <none>"])]
     lines += _pending(value["pending"])
+    if value["refused"]:
+        lines += ["", f"refused: `kubectl mesh render` refuses this for {count(len(value['refused']), 'reason')}; `kubectl mesh check` prints the steps"]
+        lines += [f"  {p['file']}: {p['what']}" for p in value["refused"]]
     return "\n".join(lines) + "\n"
 
 

@@ -41,6 +41,22 @@ CHECKS = (
         "Put back the token or the server; or take the cluster out by `kubectl mesh remove`.",
     ),
     Check(
+        "tree-in-use",
+        "tree",
+        ERROR,
+        "nothing would leave the tree of a cluster while another cluster uses it: a reader and its token, a gateway, an address, an exposed istiod",
+        "`Unauthorized` in every istiod that reads the cluster, or `no healthy upstream` between networks",
+        "Take the steps that the finding gives, in their order.",
+    ),
+    Check(
+        "identity-change",
+        "tree",
+        ERROR,
+        "no running cluster would get another name, network, namespace, trust domain, data plane or revision in one step",
+        "connections between workloads of the old and of the new identity that fail, in whatever order clusters apply the change",
+        "Take the steps that the finding gives, in their order.",
+    ),
+    Check(
         "secret-change",
         "tree",
         WARNING,

@@ -12,6 +12,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.load import load_all
 from kubectl_mesh.model import LOCK, Document, Topology
+from kubectl_mesh.safety import with_way_out
 from kubectl_mesh.shape import schema_problems
 
 BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain"))
@@ -112,14 +113,17 @@ def _settled(topology: Topology, version: str | None) -> Topology:
     return replace(topology, clusters=clusters)
 
 
-def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
-    """What is wrong with a base.yaml that is not there, by the tree in `out`: that a file is gone is no wish to bring every cluster to Istio 1.4."""
-    found = (_kind(os.path.join(out, cluster.name, LOCK)) for cluster in topology.clusters)
-    kind = next(filter(None, found), targets.OLD)  # the directories of a tree are of one kind
-    if kind == targets.OLD or os.path.lexists(join(directory, BASE)):
+def lost(directory: str, topology: Topology, out: str, unapplied: frozenset[str] = frozenset()) -> list[Problem]:
+    """That base.yaml is missing, by the tree in `out`: a missing file does not ask for Istio 1.4 in every cluster."""
+    if os.path.lexists(join(directory, BASE)):
         return []
-    what = f"is not there, and {out} was rendered with one of kind {kind}; without it every control plane would be Istio 1.4"
-    return [Problem(Place(join(directory, BASE)), what, f"put it back; where Istio 1.4 is meant, write one of kind {targets.OLD}")]
+    names = [c.name for c in topology.clusters if c.name not in unapplied]
+    kinds = {name: kind for name in names if (kind := _kind(os.path.join(out, name, LOCK))) not in (None, targets.OLD)}
+    if not kinds:
+        return []
+    what = f"is missing, and {out} was rendered with one of kind {next(iter(kinds.values()))}; without it every control plane would be Istio 1.4"
+    fix = f"put it back (git checkout -- {BASE}); for Istio 1.4 write one of kind {targets.OLD}"
+    return [with_way_out(Problem(Place(join(directory, BASE)), what, fix, "base-valid"), list(kinds))]
 
 
 def _kind(lock: str) -> str | None:

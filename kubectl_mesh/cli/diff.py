@@ -79,18 +79,17 @@ def command(
 
 def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig: str | None) -> "Diff":
     """The tree on disk against a render."""
-    from kubectl_mesh import report
-    from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.cli import compose, refusals, workdir
     from kubectl_mesh.compare import compare
     from kubectl_mesh.diff import diff
-    from kubectl_mesh.diff.values import DELETED
     from kubectl_mesh.view.sources import on_disk, rendered
 
-    inputs = workdir.gather(directory, kubeconfig)
+    inputs = workdir.gather(directory, kubeconfig, out=folder)
     only = workdir.chosen(inputs.topology, clusters)
     if clusters:
         inputs = compose.narrowed(inputs, only)
-    made = compose.make(inputs, workdir.now(), folder, throwaway=True)
+    at = workdir.now()
+    made = compose.make(inputs, at, folder, throwaway=True)
     before: RawTree = on_disk(folder)
     after: RawTree = rendered(made.tree)
     fresh = frozenset(
@@ -99,11 +98,8 @@ def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig
     versions = {name: member.cluster.version for name, member in made.plan.members.items()}
     wanted = only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None
     common.warn(made.warnings)
-    found = diff(before, after, (folder, "a render"), rendered=True, only=wanted, made=fresh, versions=versions)
-    if any(line.group == DELETED for line in found.lines):
-        # What goes only because something cannot be read here, a render refuses to take away.
-        common.tell(report.withdrawn(made.plan, compare(folder, made.tree, inputs.topology.mesh_id, wanted), folder))
-    return found
+    refused = refusals.find_refusals(made, compare(folder, made.tree, inputs.topology.mesh_id, wanted), folder, directory, at)
+    return diff(before, after, (folder, "a render"), rendered=True, only=wanted, made=fresh, versions=versions, refused=refused)
 
 
 def _stated(directory: str) -> dict[str, str | None]:

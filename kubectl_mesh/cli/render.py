@@ -24,10 +24,36 @@ if TYPE_CHECKING:
 )
 @click.option("--reseal", is_flag=True, help="Seal everything anew, with a new certs/seal-key (stores sops and sealed).")
 @click.option("--strict", is_flag=True, help="Make everything that is pending an error.")
+@click.option(
+    "--unapplied",
+    "unapplied",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=common.complete_contexts,
+    help="Count the tree of this cluster as not applied: no cluster runs it. May be given again.",
+)
+@click.option(
+    "--confirm-unapplied",
+    "confirmed",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=common.complete_contexts,
+    help="Confirm --unapplied NAME although the last commit holds that tree. May be given again.",
+)
 @common.kubeconfig
 @common.output
 def command(
-    directory: str, out: str | None, check: bool, dry_run: bool, clusters: tuple[str, ...], reseal: bool, strict: bool, kubeconfig: str | None, output: str
+    directory: str,
+    out: str | None,
+    check: bool,
+    dry_run: bool,
+    clusters: tuple[str, ...],
+    reseal: bool,
+    strict: bool,
+    unapplied: tuple[str, ...],
+    confirmed: tuple[str, ...],
+    kubeconfig: str | None,
+    output: str,
 ) -> int:
     """Render the mesh: a directory of manifests per cluster.
 
@@ -41,7 +67,7 @@ def command(
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         held.enter_context(_reading_is_possible())
         from kubectl_mesh import generations, report, rollout
-        from kubectl_mesh.cli import basefile, bounds, compose, expired, leaving, roots, stored, workdir
+        from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.pki.names import CRL
@@ -57,13 +83,14 @@ def command(
             held.enter_context(locked(directory))
             if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
                 held.enter_context(locked(out))
-        inputs = workdir.gather(directory, kubeconfig, later=True)
+        idle = refusals.NONE
+        if unapplied or confirmed:
+            idle = refusals.resolve_unapplied(unapplied, confirmed, workdir.read_topology(directory), target_folder)
+        inputs = workdir.gather(directory, kubeconfig, later=True, out=target_folder, unapplied=idle)
         only = workdir.chosen(inputs.topology, clusters)
         exposed = bounds.in_clear(inputs, target_folder)
         if os.path.lexists(workdir.join(directory, ".gitignore")):
             exposed += bounds.let_through(inputs)
-        if not inputs.base:
-            exposed += basefile.lost(directory, inputs.topology, target_folder)
         if exposed:
             raise MeshError(exposed)
         if clusters:
@@ -80,13 +107,14 @@ def command(
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
         sealed_anew = stored.sealed_anew(target_folder, rendered, changes)
-        if cut := [
-            *report.withdrawn(rendered.plan, changes, target_folder),
-            *expired.expired(directory, rendered.plan, changes, target_folder, workdir.now()),
-            *generations.skipped(rendered.plan, changes),
-            *roots.exchanged(rendered, target_folder, changes),
-        ]:
+        at = workdir.now()
+        if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle):
             raise MeshError(cut)
+        if idle:
+            lifted = bool(basefile.lost(directory, inputs.topology, target_folder)) or bool(
+                refusals.find_refusals(rendered, changes, target_folder, directory, at)
+            )
+            refusals.check_effect(unapplied, lifted=lifted)
         elsewhere = roots.elsewhere(rendered, target_folder, changes)
         if strict and rendered.plan.pending:
             raise _pending_errors(rendered.plan)

@@ -9,6 +9,7 @@ from kubectl_mesh import rollout
 from kubectl_mesh.cli.workdir import made_from
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, FolderChange
+from kubectl_mesh.roots.sets import ID as ID  # noqa: PLC0414 -- the check that reports it
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from kubectl_mesh.roots.sets import Signing
 
 CERTS = "certs/"
-GONE = "put it back, with its key; where no cluster runs this mesh yet, move the tree away, and render again"
+GONE = "put it back, with its key"
 
 
-def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
-    """What is wrong with the roots of a render, next to those in the tree that is there."""
+def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange], unapplied: frozenset[str] = frozenset()) -> list[Problem]:
+    """What is wrong with the roots of a render, next to those in the existing tree; `unapplied` are clusters whose tree does not count."""
     narrow = rollout.one_root(rendered.plan.topology.clusters) if len(rendered.pki.roots) > 1 else []
     # Roots and intermediates stand in the locks: where no directory differs, they are the same.
     if not rendered.pki.intermediates or not any(change.differs for change in changes):
@@ -28,7 +29,7 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     from kubectl_mesh.cli import trust
 
     directory, members = rendered.inputs.directory, rendered.plan.members
-    there = trust.of_tree(out, members)
+    there = trust.of_tree(out, members.keys() - unapplied)
     return narrow or (_sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory) if there else [])
 
 

@@ -52,6 +52,17 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     return found
 
 
+def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
+    """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a render gives it."""
+    from kubectl_mesh.cli.workdir import made_from, read_file
+    from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
+
+    folder, path = (BUNDLE, f"{peer}.yaml") if rendered.plan.topology.bundled else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
+    old = read_file(os.path.join(out, folder, path))
+    key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
+    return old is not None and _same(rendered, folder, peer, old, key, made_from(read_file(os.path.join(out, folder, LOCK))))
+
+
 def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
     for change in changes:
         prefix = "" if change.name == BUNDLE else REMOTE_SECRETS

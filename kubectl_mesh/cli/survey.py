@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kubectl_mesh import checks, generations, report
-from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
+from kubectl_mesh import checks, report
+from kubectl_mesh.cli import bounds, compose, refusals, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
@@ -15,7 +15,7 @@ _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
     (
         *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login"),
-        *("root-exchange", "root-elsewhere"),
+        *("root-exchange", "root-elsewhere", "tree-in-use", "identity-change"),
         *("sealed-current", "sealed-proven", "recipient-shared", "sealing-certificate", "sealing-expiring", "sealing-pending"),
         *("tree-networks", "tree-trust-domain", "token-order"),
     )
@@ -80,7 +80,7 @@ def survey(
     try:
         topology = workdir.read_topology(directory)
         found.warnings += checks.near_networks(topology)
-        inputs = workdir.gather(directory, kubeconfig, found.errors, topology)
+        inputs = workdir.gather(directory, kubeconfig, found.errors, topology, out=folder)
         at = clock(inputs)
         found.errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
         if any(e.id != "git-ignored" for e in found.errors):
@@ -90,12 +90,12 @@ def survey(
             _tree(found, topology, folder, at, fail_within, None, ())
         else:
             changes = _compared(folder, rendered)
-            cut = [*report.withdrawn(rendered.plan, changes, folder), *generations.skipped(rendered.plan, changes)]
-            found.errors += roots.exchanged(rendered, folder, changes)
+            cut = refusals.find_refusals(rendered, changes, folder, directory, at)
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
+            # What a render refuses to change is not out of date because nobody rendered.
             found.errors += cut or general[0]
             found.warnings += (
                 *general[1],

@@ -44,7 +44,7 @@ def cut(out: str, before: Mapping[str, Trust], tree: Tree, names: Iterable[str],
 
 def _fix(directory: str) -> str:
     certs = join(directory, "certs")
-    return f"change roots step by step with `kubectl mesh certs rotate-root`, or put {certs} back; where no cluster runs what is in the tree, delete the tree"
+    return f"change roots step by step with `kubectl mesh certs rotate-root`, or put {certs} back"
 
 
 def behind(where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], fix: str) -> list[Problem]:

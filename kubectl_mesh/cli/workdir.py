@@ -77,12 +77,18 @@ def read_file(path: str, *, pipe: bool = False) -> bytes | None:
         raise
 
 
+def read_lock(lock: bytes | None) -> Mapping[str, Any]:
+    """What a lock says; nothing where it is missing, or cannot be read."""
+    try:
+        value = json.loads(lock or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def made_from(lock: bytes | None) -> Mapping[str, Any]:
     """What a lock says that its directory was made from; nothing where it is not there, or cannot be read."""
-    try:
-        value = json.loads(lock or b"")["madeFrom"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
+    value = read_lock(lock).get("madeFrom")
     return value if isinstance(value, dict) else {}
 
 
@@ -159,11 +165,21 @@ class Inputs:
     """The certificates of the intermediates of clusters that are not to be rendered."""
 
 
-def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None = None, topology: Topology | None = None, *, later: bool = False) -> Inputs:
+def gather(
+    directory: str,
+    kubeconfig: str | None,
+    found: list[Problem] | None = None,
+    topology: Topology | None = None,
+    *,
+    later: bool = False,
+    out: str | None = None,
+    unapplied: frozenset[str] = frozenset(),
+) -> Inputs:
     """Reads a working directory; every problem of every file at once, once the topology itself is right.
 
     With a list in `found` the problems go there, and what could be read is given all the same. `later` leaves it to the caller to judge
-    the CAs of the servers, which takes loading cryptography, unless something else is wrong already.
+    the CAs of the servers, which takes loading cryptography, unless something else is wrong already. The tree in `out` says whether
+    base.yaml is lost, but for the clusters in `unapplied`.
     """
     from kubectl_mesh.cli import basefile, controllers
     from kubectl_mesh.kubeconfig import ca_fault, credentials, servers
@@ -180,6 +196,9 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
             problems.extend(p if p.id else replace(p, id=check) for p in located(directory, error.problems))
             return otherwise
 
+    if lost := basefile.lost(directory, topology, out if out is not None else join(directory, "out"), unapplied):
+        # Whatever else there is to say rests on another control plane than the one that runs.
+        raise MeshError(lost)
     control_plane = basefile.gather(directory, topology)
     base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
     problems += control_plane.problems

@@ -3,7 +3,7 @@
 Bytes are compared first, and only files that differ are read. No key, token or ciphertext is in any part of a `Diff`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kubectl_mesh.diff import clusters, documents, hands, objects, remotes, trust
 from kubectl_mesh.diff.both import Both
@@ -13,7 +13,9 @@ from kubectl_mesh.diff.order import order
 from kubectl_mesh.diff.pair import pairs, trimmed, worth_reading
 from kubectl_mesh.diff.rules import RESTARTS
 from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import LOCK
+from kubectl_mesh.safety import find_refusals
 from kubectl_mesh.view import RawTree, Reader
 from kubectl_mesh.view.values import Cluster
 
@@ -33,11 +35,12 @@ def diff(
     only: frozenset[str] | None = None,
     made: frozenset[str] = frozenset(),
     versions: Mapping[str, str | None] | None = None,
+    refused: Sequence[Problem] | None = None,
 ) -> Diff:
     """What differs between two trees, which people know by `names`.
 
     `rendered`: the second is a render of the first. `made`: clusters whose intermediate that render would make, and "" for the root. `versions`: what runs in
-    clusters whose tree does not say so.
+    clusters whose tree does not say so. `refused`: why that render is refused; without it, the trees say what running clusters do not survive.
     """
     wanted = worth_reading(before, after, only)
     reader = Reader()
@@ -61,13 +64,19 @@ def diff(
         *names,
         mesh,
         lines,
-        order(both, lines, changed),
+        order(both, lines, changed, _refusals(before, after, names[0], only) if refused is None else refused),
         changed,
         len(total),
         looks,
         tuple(sorted({*old.problems, *new.problems})),
         hands.secrets(both) if only is None else {},
     )
+
+
+def _refusals(before: RawTree, after: RawTree, name: str, only: frozenset[str] | None) -> list[Problem]:
+    """What clusters that run the first tree do not survive."""
+    rest = {} if only is None else {n: files for n, files in before.items() if n not in only}
+    return [r.problem for r in find_refusals(before, {**after, **rest}, name)]
 
 
 def _facts(both: Both, *, rendered: bool) -> Iterator[Fact]:

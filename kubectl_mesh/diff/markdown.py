@@ -38,7 +38,7 @@ def _head(diff: Diff) -> Iterator[tuple[str, str]]:
     if not diff.differs:
         return
     sentences = list(order(diff))
-    if diff.order.refused is not None:
+    if diff.order.refused:
         steps = "\n".join(f"> {_text(says.strip())}  " for says in sentences[1:])
         yield f"\n> [!CAUTION]\n> **{_text(sentences[0])}**  \n{steps}\n", "head"
     else:

@@ -1,15 +1,18 @@
 """Whether the clusters may apply a change in any order, and if not, in which."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kubectl_mesh.diff import crls
 from kubectl_mesh.diff.both import Both
 from kubectl_mesh.diff.clusters import readers
 from kubectl_mesh.diff.trust import elsewhere, signing
 from kubectl_mesh.diff.values import DELETED, Before, Line, Order
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.roots import unsafe
 from kubectl_mesh.roots.sets import Signing
+from kubectl_mesh.safety import WAY_OUT
 from kubectl_mesh.view.locks import lock
 from kubectl_mesh.view.parse import Parser
 
@@ -28,8 +31,8 @@ _WAIT = {
 """What has to be waited for, whatever the order, by the kind of line."""
 
 
-def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
-    """The order of a change."""
+def order(both: Both, lines: Sequence[Line], changed: Iterable[str], refused: Sequence[Problem] = ()) -> Order:
+    """The order of a change; `refused` says why a render makes no such change."""
     kinds = {"gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines}
     if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
         kinds.discard("recipients")
@@ -40,8 +43,12 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str]) -> Order:
         unchanged = _unchanged(both)
         before, after = {**unchanged, **before}, {**unchanged, **after}
     problem = unsafe(CACERTS, before, after)
-    if problem is not None:
-        return Order(any=False, refused=problem, notes=notes)
+    if problem is not None and (same := next((p for p in refused if p.id == problem.id), None)) is not None:
+        # The same fault in the words of the trees, with the way out of the render.
+        problem = replace(problem, fix=problem.fix + same.fix[same.fix.find(WAY_OUT) :] if WAY_OUT in same.fix else problem.fix)
+    found_problems = (*((problem,) if problem is not None else ()), *(p for p in refused if problem is None or p.id != problem.id))
+    if found_problems:
+        return Order(any=False, refused=found_problems, notes=notes)
     there = frozenset(changed) & frozenset(both.after.clusters)
     found = [b for b in _constraints(both, lines) if b.first & there and b.then & there - b.first]
     ranks = ranked(there, found)

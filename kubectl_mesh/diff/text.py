@@ -37,7 +37,7 @@ def value(diff: Diff) -> dict[str, object]:
         ],
         "order": {
             "any": diff.order.any,
-            "refused": None if refused is None else _problem(refused),
+            "refused": _problem(refused[0]) | {"others": [_problem(p) for p in refused[1:]]} if refused else None,
             "steps": [list(step) for step in diff.order.steps],
             "reasons": list(diff.order.reasons),
             "notes": list(diff.order.notes),
@@ -112,9 +112,10 @@ def changed(detail: Detail) -> str:
 def order(diff: Diff) -> Iterator[str]:
     """Who applies it when, in sentences."""
     found = diff.order
-    if found.refused is not None:
-        yield f"safe in no order, and `kubectl mesh render` refuses it: {found.refused.what}"
-        yield from found.refused.fix.split("\n")
+    if found.refused:
+        for problem in found.refused:
+            yield f"safe in no order, and `kubectl mesh render` refuses it: {problem.what}"
+            yield from problem.fix.split("\n")
     elif found.any:
         yield "the clusters may apply this in any order"
     else:

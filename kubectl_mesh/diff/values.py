@@ -77,8 +77,8 @@ class Order:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What has to be waited for, or is not without interruption whatever the order."""
-    refused: Problem | None = None
-    """The change is safe in no order, and `render` refuses it."""
+    refused: tuple[Problem, ...] = ()
+    """Why the change is safe in no order, and `render` refuses it."""
 
 
 @dataclass(frozen=True, slots=True)

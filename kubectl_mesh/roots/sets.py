@@ -11,8 +11,7 @@ FIX = (
     "take three steps, each rendered, reviewed, committed and applied in every cluster before the next; `kubectl mesh certs rotate-root` takes them:\n"
     "  1. trust both: append the new root to certs/root-cert.pem behind the old one, and keep the intermediates\n"
     "  2. sign with the new: put the new root's key into certs/root-key.pem, move the folders certs/intermediate-* away, and render\n"
-    "  3. drop the old: a day after that is applied everywhere, take the old root out of certs/root-cert.pem\n"
-    "  (a mesh that runs in no cluster yet has nothing to lose: move the tree away, and render again)"
+    "  3. drop the old: a day after that is applied everywhere, take the old root out of certs/root-cert.pem"
 )
 
 

@@ -1,0 +1,221 @@
+"""The one list of what a render must refuse because clusters run what is in the tree; `render`, `check`, `diff` and `describe` ask here.
+
+`--unapplied NAME` names clusters that run nothing of their tree: it counts as if it did not exist.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from kubectl_mesh import generations, report, safety
+from kubectl_mesh.cli import expired, roots, stored
+from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
+from kubectl_mesh.errors import MeshError, Place, Problem, near
+from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
+from kubectl_mesh.plan import SHARED, token_command
+from kubectl_mesh.safety import with_way_out
+from kubectl_mesh.words import count
+
+if TYPE_CHECKING:
+    from kubectl_mesh.cli.compose import Rendered
+
+NONE: frozenset[str] = frozenset()
+_FEW = 3
+_TOKEN = "token-order"  # noqa: S105 -- the name of a check
+
+
+def find_refusals(
+    rendered: "Rendered", changes: Sequence[FolderChange], out: str, directory: str, now: datetime, unapplied: frozenset[str] = NONE
+) -> list[Problem]:
+    """Why a render must not change the tree in `out`, each problem with the way out for a tree that no cluster runs."""
+    plan = rendered.plan
+    there = _on_disk(plan.topology, changes, out) - unapplied
+    running = [c for c in changes if c.name in there or (c.name == BUNDLE and there)]
+    found: list[Problem] = []
+    readers: set[str] = set()
+    for refusal in _tree_refusals(rendered, running, there, out):
+        problem = refusal.problem
+        if refusal.readers:
+            commands, topology = _fetch_commands(plan, refusal, directory), plan.topology
+            fix = safety.reader_steps(out, refusal.clusters, commands, store=topology.store, bundled=topology.bundled)
+            problem = replace(problem, fix=fix)
+            readers.update(refusal.readers)
+        found.append(with_way_out(problem, refusal.clusters))
+    # What the peers lack of a reader that is not there yet, the refusal above explains.
+    withdrawn = [p for p in report.withdrawn(plan, running, out) if p.where not in {plan.members[n].cluster.place for n in readers}]
+    names = sorted(there)
+    found += [with_way_out(p, names) for p in withdrawn]
+    found += [with_way_out(p, names) for p in (*generations.skipped(plan, running), *_late_holders(rendered, running, there, out))]
+    found += [with_way_out(p, names) if p.id == roots.ID else p for p in roots.exchanged(rendered, out, running, unapplied)]
+    found += expired.expired(directory, plan, changes, out, now)
+    return list(dict.fromkeys(found))
+
+
+def _on_disk(topology: Topology, changes: Sequence[FolderChange], out: str) -> frozenset[str]:
+    """The clusters that have a tree: those of the topology, and those that leave it."""
+    known = {c.name for c in topology.clusters} | {c.name for c in changes}
+    return frozenset(name for name in known if not name.startswith("_") and os.path.lexists(os.path.join(out, name, LOCK)))
+
+
+def _tree_refusals(rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str) -> list[safety.Refusal]:
+    if not any(change.differs for change in running):
+        return []
+    before: dict[str, safety.Files] = {name: _OnDisk(os.path.join(out, name)) for name in (*there, BUNDLE) if os.path.isdir(os.path.join(out, name))}
+    removed = {change.name for change in running if change.action == "remove"}
+    after: dict[str, safety.Files] = {name: files for name, files in before.items() if name not in removed}
+    after |= {name: _Rendered(folder) for name, folder in rendered.tree.items()}
+    members = rendered.plan.members
+    peers = {name: frozenset(member.peers) for name, member in members.items()}
+
+    def wanted(holder: str, peer: str) -> bool:
+        return peer in peers.get(holder, ())
+
+    return safety.find_refusals(before, after, out, wanted)
+
+
+class _OnDisk(Mapping[str, "bytes | None"]):
+    """The files of a directory as its lock lists them; each is read when it is asked for."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._known: dict[str, bytes | None] = {}
+        self._names: tuple[str, ...] | None = None
+
+    def __getitem__(self, path: str) -> bytes | None:
+        if path not in self:
+            raise KeyError(path)
+        if path not in self._known:
+            from kubectl_mesh.compare import read
+
+            found = read(os.path.join(self._folder, path))
+            self._known[path] = found[0] if found is not None else None
+        return self._known[path]
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and os.path.lexists(os.path.join(self._folder, path))
+
+    def __iter__(self) -> Iterator[str]:
+        if self._names is None:
+            files = read_lock(read_file(os.path.join(self._folder, LOCK))).get("files")
+            listed = (*files, LOCK) if isinstance(files, dict) else self._walk()
+            self._names = tuple(path for path in listed if path in self)
+        return iter(self._names)
+
+    def _walk(self) -> Iterator[str]:
+        """Every file, where the lock cannot say."""
+        for above, _, names in os.walk(self._folder):
+            yield from (os.path.relpath(os.path.join(above, name), self._folder).replace(os.sep, "/") for name in names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Rendered(Mapping[str, "bytes | None"]):
+    """The files of a directory that a render makes."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def __getitem__(self, path: str) -> bytes:
+        return self._folder[path].body
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folder)
+
+    def __len__(self) -> int:
+        return len(self._folder)
+
+
+def _fetch_commands(plan: Plan, refusal: safety.Refusal, directory: str) -> list[str]:
+    """The commands that fetch the tokens of the readers that come."""
+    if plan.topology.store == "external":
+        return []  # each cluster pushes its own
+    members = [plan.members[name] for name in refusal.readers if name in plan.members]
+    found = []
+    for member in members:
+        if member.cluster.credential.way == "tokenFile":
+            whom = member.readers if plan.topology.reader_per_peer else (SHARED,)
+            found += [token_command(member.cluster, directory, peer) for peer in whom]
+    return found
+
+
+def _late_holders(rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str) -> list[Problem]:
+    """Tokens that would go although peers that this render leaves as they are may still use them."""
+    plan = rendered.plan
+    found = []
+    for name, secrets in generations.gone(plan, running).items():
+        late = [h for h in sorted(there) if h not in rendered.tree and name in plan.members[h].peers and not stored.holds_login(rendered, h, name, out)]
+        if late:
+            what = f"its Secret {secrets[0]} would go, and {', '.join(late[:_FEW])} may still log in by it: nothing here shows another token there"
+            found.append(Problem(plan.members[name].cluster.place, what, "render all clusters, or first those whose peers have to move", _TOKEN))
+    return found
+
+
+def resolve_unapplied(names: Sequence[str], confirmed: Sequence[str], topology: Topology, out: str) -> frozenset[str]:
+    """The clusters that are named by `--unapplied`; refuses what names none, what has no tree, and what was committed and is not confirmed."""
+    problems: list[Problem] = []
+    chosen = {_resolve(name, "--unapplied", topology, out, problems): name for name in names}
+    sure = {_resolve(name, "--confirm-unapplied", topology, out, problems): name for name in confirmed}
+    held = _committed(out, [name for name in chosen if name]) if chosen else NONE
+    for cluster, name in chosen.items():
+        if cluster and not os.path.lexists(os.path.join(out, cluster, LOCK)):
+            problems.append(Problem(Place("--unapplied"), f"{join(out, cluster)} does not exist, so nothing has to count as not applied", f"leave out {name}"))
+        elif cluster in held and cluster not in sure:
+            what = f"the last commit holds {join(out, cluster)}, so what applies the repository may have applied it"
+            fix = f"look into the cluster (kubectl get namespace, secret); if it runs nothing of it, add --confirm-unapplied {name}"
+            problems.append(Problem(Place("--unapplied"), what, fix))
+    for cluster, name in sure.items():
+        if cluster and (cluster not in chosen or cluster not in held):
+            why = f"--unapplied {name} is missing" if cluster not in chosen else f"the last commit does not hold {join(out, cluster)}"
+            fix = f"add --unapplied {name}, or leave this out" if cluster not in chosen else "leave it out"
+            problems.append(Problem(Place("--confirm-unapplied"), f"confirms nothing: {why}", fix))
+    if problems:
+        raise MeshError(problems)
+    return frozenset(chosen)
+
+
+def _resolve(name: str, option: str, topology: Topology, out: str, problems: list[Problem]) -> str:
+    """The directory of a cluster that is named by itself or by its context; the tree may have clusters that the topology no longer has."""
+    known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
+    if name in known:
+        return known[name]
+    for folder in sorted(os.listdir(out)) if os.path.isdir(out) else ():
+        lock = os.path.join(out, folder, LOCK)
+        if not folder.startswith(("_", ".")) and os.path.isfile(lock) and name in (folder, made_from(read_file(lock)).get("context")):
+            return folder
+    problems.append(Problem(Place(option), f'no cluster "{name}" in the topology or in {out}{near(name, known)}', "name a cluster or its context"))
+    return ""
+
+
+def _committed(out: str, names: Sequence[str]) -> frozenset[str]:
+    """The clusters whose tree the last commit holds; all of them where git cannot be asked."""
+    from kubectl_mesh import guard
+    from kubectl_mesh.cli.committed import committed
+
+    paths = committed(out)
+    if paths is None:
+        return frozenset(names) if guard.top_of(out) is not None and not _has_no_commit(out) else NONE
+    folders = {path.partition("/")[0] for path in paths}
+    return frozenset(name for name in names if name in folders)
+
+
+def _has_no_commit(out: str) -> bool:
+    """Whether a repository is there and empty yet."""
+    import subprocess
+
+    words = ["git", "-c", "core.fsmonitor=false", "-C", out, "rev-parse", "--verify", "--quiet", "HEAD"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, env=clean)
+    except OSError:
+        return False
+    return done.returncode == 1
+
+
+def check_effect(names: Sequence[str], *, lifted: bool) -> None:
+    """Refuses `--unapplied` where a render needs none: it must not stay in a script."""
+    if names and not lifted:
+        what = f"has no effect: a render is not refused because of {count(len(names), 'tree')} ({', '.join(names[:_FEW])}{', …' if len(names) > _FEW else ''})"
+        raise MeshError([Problem(Place("--unapplied"), what, "leave it out")])
