@@ -33,6 +33,8 @@ DEFAULT_DOMAIN = "cluster.local"
 _READER = re.compile(r"3-mesh/reader(?:-(.+))?-(?:account|role-binding|token(?:-g[0-9]+)?)\.yaml")
 _GATES = ("Service", "Gateway (gateway.networking.k8s.io)", "chart gateway", "IstioOperator component")
 """The kinds of gates that take traffic; the others say what goes through them, or where they are."""
+_OTHER_PORTS = (15012, 15017, 15021)
+"""The ports of a gateway that lead to istiod, or tell its status."""
 _EXPOSED = "3-mesh/istiod-gateway.yaml"
 """What exposes istiod to the clusters that it serves."""
 WAY_OUT = "\n  if no cluster runs this tree yet: "
@@ -109,6 +111,12 @@ class _Directory:
     def labelled(self) -> frozenset[str]:
         """The networks whose gateways istiod finds here by their labels."""
         return frozenset(g.network for g in self._gates if g.network is not None and "/remote-gateways/" not in g.file)
+
+    @cached_property
+    def services(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """The type and the ports by which other networks reach each gateway here, by its kind and name."""
+        gates = [g for g in self._gates if "/remote-gateways/" not in g.file]
+        return {(g.kind, g.name): frozenset((str(g.service_type), *(str(p) for p in g.ports if p not in _OTHER_PORTS))) for g in gates}
 
     @cached_property
     def _gates(self) -> tuple[Gate, ...]:
@@ -245,7 +253,7 @@ def find_refusals(before: Mapping[str, Files], after: Mapping[str, Files], out: 
     spaces = {n for n in mesh.changed if mesh.old[n].stated("namespace") != mesh.new[n].stated("namespace")}
     found += _reader_refusals(mesh, spaces)
     if not moved:
-        found += [*_gateway_refusals(mesh), *_address_refusals(mesh), *_exposure_refusals(mesh)]
+        found += [*_gateway_refusals(mesh), *_service_refusals(mesh), *_address_refusals(mesh), *_circle_refusals(mesh), *_exposure_refusals(mesh)]
     return found
 
 
@@ -468,6 +476,52 @@ def _gateway_users(mesh: _Mesh, old: _Directory) -> list[str]:
         if user != old.name and (served or (across and not other)):
             found.append(user)
     return found
+
+
+def _service_refusals(mesh: _Mesh) -> Iterator[Refusal]:
+    """Gateways whose Service gets another type or loses a port while other networks send traffic to a stated address and port."""
+    lost: dict[str, list[str]] = {}
+    for name in mesh.changed:
+        old, new = mesh.old[name], mesh.new[name]
+        if not new.waits and any(old.services[key] - new.services[key] for key in old.services.keys() & new.services.keys()):
+            lost.setdefault(old.stated("network"), []).append(name)
+    for network, names in lost.items():
+        there = [n for n in mesh.stay if mesh.old[n].stated("network") == network]
+        users = [
+            n
+            for n in mesh.stay
+            if mesh.old[n].stated("network") != network
+            and network in mesh.old[n].declared
+            and any(mesh.reads(n, peer) and mesh.wants(n, peer) for peer in there if peer != n)
+        ]
+        if users:
+            what = f"the gateway of {_some(names)} would get another port or type of Service while {_some(users)} use{'s' if len(users) == 1 else ''} "
+            what += f"the address that is stated for the network {network}"
+            change = f"make this change, and state the new address and port of the network {network}"
+            fix = "change the gateway without traffic from others:\n" + _BY_HAND.format(who=_some(names), change=change)
+            yield _refusal(mesh, names, users, IN_USE, what, fix, "3-mesh")
+
+
+def _circle_refusals(mesh: _Mesh) -> Iterator[Refusal]:
+    """Gateways that istiod finds by label before a change and by stated addresses after it, or the reverse, where clusters wait for each other."""
+    waits: dict[str, set[str]] = {n: set() for n in mesh.changed}
+    networks = set()
+    for name in mesh.changed:
+        old, new = mesh.old[name].labelled, mesh.new[name].labelled
+        for network in old ^ new:
+            others = [n for n in mesh.changed if n != name and network in (mesh.new[n].declared if network in old else mesh.old[n].declared)]
+            for other in others:
+                waits[name if network in old else other].add(other if network in old else name)
+            networks.update([network] if others else [])
+    while ready := [n for n, first in waits.items() if not first & waits.keys()]:
+        for name in ready:
+            del waits[name]
+    if waits:
+        names = sorted(waits)
+        what = f"whether istiod finds gateways by label or by stated addresses would change for the networks {_some(sorted(networks))} at once: "
+        what += f"{_some(names)} would wait for each other, and lose each other until all have it"
+        fix = "change `gateways` of one network at a time: render, and apply it in every cluster, before the next"
+        yield _refusal(mesh, names, (), IN_USE, what, fix, "3-mesh")
 
 
 def _address_refusals(mesh: _Mesh) -> Iterator[Refusal]:

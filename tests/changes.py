@@ -310,6 +310,7 @@ class Mesh:
     def change(self, kinds: tuple[str, ...], doing: Callable[[], str | None]) -> Step | None:
         """A change: refused and taken back, or accepted and followed through every mixture. None where it does not apply."""
         before, topology, base = self.files(), copy.deepcopy(self.topology), copy.deepcopy(self.base)
+        addresses = dict(self.world.addresses)
         said = doing()
         same = (self.topology, self.base) == (topology, base) and self.files() == before
         if said is None or (same and not said.startswith("$")):
@@ -333,7 +334,7 @@ class Mesh:
                 assert self.files() == inputs, f"{self.story()}\na refused render wrote something"
                 refused = True
         if refused:
-            self.topology, self.base = topology, base
+            self.topology, self.base, self.world.addresses = topology, base, addresses
             self.put_back(before)
             return step
         step.accepted = True
@@ -848,6 +849,10 @@ def no_gateway(mesh: Mesh, rng: random.Random) -> str | None:
         return None
     gateway = mesh.contexts[name].setdefault("eastWestGateway", {})
     gateway["enabled"] = not gateway.get("enabled", True)
+    for address, owner in mesh.taken_from.items():
+        if owner == name:
+            # Whoever takes a gateway away whose address stays stated says that it leads to another one, outside of the tree.
+            mesh.world.addresses[address] = ("", ())
     return f"{name}: {gateway}"
 
 

@@ -561,7 +561,7 @@ class Mixture:
 
     def _address_problem(self, address: str, port: int, protocol: str, levels: Mapping[str, tuple[int, ...]]) -> str | None:
         owner = self.world.addresses.get(address)
-        if owner is None:
+        if owner is None or not owner[0]:
             return None
         context, source = owner
         for at in levels.get(context, (0,)):

@@ -15,8 +15,8 @@ from kubectl_mesh.roots.sets import Signing
 from kubectl_mesh.safety import WAY_OUT
 from kubectl_mesh.view.locks import lock
 from kubectl_mesh.view.parse import Parser
+from kubectl_mesh.view.values import Cluster
 
-_LABEL = 'labels."topology.istio.io/network"'
 _WAIT = {
     "roots": "apply it in every cluster, and wait until all workloads have the new bundle (a day, or restart them), before anything else about roots changes",
     "namespace": "clusters that discover each other need Istio in the same namespace: no order is without interruption",
@@ -98,6 +98,7 @@ def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
     """Who has to go before whom."""
     everyone = frozenset(both.after.clusters)
     yield from crls.constraints(both)
+    yield from _label_constraints(both)
     for line in lines:
         subject = frozenset(line.clusters)
         name = line.clusters[0] if line.clusters else ""
@@ -113,15 +114,6 @@ def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
         elif line.kind == "network":
             declares = frozenset(n for n, c in both.after.clusters.items() if any(g.kind == "meshNetworks" for g in c.gates))
             yield Before(subject, declares, f"{name} first: its peers are told by meshNetworks where its endpoints are")
-        elif line.kind == "gateway" and line.group == "changed" and (label := next((d for d in line.details if d.path.endswith(_LABEL)), None)) is not None:
-            if label.after is None:
-                yield Before(
-                    _declaring(both) - subject, subject, "those who are told the gateway's address first, then the gateway, which is no longer found by itself"
-                )
-            elif label.before is None:
-                yield Before(
-                    subject, _declaring(both, before=True) - subject, "the gateway first, then those who were told its address, and find it by themselves now"
-                )
         elif line.kind == "gateway" and line.group == "new":
             yield Before(subject, _declaring(both) - subject, "the gateway first, then those who are told its address")
         elif line.kind == "gateway" and line.group == "deleted":
@@ -133,7 +125,26 @@ def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
                     yield Before(primary & everyone, frozenset((remote,)), f"{cluster.served_by.value} before the clusters that its istiod serves")
 
 
-def _declaring(both: Both, *, before: bool = False) -> frozenset[str]:
-    """The clusters to which addresses of gateways are told."""
+def _label_constraints(both: Both) -> Iterable[Before]:
+    """Who has to go before whom where istiod begins to find a gateway by its label, or stops to, and others know its address instead."""
+    for pair in both.pairs:
+        if pair.before is None or pair.after is None:
+            continue
+        old, new, subject = _labelled(pair.before), _labelled(pair.after), frozenset((pair.after.name,))
+        for network in sorted(old - new):
+            why = "those who are told the gateway's address first, then the gateway, which is no longer found by itself"
+            yield Before(_declaring(both, network=network) - subject, subject, why)
+        for network in sorted(new - old):
+            why = "the gateway first, then those who were told its address, and find it by themselves now"
+            yield Before(subject, _declaring(both, before=True, network=network) - subject, why)
+
+
+def _labelled(cluster: Cluster) -> frozenset[str]:
+    """The networks whose gateways istiod finds in a cluster by their labels."""
+    return frozenset(g.network for g in cluster.gates if g.network is not None and g.kind != "meshNetworks" and not g.addresses)
+
+
+def _declaring(both: Both, *, before: bool = False, network: str | None = None) -> frozenset[str]:
+    """The clusters to which addresses of gateways are stated, of any network or of one."""
     view = both.before if before else both.after
-    return frozenset(n for n, c in view.clusters.items() if any(g.addresses for g in c.gates))
+    return frozenset(n for n, c in view.clusters.items() if any(g.addresses and network in (None, g.network) for g in c.gates))

@@ -47,7 +47,10 @@ def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
     ports = _ports(value, "spec", "listeners")
     found = tuple((text, ports[0] if ports else None) for item in items_at(value, "spec", "addresses") if (text := text_at(item, "value")) is not None)
     kind = text_at(value, "metadata", "annotations", "networking.istio.io/service-type")
-    return Gate(seen.file, "Gateway (gateway.networking.k8s.io)", seen.name, labels.get(LABEL), kind, ports, labels, found)
+    given = mapping_at(value, "spec", "infrastructure")
+    # istiod labels the Service as the Gateway is labelled, unless `infrastructure` says which labels it gets.
+    network = texts(mapping_at(given, "labels")).get(LABEL) if "labels" in given and not found else labels.get(LABEL)
+    return Gate(seen.file, "Gateway (gateway.networking.k8s.io)", seen.name, network, kind, ports, labels, found)
 
 
 def _chart(seen: Object, value: Json) -> Iterator[Gate]:
