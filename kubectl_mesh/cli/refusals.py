@@ -179,12 +179,14 @@ def resolve_unapplied(names: Sequence[str], confirmed: Sequence[str], topology: 
 def _resolve(name: str, option: str, topology: Topology, out: str, problems: list[Problem]) -> str:
     """The directory of a cluster that is named by itself or by its context; the tree may have clusters that the topology no longer has."""
     known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
-    if name in known:
+    if name in known and os.path.lexists(os.path.join(out, known[name], LOCK)):
         return known[name]
     for folder in sorted(os.listdir(out)) if os.path.isdir(out) else ():
         lock = os.path.join(out, folder, LOCK)
         if not folder.startswith(("_", ".")) and os.path.isfile(lock) and name in (folder, made_from(read_file(lock)).get("context")):
             return folder
+    if name in known:
+        return known[name]
     problems.append(Problem(Place(option), f'no cluster "{name}" in the topology or in {out}{near(name, known)}', "name a cluster or its context"))
     return ""
 
