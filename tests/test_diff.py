@@ -344,8 +344,8 @@ def test_what_a_render_would_refuse_to_take_away_is_told(built: Any, run: Run) -
     ran = run("diff", cwd=mesh)
     assert ran.code == 1
     assert "discovery of west: ends  [east, north]" in ran.out
-    assert "error: topology.yaml:" in ran.err
-    assert "2 rendered remote secrets for it would be removed" in ran.err
+    assert "safe in no order, and `kubectl mesh render` refuses it: its token (credentials/west.token) is not there" in ran.out
+    assert "2 rendered remote secrets for it would be removed" in ran.out
     assert run("render", cwd=mesh).code == 2
 
 
