@@ -225,8 +225,9 @@ def test_a_base_that_is_gone_is_no_wish_for_another_control_plane(workdir: "Call
     (mesh / "base.yaml").unlink()
     before = mesh.snapshot()
     says = (
-        "error: base.yaml: is not there, and out was rendered with one of kind Istio; without it every control plane would be Istio 1.4\n"
-        "  fix: put it back; where Istio 1.4 is meant, write one of kind IstioControlPlane\n"
+        "error: base.yaml: is missing, and out was rendered with one of kind Istio; without it every control plane would be Istio 1.4\n"
+        "  fix: put it back (git checkout -- base.yaml); for Istio 1.4 write one of kind IstioControlPlane\n"
+        "  if no cluster runs this tree yet: kubectl mesh render --unapplied context-east-1 --unapplied context-east-2 --unapplied context-west-1\n"
     )
     for words in (("render",), ("render", "--check"), ("render", "--dry-run"), ("render", "--cluster", "context-east-1")):
         assert run(*words, cwd=mesh) == (2, "", says)

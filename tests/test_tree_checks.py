@@ -209,7 +209,9 @@ def test_a_tree_that_trips_a_check(check: str, file: str, harm: Break, mesh: Cal
     made = mesh()
     harm(made)
     broken.relock(made)
-    assert findings(run, made) == [(check, f"out/a/{file}")]
+    # Where the lock says so too, the cluster runs with another trust domain, and a render must not change it in one step.
+    running = [("identity-change", "out/a/2-control-plane")] if check == "tree-trust-domain" else []
+    assert findings(run, made) == [*running, (check, f"out/a/{file}")]
     assert run("check", cwd=made).code == (0 if check == "tree-expiring" else 1)
 
 
@@ -434,6 +436,8 @@ INPUTS: dict[str, Break] = {
     "token-order": both(
         lambda m: m.topology({"contexts": {"a": {"tokens": {"generation": 2}}}}), lambda m: m.write("credentials/a.token.g2", "the-next-token", 0o600)
     ),
+    "tree-in-use": lambda m: m.topology({"contexts": {"a": {"serviceAccountReader": "another"}}}),
+    "identity-change": lambda m: m.topology({"trustDomain": "acme.org"}),
     "crl-readable": lambda m: m.write("certs/ca-crl.pem", "nonsense"),
     "crl-complete": lambda m: crls(m, 400, root=False),
     "crl-revoked": lambda m: crls(m, 400, revoked="a"),

@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kubectl_mesh import generations, report, safety
 from kubectl_mesh.cli import expired, roots, stored
 from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
+from kubectl_mesh.compare import read
 from kubectl_mesh.errors import MeshError, Place, Problem, near
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
 from kubectl_mesh.plan import SHARED, token_command
@@ -62,7 +64,8 @@ def _on_disk(topology: Topology, changes: Sequence[FolderChange], out: str) -> f
 def _tree_refusals(rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str) -> list[safety.Refusal]:
     if not any(change.differs for change in running):
         return []
-    before: dict[str, safety.Files] = {name: _OnDisk(os.path.join(out, name)) for name in (*there, BUNDLE) if os.path.isdir(os.path.join(out, name))}
+    folders = {name: os.path.join(out, name) for name in (*there, BUNDLE)}
+    before: dict[str, safety.Files] = {name: _OnDisk(path, rendered.tree.get(name, {})) for name, path in folders.items() if os.path.isdir(path)}
     removed = {change.name for change in running if change.action == "remove"}
     after: dict[str, safety.Files] = {name: files for name, files in before.items() if name not in removed}
     after |= {name: _Rendered(folder) for name, folder in rendered.tree.items()}
@@ -76,32 +79,42 @@ def _tree_refusals(rendered: "Rendered", running: Sequence[FolderChange], there:
 
 
 class _OnDisk(Mapping[str, "bytes | None"]):
-    """The files of a directory as its lock lists them; each is read when it is asked for."""
+    """The files of a directory as its lock lists them; each is read when it is asked for.
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    Where a render makes what the lock says, a file that a person edited or deleted counts as it was rendered.
+    """
+
+    def __init__(self, folder: str, rendered: Folder) -> None:
+        self._folder, self._rendered = folder, rendered
         self._known: dict[str, bytes | None] = {}
-        self._names: tuple[str, ...] | None = None
+
+    @cached_property
+    def _listed(self) -> Mapping[str, object] | None:
+        """The digests in the lock; None where it cannot be read."""
+        found = read_lock(read_file(os.path.join(self._folder, LOCK))).get("files")
+        return found if isinstance(found, dict) else None
 
     def __getitem__(self, path: str) -> bytes | None:
         if path not in self:
             raise KeyError(path)
         if path not in self._known:
-            from kubectl_mesh.compare import read
-
-            found = read(os.path.join(self._folder, path))
-            self._known[path] = found[0] if found is not None else None
+            self._known[path] = self._read(path)
         return self._known[path]
 
+    def _read(self, path: str) -> bytes | None:
+        same = self._rendered.get(path)
+        if path != LOCK and same is not None and self._listed is not None and self._listed.get(path) == same.digest:
+            return same.body
+        found = read(os.path.join(self._folder, path))
+        return found[0] if found is not None else None
+
     def __contains__(self, path: object) -> bool:
-        return isinstance(path, str) and os.path.lexists(os.path.join(self._folder, path))
+        if not isinstance(path, str):
+            return False
+        return os.path.lexists(os.path.join(self._folder, path)) or (self._listed is not None and path in self._listed)
 
     def __iter__(self) -> Iterator[str]:
-        if self._names is None:
-            files = read_lock(read_file(os.path.join(self._folder, LOCK))).get("files")
-            listed = (*files, LOCK) if isinstance(files, dict) else self._walk()
-            self._names = tuple(path for path in listed if path in self)
-        return iter(self._names)
+        return iter((*self._listed, LOCK)) if self._listed is not None else self._walk()
 
     def _walk(self) -> Iterator[str]:
         """Every file, where the lock cannot say."""
@@ -179,12 +192,14 @@ def resolve_unapplied(names: Sequence[str], confirmed: Sequence[str], topology: 
 def _resolve(name: str, option: str, topology: Topology, out: str, problems: list[Problem]) -> str:
     """The directory of a cluster that is named by itself or by its context; the tree may have clusters that the topology no longer has."""
     known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
-    if name in known:
+    if name in known and os.path.lexists(os.path.join(out, known[name], LOCK)):
         return known[name]
     for folder in sorted(os.listdir(out)) if os.path.isdir(out) else ():
         lock = os.path.join(out, folder, LOCK)
         if not folder.startswith(("_", ".")) and os.path.isfile(lock) and name in (folder, made_from(read_file(lock)).get("context")):
             return folder
+    if name in known:
+        return known[name]
     problems.append(Problem(Place(option), f'no cluster "{name}" in the topology or in {out}{near(name, known)}', "name a cluster or its context"))
     return ""
 
