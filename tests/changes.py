@@ -40,7 +40,7 @@ from cryptography.x509.oid import NameOID
 from uses import Mixture, Object, Stage, Token, Wanted, World, applied, everyone, read_facts, read_tree
 
 from kubectl_mesh import cli
-from kubectl_mesh.cli import aside, workdir
+from kubectl_mesh.cli import aside, tokens, workdir
 
 NAMES = ("ash", "bay", "elm", "fir", "oak", "yew", "box", "may")
 NETWORKS = ("north", "south", "west")
@@ -513,7 +513,7 @@ def bundled(mesh: Mesh) -> bool:
     return mesh.topology.get("remoteSecrets") == "bundle"
 
 
-@change(8)
+@change(9)
 def add_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
     fresh = [n for n in NAMES if n not in mesh.contexts]
     if not fresh or len(mesh.contexts) > 4:
@@ -543,7 +543,7 @@ def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
     return name
 
 
-@change(5)
+@change(6)
 def narrow_peers(mesh: Mesh, rng: random.Random) -> str | None:
     joined = [c for c, e in mesh.contexts.items() if not e.get("disableRegistryJoin")]
     name = pick(mesh, rng, lambda c, e: c in joined and "controlPlane" not in e and c not in primaries(mesh))
@@ -581,7 +581,7 @@ def join_discovery(mesh: Mesh, rng: random.Random) -> str | None:
     return name
 
 
-@change(6)
+@change(9)
 def new_version(mesh: Mesh, rng: random.Random) -> str | None:
     spec, version = mesh.base[0]["spec"], rng.choice(VERSIONS)
     if mesh.kind == "Istio":
@@ -595,7 +595,7 @@ def new_version(mesh: Mesh, rng: random.Random) -> str | None:
     return version
 
 
-@change(6)
+@change(10)
 def a_setting_of_istiod(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind == "IstioControlPlane":
         return None
@@ -603,19 +603,19 @@ def a_setting_of_istiod(mesh: Mesh, rng: random.Random) -> str | None:
     return "accessLogEncoding"
 
 
-@change(3)
+@change(4)
 def shorter_intermediates(mesh: Mesh, rng: random.Random) -> str | None:
     mesh.topology["certificates"]["intermediateDays"] = rng.choice((365, 400, 500))
     return "intermediateDays"
 
 
-@change(3)
+@change(4)
 def alerts(mesh: Mesh, rng: random.Random) -> str | None:
     mesh.topology["alerts"] = {"prometheusRule": not mesh.topology.get("alerts", {}).get("prometheusRule", False)}
     return str(mesh.topology["alerts"])
 
 
-@change(4)
+@change(6)
 def another_server(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick(mesh, rng)
     assert name is not None
@@ -629,7 +629,7 @@ def another_mesh_id(mesh: Mesh, rng: random.Random) -> str | None:
     return str(mesh.topology["mesh_id"])
 
 
-@change(4)
+@change(6)
 def replicas_and_annotations(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind == "IstioControlPlane":
         return None
@@ -693,7 +693,7 @@ def another_delivery(mesh: Mesh, rng: random.Random) -> str | None:
     return str(mesh.topology["delivery"])
 
 
-@change(4)
+@change(6)
 def renew_an_intermediate(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick(mesh, rng, lambda c, e: "controlPlane" not in e)
     return None if name is None else f"$ certs renew {mesh.contexts[name].get('clusterName', name)}"
@@ -706,13 +706,14 @@ def rotate_the_root(mesh: Mesh, rng: random.Random) -> str | None:
     return f"$ certs rotate-root {word}" + (" --seen-for 60h" if word == "advance" else "")
 
 
-@change(6)
+@change(7)
 def rotate_tokens(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick(mesh, rng)
     assert name is not None
     beside = "beside" in mesh.contexts[name].get("tokens", {})
     word = rng.choice(("advance", "advance", "advance", "abort")) if beside else "begin"
-    return f"$ tokens rotate {mesh.contexts[name].get('clusterName', name)} {word}"
+    seen = " --seen-for 60h" if word != "begin" and any(p.name == "seen_for" for p in tokens.rotate.params) else ""
+    return f"$ tokens rotate {mesh.contexts[name].get('clusterName', name)} {word}{seen}"
 
 
 # Changes that running clusters may not survive
@@ -722,8 +723,8 @@ def rotate_tokens(mesh: Mesh, rng: random.Random) -> str | None:
 def drop_a_generation_by_hand(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick(mesh, rng)
     assert name is not None
-    tokens = mesh.contexts[name].get("tokens", {})
-    mesh.contexts[name]["tokens"] = {"generation": max(tokens.get("beside", 1), tokens.get("generation", 1), 2 if not tokens else 1)}
+    stated = mesh.contexts[name].get("tokens", {})
+    mesh.contexts[name]["tokens"] = {"generation": max(stated.get("beside", 1), stated.get("generation", 1), 2 if not stated else 1)}
     return f"{name}: {mesh.contexts[name]['tokens']}"
 
 
@@ -1044,14 +1045,15 @@ def main() -> None:
     seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
     for kind in given.without:
         del CHANGES[kind]
+    runs: list[Run] = []
     with ProcessPoolExecutor(given.jobs) as pool:
-        runs = list((pool.map if given.jobs > 1 else map)(run_seed, seeds, [given.changes] * len(seeds)))
-    for run in runs:
-        if run.lost:
-            print(run.lost, end="\n\n")
-        elif given.seed is not None:
-            for step in run.steps:
-                print("did" if step.accepted else "not", ", ".join(step.kinds), step.said, "" if step.accepted else step.why)
+        for run in (pool.map if given.jobs > 1 else map)(run_seed, seeds, [given.changes] * len(seeds)):
+            runs.append(run)
+            if run.lost:
+                print(run.lost, end="\n\n", flush=True)
+            elif given.seed is not None:
+                for step in run.steps:
+                    print("did" if step.accepted else "not", ", ".join(step.kinds), step.said, "" if step.accepted else step.why)
     if given.why:
         for run in runs:
             for step in run.steps:

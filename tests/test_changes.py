@@ -11,7 +11,7 @@ from typing import Any
 
 import changes
 import pytest
-from changes import CHANGES, LostError, Mesh, base_of, run_seed, secrets_of, told
+from changes import CHANGES, NETWORKS, LostError, Mesh, base_of, run_seed, secrets_of, told
 from uses import Identity, Mixture, Object, Stage, everyone
 
 SEEDS = int(os.environ.get("CHANGES_SEEDS", "24"))
@@ -62,11 +62,11 @@ def test_the_same_seed_tells_the_same_story() -> None:
 
 
 def started(folder: Path, over: "dict[str, Any] | None" = None, **entries: dict[str, Any]) -> Mesh:
-    """A mesh of `ash` in the north and `bay` in the south that runs; `over` is laid over the topology, `entries` over its contexts."""
+    """A mesh of `ash` in the north and `bay` in the south that runs; `over` is laid over the topology, `entries` over its contexts, or add some."""
     mesh = Mesh(0, folder / "mesh")
     mesh.topology = {"mesh_id": "acme", "organization": "Acme", "certificates": {"keyType": "ec-p256"}, "contexts": {}, **(over or {})}
-    for number, (name, network) in enumerate((("ash", "north"), ("bay", "south"))):
-        mesh.contexts[name] = {"network": network, "server": f"https://203.0.113.{number + 11}:6443", **entries.get(name, {})}
+    for number, name in enumerate(dict.fromkeys(("ash", "bay", *entries))):
+        mesh.contexts[name] = {"network": NETWORKS[number], "server": f"https://203.0.113.{number + 11}:6443", **entries.get(name, {})}
         mesh.address(name)
     mesh.base = base_of("Istio", "1.30.5")
     mesh.start()
@@ -202,6 +202,24 @@ def test_the_order_matters(tmp_path: Path) -> None:
     assert mixture.problems([{"ash"}, {"bay"}]) == []
     assert "ash finds no tls gateway" in "\n".join(mixture.problems([{"bay"}, {"ash"}]))
     assert mixture.problems(everyone((wanted, mesh.wanted)))
+
+
+def test_a_cluster_leaves_while_a_token_of_another_goes(tmp_path: Path) -> None:
+    """Both in one render, which says what it does, or why not."""
+    mesh = started(tmp_path, None, elm={})
+    for said in ("$ tokens rotate ash begin", "$ tokens rotate ash advance"):
+        step = mesh.change(("rotate tokens",), lambda said=said: said)  # type: ignore[misc]
+        assert step is not None
+        assert step.accepted, step.why
+
+    def doing() -> str:
+        mesh.contexts["ash"]["tokens"] = {"generation": 2}
+        del mesh.contexts["elm"]
+        return "elm leaves, and the first token of ash"
+
+    step = mesh.change(("remove a cluster", "drop a generation by hand"), doing)
+    assert step is not None
+    assert step.accepted, step.why
 
 
 REFUSED = (

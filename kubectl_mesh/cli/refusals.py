@@ -159,7 +159,11 @@ def _late_holders(rendered: "Rendered", running: Sequence[FolderChange], there: 
     plan = rendered.plan
     found = []
     for name, secrets in generations.gone(plan, running).items():
-        late = [h for h in sorted(there) if h not in rendered.tree and name in plan.members[h].peers and not stored.holds_login(rendered, h, name, out)]
+        late = [
+            h
+            for h in sorted(there & plan.members.keys())
+            if h not in rendered.tree and name in plan.members[h].peers and not stored.holds_login(rendered, h, name, out)
+        ]
         if late:
             what = f"its Secret {secrets[0]} would go, and {', '.join(late[:_FEW])} may still log in by it: nothing here shows another token there"
             found.append(Problem(plan.members[name].cluster.place, what, "render all clusters, or first those whose peers have to move", _TOKEN))
