@@ -33,6 +33,8 @@ DEFAULT_DOMAIN = "cluster.local"
 _READER = re.compile(r"3-mesh/reader(?:-(.+))?-(?:account|role-binding|token(?:-g[0-9]+)?)\.yaml")
 _GATES = ("Service", "Gateway (gateway.networking.k8s.io)", "chart gateway", "IstioOperator component")
 """The kinds of gates that take traffic; the others say what goes through them, or where they are."""
+_BALANCER = "LoadBalancer"
+"""The type of Service of a gateway that states none, and the only one that always has an address (istio conversion.go)."""
 _OTHER_PORTS = (15012, 15017, 15021)
 """The ports of a gateway that lead to istiod, or tell its status."""
 _EXPOSED = "3-mesh/istiod-gateway.yaml"
@@ -116,7 +118,12 @@ class _Directory:
     def services(self) -> Mapping[tuple[str, str], frozenset[str]]:
         """The type and the ports by which other networks reach each gateway here, by its kind and name."""
         gates = [g for g in self._gates if "/remote-gateways/" not in g.file]
-        return {(g.kind, g.name): frozenset((str(g.service_type), *(str(p) for p in g.ports if p not in _OTHER_PORTS))) for g in gates}
+        return {(g.kind, g.name): frozenset((g.service_type or _BALANCER, *(str(p) for p in g.ports if p not in _OTHER_PORTS))) for g in gates}
+
+    @property
+    def balanced(self) -> frozenset[tuple[str, str]]:
+        """The gateways here that a load balancer gives an address."""
+        return frozenset(key for key, service in self.services.items() if _BALANCER in service)
 
     @cached_property
     def _gates(self) -> tuple[Gate, ...]:
@@ -479,7 +486,7 @@ def _gateway_users(mesh: _Mesh, old: _Directory) -> list[str]:
 
 
 def _service_refusals(mesh: _Mesh) -> Iterator[Refusal]:
-    """Gateways whose Service gets another type or loses a port while other networks send traffic to a stated address and port."""
+    """Gateways whose Service gets another type or loses a port while other networks send traffic to the address that it has."""
     lost: dict[str, list[str]] = {}
     for name in mesh.changed:
         old, new = mesh.old[name], mesh.new[name]
@@ -487,19 +494,20 @@ def _service_refusals(mesh: _Mesh) -> Iterator[Refusal]:
             lost.setdefault(old.stated("network"), []).append(name)
     for network, names in lost.items():
         there = [n for n in mesh.stay if mesh.old[n].stated("network") == network]
-        users = [
-            n
-            for n in mesh.stay
-            if mesh.old[n].stated("network") != network
-            and network in mesh.old[n].declared
-            and any(mesh.reads(n, peer) and mesh.wants(n, peer) for peer in there if peer != n)
-        ]
+        across = [n for n in mesh.stay if mesh.old[n].stated("network") != network and any(mesh.reads(n, p) and mesh.wants(n, p) for p in there if p != n)]
+        stated = [n for n in across if network in mesh.old[n].declared]
+        # istiod reads another port from a label by itself, and the address of a load balancer as long as there is one.
+        dropped = [n for n in names if network in mesh.old[n].labelled and mesh.old[n].balanced - mesh.new[n].balanced]
+        users = stated or (across if dropped else [])
         if users:
-            what = f"the gateway of {_some(names)} would get another port or type of Service while {_some(users)} use{'s' if len(users) == 1 else ''} "
-            what += f"the address that is stated for the network {network}"
-            change = f"make this change, and state the new address and port of the network {network}"
-            fix = "change the gateway without traffic from others:\n" + _BY_HAND.format(who=_some(names), change=change)
-            yield _refusal(mesh, names, users, IN_USE, what, fix, "3-mesh")
+            whose = names if stated else dropped
+            what = f"the gateway of {_some(whose)} would get another {'port or type' if stated else 'type'} of Service while "
+            what += (
+                f"{_some(users)} use{'s' if len(users) == 1 else ''} the address that {'is stated for' if stated else 'istiod finds in'} the network {network}"
+            )
+            change = "make this change" + (f", and state the new address and port of the network {network}" if stated else "")
+            fix = "change the gateway without traffic from others:\n" + _BY_HAND.format(who=_some(whose), change=change)
+            yield _refusal(mesh, whose, users, IN_USE, what, fix, "3-mesh")
 
 
 def _circle_refusals(mesh: _Mesh) -> Iterator[Refusal]:

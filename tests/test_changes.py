@@ -284,6 +284,7 @@ def set_none(mesh: Mesh) -> None:
     [
         ({"ash": NORTH, "bay": SOUTH}, set_port, "would get another port or type of Service while"),
         ({"ash": NORTH, "bay": SOUTH}, set_type, "would get another port or type of Service while"),
+        ({}, set_type, "would get another type of Service while"),
         ({}, set_both, "whether istiod finds gateways by label or by stated addresses would change for the networks north, south at once"),
         (
             {"ash": NORTH, "bay": SOUTH},
