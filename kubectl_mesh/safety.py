@@ -36,7 +36,7 @@ _GATES = ("Service", "Gateway (gateway.networking.k8s.io)", "chart gateway", "Is
 _BALANCER = "LoadBalancer"
 """The type of Service of a gateway that states none, and the only one that always has an address (istio conversion.go)."""
 _OTHER_PORTS = (15012, 15017, 15021)
-"""The ports of a gateway that lead to istiod, or tell its status."""
+"""The ports of a gateway that lead to istiod, or show its status."""
 _EXPOSED = "3-mesh/istiod-gateway.yaml"
 """What exposes istiod to the clusters that it serves."""
 WAY_OUT = "\n  if no cluster runs this tree yet: "

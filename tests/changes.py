@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
-from uses import Mixture, Object, Stage, Token, Wanted, World, applied, everyone, read_facts, read_tree
+from uses import Mixture, Object, Stage, Token, Wanted, World, apply_stages, one_group, read_facts, read_tree
 
 from kubectl_mesh import cli
 from kubectl_mesh.cli import aside, tokens, workdir
@@ -59,19 +59,19 @@ class LostError(AssertionError):
 
 
 @cache
-def identity_of_all() -> pyrage.x25519.Identity:
+def age_identity() -> pyrage.x25519.Identity:
     """The age identity that opens what SOPS encrypted."""
     return pyrage.x25519.Identity.generate()
 
 
 @cache
-def controller() -> Controller:
+def make_controller() -> Controller:
     """The Sealed Secrets controller of every cluster."""
     return Controller()
 
 
 @cache
-def server_ca(name: str) -> bytes:
+def make_server_ca(name: str) -> bytes:
     """The CA of an API server."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -82,15 +82,15 @@ def server_ca(name: str) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def data_key(armored: str) -> bytes:
+def read_data_key(armored: str) -> bytes:
     """The data key of a SOPS file."""
     lines = [line for line in armored.splitlines() if line and not line.startswith("-----")]
-    return pyrage.decrypt(base64.b64decode("".join(lines)), [identity_of_all()])
+    return pyrage.decrypt(base64.b64decode("".join(lines)), [age_identity()])
 
 
 def open_sops(thing: Object) -> dict[str, bytes]:
     """The values of a Secret that SOPS encrypted."""
-    key = data_key(thing["sops"]["age"][0]["enc"])
+    key = read_data_key(thing["sops"]["age"][0]["enc"])
     found = {}
     for name, text in thing["data"].items():
         parts = dict(part.split(":", 1) for part in text.removeprefix("ENC[AES256_GCM,").removesuffix("]").split(","))
@@ -107,7 +107,7 @@ class Store:
 
     def __call__(self, directory: str, thing: Object) -> dict[str, bytes]:
         if thing["kind"] == "SealedSecret":
-            return controller().open(thing)
+            return make_controller().open(thing)
         if "sops" in thing:
             return open_sops(thing)
         (key,) = {entry["remoteRef"]["key"] for entry in thing["spec"]["data"]}
@@ -168,7 +168,7 @@ class Mesh:
         self.write("base.yaml", yaml.safe_dump_all(self.base, sort_keys=False))
         for context, entry in self.contexts.items():
             name = entry.get("clusterName", context)
-            for file, body in ((f"clusters/{name}.crt", server_ca(context)), (f"clusters/{name}.sealing.crt", controller().certificate)):
+            for file, body in ((f"clusters/{name}.crt", make_server_ca(context)), (f"clusters/{name}.sealing.crt", make_controller().certificate)):
                 if self.store == "sealed" or not file.endswith(".sealing.crt"):
                     self.write(file, body)
 
@@ -259,7 +259,7 @@ class Mesh:
         if kinds:
             whom = {c for w in (self.wanted, wanted) for c in w.names}
             mixture = Mixture(self.world, (self.tree, tree), (self.wanted, wanted), (self.opened, store))
-            found = mixture.problems(groups or everyone([self.wanted, wanted]) if whom else [])
+            found = mixture.problems(groups or one_group([self.wanted, wanted]) if whom else [])
             if found:
                 raise LostError("\n".join([self.story(), f"and then {', '.join(kinds)}:", *(f"  {p}" for p in found[:12])]))
         self.tree, self.wanted, self.opened = tree, wanted, store
@@ -270,7 +270,7 @@ class Mesh:
             if address in self.world.addresses:
                 continue
             stages = self.tree.get(self.wanted.names.get(context, ""), tree.get(wanted.names.get(context, ""), ({}, {}, {})))
-            things = applied(stages, stages, 0)
+            things = apply_stages(stages, stages, 0)
             things = {k: t for k, t in things.items() if t["kind"] not in ("Secret", "SealedSecret", "ExternalSecret")}
             gates = read_facts("", things, lambda *_: {}).gates
             if gates:
@@ -325,7 +325,7 @@ class Mesh:
         refused = said.startswith("$") and self.command(said, step)
         if not refused:
             inputs = self.files()
-            differs, told, what = self.call("diff", "-o", "json")
+            differs, report, what = self.call("diff", "-o", "json")
             code, out, err = self.call("render", "-o", "json")
             assert code != 0 or differs != 2, f"`diff` refuses what `render` takes: {what}"
             if code != 0:
@@ -338,7 +338,7 @@ class Mesh:
             self.put_back(before)
             return step
         step.accepted = True
-        order = json.loads(told)["order"] if told else {"any": True, "steps": [], "refused": None}
+        order = json.loads(report)["order"] if report else {"any": True, "steps": [], "refused": None}
         if order.get("refused"):
             raise LostError(f"{self.story()}\n`diff` says that this is refused, and `render` takes it: {order['refused']}")
         names = {name: context for context, name in self.asks().names.items()}
@@ -347,10 +347,10 @@ class Mesh:
         self.follow(kinds, groups or None)
         if self.fetch(json.loads(out)):
             self.steps.append(Step(("tokens arrive",), "tokens arrive", accepted=True))
-            _, told, _ = self.call("diff", "-o", "json")
+            _, report, _ = self.call("diff", "-o", "json")
             code, _, err = self.call("render")
             assert code == 0, f"{self.story()}\n{err}"
-            order = json.loads(told)["order"] if told else {"steps": []}
+            order = json.loads(report)["order"] if report else {"steps": []}
             self.follow(("tokens arrive",), [{names[name] for name in group if name in names} for group in order["steps"]] or None)
         return step
 
@@ -473,7 +473,7 @@ def new_mesh(seed: int, folder: Path) -> Mesh:
 def secrets_of(store: str) -> dict[str, Any]:
     """What a topology says of a store."""
     if store == "sops":
-        return {"store": store, "recipients": [str(identity_of_all().to_public())]}
+        return {"store": store, "recipients": [str(age_identity().to_public())]}
     if store == "external":
         return {"store": store, "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}}
     return {"store": store}
@@ -495,21 +495,21 @@ def change(weight: int) -> Callable[[Change], Change]:
     return put
 
 
-def pick(mesh: Mesh, rng: random.Random, keep: Callable[[str, dict[str, Any]], bool] = lambda c, e: True) -> str | None:
+def pick_cluster(mesh: Mesh, rng: random.Random, keep: Callable[[str, dict[str, Any]], bool] = lambda c, e: True) -> str | None:
     """One of the clusters."""
     found = [c for c, e in mesh.contexts.items() if keep(c, e)]
     return rng.choice(found) if found else None
 
 
-def primaries(mesh: Mesh) -> set[str]:
+def list_primaries(mesh: Mesh) -> set[str]:
     return {e["controlPlane"] for e in mesh.contexts.values() if "controlPlane" in e}
 
 
-def named(mesh: Mesh) -> set[str]:
+def peers_named(mesh: Mesh) -> set[str]:
     return {p for e in mesh.contexts.values() for p in e.get("peers", ())}
 
 
-def bundled(mesh: Mesh) -> bool:
+def is_bundled(mesh: Mesh) -> bool:
     return mesh.topology.get("remoteSecrets") == "bundle"
 
 
@@ -526,7 +526,7 @@ def add_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(5)
 def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: c not in primaries(mesh))
+    name = pick_cluster(mesh, rng, lambda c, e: c not in list_primaries(mesh))
     if name is None or len(mesh.contexts) < 3:
         return None
     network = mesh.contexts.pop(name)["network"]
@@ -546,8 +546,8 @@ def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
 @change(6)
 def narrow_peers(mesh: Mesh, rng: random.Random) -> str | None:
     joined = [c for c, e in mesh.contexts.items() if not e.get("disableRegistryJoin")]
-    name = pick(mesh, rng, lambda c, e: c in joined and "controlPlane" not in e and c not in primaries(mesh))
-    if name is None or bundled(mesh):
+    name = pick_cluster(mesh, rng, lambda c, e: c in joined and "controlPlane" not in e and c not in list_primaries(mesh))
+    if name is None or is_bundled(mesh):
         return None
     now = mesh.contexts[name].get("peers", [c for c in joined if c != name])
     mesh.contexts[name]["peers"] = sorted(rng.sample(now, max(len(now) - 1, 0)))
@@ -556,7 +556,7 @@ def narrow_peers(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(4)
 def widen_peers(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: "peers" in e)
+    name = pick_cluster(mesh, rng, lambda c, e: "peers" in e)
     if name is None:
         return None
     del mesh.contexts[name]["peers"]
@@ -565,7 +565,11 @@ def widen_peers(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(3)
 def leave_discovery(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: "controlPlane" not in e and not {"peers", "disableRegistryJoin"} & e.keys() and c not in primaries(mesh) | named(mesh))
+    name = pick_cluster(
+        mesh,
+        rng,
+        lambda c, e: "controlPlane" not in e and not {"peers", "disableRegistryJoin"} & e.keys() and c not in list_primaries(mesh) | peers_named(mesh),
+    )
     if name is None:
         return None
     mesh.contexts[name]["disableRegistryJoin"] = True
@@ -574,7 +578,7 @@ def leave_discovery(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(3)
 def join_discovery(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: bool(e.get("disableRegistryJoin")))
+    name = pick_cluster(mesh, rng, lambda c, e: bool(e.get("disableRegistryJoin")))
     if name is None:
         return None
     del mesh.contexts[name]["disableRegistryJoin"]
@@ -617,7 +621,7 @@ def alerts(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(6)
 def another_server(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng)
+    name = pick_cluster(mesh, rng)
     assert name is not None
     mesh.contexts[name]["server"] = f"https://api-{rng.randint(1, 99)}.{name}.example.com:6443"
     return f"{name}: {mesh.contexts[name]['server']}"
@@ -640,15 +644,15 @@ def replicas_and_annotations(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(4)
 def bundle_or_copies(mesh: Mesh, rng: random.Random) -> str | None:
-    if not bundled(mesh) and (mesh.store == "sealed" or "readers" in mesh.topology or any("peers" in e for e in mesh.contexts.values())):
+    if not is_bundled(mesh) and (mesh.store == "sealed" or "readers" in mesh.topology or any("peers" in e for e in mesh.contexts.values())):
         return None
-    mesh.topology["remoteSecrets"] = "copies" if bundled(mesh) else "bundle"
+    mesh.topology["remoteSecrets"] = "copies" if is_bundled(mesh) else "bundle"
     return str(mesh.topology["remoteSecrets"])
 
 
 @change(3)
 def another_store(mesh: Mesh, rng: random.Random) -> str | None:
-    store = rng.choice([s for s in ("plain", "sops", "sealed", "external") if s != mesh.store and not (s == "sealed" and bundled(mesh))])
+    store = rng.choice([s for s in ("plain", "sops", "sealed", "external") if s != mesh.store and not (s == "sealed" and is_bundled(mesh))])
     mesh.topology["secrets"] = secrets_of(store)
     return store
 
@@ -695,7 +699,7 @@ def another_delivery(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(6)
 def renew_an_intermediate(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: "controlPlane" not in e)
+    name = pick_cluster(mesh, rng, lambda c, e: "controlPlane" not in e)
     return None if name is None else f"$ certs renew {mesh.contexts[name].get('clusterName', name)}"
 
 
@@ -708,10 +712,10 @@ def rotate_the_root(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(7)
 def rotate_tokens(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng)
+    name = pick_cluster(mesh, rng)
     assert name is not None
-    beside = "beside" in mesh.contexts[name].get("tokens", {})
-    word = rng.choice(("advance", "advance", "advance", "abort")) if beside else "begin"
+    begun = "beside" in mesh.contexts[name].get("tokens", {})
+    word = rng.choice(("advance", "advance", "advance", "abort")) if begun else "begin"
     seen = " --seen-for 60h" if word != "begin" and any(p.name == "seen_for" for p in tokens.rotate.params) else ""
     return f"$ tokens rotate {mesh.contexts[name].get('clusterName', name)} {word}{seen}"
 
@@ -721,7 +725,7 @@ def rotate_tokens(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def drop_a_generation_by_hand(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng)
+    name = pick_cluster(mesh, rng)
     assert name is not None
     stated = mesh.contexts[name].get("tokens", {})
     mesh.contexts[name]["tokens"] = {"generation": max(stated.get("beside", 1), stated.get("generation", 1), 2 if not stated else 1)}
@@ -730,7 +734,7 @@ def drop_a_generation_by_hand(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(3)
 def another_reader(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng)
+    name = pick_cluster(mesh, rng)
     assert name is not None
     now = mesh.contexts[name].get("serviceAccountReader", DEFAULT_READER)
     account = rng.choice([a for a in ("mesh-reader", "other-reader", DEFAULT_READER) if a != now])
@@ -740,7 +744,7 @@ def another_reader(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(3)
 def shared_or_own_readers(mesh: Mesh, rng: random.Random) -> str | None:
-    if bundled(mesh) or any("credential" in e for e in mesh.contexts.values()):
+    if is_bundled(mesh) or any("credential" in e for e in mesh.contexts.values()):
         return None
     mesh.topology["readers"] = "shared" if mesh.topology.get("readers") == "perPeer" else "perPeer"
     return str(mesh.topology["readers"])
@@ -763,7 +767,7 @@ def trust_domain_aliases(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def another_network(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng)
+    name = pick_cluster(mesh, rng)
     assert name is not None
     old = mesh.contexts[name]["network"]
     mesh.contexts[name]["network"] = rng.choice([n for n in OWN_NETWORKS if n != old])
@@ -785,7 +789,7 @@ def one_network(mesh: Mesh, rng: random.Random) -> str | None:
 @change(2)
 def another_namespace(mesh: Mesh, rng: random.Random) -> str | None:
     namespace = "istio-mesh" if all("namespace" not in e or e["namespace"] == "istio-system" for e in mesh.contexts.values()) else "istio-system"
-    whom = list(mesh.contexts) if rng.random() < 0.5 or bundled(mesh) or primaries(mesh) else [rng.choice(list(mesh.contexts))]
+    whom = list(mesh.contexts) if rng.random() < 0.5 or is_bundled(mesh) or list_primaries(mesh) else [rng.choice(list(mesh.contexts))]
     for name in whom:
         mesh.contexts[name]["namespace"] = namespace
     return f"{whom}: {namespace}"
@@ -793,7 +797,7 @@ def another_namespace(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def rename_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: "clusterName" not in e)
+    name = pick_cluster(mesh, rng, lambda c, e: "clusterName" not in e)
     if name is None:
         return None
     mesh.contexts[name]["clusterName"] = f"{name}-new"
@@ -844,7 +848,7 @@ def another_port_of_the_gateway(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def no_gateway(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng)
+    name = pick_cluster(mesh, rng)
     assert name is not None
     if mesh.kind == "IstioControlPlane":
         return None
@@ -852,7 +856,7 @@ def no_gateway(mesh: Mesh, rng: random.Random) -> str | None:
     gateway["enabled"] = not gateway.get("enabled", True)
     for address, owner in mesh.taken_from.items():
         if owner == name:
-            # Whoever takes a gateway away whose address stays stated says that it leads to another one, outside of the tree.
+            # A person who disables a gateway and leaves its address stated says that the address leads to a gateway outside the tree.
             mesh.world.addresses[address] = ("", ())
     return f"{name}: {gateway}"
 
@@ -882,7 +886,7 @@ def forget_addresses(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def log_in_by_a_command(mesh: Mesh, rng: random.Random) -> str | None:
-    name = pick(mesh, rng, lambda c, e: "tokens" not in e)
+    name = pick_cluster(mesh, rng, lambda c, e: "tokens" not in e)
     if name is None or mesh.topology.get("readers") == "perPeer" or mesh.kind == "IstioControlPlane":
         return None
     entry = mesh.contexts[name]
@@ -931,12 +935,12 @@ def another_control_plane(mesh: Mesh, rng: random.Random) -> str | None:
     """A cluster without a control plane gets its own, or the other way round."""
     if mesh.kind != "Istio" or mesh.ambient:
         return None
-    served = pick(mesh, rng, lambda c, e: "controlPlane" in e)
+    served = pick_cluster(mesh, rng, lambda c, e: "controlPlane" in e)
     if served is not None:
         del mesh.contexts[served]["controlPlane"]
         return f"{served} gets its own"
-    primary = pick(mesh, rng, lambda c, e: not {"peers", "disableRegistryJoin"} & e.keys())
-    remote = pick(mesh, rng, lambda c, e: c != primary and not {"peers", "disableRegistryJoin"} & e.keys())
+    primary = pick_cluster(mesh, rng, lambda c, e: not {"peers", "disableRegistryJoin"} & e.keys())
+    remote = pick_cluster(mesh, rng, lambda c, e: c != primary and not {"peers", "disableRegistryJoin"} & e.keys())
     if primary is None or remote is None:
         return None
     mesh.contexts[primary]["controlPlaneAddress"] = mesh.address(primary)
@@ -972,7 +976,7 @@ class Run:
 
 
 def run_seed(seed: int, changes: int = 8, first: str | None = None) -> Run:
-    """A mesh and its changes, the first of the kind `first` where it can be; what is lost is told, and ends it."""
+    """A mesh and its changes, the first of the kind `first` where it can be; a loss ends them."""
     with tempfile.TemporaryDirectory(prefix="changes-", dir=SCRATCH) as scratch:
         mesh = new_mesh(seed, Path(scratch) / "mesh")
         found = Run(seed, mesh.steps, mesh.world.seen, 0, mesh.kind, mesh.store)
@@ -1013,19 +1017,19 @@ def one_change(mesh: Mesh, first: str | None = None) -> None:
             return
 
 
-def generated(runs: list[Run]) -> list[Step]:
+def list_steps(runs: list[Run]) -> list[Step]:
     """The changes that chance made: tokens that are fetched afterwards follow from them."""
     return [step for run in runs for step in run.steps if step.kinds != ("tokens arrive",)]
 
 
-def told(runs: list[Run]) -> str:
+def figures_text(runs: list[Run]) -> str:
     """The figures of some runs."""
-    steps = generated(runs)
+    steps = list_steps(runs)
     accepted = sum(step.accepted for step in steps)
     return f"{len(runs)} meshes, {len(steps)} changes, {accepted} accepted ({accepted / max(len(steps), 1):.0%}), {sum(r.ordered for r in runs)} with an order"
 
 
-def by_kind(runs: list[Run]) -> Iterator[str]:
+def kind_lines(runs: list[Run]) -> Iterator[str]:
     """How often each kind of change was accepted."""
     count: dict[str, list[int]] = {}
     for step in (s for run in runs for s in run.steps):
@@ -1065,9 +1069,9 @@ def main() -> None:
             for step in run.steps:
                 if not step.accepted:
                     print(run.seed, ", ".join(step.kinds), "|", step.said, "|", step.why.splitlines()[0][:240] if step.why else "")
-    print(*by_kind(runs), sep="\n")
+    print(*kind_lines(runs), sep="\n")
     print(dict(sum((run.seen for run in runs), Counter())))
-    print(told(runs))
+    print(figures_text(runs))
     sys.exit(1 if any(run.lost for run in runs) else 0)
 
 

@@ -38,15 +38,15 @@ Pair = tuple[str, str]
 
 
 @lru_cache(maxsize=65536)
-def parsed(body: bytes) -> Object:
+def parse_manifest(body: bytes) -> Object:
     """The object of a manifest."""
     value = yaml.load(body, Loader=yaml.CSafeLoader)
     assert isinstance(value, dict), "a manifest is one object"
     return value
 
 
-def identity(thing: Object) -> Identity:
-    """What an object becomes in a cluster: what makes a Secret there stands for that Secret."""
+def identity_of(thing: Object) -> Identity:
+    """The kind, namespace and name of an object in a cluster; what creates a Secret there counts as that Secret."""
     metadata = thing["metadata"]
     place = metadata.get("namespace", "")
     if thing["kind"] == "SealedSecret":
@@ -59,29 +59,29 @@ def identity(thing: Object) -> Identity:
     return f"{thing['kind']}.{group}" if thing["kind"] == "Gateway" else thing["kind"], place, metadata["name"]
 
 
-def manifests(folder: Path) -> Iterator[Object]:
-    """The objects of the files of a folder, but for what tells a program how to apply them."""
+def read_manifests(folder: Path) -> Iterator[Object]:
+    """The objects of the files of a folder, without the settings of programs that apply them."""
     for path in sorted(folder.rglob("*.yaml")):
         if not path.name.startswith(".") and path.name != "kustomization.yaml":
-            yield parsed(path.read_bytes())
+            yield parse_manifest(path.read_bytes())
 
 
 def read_tree(out: Path) -> dict[str, tuple[Stage, ...]]:
-    """The three stages of every cluster's directory. A bundle is part of stage 3 of those that name it, or are told to apply it by hand."""
-    bundle = list(manifests(out / BUNDLE)) if (out / BUNDLE).is_dir() else []
+    """The three stages of every cluster's directory. A bundle is part of stage 3 of the clusters that name it, or apply it by hand."""
+    bundle = list(read_manifests(out / BUNDLE)) if (out / BUNDLE).is_dir() else []
     hidden = any("sops" in thing for thing in bundle)
     found = {}
     for folder in sorted(p for p in out.iterdir() if p.is_dir() and not p.name.startswith("_")):
-        things = [list(manifests(folder / stage)) for stage in STAGES]
+        things = [list(read_manifests(folder / stage)) for stage in STAGES]
         listed = folder / STAGES[2] / "kustomization.yaml"
-        named = parsed(listed.read_bytes()).get("resources", ()) if listed.exists() else ()
+        named = parse_manifest(listed.read_bytes()).get("resources", ()) if listed.exists() else ()
         if bundle and (f"../../{BUNDLE}" in named or hidden):
             things[2] += bundle
-        found[folder.name] = tuple({identity(thing): thing for thing in stage} for stage in things)
+        found[folder.name] = tuple({identity_of(thing): thing for thing in stage} for stage in things)
     return found
 
 
-def applied(before: tuple[Stage, ...], after: tuple[Stage, ...], level: int) -> Stage:
+def apply_stages(before: tuple[Stage, ...], after: tuple[Stage, ...], level: int) -> Stage:
     """The objects of a cluster once it has `level` stages of the new tree: what left the tree is deleted with its stage, as when a tool prunes."""
     live: Stage = {}
     stay = {key for stage in after for key in stage}
@@ -108,7 +108,7 @@ class Plane:
     cluster: str
     network: str
     declared: frozenset[tuple[str, tuple[str, int]]]
-    """The gateways of networks that it is told."""
+    """The gateways of networks that are stated to it, as (network, (address, port))."""
     domain: str
     aliases: frozenset[str]
     served_at: str | None
@@ -134,7 +134,7 @@ class Remote:
     namespace: str
     server: str
     login: tuple[str, ...]
-    """`("token", TEXT)`, `("store", KEY, PROPERTY)`, or `("other", ...)` for what is no token."""
+    """`("token", TEXT)`, `("store", KEY, PROPERTY)`, or `("other", ...)` for any other way to log in."""
 
 
 @dataclass(frozen=True)
@@ -355,8 +355,8 @@ def read_facts(directory: str, live: Stage, open_secret: Open) -> Facts:
         if kind == "ClusterRoleBinding" and roles.get(thing["roleRef"]["name"]):
             facts.bound |= {(subject["namespace"], subject["name"]) for subject in thing["subjects"]}
         if kind == "Gateway.gateway.networking.k8s.io" and thing["spec"]["gatewayClassName"] == "istio-remote":
-            told = {(thing["metadata"]["labels"][NETWORK], (a["value"], thing["spec"]["listeners"][0]["port"])) for a in thing["spec"]["addresses"]}
-            planes = [Plane(**{**plane.__dict__, "declared": plane.declared | told}) for plane in planes]
+            stated = {(thing["metadata"]["labels"][NETWORK], (a["value"], thing["spec"]["listeners"][0]["port"])) for a in thing["spec"]["addresses"]}
+            planes = [Plane(**{**plane.__dict__, "declared": plane.declared | stated}) for plane in planes]
     # Istio brings its own reader, with its rights, wherever it is installed.
     own = {(plane.namespace, DEFAULT_READER) for plane in planes}
     facts.accounts |= own
@@ -421,7 +421,7 @@ class Mixture:
             stages = tuple(tree.get(name or "", nothing) for tree, name in zip(trees, (old, new), strict=True))
             for level in LEVELS:
                 # Of a cluster that leaves the mesh, everything may be deleted at any time.
-                live = applied(stages[0], stages[1], level) if new is not None else applied(stages[0], stages[0], 0) if level == 0 else {}
+                live = apply_stages(stages[0], stages[1], level) if new is not None else apply_stages(stages[0], stages[0], 0) if level == 0 else {}
                 self.facts[context, level] = read_facts(new or old or "", live, opens[bool(level)])
 
     def phases(self, groups: list[set[str]]) -> Iterator[dict[str, tuple[int, ...]]]:
@@ -606,12 +606,12 @@ class Mixture:
             if mine == network:
                 continue
             for plane in planes:
-                told = [gateway for net, gateway in plane.declared if net == network]
-                for address, port in told:
+                stated = [gateway for net, gateway in plane.declared if net == network]
+                for address, port in stated:
                     self.world.seen["address"] += 1
                     if problem := self._address_problem(address, port, protocol, levels):
                         return f"{one} reaches {other} by {problem} (stage {level} of {one})"
-                if not told:
+                if not stated:
                     self.world.seen["gateway by label"] += 1
                     if not self._found(one, level, network, protocol, levels):
                         return f"{one} finds no {protocol} gateway of the network {network}, by which it reaches {other} (stage {level} of {one})"
@@ -650,6 +650,6 @@ class Mixture:
         return bool(facts.serves) and any({"istiod", "webhook"} <= {name for name, _ in gate.ports} for gate in facts.gates)
 
 
-def everyone(wanted: Iterable[Wanted]) -> list[set[str]]:
+def one_group(wanted: Iterable[Wanted]) -> list[set[str]]:
     """The groups where any order will do: all clusters at once."""
     return [{c for w in wanted for c in w.names}]
