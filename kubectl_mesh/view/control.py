@@ -47,9 +47,7 @@ def _chart(seen: Object, values: Mapping[str, Any], chart: str | None, spec: Map
         return None
     part = _CHARTS.get(chart.rsplit("/", 1)[-1], chart)
     version = text_at(spec, "source", "targetRevision") if seen.kind == "Application" else text_at(spec, "chart", "spec", "version")
-    return ControlPlane(
-        seen.file, seen.kind, seen.name, part, _version(version), text_at(values, "revision"), _fields(values), without(flat(dict(spec)), path)
-    )
+    return ControlPlane(seen.file, seen.kind, seen.name, part, _version(version), text_at(values, "revision"), _fields(values), without(flat(dict(spec)), path))
 
 
 def _fields(values: Mapping[str, Any]) -> Fields:
