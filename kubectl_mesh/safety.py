@@ -39,6 +39,11 @@ _OTHER_PORTS = (15012, 15017, 15021)
 """The ports of a gateway that lead to istiod, or show its status."""
 _EXPOSED = "3-mesh/istiod-gateway.yaml"
 """What exposes istiod to the clusters that it serves."""
+_DOMAINS = rb"^.*rustDomain.*(?:\n *-.*)*"
+_PLANES = rb"^.*(?:ztunnel|ambient).*"
+_REVISIONS = rb"^ *(?:name|revision):.*"
+_ADDRESSES = rb"^.*(?:address|registryServiceName).*"
+"""Lines of a control plane: where these are the same before and after, so is what is read from the document."""
 WAY_OUT = "\n  if no cluster runs this tree yet: "
 """What comes before the way out, at the end of a fix."""
 _FEW = 3
@@ -89,6 +94,12 @@ class _Directory:
         wanted = [path for path in self.files if path in (LOCK, "1-trust/namespace.yaml") or _is_public(path)]
         files = {path: self.files[path] for path in wanted}
         return Reader(foreign=True).read({self.name: {**files, LOCK: files.get(LOCK)}}).clusters[self.name]
+
+    def lines(self, pattern: bytes) -> list[tuple[str, list[bytes]]]:
+        """The lines of each document of the control plane that match."""
+        found = re.compile(pattern, re.MULTILINE)
+        paths = sorted(path for path in self.files if path.startswith("2-control-plane/") and path.endswith(".yaml"))
+        return [(path, found.findall(self.files[path] or b"")) for path in paths]
 
     @cached_property
     def readers(self) -> Mapping[tuple[str, str, str], str]:
@@ -300,8 +311,9 @@ def _namespace_refusals(mesh: _Mesh) -> Iterator[Refusal]:
 
 def _data_plane_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Clusters that get another data plane, whose gateways speak another protocol."""
+    moving = [n for n in mesh.changed if not mesh.new[n].waits and not _alike(mesh.old[n], mesh.new[n], _PLANES)]
     for ambient in (True, False):
-        names = [n for n in mesh.changed if not mesh.new[n].waits and mesh.neighbours(n) and mesh.new[n].ambient == ambient != mesh.old[n].ambient]
+        names = [n for n in moving if mesh.new[n].ambient == ambient != mesh.old[n].ambient and mesh.neighbours(n)]
         if names:
             old, new = ("sidecar", "ambient") if ambient else ("ambient", "sidecar")
             what = f"the data plane of {_some(names)} would change from {old} to {new}, and the gateways that other clusters use leave with it"
@@ -341,7 +353,7 @@ def _is_same(mesh: _Mesh, old: _Directory, new: _Directory) -> bool:
 
 def _trust_domain_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Trust domains that some proxies have and others do not accept yet. While the change is under way, clusters of both states meet."""
-    moving = [n for n in mesh.changed if not mesh.new[n].waits and _stated(mesh.old[n]) != _stated(mesh.new[n])]
+    moving = [n for n in mesh.changed if not mesh.new[n].waits and not _alike(mesh.old[n], mesh.new[n], _DOMAINS)]
     if not any(mesh.old[n].domains[0] != mesh.new[n].domains[0] for n in moving):
         return
     own = {n: mesh.old[n].domains[0] | mesh.new[n].domains[0] for n in mesh.stay if mesh.old[n].revisions and mesh.new[n].revisions}
@@ -363,16 +375,9 @@ def _trust_domain_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     yield _refusal(mesh, sorted(moving), names, IDENTITY, what, fix, "2-control-plane")
 
 
-def _stated(directory: _Directory) -> list[bytes]:
-    """The lines about trust domains: where they are the same, no document has to be read."""
-    found = []
-    for path in sorted(directory.files):
-        if path.startswith("2-control-plane/") and path.endswith(".yaml"):
-            lines = (directory.files[path] or b"").split(b"\n")
-            found += [
-                line for i, line in enumerate(lines) if b"rustDomain" in line or any(b"trustDomainAliases" in above for above in lines[max(i - 9, 0) : i])
-            ]
-    return found
+def _alike(old: _Directory, new: _Directory, pattern: bytes) -> bool:
+    """Whether the lines of the control planes that match are the same, so that no document has to be read."""
+    return old.lines(pattern) == new.lines(pattern)
 
 
 def _revision_refusals(mesh: _Mesh) -> Iterator[Refusal]:
@@ -380,7 +385,9 @@ def _revision_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     moves: dict[tuple[str, str], list[str]] = {}
     for name in mesh.changed:
         old, new = mesh.old[name], mesh.new[name]
-        if not new.waits and old.revisions and new.revisions and not old.revisions & new.revisions:
+        if new.waits or _alike(old, new, _REVISIONS):
+            continue
+        if old.revisions and new.revisions and not old.revisions & new.revisions:
             key = tuple(" and ".join(r or "default" for r in sorted(d.revisions)) for d in (old, new))
             moves.setdefault((key[0], key[1]), []).append(name)
     for (old_name, new_name), names in moves.items():
@@ -431,11 +438,12 @@ def reader_steps(out: str, names: Iterable[str], commands: Sequence[str] | None 
     applied = f"`sops decrypt FILE | kubectl apply -f -` for each file in {folder}" if store == "sops" else f"`kubectl apply -f {folder}`"
     fetch = [f"     {command}" for command in (commands or ())[:_MANY]]
     fetch += [f"     and {len(commands) - _MANY} more, in the same way"] if commands and len(commands) > _MANY else []
+    seen = "then `istioctl proxy-config endpoints` of a workload must list the endpoints of every peer (Istio 1.30.0 to 1.30.3: restart istiod first)"
     steps = (
         f"cp -R {shlex.quote(out)} next && kubectl mesh render --out next{_options(sorted(set(names)))}",
         "in each cluster that gets another reader: `kubectl apply -f FILE` for each next/NAME/3-mesh/reader*.yaml; the old objects stay",
         *(["\n".join(("fetch the new tokens, and render again: kubectl mesh render --out next", *fetch))] if commands != [] else []),
-        f"stop the tool that applies {out}, if there is one; in each peer: {applied};\n     then `istioctl remote-clusters` must show every peer as synced",
+        f"stop the tool that applies {out}, if there is one; in each peer: {applied};\n     {seen}",
         f"put next in the place of {out}, commit it, and let the tool apply it; only now the old objects leave",
     )
     numbered = (f"  {number}. {step}" for number, step in enumerate(steps, 1))
@@ -452,7 +460,7 @@ def _gateway_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Gateways that leave while other networks reach a cluster by them, and nothing else leads there."""
     for name, old in sorted(mesh.old.items()):
         new = mesh.new.get(name)
-        if (new is not None and (name not in mesh.changed or new.waits)) or not old.gates:
+        if new is not None and (name not in mesh.changed or new.waits or not _loses_files(old, new)):
             continue
         gone = sorted(old.gates - (new.gates if new is not None else frozenset()))
         users = _gateway_users(mesh, old) if gone else []
@@ -468,6 +476,11 @@ def _gateway_refusals(mesh: _Mesh) -> Iterator[Refusal]:
                 "  2. make this change, render, and apply it"
             )
             yield _refusal(mesh, [name], users, IN_USE, what, fix, "3-mesh")
+
+
+def _loses_files(old: _Directory, new: _Directory) -> bool:
+    """Whether a file leaves that may be a gateway: each is a file of its own."""
+    return any(path not in new.files for path in old.files if _is_public(path) and not path.startswith("3-mesh/reader"))
 
 
 def _gateway_users(mesh: _Mesh, old: _Directory) -> list[str]:
@@ -537,7 +550,7 @@ def _address_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     lost: dict[str, list[str]] = {}
     for name in mesh.changed:
         old, new = mesh.old[name], mesh.new[name]
-        if new.waits:
+        if new.waits or (_alike(old, new, _ADDRESSES) and not _loses_files(old, new)):
             continue
         for network in sorted(old.declared - new.declared):
             there = [n for n in mesh.stay if mesh.new[n].stated("network") == network and mesh.reads(name, n) and mesh.wants(name, n)]
