@@ -8,10 +8,11 @@ from kubectl_mesh.checks.credentials import token_findings
 from kubectl_mesh.checks.gateways import pending_findings
 from kubectl_mesh.checks.identity import identity_findings
 from kubectl_mesh.checks.remotes import remote_findings
-from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, results
+from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, Unknown, results
 from kubectl_mesh.checks.show import text, value
 from kubectl_mesh.checks.topology import near_networks
 from kubectl_mesh.checks.tree import tree_findings
+from kubectl_mesh.checks.unknown import unknown_checks
 
 __all__ = [
     "CATEGORIES",
@@ -23,6 +24,7 @@ __all__ = [
     "Asked",
     "Check",
     "Result",
+    "Unknown",
     "cacerts_findings",
     "expiry_findings",
     "files_of",
@@ -35,6 +37,7 @@ __all__ = [
     "text",
     "token_findings",
     "tree_findings",
+    "unknown_checks",
     "value",
 ]
 

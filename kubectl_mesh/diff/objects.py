@@ -71,7 +71,7 @@ def _others(cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[s
             continue
         if path == _STORE[0] and cluster.name in resealed:
             continue
-        if thing.kind == "Namespace":
+        if thing.kind == "Namespace" and (cluster.namespace is None or thing.file == cluster.namespace.file):
             found["Namespace",] = thing
         else:
             space = thing.namespace or ""

@@ -10,7 +10,7 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import lost, merge
 from kubectl_mesh.plan import Traits, kubectl
-from kubectl_mesh.targets import modern, values
+from kubectl_mesh.targets import modern, node_components, values
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"
@@ -76,6 +76,11 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
         what = "no version of Istio is stated, here or in the topology"
         yield Problem(main.place("spec"), what, f"write version: v{versions.DEFAULT}", "istio-version")
     yield from values.problems(main, VALUES, topology)
+    yield from modern.unaddressed_gateways(topology, "Deployment")
+    own = values.stated(main.value, VALUES)
+    platform = node_components.platform(own, values.stated(main.value, ("spec",)).get("profile"))
+    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -117,15 +122,42 @@ def _istio(made: values.Values, member: Member, release: Release, base: Json) ->
     }
 
 
+def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; stated namespaces stay, and that of an IstioCNI cannot change."""
+    parts = [*(["cni"] if needs_cni(base, topology) else []), *(["ztunnel"] if topology.ambient else [])]
+    kinds = {"cni": ("IstioCNI", "istio-cni"), "ztunnel": ("ZTunnel", _ztunnel_name(base))}
+    return {part: f"{_namespace(_values(base, kinds[part][0]), cluster)}/{kinds[part][1]}" for part in parts}
+
+
+def detects_platform(base: Mapping[str, Document]) -> bool:
+    """Whether the operator chooses the ztunnel that istiod trusts, by the platform that it finds."""
+    own, profile = values.stated(_values(base, KIND), VALUES), values.stated(_values(base, KIND), ("spec",)).get("profile")
+    return not node_components.states_trust(own) and node_components.platform(own, profile) is None
+
+
+def _namespace(base: Json, cluster: Cluster) -> str:
+    return str(values.stated(base, ("spec",)).get("namespace") or cluster.namespace)
+
+
+def _ztunnel_name(base: Mapping[str, Document]) -> str:
+    return str(values.stated(_values(base, "ZTunnel"), (*VALUES, "ztunnel")).get("resourceName") or "ztunnel")
+
+
 def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
-    spec = {"namespace": member.cluster.namespace, **_version(member.cluster.releases[0]), **_profile(member, topology, base)}
+    spec = {"namespace": _namespace(base, member.cluster), **_version(member.cluster.releases[0]), **_profile(member, topology, base)}
     return {"apiVersion": API_VERSION, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
 
 
-def _ztunnel(member: Member, topology: Topology) -> dict[str, object]:
+def _ztunnel(member: Member, topology: Topology, base: Json) -> dict[str, object]:
     cluster = member.cluster
-    own = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
-    spec = {"namespace": cluster.namespace, **_version(cluster.releases[0]), "values": {"ztunnel": own}}
+    # The chart looks for istiod in istio-system, whatever namespace ztunnel is in.
+    own = {
+        **({"istioNamespace": cluster.namespace} if cluster.namespace != "istio-system" else {}),
+        "multiCluster": {"clusterName": cluster.name},
+        "network": cluster.network,
+        **values.ztunnel(topology),
+    }
+    spec = {"namespace": _namespace(base, cluster), **_version(cluster.releases[0]), "values": {"ztunnel": own}}
     return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
 
 
@@ -151,7 +183,7 @@ def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Ite
         if cni:
             yield "istiocni.yaml", "IstioCNI", _cni(member, plan.topology, _values(base, "IstioCNI"))
         if plan.topology.ambient:
-            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member, plan.topology)
+            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member, plan.topology, _values(base, "ZTunnel"))
 
     return of
 

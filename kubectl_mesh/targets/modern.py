@@ -1,12 +1,13 @@
 """What the targets of today's Istio share: what their clusters may ask for, and how Istio leaves them."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
 from kubectl_mesh.eastwest import HBONE_PORT, NAME, TLS_PORT
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
 
@@ -120,6 +121,66 @@ def _gateways(topology: Topology, kind: str, gateways: tuple[str, ...]) -> Itera
             if not declared and not any(c.east_west.enabled for c in clusters):
                 what = f"the network {shown(network)} has no gateway: none of its clusters has one, and no address is declared"
                 yield Problem(clusters[0].place, what, f"enable an eastWestGateway there, or state networks.{network}.gateways", "gateway-pending")
+
+
+NODE_SELECTOR = "traffic.istio.io/nodeSelector"
+"""The annotation that makes istiod take the ExternalIPs of nodes for a Service of type NodePort (pilot/pkg/serviceregistry/kube/conversion.go)."""
+
+
+def unaddressed_gateways(topology: Topology, default: str, chart: Mapping[str, Any] | None = None) -> Iterator[Problem]:
+    """Networks whose gateways give istiod no address: istiod reads one from a load balancer, `externalIPs`, or the nodes that an annotation selects.
+
+    `default` is the kind of a gateway that states none, `chart` what base.yaml states for the Service of the gateway chart.
+    """
+    networks: dict[str, list[Cluster]] = {}
+    for cluster in topology.clusters:
+        if cluster.joined:
+            networks.setdefault(cluster.network, []).append(cluster)
+    if len(networks) < 2:
+        return
+    for network, clusters in sorted(networks.items()):
+        enabled = [c for c in clusters if c.east_west.enabled]
+        declared = topology.networks.get(network) or any(c.gateways for c in clusters) or network in topology.awaited
+        service = {c.name: chart or {} if (c.east_west.kind or default) == "Chart" and not topology.ambient else {} for c in enabled}
+        faults = {c.name: _address_fault(c, service[c.name], ambient=topology.ambient) for c in enabled}
+        if declared or not all(faults.values()):
+            continue
+        for cluster in enabled:
+            fix = f"state networks.{network}.gateways, or write serviceType: LoadBalancer"
+            if cluster.east_west.service_type == "NodePort" and not topology.ambient:
+                fix += f", or add the annotation {NODE_SELECTOR}: '{{}}' if the nodes have an ExternalIP"
+            yield Problem(_service_type_place(topology, cluster), faults[cluster.name], fix, "gateway-found")
+
+
+def _address_fault(cluster: Cluster, service: Mapping[str, Any], *, ambient: bool) -> str:
+    """Why istiod finds no address of a cluster's gateway, or nothing."""
+    wanted = cluster.east_west
+    annotations = {**(stated if isinstance(stated := service.get("annotations"), dict) else {}), **dict(wanted.annotations)}
+    if wanted.service_type == "LoadBalancer" or service.get("externalIPs"):
+        return ""
+    if wanted.service_type == "NodePort" and not ambient:
+        selector = annotations.get(NODE_SELECTOR)
+        if selector is None:
+            return f"istiod reads no address from a Service of type NodePort without the annotation {NODE_SELECTOR}"
+        return "" if _is_selector(selector) else f"the annotation {NODE_SELECTOR} is not a JSON object of node labels, such as '{{}}'"
+    if wanted.service_type == "NodePort":
+        return "istiod does not map the port 15008 of an ambient gateway to a node port"
+    return f"istiod reads no address from a Service of type {wanted.service_type} without externalIPs"
+
+
+def _is_selector(text: object) -> bool:
+    try:
+        value = json.loads(str(text))
+    except ValueError:
+        return False
+    return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+
+
+def _service_type_place(topology: Topology, cluster: Cluster) -> Place:
+    """Where the type of a cluster's gateway Service is stated."""
+    value: Any = topology.document.value
+    own = "serviceType" in value["contexts"][cluster.context].get("eastWestGateway", {})
+    return topology.document.place(*(("contexts", cluster.context) if own else ()), "eastWestGateway", "serviceType")
 
 
 def _ambient(topology: Topology) -> Iterator[Problem]:

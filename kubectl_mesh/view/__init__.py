@@ -85,7 +85,9 @@ class Reader:
     def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> Cluster:
         base, seen = self._directory(name, files, wanted)
         documents = tuple(control_plane(tuple(s for s in seen if "/2-control-plane/" in s[0].file)))
-        space = next(((o, v) for o, v in seen if o.kind == "Namespace"), None)
+        spaces = [(o, v) for o, v in seen if o.kind == "Namespace"]
+        # Others are those of the components on the nodes.
+        space = min(spaces, key=lambda s: s[0].file != f"{name}/1-trust/namespace.yaml", default=None)
         label = text_at(space[1], "metadata", "labels", LABEL) if space is not None else None
         served = text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
         cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS}"), None)
