@@ -53,6 +53,10 @@ def exact(version: str | None) -> bool:
     return version is not None and version.count(".") == 2
 
 
+SKEW = 1
+"""How many minor versions the parts of a mesh may be apart: Istio's skew policy (docs/releases/supported-releases, control plane and data plane)."""
+
+
 def loses_endpoints(version: str | None) -> bool:
     """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920, 61043)."""
     return version in ("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3")

@@ -15,12 +15,17 @@ _REMOTES = ("remote-server", "remote-ca", "remote-login")
 
 
 def unknown_checks(
-    topology: Topology, servers: Mapping[str, Server], plan: Plan | None, ca_file: Callable[[Cluster], str | None], *, is_proven: bool
+    topology: Topology, servers: Mapping[str, Server], plan: Plan | None, ca_file: Callable[[Cluster], str | None], *, is_proven: bool, detects_platform: bool
 ) -> dict[str, Unknown]:
-    """What stays unknown, by check; `ca_file` names the file with a cluster's CA, `is_proven` if what is sealed in the tree can be compared."""
+    """What stays unknown, by check; `ca_file` names the file with a cluster's CA, `is_proven` if what is sealed in the tree can be compared.
+
+    `detects_platform` if an operator chooses the ztunnel that istiod trusts.
+    """
     found = dict(_server_checks(topology, servers, ca_file))
     found |= _version_checks(topology)
     found |= _tree_checks(topology, is_proven=is_proven)
+    if detects_platform and topology.ambient and topology.issuer != "istio-csr":
+        found |= _ztunnel_checks(topology)
     if plan is not None:
         found |= _gateway_checks(plan)
         found |= _token_checks(plan)
@@ -84,6 +89,17 @@ def _tree_checks(topology: Topology, *, is_proven: bool) -> dict[str, Unknown]:
         what = "the Secrets in the tree are encrypted, and certs/seal-key, by which they are compared, is missing"
         return dict.fromkeys((*_TREE, *_REMOTES), Unknown(what, "kubectl mesh verify --identity FILE"))
     return {}
+
+
+def _ztunnel_checks(topology: Topology) -> dict[str, Unknown]:
+    cluster = topology.clusters[0]
+    env = '{.spec.template.spec.containers[0].env[?(@.name=="CA_TRUSTED_NODE_ACCOUNTS")].value}'
+    what = "whether the Sail operator runs on OpenShift, where istiod trusts ztunnel in kube-system unless trustedZtunnelNamespace is stated"
+    return {
+        "ztunnel-trusted": Unknown(
+            what, kubectl(cluster, "-n", cluster.namespace, "get", "deployment", "-l", "app=istiod", "-o", f"jsonpath={{.items[*]{env[1:]}")
+        )
+    }
 
 
 def _gateway_checks(plan: Plan) -> dict[str, Unknown]:

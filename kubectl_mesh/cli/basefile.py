@@ -14,11 +14,11 @@ from kubectl_mesh.load import load_all
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.shape import schema_problems
 
-BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain"))
+BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain", "gateway-found", "revision-tag", "ztunnel-trusted"))
 """The checks that are made of a base.yaml whose shape is right."""
 BY_CONTROL_PLANE = BY_SHAPE | frozenset(
     (
-        *("base-lost", "istio-version", "istio-known", "ambient", "ambient-shared", "namespace-equal", "delivery-target"),
+        *("base-lost", "istio-version", "istio-known", "version-skew", "ambient", "ambient-shared", "namespace-equal", "delivery-target"),
         *("gateway-kind", "gateway-address", "gateway-pending", "control-plane-address", "certs-key-type", "crl-read"),
     )
 )

@@ -24,7 +24,7 @@ _BY_RENDER = frozenset(
 """The checks that ask what a render would change."""
 _BY_MAKING = frozenset(
     (
-        *("base-lost", "istio-known", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
+        *("base-lost", "istio-known", "version-skew", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
         *("token-expired", "token-expiring", "token-old", "token-pending", "next-token-pending"),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
         *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
@@ -168,7 +168,10 @@ def _unknown_checks(inputs: workdir.Inputs, rendered: compose.Rendered | None) -
     from kubectl_mesh.stores.sealing import SEAL_KEY
 
     plan = rendered.plan if rendered is not None else None
-    return checks.unknown_checks(inputs.topology, inputs.servers, plan, lambda c: workdir.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept)
+    detects = bool(inputs.base) and inputs.target.detects_platform(inputs.base)
+    return checks.unknown_checks(
+        inputs.topology, inputs.servers, plan, lambda c: workdir.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, detects_platform=detects
+    )
 
 
 def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None) -> compose.Rendered:

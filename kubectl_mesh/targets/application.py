@@ -94,6 +94,11 @@ def name(cluster: Cluster, release: str) -> str:
     return f"{cluster.name}-{release}"
 
 
+def detects_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
 def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
     """The namespace and the account of each component on the nodes; the namespace that its own document states stays."""
     return charts.component_accounts(base, topology, VALUES, lambda part: _namespace(base, part, cluster))

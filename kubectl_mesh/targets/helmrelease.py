@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh import versions
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.overlay import merge
@@ -78,15 +78,32 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
         yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
     service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
     yield from modern.unaddressed_gateways(topology, "Chart", service)
+    yield from _namespace_problems(base, topology)
     own = values.stated(base["istiod"].value, VALUES)
     accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
     place = base["istiod"].place(*VALUES, "pilot")
     yield from node_components.trust_problems(topology, own, node_components.platform(own), accounts, place, ".".join(VALUES))
 
 
+def _namespace_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
+    """A targetNamespace of istiod, base or gateway that is not Istio's namespace, where cacerts is."""
+    for part, found in base.items():
+        target = values.stated(found.value, ("spec",)).get("targetNamespace")
+        cluster = next((c for c in topology.clusters if target not in (None, c.namespace)), None)
+        if cluster is not None and part not in charts.NODE_COMPONENTS:
+            what = f"installs the chart {part} into {shown(target)}, and Istio's namespace in {cluster.name} is {shown(cluster.namespace)}"
+            fix = f"remove it, or state contexts.{cluster.context}.namespace"
+            yield Problem(found.place("spec", "targetNamespace"), what, fix, "base-valid")
+
+
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
     """What Istio takes, but not as one might think."""
     return modern.warnings(topology)
+
+
+def detects_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
 
 
 def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:

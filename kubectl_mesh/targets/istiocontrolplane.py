@@ -61,6 +61,11 @@ def version(base: Mapping[str, Document]) -> str | None:
     return "1.4"
 
 
+def detects_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
 def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
     """The namespace and the account of each component on the nodes, of which there is none in a namespace of its own."""
     return {}

@@ -114,6 +114,11 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
     yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
 
 
+def detects_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
 def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
     """The namespace and the account of each component on the nodes: as the components state it, else by the profile (manifests/profiles)."""
     value = base[KIND].value if KIND in base else DEFAULT_BASE

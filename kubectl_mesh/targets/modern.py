@@ -239,6 +239,7 @@ def warnings(topology: Topology) -> Iterator[Problem]:
             yield Problem(
                 place(*path), f"ambient over several networks is alpha in Istio {version}", f"1.{versions.AMBIENT_BETA} has it as beta", "ambient-shared"
             )
+    yield from version_skew(topology)
     yield from host_names(topology)
     if topology.ambient:
         seen: dict[str, str] = {}
@@ -249,6 +250,17 @@ def warnings(topology: Topology) -> Iterator[Problem]:
                 yield Problem(cluster.place, what, "give it a network of its own", "ambient-shared")
     yield from addresses(topology)
     yield from credential_costs(topology)
+
+
+def version_skew(topology: Topology) -> Iterator[Problem]:
+    """Control planes of the mesh that are further apart than Istio supports; what states no version counts for nothing here."""
+    known = [(versions.minor(r.version), r.version, c) for c in topology.clusters if c.joined and c.primary is None for r in c.releases if r.version]
+    if not known:
+        return
+    (oldest, old, first), (newest, new, last) = min(known, key=lambda k: k[0]), max(known, key=lambda k: k[0])
+    if newest - oldest > versions.SKEW:
+        what = f"runs Istio {old} and {last.name} runs {new}: Istio supports {versions.SKEW} minor version between the parts of a mesh"
+        yield Problem(first.place, what, f"upgrade {first.name} one minor version at a time", "version-skew")
 
 
 def addresses(topology: Topology) -> Iterator[Problem]:

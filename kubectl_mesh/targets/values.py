@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.eastwest import elsewhere
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.manifest import block
 from kubectl_mesh.model import DEFAULT_READER, Document, Json, Member, Plan, Topology
 from kubectl_mesh.yamltext import Block
@@ -116,6 +116,7 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
         yield Problem(place("global", "enableReaderRBAC"), what, "remove it", "base-reader")
     charts = isinstance(base.value, dict) and base.value.get("kind") in ("Application", "HelmRelease")
     yield from reader_problems(base, path, topology, creates=not charts)
+    yield from _tag_problems(at("revisionTags"), place("revisionTags"), topology)
     networks = at("global", "meshNetworks")
     for name, network in networks.items() if isinstance(networks, dict) else ():
         endpoints = network.get("endpoints") if isinstance(network, dict) else None
@@ -171,6 +172,25 @@ def reader_problems(base: Document, path: Path, topology: Topology, *, creates: 
             fix = f"remove it; if the account has another name, state contexts.{cluster.context}.serviceAccountReader"
             yield Problem(base.place(*where), what, fix, "base-reader")
             return
+
+
+def _tag_problems(tags: Json, place: Place, topology: Topology) -> Iterator[Problem]:
+    """Revision tags that each control plane of a cluster would claim: base.yaml is for all of them."""
+    names = [str(tag) for tag in tags] if isinstance(tags, list) else []
+    if not names:
+        return
+    for cluster in topology.clusters:
+        revisions = [release.revision or "default" for release in cluster.releases]
+        same = sorted(set(names) & set(revisions))
+        if len(revisions) > 1:
+            what = f"is claimed by the revisions {' and '.join(revisions)} of {cluster.name}"
+            fix = f"remove it, and run: istioctl --context={cluster.context} tag set {names[0]} --revision {revisions[0]}"
+        elif same:
+            what, fix = f"has the tag {shown(same[0])}, which is a revision of {cluster.name}", "give the tag another name"
+        else:
+            continue
+        yield Problem(place, what, fix, "revision-tag")
+        return
 
 
 def stated(value: Json, path: Path) -> Mapping[str, Any]:
