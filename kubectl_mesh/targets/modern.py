@@ -138,6 +138,7 @@ def unaddressed_gateways(topology: Topology, default: str, chart: Mapping[str, A
             networks.setdefault(cluster.network, []).append(cluster)
     if len(networks) < 2:
         return
+    found: dict[tuple[Place, str], list[str]] = {}
     for network, clusters in sorted(networks.items()):
         enabled = [c for c in clusters if c.east_west.enabled]
         declared = topology.networks.get(network) or any(c.gateways for c in clusters) or network in topology.awaited
@@ -146,10 +147,13 @@ def unaddressed_gateways(topology: Topology, default: str, chart: Mapping[str, A
         if declared or not all(faults.values()):
             continue
         for cluster in enabled:
-            fix = f"state networks.{network}.gateways, or write serviceType: LoadBalancer"
-            if cluster.east_west.service_type == "NodePort" and not topology.ambient:
-                fix += f", or add the annotation {NODE_SELECTOR}: '{{}}' if the nodes have an ExternalIP"
-            yield Problem(_service_type_place(topology, cluster), faults[cluster.name], fix, "gateway-found")
+            named = found.setdefault((_service_type_place(topology, cluster), faults[cluster.name]), [])
+            named += [network] if network not in named else []
+    for (place, fault), named in found.items():
+        fix = f"state networks.{named[0]}.gateways, or write serviceType: LoadBalancer"
+        if NODE_SELECTOR in fault:
+            fix += f", or add the annotation {NODE_SELECTOR}: '{{}}' if the nodes have an ExternalIP"
+        yield Problem(place, f"{fault}, so that {some(named)} cannot be reached", fix, "gateway-found")
 
 
 def _address_fault(cluster: Cluster, service: Mapping[str, Any], *, ambient: bool) -> str:
