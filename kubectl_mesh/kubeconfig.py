@@ -104,7 +104,7 @@ def ca_date_problems(cas: Iterable[tuple[str, bytes, Place]], now: datetime, wit
     known: dict[bytes, tuple[datetime, datetime] | None] = {}
     for name, pem, place in cas:
         if pem not in known:
-            known[pem] = _ca_dates(pem)
+            known[pem] = ca_dates(pem)
         dates = known[pem]
         if dates is None:
             continue
@@ -120,7 +120,7 @@ def ca_date_problems(cas: Iterable[tuple[str, bytes, Place]], now: datetime, wit
     return problems
 
 
-def _ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
+def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
     """The validity of the certificate that expires last; None if a text holds none that can be read, which `server-ca` reports."""
     from cryptography import x509
 

@@ -296,7 +296,7 @@ class Date:
     until: datetime
     id: str
     kind: str
-    """`root`, `intermediate`, `crl` or `token`."""
+    """`root`, `intermediate`, `crl`, `server-ca` or `token`."""
     subject: str
     """The cluster's name, or `mesh`."""
     what: str

@@ -399,3 +399,23 @@ def test_a_broken_tree_still_proves(tmp_path: Any, run: Run) -> None:
     broken.wrong_root(mesh, "a")
     broken.relock(mesh)
     assert explained(run, PASTED["unknown-ca"], mesh)["unknown-ca"]["the clusters do not share one root"] == "proven"
+
+
+def test_dates_of_the_cas_in_status_calendar_and_alerts(workdir: Make, run: Run) -> None:
+    """`certs status` lists the CAs of the API servers, its calendar has their ends, and each cluster has an alert for its own."""
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=100)
+    mesh, _ = placed("file", authority(end=end), workdir)
+    mesh.topology({"alerts": {"prometheusRule": True}})
+    assert run("render", cwd=mesh).code == 0
+    value = json.loads(run("certs", "status", "-o", "json", cwd=mesh).out)
+    jsonschema.Draft202012Validator(assets.schema("output/certs-status.schema.json")).validate(value)
+    assert [one["cluster"] for one in value["servers"]] == sorted(STATED)
+    assert (value["servers"][0]["notAfter"], value["servers"][0]["daysLeft"]) == (f"{end:%Y-%m-%dT%H:%M:%SZ}", 99)
+    text = " ".join(run("certs", "status", cwd=mesh).out.split())
+    assert f"server CAs 3; the first to expire is that of context-east-1, {end:%Y-%m-%d}, 99 days left" in text
+    calendar = run("certs", "status", "-o", "ics", cwd=mesh).out
+    assert f"DTSTART:{end:%Y%m%dT%H%M%SZ}\r\n" in calendar.replace("\r\n", "\n").replace("\n", "\r\n")
+    assert "UID:server-ca-context-east-1." in calendar
+    for name in STATED:
+        rules = yaml.safe_load((mesh / f"out/{name}/3-mesh/expiry-alerts.yaml").read_text())["spec"]["groups"][0]["rules"]
+        assert {r["labels"]["subject"] for r in rules if r["labels"]["kind"] == "server-ca"} == {name}

@@ -86,8 +86,6 @@ def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: M
     for gone, why in dropped.items():
         if action == "absent" and (text == gone or text.startswith((f"{gone}.", f"{gone}["))):
             return f"base.yaml cannot hold it: {why}"
-    if rendered.kind == "IstioCNI" and path == ("spec", "namespace"):
-        return "the mesh sets it: Istio's namespace, and the operator moves the CNI there"
     for pattern, reason in _PATTERNS:
         if re.search(pattern, text):
             return reason

@@ -288,6 +288,19 @@ def server_cas(inputs: Inputs) -> list[tuple[str, bytes, Place]]:
     return [(c.name, inputs.servers[c.name].ca, _ca_place(inputs, c)) for c in inputs.topology.clusters if c.name in inputs.servers]
 
 
+def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:
+    """The validity of the CA of every API server that is known; what is wrong with one, `check` reports."""
+    from kubectl_mesh.kubeconfig import ca_dates, servers
+
+    try:
+        config = _kubeconfig(directory, None)
+        known = servers(topology, config, _authorities(directory, topology))[0]
+    except MeshError:
+        return {}
+    found = {name: ca_dates(server.ca) for name, server in known.items()}
+    return {name: validity for name, validity in found.items() if validity is not None}
+
+
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
     """Whose login is wanted, and for whom; the peer "" stands for all."""
     from kubectl_mesh.plan import peers_of
