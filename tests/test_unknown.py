@@ -27,7 +27,7 @@ SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"
 STATED = {name: {"server": f"https://192.0.2.{n}:6443"} for n, name in enumerate(("context-east-1", "context-east-2", "context-west-1"), 1)}
 
 
-def checked(run: Run, mesh: WorkDir, *words: str) -> dict[str, dict[str, Any]]:
+def check_results(run: Run, mesh: WorkDir, *words: str) -> dict[str, dict[str, Any]]:
     """The result of every check by its id, as the schema describes it."""
     value = json.loads(run("check", "-o", "json", *words, cwd=mesh).out)
     jsonschema.Draft202012Validator(assets.schema("output/check.schema.json")).validate(value)
@@ -74,7 +74,7 @@ def test_what_is_pending_is_the_same_everywhere(state: str, workdir: Make, run: 
     data = page_data(run, mesh)
     drawn = [p for node in (*data["clusters"], *data["networks"]) for p in node["pending"]]
     assert {(p["kind"], p["subject"], p["command"]) for p in drawn} == wanted
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     commands = {(check, f["fix"].removeprefix("run: ")) for check in found if check.endswith("-pending") for f in found[check]["findings"]}
     assert commands == {(f"{kind}-pending", command) for kind, _, command in wanted}
     assert {found[f"{kind}-pending"]["status"] for kind, _, _ in wanted} == {"warning"}
@@ -90,11 +90,11 @@ def test_what_has_no_server_is_not_ok(workdir: Make, run: Run) -> None:
     """Without a server nothing is said of it; with one, what files do not show is unknown."""
     mesh = workdir(kubeconfig=False)
     mesh.write("base.yaml", SAIL)
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     asked = ("kubeconfig-context", "server-reachable", "server-ca", "server-ca-expired", "server-ca-expiring", "server-unique")
     assert {found[check]["status"] for check in asked} == {"skipped"}
     mesh.write("kubeconfig.yaml", (SEED / "kubeconfig.yaml").read_bytes(), 0o600)
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     assert {check: found[check]["status"] for check in asked} == {
         **dict.fromkeys(("kubeconfig-context", "server-ca-expired", "server-ca-expiring"), "ok"),
         **dict.fromkeys(("server-reachable", "server-ca", "server-unique"), "unknown"),
@@ -104,7 +104,7 @@ def test_what_has_no_server_is_not_ok(workdir: Make, run: Run) -> None:
 def test_what_nobody_asked_is_not_ok(workdir: Make, run: Run) -> None:
     """No base.yaml, no tree, no token, no age to compare with: nothing of that is ok."""
     mesh = workdir()
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     for check in ("base-valid", "base-lost", "base-identity", "base-reader", "base-registry", "token-expired", "token-expiring", "token-old"):
         assert found[check]["status"] == "skipped", check
     for check in ("tree-root", "tree-chain", "tree-expired", "remote-server", "remote-login", "tree-identity", "tree-network"):
@@ -113,7 +113,7 @@ def test_what_nobody_asked_is_not_ok(workdir: Make, run: Run) -> None:
     for name in ("context-east-1", "context-east-2", "context-west-1"):
         mesh.token(name)
     assert run("render", cwd=mesh).code == 0
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     assert found["base-valid"]["status"] == "ok"
     assert found["tree-root"]["status"] == "ok"
     assert found["token-expired"]["status"] == "unknown", "the tokens are no JWTs"
@@ -133,17 +133,17 @@ def test_what_is_not_in_the_tree_is_unknown(store: str, workdir: Make, run: Run)
     mesh = workdir(over=over, tokens=True)
     mesh.write("base.yaml", SAIL)
     assert run("render", cwd=mesh).code == 0
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     assert {found[check]["status"] for check in unknown} == {"unknown"}
 
 
 def test_sealed_and_no_key_to_compare_with(sealed_mesh: WorkDir, run: Run) -> None:
     """A clone without the seal key knows nothing of what is sealed; where the key is, it does."""
     asked = ("tree-root", "tree-chain", "tree-expired", "remote-server", "remote-ca", "remote-login")
-    found = checked(run, sealed_mesh)
+    found = check_results(run, sealed_mesh)
     assert {found[check]["status"] for check in asked} == {"ok"}
     (sealed_mesh / "certs/seal-key").unlink()
-    found = checked(run, sealed_mesh)
+    found = check_results(run, sealed_mesh)
     assert {found[check]["status"] for check in asked} == {"unknown"}
     assert found["tree-root"]["unknown"]["command"].startswith("kubectl mesh verify ")
 
@@ -153,13 +153,13 @@ def test_no_version_is_stated(workdir: Make, run: Run) -> None:
     mesh = workdir()
     mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: minimal}\n")
     asked = ("istio-version", "istio-known", "version-skew")
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     assert {found[check]["status"] for check in asked} == {"unknown"}
     assert found["istio-version"]["unknown"]["command"] == "istioctl version --context=context-east-1"
     mesh.topology({"istio": {"version": "1.30.3"}})
-    assert {checked(run, mesh)[check]["status"] for check in asked} == {"ok"}
+    assert {check_results(run, mesh)[check]["status"] for check in asked} == {"ok"}
     mesh.topology({"istio": None, "contexts": {"context-east-1": {"istio": {"version": "1.30.3"}}}})
-    assert {checked(run, mesh)[check]["status"] for check in asked} == {"unknown"}
+    assert {check_results(run, mesh)[check]["status"] for check in asked} == {"unknown"}
 
 
 def test_unknown_in_every_output(workdir: Make, run: Run) -> None:
@@ -169,7 +169,7 @@ def test_unknown_in_every_output(workdir: Make, run: Run) -> None:
     assert run("render", cwd=mesh).code == 0
     ran = run("check", cwd=mesh)
     assert ran.code == 0
-    found = checked(run, mesh)
+    found = check_results(run, mesh)
     unknown = [check for check in found.values() if check["status"] == "unknown"]
     assert {"server-ca", "server-reachable", "gateway-pending"} <= {check["id"] for check in unknown}
     assert "0 errors" in ran.out
@@ -205,7 +205,7 @@ def authority(begin: datetime | None = None, end: datetime | None = None) -> byt
     return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def placed(where: str, pem: bytes, make: Make) -> tuple[WorkDir, str]:
+def ca_mesh(where: str, pem: bytes, make: Make) -> tuple[WorkDir, str]:
     """A mesh whose first cluster has a CA in one of the places that hold one, and the file of a finding about it."""
     mesh = make(over={"contexts": STATED}, tokens=True)
     for name in STATED:
@@ -233,8 +233,8 @@ def placed(where: str, pem: bytes, make: Make) -> tuple[WorkDir, str]:
 def test_dates_of_the_ca_of_an_api_server(where: str, workdir: Make, run: Run) -> None:
     """Expired or not yet valid is an error, expiring a warning or, with --fail-within, an error; `render` and `describe` warn of it."""
     now = datetime.now(UTC)
-    mesh, file = placed(where, authority(end=now - timedelta(days=3)), workdir)
-    found = checked(run, mesh)
+    mesh, file = ca_mesh(where, authority(end=now - timedelta(days=3)), workdir)
+    found = check_results(run, mesh)
     (finding,) = found["server-ca-expired"]["findings"]
     assert (found["server-ca-expired"]["status"], finding["file"]) == ("error", file)
     assert finding["what"] == f"the CA of the API server of context-east-1 expired on {now - timedelta(days=3):%Y-%m-%d}"
@@ -260,34 +260,34 @@ def test_dates_of_the_ca_of_an_api_server(where: str, workdir: Make, run: Run) -
 def test_windows_of_a_ca(begin: int, end: int, words: tuple[str, ...], status: Mapping[str, str], workdir: Make, run: Run) -> None:
     """The usual window is 30 days, or a tenth of its life if that is less."""
     now = datetime.now(UTC)
-    mesh, _ = placed("file", authority(now + timedelta(days=begin), now + timedelta(days=end, hours=1)), workdir)
-    found = checked(run, mesh, *words)
+    mesh, _ = ca_mesh("file", authority(now + timedelta(days=begin), now + timedelta(days=end, hours=1)), workdir)
+    found = check_results(run, mesh, *words)
     assert {check: found[check]["status"] for check in ("server-ca-expired", "server-ca-expiring") if found[check]["findings"]} == status
 
 
 def test_a_bundle_of_cas_is_as_good_as_its_best(workdir: Make, run: Run) -> None:
     """An old CA next to the new one is how a CA is replaced."""
     now = datetime.now(UTC)
-    mesh, _ = placed("file", authority(end=now - timedelta(days=3)) + authority(), workdir)
-    assert checked(run, mesh)["server-ca-expired"]["status"] == "ok"
+    mesh, _ = ca_mesh("file", authority(end=now - timedelta(days=3)) + authority(), workdir)
+    assert check_results(run, mesh)["server-ca-expired"]["status"] == "ok"
 
 
 def test_whose_a_ca_is_stays_unknown(workdir: Make, run: Run) -> None:
     """Never ok, with the command for the file that is used; two clusters with one CA are named."""
-    mesh, _ = placed("file", authority(), workdir)
-    unknown = checked(run, mesh)["server-ca"]["unknown"]
+    mesh, _ = ca_mesh("file", authority(), workdir)
+    unknown = check_results(run, mesh)["server-ca"]["unknown"]
     assert unknown["command"] == (
         "openssl s_client -connect 192.0.2.1:6443 -CAfile clusters/context-east-1.crt -verify_ip 192.0.2.1 -verify_return_error </dev/null"
     )
     assert "have the same CA" not in unknown["what"]
     mesh.write("clusters/context-east-2.crt", (mesh / "clusters/context-east-1.crt").read_bytes())
-    assert "context-east-1 and context-east-2 have the same CA" in checked(run, mesh)["server-ca"]["unknown"]["what"]
+    assert "context-east-1 and context-east-2 have the same CA" in check_results(run, mesh)["server-ca"]["unknown"]["what"]
     mesh.topology({"contexts": {"context-east-1": {"server": "https://api.example.com", "tlsServerName": "kubernetes"}}})
-    command = checked(run, mesh)["server-ca"]["unknown"]["command"]
+    command = check_results(run, mesh)["server-ca"]["unknown"]["command"]
     assert "-connect api.example.com:443 -servername kubernetes " in command
     assert "-verify_hostname kubernetes " in command
-    mesh, _ = placed("kubeconfig", authority(), lambda **more: workdir(name="other", **more))
-    assert checked(run, mesh)["server-ca"]["unknown"]["command"] == "kubectl --context=context-east-1 get --raw /readyz"
+    mesh, _ = ca_mesh("kubeconfig", authority(), lambda **more: workdir(name="other", **more))
+    assert check_results(run, mesh)["server-ca"]["unknown"]["command"] == "kubectl --context=context-east-1 get --raw /readyz"
 
 
 # Explanations
@@ -404,7 +404,7 @@ def test_a_broken_tree_still_proves(tmp_path: Any, run: Run) -> None:
 def test_dates_of_the_cas_in_status_calendar_and_alerts(workdir: Make, run: Run) -> None:
     """`certs status` lists the CAs of the API servers, its calendar has their ends, and each cluster has an alert for its own."""
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=100)
-    mesh, _ = placed("file", authority(end=end), workdir)
+    mesh, _ = ca_mesh("file", authority(end=end), workdir)
     mesh.topology({"alerts": {"prometheusRule": True}})
     assert run("render", cwd=mesh).code == 0
     value = json.loads(run("certs", "status", "-o", "json", cwd=mesh).out)

@@ -15,16 +15,22 @@ _REMOTES = ("remote-server", "remote-ca", "remote-login")
 
 
 def unknown_checks(
-    topology: Topology, servers: Mapping[str, Server], plan: Plan | None, ca_file: Callable[[Cluster], str | None], *, is_proven: bool, detects_platform: bool
+    topology: Topology,
+    servers: Mapping[str, Server],
+    plan: Plan | None,
+    ca_file: Callable[[Cluster], str | None],
+    *,
+    is_proven: bool,
+    can_detect_platform: bool,
 ) -> dict[str, Unknown]:
     """What stays unknown, by check; `ca_file` names the file with a cluster's CA, `is_proven` if what is sealed in the tree can be compared.
 
-    `detects_platform` if an operator chooses the ztunnel that istiod trusts.
+    `can_detect_platform` if an operator chooses the ztunnel that istiod trusts.
     """
     found = dict(_server_checks(topology, servers, ca_file))
     found |= _version_checks(topology)
     found |= _tree_checks(topology, is_proven=is_proven)
-    if detects_platform and topology.ambient and topology.issuer != "istio-csr":
+    if can_detect_platform and topology.ambient and topology.issuer != "istio-csr":
         found |= _ztunnel_checks(topology)
     if plan is not None:
         found |= _gateway_checks(plan)

@@ -18,7 +18,7 @@ def command(directory: str, output: str) -> None:
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.status import ends, server_values, status, text
+    from kubectl_mesh.pki.status import ends, server_ca_values, status, text
 
     topology = workdir.read_topology(directory)
     if not topology.own_intermediates:
@@ -39,7 +39,7 @@ def command(directory: str, output: str) -> None:
             return
         on = rotation.read(certs.kept)
         value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)
-        value["servers"] = server_values(validity, workdir.now())
+        value["servers"] = server_ca_values(validity, workdir.now())
     except MeshError as error:
         raise MeshError(workdir.located(directory, error.problems)) from None
     if output == "json":

@@ -168,9 +168,9 @@ def _unknown_checks(inputs: workdir.Inputs, rendered: compose.Rendered | None) -
     from kubectl_mesh.stores.sealing import SEAL_KEY
 
     plan = rendered.plan if rendered is not None else None
-    detects = bool(inputs.base) and inputs.target.detects_platform(inputs.base)
+    detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)
     return checks.unknown_checks(
-        inputs.topology, inputs.servers, plan, lambda c: workdir.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, detects_platform=detects
+        inputs.topology, inputs.servers, plan, lambda c: workdir.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, can_detect_platform=detects
     )
 
 

@@ -58,7 +58,7 @@ def status(
     }
 
 
-def server_values(validity: Mapping[str, tuple[datetime, datetime]], now: datetime) -> list[dict[str, Any]]:
+def server_ca_values(validity: Mapping[str, tuple[datetime, datetime]], now: datetime) -> list[dict[str, Any]]:
     """The dates of the CAs of the API servers, by cluster, for programs."""
     return [
         {"cluster": name, "notBefore": f"{begin:%Y-%m-%dT%H:%M:%SZ}", "notAfter": f"{end:%Y-%m-%dT%H:%M:%SZ}", "daysLeft": (end - now).days}
@@ -123,7 +123,7 @@ def text(value: Mapping[str, Any]) -> str:
         lines += [*_wrapped("  state", state), *_lines(one)]
     if value["servers"]:
         first = min(value["servers"], key=lambda one: one["notAfter"])
-        left = _left(first["daysLeft"])
+        left = _days_left_text(first["daysLeft"])
         lines += ["", *_wrapped("server CAs", f"{len(value['servers'])}; the first to expire is that of {first['cluster']}, {first['notAfter'][:10]}, {left}")]
     if value["missing"]:
         lines += ["", *_wrapped("missing", f"the intermediate of {', '.join(value['missing'])}")]
@@ -139,14 +139,14 @@ def _signs_for(root: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> s
 
 def _lines(one: Mapping[str, Any]) -> list[str]:
     return [
-        *_wrapped("  valid", f"{one['notBefore'][:10]} to {one['notAfter'][:10]}, {_left(one['daysLeft'])}"),
+        *_wrapped("  valid", f"{one['notBefore'][:10]} to {one['notAfter'][:10]}, {_days_left_text(one['daysLeft'])}"),
         *_wrapped("  key", one["keyType"]),
         *_wrapped("  serial", one["serial"]),
         *_wrapped("  sha256", one["fingerprint"]),
     ]
 
 
-def _left(days: int) -> str:
+def _days_left_text(days: int) -> str:
     return f"{count(days, 'day')} left" if days >= 0 else f"expired {count(-days - 1, 'day')} ago"
 
 

@@ -8,7 +8,7 @@ from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import ENCRYPTED, external
-from kubectl_mesh.targets.node_components import namespaces
+from kubectl_mesh.targets.node_components import extra_namespaces
 from kubectl_mesh.versions import reads_crl
 
 KEEP: dict[str, tuple[str | None, str | None]] = {
@@ -37,7 +37,7 @@ def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests
     served_by = member.primary.name if member.primary is not None else None
     text = manifests.render("namespace.yaml", namespace=cluster.namespace, network=cluster.network, served_by=served_by, keep_key=keep_key, keep=keep)
     stage.add("namespace.yaml", text)
-    for namespace in namespaces(accounts, cluster) if not member.waits else ():
+    for namespace in extra_namespaces(accounts, cluster) if not member.waits else ():
         stage.add(f"namespace-{namespace}.yaml", manifests.render("component-namespace.yaml", namespace=namespace, keep_key=keep_key, keep=keep))
     if topology.issuer == "istio-csr":
         # Not for kubectl: the chart of istio-csr reads it.

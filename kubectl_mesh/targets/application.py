@@ -77,11 +77,11 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
     if "base" in base:
         yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
     service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
-    yield from modern.unaddressed_gateways(topology, "Chart", service)
+    yield from modern.gateway_address_problems(topology, "Chart", service)
     own = values.stated(base["istiod"].value, VALUES)
     accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
     place = base["istiod"].place(*VALUES, "pilot")
-    yield from node_components.trust_problems(topology, own, node_components.platform(own), accounts, place, ".".join(VALUES))
+    yield from node_components.trust_problems(topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES))
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -94,7 +94,7 @@ def name(cluster: Cluster, release: str) -> str:
     return f"{cluster.name}-{release}"
 
 
-def detects_platform(base: Mapping[str, Document]) -> bool:
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
     """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
     return False
 

@@ -77,12 +77,12 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
     if "base" in base:
         yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
     service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
-    yield from modern.unaddressed_gateways(topology, "Chart", service)
+    yield from modern.gateway_address_problems(topology, "Chart", service)
     yield from _namespace_problems(base, topology)
     own = values.stated(base["istiod"].value, VALUES)
     accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
     place = base["istiod"].place(*VALUES, "pilot")
-    yield from node_components.trust_problems(topology, own, node_components.platform(own), accounts, place, ".".join(VALUES))
+    yield from node_components.trust_problems(topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES))
 
 
 def _namespace_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
@@ -101,7 +101,7 @@ def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
     return modern.warnings(topology)
 
 
-def detects_platform(base: Mapping[str, Document]) -> bool:
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
     """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
     return False
 

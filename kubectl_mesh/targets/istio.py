@@ -76,9 +76,9 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
         what = "no version of Istio is stated, here or in the topology"
         yield Problem(main.place("spec"), what, f"write version: v{versions.DEFAULT}", "istio-version")
     yield from values.problems(main, VALUES, topology)
-    yield from modern.unaddressed_gateways(topology, "Deployment")
+    yield from modern.gateway_address_problems(topology, "Deployment")
     own = values.stated(main.value, VALUES)
-    platform = node_components.platform(own, values.stated(main.value, ("spec",)).get("profile"))
+    platform = node_components.stated_platform(own, values.stated(main.value, ("spec",)).get("profile"))
     accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
     yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
 
@@ -129,10 +129,10 @@ def component_accounts(base: Mapping[str, Document], topology: Topology, cluster
     return {part: f"{_namespace(_values(base, kinds[part][0]), cluster)}/{kinds[part][1]}" for part in parts}
 
 
-def detects_platform(base: Mapping[str, Document]) -> bool:
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
     """Whether the operator chooses the ztunnel that istiod trusts, by the platform that it finds."""
     own, profile = values.stated(_values(base, KIND), VALUES), values.stated(_values(base, KIND), ("spec",)).get("profile")
-    return not node_components.states_trust(own) and node_components.platform(own, profile) is None
+    return not node_components.has_stated_trust(own) and node_components.stated_platform(own, profile) is None
 
 
 def _namespace(base: Json, cluster: Cluster) -> str:

@@ -61,7 +61,7 @@ def version(base: Mapping[str, Document]) -> str | None:
     return "1.4"
 
 
-def detects_platform(base: Mapping[str, Document]) -> bool:
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
     """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
     return False
 

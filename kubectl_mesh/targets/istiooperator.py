@@ -107,14 +107,14 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
         yield Problem(main.place("spec", "profile"), what, f"name one of {', '.join(PROFILES)}, or a file", "base-valid")
     yield from values.problems(main, VALUES, topology, ("spec", "meshConfig"))
     if not _legacy(topology):
-        yield from modern.unaddressed_gateways(topology, KIND)
+        yield from modern.gateway_address_problems(topology, KIND)
     own = values.stated(main.value, VALUES)
-    platform = node_components.platform(own, _platform_profile(main.value, topology))
+    platform = node_components.stated_platform(own, _platform_profile(main.value, topology))
     accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
     yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
 
 
-def detects_platform(base: Mapping[str, Document]) -> bool:
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
     """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
     return False
 

@@ -127,7 +127,7 @@ NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 """The annotation that makes istiod take the ExternalIPs of nodes for a Service of type NodePort (pilot/pkg/serviceregistry/kube/conversion.go)."""
 
 
-def unaddressed_gateways(topology: Topology, default: str, chart: Mapping[str, Any] | None = None) -> Iterator[Problem]:
+def gateway_address_problems(topology: Topology, default: str, chart: Mapping[str, Any] | None = None) -> Iterator[Problem]:
     """Networks whose gateways give istiod no address: istiod reads one from a load balancer, `externalIPs`, or the nodes that an annotation selects.
 
     `default` is the kind of a gateway that states none, `chart` what base.yaml states for the Service of the gateway chart.
@@ -243,7 +243,7 @@ def warnings(topology: Topology) -> Iterator[Problem]:
             yield Problem(
                 place(*path), f"ambient over several networks is alpha in Istio {version}", f"1.{versions.AMBIENT_BETA} has it as beta", "ambient-shared"
             )
-    yield from version_skew(topology)
+    yield from version_skew_problems(topology)
     yield from host_names(topology)
     if topology.ambient:
         seen: dict[str, str] = {}
@@ -256,7 +256,7 @@ def warnings(topology: Topology) -> Iterator[Problem]:
     yield from credential_costs(topology)
 
 
-def version_skew(topology: Topology) -> Iterator[Problem]:
+def version_skew_problems(topology: Topology) -> Iterator[Problem]:
     """Control planes of the mesh that are further apart than Istio supports; what states no version counts for nothing here."""
     known = [(versions.minor(r.version), r.version, c) for c in topology.clusters if c.joined and c.primary is None for r in c.releases if r.version]
     if not known:

@@ -15,12 +15,12 @@ BUILT_IN = frozenset(("default", "kube-node-lease", "kube-public", "kube-system"
 """Namespaces that every cluster has."""
 
 
-def namespaces(accounts: Mapping[str, str], cluster: Cluster) -> Sequence[str]:
+def extra_namespaces(accounts: Mapping[str, str], cluster: Cluster) -> Sequence[str]:
     """The namespaces that components need besides Istio's own, and that a cluster does not have by itself."""
     return sorted({account.partition("/")[0] for account in accounts.values()} - {cluster.namespace} - BUILT_IN)
 
 
-def platform(values: Json, profile: object = None) -> str | None:
+def stated_platform(values: Json, profile: object = None) -> str | None:
     """The platform that values state, or that a profile implies."""
     found = stated(values, ()).get("platform") or stated(values, ("global",)).get("platform")
     if isinstance(found, str):
@@ -28,7 +28,7 @@ def platform(values: Json, profile: object = None) -> str | None:
     return "openshift" if isinstance(profile, str) and profile.split("-")[0] == "openshift" else None
 
 
-def states_trust(values: Json) -> bool:
+def has_stated_trust(values: Json) -> bool:
     """Whether values say which ztunnel istiod trusts."""
     return bool(_setting(values, "trustedZtunnelNamespace") or _accounts(values))
 
