@@ -195,6 +195,22 @@ def test_the_readers_account_is_that_of_the_topology(kind: str, tmp_path: Path) 
     assert "istio-system/yours" in faults({"name": "mine", "namespace": "istio-system"}, True)[0]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_reader_is_refused_by_every_command(kind: str, tmp_path: Path, run: Run) -> None:
+    """For istiod's values, and for the base chart that would create the account."""
+    account = ("global", "readerServiceAccount"), {"name": "mine", "namespace": "istio-system"}
+    made = mesh(tmp_path / "mesh", "page", kind, {"istio": {"version": "1.31.0"}})
+    made.write("base.yaml", base(kind, ((*PATHS[kind], *account[0]), account[1])))
+    assert "another account than istio-system/istio-reader-service-account" in expect_refusal(run, made, "base-reader")
+    if kind in CHART:
+        other = mesh(tmp_path / "other", "page", kind, {"istio": {"version": "1.31.0"}})
+        other.write("base.yaml", base(kind, documents=(chart(kind, "base", ((*PATHS[kind], *account[0]), account[1])),)))
+        expect_refusal(run, other, "base-reader")
+    contexts = {name: {"serviceAccountReader": "mine"} for name in ("context-east-1", "context-east-2", "context-west-1")}
+    made.topology({"contexts": contexts})
+    expect_success(run, made, "base-reader")
+
+
 # Versions and tags
 
 

@@ -55,6 +55,8 @@ PASTED = {
     "no-gateway-address": 'error="no gateway address: Workload"',
     "ztunnel-rejected": 'XDS client connection error: status: Unauthenticated, message: "authentication failure"',
     "no-kind": 'error: resource mapping not found: no matches for kind "Istio" in version "sailoperator.io/v1" ensure CRDs are installed first',
+    "image-gone": 'Back-off pulling image "registry.istio.io/release/pilot:1.29.6": ErrImagePull',
+    "charts-gone": 'looks like "https://istio-release.storage.googleapis.com/charts" is not a valid chart repository or cannot be reached',
     "no-namespace": 'Error from server (NotFound): namespaces "istio-system" not found',
     "not-yaml": "error: error parsing out/east/1-trust/cacerts.yaml: error converting YAML to JSON: yaml: line 4: did not find",
     "webhook": 'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": failed to call webhook',
@@ -126,7 +128,7 @@ def mesh(tmp_path: Path, run: Run) -> WorkDir:
     """Three clusters, rendered for Istio 1.29."""
     made = WorkDir(tmp_path / "mesh")
     made.path.mkdir()
-    broken.make(made, names=("a", "b", "c"), version="1.29.6")
+    broken.make(made, names=("a", "b", "c"), version="1.29.10")
     assert run("render", cwd=made).code == 0
     return made
 
@@ -162,7 +164,7 @@ def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "base", ["kind: Nonsense\n", "apiVersion: [\n", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n"]
+    "base", ["kind: Nonsense\n", "apiVersion: [\n", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.10, nonsense: 1}\n"]
 )
 def test_nothing_is_proven_by_a_base_that_cannot_be_used(base: str, mesh: WorkDir, run: Run) -> None:
     """Its error is told first; what rests on it is neither proven nor cleared, by no version either. A topology that is wrong is told as well."""
@@ -190,7 +192,7 @@ def test_causes_of_a_release(mesh: WorkDir, run: Run) -> None:
     lost = "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
     assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "cleared"
     base = (mesh / "base.yaml").read_text()
-    mesh.write("base.yaml", base.replace("1.29.6", "1.30.3"))
+    mesh.write("base.yaml", base.replace("1.29.10", "1.30.3"))
     assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
 
 

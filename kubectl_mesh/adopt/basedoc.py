@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.controlplane import API_VERSIONS, HELM, VALUES, ControlPlane, Path
+from kubectl_mesh.adopt.controlplane import API_VERSIONS, BESIDE, HELM, VALUES, ControlPlane, Path
 from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
-from kubectl_mesh.overlay import merge
 from kubectl_mesh.yamltext import dump
 
 BASE_HEAD = """\
@@ -82,12 +81,9 @@ def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]
     mesh = (*_MESH, *(_GATEWAY if one.part == "gateway" else ()))
     for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
         value = _less(value, gone)
-    own_namespace = at(one.value, *_NAMESPACES[one.kind]) if one.part in ("cni", "ztunnel") and one.kind in _NAMESPACES else None
+    own_namespace = at(one.value, *_NAMESPACES[one.kind]) if one.part in ("cni", "ztunnel", *BESIDE) and one.kind in _NAMESPACES else None
     if isinstance(own_namespace, str) and own_namespace != namespace:
-        overlay: Json = own_namespace
-        for key in reversed(_NAMESPACES[one.kind]):
-            overlay = {key: overlay}
-        value = merge(value, overlay)
+        value = _set_value(value, _NAMESPACES[one.kind], own_namespace)
     assert isinstance(value, dict)
     spec = value.get("spec")
     body = {key: part for key, part in value.items() if key not in ("apiVersion", "kind", "metadata", "spec")}
@@ -110,6 +106,12 @@ def _less(value: Json, path: Path) -> Json:
     kept = {key: part for key, part in value.items() if key != path[0]}
     inner = _less(value[path[0]], path[1:]) if len(path) > 1 else None
     return kept if inner is None or inner == {} else {key: inner if key == path[0] else value[key] for key in value}
+
+
+def _set_value(value: Json, path: Path, what: Json) -> Json:
+    """A value with another at a path."""
+    kept = dict(value) if isinstance(value, dict) else {}
+    return {**kept, path[0]: what if len(path) == 1 else _set_value(kept.get(path[0]), path[1:], what)}
 
 
 def most(values: Sequence[Json]) -> Json:

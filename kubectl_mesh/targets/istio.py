@@ -10,12 +10,14 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import lost, merge
 from kubectl_mesh.plan import Traits, kubectl
-from kubectl_mesh.targets import modern, node_components, values
+from kubectl_mesh.targets import images, modern, node_components, values
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"
 HUB = False
 APPLIED = True
+VERSION = ("spec", "version")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "ec-p256"
 SCHEMAS = {
     "Istio": "kinds/istio-sailoperator-v1.json",
@@ -109,6 +111,7 @@ def _profile(member: Member, topology: Topology, base: Json) -> dict[str, object
 
 def _istio(made: values.Values, member: Member, release: Release, base: Json) -> dict[str, object]:
     topology = made.plan.topology
+    stated = values.stated(base, VALUES)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -117,7 +120,7 @@ def _istio(made: values.Values, member: Member, release: Release, base: Json) ->
             "namespace": member.cluster.namespace,
             **_version(release),
             **_profile(member, topology, base),
-            "values": made.of(member, values.stated(base, VALUES)),
+            "values": images.with_hub(made.of(member, stated), images.hub_overlay(images.ISTIOD, dict(stated), topology, needed=True)),
         },
     }
 
@@ -144,7 +147,13 @@ def _ztunnel_name(base: Mapping[str, Document]) -> str:
 
 
 def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
-    spec = {"namespace": _namespace(base, member.cluster), **_version(member.cluster.releases[0]), **_profile(member, topology, base)}
+    hub = images.hub_overlay(images.CNI, dict(values.stated(base, VALUES)), topology, needed=True)
+    spec = {
+        "namespace": _namespace(base, member.cluster),
+        **_version(member.cluster.releases[0]),
+        **_profile(member, topology, base),
+        **({"values": hub} if hub else {}),
+    }
     return {"apiVersion": API_VERSION, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
 
 
@@ -157,7 +166,8 @@ def _ztunnel(member: Member, topology: Topology, base: Json) -> dict[str, object
         "network": cluster.network,
         **values.ztunnel(topology),
     }
-    spec = {"namespace": _namespace(base, cluster), **_version(cluster.releases[0]), "values": {"ztunnel": own}}
+    hub = images.hub_overlay(images.ZTUNNEL, dict(values.stated(base, VALUES)), topology, needed=True)
+    spec = {"namespace": _namespace(base, cluster), **_version(cluster.releases[0]), "values": images.with_hub({"ztunnel": own}, hub)}
     return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
 
 
