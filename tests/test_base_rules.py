@@ -401,16 +401,23 @@ def test_a_namespace_of_its_own_moves_no_network(tmp_path: Path, run: Run) -> No
     assert run("render", cwd=made).code == 0
     before = made.path.rename(tmp_path / "before")
     made = mesh(tmp_path / "mesh", "page", "Istio", AMBIENT)
-    for name in ("certs", "credentials"):
-        (made / name).exists()
     _, documents = put_component("Istio", "ztunnel", "a-ztunnel")
     made.write("base.yaml", base("Istio", (("spec", "values", "pilot", "trustedZtunnelNamespace"), "a-ztunnel"), documents=documents))
     assert run("render", cwd=made).code == 0
     facts = json.loads(run("diff", "-o", "json", before / "out", made / "out").out)
     text = json.dumps(facts)
-    assert "a-ztunnel" in text
-    assert "network-moved" not in text
-    assert {check: check_results(run, made)[check]["status"] for check in ("tree-network", "tree-namespace")} == {"tree-network": "ok", "tree-namespace": "ok"}
+    assert {(f["group"], f["subject"]) for f in facts["lines"]} >= {("new", "Namespace a-ztunnel"), ("changed", "ztunnel")}
+    assert not {f["kind"] for f in facts["lines"]} & {"namespace", "network"}
+    assert "on each node traffic of the mesh stops" in text
+    back = run("diff", made / "out", before / "out").out
+    assert "the Namespace stays in the cluster" in back
+    assert "delete namespace" not in back
+    for name in ("1-trust/namespace.yaml", "1-trust/namespace-a-ztunnel.yaml", "2-control-plane/ztunnel.yaml"):
+        path = made / f"out/context-west-1/{name}"
+        path.write_text(path.read_text() + "# by hand\n")
+    found = check_results(run, made)
+    assert found["tree-edited"]["status"] == "error", "else the tree is not read"
+    assert (found["tree-network"]["status"], found["tree-namespace"]["status"]) == ("ok", "ok")
 
 
 def test_a_target_namespace_of_istiod_is_the_meshs(tmp_path: Path, run: Run) -> None:
