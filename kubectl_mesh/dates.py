@@ -34,14 +34,28 @@ def intermediate(cluster: str, certificate: Certificate) -> Date:
     return Date(certificate.not_after, name, "intermediate", cluster, f"the intermediate of {cluster}", RENEW, certificate.not_before)
 
 
+NEW_CA = "put the new CA into clusters/NAME.crt, render and apply"
+
+
+def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Date:
+    """The end of the CA by which the peers verify the API server of a cluster."""
+    fix = NEW_CA.replace("NAME", cluster)
+    return Date(validity[1], f"server-ca-{cluster}", "server-ca", cluster, f"the CA of the API server of {cluster}", fix, validity[0])
+
+
 def crl(made: datetime, until: datetime) -> Date:
     """When the first of the CRLs has to be signed anew."""
     return Date(until, "crl", "crl", "mesh", "certs/ca-crl.pem, without which no connection is accepted,", SIGN_ANEW, made)
 
 
 def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
-    """What a cluster has of its own: the intermediate that signs there, and the tokens by which the peers read it."""
+    """What a cluster has of its own: the intermediate that signs there, the CA of its API server, and the tokens by which the peers read it."""
+    from kubectl_mesh.kubeconfig import ca_dates
+
     name = member.cluster.name
+    validity = ca_dates(member.server.ca) if member.server is not None and member.readers else None
+    if validity is not None:
+        yield server_ca(name, validity)
     found = pki.intermediates.get(name)
     if found is not None:
         yield intermediate(name, found.certificate)

@@ -6,8 +6,9 @@ From a kubeconfig come the server, its CA and the name to check the certificate 
 import base64
 import binascii
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
+from datetime import datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.address import is_loopback, url_fault
@@ -92,6 +93,42 @@ def ca_fault(pem: bytes) -> str:
     except ValueError:
         return "is not a PEM certificate"
     return ""
+
+
+def ca_date_problems(cas: Iterable[tuple[str, bytes, Place]], now: datetime, within: timedelta | None = None) -> list[Problem]:
+    """CAs of API servers that have expired, or expire within a time (None: soon); each with its cluster and its place.
+
+    Of several certificates in one text the last to expire counts, because peers accept any of them.
+    """
+    problems: list[Problem] = []
+    known: dict[bytes, tuple[datetime, datetime] | None] = {}
+    for name, pem, place in cas:
+        if pem not in known:
+            known[pem] = ca_dates(pem)
+        dates = known[pem]
+        if dates is None:
+            continue
+        begin, end = dates
+        soon = within if within is not None else min(timedelta(days=30), (end - begin) / 10)
+        ca, fix = f"the CA of the API server of {name}", f"put the new CA into clusters/{name}.crt, render and apply"
+        if begin > now:
+            problems.append(Problem(place, f"{ca} is not valid before {begin:%Y-%m-%d}", fix, "server-ca-expired"))
+        elif end <= now:
+            problems.append(Problem(place, f"{ca} expired on {end:%Y-%m-%d}", fix, "server-ca-expired"))
+        elif end - now <= soon:
+            problems.append(Problem(place, f"{ca} expires on {end:%Y-%m-%d}, in {(end - now).days} days", fix, "server-ca-expiring"))
+    return problems
+
+
+def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
+    """The validity of the certificate that expires last; None if a text holds none that can be read, which `server-ca` reports."""
+    from cryptography import x509
+
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except (ValueError, x509.InvalidVersion):
+        return None
+    return max(((c.not_valid_before_utc, c.not_valid_after_utc) for c in certificates), key=lambda dates: dates[1])
 
 
 Judge = Callable[[bytes], str]

@@ -22,6 +22,8 @@ BUNDLE = "_remote-secrets"
 RENEW = "renew an intermediate with `kubectl mesh certs renew`, the root with `kubectl mesh certs rotate-root`"
 """What to do about a certificate that expires."""
 CACERTS = "1-trust/cacerts.yaml"
+COMPONENT_NAMESPACE = "1-trust/namespace-"
+"""How the files of the namespaces of components on the nodes begin; Istio's own is `1-trust/namespace.yaml`."""
 REMOTE_SECRETS = "3-mesh/remote-secrets/"
 
 
@@ -298,7 +300,7 @@ class Date:
     until: datetime
     id: str
     kind: str
-    """`root`, `intermediate`, `crl` or `token`."""
+    """`root`, `intermediate`, `crl`, `server-ca` or `token`."""
     subject: str
     """The cluster's name, or `mesh`."""
     what: str

@@ -53,6 +53,10 @@ def exact(version: str | None) -> bool:
     return version is not None and version.count(".") == 2
 
 
+SKEW = 1
+"""How many minor versions the parts of a mesh may be apart: Istio's skew policy (docs/releases/supported-releases, control plane and data plane)."""
+
+
 def parse_version(text: object) -> str | None:
     """The numeric part of a version as any file states it (`v1.30.3`, `1.30.3-distroless`, `v1.30-latest`), such as 1.30.3; None if there is none."""
     found = _VERSION.match(str(text))

@@ -177,8 +177,8 @@ data.networks.forEach(n => n.findings.forEach(f => put(f, "network " + n.name, n
 data.clusters.forEach(c => c.findings.forEach(f => put(f, c.name, link("cluster", c.name))));
 const results = data.checks.map(c => {
   const list = c.status === "dated" ? (dated[c.id] ? dated[c.id]() : []) : found[c.id] || [];
-  const status = list.some(f => f[0] === "error") ? "error" : list.length ? "warning" : c.status === "dated" ? "ok" : c.status;
-  return { ...c, status, list };
+  const status = list.some(f => f[0] === "error") ? "error" : list.length ? "warning" : c.status === "dated" ? (dated[c.id] ? "ok" : "unknown") : c.status;
+  return { ...c, status, list, unknown: c.unknown || "this page does not have the dates; run: kubectl mesh check --id " + c.id };
 });
 // What found something stands first.
 const group = c => (c.status === "error" || c.status === "warning" ? "found something" : c.category);
@@ -188,7 +188,8 @@ const checkGroups = [...new Set(["found something", ...results.map(c => c.catego
     h("div", { class: "check " + c.status, "data-key": "check/" + c.id, "data-text": [c.id, c.category, c.sentence, c.status, ...c.list.map(f => f[1] + " " + f[2])].join(" ").toLowerCase() },
       h("span", { class: "sign", "aria-hidden": "true" }),
       h("div", {}, h("a", { href: link("check", c.id) }, c.id), h("span", { class: "hidden" }, " " + c.status), " ", h("span", {}, c.sentence),
-        c.status === "skipped" ? h("p", {}, "not asked: not there yet, or for the errors above") : null),
+        c.status === "skipped" ? h("p", {}, "not asked: not there yet, or for the errors above") : null,
+        c.status === "unknown" ? h("p", {}, "cannot be known here: " + c.unknown) : null),
       c.list.length ? h("ul", {}, c.list.slice(0, 8).map(f => h("li", {}, f[3] ? h("a", { href: f[3] }, f[1]) : h("strong", {}, f[1]), ": " + f[2])),
         c.list.length > 8 ? h("li", {}, `and ${c.list.length - 8} more`) : null) : null)),
 ]);

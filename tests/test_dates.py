@@ -107,7 +107,7 @@ def test_alerts_come_in_time_and_not_at_once(tmp_path: Path, run: Run) -> None:
         assert [int(r["expr"].removeprefix("vector(time()) > ")) - born for r in mine] == [life - e for e in early]
         assert all(int(r["expr"].rpartition(" ")[2]) > born for r in mine)
     kinds = [r["labels"]["id"] for r in rules(mesh / "out/east/3-mesh/expiry-alerts.yaml")]
-    assert len(kinds) == len(set(kinds)) * 2 == 8
+    assert len(kinds) == len(set(kinds)) * 2 == 10
 
 
 def test_a_sealed_token_that_is_not_here_keeps_its_date(tmp_path: Path, run: Run) -> None:
@@ -142,9 +142,9 @@ def test_certificates_as_a_calendar(tmp_path: Path, run: Run) -> None:
     ran = run("certs", "status", "-o", "ics", cwd=mesh)
     assert ran.code == 0
     assert ran.out.splitlines(keepends=True)[0] == "BEGIN:VCALENDAR\r\n"
-    assert sorted(re.findall(r"UID:([a-z-]+)", ran.out)) == ["crl", "intermediate-east", "intermediate-west", "root-"]
+    assert sorted(re.findall(r"UID:([a-z-]+)", ran.out)) == ["crl", "intermediate-east", "intermediate-west", "root-", "server-ca-east", "server-ca-west"]
     status = json.loads(run("certs", "status", "-o", "json", cwd=mesh).out)
-    ends = {one["notAfter"].replace("-", "").replace(":", "") for one in (*status["roots"], *status["intermediates"])}
+    ends = {one["notAfter"].replace("-", "").replace(":", "") for one in (*status["roots"], *status["intermediates"], *status["servers"])}
     assert ends < set(re.findall(r"DTSTART:(\w+)", ran.out))
     (mesh / "certs/ca-crl.pem").unlink()
     assert "UID:crl" not in run("certs", "status", "-o", "ics", cwd=mesh).out

@@ -73,6 +73,8 @@ def test_every_check_of_the_inputs_is_tripped(tmp_path: Path, run: Run) -> None:
         "private-mode",
         "network-near",
         "server-pending",
+        "server-ca-expired",
+        "server-ca-expiring",
         "token-expired",
         "token-expiring",
         "token-order",

@@ -5,13 +5,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import broken
 import pytest
 from broken import Break, make
 from conftest import TOP, Run, WorkDir
+from test_unknown import authority
 
 from kubectl_mesh.checks import CHECKS
 
@@ -429,6 +430,8 @@ def crls(mesh: WorkDir, days: int, *, root: bool = True, revoked: str = "") -> N
 INPUTS: dict[str, Break] = {
     "network-near": lambda m: m.topology({"contexts": {"a": {"network": "network-1"}, "b": {"network": "Network-1"}}}),
     "server-pending": lambda m: m.topology({"contexts": {"a": {"server": None}}}),
+    "server-ca-expired": lambda m: m.write("clusters/a.crt", authority(end=datetime.now(UTC) - timedelta(days=1))),
+    "server-ca-expiring": lambda m: m.write("clusters/a.crt", authority(end=datetime.now(UTC) + timedelta(days=9))),
     "token-expired": lambda m: m.token("a", jwt(-1)),
     "token-expiring": lambda m: m.token("a", jwt(20)),
     "token-old": lambda m: m.token("a", aged(100)),

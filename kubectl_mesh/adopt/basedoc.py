@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.controlplane import API_VERSIONS, HELM, VALUES, ControlPlane, Path
+from kubectl_mesh.adopt.controlplane import API_VERSIONS, BESIDE, HELM, VALUES, ControlPlane, Path
+from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
 from kubectl_mesh.yamltext import dump
@@ -58,8 +59,20 @@ _BESIDE: tuple[Path, ...] = (
 )
 
 
-def without_mesh(one: ControlPlane, kind: str) -> dict[str, Any]:
-    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of base.yaml, for bare values."""
+_NAMESPACES: Mapping[str, Path] = {
+    "IstioCNI": ("spec", "namespace"),
+    "ZTunnel": ("spec", "namespace"),
+    "Application": ("spec", "destination", "namespace"),
+    "HelmRelease": ("spec", "targetNamespace"),
+}
+"""Where a component on the nodes states its namespace."""
+
+
+def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]:
+    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of base.yaml, for bare values.
+
+    A component on the nodes keeps its namespace, unless that is Istio's own, `namespace`.
+    """
     if one.kind == HELM:
         value: Json = {"spec": _under(kind, dict(one.values))}
     else:
@@ -68,6 +81,9 @@ def without_mesh(one: ControlPlane, kind: str) -> dict[str, Any]:
     mesh = (*_MESH, *(_GATEWAY if one.part == "gateway" else ()))
     for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
         value = _less(value, gone)
+    own_namespace = at(one.value, *_NAMESPACES[one.kind]) if one.part in ("cni", "ztunnel", *BESIDE) and one.kind in _NAMESPACES else None
+    if isinstance(own_namespace, str) and own_namespace != namespace:
+        value = _set_value(value, _NAMESPACES[one.kind], own_namespace)
     assert isinstance(value, dict)
     spec = value.get("spec")
     body = {key: part for key, part in value.items() if key not in ("apiVersion", "kind", "metadata", "spec")}
@@ -92,6 +108,12 @@ def _less(value: Json, path: Path) -> Json:
     return kept if inner is None or inner == {} else {key: inner if key == path[0] else value[key] for key in value}
 
 
+def _set_value(value: Json, path: Path, what: Json) -> Json:
+    """A value with another at a path."""
+    kept = dict(value) if isinstance(value, dict) else {}
+    return {**kept, path[0]: what if len(path) == 1 else _set_value(kept.get(path[0]), path[1:], what)}
+
+
 def most(values: Sequence[Json]) -> Json:
     """One value for all clusters: at each path what most of them have, and of equals what the first has."""
     whole = [v for v in values if isinstance(v, dict)]
@@ -108,13 +130,16 @@ def most(values: Sequence[Json]) -> Json:
 def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
     """The documents of base.yaml by the part that they customise, the main one first; none where no control plane was dumped."""
     parts: dict[str, list[ControlPlane]] = {}
+    spaces: dict[str, list[str]] = {}
     for cluster in mesh.clusters:
         for plane in cluster.planes:
             if not (plane.kind == "IstioOperator" and not plane.main):
-                parts.setdefault("istiod" if plane.main else plane.part, []).append(plane)
+                part = "istiod" if plane.main else plane.part
+                parts.setdefault(part, []).append(plane)
+                spaces.setdefault(part, []).append(cluster.namespace)
     found: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda p: p != "istiod"):
-        made = most([without_mesh(plane, kind) for plane in parts[part]])
+        made = most([without_mesh(plane, kind, space) for plane, space in zip(parts[part], spaces[part], strict=True)])
         assert isinstance(made, dict)
         found[part] = made
     if "istiod" in found and any(p.kind == HELM for p in parts["istiod"]) and version is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from kubectl_mesh import versions
 from kubectl_mesh.adopt.authority import CACERTS, is_authority
 from kubectl_mesh.adopt.controlplane import HELM, control_plane
-from kubectl_mesh.adopt.objects import Found
+from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.errors import path_text
 
@@ -67,6 +67,8 @@ def why_new(rendered: Found, dumped: Sequence[Found]) -> str:
             "istiod signs for itself (istio-ca-secret): this is the same CA, which trusts the roots of the other clusters too; "
             "istiod looks for a cacerts when it starts only, so restart it once"
         )
+    if rendered.kind == "Namespace" and not at(rendered.value, "metadata", "labels"):
+        return "no dump has it: it is the namespace of a component on the nodes, and stays if it exists"
     plane = control_plane(rendered)
     if plane is not None and plane.main and any(p.kind == HELM for p in (control_plane(o, dumped) for o in dumped) if p is not None):
         return "what runs was installed by Helm with the values that base.yaml has; this takes its place"
@@ -86,8 +88,6 @@ def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: M
     for gone, why in dropped.items():
         if action == "absent" and (text == gone or text.startswith((f"{gone}.", f"{gone}["))):
             return f"base.yaml cannot hold it: {why}"
-    if rendered.kind == "IstioCNI" and path == ("spec", "namespace"):
-        return "the mesh sets it: Istio's namespace, and the operator moves the CNI there"
     for pattern, reason in _PATTERNS:
         if re.search(pattern, text):
             return reason

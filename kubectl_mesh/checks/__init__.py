@@ -9,10 +9,11 @@ from kubectl_mesh.checks.gateways import pending_findings
 from kubectl_mesh.checks.homes import home_findings
 from kubectl_mesh.checks.identity import identity_findings
 from kubectl_mesh.checks.remotes import remote_findings
-from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, results
+from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, Unknown, results
 from kubectl_mesh.checks.show import text, value
 from kubectl_mesh.checks.topology import near_networks
 from kubectl_mesh.checks.tree import tree_findings
+from kubectl_mesh.checks.unknown import unknown_checks
 
 __all__ = [
     "CATEGORIES",
@@ -24,6 +25,7 @@ __all__ = [
     "Asked",
     "Check",
     "Result",
+    "Unknown",
     "cacerts_findings",
     "expiry_findings",
     "files_of",
@@ -37,6 +39,7 @@ __all__ = [
     "text",
     "token_findings",
     "tree_findings",
+    "unknown_checks",
     "value",
 ]
 

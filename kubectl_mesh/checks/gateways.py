@@ -22,6 +22,14 @@ CHECKS = (
         "State IP addresses; from Istio 1.8 on no address has to be stated at all.",
     ),
     Check(
+        "gateway-found",
+        "gateways",
+        ERROR,
+        "every network has a gateway whose Service gives istiod an address, or a stated address",
+        "`no healthy upstream` or `connection timeout` for everything in the network",
+        "State the address under `networks`, or use `serviceType: LoadBalancer`.",
+    ),
+    Check(
         "gateway-pending",
         "gateways",
         WARNING,

@@ -25,7 +25,7 @@ def junit(found: Sequence[Result], relative: Callable[[str], str]) -> str:
 
 def _counts(found: Sequence[Result]) -> str:
     failures = sum(r.status == "error" for r in found)
-    return f'tests="{len(found)}" failures="{failures}" errors="0" skipped="{sum(r.status == "skipped" for r in found)}"'
+    return f'tests="{len(found)}" failures="{failures}" errors="0" skipped="{sum(r.status in ("skipped", "unknown") for r in found)}"'
 
 
 def _case(result: Result, relative: Callable[[str], str]) -> list[str]:
@@ -43,6 +43,9 @@ def _case(result: Result, relative: Callable[[str], str]) -> list[str]:
         inner = f"      <system-out>{_text(told)}</system-out>"
     elif result.status == "skipped":
         inner = '      <skipped message="not there yet, or for errors elsewhere"/>'
+    elif result.unknown is not None:
+        message = f"cannot be known offline: {result.unknown.what}; run: {result.unknown.command}"
+        inner = f"      <skipped message={_attribute(message)}/>"
     else:
         return [f"{head}/>"]
     return [f"{head}>", inner, "    </testcase>"]

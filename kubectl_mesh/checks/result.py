@@ -1,6 +1,6 @@
 """A check of the table, and what a run of it found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
@@ -29,17 +29,30 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """What no file shows, and the command that shows it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """A check with what it found; `skipped` where an earlier problem kept it from being asked."""
+    """A check with its findings; `skipped` if an earlier problem prevented it, `unknown` if files without a fault prove nothing."""
 
     check: Check
     status: str
-    """ok, warning, error or skipped"""
+    """ok, warning, error, skipped or unknown"""
     findings: tuple[Problem, ...]
+    unknown: Unknown | None = None
+    """What stays unknown, if that is the status."""
 
 
-def results(checks: Sequence[Check], errors: Iterable[Problem], warnings: Iterable[Problem], skipped: frozenset[str]) -> tuple[Result, ...]:
-    """Sorts findings under their checks; a problem without an id is one of the topology. `skipped` names categories, or ids."""
+def results(
+    checks: Sequence[Check], errors: Iterable[Problem], warnings: Iterable[Problem], skipped: frozenset[str], unknown: Mapping[str, Unknown] | None = None
+) -> tuple[Result, ...]:
+    """Sorts findings under their checks; a problem without an id is one of the topology. `skipped` names categories, or ids, `unknown` ids."""
+    unknown = unknown or {}
     found: dict[str, list[tuple[str, Problem]]] = {}
     for severity, problems in ((ERROR, errors), (WARNING, warnings)):
         for problem in problems:
@@ -48,6 +61,7 @@ def results(checks: Sequence[Check], errors: Iterable[Problem], warnings: Iterab
     for check in checks:
         mine = found.get(check.id, [])
         severities = {severity for severity, _ in mine}
-        status = next((s for s in (ERROR, WARNING) if s in severities), "skipped" if {check.category, check.id} & skipped else "ok")
-        sorted_results.append(Result(check, status, tuple(sorted(problem for _, problem in mine))))
+        otherwise = "skipped" if {check.category, check.id} & skipped else "unknown" if check.id in unknown else "ok"
+        status = next((s for s in (ERROR, WARNING) if s in severities), otherwise)
+        sorted_results.append(Result(check, status, tuple(sorted(problem for _, problem in mine)), unknown[check.id] if status == "unknown" else None))
     return tuple(sorted_results)

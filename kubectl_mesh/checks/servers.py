@@ -2,6 +2,7 @@
 
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
 
+_NEW_CA = "Put the new CA into `clusters/NAME.crt` before the old one ends, render, review and apply."
 CHECKS = (
     Check(
         "kubeconfig-context",
@@ -28,6 +29,22 @@ CHECKS = (
         "Put the CA of the API server into `clusters/NAME.crt`; behind a proxy it is the CA of the proxy.",
     ),
     Check(
+        "server-ca-expired",
+        "servers",
+        ERROR,
+        "every CA that is given for an API server is valid today",
+        "istiod: `x509: certificate has expired or is not yet valid`, and no endpoints of the cluster",
+        _NEW_CA,
+    ),
+    Check(
+        "server-ca-expiring",
+        "servers",
+        WARNING,
+        "no CA that is given for an API server expires soon; within the time of --fail-within it is an error",
+        "a cluster that vanishes from the mesh on the day its CA expires",
+        _NEW_CA,
+    ),
+    Check(
         "server-unique",
         "servers",
         WARNING,
@@ -39,7 +56,7 @@ CHECKS = (
         "server-pending",
         "servers",
         WARNING,
-        "every API server is known",
+        "every API server that a peer reads is known",
         "a cluster that its peers do not discover",
         "State `contexts.CTX.server`, or put a kubeconfig that has the context beside the topology.",
     ),

@@ -8,7 +8,7 @@ from kubectl_mesh.words import count
 
 
 def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = False, width: int | None = None) -> str:
-    """The results by category; `marks` are those of ok, warning, error and skipped. `short` has a line for each finding, and no other.
+    """The results by category; `marks` are those of the five statuses. `short` has a line for each finding, and no other.
 
     `width` is that of the terminal: without one no line is broken, so that programs find what they look for.
     """
@@ -21,7 +21,10 @@ def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = Fal
         lines += [*([""] if lines else []), category]
         for result in mine:
             head = f"  {marks[result.status]} {result.check.id}: "
-            if not result.findings:
+            if result.unknown is not None:
+                lines += wrapped(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
+                lines += command_lines(result.unknown.command, width)
+            elif not result.findings:
                 lines += wrapped(head + result.check.sentence, width, "      ")
             for finding in result.findings:
                 first, *more = f"{head}{finding.where}: {finding.what}".split("\n")
@@ -33,6 +36,8 @@ def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = Fal
     ending = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
     if skipped and not short:
         ending += f", {count(skipped, 'check')} skipped: not there yet, or for the errors above"
+    if (unknown := sum(r.status == "unknown" for r in found)) and not short:
+        ending += f", {count(unknown, 'check')} {'needs' if unknown == 1 else 'need'} a running cluster"
     if not short:
         lines += ["", *([f"every check is explained in {PAGE}"] if errors or warnings else [])]
     return "\n".join([*lines, *wrapped(ending, width, "")]) + "\n"
@@ -50,6 +55,12 @@ def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
         else:
             lines += wrapped(f"{indent}fix: {part}", None if command else width, indent + "  ")
     return lines
+
+
+def command_lines(command: str, width: int | None) -> list[str]:
+    """A command to run, on a line of its own if the terminal is too narrow for both."""
+    line = f"      run: {command}"
+    return [line] if width is None or len(line) <= width else ["      run:", f"        {command}"]
 
 
 def wrapped(line: str, width: int | None, then: str) -> list[str]:
@@ -74,6 +85,7 @@ def value(found: Sequence[Result]) -> dict[str, object]:
                 "prevents": r.check.prevents,
                 "remedy": r.check.remedy,
                 "page": r.check.page,
+                "unknown": None if r.unknown is None else {"what": r.unknown.what, "command": r.unknown.command},
                 "findings": [
                     {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix}
                     for p in r.findings

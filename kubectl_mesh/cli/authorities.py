@@ -1,10 +1,12 @@
 """What takes cryptography, as a work for the process beside: the CAs of the API servers judged, the certificates of the mesh made."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kubectl_mesh.errors import Place
     from kubectl_mesh.model import Pki
     from kubectl_mesh.pki.wanted import Progress, Wanted
 
@@ -22,8 +24,11 @@ def issue(wanted: "Wanted", kept: Mapping[str, bytes], at: datetime, progress: "
     return issue(wanted, kept, at, progress, folders)
 
 
-def judged(cas: Collection[bytes], work: "Callable[[], Pki]") -> "Pki | None":
-    """What a work makes; None where something is wrong with one of the CAs."""
-    from kubectl_mesh.kubeconfig import ca_fault
+def judged(cas: Collection[bytes], dated: "Collection[tuple[str, bytes, Place]]", at: datetime, work: "Callable[[], Pki]") -> "Pki | None":
+    """What a work makes, with a warning for each CA in `dated` that expires; None where something is wrong with one of the CAs."""
+    from kubectl_mesh.kubeconfig import ca_date_problems, ca_fault
 
-    return None if any(map(ca_fault, cas)) else work()
+    if any(map(ca_fault, cas)):
+        return None
+    pki = work()
+    return replace(pki, warnings=(*pki.warnings, *ca_date_problems(dated, at)))

@@ -17,7 +17,7 @@ from kubectl_mesh.shape import schema_problems
 
 UNKNOWN = "unknown-field"
 """The id of a problem about a field that no schema has, until it is judged by the version of Istio."""
-BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain"))
+BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain", "gateway-found", "revision-tag", "ztunnel-trusted"))
 """The checks that are made of a base.yaml whose shape is right."""
 BY_CONTROL_PLANE = BY_SHAPE | frozenset(
     (
@@ -29,6 +29,7 @@ BY_CONTROL_PLANE = BY_SHAPE | frozenset(
             "istio-version",
             "istio-known",
             "istio-security",
+            "version-skew",
             "ambient",
             "ambient-shared",
             "namespace-equal",

@@ -11,20 +11,21 @@ from kubectl_mesh.cli import common
     "-o", "output", type=click.Choice(["text", "json", "ics"]), default="text", metavar="FORMAT", help="text, json or ics (a calendar).  [default: text]"
 )
 def command(directory: str, output: str) -> None:
-    """Show roots and intermediates.
+    """Show roots, intermediates and the CAs of the API servers.
 
     Dates, fingerprints, what signs now, what is trusted.
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.status import ends, status, text
+    from kubectl_mesh.pki.status import ends, server_ca_values, status, text
 
     topology = workdir.read_topology(directory)
     if not topology.own_intermediates:
         path = workdir.join(directory, workdir.TOPOLOGY)
         raise refuse(path, f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is here", "look there")
     certs = workdir.certificates(directory, topology, [])
+    validity = workdir.server_ca_dates(directory, topology)
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
         if output == "ics":
@@ -33,10 +34,12 @@ def command(directory: str, output: str) -> None:
 
             roots, intermediates, crl = ends(certs.kept, own)
             found = [*map(dates.root, roots), *(dates.intermediate(name, one) for name, one in intermediates.items())]
+            found += [dates.server_ca(name, ends_) for name, ends_ in validity.items()]
             common.put_calendar(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]))
             return
         on = rotation.read(certs.kept)
         value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)
+        value["servers"] = server_ca_values(validity, workdir.now())
     except MeshError as error:
         raise MeshError(workdir.located(directory, error.problems)) from None
     if output == "json":

@@ -87,9 +87,10 @@ def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def marks() -> dict[str, str]:
-    """The marks of what is ok, a warning, an error and skipped, as the terminal can show them."""
+    """The marks of ok, warning, error, skipped and unknown, as the terminal can show them."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-    return dict(zip(("ok", "warning", "error", "skipped"), ("√", "‼", "×", "-") if encoding.startswith("utf") else ("ok", "!!", "x", "-"), strict=True))
+    shown = ("√", "‼", "×", "-", "?") if encoding.startswith("utf") else ("ok", "!!", "x", "-", "?")
+    return dict(zip(("ok", "warning", "error", "skipped", "unknown"), shown, strict=True))
 
 
 def width() -> int | None:
@@ -103,7 +104,7 @@ def put_marked(text: str) -> None:
     """A report for people whose lines begin with marks, in colour on a terminal that has not said no (NO_COLOR, TERM=dumb)."""
     shown = visible(own.whole(text))
     if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        colours = dict(zip(marks().values(), ("green", "yellow", "red", "bright_black"), strict=True))
+        colours = dict(zip(marks().values(), ("green", "yellow", "red", "bright_black", "cyan"), strict=True))
         words = "|".join(map(re.escape, colours))
         shown = re.sub(rf"^( *)({words})(?= )", lambda m: m[1] + click.style(m[2], fg=colours[m[2]]), shown, flags=re.MULTILINE)
     click.echo(shown, nl=False)

@@ -76,7 +76,7 @@ def make(
 
     asked = _asked(inputs, at, keyless, throwaway=throwaway, progress=progress)
     cas = {server.ca for server in inputs.servers.values()} if inputs.unjudged is not None else ()
-    wait = begin(partial(judged, sorted(cas), asked))
+    wait = begin(partial(judged, sorted(cas), workdir.server_cas(inputs), at, asked))
 
     @cache
     def made() -> Pki:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 @common.kubeconfig
 @common.output
 def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig: str | None, output: str) -> int:
-    """Tell what an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS comes from in this mesh.
+    """Find the cause of an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS in this mesh.
 
-    TEXT is what was printed, in quotes; `-` reads it from stdin. Every cause is proven or cleared by the checks, as far as files can tell;
-    without a working directory the causes are told in general. The text itself is never printed again. Exit code 1 if nothing in it is known.
+    TEXT is what was printed, in quotes; `-` reads it from stdin. Each cause is proven, cleared by files that prove it, or cannot be known
+    offline; then a command shows it. Without a working directory the causes are general. The text itself is never printed again.
+    Exit code 1 if nothing in it is known.
     """
     from kubectl_mesh import explain
     from kubectl_mesh.explain import show
@@ -60,7 +61,9 @@ def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Map
         return None, set(), [], ()
     seen = survey(directory, out, kubeconfig, lambda _: workdir.now())
     clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
-    versions = {release.version for c in clusters for release in c.releases if release.version is not None}
+    stated = {release.version for c in clusters if c.primary is None for release in c.releases}
+    # A control plane of an unknown version rules nothing out.
+    versions = set() if None in stated else {version for version in stated if version is not None}
     results = {r.check.id: r for r in seen.results}
     unread = results["topology-valid"].findings if seen.topology is None else results["base-valid"].findings
     if results["base-valid"].findings:

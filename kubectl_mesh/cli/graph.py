@@ -80,6 +80,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
                 "id": r.check.id,
                 "category": r.check.category,
                 "sentence": r.check.sentence,
+                "unknown": f"{r.unknown.what}; run: {r.unknown.command}" if r.unknown is not None else "",
                 "status": "dated" if day is None and r.check.id in graph.DATED else r.status,
             }
             for r in found.results

@@ -9,6 +9,7 @@ from kubectl_mesh import checks, report
 from kubectl_mesh.cli import bounds, compose, refusals, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.kubeconfig import ca_date_problems
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.targets.releases import is_hub_unknown
 
@@ -24,13 +25,24 @@ _BY_RENDER = frozenset(
 """The checks that ask what a render would change."""
 _BY_MAKING = frozenset(
     (
-        *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
+        *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "version-skew"),
+        *("ambient-shared", "server-unique", "server-pending", "credential-cost"),
         *("token-expired", "token-expiring", "token-old", "token-pending", "next-token-pending"),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
         *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
     )
 )
 """The checks that are made of a render in mind, whatever is in the tree."""
+_BY_CONTENT = frozenset(
+    (
+        *("tree-readable", "tree-complete", "tree-root", "tree-own", "tree-chain", "tree-pair", "tree-ca", "tree-expired", "tree-expiring"),
+        *("remote-missing", "remote-extra", "remote-double", "remote-names", "remote-seen", "remote-server", "remote-ca", "remote-login"),
+        *("tree-identity", "tree-network", "tree-networks", "tree-namespace", "tree-trust-domain"),
+    )
+)
+"""The checks that read the tree, of which there is none before the first render."""
+_BY_CA = ("server-ca-expired", "server-ca-expiring")
+"""The checks of dates that the survey asks itself, with the time of `--fail-within`."""
 _SOON = ("certs-expiring", "crl-expiring")
 _SAME = ("identical", "tighten")
 
@@ -126,9 +138,44 @@ def survey(
         found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
         found.skipped |= {"token-unique", "token-readable"}
+    if token_age is None:
+        found.skipped |= {"token-old"}
+    unknown: dict[str, checks.Unknown] = {}
+    if inputs is not None:
+        found.skipped |= _unasked_servers(inputs)
+        unknown = _unknown_checks(inputs, rendered)
+        for problem in ca_date_problems(workdir.server_cas(inputs), at, fail_within):
+            (found.errors if problem.id == "server-ca-expired" or fail_within is not None else found.warnings).append(problem)
+    if rendered is not None and not any(m.logins for m in rendered.plan.members.values()):
+        found.skipped |= {"token-expired", "token-expiring", "token-old"}
+    if inputs is not None and not inputs.base and not inputs.unasked:
+        found.skipped |= {"base-valid", "base-lost", "base-identity", "base-reader", "base-registry"}
+    if changes and all(c.action == "create" for c in changes):
+        found.skipped |= _BY_CONTENT
     soon = {e.where.file for e in found.errors if e.id in _SOON}
     kept = [w for w in dict.fromkeys(found.warnings) if w.id not in _SOON or w.where.file not in soon]
-    return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped))
+    return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped, unknown))
+
+
+def _unasked_servers(inputs: workdir.Inputs) -> frozenset[str]:
+    """The checks of API servers that had no server to ask about."""
+    unknown = [c for c in inputs.topology.clusters if c.name not in inputs.servers]
+    return frozenset(
+        ("kubeconfig-context", *(("server-reachable", "server-ca", "server-ca-expired", "server-ca-expiring", "server-unique") if not inputs.servers else ()))
+        if unknown
+        else ()
+    )
+
+
+def _unknown_checks(inputs: workdir.Inputs, rendered: compose.Rendered | None) -> dict[str, checks.Unknown]:
+    """What no file shows."""
+    from kubectl_mesh.stores.sealing import SEAL_KEY
+
+    plan = rendered.plan if rendered is not None else None
+    detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)
+    return checks.unknown_checks(
+        inputs.topology, inputs.servers, plan, lambda c: workdir.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, can_detect_platform=detects
+    )
 
 
 def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None) -> compose.Rendered:
@@ -140,7 +187,7 @@ def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fa
     tokens = checks.token_findings(rendered.plan, at, fail_within, token_age)
     found.errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
     found.warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
-    found.warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
+    found.warnings += (*(w for w in rendered.warnings if w.id not in _BY_CA), *checks.pending_findings(rendered.plan, inputs.broken))
     return rendered
 
 

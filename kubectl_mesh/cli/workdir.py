@@ -218,12 +218,14 @@ def gather(
         return of_servers(servers(topology, config, authorities)[1])
 
     fault = (lambda _: "") if later else ca_fault
+    unread = len(problems)
     known, faults = tried(lambda: servers(topology, config, authorities, fault), nothing, "kubeconfig-context")
+    is_unread = any(p.id == "kubeconfig-context" for p in problems[:unread]) or len(problems) > unread
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
     problems += of_servers(faults)
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     coming: dict[tuple[str, str], str] = {}
-    broken = {("server", name) for name in (faults if known or faults else (c.name for c in topology.clusters if c.server is None))}
+    broken = {("server", name) for name in ((c.name for c in topology.clusters if c.server is None) if is_unread else faults)}
     readers: dict[str, tuple[str, str, str, str]] = {}
     for cluster, peer in _readers(topology):
         path = join(directory, token_file(cluster, peer))
@@ -283,6 +285,40 @@ def gather(
         unjudged=unjudged if later else None,
         unasked=control_plane.unasked,
     )
+
+
+def ca_file(inputs: Inputs, cluster: Cluster) -> str | None:
+    """The file with the CA of a cluster's API server; None if it is in the topology or in a kubeconfig."""
+    if cluster.authority is not None:
+        return None if "-----BEGIN" in cluster.authority else join(inputs.directory, cluster.authority)
+    path = join(inputs.directory, f"clusters/{cluster.name}.crt")
+    return path if cluster.server is not None and os.path.isfile(path) else None
+
+
+def _ca_place(inputs: Inputs, cluster: Cluster) -> Place:
+    """Where the CA of a cluster's API server is stated."""
+    file = ca_file(inputs, cluster)
+    if file is not None:
+        return Place(file)
+    return inputs.topology.document.place("contexts", cluster.context, *(("certificateAuthority",) if cluster.authority is not None else ()))
+
+
+def server_cas(inputs: Inputs) -> list[tuple[str, bytes, Place]]:
+    """The CA of every API server: its cluster, the PEM, and its place."""
+    return [(c.name, inputs.servers[c.name].ca, _ca_place(inputs, c)) for c in inputs.topology.clusters if c.name in inputs.servers]
+
+
+def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:
+    """The validity of the CA of every API server that is known; what is wrong with one, `check` reports."""
+    from kubectl_mesh.kubeconfig import ca_dates, servers
+
+    try:
+        config = _kubeconfig(directory, None)
+        known = servers(topology, config, _authorities(directory, topology))[0]
+    except MeshError:
+        return {}
+    found = {name: ca_dates(server.ca) for name, server in known.items()}
+    return {name: validity for name, validity in found.items() if validity is not None}
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:

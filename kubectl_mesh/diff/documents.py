@@ -10,7 +10,7 @@ from kubectl_mesh.diff.impact import number
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.view.parse import without
-from kubectl_mesh.view.values import Cluster, ControlPlane, Fields
+from kubectl_mesh.view.values import Cluster, ControlPlane
 
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
@@ -18,6 +18,8 @@ _HUB = re.compile(r"(^|\.)hub\Z")
 _STATED = ("version", "tag", "revision", "source.targetRevision", "chart.spec.version", "namespace", "defaultNamespace")
 _IMAGES = {"istiod": "images", "cni": "images-cni", "ztunnel": "images-ztunnel"}
 """The rule of a changed hub, by the part that it is for."""
+_NODE_COMPONENTS = ("cni", "ztunnel")
+_NODE_NAMESPACE = re.compile(r"(namespace|destination\.namespace|targetNamespace)\Z")
 _TRUST_DOMAIN = ("meshConfig.trustDomain", "global.trustDomain")
 _RULES = (
     (re.compile(r"(values\.)?(global|pilot)\.meshNetworks"), "mesh-networks"),
@@ -107,7 +109,7 @@ def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tu
         yield changed(new.name, "revision", "revision", f"{before} -> {after}", other.file, effect("revision"), details=details)
     values = list(differing(one.values, other.values, known, "values."))
     if one.kind == other.kind:
-        values += differing(_settings(one.settings), _settings(other.settings), known)
+        values += differing(_settings(one), _settings(other), known)
     domains = [d for d in values if d.path.removeprefix("values.") in _TRUST_DOMAIN]
     for domain in domains:
         what = f"{domain.before or 'cluster.local'} -> {domain.after or 'cluster.local'}"
@@ -119,8 +121,9 @@ def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tu
         yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found, other.part), details=found)
 
 
-def _settings(settings: Fields) -> Mapping[str, object]:
-    return without(settings, *_STATED)
+def _settings(document: ControlPlane) -> Mapping[str, object]:
+    """The settings that nothing else compares; the namespace of a component on the nodes is not Istio's."""
+    return without(document.settings, *(field for field in _STATED if not (field == "namespace" and document.part in _NODE_COMPONENTS)))
 
 
 def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
@@ -135,7 +138,13 @@ def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
 
 def _effects(details: tuple[Detail, ...], part: str) -> tuple[Effect, ...]:
     """What values do, by where they stand; a DaemonSet of `part` takes its images in another way than istiod."""
-    rules = dict.fromkeys(next((rule for pattern, rule in _RULES if pattern.match(d.path)), "control-plane") for d in details)
+
+    def rule_of(path: str) -> str:
+        if (part in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(r"components\.(cni|ztunnel)\.namespace\Z", path):
+            return "component-namespace"
+        return next((rule for pattern, rule in _RULES if pattern.match(path)), "control-plane")
+
+    rules = dict.fromkeys(rule_of(d.path) for d in details)
     return tuple(effect(_IMAGES.get(part, "object") if rule == "images" else rule) for rule in rules)
 
 

@@ -9,7 +9,7 @@ from kubectl_mesh.diff.fields import details as differing
 from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
-from kubectl_mesh.model import BUNDLE, CACERTS
+from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
 from kubectl_mesh.view.parse import without
 from kubectl_mesh.view.values import Cluster, Directory, Object
 from kubectl_mesh.words import count
@@ -35,7 +35,11 @@ def facts(pair: Pair) -> Iterator[Fact]:
         yield Fact(NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),))
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
         rule = "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"
-        yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (effect(rule),), (delete(old, one),) if one.kind else ())
+        commands = (delete(old, one),) if one.kind else ()
+        if one.kind == "Namespace":
+            # It may hold what others own.
+            rule, commands = "namespace-left", ()
+        yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (effect(rule),), commands)
     for key in sorted(before.keys() & after.keys()):
         one, other = before[key], after[key]
         if one.digest != other.digest:
@@ -71,7 +75,7 @@ def _others(cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[s
             continue
         if path == _STORE[0] and cluster.name in resealed:
             continue
-        if thing.kind == "Namespace":
+        if thing.kind == "Namespace" and not path.startswith(COMPONENT_NAMESPACE):
             found["Namespace",] = thing
         else:
             space = thing.namespace or ""

@@ -157,6 +157,12 @@ RULES = (
         "istiod restarts with its image from the new registry; running proxies and gateways keep the old one until their pods are created again: "
         "restart them before the old registry goes away",
     ),
+    _always("namespace-left", "the Namespace stays in the cluster; delete it by hand if nothing else is in it"),
+    _always(
+        "component-namespace",
+        "the component starts in another namespace: on each node traffic of the mesh stops until it runs there and the old one is deleted; "
+        "the field of an IstioCNI cannot change, so delete that object first",
+    ),
     _always("images-cni", "the pods of istio-cni restart on every node with the image from the new registry; pods that start meanwhile wait for them"),
     _always("images-ztunnel", "the pods of ztunnel restart, node by node, with the image from the new registry; connections through them are closed"),
     _always("images-gateway", "the pods of the gateway restart with the image from the new registry, one after the other"),

@@ -24,7 +24,7 @@ def recognise(text: str) -> tuple[Known, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A cause, and what can be said of it here: proven, open (it cannot be told offline), cleared, or general (there is no mesh at hand)."""
+    """A cause and its state here: proven, open (it cannot be known offline), cleared, or general (there is no mesh at hand)."""
 
     cause: Cause
     state: str
@@ -32,7 +32,10 @@ class Judged:
 
 
 def judge(known: Known, results: Mapping[str, Result] | None, versions: Collection[str]) -> tuple[Judged, ...]:
-    """The causes of a message, proven ones first; `results` are those of the checks by id, None without a working directory."""
+    """The causes of a message, proven ones first; `results` are those of the checks by id, None without a working directory.
+
+    `versions` are the releases of all control planes; empty if any of them is not stated.
+    """
     judged = [_judge(cause, results, versions) for cause in known.causes]
     return tuple(sorted(judged, key=lambda j: (PROVEN, OPEN, GENERAL, CLEARED).index(j.state)))
 
@@ -41,13 +44,14 @@ def _judge(cause: Cause, results: Mapping[str, Result] | None, versions: Collect
     if results is None:
         return Judged(cause, GENERAL)
     asked = tuple(results[check] for check in cause.checks)
+    everything = (*asked, *(results[check] for check in cause.hints))
     if cause.versions and versions and not set(versions) & set(cause.versions):
-        return Judged(cause, CLEARED, asked)
+        return Judged(cause, CLEARED, everything)
     if any(result.findings for result in asked):
-        return Judged(cause, PROVEN, asked)
-    if not asked or any(result.status == "skipped" for result in asked):
-        return Judged(cause, OPEN, asked)
-    return Judged(cause, CLEARED, asked)
+        return Judged(cause, PROVEN, everything)
+    if cause.is_proof and asked and all(result.status == "ok" for result in asked):
+        return Judged(cause, CLEARED, everything)
+    return Judged(cause, OPEN, everything)
 
 
 def named(text: str, names: Sequence[str]) -> tuple[str, ...]:

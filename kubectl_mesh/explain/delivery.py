@@ -3,11 +3,19 @@
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
 
-_STAGES = Cause("the stages were applied out of order", "apply 1-trust, 2-control-plane, wait until it is ready, then 3-mesh", ("delivery-target",))
+_STAGES = Cause(
+    "the stages were applied out of order",
+    "apply 1-trust, 2-control-plane, wait until it is ready, then 3-mesh",
+    hints=("delivery-target",),
+    see="kubectl --context=CONTEXT get customresourcedefinition -o name",
+)
 _TREE = Cause(
     "a file of the tree is not as it was rendered",
     "render, and look at the difference",
-    ("tree-readable", "tree-edited", "tree-stale", "tree-current", "tree-foreign"),
+    ("tree-readable", "tree-edited", "tree-stale", "tree-current"),
+    hints=("tree-foreign",),
+    is_proof=True,
+    see="git status out/",
 )
 
 MESSAGES = (
@@ -22,6 +30,7 @@ MESSAGES = (
                 "the operator that brings the kind is not installed, or is too old",
                 "install the Sail operator, the Gateway API's CRDs, or Istio's base chart",
                 ("istio-version", "gateway-kind"),
+                see="kubectl --context=CONTEXT api-resources",
             ),
         ),
     ),
@@ -35,10 +44,12 @@ MESSAGES = (
                 "the control plane takes its images from a registry that Istio switches off",
                 "follow docs/istio-move.md: render, apply stage 2, and restart the workloads whose pods name the old registry",
                 ("images-gone",),
+                see="kubectl --context=CONTEXT get pods -A -o jsonpath={.items[*].spec.containers[*].image}",
             ),
             Cause(
                 "the pod was injected before the registry changed",
                 "restart its workload: `kubectl rollout restart deployment NAME`; istiod injects the new registry into new pods",
+                see="kubectl --context=CONTEXT -n NAMESPACE get pod POD -o jsonpath={.spec.containers[*].image}",
             ),
         ),
     ),
@@ -52,8 +63,13 @@ MESSAGES = (
                 "charts are taken from a repository that Istio switches off",
                 "follow docs/istio-move.md: remove `istio.charts` or write https://blob.istio.io/istio-release/charts, render and apply",
                 ("charts-gone",),
+                see="kubectl get applications.argoproj.io,helmrepositories.source.toolkit.fluxcd.io -A -o yaml",
             ),
-            Cause("a proxy or a firewall does not let the tool reach the repository", "try it from the cluster: `curl -fsSI URL/index.yaml`"),
+            Cause(
+                "a proxy or a firewall does not let the tool reach the repository",
+                "try it from the cluster: `curl -fsSI URL/index.yaml`",
+                see="curl -fsSI URL/index.yaml",
+            ),
         ),
     ),
     Known(
@@ -61,7 +77,15 @@ MESSAGES = (
         "kubectl",
         r"namespaces \\?\"[^\"\\]+\\?\" not found",
         "Istio's namespace is not there yet",
-        (_STAGES, Cause("the namespace is another in this cluster", "state `contexts.CTX.namespace`", ("namespace-equal", "tree-namespace"))),
+        (
+            _STAGES,
+            Cause(
+                "the namespace is another in this cluster",
+                "state `contexts.CTX.namespace`",
+                ("namespace-equal", "tree-namespace"),
+                see="kubectl --context=CONTEXT get pods -A -l app=istiod",
+            ),
+        ),
     ),
     Known(
         "not-yaml",
@@ -69,7 +93,16 @@ MESSAGES = (
         r"error converting YAML to JSON|error parsing .*\.yaml|MalformedYAMLError|yaml: line \d+"
         r"|no such file or directory.*kustomization|accumulating resources",
         "a file of the tree cannot be read, or is listed and not there",
-        (_TREE, Cause("a remote secret was deleted and is still listed", "render", ("remote-missing",))),
+        (
+            _TREE,
+            Cause(
+                "a remote secret was deleted and is still listed",
+                "render",
+                ("remote-missing",),
+                is_proof=True,
+                see="kubectl kustomize out/NAME/3-mesh",
+            ),
+        ),
     ),
     Known(
         "webhook",
@@ -77,9 +110,19 @@ MESSAGES = (
         r"failed calling webhook",
         "the API server does not reach istiod, or does not trust it",
         (
-            Cause("istiod is reached at another address than is stated", "state `controlPlaneAddress`", ("control-plane-address", "address-pending")),
+            Cause(
+                "istiod is reached at another address than is stated",
+                "state `controlPlaneAddress`",
+                ("address-pending",),
+                hints=("control-plane-address",),
+                see="kubectl --context=CONTEXT get mutatingwebhookconfigurations -o yaml",
+            ),
             common.LATE_ROOT,
-            Cause("istiod does not run", "look into its log, and explain what it says"),
+            Cause(
+                "istiod does not run",
+                "look into its log, and explain what it says",
+                see="kubectl --context=CONTEXT -n istio-system get pods -l app=istiod",
+            ),
         ),
     ),
     Known(
@@ -91,7 +134,8 @@ MESSAGES = (
             Cause(
                 "the application compares what istiod owns",
                 "use the Application that `delivery: {tool: argocd}` renders, or ignore caBundle and failurePolicy",
-                ("delivery-target", "tree-edited"),
+                hints=("delivery-target", "tree-edited"),
+                see="kubectl -n argocd get applications.argoproj.io NAME -o jsonpath={.spec.ignoreDifferences}",
             ),
         ),
     ),
@@ -100,28 +144,57 @@ MESSAGES = (
         "Argo CD",
         r"\bstringData\b",
         "a key that leaves stringData stays in the cluster",
-        (Cause("a Secret was written by hand", "render: the tree has `data` alone", ("tree-edited", "tree-foreign")),),
+        (
+            Cause(
+                "a Secret was written by hand",
+                "render: the tree has `data` alone",
+                hints=("tree-edited", "tree-foreign"),
+                see="grep -rl stringData out/",
+            ),
+        ),
     ),
     Known(
         "prune",
         "Argo CD, Flux",
         r"SharedResourceWarning|ExcludedResourceWarning|is part of applications",
         "two applications have the same object",
-        (Cause("a cluster's directory is applied twice", "have one application for each directory of out/", ("tree-foreign", "tree-stale")),),
+        (
+            Cause(
+                "a cluster's directory is applied twice",
+                "have one application for each directory of out/",
+                hints=("tree-foreign", "tree-stale"),
+                see="kubectl get applications.argoproj.io,kustomizations.kustomize.toolkit.fluxcd.io -A",
+            ),
+        ),
     ),
     Known(
         "sync-failed",
         "Argo CD",
         r"one or more synchronization tasks (?:are not valid|completed unsuccessfully)|ComparisonError|failed to generate manifest",
         "Argo CD could not make, or not apply, what is in the repository",
-        (_TREE, _STAGES, Cause("the repository, the branch or the folder is not what the topology says", "compare `delivery` in topology.yaml")),
+        (
+            _TREE,
+            _STAGES,
+            Cause(
+                "the repository, the branch or the folder is not what the topology says",
+                "compare `delivery` in topology.yaml",
+                see="kubectl get applications.argoproj.io -A -o yaml",
+            ),
+        ),
     ),
     Known(
         "flux-waits",
         "Flux",
         r"dependency '[^']+' is not ready|health check (?:failed|timed out)|timeout waiting for: \[",
         "an earlier stage is not ready yet",
-        (Cause("an earlier stage failed", "`flux get kustomizations -A`, and explain what the first one says"), _TREE),
+        (
+            Cause(
+                "an earlier stage failed",
+                "`flux get kustomizations -A`, and explain what the first one says",
+                see="flux get kustomizations -A",
+            ),
+            _TREE,
+        ),
     ),
     Known(
         "not-decrypted",
@@ -132,9 +205,15 @@ MESSAGES = (
             Cause(
                 "the Kustomization has no `decryption`, or the tool cannot decrypt",
                 "use what `delivery: {tool: flux}` renders: it has `decryption: {provider: sops}`",
-                ("tree-edited", "delivery-target"),
+                hints=("tree-edited", "delivery-target"),
+                see="kubectl -n flux-system get kustomizations.kustomize.toolkit.fluxcd.io -o yaml",
             ),
-            Cause("a Secret that is no Secret to the tool was encrypted", "encrypt with `kubectl mesh render` alone", ("tree-foreign", "sealed-current")),
+            Cause(
+                "a Secret that is no Secret to the tool was encrypted",
+                "encrypt with `kubectl mesh render` alone",
+                hints=("tree-foreign", "sealed-current"),
+                see="grep -rl ENC out/",
+            ),
         ),
     ),
     Known(
@@ -147,9 +226,14 @@ MESSAGES = (
             Cause(
                 "the cluster's recipient is not that of its identity",
                 "state the recipient of the identity that the cluster has, and render",
-                ("sealed-current", "recipient-shared", "sealed-proven"),
+                hints=("sealed-current", "recipient-shared", "sealed-proven"),
+                see="kubectl mesh verify --identity FILE",
             ),
-            Cause("the identity was never brought into the cluster", "`kubectl -n flux-system get secret sops-age`"),
+            Cause(
+                "the identity was never brought into the cluster",
+                "`kubectl -n flux-system get secret sops-age`",
+                see="kubectl -n flux-system get secret sops-age",
+            ),
         ),
     ),
     Known(
@@ -161,7 +245,9 @@ MESSAGES = (
             Cause(
                 "somebody edited the file, or a merge mixed two versions",
                 "render where the keys are: it seals the file anew",
-                ("tree-edited", "sealed-current", "tree-readable"),
+                ("tree-edited", "tree-readable"),
+                hints=("sealed-current",),
+                see="kubectl mesh verify --identity FILE",
             ),
         ),
     ),
@@ -174,9 +260,16 @@ MESSAGES = (
             Cause(
                 "the certificate here is not that of the controller",
                 "fetch it again and render",
-                ("sealing-certificate", "sealing-expiring", "sealing-pending"),
+                ("sealing-certificate",),
+                hints=("sealing-expiring", "sealing-pending"),
+                see="kubeseal --context CONTEXT --fetch-cert",
             ),
-            Cause("the secret was sealed for another cluster, name or namespace", "render: each is sealed for its own", ("sealed-current", "tree-edited")),
+            Cause(
+                "the secret was sealed for another cluster, name or namespace",
+                "render: each is sealed for its own",
+                hints=("sealed-current", "tree-edited"),
+                see="kubectl --context=CONTEXT -n istio-system get sealedsecrets -o yaml",
+            ),
         ),
     ),
     Known(
@@ -184,7 +277,14 @@ MESSAGES = (
         "External Secrets",
         r"SecretSyncedError|could not get secret data from provider|Secret does not exist|error processing spec\.data",
         "the store does not hold what the tree asks for",
-        (Cause("the secrets were not put into the store", "`kubectl mesh certs export` prints what belongs where", ("token-pending", "certificate-pending")),),
+        (
+            Cause(
+                "the secrets were not put into the store",
+                "`kubectl mesh certs export` prints what belongs where",
+                hints=("token-pending", "certificate-pending"),
+                see="kubectl --context=CONTEXT -n istio-system get externalsecrets",
+            ),
+        ),
     ),
     Known(
         "too-long",
@@ -192,8 +292,17 @@ MESSAGES = (
         r"metadata\.annotations: Too long|must have at most 262144 bytes",
         "client-side apply cannot keep an object of this size in an annotation",
         (
-            Cause("a CRD is applied client-side", "apply with --server-side; in Argo CD ServerSideApply=true, as rendered", ("tree-edited",)),
-            Cause("a control plane that names hundreds of networks is applied client-side", "apply its file with `kubectl apply --server-side -f FILE`"),
+            Cause(
+                "a CRD is applied client-side",
+                "apply with --server-side; in Argo CD ServerSideApply=true, as rendered",
+                hints=("tree-edited",),
+                see="kubectl --context=CONTEXT get customresourcedefinition NAME --show-managed-fields -o yaml",
+            ),
+            Cause(
+                "a control plane that names hundreds of networks is applied client-side",
+                "apply its file with `kubectl apply --server-side -f FILE`",
+                see="wc -c out/NAME/2-control-plane/*",
+            ),
         ),
     ),
     Known(
@@ -201,6 +310,12 @@ MESSAGES = (
         "cert-manager",
         r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .* not found",
         "the issuer that the tree names is not in the cluster",
-        (Cause("`certificates.issuerRef` names another issuer than the cluster has", "compare `kubectl get clusterissuers`"),),
+        (
+            Cause(
+                "`certificates.issuerRef` names another issuer than the cluster has",
+                "compare `kubectl get clusterissuers`",
+                see="kubectl --context=CONTEXT get clusterissuers,issuers -A",
+            ),
+        ),
     ),
 )

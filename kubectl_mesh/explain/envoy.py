@@ -18,11 +18,17 @@ MESSAGES = (
         "a certificate of the chain is not valid today",
         (
             common.EXPIRED,
+            common.SERVER_CA_EXPIRED,
             Cause(
                 "a workload's certificate was not renewed, for istiod cannot be reached or cannot sign",
                 "look into the log of istiod, then restart the workload",
+                see="istioctl --context=CONTEXT proxy-config secret POD.NAMESPACE",
             ),
-            Cause("the clock of a node is wrong", "compare `date -u` on the nodes"),
+            Cause(
+                "the clock of a node is wrong",
+                "compare `date -u` on the nodes",
+                see="date -u",
+            ),
         ),
     ),
     Known(
@@ -34,7 +40,13 @@ MESSAGES = (
             common.ROOTS,
             common.CHAIN,
             common.EXPIRED,
-            Cause("a certificate is no CA, or may not sign", "use certificates with CA:TRUE and keyCertSign; render and apply", ("certs-ca", "tree-ca")),
+            Cause(
+                "a certificate is no CA, or may not sign",
+                "use certificates with CA:TRUE and keyCertSign; render and apply",
+                ("certs-ca", "tree-ca"),
+                is_proof=True,
+                see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+            ),
             common.TRUST_DOMAIN,
             common.LATE_ROOT,
         ),
@@ -47,7 +59,11 @@ MESSAGES = (
         (
             common.TRUST_DOMAIN,
             common.ROOTS,
-            Cause("the service account of the server is not one that the service is known to have", "look into the DestinationRule's subjectAltNames"),
+            Cause(
+                "the service account of the server is not one that the service is known to have",
+                "look into the DestinationRule's subjectAltNames",
+                see="kubectl --context=CONTEXT get destinationrules -A -o yaml",
+            ),
         ),
     ),
     Known(
@@ -60,6 +76,8 @@ MESSAGES = (
                 "there are two roots with the same name, as when a root was made twice with the same organization",
                 "find the right one by its fingerprint (`kubectl mesh describe`), put it everywhere, and make the intermediates of the other anew",
                 ("certs-one-root", "certs-chain", "tree-root", "tree-chain"),
+                is_proof=True,
+                see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
             ),
             common.LATE_ROOT,
         ),
@@ -69,7 +87,14 @@ MESSAGES = (
         "Envoy",
         r"permitted subtree violation|excluded subtree violation",
         "a CA of the chain has name constraints that do not permit the workload's identity",
-        (Cause("the intermediate or the root has name constraints", "have it issued with spiffe:// URIs of the trust domain permitted", ("certs-names",)),),
+        (
+            Cause(
+                "the intermediate or the root has name constraints",
+                "have it issued with spiffe:// URIs of the trust domain permitted",
+                ("certs-names",),
+                see="openssl x509 -in certs/intermediate-NAME/ca-cert.pem -noout -ext nameConstraints",
+            ),
+        ),
     ),
     Known(
         "no-healthy-upstream",
@@ -82,7 +107,11 @@ MESSAGES = (
             common.SERVER,
             common.LOST,
             common.GATEWAY,
-            Cause("the service has no ready pod anywhere", "`kubectl get endpointslices -A` in each cluster"),
+            Cause(
+                "the service has no ready pod anywhere",
+                "`kubectl get endpointslices -A` in each cluster",
+                see="kubectl --context=CONTEXT get endpointslices -A",
+            ),
         ),
     ),
     Known(
@@ -102,7 +131,8 @@ MESSAGES = (
             Cause(
                 "what exposes the services at the east-west gateway is not applied",
                 "apply stage 3 of that cluster",
-                ("tree-current", "tree-edited", "tree-stale"),
+                hints=("tree-current", "tree-edited", "tree-stale"),
+                see="kubectl --context=CONTEXT diff -k out/NAME/3-mesh",
             ),
             common.EDGE,
             common.IDENTITY,
@@ -115,7 +145,11 @@ MESSAGES = (
         "an AuthorizationPolicy does not allow this identity",
         (
             common.TRUST_DOMAIN,
-            Cause("the policy names principals by their cluster or an older trust domain", "compare the policy with the source.principal in the access log"),
+            Cause(
+                "the policy names principals by their cluster or an older trust domain",
+                "compare the policy with the source.principal in the access log",
+                see="kubectl --context=CONTEXT get authorizationpolicies -A -o yaml",
+            ),
         ),
     ),
     Known(
@@ -127,11 +161,14 @@ MESSAGES = (
             Cause(
                 "a PeerAuthentication or DestinationRule asks for TLS where the other side has no proxy, or the other way about",
                 "compare PeerAuthentication and DestinationRule of both",
+                see="kubectl --context=CONTEXT get peerauthentications,destinationrules -A",
             ),
             Cause(
                 "the gateway's port is not the one that takes mesh traffic",
                 "state the port of the gateway in topology.yaml",
-                ("gateway-address", "tree-networks"),
+                ("tree-networks",),
+                hints=("gateway-address",),
+                see="kubectl --context=CONTEXT -n istio-system get service istio-eastwestgateway",
             ),
         ),
     ),

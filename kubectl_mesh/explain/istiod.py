@@ -3,11 +3,27 @@
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
 
-_INCOMPLETE = Cause("the rendered cacerts lacks a part", "render and apply stage 1, then restart istiod", ("certs-complete", "tree-complete"))
-_PAIR = Cause(
-    "the key is not that of the certificate", "put back the pair that belongs together, render, apply and restart istiod", ("certs-pair", "tree-pair")
+_INCOMPLETE = Cause(
+    "the rendered cacerts lacks a part",
+    "render and apply stage 1, then restart istiod",
+    ("certs-complete", "tree-complete"),
+    is_proof=True,
+    see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
 )
-_NO_CA = Cause("the certificate is no CA", "use a certificate with CA:TRUE and keyCertSign", ("certs-ca", "tree-ca"))
+_PAIR = Cause(
+    "the key is not that of the certificate",
+    "put back the pair that belongs together, render, apply and restart istiod",
+    ("certs-pair", "tree-pair"),
+    is_proof=True,
+    see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+)
+_NO_CA = Cause(
+    "the certificate is no CA",
+    "use a certificate with CA:TRUE and keyCertSign",
+    ("certs-ca", "tree-ca"),
+    is_proof=True,
+    see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+)
 
 MESSAGES = (
     Known(
@@ -17,7 +33,12 @@ MESSAGES = (
         "cacerts is there, but not all of ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem",
         (
             _INCOMPLETE,
-            Cause("the Secret was sealed or stored in parts", "open it where it was sealed: `kubectl mesh verify --identity FILE`", ("sealed-current",)),
+            Cause(
+                "the Secret was sealed or stored in parts",
+                "open it where it was sealed: `kubectl mesh verify --identity FILE`",
+                hints=("sealed-current",),
+                see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
+            ),
         ),
     ),
     Known(
@@ -31,7 +52,12 @@ MESSAGES = (
             common.CHAIN,
             common.EXPIRED,
             _NO_CA,
-            Cause("istiod cannot read the key", "write it as PEM without a password", ("certs-readable", "tree-readable")),
+            Cause(
+                "istiod cannot read the key",
+                "write it as PEM without a password",
+                ("certs-readable", "tree-readable"),
+                see="kubectl --context=CONTEXT -n istio-system logs deploy/istiod",
+            ),
         ),
     ),
     Known("key-mismatch", "istiod", r"private key does not match public key", "key and certificate in cacerts do not belong together", (_PAIR,)),
@@ -46,6 +72,8 @@ MESSAGES = (
                 "the intermediate has an EC key, and Istio is older than 1.7.7",
                 "state `keyType: rsa-2048`, move the intermediates away and render",
                 ("certs-key-type",),
+                is_proof=True,
+                see="istioctl --context=CONTEXT version",
             ),
         ),
     ),
@@ -60,6 +88,7 @@ MESSAGES = (
                 "go back to the old root, then add the new one beside it in all clusters before any intermediate changes; or set ISTIO_MULTIROOT_MESH=true, "
                 "and restart istiod after each step where it is not set",
                 ("tree-root", "certs-one-root"),
+                see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
             ),
         ),
     ),
@@ -68,7 +97,14 @@ MESSAGES = (
         "istiod",
         r"missing CRL signed by certificates",
         "ca-crl.pem lacks a list of revoked certificates for a CA of the chain",
-        (Cause("only the root has signed a list", "put a list, empty or not, of every certificate in cert-chain.pem into ca-crl.pem"),),
+        (
+            Cause(
+                "only the root has signed a list",
+                "put a list, empty or not, of every certificate in cert-chain.pem into ca-crl.pem",
+                ("crl-complete",),
+                see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
+            ),
+        ),
     ),
     Known(
         "wrong-cluster",
@@ -87,6 +123,7 @@ MESSAGES = (
                 "there are two remote secrets for one cluster",
                 "take one away, in the tree and in the cluster",
                 ("remote-double", "remote-extra", "remote-names"),
+                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
             ),
         ),
     ),
@@ -96,8 +133,17 @@ MESSAGES = (
         r"would overwrite the (?:local|config) cluster",
         "a remote secret for istiod's own cluster: it is passed over, which does no harm",
         (
-            Cause("all clusters take one bundle of remote secrets", "nothing: that is how `remoteSecrets: bundle` works"),
-            Cause("two clusters have the same name", "give each cluster a name of its own", ("tree-identity", "remote-names", "base-identity")),
+            Cause(
+                "all clusters take one bundle of remote secrets",
+                "nothing: that is how `remoteSecrets: bundle` works",
+                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
+            ),
+            Cause(
+                "two clusters have the same name",
+                "give each cluster a name of its own",
+                ("tree-identity", "remote-names", "base-identity"),
+                see="kubectl --context=CONTEXT -n istio-system get deploy istiod -o yaml",
+            ),
         ),
     ),
     Known(
@@ -108,7 +154,11 @@ MESSAGES = (
         (
             common.LOGIN,
             common.SERVER,
-            Cause("the reader's account or its token Secret was deleted in that cluster", "apply stage 3 there and fetch the token again"),
+            Cause(
+                "the reader's account or its token Secret was deleted in that cluster",
+                "apply stage 3 there and fetch the token again",
+                see="kubectl --context=CONTEXT -n istio-system get serviceaccount,secret",
+            ),
         ),
     ),
     Known(
@@ -117,8 +167,19 @@ MESSAGES = (
         r"is forbidden: User|cannot (?:list|watch|get) resource",
         "the login is taken, and may not read what istiod asks for",
         (
-            Cause("the reader's role or its binding is missing in that cluster", "apply stages 2 and 3 there", ("base-reader", "tree-edited", "tree-current")),
-            Cause("the token is that of another account", "fetch it again", ("token-unique", "remote-login")),
+            Cause(
+                "the reader's role or its binding is missing in that cluster",
+                "apply stages 2 and 3 there",
+                ("base-reader",),
+                hints=("tree-edited", "tree-current"),
+                see="kubectl --context=CONTEXT auth can-i list services --as=system:serviceaccount:istio-system:istio-reader-service-account",
+            ),
+            Cause(
+                "the token is that of another account",
+                "fetch it again",
+                ("token-unique", "remote-login"),
+                see="kubectl --context=CONTEXT auth can-i list services --as=system:serviceaccount:istio-system:istio-reader-service-account",
+            ),
         ),
     ),
     Known(
@@ -129,7 +190,13 @@ MESSAGES = (
         "a server does not answer at the address that was given",
         (
             common.SERVER,
-            Cause("where istiod is reached is not known, or not by an address", "state `controlPlaneAddress`", ("address-pending", "control-plane-address")),
+            Cause(
+                "where istiod is reached is not known, or not by an address",
+                "state `controlPlaneAddress`",
+                ("address-pending",),
+                hints=("control-plane-address",),
+                see="kubectl --context=CONTEXT -n istio-system get service istio-eastwestgateway",
+            ),
             common.FIREWALL,
         ),
     ),
@@ -138,7 +205,7 @@ MESSAGES = (
         "istiod, kubectl",
         r"certificate signed by unknown authority",
         "a certificate leads to a CA that is not known where it is judged",
-        (common.SERVER_CA, common.CHAIN, common.ROOTS, common.LATE_ROOT),
+        (common.SERVER_CA, common.SERVER_CA_EXPIRED, common.CHAIN, common.ROOTS, common.LATE_ROOT),
     ),
     Known(
         "certificate-valid-for",
@@ -149,7 +216,8 @@ MESSAGES = (
             Cause(
                 "the server is reached by a name that its certificate does not have",
                 "state `contexts.CTX.tlsServerName`, or the URL that the certificate has",
-                ("remote-server",),
+                hints=("remote-server",),
+                see="openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -ext subjectAltName",
             ),
         ),
     ),
@@ -164,6 +232,7 @@ MESSAGES = (
                 "a cluster logs in by exec, a token file or a client certificate",
                 "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as `kubectl mesh check --id credential-cost` says, or use a token",
                 ("credential-cost",),
+                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
             ),
         ),
     ),
@@ -173,8 +242,17 @@ MESSAGES = (
         r"kubeconfig (?:cannot be loaded|is not valid|is empty)",
         "a remote secret does not hold a kubeconfig",
         (
-            Cause("the remote secret was edited", "render and apply stage 3", ("tree-readable", "remote-server", "remote-ca", "remote-login")),
-            Cause("it was applied as it is encrypted", "apply it by what decrypts it: see what `kubectl mesh explain` says of `.sops: field not declared`"),
+            Cause(
+                "the remote secret was edited",
+                "render and apply stage 3",
+                ("tree-readable", "remote-server", "remote-ca", "remote-login"),
+                see="kubectl --context=CONTEXT diff -k out/NAME/3-mesh",
+            ),
+            Cause(
+                "it was applied as it is encrypted",
+                "apply it by what decrypts it: see what `kubectl mesh explain` says of `.sops: field not declared`",
+                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
+            ),
         ),
     ),
     Known(
@@ -182,7 +260,14 @@ MESSAGES = (
         "istiod",
         r"invalid registry name",
         "meshNetworks names a cluster in a way that istiod does not take, and nothing of meshNetworks is used",
-        (Cause("a registry has a capital letter, or another name than its cluster", "write it as the cluster's name", ("base-registry", "tree-networks")),),
+        (
+            Cause(
+                "a registry has a capital letter, or another name than its cluster",
+                "write it as the cluster's name",
+                ("base-registry", "tree-networks"),
+                see="kubectl --context=CONTEXT -n istio-system get configmap istio -o jsonpath={.data.meshNetworks}",
+            ),
+        ),
     ),
     Known(
         "endpoints-gone",

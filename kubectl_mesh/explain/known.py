@@ -5,14 +5,20 @@ from kubectl_mesh.frozen import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a message may come from, the checks that prove or clear it, and what to do."""
+    """A possible cause of a message: the checks that confirm it or rule it out, what to do, and what shows it in a running cluster."""
 
     says: str
     do: str
     checks: tuple[str, ...] = ()
-    """Any finding of these proves it; that all of them are ok clears it. None: it cannot be told offline."""
+    """Any finding of these confirms it."""
     versions: tuple[str, ...] = ()
-    """The releases of Istio that it concerns; none: all."""
+    """The releases of Istio that it concerns; none: all. A mesh that states only other releases rules it out."""
+    hints: tuple[str, ...] = ()
+    """Checks whose findings belong here and prove nothing."""
+    is_proof: bool = False
+    """Whether `checks` without a finding prove that these files do not have the fault; else it cannot be known offline."""
+    see: str = ""
+    """The command that shows it, with access to a cluster; words in capitals stand for names."""
 
 
 @dataclass(frozen=True, slots=True)

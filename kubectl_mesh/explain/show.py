@@ -6,8 +6,8 @@ from kubectl_mesh.checks.show import wrapped
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged, Known
 
-_WORDS = {PROVEN: "proven here", OPEN: "cannot be told offline", CLEARED: "cleared: not so in these files", GENERAL: "may be"}
-_MARKS = {PROVEN: "error", OPEN: "skipped", CLEARED: "ok", GENERAL: "skipped"}
+_WORDS = {PROVEN: "proven here", OPEN: "cannot be known offline", CLEARED: "cleared: not so in these files", GENERAL: "may be"}
+_MARKS = {PROVEN: "error", OPEN: "unknown", CLEARED: "ok", GENERAL: "skipped"}
 Explained = Sequence[tuple[Known, Sequence[Judged]]]
 UNKNOWN = """\
 nothing in this text is known to kubectl mesh
@@ -41,6 +41,8 @@ def text(explained: Explained, clusters: Sequence[str], marks: Mapping[str, str]
             if judged.state == CLEARED:
                 lines.append(f"      by {', '.join(judged.cause.checks) or 'the version'}")
             else:
+                if judged.state != PROVEN:
+                    lines.append(f"      see: `{judged.cause.see}`")
                 lines.append(f"      do: {judged.cause.do}")
     if clusters:
         lines += ["", f"it names {', '.join(clusters)}"]
@@ -66,6 +68,7 @@ def value(explained: Explained, clusters: Sequence[str], unread: Sequence[Proble
                         "says": judged.cause.says,
                         "state": judged.state,
                         "do": judged.cause.do,
+                        "see": judged.cause.see,
                         "versions": list(judged.cause.versions),
                         "checks": [
                             {
@@ -73,7 +76,7 @@ def value(explained: Explained, clusters: Sequence[str], unread: Sequence[Proble
                                 "status": next((r.status for r in judged.results if r.check.id == check), None),
                                 "findings": [_finding(f) for r in judged.results if r.check.id == check for f in r.findings],
                             }
-                            for check in judged.cause.checks
+                            for check in (*judged.cause.checks, *judged.cause.hints)
                         ],
                     }
                     for judged in causes

@@ -16,7 +16,8 @@ MESSAGES = (
             Cause(
                 "ztunnel trusts the first root it got and no other, while several roots are in use (Istio's issue 47427)",
                 "have one root in all clusters; restart ztunnel after the root bundle changed",
-                ("tree-root",),
+                hints=("tree-root",),
+                see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
             ),
         ),
     ),
@@ -27,9 +28,16 @@ MESSAGES = (
         "ztunnel knows no service at this address on its network",
         (
             Cause(
-                "ztunnel's network or cluster is not that of its control plane", "render, apply stage 2, and restart ztunnel", ("tree-network", "tree-identity")
+                "ztunnel's network or cluster is not that of its control plane",
+                "render, apply stage 2, and restart ztunnel",
+                ("tree-network", "tree-identity"),
+                see="kubectl --context=CONTEXT -n istio-system get daemonset ztunnel -o yaml",
             ),
-            Cause("the service is not shared with other clusters", 'label it `istio.io/global: "true"` in every cluster'),
+            Cause(
+                "the service is not shared with other clusters",
+                'label it `istio.io/global: "true"` in every cluster',
+                see="kubectl --context=CONTEXT get services -A -L istio.io/global",
+            ),
             common.EDGE,
         ),
     ),
@@ -45,6 +53,7 @@ MESSAGES = (
                 "AMBIENT_ENABLE_MULTI_NETWORK is not set, or Istio is too old for it",
                 "Istio 1.27 or later, and `dataPlane: ambient`",
                 ("ambient", "istio-version"),
+                see="kubectl --context=CONTEXT -n istio-system get deploy istiod -o yaml",
             ),
         ),
     ),
@@ -55,7 +64,12 @@ MESSAGES = (
         "istiod does not take this ztunnel's login",
         (
             common.IDENTITY,
-            Cause("ztunnel is in a namespace that istiod does not trust", "state trustedZtunnelNamespace in base.yaml", ("tree-namespace", "namespace-equal")),
+            Cause(
+                "ztunnel is in a namespace that istiod does not trust",
+                "state trustedZtunnelNamespace in base.yaml",
+                ("ztunnel-trusted",),
+                see="kubectl --context=CONTEXT get daemonsets -A -l app=ztunnel",
+            ),
         ),
     ),
 )

@@ -10,5 +10,10 @@ from kubectl_mesh.graph.svg import svg
 __all__ = ["DATED", "FORMATS", "Picture", "Seen", "dot", "mermaid", "page", "picture", "svg"]
 
 FORMATS = ("mermaid", "svg", "dot", "html")
-DATED = frozenset({"certs-expired", "certs-expiring", "token-expired", "token-expiring", "sealing-expiring", "tree-expired", "tree-expiring"})
+DATED = frozenset(
+    {
+        *("certs-expired", "certs-expiring", "server-ca-expired", "server-ca-expiring", "token-expired", "token-expiring"),
+        *("sealing-expiring", "tree-expired", "tree-expiring"),
+    }
+)
 """The checks whose answer depends on the day."""

@@ -20,7 +20,7 @@ WIDTHS = (("wide", 1240.0, True), ("large", 860.0, True), ("medium", 600.0, True
 
 
 def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> str:
-    """The page. `files` are its templates, `checks` what was asked: id, category, status and sentence."""
+    """The page. `files` are its templates, `checks` what was asked: id, category, status, sentence, and what is unknown."""
     style = files["graph-svg.css"] + files["graph.css"]
     script = files["graph.js"]
     drawings = "\n".join(
@@ -69,7 +69,7 @@ def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "lines": [{"kind": line.kind, "source": line.source, "target": line.target, "text": line.text} for line in picture.lines],
         "notes": [{"kind": n.kind, "text": n.text, "clusters": list(n.clusters)} for n in picture.notes],
         "findings": _findings(picture.findings),
-        "checks": [{key: c[key] for key in ("id", "category", "status", "sentence")} for c in checks],
+        "checks": [{key: c[key] for key in ("id", "category", "status", "sentence", "unknown") if c.get(key)} for c in checks],
     }
     shown_value: dict[str, Any] = _visible(value)
     return shown_value

@@ -58,6 +58,14 @@ def status(
     }
 
 
+def server_ca_values(validity: Mapping[str, tuple[datetime, datetime]], now: datetime) -> list[dict[str, Any]]:
+    """The dates of the CAs of the API servers, by cluster, for programs."""
+    return [
+        {"cluster": name, "notBefore": f"{begin:%Y-%m-%dT%H:%M:%SZ}", "notAfter": f"{end:%Y-%m-%dT%H:%M:%SZ}", "daysLeft": (end - now).days}
+        for name, (begin, end) in sorted(validity.items())
+    ]
+
+
 def ends(kept: Mapping[str, bytes], clusters: Sequence[str]) -> tuple[list[Certificate], dict[str, Certificate], tuple[datetime, datetime] | None]:
     """What has a date: the roots, the intermediates by cluster, and when the CRLs were made and the first of them ends, where there are any."""
     roots = [describe(c) for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])] if ROOT_CERT in kept else []
@@ -113,6 +121,10 @@ def text(value: Mapping[str, Any]) -> str:
         lines += _wrapped("  signed by", "none of the roots" if signer is None else f"{signer} ({one['signedBy'][:8]})")
         state = f"its key is {'here' if one['keyHere'] else 'not here'}" + ("; the next one is requested" if one["renewalRequested"] else "")
         lines += [*_wrapped("  state", state), *_lines(one)]
+    if value["servers"]:
+        first = min(value["servers"], key=lambda one: one["notAfter"])
+        left = _days_left_text(first["daysLeft"])
+        lines += ["", *_wrapped("server CAs", f"{len(value['servers'])}; the first to expire is that of {first['cluster']}, {first['notAfter'][:10]}, {left}")]
     if value["missing"]:
         lines += ["", *_wrapped("missing", f"the intermediate of {', '.join(value['missing'])}")]
     return "\n".join(lines) + "\n"
@@ -126,14 +138,16 @@ def _signs_for(root: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> s
 
 
 def _lines(one: Mapping[str, Any]) -> list[str]:
-    left = one["daysLeft"]
-    ends = f"{count(left, 'day')} left" if left >= 0 else f"expired {count(-left - 1, 'day')} ago"
     return [
-        *_wrapped("  valid", f"{one['notBefore'][:10]} to {one['notAfter'][:10]}, {ends}"),
+        *_wrapped("  valid", f"{one['notBefore'][:10]} to {one['notAfter'][:10]}, {_days_left_text(one['daysLeft'])}"),
         *_wrapped("  key", one["keyType"]),
         *_wrapped("  serial", one["serial"]),
         *_wrapped("  sha256", one["fingerprint"]),
     ]
+
+
+def _days_left_text(days: int) -> str:
+    return f"{count(days, 'day')} left" if days >= 0 else f"expired {count(-days - 1, 'day')} ago"
 
 
 def _wrapped(head: str, body: str) -> list[str]:

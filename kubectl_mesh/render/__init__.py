@@ -100,7 +100,8 @@ def _clusters(
             secrets.add(stages[2], member)
             if plan.topology.alerts is not None:
                 alerts.add(stages[2], plan, plan.topology.alerts, member, pki(), manifests)
-        trust.add(stages[0], plan, member, pki(), manifests)
+        accounts = target.component_accounts(base, plan.topology, member.cluster)
+        trust.add(stages[0], plan, member, pki(), manifests, accounts)
         files: dict[str, str | Secret] = {}
         applied = []
         for stage, into in zip(STAGES, stages, strict=True):

@@ -49,11 +49,11 @@ def _issuer(topology: Topology) -> dict[str, str]:
     return {"group": group, "kind": kind, "name": name}
 
 
-def istio_csr_values(topology: Topology, cluster: Cluster) -> str:
-    """The values for istio-csr's chart in one cluster: what has to agree with istiod there."""
+def istio_csr_values(topology: Topology, cluster: Cluster, ztunnel: str | None) -> str:
+    """The values for istio-csr's chart in one cluster: what has to agree with istiod there; `ztunnel` is its namespace and account."""
     server: dict[str, object] = {"clusterID": cluster.name}
-    if topology.ambient:
-        server = {"caTrustedNodeAccounts": f"{cluster.namespace}/ztunnel", **server}
+    if ztunnel is not None:
+        server = {"caTrustedNodeAccounts": ztunnel, **server}
     return document(
         {
             "app": {

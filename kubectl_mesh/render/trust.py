@@ -1,12 +1,14 @@
 """Stage 1: Istio's namespace, and the Secret with the intermediate that istiod signs with."""
 
 import base64
+from collections.abc import Mapping
 
 from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import ENCRYPTED, external
+from kubectl_mesh.targets.node_components import extra_namespaces
 from kubectl_mesh.versions import reads_crl
 
 KEEP: dict[str, tuple[str | None, str | None]] = {
@@ -25,16 +27,21 @@ def crls(member: Member, pki: Pki) -> bytes | None:
     return pki.crl.pem if pki.crl is not None and any(reads_crl(r.version) for r in member.cluster.releases) else None
 
 
-def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> None:
-    """A cluster that another's istiod serves gets no Secret: that istiod signs for it, and is told by an annotation that it may."""
+def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests, accounts: Mapping[str, str]) -> None:
+    """Adds the namespaces and the intermediate; `accounts` are those of the components on the nodes.
+
+    A cluster that another's istiod serves gets no Secret: that istiod signs for it, and an annotation allows it.
+    """
     cluster, topology = member.cluster, plan.topology
     keep_key, keep = KEEP[plan.topology.delivery.tool]
     served_by = member.primary.name if member.primary is not None else None
     text = manifests.render("namespace.yaml", namespace=cluster.namespace, network=cluster.network, served_by=served_by, keep_key=keep_key, keep=keep)
     stage.add("namespace.yaml", text)
+    for namespace in extra_namespaces(accounts, cluster) if not member.waits else ():
+        stage.add(f"namespace-{namespace}.yaml", manifests.render("component-namespace.yaml", namespace=namespace, keep_key=keep_key, keep=keep))
     if topology.issuer == "istio-csr":
         # Not for kubectl: the chart of istio-csr reads it.
-        stage.files[ISTIO_CSR] = issuers.istio_csr_values(topology, cluster)
+        stage.files[ISTIO_CSR] = issuers.istio_csr_values(topology, cluster, accounts.get("ztunnel"))
         return
     if member.primary is not None or member.held:
         return

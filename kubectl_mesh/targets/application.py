@@ -10,7 +10,7 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.overlay import merge
 from kubectl_mesh.plan import Traits, kubectl
-from kubectl_mesh.targets import charts, modern, values
+from kubectl_mesh.targets import charts, modern, node_components, values
 
 KIND = "Application"
 API_VERSION = "argoproj.io/v1alpha1"
@@ -76,6 +76,14 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
     path = ("spec", "source", "targetRevision")
     yield from charts.release_problems(base, topology, lambda value: values.stated(value, ("spec", "source")).get("targetRevision"), path)
     yield from values.problems(base["istiod"], VALUES, topology)
+    if "base" in base:
+        yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
+    service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
+    yield from modern.gateway_address_problems(topology, "Chart", service)
+    own = values.stated(base["istiod"].value, VALUES)
+    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    place = base["istiod"].place(*VALUES, "pilot")
+    yield from node_components.trust_problems(topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES))
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -88,13 +96,28 @@ def name(cluster: Cluster, release: str) -> str:
     return f"{cluster.name}-{release}"
 
 
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
+def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; the namespace that its own document states stays."""
+    return charts.component_accounts(base, topology, VALUES, lambda part: _namespace(base, part, cluster))
+
+
+def _namespace(base: Mapping[str, Document], part: str, cluster: Cluster) -> str:
+    own = base[part].value if part in base and part in charts.NODE_COMPONENTS else {}
+    return str(values.stated(own, ("spec", "destination")).get("namespace") or cluster.namespace)
+
+
 def _listed(base: Json, path: tuple[str, ...], key: str) -> list[object]:
     """What base.yaml lists there, to which the mesh adds, for a list is replaced as a whole."""
     found = values.stated(base, path).get(key)
     return found if isinstance(found, list) else []
 
 
-def _application(member: Member, topology: Topology, chart: charts.Chart, wave: int, base: Json) -> dict[str, object]:
+def _application(member: Member, topology: Topology, chart: charts.Chart, wave: int, base: Json, namespace: str) -> dict[str, object]:
     cluster, hub = member.cluster, topology.delivery.tool == "argocd"
     where: dict[str, object] = {"name": cluster.name} if hub else {"server": "https://kubernetes.default.svc"}
     url = charts.url(topology)
@@ -110,7 +133,7 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
             "namespace": topology.delivery.namespace or NAMESPACE,
         },
         "spec": {
-            "destination": {**where, "namespace": cluster.namespace},
+            "destination": {**where, "namespace": namespace},
             **({"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]} if chart.part in ("base", "istiod") else {}),
             "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
             "source": {
@@ -145,7 +168,8 @@ def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Ite
         waves: dict[str, int] = {}
         for chart in wanted(member):
             waves[chart.release] = 1 + max((waves[after] for after in chart.after), default=-1)
-            yield chart, under[chart.part], _application(member, plan.topology, chart, waves[chart.release], under[chart.part])
+            namespace = _namespace(base, chart.part, member.cluster)
+            yield chart, under[chart.part], _application(member, plan.topology, chart, waves[chart.release], under[chart.part], namespace)
 
     return of
 

@@ -92,6 +92,18 @@ def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[
     return of
 
 
+NODE_COMPONENTS = ("cni", "ztunnel")
+"""The charts of what runs on every node, which may have a namespace of its own."""
+
+
+def component_accounts(base: Mapping[str, Document], topology: Topology, path: tuple[str, ...], namespace: Callable[[str], str]) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; `namespace` says where a chart is installed."""
+    own = base_values(base, path)
+    parts = [*(["cni"] if topology.ambient or "cni" in base or _cni_on(own) else []), *(["ztunnel"] if topology.ambient else [])]
+    names = {"cni": "istio-cni", "ztunnel": str(own.get("ztunnel", {}).get("resourceName") or "ztunnel")}
+    return {part: f"{namespace(part)}/{names[part]}" for part in parts}
+
+
 def _istiod(release: Release) -> str:
     return f"istiod-{release.revision}" if release.revision else "istiod"
 
@@ -125,7 +137,7 @@ def url(topology: Topology) -> str:
     return topology.charts or REPOSITORY
 
 
-def base_values(base: Mapping[str, Document], path: tuple[str, ...]) -> dict[str, Json]:
+def base_values(base: Mapping[str, Document], path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """The values of base.yaml by chart."""
     return {part: dict(values.stated(document.value, path)) for part, document in base.items()}
 

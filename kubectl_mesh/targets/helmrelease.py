@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh import versions
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.overlay import merge
 from kubectl_mesh.plan import Traits, kubectl
-from kubectl_mesh.targets import charts, modern, values
+from kubectl_mesh.targets import charts, modern, node_components, values
 
 KIND = "HelmRelease"
 API_VERSION = "helm.toolkit.fluxcd.io/v2"
@@ -76,11 +76,45 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
     """What is wrong with a base.yaml beyond its schema."""
     yield from charts.release_problems(base, topology, lambda value: _chart(value).get("version"), ("spec", "chart", "spec", "version"))
     yield from values.problems(base["istiod"], VALUES, topology)
+    if "base" in base:
+        yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
+    service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
+    yield from modern.gateway_address_problems(topology, "Chart", service)
+    yield from _namespace_problems(base, topology)
+    own = values.stated(base["istiod"].value, VALUES)
+    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    place = base["istiod"].place(*VALUES, "pilot")
+    yield from node_components.trust_problems(topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES))
+
+
+def _namespace_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
+    """A targetNamespace of istiod, base or gateway that is not Istio's namespace, where cacerts is."""
+    for part, found in base.items():
+        target = values.stated(found.value, ("spec",)).get("targetNamespace")
+        cluster = next((c for c in topology.clusters if target not in (None, c.namespace)), None)
+        if cluster is not None and part not in charts.NODE_COMPONENTS:
+            what = f"installs the chart {part} into {shown(target)}, and Istio's namespace in {cluster.name} is {shown(cluster.namespace)}"
+            fix = f"remove it, or state contexts.{cluster.context}.namespace"
+            yield Problem(found.place("spec", "targetNamespace"), what, fix, "base-valid")
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
     """What Istio takes, but not as one might think."""
     return modern.warnings(topology)
+
+
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
+def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes."""
+
+    def namespace(part: str) -> str:
+        return str(values.stated(charts.merged(base, part, VALUES), ("spec",)).get("targetNamespace") or cluster.namespace)
+
+    return charts.component_accounts(base, topology, VALUES, namespace)
 
 
 def _release(member: Member, chart: charts.Chart) -> dict[str, object]:

@@ -10,7 +10,7 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import lost, merge
 from kubectl_mesh.plan import Traits, kubectl
-from kubectl_mesh.targets import images, modern, values
+from kubectl_mesh.targets import images, modern, node_components, values
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"
@@ -78,6 +78,11 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
         what = "no version of Istio is stated, here or in the topology"
         yield Problem(main.place("spec"), what, f"write version: v{versions.DEFAULT}", "istio-version")
     yield from values.problems(main, VALUES, topology)
+    yield from modern.gateway_address_problems(topology, "Deployment")
+    own = values.stated(main.value, VALUES)
+    platform = node_components.stated_platform(own, values.stated(main.value, ("spec",)).get("profile"))
+    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -120,10 +125,31 @@ def _istio(made: values.Values, member: Member, release: Release, base: Json) ->
     }
 
 
+def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; stated namespaces stay, and that of an IstioCNI cannot change."""
+    parts = [*(["cni"] if needs_cni(base, topology) else []), *(["ztunnel"] if topology.ambient else [])]
+    kinds = {"cni": ("IstioCNI", "istio-cni"), "ztunnel": ("ZTunnel", _ztunnel_name(base))}
+    return {part: f"{_namespace(_values(base, kinds[part][0]), cluster)}/{kinds[part][1]}" for part in parts}
+
+
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
+    """Whether the operator chooses the ztunnel that istiod trusts, by the platform that it finds."""
+    own, profile = values.stated(_values(base, KIND), VALUES), values.stated(_values(base, KIND), ("spec",)).get("profile")
+    return not node_components.has_stated_trust(own) and node_components.stated_platform(own, profile) is None
+
+
+def _namespace(base: Json, cluster: Cluster) -> str:
+    return str(values.stated(base, ("spec",)).get("namespace") or cluster.namespace)
+
+
+def _ztunnel_name(base: Mapping[str, Document]) -> str:
+    return str(values.stated(_values(base, "ZTunnel"), (*VALUES, "ztunnel")).get("resourceName") or "ztunnel")
+
+
 def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
     hub = images.hub_overlay(images.CNI, dict(values.stated(base, VALUES)), topology, needed=True)
     spec = {
-        "namespace": member.cluster.namespace,
+        "namespace": _namespace(base, member.cluster),
         **_version(member.cluster.releases[0]),
         **_profile(member, topology, base),
         **({"values": hub} if hub else {}),
@@ -133,9 +159,15 @@ def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
 
 def _ztunnel(member: Member, topology: Topology, base: Json) -> dict[str, object]:
     cluster = member.cluster
-    own = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
+    # The chart looks for istiod in istio-system, whatever namespace ztunnel is in.
+    own = {
+        **({"istioNamespace": cluster.namespace} if cluster.namespace != "istio-system" else {}),
+        "multiCluster": {"clusterName": cluster.name},
+        "network": cluster.network,
+        **values.ztunnel(topology),
+    }
     hub = images.hub_overlay(images.ZTUNNEL, dict(values.stated(base, VALUES)), topology, needed=True)
-    spec = {"namespace": cluster.namespace, **_version(cluster.releases[0]), "values": images.with_hub({"ztunnel": own}, hub)}
+    spec = {"namespace": _namespace(base, cluster), **_version(cluster.releases[0]), "values": images.with_hub({"ztunnel": own}, hub)}
     return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
 
 

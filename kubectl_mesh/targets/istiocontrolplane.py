@@ -63,6 +63,16 @@ def version(base: Mapping[str, Document]) -> str | None:
     return "1.4"
 
 
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
+def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes, of which there is none in a namespace of its own."""
+    return {}
+
+
 def forget(cluster: Cluster, peer: str) -> str:
     """The command that makes a running cluster forget a peer."""
     return modern.forget(cluster, peer)

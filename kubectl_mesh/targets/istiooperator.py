@@ -15,7 +15,7 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import lost, merge
 from kubectl_mesh.plan import Traits, address_command
-from kubectl_mesh.targets import images, modern, values
+from kubectl_mesh.targets import images, modern, node_components, values
 
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"
@@ -116,6 +116,33 @@ def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[
         what = f"{shown(profile)} is no profile of istioctl{near(profile, PROFILES)}"
         yield Problem(main.place("spec", "profile"), what, f"name one of {', '.join(PROFILES)}, or a file", "base-valid")
     yield from values.problems(main, VALUES, topology, ("spec", "meshConfig"))
+    if not _legacy(topology):
+        yield from modern.gateway_address_problems(topology, KIND)
+    own = values.stated(main.value, VALUES)
+    platform = node_components.stated_platform(own, _platform_profile(main.value, topology))
+    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
+
+
+def can_detect_platform(base: Mapping[str, Document]) -> bool:
+    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
+    return False
+
+
+def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes: as the components state it, else by the profile (manifests/profiles)."""
+    value = base[KIND].value if KIND in base else DEFAULT_BASE
+    usual = "kube-system" if _platform_profile(value, topology).startswith("openshift") else cluster.namespace
+    components = values.stated(value, ("spec", "components"))
+    parts = [*(["cni"] if topology.ambient or "cni" in components else []), *(["ztunnel"] if topology.ambient else [])]
+    names = {"cni": "istio-cni", "ztunnel": str(values.stated(value, (*VALUES, "ztunnel")).get("resourceName") or "ztunnel")}
+    return {part: f"{values.stated(value, ('spec', 'components', part)).get('namespace') or usual}/{names[part]}" for part in parts}
+
+
+def _platform_profile(value: Json, topology: Topology) -> str:
+    """The profile of base.yaml, unless the mesh sets another."""
+    profile = str(values.stated(value, ("spec",)).get("profile"))
+    return "ambient" if topology.ambient and not profile.endswith("ambient") else profile
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:

@@ -1,12 +1,13 @@
 """What the targets of today's Istio share: what their clusters may ask for, and how Istio leaves them."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
 from kubectl_mesh.eastwest import HBONE_PORT, NAME, TLS_PORT
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
 
@@ -122,6 +123,70 @@ def _gateways(topology: Topology, kind: str, gateways: tuple[str, ...]) -> Itera
                 yield Problem(clusters[0].place, what, f"enable an eastWestGateway there, or state networks.{network}.gateways", "gateway-pending")
 
 
+NODE_SELECTOR = "traffic.istio.io/nodeSelector"
+"""The annotation that makes istiod take the ExternalIPs of nodes for a Service of type NodePort (pilot/pkg/serviceregistry/kube/conversion.go)."""
+
+
+def gateway_address_problems(topology: Topology, default: str, chart: Mapping[str, Any] | None = None) -> Iterator[Problem]:
+    """Networks whose gateways give istiod no address: istiod reads one from a load balancer, `externalIPs`, or the nodes that an annotation selects.
+
+    `default` is the kind of a gateway that states none, `chart` what base.yaml states for the Service of the gateway chart.
+    """
+    networks: dict[str, list[Cluster]] = {}
+    for cluster in topology.clusters:
+        if cluster.joined:
+            networks.setdefault(cluster.network, []).append(cluster)
+    if len(networks) < 2:
+        return
+    found: dict[tuple[Place, str], list[str]] = {}
+    for network, clusters in sorted(networks.items()):
+        enabled = [c for c in clusters if c.east_west.enabled]
+        declared = topology.networks.get(network) or any(c.gateways for c in clusters) or network in topology.awaited
+        service = {c.name: chart or {} if (c.east_west.kind or default) == "Chart" and not topology.ambient else {} for c in enabled}
+        faults = {c.name: _address_fault(c, service[c.name], ambient=topology.ambient) for c in enabled}
+        if declared or not all(faults.values()):
+            continue
+        for cluster in enabled:
+            named = found.setdefault((_service_type_place(topology, cluster), faults[cluster.name]), [])
+            named += [network] if network not in named else []
+    for (place, fault), named in found.items():
+        fix = f"state networks.{named[0]}.gateways, or write serviceType: LoadBalancer"
+        if NODE_SELECTOR in fault:
+            fix += f", or add the annotation {NODE_SELECTOR}: '{{}}' if the nodes have an ExternalIP"
+        yield Problem(place, f"{fault}, so that {some(named)} cannot be reached", fix, "gateway-found")
+
+
+def _address_fault(cluster: Cluster, service: Mapping[str, Any], *, ambient: bool) -> str:
+    """Why istiod finds no address of a cluster's gateway, or nothing."""
+    wanted = cluster.east_west
+    annotations = {**(stated if isinstance(stated := service.get("annotations"), dict) else {}), **dict(wanted.annotations)}
+    if wanted.service_type == "LoadBalancer" or service.get("externalIPs"):
+        return ""
+    if wanted.service_type == "NodePort" and not ambient:
+        selector = annotations.get(NODE_SELECTOR)
+        if selector is None:
+            return f"istiod reads no address from a Service of type NodePort without the annotation {NODE_SELECTOR}"
+        return "" if _is_selector(selector) else f"the annotation {NODE_SELECTOR} is not a JSON object of node labels, such as '{{}}'"
+    if wanted.service_type == "NodePort":
+        return "istiod does not map the port 15008 of an ambient gateway to a node port"
+    return f"istiod reads no address from a Service of type {wanted.service_type} without externalIPs"
+
+
+def _is_selector(text: object) -> bool:
+    try:
+        value = json.loads(str(text))
+    except ValueError:
+        return False
+    return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+
+
+def _service_type_place(topology: Topology, cluster: Cluster) -> Place:
+    """Where the type of a cluster's gateway Service is stated."""
+    value: Any = topology.document.value
+    own = "serviceType" in value["contexts"][cluster.context].get("eastWestGateway", {})
+    return topology.document.place(*(("contexts", cluster.context) if own else ()), "eastWestGateway", "serviceType")
+
+
 def _ambient(topology: Topology) -> Iterator[Problem]:
     if not topology.ambient:
         return
@@ -168,6 +233,7 @@ def _namespaces(topology: Topology) -> Iterator[Problem]:
 
 def warnings(topology: Topology) -> Iterator[Problem]:
     """What Istio takes, but not as one might think."""
+    yield from version_skew_problems(topology)
     yield from host_names(topology)
     if topology.ambient:
         seen: dict[str, str] = {}
@@ -178,6 +244,17 @@ def warnings(topology: Topology) -> Iterator[Problem]:
                 yield Problem(cluster.place, what, "give it a network of its own", "ambient-shared")
     yield from addresses(topology)
     yield from credential_costs(topology)
+
+
+def version_skew_problems(topology: Topology) -> Iterator[Problem]:
+    """Control planes of the mesh that are further apart than Istio supports; what states no version counts for nothing here."""
+    known = [(versions.minor(r.version), r.version, c) for c in topology.clusters if c.joined and c.primary is None for r in c.releases if r.version]
+    if not known:
+        return
+    (oldest, old, first), (newest, new, last) = min(known, key=lambda k: k[0]), max(known, key=lambda k: k[0])
+    if newest - oldest > versions.SKEW:
+        what = f"runs Istio {old} and {last.name} runs {new}: Istio supports {versions.SKEW} minor version between the parts of a mesh"
+        yield Problem(first.place, what, f"upgrade {first.name} one minor version at a time", "version-skew")
 
 
 def addresses(topology: Topology) -> Iterator[Problem]:

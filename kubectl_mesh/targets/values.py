@@ -8,9 +8,9 @@ from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.eastwest import elsewhere
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.manifest import block
-from kubectl_mesh.model import Document, Json, Member, Plan, Topology
+from kubectl_mesh.model import DEFAULT_READER, Document, Json, Member, Plan, Topology
 from kubectl_mesh.yamltext import Block
 
 ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
@@ -114,6 +114,9 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
     if at("global", "enableReaderRBAC") is False:
         what = "takes away the account as which the peers read a cluster, so that none discovers another"
         yield Problem(place("global", "enableReaderRBAC"), what, "remove it", "base-reader")
+    charts = isinstance(base.value, dict) and base.value.get("kind") in ("Application", "HelmRelease")
+    yield from reader_problems(base, path, topology, creates=not charts)
+    yield from _tag_problems(at("revisionTags"), place("revisionTags"), topology)
     networks = at("global", "meshNetworks")
     for name, network in networks.items() if isinstance(networks, dict) else ():
         endpoints = network.get("endpoints") if isinstance(network, dict) else None
@@ -146,6 +149,48 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
     if secrets is not None:
         what = "makes istiod read kubeconfigs from files and pass over every remote secret"
         yield Problem(place("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH"), what, "remove it", "base-reader")
+
+
+def reader_problems(base: Document, path: Path, topology: Topology, *, creates: bool) -> Iterator[Problem]:
+    """A reader account in values (Istio 1.31) that does not leave the topology's reader with its rights.
+
+    The charts bind the readers' role to it, and `creates` says whether these values also stop the default account from being created.
+    """
+    where = (*path, "global", "readerServiceAccount")
+    account = _at(base.value, where)
+    name = account.get("name") if isinstance(account, dict) else None
+    if not isinstance(account, dict) or not name:
+        return
+    for cluster in topology.clusters:
+        reader = f"{cluster.namespace}/{cluster.reader}"
+        what = ""
+        if (name, account.get("namespace")) != (cluster.reader, cluster.namespace):
+            what = f"gives the readers' rights to another account than {reader}, which the peers of {cluster.name} use"
+        elif creates and name == DEFAULT_READER and not topology.reader_per_peer:
+            what = f"stops the charts from creating {reader}, which the peers of {cluster.name} use"
+        if what:
+            fix = f"remove it; if the account has another name, state contexts.{cluster.context}.serviceAccountReader"
+            yield Problem(base.place(*where), what, fix, "base-reader")
+            return
+
+
+def _tag_problems(tags: Json, place: Place, topology: Topology) -> Iterator[Problem]:
+    """Revision tags that each control plane of a cluster would claim: base.yaml is for all of them."""
+    names = [str(tag) for tag in tags] if isinstance(tags, list) else []
+    if not names:
+        return
+    for cluster in topology.clusters:
+        revisions = [release.revision or "default" for release in cluster.releases]
+        same = sorted(set(names) & set(revisions))
+        if len(revisions) > 1:
+            what = f"is claimed by the revisions {' and '.join(revisions)} of {cluster.name}"
+            fix = f"remove it, and run: istioctl --context={cluster.context} tag set {names[0]} --revision {revisions[0]}"
+        elif same:
+            what, fix = f"has the tag {shown(same[0])}, which is a revision of {cluster.name}", "give the tag another name"
+        else:
+            continue
+        yield Problem(place, what, fix, "revision-tag")
+        return
 
 
 def stated(value: Json, path: Path) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ revision of git, or from a render. What cannot be read becomes a `Problem` of th
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kubectl_mesh.model import BUNDLE, CACERTS, LOCK, Json
+from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE, LOCK, Json
 from kubectl_mesh.view.control import CLUSTER, MESH, NETWORK, control_plane, namespaces, said
 from kubectl_mesh.view.gates import LABEL, gates
 from kubectl_mesh.view.locks import digests, lock
@@ -85,7 +85,7 @@ class Reader:
     def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> Cluster:
         base, seen = self._directory(name, files, wanted)
         documents = tuple(control_plane(tuple(s for s in seen if "/2-control-plane/" in s[0].file)))
-        space = next(((o, v) for o, v in seen if o.kind == "Namespace"), None)
+        space = next(((o, v) for o, v in seen if o.kind == "Namespace" and not o.file.startswith(f"{name}/{COMPONENT_NAMESPACE}")), None)
         label = text_at(space[1], "metadata", "labels", LABEL) if space is not None else None
         served = text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
         cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS}"), None)

@@ -78,7 +78,7 @@ def namespaces(documents: tuple[ControlPlane, ...]) -> tuple[Said, ...]:
     """Istio's namespace as each document says it."""
     found = list(said(documents, NAMESPACE))
     for document in documents:
-        for path in ("namespace", "defaultNamespace"):
+        for path in ("namespace", "defaultNamespace") if document.part not in ("cni", "ztunnel") else ():
             value = document.settings.get(path)
             if isinstance(value, str):
                 found.append(Said(value, document.file, path))
