@@ -60,7 +60,9 @@ def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Map
         return None, set(), [], ()
     seen = survey(directory, out, kubeconfig, lambda _: workdir.now())
     clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
-    versions = {release.version for c in clusters for release in c.releases if release.version is not None}
+    stated = {release.version for c in clusters for release in c.releases}
+    # Where a version is not stated, no version is ruled out.
+    versions = {version for version in stated if version is not None} if None not in stated else set()
     results = {r.check.id: r for r in seen.results}
     unread = results["topology-valid"].findings if seen.topology is None else results["base-valid"].findings
     if results["base-valid"].findings:

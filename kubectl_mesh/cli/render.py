@@ -24,10 +24,20 @@ if TYPE_CHECKING:
 )
 @click.option("--reseal", is_flag=True, help="Seal everything anew, with a new certs/seal-key (stores sops and sealed).")
 @click.option("--strict", is_flag=True, help="Make everything that is pending an error.")
+@click.option("--with-restarts", is_flag=True, help="Change remote secrets of Istio 1.30.0 to 1.30.3, which needs restarts of istiod; the report prints them.")
 @common.kubeconfig
 @common.output
 def command(
-    directory: str, out: str | None, check: bool, dry_run: bool, clusters: tuple[str, ...], reseal: bool, strict: bool, kubeconfig: str | None, output: str
+    directory: str,
+    out: str | None,
+    check: bool,
+    dry_run: bool,
+    clusters: tuple[str, ...],
+    reseal: bool,
+    strict: bool,
+    with_restarts: bool,
+    kubeconfig: str | None,
+    output: str,
 ) -> int:
     """Render the mesh: a directory of manifests per cluster.
 
@@ -40,7 +50,7 @@ def command(
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         held.enter_context(_reading_is_possible())
-        from kubectl_mesh import generations, report, rollout
+        from kubectl_mesh import generations, reconnect, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, expired, leaving, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
@@ -79,11 +89,12 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        sealed_anew = stored.sealed_anew(target_folder, rendered, changes)
+        logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(target_folder, rendered, changes), out=target_folder)
         if cut := [
             *report.withdrawn(rendered.plan, changes, target_folder),
             *expired.expired(directory, rendered.plan, changes, target_folder, workdir.now()),
             *generations.skipped(rendered.plan, changes),
+            *(() if with_restarts else logins.refusals),
             *roots.exchanged(rendered, target_folder, changes),
         ]:
             raise MeshError(cut)
@@ -103,7 +114,7 @@ def command(
                 common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    warnings = (*rendered.warnings, *elsewhere, *report.reconnected(rendered.plan, changes, sealed_anew))
+    warnings = (*rendered.warnings, *elsewhere, *logins.restarts, *logins.warnings)
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)

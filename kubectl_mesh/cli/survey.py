@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kubectl_mesh import checks, generations, report
+from kubectl_mesh import checks, generations, reconnect, report
 from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
@@ -97,11 +97,9 @@ def survey(
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             found.errors += cut or general[0]
-            found.warnings += (
-                *general[1],
-                *roots.elsewhere(rendered, folder, changes),
-                *report.reconnected(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes)),
-            )
+            logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes), out=folder)
+            found.errors += logins.refusals
+            found.warnings += (*general[1], *roots.elsewhere(rendered, folder, changes), *logins.warnings)
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)

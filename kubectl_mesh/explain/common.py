@@ -34,7 +34,8 @@ EDGE = Cause(
 )
 LOST = Cause(
     "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)",
-    "restart istiod of the clusters that hold the changed remote secret; move to a release with the fix before the next change",
+    "see it by `istioctl proxy-config endpoints POD.NAMESPACE` (`istioctl remote-clusters` says synced throughout); restart istiod of the clusters that hold "
+    "the changed remote secret; upgrade to 1.30.4 or later before the next change",
     versions=("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3"),
 )
 GATEWAY = Cause(
