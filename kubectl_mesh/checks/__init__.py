@@ -4,7 +4,6 @@ from kubectl_mesh.checks import cacerts, certificates, credentials, gateways, gi
 from kubectl_mesh.checks.asked import Asked, files_of, listed
 from kubectl_mesh.checks.cacerts import cacerts_findings
 from kubectl_mesh.checks.certificates import expiry_findings
-from kubectl_mesh.checks.credentials import token_findings
 from kubectl_mesh.checks.gateways import pending_findings
 from kubectl_mesh.checks.identity import identity_findings
 from kubectl_mesh.checks.remotes import remote_findings
@@ -33,7 +32,6 @@ __all__ = [
     "remote_findings",
     "results",
     "text",
-    "token_findings",
     "tree_findings",
     "value",
 ]

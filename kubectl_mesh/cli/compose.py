@@ -100,6 +100,10 @@ def make(
         *located(inputs.directory, sealed.warnings(store)),
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
+    from kubectl_mesh.tokens import DAY, token_findings
+
+    tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
+    warnings |= set(located(inputs.directory, tokens, (p.where.file for p in tokens)))
     told = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
     told |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()

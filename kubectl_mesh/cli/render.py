@@ -11,6 +11,7 @@ from kubectl_mesh.cli import common, own
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Plan
 
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Render this cluster only; may be given again."
 )
 @click.option("--reseal", is_flag=True, help="Seal everything anew, with a new certs/seal-key (stores sops and sealed).")
-@click.option("--strict", is_flag=True, help="Make everything that is pending an error.")
+@click.option("--strict", is_flag=True, help="Make everything that is pending, and what tokens say against themselves, an error.")
 @click.option("--with-restarts", is_flag=True, help="Change remote secrets of Istio 1.30.0 to 1.30.3, which needs restarts of istiod; the report prints them.")
 @common.kubeconfig
 @common.output
@@ -57,6 +58,7 @@ def command(
         from kubectl_mesh.pki.names import CRL
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.stores.sealing import SEAL_KEY
+        from kubectl_mesh.tokens import TOKENS
         from kubectl_mesh.write import clear, locked, write_certificates, write_tree
 
         out = out.rstrip("/") or "/" if out else out
@@ -99,8 +101,9 @@ def command(
         ]:
             raise MeshError(cut)
         elsewhere = roots.elsewhere(rendered, target_folder, changes)
-        if strict and rendered.plan.pending:
-            raise _pending_errors(rendered.plan)
+        doubtful = [w for w in rendered.warnings if w.id in TOKENS]
+        if strict and (rendered.plan.pending or doubtful):
+            raise MeshError((*_pending_errors(rendered.plan), *doubtful))
         members = rendered.plan.members
         forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
         forgotten += generations.forget(rendered.plan, changes)
@@ -146,8 +149,8 @@ def _reading_is_possible() -> "Iterator[None]":
         raise MeshError(replace(p, fix=f"{ASK}; --check and --dry-run need none") if p.fix == ASK else p for p in error.problems) from None
 
 
-def _pending_errors(plan: "Plan") -> Exception:
-    from kubectl_mesh.errors import MeshError, Place, Problem
+def _pending_errors(plan: "Plan") -> "list[Problem]":
+    from kubectl_mesh.errors import Place, Problem
 
     name = plan.topology.document.name
-    return MeshError(Problem(Place(name, path=p.subject), f"{p.what} is pending; it holds back {p.holds_back}", f"run: {p.command}") for p in plan.pending)
+    return [Problem(Place(name, path=p.subject), f"{p.what} is pending; it holds back {p.holds_back}", f"run: {p.command}") for p in plan.pending]

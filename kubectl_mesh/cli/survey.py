@@ -10,6 +10,7 @@ from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
+from kubectl_mesh.tokens import TOKENS, token_findings
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
@@ -24,7 +25,7 @@ _BY_RENDER = frozenset(
 _BY_MAKING = frozenset(
     (
         *("base-lost", "istio-known", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
-        *("token-expired", "token-expiring", "token-old", "token-pending", "next-token-pending"),
+        *("token-expired", "token-expiring", "token-account", "token-old", "token-pending", "next-token-pending"),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
         *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
     )
@@ -132,10 +133,11 @@ def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fa
     rendered = compose.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
         found.errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-    tokens = checks.token_findings(rendered.plan, at, fail_within, token_age)
+    tokens = token_findings(rendered.plan, at, fail_within, token_age)
     found.errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
     found.warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
-    found.warnings += (*rendered.warnings, *checks.pending_findings(rendered.plan, inputs.broken))
+    # What the tokens say is in the findings already, as errors where it is one.
+    found.warnings += (*(w for w in rendered.warnings if w.id not in TOKENS), *checks.pending_findings(rendered.plan, inputs.broken))
     return rendered
 
 

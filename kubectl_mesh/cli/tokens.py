@@ -166,10 +166,11 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
 
 def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers to a token that is not here, or is not the next one."""
-    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.cli.workdir import join, now
     from kubectl_mesh.credentials import claims
     from kubectl_mesh.errors import MeshError, Place, Problem
     from kubectl_mesh.plan import reader_secret, token_command, token_file
+    from kubectl_mesh.tokens import DAY, account_problems, expiring_text
 
     topology, member = inputs.topology, rendered.plan.members[cluster.name]
     if topology.store == "external":
@@ -187,6 +188,10 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
             problems.append(Problem(place, f"holds the token of generation {cluster.generation}, which is to go", fetch))
         elif token in others:
             problems.append(Problem(place, f'holds the token of "{others[token]}", which this cluster would refuse', fetch))
+        elif said is not None and said.expires is not None and said.expires <= now() + DAY:
+            problems.append(Problem(place, expiring_text(said.expires, now()) if said.expires > now() else f"expired on {said.expires:%Y-%m-%d}", fetch))
+        elif said is not None and (other := account_problems(place, said, cluster, peer, cluster.coming)):
+            problems += other
         elif said is not None and said.secret not in (None, reader_secret(cluster, peer, cluster.coming)):
             problems.append(Problem(place, f"holds a token of another Secret than {reader_secret(cluster, peer, cluster.coming)}, as it says itself", fetch))
     if problems:

@@ -83,6 +83,7 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
     from kubectl_mesh.calendar import calendar
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.dates import dates
+    from kubectl_mesh.tokens import TOKENS
 
     inputs = workdir.gather(directory, kubeconfig)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
@@ -92,6 +93,7 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
         common.put_calendar(text)
         return
     at = workdir.now()
+    common.warn([w for w in made.warnings if w.id in TOKENS])
     value = {"clusters": [_cluster(made, c, out, at) for c in inputs.topology.clusters if only is None or c.name in only]}
     if output == "json":
         common.put_json(value)

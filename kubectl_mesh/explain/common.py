@@ -51,7 +51,7 @@ NETWORK = Cause(
 LOGIN = Cause(
     "the token of the remote secret is not taken: expired, of another cluster, or deleted there",
     "fetch the token again (`kubectl mesh render` prints the command if the file is moved away), render, review and apply",
-    ("token-expired", "token-unique", "token-readable", "credential-readable", "remote-login", "base-reader"),
+    ("token-expired", "token-account", "token-unique", "token-readable", "credential-readable", "remote-login", "base-reader"),
 )
 SERVER = Cause(
     "the remote secret leads to a server that the other cluster cannot reach: a loopback or private address, another port",

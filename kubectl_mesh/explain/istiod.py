@@ -118,7 +118,7 @@ MESSAGES = (
         "the login is taken, and may not read what istiod asks for",
         (
             Cause("the reader's role or its binding is missing in that cluster", "apply stages 2 and 3 there", ("base-reader", "tree-edited", "tree-current")),
-            Cause("the token is that of another account", "fetch it again", ("token-unique", "remote-login")),
+            Cause("the token is that of another account", "fetch it again", ("token-account", "token-unique", "remote-login")),
         ),
     ),
     Known(
