@@ -37,6 +37,8 @@ def token(name: str, body: bytes, command: str) -> str:
         what = "holds the token in base64, as a Secret's data does, and not the token itself"
     elif len(text) > _LONGEST:
         what = "is not a token: it is too long"
+    elif len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        what = "is in quotes, which are not part of a token"
     elif _TOKEN.match(text):
         if not is_cut_off(text):
             return text

@@ -419,3 +419,27 @@ def test_the_next_token_is_judged_too(modern: Make, run: Run, monkeypatch: pytes
         mesh.write(f"credentials/{WEST}.token.g2", token, 0o600)
         ran = run("tokens", "rotate", WEST, "advance", cwd=mesh)
         assert (ran.code, f"error: credentials/{WEST}.token.g2: {said}" in ran.err, token[20:60] in ran.err) == (2, True, False), ran.err
+
+
+def test_a_token_of_any_signs_is_found_where_git_tracks_it(modern: Make, run: Run) -> None:
+    """Signs that a pattern would read otherwise, in clear and in base64: found, and not shown."""
+    mesh = modern(tokens=True, over={"secrets": {"store": "plain"}})
+    odd = r"token-abcde:x[y]z^\w{2}|(a)*$?+'~"
+    mesh.token(WEST, odd)
+    assert run("render", cwd=mesh).code == 0
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    mesh.write("copy.txt", f"a line\n{odd}\n")
+    mesh.write("other.yaml", base64.b64encode(f"apiVersion: v1\nkind: Secret\nmade: |\n    token: {odd}\n".encode()))
+    subprocess.run(["git", "-C", mesh.path, "add", "-f", "copy.txt", "other.yaml"], check=True)
+    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if c["id"] == "git-tracked"]
+    assert {f["file"] for f in check["findings"]} == {"copy.txt", "other.yaml"}
+    assert odd not in json.dumps(check)
+
+
+@pytest.mark.parametrize("quote", ['"', "'", "`"])
+def test_a_token_in_quotes_is_not_one(quote: str, modern: Make, run: Run) -> None:
+    """They are visible ASCII too, and no API server takes them off."""
+    mesh = modern(tokens=True)
+    mesh.token(WEST, f"{quote}token-abcde:xyz{quote}")
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "is in quotes, which are not part of a token" in ran.err, "abcde" in ran.err) == (2, True, False)

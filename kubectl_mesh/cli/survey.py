@@ -24,7 +24,7 @@ _BY_RENDER = frozenset(
 """The checks that ask what a render would change."""
 _BY_MAKING = frozenset(
     (
-        *("base-lost", "istio-known", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
+        *("base-lost", "istio-known", "ambient-shared", "server-unique", "server-pending", "server-borrowed", "credential-cost"),
         *("token-expired", "token-expiring", "token-account", "token-old", "token-pending", "next-token-pending"),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
         *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
