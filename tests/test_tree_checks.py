@@ -424,11 +424,24 @@ def crls(mesh: WorkDir, days: int, *, root: bool = True, revoked: str = "") -> N
         (mesh / "certs/root-key.pem").unlink()
 
 
+def borrowed(mesh: WorkDir) -> None:
+    """A server that only kubeconfig.yaml has, which git ignores."""
+    entries = {"clusters": [{"name": "a", "cluster": {"server": "https://192.0.2.1:6443", "certificate-authority-data": ""}}]}
+    entries["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode((mesh / "clusters/a.crt").read_bytes()).decode()  # type: ignore[index]
+    contexts = [{"name": name, "context": {"cluster": "a", "user": "a"}} for name in broken.NAMES]
+    mesh.write("kubeconfig.yaml", yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "contexts": contexts, "users": [], **entries}), 0o600)
+    mesh.topology({"contexts": {"a": {"server": None}}})
+    mesh.write(".gitignore", "/certs/\n/credentials/\n/kubeconfig.yaml\n.kubectl-mesh-*\n")
+    committed(mesh)
+
+
 INPUTS: dict[str, Break] = {
+    "server-borrowed": borrowed,
     "network-near": lambda m: m.topology({"contexts": {"a": {"network": "network-1"}, "b": {"network": "Network-1"}}}),
     "server-pending": lambda m: m.topology({"contexts": {"a": {"server": None}}}),
     "token-expired": lambda m: m.token("a", jwt(-1)),
     "token-expiring": lambda m: m.token("a", jwt(20)),
+    "token-account": lambda m: m.token("a", jwt(1000)),
     "token-old": lambda m: m.token("a", aged(100)),
     "next-token-pending": lambda m: m.topology({"contexts": {"a": {"tokens": {"generation": 1, "beside": 2}}}}),
     "token-order": both(
