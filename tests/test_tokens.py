@@ -297,6 +297,11 @@ def test_a_sealed_token_of_another_generation_is_not_kept(tmp_path: Path, run: R
     assert f"has to be sealed anew, for what it is made from changed, and credentials/{name}.token.g2 is not here" in ran.err
 
 
+def stated(mesh: WorkDir, version: str) -> None:
+    """Has base.yaml state a version."""
+    mesh.write("base.yaml", re.sub(r"version: (v?)1[0-9.]+", rf"version: \g<1>{version}", (mesh / "base.yaml").read_text()))
+
+
 def on_version(version: str | None, tmp_path: Path, run: Run) -> WorkDir:
     """The mesh of two networks on a version of Istio, rendered; None: an IstioOperator, and no file that says which."""
     mesh = WorkDir(copy_of("two-networks", tmp_path / "mesh"))
@@ -304,8 +309,8 @@ def on_version(version: str | None, tmp_path: Path, run: Run) -> WorkDir:
         mesh.topology({"secrets": {"store": "plain"}})
         mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: default}\n")
     else:
-        mesh.topology({"istio": {"version": version}, "secrets": {"store": "plain"}})
-        (mesh / "base.yaml").write_text((mesh / "base.yaml").read_text().replace("1.30.3", version))
+        mesh.topology({"secrets": {"store": "plain"}})
+        stated(mesh, version)
     done(run, mesh, "render")
     return mesh
 
@@ -403,6 +408,7 @@ def test_the_restart_is_where_the_change_is_applied(case: str, tmp_path: Path, r
     """Of a bundle after its apply; where a tool or an operator brings the change, once it has."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
+    stated(mesh, "1.30.3")
     done(run, mesh, "render")
     name, peer = sorted(p.name for p in (mesh / "out").iterdir() if p.name[0] != "_")[:2]
     assert run("tokens", "rotate", name, "begin", cwd=mesh).code == 2

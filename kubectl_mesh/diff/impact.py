@@ -8,14 +8,12 @@ from kubectl_mesh.diff.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNIN
 from kubectl_mesh.diff.values import Effect
 from kubectl_mesh.view.values import Cluster, ControlPlane
 
-WORST = "1.30"
-"""The line of releases in which a changed remote secret costs most."""
 UNKNOWN = "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
 
 
 def number(version: str | None) -> Version:
-    """A version as a pair. One that no file states counts as what `init` writes; of a line, the patch counts as the worst."""
-    parts = (version or versions.DEFAULT).split(".")
+    """A version as a pair. One that no file states, and the patch of a line, count as the worst."""
+    parts = (version or versions.UNSTATED).split(".")
     try:
         return int(parts[1]), int(parts[2]) if len(parts) > 2 else -1
     except (ValueError, IndexError):
@@ -70,7 +68,7 @@ def sentences(
             for version in _running(clusters.get(name), known):
                 unknown = version is None and effect.rule == "secret-changed"
                 for rule in RULES:
-                    if rule.name == effect.rule and holds(rule, number(WORST if unknown else version), reads):
+                    if rule.name == effect.rule and holds(rule, number(version), reads):
                         says = rule.says.format(**{word: public(said) for word, said in effect.words})
                         stated = "" if rule.first == (0, 0) and rule.last == (LAST, LAST) else f"Istio {version}: " if version else UNKNOWN if unknown else ""
                         found.setdefault(stated + says, {})[name] = None
