@@ -12,8 +12,10 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import SEALED, Credential, Json
 
-# RFC 6750, section 2.1: the characters of a bearer token.
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
+_TOKEN = re.compile(r"[!-~]+\Z")
+"""What a bearer token may hold: the API server takes any visible ASCII, and Rancher's tokens have a colon."""
+_SIGNATURES = {"ES256": (64,), "ES384": (96,), "ES512": (132,), "EdDSA": (64, 114)}
+"""How many bytes the signature of a JSON Web Token has (RFC 7518, section 3; RFC 8037); those of RSA are as long as the key."""
 _LONGEST = 64 * 1024
 _FILES = {
     "oidc": {"idTokenFile": True, "refreshTokenFile": True, "clientSecretFile": True},
@@ -35,11 +37,55 @@ def token(name: str, body: bytes, command: str) -> str:
         what = "holds the token in base64, as a Secret's data does, and not the token itself"
     elif len(text) > _LONGEST:
         what = "is not a token: it is too long"
+    elif len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        what = "is in quotes, which are not part of a token"
     elif _TOKEN.match(text):
-        return text
+        if not is_cut_off(text):
+            return text
+        what = "is a JSON Web Token that is cut off or damaged, so no API server accepts it"
     # What a command leaves that failed to fetch one.
     wait = "" if text or body else "\n  until then, remove the file: without it the cluster waits for its token, and the others go on"
     raise MeshError([Problem(Place(name), what, f"fetch it again: {command}{wait}", id="token-readable")])
+
+
+def is_cut_off(token: str) -> bool:
+    """Whether a token begins as a JSON Web Token and is not a whole one; a token of another kind never is."""
+    if not token.startswith("eyJ"):
+        return False
+    parts = token.split(".")
+    header = _json(parts[0])
+    if not isinstance(header, dict):
+        return True
+    if "alg" not in header or "enc" in header:  # not signed: opaque to us
+        return False
+    return len(parts) != 3 or not isinstance(_json(parts[1]), dict) or not _is_signature(str(header["alg"]), parts[2])
+
+
+def _is_signature(algorithm: str, text: str) -> bool:
+    """Whether a text may be a whole signature of an algorithm; it is not verified."""
+    size = _decoded(text)
+    if size is None:
+        return False
+    if algorithm[:2] in ("RS", "PS"):
+        return len(size) >= 128 and len(size) % 16 == 0
+    return len(size) in _SIGNATURES.get(algorithm, (len(size),))
+
+
+def _decoded(text: str) -> bytes | None:
+    if len(text) % 4 == 1 or not re.fullmatch(r"[A-Za-z0-9_-]*=*", text):
+        return None
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        return None
+
+
+def _json(text: str) -> object:
+    """The value in a part of a JSON Web Token; None where there is none."""
+    try:
+        return json.loads(_decoded(text) or b"")
+    except (ValueError, RecursionError):
+        return None
 
 
 def files(credential: Credential) -> dict[str, tuple[str, bool]]:
@@ -129,6 +175,8 @@ class Claims:
     expires: datetime | None
     issued: datetime | None = None
     secret: str | None = None
+    account: str | None = None
+    """The user as which the API server takes it: the subject, or the account that Kubernetes names in claims of its own."""
 
 
 def claims(token: str) -> Claims | None:
@@ -142,6 +190,18 @@ def claims(token: str) -> Claims | None:
         listed = (audience,) if isinstance(audience, str) else tuple(str(a) for a in audience)
         issued, secret = value.get("iat"), value.get("kubernetes.io/serviceaccount/secret.name")
         when, made = (None if number is None else datetime.fromtimestamp(float(number), UTC) for number in (expires, issued))
-        return Claims(str(value.get("sub", "")), listed, when, made, secret if isinstance(secret, str) else None)
+        subject = str(value.get("sub", ""))
+        return Claims(subject, listed, when, made, secret if isinstance(secret, str) else None, subject or _account(value))
     except (ValueError, binascii.Error, AttributeError, TypeError, OverflowError, OSError, RecursionError):
         return None
+
+
+def _account(value: Mapping[str, Any]) -> str | None:
+    """The account that the claims of Kubernetes name, those of today or those of a token in a Secret."""
+    bound = value.get("kubernetes.io")
+    account = bound.get("serviceaccount") if isinstance(bound, dict) else None
+    pairs = (
+        (bound.get("namespace"), account.get("name")) if isinstance(bound, dict) and isinstance(account, dict) else (None, None),
+        (value.get("kubernetes.io/serviceaccount/namespace"), value.get("kubernetes.io/serviceaccount/service-account.name")),
+    )
+    return next((f"system:serviceaccount:{space}:{name}" for space, name in pairs if isinstance(space, str) and isinstance(name, str)), None)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Cluster, FolderChange, Plan
 from kubectl_mesh.plan import SHARED, kubectl, reader_account, reader_secret
-from kubectl_mesh.versions import FAST_SWAP, loses_endpoints, minor
 from kubectl_mesh.words import count
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"
@@ -55,24 +54,6 @@ def holders(plan: Plan, name: str) -> tuple[str, ...]:
     return plan.members[name].readers
 
 
-def switch(clusters: Sequence[Cluster]) -> list[str]:
-    """What istiod of each does when its remote secret changes, by what its version does."""
-    gap = [c.name for c in clusters if any(minor(r.version) < FAST_SWAP for r in c.releases)]
-    risky = [c for c in clusters if any(loses_endpoints(r.version) for r in c.releases)]
-    smooth = [c.name for c in clusters if c.name not in gap and c not in risky]
-    told = []
-    if gap:
-        told.append(f"{', '.join(gap)}: istiod up to 1.29 drops the cluster before it connects anew; until then it has none of its endpoints (seconds)")
-    if risky:
-        first = risky[0]
-        restart = kubectl(first, "-n", first.namespace, "rollout", "restart", "deployment", "-l", "app=istiod")
-        which = ", ".join(c.name for c in risky)
-        told.append(f"{which}: istiod 1.30.0 to 1.30.3 may lose the cluster's endpoints, or keep the old token, until it restarts: {restart}")
-    if smooth:
-        told.append(f"{', '.join(smooth)}: istiod connects anew before it drops the old connection; nothing is missing in between")
-    return told
-
-
 def seen(plan: Plan, name: str, digests: Mapping[str, str]) -> list[tuple[str, str]]:
     """Before the last token goes: the command for each holder, and what it has to print.
 
@@ -99,6 +80,16 @@ def pushed(plan: Plan, name: str) -> list[str]:
         kubectl(cluster, "-n", cluster.namespace, "get", "pushsecret", reader_secret(cluster, peer, 1), "-o", "jsonpath={.status.refreshTime}")
         for peer in peers
     ]
+
+
+def is_token(path: str) -> bool:
+    """Whether a file of a cluster's directory is a Secret for a token, or pushes one."""
+    return bool(_TOKEN.fullmatch(path)) or is_push(path)
+
+
+def is_push(path: str) -> bool:
+    """Whether a file of a cluster's directory pushes a token into a store of the user's."""
+    return bool(_PUSH.fullmatch(path))
 
 
 def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:

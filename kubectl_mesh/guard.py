@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.words import count
 
-_SPECIAL = re.compile(rb"[.+*?(){}$|]")
+_SPECIAL = re.compile(rb"[.+*?(){}$|\[\\^]")
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
 /certs/root-key.pem
@@ -92,7 +92,7 @@ def suspects(directory: str, signs: Sequence[bytes], environment: Mapping[str, s
     settings = ("core.fsmonitor=false", "grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
     words = ["git", *(word for setting in settings for word in ("-c", setting)), "-C", directory, "grep", "-E", "-l", "-z", "--no-color", "-f", "-", "--", "."]
     # One pattern of many branches is searched at once; many patterns are searched one after the other.
-    pattern = b"|".join(_SPECIAL.sub(lambda m: b"[" + m[0] + b"]", sign) for sign in signs)
+    pattern = b"|".join(_SPECIAL.sub(lambda m: rb"\^" if m[0] == b"^" else b"[" + m[0] + b"]", sign) for sign in signs)
     try:
         done = subprocess.run(words, input=pattern + b"\n", capture_output=True, check=False, env={**clean, "LC_ALL": "C"})
     except OSError:

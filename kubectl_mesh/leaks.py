@@ -19,6 +19,8 @@ _LOGIN = re.compile(
     re.MULTILINE,
 )
 _WORD = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+_OTHER = re.compile(rb"[^\s\"',{}\[\]]+")
+"""A word with whatever else a token may hold."""
 _ENCODED = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
 # How the header of a JWT begins: with alg, kid or typ.
 _JWT = (b"eyJhbGciOi", b"eyJraWQiOi", b"eyJ0eXAiOi")
@@ -43,7 +45,7 @@ def found(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
 
 def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]:
     # The plain search comes first: most files have nothing of a kind, and there may be thousands.
-    for secret in (s for s in known if s in body) if depth == 0 else sorted(known.keys() & set(_WORD.findall(body))):
+    for secret in (s for s in known if s in body) if depth == 0 else sorted(known.keys() & _words(body)):
         yield known[secret]
     if b"PRIVATE KEY" in body and any(_ENCRYPTED not in match[0] for match in _KEY.finditer(body)):
         yield "a private key"
@@ -63,6 +65,12 @@ def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]
         # What is no text is encrypted, or a certificate.
         if inside.isascii():
             yield from _found(inside, known, depth + 1)
+
+
+def _words(body: bytes) -> set[bytes]:
+    """What in a text may be a token: by the signs that most have, between the signs of YAML and JSON, and between spaces, in quotes or not."""
+    whole = body.split()
+    return {*_WORD.findall(body), *_OTHER.findall(body), *whole, *(word[1:-1] for word in whole)}
 
 
 def encoded(secret: bytes) -> tuple[bytes, ...]:

@@ -1,12 +1,9 @@
 """report: what a render did, or would do, as text for people and as a value for programs; never a secret."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
-from kubectl_mesh.plan import kubectl
-from kubectl_mesh.versions import loses_endpoints
 from kubectl_mesh.words import count, one_line
 
 ACTIONS = ("create", "update", "tighten", "remove")
@@ -156,29 +153,6 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[s
         elif action == "remove":
             gone.append((name, peer))
     return gone
-
-
-def reconnected(plan: Plan, changes: Sequence[FolderChange], sealed_anew: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[Problem]:
-    """Remote secrets that change for clusters whose version of istiod may lose the peer's endpoints by that.
-
-    `sealed_anew` has those that are held in another way from now on, by directory and peer: what happens to them, nothing where the login stays.
-    """
-    risky: dict[tuple[str, str], list[str]] = {}
-    for name, peer, action in changed_secrets(plan, changes):
-        holders = [h for h, m in plan.members.items() if m.cluster.joined and m.primary is None and h != peer] if name == BUNDLE else [name]
-        does = sealed_anew.get((name, peer), "changes")
-        if action == "update" and does:
-            deaf = [h for h in holders if any(loses_endpoints(r.version) for r in plan.members[h].cluster.releases)]
-            risky.setdefault((peer, does), []).extend(deaf)
-    found = []
-    for (peer, does), holders in sorted(risky.items()):
-        if holders and peer in plan.members:
-            first = plan.members[holders[0]].cluster
-            restart = kubectl(first, "-n", first.namespace, "rollout", "restart", "deployment", "-l", "app=istiod")
-            what = f"its remote secret {does} in {count(len(holders), 'cluster')} whose istiod (1.30.0 to 1.30.3) may lose its endpoints until it restarts"
-            fix = f"restart istiod once it is applied{'' if does == 'changes' else ', if the login changed'}, as in: {restart}"
-            found.append(Problem(plan.members[peer].cluster.place, what, fix, "secret-change"))
-    return found
 
 
 def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:

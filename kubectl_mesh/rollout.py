@@ -125,33 +125,50 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
 
 _PROXIES = r"""jq -r '.items[] | select(any(.spec | .containers[], .initContainers[]?; .name=="istio-proxy")).metadata | "\(.name).\(.namespace)"'"""
 """Every pod with a proxy in it, by its container: gateways do not have the label `security.istio.io/tlsMode`, which injection gives to workloads."""
+_FINGERPRINTS = (
+    'fingerprints() { awk \'/BEGIN CERTIFICATE/ { pem = "" } { pem = pem $0 "\\n" }',
+    '    /END CERTIFICATE/ { openssl = "openssl x509 -noout -fingerprint -sha256"; printf "%s", pem | openssl; close(openssl) }\' \\',
+    "  | sed 's/.*=//; s/://g' | tr A-F a-f; }",
+)
+"""A shell function that prints the SHA-256 fingerprint of every certificate in a PEM text, as `certs status` shows it.
+
+Bytes cannot be compared: istiod flattens cert-chain.pem and appends all of root-cert.pem to it; the agent sorts the roots, merges
+those of `meshConfig.caCertificates` into them and drops the last newline (Istio's security/pkg/server/ca/server.go and
+security/pkg/nodeagent/cache/secretcache.go).
+"""
 
 
-def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, ambient: bool) -> Iterator[str]:
-    """A shell function, and a call of it per cluster, that names every workload which does not have a step yet."""
+def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, gone: Sequence[str], ambient: bool) -> Iterator[str]:
+    """Shell functions, and a call per cluster, that name every workload which does not have a step yet.
+
+    `gone` are the fingerprints of the roots that no workload may trust any more at the step.
+    """
     if ambient:
         # ztunnel gets its roots with each certificate, so a new certificate proves new roots.
         for cluster in clusters:
             yield shlex.join(["istioctl", f"--context={cluster.context}", "ztunnel-config", "certificates"])
         return
-    certs = shlex.quote(certs)
-    old = any(minor(c, kind) < versions.ISTIOD for c in clusters)
-    if old:
-        part, file = ("cert-chain.pem", f"{certs}/intermediate-$2/cert-chain.pem") if step.startswith("sign") else ("root-cert.pem", f"{certs}/root-cert.pem")
-        skip = " | sed 1,/-END/d" if step.startswith("sign") else ""
+    certs, signs = shlex.quote(certs), step.startswith("sign")
+    file = f"{certs}/intermediate-$2/ca-cert.pem" if signs else f"{certs}/root-cert.pem"
+    yield from _FINGERPRINTS
+    # Without a certificate to look for, silence would look like the answer.
+    yield f"""seen() {{ want=$(fingerprints < {file}); [ -n "$want" ] || {{ echo "$1: no certificate in" {file}; return 1; }}"""
+    if any(minor(c, kind) < versions.ISTIOD for c in clusters):
+        part = "cert-chain.pem" if signs else "root-cert.pem"
         listed = "'go-template={{range .items}}{{.metadata.namespace}}/{{.metadata.name}} {{end}}'"
-        yield f"seen() {{ for s in $(kubectl --context=$1 get secret -A --field-selector type=istio.io/key-and-cert -o {listed}); do"
         value = f"'go-template={{{{index .data \"{part}\" | base64decode}}}}'"
-        yield f'  kubectl --context=$1 -n ${{s%/*}} get secret ${{s#*/}} -o {value}{skip} | diff -q - {file} > /dev/null || echo "$1 $s: not yet"; done; }}'
+        yield f"  for w in $(kubectl --context=$1 get secret -A --field-selector type=istio.io/key-and-cert -o {listed}); do"
+        yield f"    have=$(kubectl --context=$1 -n ${{w%/*}} get secret ${{w#*/}} -o {value} | fingerprints)"
     else:
-        select, file, skip = ("ROOTCA", f"{certs}/root-cert.pem", "")
-        field = ".secret.validationContext.trustedCa.inlineBytes"
-        if step.startswith("sign"):
-            select, file, skip = "default", f"{certs}/intermediate-$2/cert-chain.pem", " | sed 1,/-END/d"
-            field = ".secret.tlsCertificate.certificateChain.inlineBytes"
-        yield "seen() { for p in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o json \\"
-        yield f"    | {_PROXIES}); do"
-        yield f"  istioctl --context=$1 proxy-config secret $p -o json | jq -r '.dynamicActiveSecrets[] | select(.name==\"{select}\"){field}' \\"
-        yield f'    | base64 -d{skip} | diff -q - {file} > /dev/null || echo "$1 $p: not yet"; done; }}'
+        name = "default" if signs else "ROOTCA"
+        field = ".tlsCertificate.certificateChain" if signs else ".validationContext.trustedCa"
+        yield "  for w in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o json \\"
+        yield f"      | {_PROXIES}); do"
+        yield "    have=$(istioctl --context=$1 proxy-config secret $w -o json \\"
+        yield f"      | jq -r '.dynamicActiveSecrets[] | select(.name==\"{name}\").secret{field}.inlineBytes' | base64 -d | fingerprints)"
+    lacks = """[ -n "$(echo "$want" | grep -vxF "$have")" ]"""
+    if gone:
+        lacks += f""" || echo "$have" | grep -qxF {" ".join(f"-e {mark}" for mark in gone)}"""
+    yield f"""    if {lacks}; then echo "$1 $w: not yet"; fi; done; }}"""
     for cluster in clusters:
-        yield f"seen {shlex.quote(cluster.context)} {(cluster.primary or cluster.name) if step.startswith('sign') else cluster.name}"
+        yield f"seen {shlex.quote(cluster.context)} {(cluster.primary or cluster.name) if signs else cluster.name}"

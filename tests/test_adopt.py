@@ -42,7 +42,7 @@ def api_server(context: str) -> tuple[str, str]:
 def token(name: str, account: str = "istio-reader-service-account") -> str:
     """A token of a reader, as Kubernetes makes them."""
     parts = ({"alg": "RS256"}, {"sub": f"system:serviceaccount:istio-system:{account}", "name": name})
-    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + ".c2lnbmF0dXJl"
+    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + "." + "c2ln" * 85 + "cw"
 
 
 def kubeconfig(name: str, context: str, *, old: bool = False, user: object = None) -> str:
@@ -930,6 +930,21 @@ def test_a_cacerts_of_cert_manager(dumps: Dumps, run: Run) -> None:
     assert not (dumps.path / "mesh/certs").exists()
     assert "  cluster1: Certificate istio-system/cacerts\n" in ran.out
     assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
+
+
+def test_a_token_is_judged_before_anything_is_written(dumps: Dumps, run: Run) -> None:
+    """With a colon, as Rancher makes them, it is adopted as it is; one that is cut off is left out and named, and the mesh renders without it."""
+    for user, there in (({"token": "token-abcde:xyz"}, True), ({"token": token("cluster2")[:-9]}, False), ({"token": "two words"}, False)):
+        dumps.set("east/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user=user))
+        folder = f"mesh-{len(list(dumps.path.iterdir()))}"
+        ran = run("adopt", "dumps", "-C", folder, cwd=dumps.path)
+        assert ran.code == 0, ran.err
+        path = dumps.path / folder / "credentials/cluster2.token"
+        assert path.exists() == there
+        assert user["token"] not in ran.out + ran.err
+        assert not there or path.read_text() == user["token"]
+        assert ("its token is " in ran.out) != there
+        assert run("render", cwd=dumps.path / folder).code == 0
 
 
 # Where charts and images come from

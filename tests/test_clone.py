@@ -122,3 +122,92 @@ def test_an_edit_in_a_clone(cloned: WorkDir, edit: str, run: Run, golden: Golden
     if again.code == 2:
         assert again.err == ran.err
         assert cloned.snapshot() == before
+
+
+BORROWED = "kubeconfig.yaml: is ignored by git, and nothing else has the server and the CA of"
+
+
+@pytest.fixture
+def ignoring(workdir: Make, run: Run) -> WorkDir:
+    """The page's mesh in a repository: its servers are in kubeconfig.yaml alone, which git ignores. The topology has comments."""
+    mesh = workdir(over=EXTERNAL)
+    mesh.write("base.yaml", SAIL)
+    git("init", "-q", mesh)
+    mesh.write("topology.yaml", "# Ours.\n" + (mesh / "topology.yaml").read_text().replace("  context-west-1:\n", "  context-west-1:  # far away\n"))
+    assert run("render", cwd=mesh).code == 0
+    return mesh
+
+
+def cloned_from(mesh: WorkDir) -> WorkDir:
+    """All that git takes, as a pipeline gets it."""
+    git("-C", mesh, "add", "-A")
+    git("-C", mesh, "commit", "-q", "--allow-empty", "-m", "a mesh")
+    clone = WorkDir(mesh.path.parent / f"clone-{len(list(mesh.path.parent.iterdir()))}")
+    git("clone", "-q", mesh, clone)
+    return clone
+
+
+def test_servers_that_no_clone_has(ignoring: WorkDir, run: Run) -> None:
+    """Every command that renders in mind says so beforehand; `init` copies them, keeps every comment, and then a clone renders the same bytes."""
+    assert run("render", "--check", cwd=cloned_from(ignoring)).code != 0
+    for words in (("render",), ("check",), ("describe",), ("diff",)):
+        ran = run(*words, cwd=ignoring)
+        assert f"{BORROWED} {', '.join(CLUSTERS)}: a clone" in " ".join((ran.out + ran.err).split()), words
+        assert "copy them into topology.yaml and clusters/: kubectl mesh init" in " ".join((ran.out + ran.err).split()), words
+    assert "server-borrowed" in run("graph", "-o", "html", cwd=ignoring).out
+    before, out = (ignoring / "topology.yaml").read_text(), tree(ignoring)
+    ran = run("init", cwd=ignoring)
+    assert ran.code == 0, ran.err
+    assert "update  topology.yaml\n" in ran.out
+    assert "create  clusters/context-west-1.crt\n" in ran.out
+    after = (ignoring / "topology.yaml").read_text()
+    added = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert len(added) == 3
+    assert all(line.strip().startswith("server: ") for line in added)
+    assert [line for line in after.splitlines() if line not in added] == before.splitlines()
+    for words in (("render",), ("check",), ("describe",), ("diff",)):
+        assert "is ignored by git, and" not in run(*words, cwd=ignoring).err
+    assert "√ server-borrowed" in run("check", cwd=ignoring).out
+    assert {k: v for k, v in tree(ignoring).items() if not k.endswith("mesh.lock")} == {k: v for k, v in out.items() if not k.endswith("mesh.lock")}
+    assert run("render", "--check", cwd=cloned_from(ignoring)).code == 0
+    assert {line.split()[0] for line in run("init", cwd=ignoring).out.splitlines()} == {"keep"}
+
+
+def test_a_ca_that_no_clone_has(ignoring: WorkDir, run: Run) -> None:
+    """A server in the topology, and its CA in kubeconfig.yaml alone: the same."""
+    ignoring.topology({"contexts": {name: {"server": f"https://192.0.2.{at}:6443"} for at, name in enumerate(CLUSTERS, 1)}})
+    ran = run("render", "--with-restarts", cwd=ignoring)
+    assert (ran.code, f"{BORROWED} {', '.join(CLUSTERS)}: a clone" in ran.err) == (0, True)
+    before = (ignoring / "topology.yaml").read_bytes()
+    assert run("init", cwd=ignoring).code == 0
+    assert (ignoring / "topology.yaml").read_bytes() == before
+    assert "is ignored by git" not in run("render", cwd=ignoring).err
+    assert run("render", "--check", cwd=cloned_from(ignoring)).code == 0
+
+
+def test_what_a_clone_has_is_no_warning(ignoring: WorkDir, run: Run) -> None:
+    """A kubeconfig.yaml that git takes, one that is named on the command line, and no repository at all."""
+    assert BORROWED not in run("render", "--kubeconfig", "kubeconfig.yaml", cwd=ignoring).err
+    (ignoring / ".gitignore").write_text((ignoring / ".gitignore").read_text().replace("/kubeconfig.yaml\n", ""))
+    assert BORROWED not in run("check", cwd=ignoring).out
+    (ignoring / ".git").rename(ignoring.path.parent / "git")
+    assert BORROWED not in run("check", cwd=ignoring).out
+
+
+def test_init_copies_only_what_peers_can_use(ignoring: WorkDir, run: Run) -> None:
+    """A loopback server and a CA that is another than the one in clusters/ are reported, and the others are copied."""
+    config = yaml.safe_load((ignoring / "kubeconfig.yaml").read_text())
+    named = {c["name"]: c["context"]["cluster"] for c in config["contexts"]}
+    for cluster in config["clusters"]:
+        if cluster["name"] == named[CLUSTERS[0]]:
+            cluster["cluster"]["server"] = "https://127.0.0.1:6443"
+    ignoring.write("kubeconfig.yaml", yaml.safe_dump(config), 0o600)
+    ignoring.write(f"clusters/{CLUSTERS[1]}.crt", "another\n")
+    ran = run("init", cwd=ignoring)
+    assert ran.code == 0, ran.err
+    assert "the loopback address https://127.0.0.1:6443" in ran.err
+    assert f"warning: clusters/{CLUSTERS[1]}.crt: is not the CA that kubeconfig.yaml has for {CLUSTERS[1]}; its server was not copied" in ran.err
+    contexts = yaml.safe_load((ignoring / "topology.yaml").read_text())["contexts"]
+    assert [name for name in contexts if "server" in contexts[name]] == [CLUSTERS[2]]
+    assert (ignoring / f"clusters/{CLUSTERS[1]}.crt").read_text() == "another\n"
+    assert not (ignoring / f"clusters/{CLUSTERS[0]}.crt").exists()

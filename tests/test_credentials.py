@@ -230,7 +230,9 @@ def test_a_changed_remote_secret(version: str, told: bool, modern: Make, run: Ru
     mesh.token(WEST, "another")
     for words in (("check",), ("render",)):
         ran = run(*words, cwd=mesh)
-        assert (f"{WEST}: its remote secret changes in 2 clusters whose istiod" in ran.out + ran.err) is told
+        assert (f"{WEST}: its remote secret changes in {EAST1}, {EAST2}: istiod 1.30.0 to 1.30.3 loses all" in ran.out + ran.err) is told
+    assert ran.code == (2 if told else 0)
+    assert ("until it restarts" in run("render", "--with-restarts", cwd=mesh).err) is told
     assert "until it restarts" not in run("render", cwd=mesh).err
 
 
@@ -277,3 +279,167 @@ def test_a_token_that_has_expired_takes_the_place_of_none(modern: Make, run: Run
     monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=9))
     assert run("render", "--check", cwd=mesh).code == 0
     assert run("render", cwd=mesh).code == 0
+
+
+def signed(algorithm: str, size: int, **said: object) -> str:
+    """A token whose signature is as long as one of that algorithm."""
+    parts = [json.dumps({"alg": algorithm}).encode(), json.dumps(said).encode(), b"s" * size]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+WHOLE = {
+    "RS256": signed("RS256", 256, sub=SUBJECT),
+    "RS256 of 4096 bits": signed("RS256", 512, sub=SUBJECT),
+    "ES256": signed("ES256", 64, sub=SUBJECT),
+    "Rancher": "token-abcde:xyzxyzxyzxyzxyz",
+    "kubeadm": "abcdef.0123456789abcdef",
+    "JSON in base64": base64.urlsafe_b64encode(b'{"id": "somebody"}').decode().rstrip("="),
+    "any sign": "".join(map(chr, range(0x21, 0x7F))),
+}
+CUT = {
+    "in the signature": WHOLE["RS256"][:-20],
+    "by a character": WHOLE["RS256"][:-1],
+    "in the signature of a curve": WHOLE["ES256"][:-4],
+    "before the signature": WHOLE["RS256"].rpartition(".")[0],
+    "at the last dot": WHOLE["RS256"].rpartition(".")[0] + ".",
+    "in the claims": WHOLE["RS256"][:60],
+    "in the header": WHOLE["RS256"][:12],
+    "doubled": WHOLE["ES256"] + "." + WHOLE["ES256"],
+}
+ASKED: tuple[tuple[str, ...], ...] = (
+    ("render", "--check"),
+    ("check",),
+    ("describe",),
+    ("diff",),
+    ("tokens", "status"),
+    ("tokens", "rotate", WEST, "status"),
+    ("graph", "-o", "mermaid"),
+)
+
+
+def all_say(run: Run, mesh: WorkDir, said: str, token: str, *words: tuple[str, ...]) -> None:
+    """Every command that could say something of a token says this, and none shows the token."""
+    for command in words or ASKED:
+        ran = run(*command, cwd=mesh)
+        assert " ".join(said.split()) in " ".join((ran.out + ran.err).split()), (command, ran.out[-600:], ran.err)
+        assert token[20:60] not in ran.out + ran.err or len(token) < 40, command
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_whole_tokens_are_taken(case: str, modern: Make, run: Run) -> None:
+    """Signed ones of any key, and all that is no JSON Web Token and has no space in it; each is in the remote secrets as it was."""
+    mesh = modern(tokens=True)
+    mesh.token(WEST, WHOLE[case])
+    ran = run("render", "--strict", cwd=mesh)
+    assert ran.code == 0, ran.err
+    (user,) = kubeconfig(mesh / f"out/{EAST1}/3-mesh/remote-secrets/{WEST}.yaml")["users"]  # type: ignore[misc]
+    assert user["user"]["token"] == WHOLE[case]  # type: ignore[index]
+    assert run("check", cwd=mesh).code == 0
+
+
+@pytest.mark.parametrize("case", CUT)
+def test_a_token_that_is_cut_off(case: str, modern: Make, run: Run) -> None:
+    """As by a copy from a terminal: no command goes on with it, and none shows it."""
+    mesh = modern(tokens=True)
+    assert run("render", cwd=mesh).code == 0
+    mesh.token(WEST, CUT[case])
+    before = mesh.snapshot()
+    commands = [c for c in ASKED if c[0] != "graph"]
+    all_say(run, mesh, f"credentials/{WEST}.token: is a JSON Web Token that is cut off or damaged, so no API server accepts it", CUT[case], *commands)
+    assert run("render", cwd=mesh).code == 2
+    assert run("check", cwd=mesh).code == 1
+    assert mesh.snapshot() == before
+
+
+OTHER = "system:serviceaccount:default:somebody"
+ACCOUNTS = {
+    "subject": jwt(sub=OTHER),
+    "another namespace": jwt(sub=SUBJECT.replace("istio-system", "default")),
+    "another account": jwt(sub=SUBJECT.replace("istio-reader-service-account", "default")),
+    "claims": jwt(**{"kubernetes.io": {"namespace": "default", "serviceaccount": {"name": "somebody"}}}),
+    "old claims": jwt(**{"kubernetes.io/serviceaccount/namespace": "default", "kubernetes.io/serviceaccount/service-account.name": "somebody"}),
+    "no account": jwt(sub="somebody@example.com"),
+}
+
+
+@pytest.mark.parametrize("case", ACCOUNTS)
+def test_a_token_of_another_account(case: str, modern: Make, run: Run) -> None:
+    """Peers would log in as somebody whom the tree gives no right: all commands say so, with the command that shows it, and --strict refuses."""
+    mesh = modern(tokens=True)
+    mesh.token(WEST, ACCOUNTS[case])
+    assert run("render", cwd=mesh).code == 0
+    said = claims(ACCOUNTS[case])
+    assert said is not None
+    wanted = f'credentials/{WEST}.token: is the token of "{said.account}", and the tree lets peers read {WEST} as {SUBJECT}'
+    all_say(run, mesh, wanted, ACCOUNTS[case], *(c for c in ASKED if c[0] != "graph"))
+    assert "! token-account" in run("graph", "-o", "dot", cwd=mesh).out
+    ask = f"kubectl --context={WEST} auth can-i list endpointslices.discovery.k8s.io --all-namespaces --as={said.account}"
+    assert ask in run("render", cwd=mesh).err
+    before = mesh.snapshot()
+    ran = run("render", "--strict", cwd=mesh)
+    assert (ran.code, f"error: {wanted}" in ran.err) == (2, True)
+    assert mesh.snapshot() == before
+    mesh.topology({"contexts": {WEST: {"serviceAccountReader": "default"}}})
+    assert ("is the token of" in run("render", cwd=mesh).err) == (case != "another account")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "left"),
+    [(59, "at 2026-12-01 12:59 UTC, in 59 minutes"), (1, "at 2026-12-01 12:01 UTC, in 1 minute"), (1439, "at 2026-12-02 11:59 UTC, in 23 hours")],
+)
+def test_a_token_that_ends_within_a_day(minutes: int, left: str, modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `kubectl create token` makes them: all commands say when, `check` fails, and --strict refuses."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = modern(tokens=True)
+    token = jwt(sub=SUBJECT, exp=int((DAY + timedelta(minutes=minutes)).timestamp()))
+    mesh.token(WEST, token)
+    assert run("render", cwd=mesh).code == 0
+    all_say(run, mesh, f"credentials/{WEST}.token: expires {left}", token, *(c for c in ASKED if c[0] != "graph"))
+    assert run("check", cwd=mesh).code == 1
+    assert "token-exp" in run("graph", "--on", "2026-12-01", cwd=mesh).out
+    ran = run("render", "--strict", cwd=mesh)
+    assert (ran.code, f"error: credentials/{WEST}.token: expires {left}" in ran.err) == (2, True)
+    mesh.token(WEST, jwt(sub=SUBJECT, exp=int((DAY + timedelta(days=2)).timestamp())))
+    assert run("render", "--strict", "--with-restarts", cwd=mesh).code == 0
+
+
+def test_the_next_token_is_judged_too(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before peers move to it: cut off, of another account, or about to end."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = modern(tokens=True, over={"istio": {"version": "1.31.0"}})
+    assert run("render", cwd=mesh).code == 0
+    assert run("tokens", "rotate", WEST, "begin", cwd=mesh).code == 0
+    assert run("render", cwd=mesh).code == 0
+    for token, said in (
+        (CUT["in the signature"], "is a JSON Web Token that is cut off or damaged"),
+        (ACCOUNTS["old claims"], f'is the token of "{OTHER}"'),
+        (jwt(sub=SUBJECT, exp=int((DAY + timedelta(hours=1)).timestamp())), "expires at 2026-12-01 13:00 UTC, in 60 minutes"),
+        (jwt(sub=SUBJECT, exp=int((DAY - timedelta(hours=1)).timestamp())), "expired on 2026-12-01"),
+    ):
+        mesh.write(f"credentials/{WEST}.token.g2", token, 0o600)
+        ran = run("tokens", "rotate", WEST, "advance", cwd=mesh)
+        assert (ran.code, f"error: credentials/{WEST}.token.g2: {said}" in ran.err, token[20:60] in ran.err) == (2, True, False), ran.err
+
+
+def test_a_token_of_any_signs_is_found_where_git_tracks_it(modern: Make, run: Run) -> None:
+    """Signs that a pattern would read otherwise, in clear and in base64: found, and not shown."""
+    mesh = modern(tokens=True, over={"secrets": {"store": "plain"}})
+    odd = r"token-abcde:x[y]z^\w{2}|(a)*$?+'~"
+    mesh.token(WEST, odd)
+    assert run("render", cwd=mesh).code == 0
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    mesh.write("copy.txt", f"a line\n{odd}\n")
+    mesh.write("other.yaml", base64.b64encode(f"apiVersion: v1\nkind: Secret\nmade: |\n    token: {odd}\n".encode()))
+    subprocess.run(["git", "-C", mesh.path, "add", "-f", "copy.txt", "other.yaml"], check=True)
+    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if c["id"] == "git-tracked"]
+    assert {f["file"] for f in check["findings"]} == {"copy.txt", "other.yaml"}
+    assert odd not in json.dumps(check)
+
+
+@pytest.mark.parametrize("quote", ['"', "'", "`"])
+def test_a_token_in_quotes_is_not_one(quote: str, modern: Make, run: Run) -> None:
+    """They are visible ASCII too, and no API server takes them off."""
+    mesh = modern(tokens=True)
+    mesh.token(WEST, f"{quote}token-abcde:xyz{quote}")
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "is in quotes, which are not part of a token" in ran.err, "abcde" in ran.err) == (2, True, False)

@@ -115,7 +115,7 @@ def test_a_sealed_token_that_is_not_here_keeps_its_date(tmp_path: Path, run: Run
     mesh = WorkDir(copy_of("sops", tmp_path / "mesh"))
     mesh.token("east", jwt(iat=int(DAY.timestamp()), exp=int(END.timestamp())))
     mesh.topology({"alerts": {"prometheusRule": True, "namespace": "monitoring"}})
-    assert run("render", cwd=mesh).code == 0
+    assert run("render", "--with-restarts", cwd=mesh).code == 0
     tree = files(mesh / "out")
     told = yaml.safe_load(tree["east/3-mesh/expiry-alerts.yaml"])
     assert told["metadata"] == {"name": "kubectl-mesh-expiry", "namespace": "monitoring"}

@@ -21,6 +21,8 @@ case "$(basename "$0") $*" in
   *"apply -k "*) {kubectl} kustomize "${{@: -1}}" > /dev/null; echo "applied ${{@: -1}}" >> {log} ;;
   *"get secret istio-remote-secret-"*) sed -n 's/^  context-east-1: //p' "out/$cluster/3-mesh/remote-secrets/context-east-1.yaml" | tr -d '"\n' ;;
   *"get secret "*) printf 'token-of-%s.%s' "$cluster" "$6" ;;
+  *"rollout restart "*) echo "restarted $cluster" >> {log} ;;
+  *"rollout status "*) ;;
   *"delete secret "*) echo "deleted $cluster $6" >> {log} ;;
   *) echo "not foreseen: $0 $*" >&2; exit 1 ;;
 esac
@@ -56,6 +58,11 @@ def test_the_page_runs(tmp_path: Path) -> None:
     assert "context-east-2  begun, generation 1, 2 beside it; tree up to date" in done.stdout
     assert "0 errors" in done.stdout
     assert "CRL number 2" in done.stdout
+    # Each istiod restarts right after the apply that changes its remote secret, before the next cluster.
+    lines = log.read_text().splitlines()
+    at = lines.index("restarted context-east-2")
+    pairs = [line for name in ("context-east-2", "context-west-1") for line in (f"applied out/{name}/3-mesh", f"restarted {name}")]
+    assert lines[at - 1 : at + 3] == pairs
     deleted = [line for line in log.read_text().splitlines() if line.startswith("deleted")]
     secret = "istio-reader-service-account-istio-remote-secret-token"
     assert deleted == [f"deleted context-east-1 {secret}", *(f"deleted context-east-{n} istio-remote-secret-context-west-1" for n in (1, 2))]

@@ -133,7 +133,7 @@ def test_judged_on_a_day(run: Run, seed: WorkDir) -> None:
 def test_a_token_is_judged_on_a_day_only(run: Run, seed: WorkDir) -> None:
     """A token that says when it ends: told in the page, and broken on a day after that."""
     claims = base64.urlsafe_b64encode(json.dumps({"sub": "reader", "exp": int(datetime(2026, 11, 1, tzinfo=UTC).timestamp())}).encode()).decode().rstrip("=")
-    seed.token("context-west-1", f"eyJhbGciOiJSUzI1NiJ9.{claims}.c2lnbmF0dXJl")
+    seed.token("context-west-1", f"eyJhbGciOiJub25lIn0.{claims}.c2lnbmF0dXJl")
     text = graph(run, seed)
     assert "token-exp" not in text
     assert "✗ token-expired" in graph(run, seed, "--on", "2026-12-01")

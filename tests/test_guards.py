@@ -253,7 +253,8 @@ def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str, 
     mesh = workdir(over={**over, "certificates": certificates})
     mesh.write("base.yaml", SAIL)
     for name in CLUSTERS:
-        mesh.token(name, f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(hashlib.sha512(name.encode()).digest()).decode().rstrip('=')}.c2ln")
+        claims = base64.urlsafe_b64encode(json.dumps({"made": hashlib.sha512(name.encode()).hexdigest()}).encode()).decode().rstrip("=")
+        mesh.token(name, f"eyJhbGciOiJub25lIn0.{claims}.c2ln")
         if store == "sealed":
             mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
     said = b""

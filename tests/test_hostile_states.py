@@ -358,25 +358,25 @@ def test_a_disk_that_is_full(mesh: WorkDir, run: Run, monkeypatch: pytest.Monkey
 def test_a_token_that_goes_under_another_name(mesh: WorkDir, run: Run) -> None:
     """The next token is that of another cluster, or becomes the first one again once peers use it: no step is taken that would shut all peers out."""
     rotate = ("tokens", "rotate", "context-east-1")
-    assert run(*rotate, "begin", cwd=mesh).code == 0
-    assert run("render", cwd=mesh).code == 0
+    assert run(*rotate, "begin", "--with-restarts", cwd=mesh).code == 0
+    assert run("render", "--with-restarts", cwd=mesh).code == 0
     first, following = mesh / "credentials/context-east-1.token", "credentials/context-east-1.token.g2"
     fetch = "  fix: run: (umask 077; mkdir -p credentials; kubectl --context=context-east-1 "
 
     def refuses(body: bytes, what: str) -> None:
         mesh.write(following, body, 0o600)
         before = mesh.snapshot()
-        ran = run(*rotate, "advance", cwd=mesh)
+        ran = run(*rotate, "advance", "--seen-for", "0h", cwd=mesh)
         assert (ran.code, ran.err.startswith(f"error: {following}: {what}\n{fetch}")) == (2, True), ran.err
         assert mesh.snapshot() == before
 
     refuses((mesh / "credentials/context-east-2.token").read_bytes(), 'holds the token of "context-east-2", which this cluster would refuse')
     mesh.write(following, "the-second-token", 0o600)
-    assert run(*rotate, "advance", cwd=mesh).code == 0
-    assert run("render", cwd=mesh).code == 0
+    assert run(*rotate, "advance", "--seen-for", "0h", cwd=mesh).code == 0
+    assert run("render", "--with-restarts", cwd=mesh).code == 0
     mesh.write(following, first.read_bytes(), 0o600)
-    assert run("render", cwd=mesh).code == 0
+    assert run("render", "--with-restarts", cwd=mesh).code == 0
     refuses(first.read_bytes() + b"\n", "holds the token of generation 1, which is to go: no peer could log in any more")
     mesh.write(following, "the-second-token", 0o600)
-    assert run("render", cwd=mesh).code == 0
-    assert run(*rotate, "advance", cwd=mesh).code == 0
+    assert run("render", "--with-restarts", cwd=mesh).code == 0
+    assert run(*rotate, "advance", "--seen-for", "0h", cwd=mesh).code == 0

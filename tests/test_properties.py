@@ -134,7 +134,7 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
     """In no output of any verb, in no error, in no repr: not a line of a key, not a token, in no form."""
     mesh: WorkDir = workdir(tokens=True)  # type: ignore[operator]
     for name in ("context-east-1", "context-east-2", "context-west-1"):
-        mesh.token(name, f"eyJhbGciOiJSUzI1NiJ9.made-up-token-of-{name}")
+        mesh.token(name, f"eyJhbGciOiJub25lIn0.eyJtYWRlIjoidXAifQ.{'made-up-token-of-' + name:_<40}")
     texts = []
     for words in (["render"], ["render", "-o", "json"], ["check"], ["describe"], ["describe", "-o", "json"], ["teardown"], ["check", "-o", "json"]):
         ran = run(*words, cwd=mesh)

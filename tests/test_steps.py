@@ -43,14 +43,14 @@ BACK = (
     ("end", (*ROTATE, "advance", "--seen-for", "0h")),
 )
 TOKENS = (
-    ("begin", ("tokens", "rotate", EAST, "begin")),
+    ("begin", ("tokens", "rotate", EAST, "begin", "--with-restarts")),
     ("move", ("tokens", "rotate", EAST, "advance")),
-    ("end", ("tokens", "rotate", EAST, "advance")),
+    ("end", ("tokens", "rotate", EAST, "advance", "--seen-for", "2h")),
 )
 TOKENS_BACK = (
     *TOKENS[:2],
     ("back", ("tokens", "rotate", EAST, "abort")),
-    ("end", ("tokens", "rotate", EAST, "abort")),
+    ("end", ("tokens", "rotate", EAST, "abort", "--seen-for", "2h")),
 )
 LOST = (
     ("remove", ("remove", WEST)),
@@ -108,7 +108,7 @@ def test_each_step(kind: str, name: str, workdir: Make, run: Run, golden: Golden
         told = run("diff", cwd=mesh.place)
         assert told.code in (0, 1)
         mesh.said.append(f"$ kubectl mesh diff\n{told.out}\n")
-        mesh.quiet("render")
+        mesh.quiet("render", *(("--with-restarts",) if step in ("move", "back") else ()))
         mesh.verify()
         mesh.quiet("check")
     text = "\n".join(mesh.said)

@@ -78,20 +78,21 @@ def test_three_renders(case: str, tmp_path: Path, run: Run, golden: Golden, monk
     name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
     story = ""
-    for number, step in enumerate(("begin", "advance", "advance")):
+    for number, words in enumerate((("begin", "--with-restarts"), ("advance",), ("advance", "--seen-for", "2h"))):
         if number == 1:
             for peer in [p.name for p in (mesh / "credentials").glob(f"{name}*.token")] if (mesh / "credentials").is_dir() else []:
                 (mesh / "credentials" / f"{peer}.g2").write_text("next-token-of-" + peer)
                 (mesh / "credentials" / f"{peer}.g2").chmod(0o600)
         before = files(mesh / "out")
-        ran = run("tokens", "rotate", name, step, cwd=mesh)
+        ran = run("tokens", "rotate", name, *words, cwd=mesh)
         assert ran.code == 0, ran.err
-        story += f"\n$ kubectl mesh tokens rotate {name} {step}\n{ran.out}"
+        story += f"\n$ kubectl mesh tokens rotate {name} {' '.join(words)}\n{ran.out}"
         assert files(mesh / "out") == before
-        ran = run("render", cwd=mesh)
+        render = ("render", *(("--with-restarts",) if "render --with-restarts" in ran.out else ()))
+        ran = run(*render, cwd=mesh)
         assert ran.code == 0, ran.err
         after = files(mesh / "out")
-        story += f"\n$ kubectl mesh render\n{ran.out}"
+        story += f"\n$ kubectl mesh {' '.join(render)}\n{ran.out}"
         for path in sorted({*before, *after}):
             if before.get(path) != after.get(path) and not path.endswith(("mesh.lock", "kustomization.yaml")):
                 story += f"  {'create' if path not in before else 'remove' if path not in after else 'update'} {path}\n"
@@ -113,7 +114,7 @@ def test_each_render_holds_what_it_should(mesh: WorkDir, run: Run) -> None:
     assert "tokens:\n      generation: 2\n      beside: 1\n" in (mesh / "topology.yaml").read_text()
     done(run, mesh, "render")
     assert (secrets(mesh), token_in(peer)) == ([SECRET, f"{SECRET}-g2"], of_secret(f"{SECRET}-g2"))
-    done(run, mesh, "tokens", "rotate", EAST, "advance")
+    done(run, mesh, "tokens", "rotate", EAST, "advance", "--seen-for", "0h")
     assert (mesh / "topology.yaml").read_text().startswith("# Ours.\n")
     out = done(run, mesh, "render")
     assert (secrets(mesh), token_in(peer)) == ([f"{SECRET}-g2"], of_secret(f"{SECRET}-g2"))
@@ -141,8 +142,8 @@ def test_only_one_object_pushes(tmp_path: Path, run: Run, monkeypatch: pytest.Mo
     pushed = []
     for step in ("", "begin", "advance", "advance"):
         if step:
-            done(run, mesh, "tokens", "rotate", "east", step)
-        done(run, mesh, "render")
+            done(run, mesh, "tokens", "rotate", "east", step, "--with-restarts", "--seen-for", "2h")
+        done(run, mesh, "render", "--with-restarts")
         value = yaml.safe_load((mesh / "out/east/3-mesh/reader-push.yaml").read_text())
         pushed.append((value["metadata"]["name"], value["spec"]["selector"]["secret"]["name"]))
     assert pushed == [(SECRET, SECRET), (SECRET, SECRET), (SECRET, f"{SECRET}-g2"), (SECRET, f"{SECRET}-g2")]
@@ -202,14 +203,18 @@ def test_abort_goes_back(mesh: WorkDir, run: Run) -> None:
     out = done(run, mesh, "tokens", "rotate", EAST, "abort")
     assert "2 clusters move to the token of generation 1; that of generation 2 stays beside it" in out
     # The other Secret may go only where no peer is late, which is told as it is on the way there.
-    assert f"or: kubectl mesh tokens rotate {EAST} abort, and the Secret of generation 2 goes\nbut not before each of these has printed" in out
+    assert f"or: kubectl mesh tokens rotate {EAST} abort --seen-for 0h, and the Secret of generation 2 goes\nbut not before each of these has printed" in out
     assert len(re.findall(rf"get secret istio-remote-secret-{EAST} .*\| sha256sum\n    [0-9a-f]{{64}}  -\n", out)) == 2
     assert (mesh / "topology.yaml").read_text() == begun
     # The peers may still have the other token: its Secret must not go yet.
     ran = run("tokens", "rotate", EAST, "abort", cwd=mesh)
     assert (ran.code, "is not what a render of the step before would make" in ran.err) == (2, True)
     done(run, mesh, "render")
-    done(run, mesh, "tokens", "rotate", EAST, "abort")
+    before = snapshot(mesh.path)
+    ran = run("tokens", "rotate", EAST, "abort", cwd=mesh)
+    assert (ran.code, ran.err.startswith("error: --seen-for: is required: a token of context-east-1 goes, and ")) == (2, True)
+    assert snapshot(mesh.path) == before
+    done(run, mesh, "tokens", "rotate", EAST, "abort", "--seen-for", "0h")
     assert yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"][EAST]["tokens"] == {"generation": 1, "last": 2}
     done(run, mesh, "render")
     assert files(mesh / "out") == tree
@@ -229,12 +234,12 @@ def test_abort_refuses_to_go_back_to_a_token_that_is_not_here(case: str, tmp_pat
     mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
     name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
     done(run, mesh, "render")
-    done(run, mesh, "tokens", "rotate", name, "begin")
+    done(run, mesh, "tokens", "rotate", name, "begin", "--with-restarts")
     done(run, mesh, "render")
     for path in sorted((mesh / "credentials").glob(f"{name}*.token")):
         mesh.write(f"credentials/{path.name}.g2", f"next-token-of-{path.name}", 0o600)
     done(run, mesh, "tokens", "rotate", name, "advance")
-    done(run, mesh, "render")
+    done(run, mesh, "render", "--with-restarts")
     first = path.read_bytes()
     path.unlink()
     before = snapshot(mesh.path)
@@ -248,7 +253,7 @@ def test_abort_refuses_to_go_back_to_a_token_that_is_not_here(case: str, tmp_pat
         assert ran.err.rstrip().endswith(f"> credentials/{path.name})")
     mesh.write(f"credentials/{path.name}", first.decode(), 0o600)
     done(run, mesh, "tokens", "rotate", name, "abort")
-    done(run, mesh, "render")
+    done(run, mesh, "render", "--with-restarts")
 
 
 def test_what_is_no_step_is_refused(mesh: WorkDir, run: Run) -> None:
@@ -292,21 +297,205 @@ def test_a_sealed_token_of_another_generation_is_not_kept(tmp_path: Path, run: R
     assert f"has to be sealed anew, for what it is made from changed, and credentials/{name}.token.g2 is not here" in ran.err
 
 
-@pytest.mark.parametrize(
-    ("version", "said"), [("1.29.10", "up to 1.29 drops the cluster"), ("1.30.2", "may lose the cluster's endpoints"), ("1.30.4", "connects anew before")]
-)
-def test_what_istiod_does_with_it(version: str, said: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its version."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+def stated(mesh: WorkDir, version: str) -> None:
+    """Has base.yaml state a version."""
+    mesh.write("base.yaml", re.sub(r"version: (v?)1[0-9.]+", rf"version: \g<1>{version}", (mesh / "base.yaml").read_text()))
+
+
+def on_version(version: str | None, tmp_path: Path, run: Run) -> WorkDir:
+    """The mesh of two networks on a version of Istio, rendered; None: an IstioOperator, and no file that says which."""
     mesh = WorkDir(copy_of("two-networks", tmp_path / "mesh"))
-    mesh.topology({"istio": {"version": version}})
-    base = mesh / "base.yaml"
-    base.write_text(base.read_text().replace("1.30.3", version))
+    if version is None:
+        mesh.topology({"secrets": {"store": "plain"}})
+        mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {profile: default}\n")
+    else:
+        mesh.topology({"secrets": {"store": "plain"}})
+        stated(mesh, version)
     done(run, mesh, "render")
+    return mesh
+
+
+UNKNOWN = "no file states the version of Istio there, so it cannot be known offline whether istiod loses its endpoints"
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("1.29.6", "west: istiod up to 1.29 drops the cluster"),
+        ("1.30.4", "west: istiod connects anew before"),
+        ("1.31.0", "west: istiod connects anew before"),
+        (None, f"west, and {UNKNOWN}"),
+    ],
+)
+def test_what_istiod_does_with_it(version: str | None, said: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its version; where no file states it, nothing is promised, and the command is there that prints it. Nothing of it is refused."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = on_version(version, tmp_path, run)
     assert "istiod" not in done(run, mesh, "tokens", "rotate", "east", "begin")
     done(run, mesh, "render")
     mesh.write("credentials/east.token.g2", "next", 0o600)
-    assert f"west: istiod {said}" in done(run, mesh, "tokens", "rotate", "east", "advance").replace("istiod 1.30.0 to 1.30.3 ", "istiod ")
+    out = done(run, mesh, "tokens", "rotate", "east", "advance")
+    assert said in out
+    assert "rollout restart" not in out
+    assert ("connects anew before" in out) == (version in ("1.30.4", "1.31.0"))
+    (found,) = [c for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if c["id"] == "secret-change"]
+    assert found["status"] == ("ok" if version else "warning")
+    explained = run("explain", "no healthy upstream", cwd=mesh).out
+    assert ("cannot be told offline: istiod lost the endpoints" in explained) == (version is None)
+    differs = run("diff", cwd=mesh).out
+    assert ("it cannot be known offline; in 1.30.0 to 1.30.3 istiod reconnects to east, and may lose its endpoints" in differs) == (version is None)
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0
+    assert (UNKNOWN in ran.err) == (version is None)
+    assert ("kubectl --context=west -n istio-system get deployment -l app=istiod -o 'jsonpath={..image}'" in ran.err) == (version is None)
+
+
+@pytest.mark.parametrize("version", ["1.30.0", "1.30.3"])
+def test_a_rotation_that_needs_restarts(version: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """istiod 1.30.0 to 1.30.3 loses the cluster: every command says so, and only --with-restarts goes on, with the restart after each apply."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = on_version(version, tmp_path, run)
+    loses = "istiod 1.30.0 to 1.30.3 loses all endpoints of a cluster whose remote secret changes"
+    done(run, mesh, "render")
+
+    def refused(*words: str, place: str) -> None:
+        before = snapshot(mesh.path)
+        ran = run(*words, cwd=mesh)
+        assert (ran.code, ran.out) == (2, "")
+        assert place in ran.err
+        assert f"changes its remote secret in west: {loses}" in ran.err or f"its remote secret changes in west: {loses}" in ran.err
+        assert "fix: upgrade Istio to 1.30.4 or later first; or use --with-restarts" in ran.err
+        assert "42 of 6,438 failed (4 s); on 1.31.0 none of 6,218 failed" in ran.err
+        assert snapshot(mesh.path) == before
+
+    def found() -> str:
+        (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if c["id"] == "secret-change"]
+        return str(check["status"])
+
+    refused("tokens", "rotate", "east", "begin", place="contexts.east")
+    done(run, mesh, "tokens", "rotate", "east", "begin", "--with-restarts")
+    done(run, mesh, "render")
+    assert found() == "ok"
+    mesh.write("credentials/east.token.g2", "next", 0o600)
+    out = done(run, mesh, "tokens", "rotate", "east", "advance")
+    restart = (
+        "kubectl --context=west apply -k out/west/3-mesh"
+        " && kubectl --context=west -n istio-system rollout restart deployment -l app=istiod"
+        " && kubectl --context=west -n istio-system rollout status deployment -l app=istiod"
+    )
+    look = "istioctl --context=west proxy-config endpoints POD.NAMESPACE"
+    assert "next: kubectl mesh render --with-restarts; review and apply it, in any order of the clusters\n  restart istiod right after each apply" in out
+    assert (restart in out, look in out, loses in out) == (True, True, True)
+    refused("render", place="contexts.east")
+    refused("render", "--check", place="contexts.east")
+    assert found() == "error"
+    assert "proxy-config endpoints" in run("explain", "no healthy upstream", cwd=mesh).out
+    assert "restart it right after the apply" in run("diff", cwd=mesh).out
+    ran = run("render", "--with-restarts", cwd=mesh)
+    assert ran.code == 0
+    assert (restart in ran.err, look in ran.err) == (True, True)
+    assert found() == "ok"
+    # Whoever writes another token, server or CA changes the remote secret too.
+    mesh.write("credentials/east.token.g2", "another", 0o600)
+    refused("render", place="contexts.east")
+    mesh.write("credentials/east.token.g2", "next", 0o600)
+    mesh.topology({"contexts": {"east": {"server": "https://192.0.2.99:6443"}}})
+    refused("render", place="contexts.east")
+
+
+@pytest.mark.parametrize("case", ["bundle", "external", "sealed", "sops-flux", "sops-argocd"])
+def test_the_restart_is_where_the_change_is_applied(case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a bundle after its apply; where a tool or an operator brings the change, once it has."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
+    stated(mesh, "1.30.3")
+    done(run, mesh, "render")
+    name, peer = sorted(p.name for p in (mesh / "out").iterdir() if p.name[0] != "_")[:2]
+    assert run("tokens", "rotate", name, "begin", cwd=mesh).code == 2
+    done(run, mesh, "tokens", "rotate", name, "begin", "--with-restarts")
+    done(run, mesh, "render")
+    mesh.write(f"credentials/{name}.token.g2", "next", 0o600)
+    out = done(run, mesh, "tokens", "rotate", name, "advance")
+    context = yaml.safe_load((mesh / "topology.yaml").read_text())["contexts"]
+    chosen = next(c for c in context if peer in (c, context[c].get("clusterName")))
+    restart = f"kubectl --context={chosen} -n istio-system rollout restart deployment -l app=istiod"
+    when = {
+        "bundle": f"right after each apply, one cluster after the other; until then it has none of the endpoints:\n    kubectl --context={chosen} apply -k out/_",
+        "external": f"as soon as the External Secrets Operator has written the remote secret; until then it has none of the endpoints:\n    {restart}",
+        "sealed": f"as soon as the Sealed Secrets controller has written the remote secret; until then it has none of the endpoints:\n    {restart}",
+        "sops-flux": f"as soon as Flux has applied it; until then it has none of the endpoints:\n    {restart}",
+        "sops-argocd": f"as soon as Argo CD has applied it; until then it has none of the endpoints:\n    {restart}",
+    }
+    assert when[case] in out
+    assert restart in out
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "Istio's issue 61043" in ran.err) == (2, True)
+    ran = run("render", "--with-restarts", cwd=mesh)
+    assert (ran.code, restart in ran.err) == (0, True)
+
+
+def commit(mesh: WorkDir) -> None:
+    """Commits all that git takes, as somebody whose pipeline applies the last commit."""
+    words = ["git", "-C", str(mesh), "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "core.hooksPath=/dev/null"]
+    subprocess.run([*words, "add", "-A"], check=True)
+    subprocess.run([*words, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+
+
+@pytest.mark.parametrize("case", ["two-networks", "per-peer", "bundle", "sops", "sealed", "external"])
+def test_the_last_commit_must_hold_the_step(case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree on disk is in no cluster: neither a move, nor the end of a token, nor the way back, before the step is committed and was seen."""
+    monkeypatch.setattr(shell, "now", lambda: DAY)
+    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
+    name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
+    if case in ("two-networks", "per-peer", "bundle"):
+        mesh.topology({"secrets": {"store": "plain"}})
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    mesh.write(".gitignore", "/certs/\n/credentials/\n/kubeconfig.yaml\n.kubectl-mesh-*\n")
+    done(run, mesh, "render")
+    commit(mesh)
+    rotate = ("tokens", "rotate", name)
+
+    def refused(*words: str) -> str:
+        before = snapshot(mesh.path)
+        ran = run(*rotate, *words, cwd=mesh)
+        assert (ran.code, ran.out) == (2, "")
+        assert {k: v for k, v in snapshot(mesh.path).items() if not k.startswith(".git/")} == {k: v for k, v in before.items() if not k.startswith(".git/")}
+        return ran.err
+
+    done(run, mesh, *rotate, "begin", "--with-restarts")
+    done(run, mesh, "render")
+    for path in sorted((mesh / "credentials").glob(f"{name}*.token")) if (mesh / "credentials").is_dir() else []:
+        mesh.write(f"credentials/{path.name}.g2", f"next-token-of-{path.name}", 0o600)
+    assert f"error: HEAD:out/{name}/3-mesh/reader" in refused("advance")
+    assert "the step before is not committed\n  fix: commit what was rendered, and have it applied everywhere" in refused("advance")
+    assert "the step before is not committed" in refused("abort", "--seen-for", "2h")
+    commit(mesh)
+    assert "error: --seen-for: is required" in refused("abort")
+    done(run, mesh, *rotate, "advance")
+    done(run, mesh, "render", "--with-restarts")
+    for step in ("advance", "abort"):
+        err = refused(step, "--seen-for", "2h")
+        assert "error: HEAD:out/" in err
+        assert "the step before is not committed" in err
+    commit(mesh)
+    assert "error: --seen-for: is required: a token of" in refused("advance")
+    if case == "external":
+        assert "error: --seen-for: is 1h; the token is pushed within 1h, and the peers get it within 1h more" in refused("advance", "--seen-for", "1h")
+    done(run, mesh, *rotate, "advance", "--seen-for", "2h")
+
+
+def test_where_no_tree_is_committed_only_the_time_is_asked_for(mesh: WorkDir, run: Run) -> None:
+    """As with `rotate-root`: no repository, or one that ignores out/, says nothing of the clusters."""
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    mesh.write(".gitignore", "/certs/\n/credentials/\n/kubeconfig.yaml\n.kubectl-mesh-*\n/out/\n")
+    commit(mesh)
+    done(run, mesh, "tokens", "rotate", EAST, "begin")
+    done(run, mesh, "render")
+    mesh.write(f"credentials/{EAST}.token.g2", "next", 0o600)
+    done(run, mesh, "tokens", "rotate", EAST, "advance")
+    done(run, mesh, "render")
+    assert "error: --seen-for: is required" in run("tokens", "rotate", EAST, "advance", cwd=mesh).err
+    done(run, mesh, "tokens", "rotate", EAST, "advance", "--seen-for", "0h")
 
 
 def test_age_and_end_of_a_token(mesh: WorkDir, run: Run) -> None:

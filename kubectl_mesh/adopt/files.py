@@ -8,8 +8,8 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.remotes import credential
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
-from kubectl_mesh.credentials import claims
-from kubectl_mesh.errors import Place, Problem, shown
+from kubectl_mesh.credentials import claims, token
+from kubectl_mesh.errors import MeshError, Place, Problem, shown
 from kubectl_mesh.model import DEFAULT_READER
 from kubectl_mesh.targets.images import BUILT_IN
 
@@ -128,6 +128,9 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
     if isinstance(found, str):
         notes.leave(where, found, f"the login to {cluster.name}")
         return entry
+    if found.stated is None and (fault := _token_fault(login.user["token"])):
+        notes.leave(where, fault, f"the login to {cluster.name}")
+        return entry
     files |= found.files
     if found.stated is not None:
         return {**entry, "credential": dict(found.stated)}
@@ -140,6 +143,15 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
             what = f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and the tree's would be in {shown(cluster.namespace)}"
             notes.leave(where, "the token is taken all the same", what)
     return entry
+
+
+def _token_fault(text: str) -> str:
+    """Why a token of a dump is not one, or nothing: what a render would refuse is not written."""
+    try:
+        token("", text.encode(), "")
+    except MeshError as error:
+        return f"its token {error.problems[0].what}"
+    return ""
 
 
 def other_objects(clusters: Sequence[Running], notes: Notes) -> None:

@@ -4,7 +4,6 @@ from kubectl_mesh.checks import cacerts, certificates, credentials, gateways, gi
 from kubectl_mesh.checks.asked import Asked, files_of, listed
 from kubectl_mesh.checks.cacerts import cacerts_findings
 from kubectl_mesh.checks.certificates import expiry_findings
-from kubectl_mesh.checks.credentials import token_findings
 from kubectl_mesh.checks.gateways import pending_findings
 from kubectl_mesh.checks.homes import home_findings
 from kubectl_mesh.checks.identity import identity_findings
@@ -37,7 +36,6 @@ __all__ = [
     "remote_findings",
     "results",
     "text",
-    "token_findings",
     "tree_findings",
     "unknown_checks",
     "value",

@@ -1,12 +1,6 @@
 """The checks of how the peers log in, and the tokens that end."""
 
-from datetime import datetime, timedelta
-
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
-from kubectl_mesh.credentials import claims
-from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import Plan
-from kubectl_mesh.plan import token_file
 
 _UNAUTHORIZED = "istiod: `Unauthorized`, and no endpoints of the cluster"
 CHECKS = (
@@ -41,9 +35,17 @@ CHECKS = (
         "token-expiring",
         "credentials",
         WARNING,
-        "no token expires soon; within the time of --fail-within it is an error",
+        "no token expires soon; within a day, or the time of --fail-within, it is an error",
         "a cluster that vanishes from the mesh on the day its token expires",
         "Fetch a new token, render, review and apply before that day.",
+    ),
+    Check(
+        "token-account",
+        "credentials",
+        WARNING,
+        "every token is of the account that the tree lets peers read as, as far as a token says so itself",
+        "istiod: `Forbidden` or `Unauthorized`, and no endpoints of the cluster",
+        "Fetch the token again by the command that the finding gives; or state the account in `contexts.CTX.serviceAccountReader`.",
     ),
     Check(
         "token-old",
@@ -86,34 +88,3 @@ CHECKS = (
         "Go step by step, each rendered and applied everywhere before the next: `kubectl mesh tokens rotate NAME advance`.",
     ),
 )
-
-
-def token_findings(plan: Plan, now: datetime, within: timedelta | None, age: timedelta | None = None) -> tuple[list[Problem], list[Problem]]:
-    """Tokens that have expired, or do within a time (without one: 30 days, as a warning), or are older than `age`: errors and warnings.
-
-    One that never expires and says no date, as Kubernetes puts them into Secrets, is no finding.
-    """
-    errors: list[Problem] = []
-    warnings: list[Problem] = []
-    for member in plan.members.values():
-        for peer, login in sorted(member.logins.items()):
-            if peer in member.absent:
-                continue
-            text = login.get("token")
-            said = claims(text) if isinstance(text, str) else None
-            if said is None:
-                continue
-            where = Place(token_file(member.cluster, peer))
-            fix = f"have a new one made, put it into {where.file} and render"
-            if age is not None and said.issued is not None and now - said.issued > age:
-                what = f"was made on {said.issued:%Y-%m-%d}, {(now - said.issued).days} days ago"
-                errors.append(Problem(where, what, fix, "token-old"))
-            if said.expires is None:
-                continue
-            left = said.expires - now
-            if left <= timedelta():
-                errors.append(Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired"))
-            elif left <= (within if within is not None else timedelta(days=30)):
-                what = f"expires on {said.expires:%Y-%m-%d}, in {left.days} days"
-                (errors if within is not None else warnings).append(Problem(where, what, fix, "token-expiring"))
-    return errors, warnings

@@ -60,4 +60,12 @@ CHECKS = (
         "a cluster that its peers do not discover",
         "State `contexts.CTX.server`, or put a kubeconfig that has the context beside the topology.",
     ),
+    Check(
+        "server-borrowed",
+        "servers",
+        WARNING,
+        "no server is in kubeconfig.yaml alone where git ignores that file",
+        "a clone, or the pipeline that renders it, stops: `no such context`, or every server is pending",
+        "Run `kubectl mesh init` again, which copies servers and CAs into topology.yaml and clusters/; then commit both.",
+    ),
 )

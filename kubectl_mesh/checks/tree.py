@@ -59,10 +59,10 @@ CHECKS = (
     Check(
         "secret-change",
         "tree",
-        WARNING,
-        "no remote secret changes for an istiod that may lose the cluster by that",
-        "`no healthy upstream` for a cluster that is there, until istiod restarts (Istio's issue 61043)",
-        "Apply it where nobody minds, and restart istiod after that; or move to a release that has the fix first.",
+        ERROR,
+        "no remote secret changes for an istiod that loses the cluster by that; where it cannot be known, it is a warning",
+        "`no healthy upstream` for a cluster that runs, until istiod restarts (Istio's issue 61043); `istioctl proxy-config endpoints` shows it",
+        "Upgrade Istio to 1.30.4 or later first; or render `--with-restarts`, and restart istiod right after each apply.",
     ),
     Check(
         "sealed-current",

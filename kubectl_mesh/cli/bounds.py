@@ -98,6 +98,21 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], os.environ)
 
 
+def borrowed(inputs: Inputs) -> list[Problem]:
+    """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a clone could not render."""
+    from kubectl_mesh import guard
+
+    directory = inputs.directory or "."
+    if not inputs.borrowed or guard.top_of(directory) is None or guard.exposed(directory, [KUBECONFIG], os.environ):
+        return []
+    names = ", ".join(inputs.borrowed[:3]) + (f" and {len(inputs.borrowed) - 3} more" if len(inputs.borrowed) > 3 else "")
+    where = "" if inputs.directory in (".", "") else f" -C {shlex.quote(inputs.directory)}"
+    what = f"is ignored by git, and nothing else has the server and the CA of {names}: a clone of this repository cannot render, nor `render --check`"
+    return [
+        Problem(Place(join(inputs.directory, KUBECONFIG)), what, f"copy them into topology.yaml and clusters/: kubectl mesh init{where}", "server-borrowed")
+    ]
+
+
 def tracked(inputs: Inputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the tree; but for a tree that is to have them."""
     from kubectl_mesh import guard, leaks

@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from kubectl_mesh import assets, stores
-from kubectl_mesh.cli import workdir
+from kubectl_mesh.cli import bounds, workdir
 from kubectl_mesh.cli.aside import Begin, aside
 from kubectl_mesh.cli.authorities import issue, judged, ready
 from kubectl_mesh.cli.sealed import Sealed
@@ -101,6 +101,11 @@ def make(
         *located(inputs.directory, sealed.warnings(store)),
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
+    from kubectl_mesh.tokens import DAY, token_findings
+
+    tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
+    warnings |= set(bounds.borrowed(inputs))
+    warnings |= set(located(inputs.directory, tokens, (p.where.file for p in tokens)))
     told = {
         w
         for w in (*target.warnings(topology, pki), *release_warnings(topology, inputs.base, target))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kubectl_mesh.kubeconfig import Entry
+    from kubectl_mesh.model import Topology
 
 ISSUERS = ("local", "csr")
 """Those that need no more than their name; the others are written into topology.yaml."""
@@ -50,7 +51,8 @@ def command(
 ) -> None:
     """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the mesh's root certificate.
 
-    Whatever is there already is kept.
+    Existing files are kept. An existing topology.yaml gets the servers that it lacks, and clusters/ the CAs, from the kubeconfig (first of
+    all kubeconfig.yaml in the working directory); comments and order stay.
     """
     from kubectl_mesh import assets, targets
     from kubectl_mesh.cli import compose, workdir
@@ -109,6 +111,8 @@ def command(
         if bare := let_through(directory, private, ignore, os.environ):
             raise MeshError(bare)
         _add(directory, new, done)
+        if there:
+            done[:1] = _fill(directory, path, topology, kubeconfig)
         if topology.issuer == "local":
             pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
             if pki.new:
@@ -132,6 +136,52 @@ def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -
         else:
             add_files(directory, {name: body})
             done.append(("create", name))
+
+
+def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | None) -> list[tuple[str, str]]:
+    """Copies the servers and CAs that a topology lacks out of a kubeconfig; what cannot be used stays as it is, and is reported."""
+    from kubectl_mesh import edit
+    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.kubeconfig import ca_fault, usable
+    from kubectl_mesh.load import load
+    from kubectl_mesh.write import add_files, replace_file
+
+    source = workdir.read_file(path) or b""
+    own = workdir.join(directory, workdir.KUBECONFIG)
+    if workdir.has_no_clusters(directory):
+        return [("keep", workdir.TOPOLOGY)]
+    known = workdir.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None)) or {}
+    text = source.decode()
+    authorities: dict[str, bytes] = {}
+    problems: list[Problem] = []
+    read = lambda body: load(path, body.encode()).value  # noqa: E731
+    for cluster in topology.clusters:
+        entry = known.get(cluster.context)
+        crt = f"clusters/{cluster.name}.crt"
+        there = workdir.read_file(workdir.join(directory, crt))
+        if entry is None or not workdir.is_borrowed(cluster, {} if there is None else {crt: there}):
+            continue
+        try:
+            if cluster.server is not None and (entry.ca is None or entry.insecure or ca_fault(entry.ca)):
+                continue
+            ca = entry.ca if cluster.server is not None else usable(entry, cluster.context, cluster.place, entry.place.file)
+            if cluster.authority is None and there is not None and there != ca:
+                what = f"is not the CA that {entry.place.file} has for {cluster.context}; its server was not copied"
+                raise MeshError([Problem(Place(workdir.join(directory, crt)), what, "remove the wrong one", "server-ca")])
+            if cluster.server is None:
+                tls = {"tlsServerName": entry.tls_server_name} if entry.tls_server_name and not cluster.tls_server_name else {}
+                text = edit.add(text, cluster.context, {"server": entry.server, **tls}, read, path)
+            if cluster.authority is None and there is None and ca is not None:
+                authorities[crt] = ca
+        except MeshError as error:
+            problems += error.problems
+    common.warn(problems)
+    for name, body in authorities.items():
+        add_files(directory, {name: body})
+    if text.encode() != source:
+        replace_file(path, source, text.encode())
+    return [("keep" if text.encode() == source else "update", workdir.TOPOLOGY), *(("create", name) for name in authorities)]
 
 
 def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:

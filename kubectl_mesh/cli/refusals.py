@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kubectl_mesh import generations, report, safety
+from kubectl_mesh import generations, reconnect, report, safety
 from kubectl_mesh.cli import expired, roots, stored
 from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
 from kubectl_mesh.compare import read
@@ -29,9 +29,19 @@ _TOKEN = "token-order"  # noqa: S105 -- the name of a check
 
 
 def find_refusals(
-    rendered: "Rendered", changes: Sequence[FolderChange], out: str, directory: str, now: datetime, unapplied: frozenset[str] = NONE
+    rendered: "Rendered",
+    changes: Sequence[FolderChange],
+    out: str,
+    directory: str,
+    now: datetime,
+    unapplied: frozenset[str] = NONE,
+    *,
+    with_restarts: bool = False,
 ) -> list[Problem]:
-    """Why a render must not change the tree in `out`, each problem with the way out for a tree that no cluster runs."""
+    """Why a render must not change the tree in `out`, each problem with the way out for a tree that no cluster runs.
+
+    `with_restarts` accepts changes of remote secrets after which istiod has to restart.
+    """
     plan = rendered.plan
     there = _on_disk(plan.topology, changes, out) - unapplied
     running = [c for c in changes if c.name in there or (c.name == BUNDLE and there)]
@@ -52,6 +62,9 @@ def find_refusals(
     found += [with_way_out(p, names) for p in (*generations.skipped(plan, running), *_late_holders(rendered, running, there, out))]
     found += [with_way_out(p, names) if p.id == roots.ID else p for p in roots.exchanged(rendered, out, running, unapplied)]
     found += expired.expired(directory, plan, changes, out, now)
+    if not with_restarts:
+        logins = reconnect.reconnections(plan, running, stored.sealed_anew(out, rendered, running), out=out)
+        found += [with_way_out(p, names) for p in logins.refusals]
     return list(dict.fromkeys(found))
 
 

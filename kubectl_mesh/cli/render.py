@@ -11,6 +11,7 @@ from kubectl_mesh.cli import common, own
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Plan
 
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Render this cluster only; may be given again."
 )
 @click.option("--reseal", is_flag=True, help="Seal everything anew, with a new certs/seal-key (stores sops and sealed).")
-@click.option("--strict", is_flag=True, help="Make everything that is pending an error.")
+@click.option("--strict", is_flag=True, help="Make everything that is pending, and what tokens say against themselves, an error.")
+@click.option("--with-restarts", is_flag=True, help="Change remote secrets of Istio 1.30.0 to 1.30.3, which needs restarts of istiod; the report prints them.")
 @click.option(
     "--unapplied",
     "unapplied",
@@ -52,6 +54,7 @@ def command(
     strict: bool,
     unapplied: tuple[str, ...],
     confirmed: tuple[str, ...],
+    with_restarts: bool,
     kubeconfig: str | None,
     output: str,
 ) -> int:
@@ -66,13 +69,14 @@ def command(
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         held.enter_context(_reading_is_possible())
-        from kubectl_mesh import generations, report, rollout
+        from kubectl_mesh import generations, reconnect, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.pki.names import CRL
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.stores.sealing import SEAL_KEY
+        from kubectl_mesh.tokens import TOKENS
         from kubectl_mesh.write import clear, locked, write_certificates, write_tree
 
         out = out.rstrip("/") or "/" if out else out
@@ -106,18 +110,19 @@ def command(
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        sealed_anew = stored.sealed_anew(target_folder, rendered, changes)
         at = workdir.now()
-        if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle):
+        logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(target_folder, rendered, changes), out=target_folder)
+        if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle, with_restarts=with_restarts):
             raise MeshError(cut)
         if idle:
             lifted = bool(basefile.lost(directory, inputs.topology, target_folder)) or bool(
-                refusals.find_refusals(rendered, changes, target_folder, directory, at)
+                refusals.find_refusals(rendered, changes, target_folder, directory, at, with_restarts=with_restarts)
             )
             refusals.check_effect(unapplied, lifted=lifted)
         elsewhere = roots.elsewhere(rendered, target_folder, changes)
-        if strict and rendered.plan.pending:
-            raise _pending_errors(rendered.plan)
+        doubtful = [w for w in rendered.warnings if w.id in TOKENS]
+        if strict and (rendered.plan.pending or doubtful):
+            raise MeshError((*_pending_errors(rendered.plan), *doubtful))
         members = rendered.plan.members
         forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
         forgotten += generations.forget(rendered.plan, changes)
@@ -131,7 +136,7 @@ def command(
                 common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    warnings = (*rendered.warnings, *elsewhere, *report.reconnected(rendered.plan, changes, sealed_anew))
+    warnings = (*rendered.warnings, *elsewhere, *logins.restarts, *logins.warnings)
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
@@ -163,8 +168,8 @@ def _reading_is_possible() -> "Iterator[None]":
         raise MeshError(replace(p, fix=f"{ASK}; --check and --dry-run need none") if p.fix == ASK else p for p in error.problems) from None
 
 
-def _pending_errors(plan: "Plan") -> Exception:
-    from kubectl_mesh.errors import MeshError, Place, Problem
+def _pending_errors(plan: "Plan") -> "list[Problem]":
+    from kubectl_mesh.errors import Place, Problem
 
     name = plan.topology.document.name
-    return MeshError(Problem(Place(name, path=p.subject), f"{p.what} is pending; it holds back {p.holds_back}", f"run: {p.command}") for p in plan.pending)
+    return [Problem(Place(name, path=p.subject), f"{p.what} is pending; it holds back {p.holds_back}", f"run: {p.command}") for p in plan.pending]

@@ -133,7 +133,9 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
         lines += ["   where it is applied, in this order:", *(f"     {line}" for line in restarts)]
     how = "NOT BEFORE of every Leaf is later than the restart" if topology.ambient else "these commands name every workload that lacks it"
     lines += [f"2. see that it is everywhere; {how}:"]
-    lines += [f"     {line}" for line in rollout.seen(on.step, topology.clusters, kind, join(inputs.directory, "certs"), ambient=topology.ambient)]
+    gone = {"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ())
+    look = rollout.seen(on.step, topology.clusters, kind, join(inputs.directory, "certs"), gone=gone, ambient=topology.ambient)
+    lines += [f"     {line}" for line in look]
     wait = _wait(inputs, on)
     least = rollout.hours(wait.total_seconds())
     then = follows(on, {t.signer for t in signers.values()}) or "the end"

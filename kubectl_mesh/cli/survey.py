@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kubectl_mesh import checks, report
+from kubectl_mesh import checks, reconnect
 from kubectl_mesh.cli import bounds, compose, refusals, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.kubeconfig import ca_date_problems
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.targets.releases import is_hub_unknown
+from kubectl_mesh.tokens import TOKENS, token_findings
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
@@ -26,8 +27,8 @@ _BY_RENDER = frozenset(
 _BY_MAKING = frozenset(
     (
         *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "version-skew"),
-        *("ambient-shared", "server-unique", "server-pending", "credential-cost"),
-        *("token-expired", "token-expiring", "token-old", "token-pending", "next-token-pending"),
+        *("ambient-shared", "server-unique", "server-pending", "server-borrowed", "credential-cost"),
+        *("token-expired", "token-expiring", "token-account", "token-old", "token-pending", "next-token-pending"),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
         *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
     )
@@ -110,11 +111,8 @@ def survey(
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             # What a render refuses to change is not out of date because nobody rendered.
             found.errors += cut or general[0]
-            found.warnings += (
-                *general[1],
-                *roots.elsewhere(rendered, folder, changes),
-                *report.reconnected(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes)),
-            )
+            logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes), out=folder)
+            found.warnings += (*general[1], *roots.elsewhere(rendered, folder, changes), *logins.warnings)
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)
@@ -184,10 +182,11 @@ def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fa
     rendered = compose.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
         found.errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-    tokens = checks.token_findings(rendered.plan, at, fail_within, token_age)
+    tokens = token_findings(rendered.plan, at, fail_within, token_age)
     found.errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
     found.warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
-    found.warnings += (*(w for w in rendered.warnings if w.id not in _BY_CA), *checks.pending_findings(rendered.plan, inputs.broken))
+    # What the tokens and the CAs say is in the findings already, as errors where it is one.
+    found.warnings += (*(w for w in rendered.warnings if w.id not in (*_BY_CA, *TOKENS)), *checks.pending_findings(rendered.plan, inputs.broken))
     return rendered
 
 

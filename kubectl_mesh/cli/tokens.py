@@ -1,16 +1,22 @@
 """`kubectl mesh tokens`: the peers of a cluster move from one token to the next, a render at a time."""
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kubectl_mesh.cli import common, own, tokens_status
+from kubectl_mesh.cli.certs_rotate import seen
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Cluster
+
+PUSHED = timedelta(hours=2)
+"""How long it takes at most until the peers hold a token that goes through a store of the user's: each side looks once an hour."""
 
 
 @click.group(name="tokens")
@@ -24,19 +30,31 @@ command.add_command(tokens_status.status)
 @command.command(name="rotate")
 @click.argument("name", metavar="NAME", shell_complete=common.complete_contexts)
 @click.argument("step", metavar="STEP", type=click.Choice(["begin", "advance", "abort", "status"]))
+@seen
+@click.option("--with-restarts", is_flag=True, help="Rotate on Istio 1.30.0 to 1.30.3, where istiod must restart right after each apply.")
 @common.directory
 @common.tree
 @common.kubeconfig
 @common.output
-def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: str | None, output: str) -> None:
+def rotate(
+    name: str,
+    step: str,
+    seen_for: timedelta | None,
+    with_restarts: bool,
+    directory: str,
+    out: str | None,
+    kubeconfig: str | None,
+    output: str,
+) -> None:
     """Move the peers of cluster NAME to another token, in three renders.
 
     STEP is begin (a second token beside the first), advance (the peers move to it; again: the first one goes), abort (one step
-    back) or status. Each writes the topology alone; the tree has to hold the step before. Every render may be applied in any order.
+    back) or status. Each writes the topology alone. The tree, and the last commit of its repository, must hold the step before; a
+    step by which a token goes also needs --seen-for. Every render may be applied in any order.
     """
     from kubectl_mesh import edit, generations
     from kubectl_mesh.cli import bounds, workdir
-    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.load import load
     from kubectl_mesh.write import locked, replace_file
 
@@ -54,11 +72,14 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         rendered = tokens_status.rendered(inputs, folder)
         _rotatable(rendered, cluster, step)
         behind = tokens_status.stale(rendered, folder, cluster)
+        was = not behind
         if step == "begin":
+            if not with_restarts:
+                _need_no_restart(rendered, cluster)
             entry = generations.begun(cluster, _taken(directory, cluster, rendered))
         else:
             # What no tree has had is in no cluster.
-            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster, was=not behind)
+            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster, was=was)
         source = workdir.read_file(path) or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
         after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
@@ -68,6 +89,9 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         if behind:
             what = "is not what a render of the step before would make"
             raise refuse(behind[0], what, "run `kubectl mesh render`, review and apply it; then go on")
+        goes = generations.step(cluster) == (generations.MOVED if step == "advance" else generations.BEGUN)
+        if step != "begin" and was and (problems := [*tokens_status.uncommitted(rendered, folder, cluster), *_seen(inputs, cluster, seen_for, goes=goes)]):
+            raise MeshError(problems)
         if step == "advance" and generations.step(cluster) == generations.BEGUN:
             _next_is_there(inputs, rendered, cluster)
         elif step == "advance":
@@ -76,7 +100,7 @@ def rotate(name: str, step: str, directory: str, out: str | None, kubeconfig: st
         if step == "abort":
             _first_is_there(inputs, rendered, made, cluster)
         replace_file(path, source, body.encode())
-    _tell(step, rendered, made, cluster.name, path, output)
+    _tell(step, rendered, made, cluster.name, path, folder, output)
 
 
 def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
@@ -97,6 +121,33 @@ def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
         raise refuse(str(cluster.place), "is not being rotated", f"begin with `kubectl mesh tokens rotate {cluster.name} begin`")
 
 
+def _need_no_restart(rendered: "Rendered", cluster: "Cluster") -> None:
+    """Refuses a rotation in which istiod of a peer loses the cluster until it restarts, which nobody has agreed to."""
+    from kubectl_mesh import generations, reconnect
+    from kubectl_mesh.errors import MeshError
+
+    holders = [rendered.plan.members[h].cluster for h in generations.holders(rendered.plan, cluster.name)]
+    if problems := reconnect.restart_problems(cluster.place, "the second step changes its remote secret", holders):
+        raise MeshError(problems)
+
+
+def _seen(inputs: "Inputs", cluster: "Cluster", seen_for: timedelta | None, *, goes: bool) -> "list[Problem]":
+    """Why it is too early for a step, by what was seen; `goes`: a token goes by it, which peers may still use."""
+    from kubectl_mesh import rollout
+    from kubectl_mesh.errors import Place, Problem
+
+    wait = PUSHED if inputs.topology.store == "external" else timedelta()
+    least = rollout.hours(wait.total_seconds())
+    if not goes or (seen_for is not None and seen_for >= wait):
+        return []
+    if seen_for is None:
+        what = f"is required: a token of {cluster.name} goes, and this tool cannot see whether a peer still logs in with it"
+    else:
+        what = f"is {rollout.hours(seen_for.total_seconds())}; the token is pushed within 1h, and the peers get it within 1h more"
+    fix = f"run the commands that the step before printed; where every peer holds the other token, give the time since then, at least {least}"
+    return [Problem(Place("--seen-for"), what, fix)]
+
+
 def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int]:
     """The generations of which a token is here already."""
     import os
@@ -115,10 +166,11 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
 
 def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers to a token that is not here, or is not the next one."""
-    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.cli.workdir import join, now
     from kubectl_mesh.credentials import claims
     from kubectl_mesh.errors import MeshError, Place, Problem
     from kubectl_mesh.plan import reader_secret, token_command, token_file
+    from kubectl_mesh.tokens import DAY, account_problems, expiring_text
 
     topology, member = inputs.topology, rendered.plan.members[cluster.name]
     if topology.store == "external":
@@ -136,6 +188,10 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
             problems.append(Problem(place, f"holds the token of generation {cluster.generation}, which is to go", fetch))
         elif token in others:
             problems.append(Problem(place, f'holds the token of "{others[token]}", which this cluster would refuse', fetch))
+        elif said is not None and said.expires is not None and said.expires <= now() + DAY:
+            problems.append(Problem(place, expiring_text(said.expires, now()) if said.expires > now() else f"expired on {said.expires:%Y-%m-%d}", fetch))
+        elif said is not None and (other := account_problems(place, said, cluster, peer, cluster.coming)):
+            problems += other
         elif said is not None and said.secret not in (None, reader_secret(cluster, peer, cluster.coming)):
             problems.append(Problem(place, f"holds a token of another Secret than {reader_secret(cluster, peer, cluster.coming)}, as it says itself", fetch))
     if problems:
@@ -178,16 +234,20 @@ def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> 
         raise MeshError(problems)
 
 
-def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, output: str) -> None:
+def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, folder: str, output: str) -> None:
     """What was decided, what comes next, and what has to be seen before that."""
-    from kubectl_mesh import generations
+    from kubectl_mesh import generations, reconnect
 
     cluster = after.plan.members[name].cluster
     at = generations.step(cluster)
     notes = _notes(step, at, before, after, name)
     back = step == "abort" and at != generations.STEADY
     look = _look(at, after, name, back=back)
-    advance = own.whole(f"kubectl mesh tokens rotate {name} advance")
+    moves = back or at == generations.MOVED
+    seen_for = f" --seen-for {'2h' if after.plan.topology.store == 'external' else '0h'}" if moves else ""
+    advance = own.whole(f"kubectl mesh tokens rotate {name} advance{'' if back else seen_for}")
+    holders = [after.plan.members[h].cluster for h in generations.holders(after.plan, name)]
+    restarts = reconnect.restart_lines(after.plan, holders, folder) if moves else []
     value: dict[str, Any] = {
         "cluster": name,
         "step": at,
@@ -195,27 +255,27 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
         "beside": cluster.beside,
         "files": [{"path": "topology.yaml", "action": "update"}],
         "notes": notes,
-        "render": own.whole("kubectl mesh render"),
+        "render": own.whole(f"kubectl mesh render{' --with-restarts' if restarts else ''}"),
         "look": [{"command": c, "prints": p} for c, p in look],
         "then": None if at == generations.STEADY else advance,
     }
     if output == "json":
         common.put_json(value)
         return
-    lines = [f"update  {path}", *notes, f"next: {value['render']}; review and apply it, in any order of the clusters"]
+    lines = [f"update  {path}", *notes, f"next: {value['render']}; review and apply it, in any order of the clusters", *(f"  {line}" for line in restarts)]
     if at != generations.STEADY:
         lines.append(f"then: {advance}")
     if back:
-        lines.append(f"or: {advance.removesuffix('advance')}abort, and the Secret of generation {cluster.beside} goes")
+        lines.append(f"or: {advance.removesuffix('advance')}abort{seen_for}, and the Secret of generation {cluster.beside} goes")
     if look:
-        lines.append("but not before each of these has printed what stands below it:" if back or at == generations.MOVED else "before that:")
+        lines.append("but not before each of these has printed what stands below it:" if moves else "before that:")
         for asked, printed in look:
             lines += [f"  {asked}", *([f"    {printed}"] if printed else [])]
     common.put_text("\n".join(lines) + "\n")
 
 
 def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str) -> list[str]:
-    from kubectl_mesh import generations
+    from kubectl_mesh import generations, reconnect
     from kubectl_mesh.plan import token_file
     from kubectl_mesh.words import count
 
@@ -235,7 +295,7 @@ def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str)
         notes = [f"{name}: {moved}; that of generation {cluster.beside} stays beside it"]
         if external:
             notes.append("the cluster pushes the other token into the store within 1h, and the peers take it within 1h more; no peer's directory changes")
-        notes += generations.switch([after.plan.members[h].cluster for h in holding])
+        notes += reconnect.effects([after.plan.members[h].cluster for h in holding])
     return notes
 
 

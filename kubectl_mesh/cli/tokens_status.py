@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Cluster
 
 
@@ -31,6 +32,34 @@ def stale(made: "Rendered", out: str, cluster: "Cluster") -> list[str]:
     plan = made.plan
     concerned = {cluster.name, *generations.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
     return [f"{out}/{c.name}" for c in compare(out, made.tree, plan.topology.mesh_id) if c.name in concerned and c.differs]
+
+
+def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem]":
+    """Why the last commit of the repository around the tree does not hold the step of a cluster's token; nothing where it has no such tree.
+
+    Whoever applies from the repository applies what is committed: a directory on disk says nothing of the clusters.
+    """
+    import os
+
+    from kubectl_mesh import generations
+    from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.errors import Place, Problem
+    from kubectl_mesh.guard import committed
+    from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
+    from kubectl_mesh.words import count
+
+    plan, name = made.plan, cluster.name
+    paths = [f"{name}/{path}" for path in made.tree[name] if generations.is_token(path)]
+    holders = generations.holders(plan, name)
+    paths += [f"{BUNDLE}/{name}.yaml"] if plan.topology.bundled else [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]
+    locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{LOCK}" for path in paths}
+    there = committed(out, [*locks.values(), *paths], os.environ) if os.path.isdir(out) else {}
+    behind = [p for p in paths if locks[p.partition("/")[0]] in there and there.get(p) != read_file(os.path.join(out, p))]
+    if not behind:
+        return []
+    more = f", nor are {count(len(behind) - 1, 'more file')}" if len(behind) > 1 else ""
+    what = f"is not what {out}/{behind[0]} holds{more}: the step before is not committed"
+    return [Problem(Place(f"HEAD:{out}/{behind[0]}"), what, "commit what was rendered, and have it applied everywhere")]
 
 
 @click.command(name="status")
@@ -54,6 +83,7 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
     from kubectl_mesh.calendar import calendar
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.dates import dates
+    from kubectl_mesh.tokens import TOKENS
 
     inputs = workdir.gather(directory, kubeconfig)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
@@ -63,6 +93,7 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
         common.put_calendar(text)
         return
     at = workdir.now()
+    common.warn([w for w in made.warnings if w.id in TOKENS])
     value = {"clusters": [_cluster(made, c, out, at) for c in inputs.topology.clusters if only is None or c.name in only]}
     if output == "json":
         common.put_json(value)

@@ -161,6 +161,8 @@ class Inputs:
     """Tells what is wrong with the CAs of the servers, where that is put off."""
     unasked: frozenset[str] = frozenset()
     """The checks that nobody could make, for base.yaml is wrong."""
+    borrowed: tuple[str, ...] = ()
+    """The clusters whose server or CA only kubeconfig.yaml has."""
     others: Mapping[str, bytes] = field(default_factory=dict)
     """The certificates of the intermediates of clusters that are not to be rendered."""
 
@@ -284,6 +286,7 @@ def gather(
         archived=certs.archived,
         unjudged=unjudged if later else None,
         unasked=control_plane.unasked,
+        borrowed=() if kubeconfig is not None else tuple(c.name for c in topology.clusters if c.name in known and is_borrowed(c, authorities)),
     )
 
 
@@ -319,6 +322,11 @@ def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datet
         return {}
     found = {name: ca_dates(server.ca) for name, server in known.items()}
     return {name: validity for name, validity in found.items() if validity is not None}
+
+
+def is_borrowed(cluster: Cluster, authorities: Mapping[str, bytes]) -> bool:
+    """Whether the server or the CA of a cluster is stated neither in the topology nor in `clusters/`."""
+    return cluster.server is None or (cluster.authority is None and f"clusters/{cluster.name}.crt" not in authorities)
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:

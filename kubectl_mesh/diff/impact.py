@@ -8,6 +8,8 @@ from kubectl_mesh.diff.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNIN
 from kubectl_mesh.diff.values import Effect
 from kubectl_mesh.view.values import Cluster, ControlPlane
 
+UNKNOWN = "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
+
 
 def number(version: str | None) -> Version:
     """A version as a pair. One that no file states, and the patch of a line, count as the worst."""
@@ -64,10 +66,11 @@ def sentences(
         for name in effect.where or (cluster,):
             reads = _reads(clusters.get(name), after.get(name), restarts=name in restarted)
             for version in _running(clusters.get(name), known):
+                unknown = version is None and effect.rule == "secret-changed"
                 for rule in RULES:
                     if rule.name == effect.rule and holds(rule, number(version), reads):
                         says = rule.says.format(**{word: public(said) for word, said in effect.words})
-                        stated = "" if rule.first == (0, 0) and rule.last == (LAST, LAST) else f"Istio {version}: " if version else ""
+                        stated = "" if rule.first == (0, 0) and rule.last == (LAST, LAST) else f"Istio {version}: " if version else UNKNOWN if unknown else ""
                         found.setdefault(stated + says, {})[name] = None
     return [(says, tuple(sorted(filter(None, names)))) for says, names in found.items()]
 

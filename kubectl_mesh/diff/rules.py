@@ -47,7 +47,8 @@ RULES = (
         "secret-changed",
         (30, 0),
         (30, 3),
-        "istiod reconnects to {peer}, and may lose its endpoints or its gateway until istiod restarts: restart it afterwards",
+        "istiod reconnects to {peer}, and may lose its endpoints or its gateway until istiod restarts: restart it right after the apply "
+        "(`render --with-restarts` prints it); `istioctl proxy-config endpoints` shows the loss",
     ),
     Rule("secret-changed", (30, 4), (LAST, LAST), "istiod reconnects to {peer}, without a gap"),
     Rule("secret-renamed", (0, 0), (LAST, LAST), "the new name is a new Secret: until the old one is deleted, istiod takes only the first of the two"),

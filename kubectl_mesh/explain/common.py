@@ -44,7 +44,8 @@ EDGE = Cause(
 )
 LOST = Cause(
     "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)",
-    "restart istiod of the clusters that hold the changed remote secret; move to a release with the fix before the next change",
+    "see it by `istioctl proxy-config endpoints POD.NAMESPACE` (`istioctl remote-clusters` says synced throughout); restart istiod of the clusters that hold "
+    "the changed remote secret; upgrade to 1.30.4 or later before the next change",
     versions=("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3"),
     see="istioctl --context=CONTEXT proxy-config endpoints POD.NAMESPACE",
 )
@@ -65,7 +66,7 @@ NETWORK = Cause(
 LOGIN = Cause(
     "the token of the remote secret is not taken: expired, of another cluster, or deleted there",
     "fetch the token again (`kubectl mesh render` prints the command if the file is moved away), render, review and apply",
-    ("token-expired", "token-unique", "token-readable", "credential-readable", "remote-login", "base-reader"),
+    ("token-expired", "token-account", "token-unique", "token-readable", "credential-readable", "remote-login", "base-reader"),
     see="kubectl --context=CONTEXT -n istio-system get secret istio-reader-service-account-istio-remote-secret-token -o jsonpath={.data.token}"
     " | base64 -d | cmp - credentials/NAME.token",
 )

@@ -177,7 +177,7 @@ MESSAGES = (
             Cause(
                 "the token is that of another account",
                 "fetch it again",
-                ("token-unique", "remote-login"),
+                ("token-account", "token-unique", "remote-login"),
                 see="kubectl --context=CONTEXT auth can-i list services --as=system:serviceaccount:istio-system:istio-reader-service-account",
             ),
         ),
