@@ -7,7 +7,7 @@ A target module has
 - `part(document)` that names what a document of base.yaml customises, `version(base)` that it states, `checked(part, topology, read)` for the
   schemas of values, `base_problems(base, topology)`, `lost_settings(plan, base)`,
 - `traits(topology)` for the plan, `problems(topology)`, `warnings(topology, pki)`,
-- `control_plane(plan, base)`, which gives for each cluster the files of its control plane, `forget(cluster, peer)`, `teardown(clusters, others, topology)`.
+- `control_plane(plan, base)`, which gives for each cluster the files of its control plane.
 A `base` is the documents of base.yaml by the part that they customise.
 """
 
