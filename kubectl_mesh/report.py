@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Pending, Pki, Plan
+from kubectl_mesh.teardown import Leaving
 from kubectl_mesh.words import count, one_line
 
 ACTIONS = ("create", "update", "tighten", "remove")
@@ -95,9 +96,9 @@ def render_text(
     kind: str,
     would: bool,
     files: bool,
-    forgotten: Sequence[str],
+    left: Leaving,
 ) -> str:
-    """The report of a render. `would`: nothing was written; `files`: name each file that changes; `forgotten`: commands for what only left the tree."""
+    """The report of a render. `would`: nothing was written; `files`: name each file that changes; `left`: what left the tree."""
     lines = [mesh_line(plan, kind)]
     made = certificates_line(pki, would)
     if made:
@@ -111,15 +112,24 @@ def render_text(
     if identical:
         lines.append(f"identical {count(identical, 'directory')}")
     lines += notes(changes, out, strangers, would)
-    lines += _forgotten(forgotten, would)
+    lines += _left_lines(left, would)
     lines += pending_lines(plan.pending)
     return "\n".join(lines) + "\n"
 
 
-def _forgotten(commands: Sequence[str], would: bool) -> Iterator[str]:
-    if commands:
-        yield f"{'would leave' if would else 'left'} the tree, but not the clusters, for `kubectl apply` deletes nothing; the commands that do:"
-        yield from (f"    {command}" for command in commands)
+def _left_lines(left: Leaving, would: bool) -> Iterator[str]:
+    """What left the tree and is in the clusters."""
+    said = "would leave" if would else "left"
+    if left.deletes:
+        yield f"{said} the tree; {left.tool} deletes it from the clusters once the change is merged"
+    if left.before:
+        yield f"{said} the tree: Applications whose charts {left.tool} would not uninstall; the command that changes this, before you merge:"
+        yield from (f"    {command}" for command in left.before)
+    if left.commands and left.tool:
+        yield f"{said} the mesh: what {left.tool} does not delete; once the change is merged, the commands that do:"
+    elif left.commands:
+        yield f"{said} the tree, but not the clusters, for `kubectl apply` deletes nothing; the commands that do:"
+    yield from (f"    {command}" for command in left.commands)
 
 
 def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
@@ -191,7 +201,7 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
 
 
 def render_json(
-    plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool, forgotten: Sequence[str]
+    plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool, left: Leaving
 ) -> dict[str, object]:
     """The report of a render for programs; its schema is `report/render`."""
     root, made, completed = made_certificates(pki)
@@ -212,7 +222,9 @@ def render_json(
             for c in changes
         ],
         "foreign": list(strangers),
-        "delete": list(forgotten),
+        "delete": list(left.commands),
+        "deleteBefore": list(left.before),
+        "deletedBy": left.tool if left.deletes else None,
         "pending": [item.value() for item in plan.pending],
     }
 

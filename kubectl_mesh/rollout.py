@@ -7,6 +7,7 @@ from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.plan import kubectl
+from kubectl_mesh.teardown import DIRECTORIES, HUB, TOOLS
 
 OLD = "IstioControlPlane"
 """The kind of base.yaml whose clusters run Istio 1.4, Citadel among it."""
@@ -50,33 +51,67 @@ _APPLIED = ("token", "next-token", "address", "gateway")
 """What is pending until a cluster has what is rendered."""
 
 
-def apply(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
-    """What comes after a render that changed something."""
+def apply(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
+    """What comes after a render that changed something; `kind` is that of base.yaml."""
     kinds = {p.kind for p in plan.pending}
     if kinds and not kinds & {*_APPLIED}:
         return "next: get what is pending by the commands above, then kubectl mesh render"
     after = _advance(sorted({p.subject for p in plan.pending})) if kinds == {"next-token"} else "kubectl mesh render"
-    return _review(plan, changes, out) + (f"\nthen: get what is pending by the commands above, and {after}" if kinds else "")
+    return _review(plan, changes, out, kind) + (f"\nthen: get what is pending by the commands above, and {after}" if kinds else "")
 
 
 def _advance(names: Sequence[str]) -> str:
     return f"kubectl mesh tokens rotate {names[0]} advance" + (f"; and the same for {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _review(plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
-    tool = {"argocd": "Argo CD", "flux": "Flux"}.get(plan.topology.delivery.tool)
+def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
+    tool = TOOLS.get(plan.topology.delivery.tool)
     if tool is not None:
-        return f"next: review {out}, commit and push it; {tool} applies it"
-    there = [c.name for c in changes if c.action not in ("identical", "remove", "tighten") and c.name in plan.members]
+        return "\n".join([*_bootstrap(plan, changes, out), f"next: review {out}, commit and push it; {tool} applies it"])
+    there = [c for c in changes if c.action not in ("identical", "remove", "tighten") and c.name in plan.members]
     if plan.topology.store == "sops" or not there:
         return f"next: review {out}, and apply it as docs/{'stores' if there else 'kubectl'}.md tells"
     # What is new starts by its CA; what was there takes all at once.
-    created = [c.name for c in changes if c.action == "create" and c.name in plan.members]
-    name = (created or there)[0]
-    member = plan.members[name]
-    first = kubectl(member.cluster, "apply", "-k", f"{out}/{name}" + (f"/{STAGES[0]}" if created else ""))
-    stages = f", then {' and '.join(member.stages[1:])} (docs/kubectl.md)" if created and member.stages[1:] else ""
-    return f"next: review {out}, and apply it: {first}{stages}{f'; and the same for {len(there) - 1} more' if len(there) > 1 else ''}"
+    created = [c for c in there if c.action == "create"]
+    change = (created or there)[0]
+    member = plan.members[change.name]
+    more = f"; and the same for {len(there) - 1} more" if len(there) > 1 else ""
+    first = kubectl(member.cluster, "apply", "-k", f"{out}/{change.name}" + (f"/{STAGES[0]}" if created else ""))
+    steps = _istioctl(member.cluster, change, f"{out}/{change.name}", kind)
+    if not steps:
+        stages = f", then {' and '.join(member.stages[1:])} (docs/kubectl.md)" if created and member.stages[1:] else ""
+        return f"next: review {out}, and apply it: {first}{stages}{more}"
+    if created:
+        steps = [first, *steps, *(kubectl(member.cluster, "apply", "-k", f"{out}/{change.name}/{stage}") for stage in member.stages[2:])]
+    else:
+        steps.append(first)
+    return f"next: review {out}, and apply it, as here for {change.name}{more}:\n" + "\n".join(f"  {step}" for step in steps)
+
+
+def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) -> list[str]:
+    """The commands that apply what changes of a control plane which nothing in a cluster reads; the control plane before its gateway."""
+    if kind not in (OLD, "IstioOperator"):
+        return []
+    verb = ("manifest", "apply") if minor(cluster, kind) <= versions.ISTIOD else ("install", "-y")
+    files = [
+        f.path for f in change.changes if f.action in ("create", "update") and f.path.startswith(f"{STAGES[1]}/") and not f.path.endswith("kustomization.yaml")
+    ]
+    files.sort(key=lambda path: (path.endswith("/eastwest.yaml"), path))
+    return [shlex.join(["istioctl", f"--context={cluster.context}", *verb, "-f", f"{folder}/{path}"]) for path in files]
+
+
+def _bootstrap(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[str]:
+    """What has to be applied once, by hand, so that a tool reads the repository; the commits that follow need nothing."""
+    new = {(c.name, f.path) for c in changes if c.name in DIRECTORIES for f in c.changes if f.action == "create"}
+    if ("_argocd", "mesh.yaml") in new:
+        apply = shlex.join(["kubectl", "apply", "-f", f"{out}/_argocd/mesh.yaml"])
+        return [f"once, for Argo CD to read the repository (docs/argocd.md has what it needs): {apply}{HUB}"]
+    names = sorted(path.partition("/")[0] for directory, path in new if directory == "_flux" and path.endswith("/gitrepository.yaml"))
+    if not names:
+        return []
+    apply = kubectl(plan.members[names[0]].cluster, "apply", "-k", f"{out}/_flux/{names[0]}")
+    more = f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
+    return [f"once, for Flux to read the repository (docs/flux.md has what it needs): {apply}{more}"]
 
 
 # The rotation of a root; what its steps mean is in `barriers`

@@ -503,7 +503,7 @@ def test_every_rule_is_one_sentence_for_every_version() -> None:
                     found = [rule for rule in RULES if rule.name == name and holds(rule, (minor, patch), reads)]
                     assert len(found) == 1, (name, minor, patch, reads, found)
     for rule in RULES:
-        assert rule.says[0].islower() or rule.says.startswith(("Pilot", "Citadel", "1.25.1", "Istio"))
+        assert rule.says[0].islower() or rule.says.startswith(("Pilot", "Citadel", "1.25.1", "Istio", "{tool}"))
         assert not rule.says.endswith(".")
 
 
@@ -514,10 +514,14 @@ def test_every_rule_is_used_and_every_effect_has_one() -> None:
         if path.name != "rules.py":
             used |= set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', path.read_text()))
     names = {rule.name for rule in RULES} - {f"store-{s}" for s in ("plain", "sops", "sealed", "external")}
-    assert names <= used
+    pruned = {name for name in names if name.endswith("-pruned")}
+    assert names - pruned <= used
+    assert {name.removesuffix("-pruned") for name in pruned} <= names
     for path in (TOP / "kubectl_mesh/diff").glob("*.py"):
         for name in re.findall(r'effect\("([a-z-]+)"', path.read_text()):
             assert name in names, (path.name, name)
+        for name in re.findall(r'removal_effect\("([a-z-]+)"', path.read_text()):
+            assert {name, f"{name}-pruned"} <= names, (path.name, name)
 
 
 @pytest.mark.parametrize(

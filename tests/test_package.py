@@ -19,18 +19,18 @@ PACKAGE = TOP / "kubectl_mesh"
 FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions"}
 # What a stage may import besides the floor: the parts that it is made of.
 PARTS = {
-    "targets": {"manifest", "overlay", "plan", "eastwest"},
+    "targets": {"manifest", "overlay", "plan", "eastwest", "teardown"},
     "overlay": set(),
     "manifest": set(),
     "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates"},
     "stores": {"manifest", "plan"},
-    "delivery": {"manifest"},
-    "report": {"plan"},
+    "delivery": {"manifest", "teardown", "giturl"},
+    "report": {"plan", "teardown"},
     "generations": {"plan"},
     "dates": {"plan", "credentials"},
     "revoked": set(),
     "adopt": {"credentials"},
-    "rollout": {"plan"},
+    "rollout": {"plan", "teardown"},
     "leaves": set(),
     "describe": {"credentials"},
     "leaks": {"credentials"},
@@ -39,11 +39,11 @@ PARTS = {
     "graph": {"credentials"},
     "write": {"compare"},
     "verify": {"pki"},
-    "validate": {"shape"},
+    "validate": {"shape", "giturl"},
     "shape": {"fits"},
     "load": {"scalars"},
-    "view": {"compare", "pki"},
-    "diff": {"view", "roots"},
+    "view": {"compare", "pki", "teardown"},
+    "diff": {"view", "roots", "teardown"},
     "pki": {"roots"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
@@ -133,7 +133,7 @@ def test_the_wheel_holds_what_the_checkout_has(wheel: Path) -> None:
     """Modules, templates and schemas: all of them, and nothing else but the metadata."""
     with zipfile.ZipFile(wheel) as archive:
         names = {n for n in archive.namelist() if ".dist-info/" not in n}
-    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")}
+    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")} | {"kubectl_mesh/istio/releases.json"}
     for folder in ("templates", "schemas"):
         wanted |= {f"kubectl_mesh/{p.relative_to(TOP).as_posix()}" for p in (TOP / folder).rglob("*") if p.is_file()}
     assert names == wanted

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -346,26 +347,28 @@ def test_reports_as_json(run: Run, workdir: Make) -> None:
 
 
 def test_teardown_uses_the_namespaces_of_the_topology(run: Run, workdir: Make) -> None:
-    """In the old tool's order, per cluster, after its peers have forgotten it; nothing is run."""
+    """Per cluster, after its peers have forgotten it: the operator, Galley, which would create its webhook again, webhooks, roles, the namespace."""
     mesh = workdir(over={"contexts": {"context-west-1": {"namespace": "mesh-system", "serviceAccountReader": "reader"}}})
     out = run("teardown", "--cluster", "context-west-1", cwd=mesh).out
-    label = "-l operator.istio.io/managed=Reconcile --ignore-not-found"
+    label = "-l operator.istio.io/component --ignore-not-found"
     kubectl = "kubectl --context=context-west-1"
-    assert out.splitlines() == [
+    crd = f"{kubectl} get customresourcedefinitions istiocontrolplanes.install.istio.io --ignore-not-found -o name"
+    resource = "delete istiocontrolplanes.install.istio.io default --ignore-not-found --timeout=10m"
+    webhooks, roles = "mutatingwebhookconfigurations,validatingwebhookconfigurations", "clusterrolebindings,clusterroles"
+    galley = "delete deployments istio-galley istio-sidecar-injector --cascade=foreground --ignore-not-found --timeout=10m"
+    assert out.splitlines()[1:-1] == [
         "# context-east-1",
         "kubectl --context=context-east-1 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
         "# context-east-2",
         "kubectl --context=context-east-2 -n istio-system delete secret istio-remote-secret-context-west-1 --ignore-not-found",
         "# context-west-1",
-        f"{kubectl} -n istio-operator delete istiocontrolplane.install.istio.io default --ignore-not-found || true",
-        f"{kubectl} delete namespace mesh-system --wait --ignore-not-found",
-        f"{kubectl} delete mutatingwebhookconfiguration {label}",
-        f"{kubectl} delete validatingwebhookconfiguration {label}",
-        f"{kubectl} delete clusterrole {label}",
-        f"{kubectl} delete clusterrolebinding {label}",
-        f"{kubectl} delete customresourcedefinition {label}",
-        f"{kubectl} delete clusterrolebinding istio-reader-mesh-system-reader --ignore-not-found",
-        f"{kubectl} delete clusterrole istio-reader-mesh-system-reader --ignore-not-found",
+        f'if [ -n "$({crd})" ]; then {kubectl} -n istio-operator {resource}; fi',
+        f"{kubectl} -n mesh-system {galley}",
+        f"{kubectl} delete {webhooks} {label}",
+        f"{kubectl} delete {roles} {label}",
+        f"{kubectl} delete validatingwebhookconfigurations istio-galley --ignore-not-found",
+        f"{kubectl} delete {roles} -l app.kubernetes.io/managed-by=kubectl-mesh --ignore-not-found",
+        f"{kubectl} delete namespace mesh-system --wait --ignore-not-found --timeout=10m",
     ]
 
 
@@ -554,7 +557,9 @@ def test_a_withdrawn_secret_is_deleted_from_the_cluster_by_a_printed_command(run
     ]
     assert "would leave the tree, but not the clusters" in run("render", "--dry-run", cwd=mesh).out
     ran = run("render", "-o", "json", cwd=mesh)
-    assert valid("render", ran.out)["delete"] == commands
+    deleted: Any = valid("render", ran.out)["delete"]
+    assert deleted[:2] == commands
+    assert {line.split("--context=")[1].split()[0] for line in deleted[2:]} == {"context-west-1"}
 
 
 def test_what_stands_twice_or_in_the_wrong_place(run: Run, workdir: Make) -> None:
@@ -814,7 +819,7 @@ def test_what_leaves_the_tree_of_a_cluster_that_stays(workdir: Make, run: Run, t
     for words in (("render", "--dry-run"), ("render",)):
         ran = run(*words, cwd=mesh)
         assert ran.code == 0, ran.err
-        commands = [line.strip() for line in ran.out.splitlines() if line.startswith("    kubectl ")]
+        commands = [line.strip() for line in ran.out.splitlines() if line.startswith("    kubectl --context=context-east-")]
         assert len(commands) == len(set(commands)) == 2 * (1 + len(gateways))
         for context in ("context-east-1", "context-east-2"):
             head = f"kubectl --context={context} -n istio-system delete "

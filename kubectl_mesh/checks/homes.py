@@ -7,7 +7,6 @@ from kubectl_mesh import versions
 from kubectl_mesh.checks.asked import Asked
 from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.istio import homes
-from kubectl_mesh.targets.images import BUILT_IN
 from kubectl_mesh.view.values import ControlPlane
 from kubectl_mesh.words import count
 
@@ -27,7 +26,7 @@ def home_findings(asked: Asked) -> list[Problem]:
             for value in seen.fields.values():
                 for found in homes.find_gone(value) if isinstance(value, str) else ():
                     named.setdefault(found, {})[name] = None
-        for document in cluster.control_plane if asked.topology.hub != BUILT_IN else ():
+        for document in cluster.control_plane if asked.topology.hub != homes.BUILT_IN else ():
             built_in = _built_in(document, document.version or stated.get(name))
             if built_in is not None:
                 silent.setdefault(built_in, {})[name] = None

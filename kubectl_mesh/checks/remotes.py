@@ -26,7 +26,7 @@ CHECKS = (
         ERROR,
         "there is no remote secret but for the clusters that a cluster discovers",
         "endpoints of a cluster that is no part of the mesh, or `Unauthorized` and an istiod that waits for it",
-        "Render, which removes it; then delete the Secret from the cluster, for `kubectl apply` deletes nothing.",
+        "Render, which removes it. Then delete the Secret from the cluster (`kubectl apply` deletes nothing; Argo CD and Flux delete it on merge).",
     ),
     Check(
         "remote-double",

@@ -30,7 +30,7 @@ CHECKS = (
         ERROR,
         "no file is left in the tree that a render no longer makes",
         "an object that stays in the cluster, or comes back with the next apply",
-        "Render, which removes the file; then delete the object from the cluster, for `kubectl apply` deletes nothing.",
+        "Render, which removes the file. Then delete the object from the cluster (`kubectl apply` deletes nothing; Argo CD and Flux delete it on merge).",
     ),
     Check(
         "tree-withdrawn",

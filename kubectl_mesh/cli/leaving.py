@@ -1,13 +1,18 @@
-"""Objects that leave the tree of a cluster that stays: `kubectl apply` deletes nothing, so they stay in the cluster."""
+"""What leaves the tree but is in the clusters: the commands that delete it, or the tool that does."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from kubectl_mesh import generations, report, teardown
+from kubectl_mesh.cli.compose import Rendered
 from kubectl_mesh.cli.workdir import read_file
 from kubectl_mesh.manifest import read
-from kubectl_mesh.model import REMOTE_SECRETS, STAGES, FolderChange, Plan, Tree
-from kubectl_mesh.plan import kubectl
+from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
+from kubectl_mesh.teardown import DIRECTORIES, Leaving, Tool
+
+_HEAD = re.compile(rb"^(?:apiVersion|kind): .*$|^metadata:\n(?:[ -].*\n)*", re.MULTILINE)
 
 
 class _Object(NamedTuple):
@@ -18,33 +23,115 @@ class _Object(NamedTuple):
     name: str
 
 
-def leaving(plan: Plan, tree: Tree, changes: Sequence[FolderChange], out: str) -> list[str]:
-    """The commands that delete such objects of stage 3, but remote secrets; it is asked before anything is written.
+def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) -> Leaving:
+    """What left the tree of `out`; it is asked before anything is written."""
+    plan = rendered.plan
+    tool = _tool(changes, out, plan.topology.mesh_id)
+    gone = _clusters(rendered, changes, out, tool)
+    if tool.name in teardown.TOOLS:
+        deletes = any((report.removed_secrets(plan, changes), generations.gone(plan, changes), *_gone(rendered, changes, out, STAGES[1:])))
+        return Leaving(gone, tuple(_before(rendered, changes, out, tool)), teardown.TOOLS[tool.name], deletes=deletes)
+    members = plan.members
+    held = [(members[name].cluster, members[peer].cluster if peer in members else None, peer) for name, peer in report.removed_secrets(plan, changes)]
+    commands = [
+        teardown.forget_peer(
+            teardown.holder_of(cluster, other, plan.topology)
+            if other is not None
+            else teardown.Holder(cluster.name, cluster.context, cluster.namespace, teardown.secret_name(peer), plan.topology.store),
+            tool,
+        )
+        for cluster, other, peer in held
+    ]
+    commands += generations.forget(plan, changes)
+    for name, thing in _gone(rendered, changes, out, STAGES[2:]):
+        commands += teardown.delete_object(members[name].cluster.context, *thing)
+    for name, thing in _gone(rendered, changes, out, STAGES[1:2]):
+        cluster = members[name].cluster
+        if rendered.inputs.target.APPLIED:
+            commands += teardown.delete_object(cluster.context, *thing)
+        elif thing.kind == "IstioOperator" and thing.name != "eastwest":
+            commands += teardown.delete_release(cluster.context, "" if thing.name == "default" else thing.name)
+    return Leaving(tuple(dict.fromkeys((*commands, *gone))))
 
-    What the other stages held, another may hold from then on: cert-manager the `cacerts`, another kind of control plane its parts.
+
+def _tool(changes: Sequence[FolderChange], out: str, mesh: str) -> Tool:
+    """What applied the tree until now."""
+    from kubectl_mesh.view import sources
+    from kubectl_mesh.view.removal import tool_at
+
+    there = [c.name for c in changes if c.name in DIRECTORIES and c.action != "create"]
+    if not there:
+        return Tool(mesh=mesh)
+    return tool_at(sources.some(out, {name: [p.path for c in changes if c.name == name for p in c.changes] for name in there}), mesh)
+
+
+def _clusters(rendered: Rendered, changes: Sequence[FolderChange], out: str, tool: Tool) -> tuple[str, ...]:
+    """The commands that take Istio off the clusters whose directories leave; their peers are not among them."""
+    from kubectl_mesh.view import read as read_view
+    from kubectl_mesh.view import sources
+    from kubectl_mesh.view.removal import installation_at
+
+    names = [c for c in changes if c.action == "remove" and not c.name.startswith("_") and c.name not in rendered.plan.members]
+    if not names:
+        return ()
+    raw = sources.some(out, {c.name: [LOCK, *(f.path for f in c.changes)] for c in names})
+    view = read_view({**raw, **sources.some(out, {c.name: [LOCK] for c in changes if c.action != "create" and c not in names})})
+    contexts = {member.cluster.context for member in rendered.plan.members.values()}
+    servers = {member.server.url for member in rendered.plan.members.values() if member.server is not None}
+    # A cluster that only has another name now runs on: nothing is taken off it.
+    stay = {peer for d in (*view.clusters.values(), *view.shared.values()) if d.lock for peer, source in d.lock.remote.items() if source.server in servers}
+    installed = [installation_at(view.clusters[name]) for name in raw if name in view.clusters and name not in stay]
+    installed = [cluster for cluster in installed if cluster.context not in contexts]
+    return tuple(step.text for step in teardown.list_commands(installed, (), tool, whole=False))
+
+
+def _before(rendered: Rendered, changes: Sequence[FolderChange], out: str, tool: Tool) -> Iterator[str]:
+    """The commands for Applications of charts that Argo CD would delete without what their charts installed."""
+    names = [thing.name for _, thing in _gone(rendered, changes, out, STAGES[1:2]) if thing.kind == "Application"]
+    if names and tool.name == teardown.ARGOCD:
+        yield teardown.set_finalizer(tool, names)
+
+
+def _gone(rendered: Rendered, changes: Sequence[FolderChange], out: str, stages: Sequence[str]) -> Iterator[tuple[str, _Object]]:
+    """The objects that leave these stages of clusters that stay, but remote secrets and tokens; each with its cluster.
+
+    Of a control plane only what a tree of the same kind held: a control plane of another kind may hold the rest from now on.
     """
-    found = []
+    plan, tree = rendered.plan, rendered.tree
+    kinds = rendered.inputs.target.SCHEMAS.keys() | {rendered.inputs.target.KIND}
     for change in changes:
-        gone = [f.path for f in change.changes if f.action == "remove" and _own(f.path)] if change.name in plan.members else []
-        if not gone:
-            continue
-        stay = {thing[:2] + thing[3:] for path, file in tree[change.name].items() if _own(path) for thing in _objects(file.body)}
-        cluster = plan.members[change.name].cluster
-        for path in gone:
-            for thing in _objects(read_file(os.path.join(out, change.name, path)) or b""):
-                if thing[:2] + thing[3:] not in stay:
-                    kind = f"{thing.kind.lower()}.{thing.version}.{thing.group}" if thing.group else thing.kind.lower()
-                    where = ("-n", thing.namespace) if thing.namespace else ()
-                    found.append(kubectl(cluster, *where, "delete", kind, thing.name, "--ignore-not-found"))
-    return found
+        gone: list[tuple[str, bytes]] = []
+        for file in change.changes if change.name in plan.members else ():
+            if file.action in ("remove", "update") and _is_listed(file.path, stages):
+                body = read_file(os.path.join(out, change.name, file.path)) or b""
+                if file.action == "remove" or _identity(body) != _identity(tree[change.name][file.path].body):
+                    gone.append((file.path, body))
+        stay = {thing[:2] + thing[3:] for thing in _rendered(tree, change.name)} if gone else set()
+        for path, body in gone:
+            for thing in _objects(body):
+                if thing[:2] + thing[3:] not in stay and (path.startswith(STAGES[2]) or thing.kind in kinds):
+                    yield change.name, thing
 
 
-def _own(path: str) -> bool:
-    return path.startswith(f"{STAGES[2]}/") and not path.startswith(REMOTE_SECRETS) and path.endswith(".yaml") and not path.endswith("/kustomization.yaml")
+def _identity(body: bytes) -> list[bytes]:
+    """The lines of a manifest that say which object it is; a quick look, because most files change in other lines."""
+    return _HEAD.findall(body)
+
+
+def _rendered(tree: Tree, name: str) -> Iterator[_Object]:
+    for path, file in tree[name].items():
+        if _is_listed(path, STAGES[1:]):
+            yield from _objects(file.body)
+
+
+def _is_listed(path: str, stages: Sequence[str]) -> bool:
+    """Whether a file of the tree holds an object of these stages, but a remote secret."""
+    stage = path.partition("/")[0]
+    return stage in stages and not path.startswith(REMOTE_SECRETS) and path.endswith(".yaml") and not path.endswith("/kustomization.yaml")
 
 
 def _objects(body: bytes) -> Iterator[_Object]:
-    """The object of a manifest; nothing where it is none, for it may have been edited."""
+    """The object of a manifest; nothing where it is not one, because it may have been edited."""
     try:
         value = read(body)
         group, _, version = str(value["apiVersion"]).rpartition("/")

@@ -22,6 +22,7 @@ def command(context: str, directory: str, output: str) -> None:
     from kubectl_mesh.errors import near, refuse
     from kubectl_mesh.load import load
     from kubectl_mesh.plan import token_file
+    from kubectl_mesh.teardown import TOOLS
     from kubectl_mesh.write import locked, replace_file
 
     path = workdir.join(directory, workdir.TOPOLOGY)
@@ -34,13 +35,14 @@ def command(context: str, directory: str, output: str) -> None:
             raise refuse(path, f'no such context: "{context}"{hint}', "name a context of the topology")
         if len(topology.clusters) == 1:
             raise refuse(
-                path, f'"{context}" is the only cluster of the mesh, and a mesh has at least one', "delete the working directory, if the mesh is to go"
+                path, f'"{context}" is the only cluster of the mesh, and a mesh has at least one', "run `kubectl mesh teardown` to take the whole mesh down"
             )
         served = [c.context for c in topology.clusters if c.primary == cluster.name]
         if served:
             which = ", ".join(f'"{name}"' for name in served)
             raise refuse(path, f'istiod of "{context}" serves {which}', "remove them first, or give them another controlPlane (or none)")
-        commands = teardown.commands(directory, topology, frozenset({cluster.name}))
+        commands = teardown.list_commands(directory, topology, frozenset({cluster.name}))
+        tool = TOOLS.get(topology.delivery.tool)
         source = (workdir.read_file(path) or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())
@@ -49,11 +51,15 @@ def command(context: str, directory: str, output: str) -> None:
     left = [name for name in left if os.path.lexists(workdir.join(directory, name))]
     if output == "json":
         files = [{"path": workdir.TOPOLOGY, "action": "update"}]
-        common.put_json({"directory": directory, "cluster": cluster.name, "files": files, "left": left, "commands": commands})
+        common.put_json({"directory": directory, "cluster": cluster.name, "files": files, "left": left, "commands": teardown.commands_json(commands)})
         return
     common.put_text(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else "") + "\n")
     for name in left:
         common.put_text(f"keep    {workdir.join(directory, name)}\n")
     common.put_text(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself.\n")
-    common.put_text(f"Once that is applied, these commands take it off:\n{teardown.listed(commands)}")
+    if tool:
+        common.put_text(f"Once that is merged, {tool} deletes the remote secret from the peers. These commands wait for that and take Istio off:\n")
+    else:
+        common.put_text("Once that is applied, these commands take it off:\n")
+    common.put_text(teardown.commands_text(commands), people=False)
     common.say(common.NEXT)

@@ -69,7 +69,7 @@ def command(
     with contextlib.ExitStack() as held:
         begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         held.enter_context(_reading_is_possible())
-        from kubectl_mesh import generations, reconnect, report, rollout
+        from kubectl_mesh import reconnect, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
         from kubectl_mesh.compare import compare, strangers
         from kubectl_mesh.errors import MeshError, refuse
@@ -123,10 +123,7 @@ def command(
         doubtful = [w for w in rendered.warnings if w.id in TOKENS]
         if strict and (rendered.plan.pending or doubtful):
             raise MeshError((*_pending_errors(rendered.plan), *doubtful))
-        members = rendered.plan.members
-        forgotten = [inputs.target.forget(members[name].cluster, peer) for name, peer in report.removed_secrets(rendered.plan, changes)]
-        forgotten += generations.forget(rendered.plan, changes)
-        forgotten = list(dict.fromkeys((*forgotten, *leaving.leaving(rendered.plan, rendered.tree, changes, target_folder))))
+        left = leaving.list_leaving(rendered, changes, target_folder)
         if writes:
             bounds.keep_out(inputs)
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
@@ -141,16 +138,14 @@ def command(
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
     if output == "json":
-        value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
+        value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, left=left)
         common.put_json(value | {"warnings": report.problems_json(warnings)})
     else:
         kind = inputs.target.KIND + ("" if inputs.base else " (no base.yaml: as for Istio 1.4)")
-        text = report.render_text(
-            rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, forgotten=forgotten
-        )
+        text = report.render_text(rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, left=left)
         common.put_text(text)
         if writes and differs:
-            common.say(rollout.apply(rendered.plan, changes, target_folder))
+            common.say(rollout.apply(rendered.plan, changes, target_folder, inputs.target.KIND))
     return 1 if check and differs else 0
 
 

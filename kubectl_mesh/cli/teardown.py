@@ -7,7 +7,17 @@ import click
 from kubectl_mesh.cli import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kubectl_mesh.model import Topology
+    from kubectl_mesh.teardown import Command
+
+STAY = "# Custom resource definitions stay: they hold the objects of every user. `kubectl mesh teardown --definitions` prints what deletes them.\n"
+WARNING = """\
+# WARNING: deleting a custom resource definition deletes every object of its kind in the cluster: the VirtualServices, Gateways,
+# AuthorizationPolicies and all others, of every user. Run this only where no Istio runs any more, and save the objects first.
+"""
+SCRIPT = "# To run this as a script, put `set -eo pipefail` before it: a command that fails ends it, and all of it can run again.\n"
 
 
 @click.command(name="teardown")
@@ -15,40 +25,71 @@ if TYPE_CHECKING:
 @click.option(
     "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="For this cluster only; may be given again."
 )
+@click.option("--definitions", is_flag=True, help="Print instead what deletes Istio's custom resource definitions.")
 @common.output
-def command(directory: str, clusters: tuple[str, ...], output: str) -> None:
+def command(directory: str, clusters: tuple[str, ...], definitions: bool, output: str) -> None:
     """Print, in order, the commands that take Istio off the clusters. Runs none.
 
-    With --cluster the others forget these clusters first. The working directory stays as it is. Deleting the custom resource
-    definitions deletes every object of theirs in the cluster, those of users too.
+    First what reconciles stops, then the control plane goes, then webhooks and other cluster-scoped objects, then the namespace.
+    With --cluster the others forget these clusters first. The working directory stays as it is. Custom resource definitions
+    stay, unless --definitions asks for the commands that delete them: with them goes every object of every user.
     """
     from kubectl_mesh.cli import workdir
 
     topology = workdir.read_topology(directory)
-    only = workdir.chosen(topology, clusters, hint=False) if clusters else None
-    found = commands(directory, topology, frozenset(c.name for c in topology.clusters) if only is None else only)
+    only = workdir.chosen(topology, clusters, hint=False) if clusters else frozenset(c.name for c in topology.clusters)
+    found = list_definitions(directory, topology, only) if definitions else list_commands(directory, topology, only)
     if output == "json":
-        common.put_json({"mesh": topology.mesh_id, "commands": found})
+        common.put_json({"mesh": topology.mesh_id, "commands": commands_json(found)})
         return
-    click.echo(listed(found), nl=False)
+    click.echo(SCRIPT + (WARNING if definitions else "") + commands_text(found), nl=False)
+    if not definitions:
+        common.put_text(STAY)
 
 
-def commands(directory: str, topology: "Topology", gone: frozenset[str]) -> list[dict[str, str]]:
-    """The commands that take Istio off these clusters, in order, each with the cluster that it is for; the others forget them first."""
+def list_commands(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Command]":
+    """The commands that take Istio off these clusters, in order; the others forget them first."""
+    from kubectl_mesh import teardown
+    from kubectl_mesh.plan import peers_of
+
+    kind = _kind(directory)
+    leaving = [c for c in topology.clusters if c.name in gone]
+    peers = peers_of(topology)
+    holders = [
+        teardown.holder_of(other, cluster, topology)
+        for cluster in leaving
+        for other in topology.clusters
+        if other.name not in gone and cluster.name in peers[other.name]
+    ]
+    installed = [teardown.installation_of(c, topology, kind) for c in leaving]
+    return teardown.list_commands(installed, holders, teardown.tool_of(topology), whole=len(leaving) == len(topology.clusters))
+
+
+def list_definitions(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Command]":
+    """The commands that delete the custom resource definitions of these clusters."""
+    from kubectl_mesh import teardown
+
+    kind = _kind(directory)
+    return teardown.list_definitions([teardown.installation_of(c, topology, kind) for c in topology.clusters if c.name in gone])
+
+
+def _kind(directory: str) -> str:
     from kubectl_mesh import targets
     from kubectl_mesh.cli import basefile
 
-    target = targets.choose(basefile.documents(directory))
-    go = tuple(c for c in topology.clusters if c.name in gone)
-    stay = tuple(c for c in topology.clusters if c.name not in gone)
-    return [{"cluster": name, "command": line} for name, line in target.teardown(go, stay, topology)]
+    return str(targets.choose(basefile.documents(directory)).KIND)
 
 
-def listed(found: list[dict[str, str]]) -> str:
+def commands_json(found: "Sequence[Command]") -> list[dict[str, str]]:
+    """Such commands for programs."""
+    return [{"cluster": step.cluster, "command": step.text, "phase": step.phase} for step in found]
+
+
+def commands_text(found: "Sequence[Command]") -> str:
     """Such commands for a shell, with a comment where another cluster begins."""
     lines: list[str] = []
     last = ""
     for step in found:
-        lines += ([f"# {step['cluster']}"] if step["cluster"] != last else []) + [step["command"]]
-        last = step["cluster"]
+        lines += ([f"# {step.cluster}"] if step.cluster != last else []) + [step.text]
+        last = step.cluster
     return "".join(f"{line}\n" for line in lines)

@@ -1,15 +1,19 @@
-"""Argo CD: an Application per cluster and stage, in waves, and one above them all (argoproj.io/v1alpha1, docs/operator-manual/cluster-bootstrapping.md).
+"""Argo CD: an Application per cluster and stage, in waves below one per cluster, and one above them all (argoproj.io/v1alpha1).
 
-Argo CD waits for a wave only where it can tell the health of what is in it; for Applications, and for an Istio of Sail, that has to be configured
-(docs/operator-manual/health.md).
+Argo CD waits for a wave only where it knows the health of what is in it; for Applications, and for an Istio of Sail, that has to be configured
+(docs/operator-manual/health.md). What waits is the Application of one cluster: a cluster that cannot be reached holds back no other. The one
+above has a single wave, and Argo CD does not wait for the last wave (gitops-engine/pkg/sync/sync_context.go).
 """
+
+from collections.abc import Iterable
 
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Member, Plan
+from kubectl_mesh.teardown import ARGOCD, NAMESPACES, mesh_name, parent_name, stage_name
 
 DIRECTORY = "_argocd"
 APPLICATIONS = "applications"
-NAMESPACE = "argocd"
+CLUSTERS = "clusters"
 HERE = {"server": "https://kubernetes.default.svc"}
 """The cluster that Argo CD itself runs in."""
 
@@ -17,22 +21,24 @@ HERE = {"server": "https://kubernetes.default.svc"}
 def files(plan: Plan, *, hub: bool) -> dict[str, str]:
     """The objects by path; `hub`: the objects of stage 2 are for the cluster that Argo CD runs in."""
     made: dict[str, str] = {}
-    for member in plan.members.values():
+    above = {"destination": {**HERE, "namespace": _namespace(plan)}, "syncPolicy": {"automated": {"prune": True, "selfHeal": True}}}
+    for name, member in plan.members.items():
+        folder = f"{CLUSTERS}/{name}"
+        made[f"{APPLICATIONS}/{parent_name(name)}.yaml"] = document(_application(plan, parent_name(name), f"{DIRECTORY}/{folder}", {}, above))
         for wave, stage in enumerate(member.stages, start=1):
-            name = f"{member.cluster.name}-{stage}"
-            made[f"{APPLICATIONS}/{name}.yaml"] = document(_stage(plan, member, stage, wave, here=hub and stage == "2-control-plane"))
-    resources = [path.removeprefix(f"{APPLICATIONS}/") for path in made]
-    made[f"{APPLICATIONS}/kustomization.yaml"] = document(
-        {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources},
-    )
-    topology = plan.topology
-    own = {"destination": {**HERE, "namespace": _namespace(plan)}, "syncPolicy": {"automated": {"prune": True, "selfHeal": True}}}
-    made["mesh.yaml"] = document(_application(plan, f"mesh-{topology.mesh_id}", f"{DIRECTORY}/{APPLICATIONS}", {}, own))
+            made[f"{folder}/{stage}.yaml"] = document(_stage(plan, member, stage, wave, here=hub and stage == "2-control-plane"))
+        made[f"{folder}/kustomization.yaml"] = _kustomization(f"{stage}.yaml" for stage in member.stages)
+    made[f"{APPLICATIONS}/kustomization.yaml"] = _kustomization(f"{parent_name(name)}.yaml" for name in plan.members)
+    made["mesh.yaml"] = document(_application(plan, mesh_name(plan.topology.mesh_id), f"{DIRECTORY}/{APPLICATIONS}", {}, above))
     return made
 
 
+def _kustomization(resources: Iterable[str]) -> str:
+    return document({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": list(resources)})
+
+
 def _namespace(plan: Plan) -> str:
-    return plan.topology.delivery.namespace or NAMESPACE
+    return plan.topology.delivery.namespace or NAMESPACES[ARGOCD]
 
 
 def _application(plan: Plan, name: str, path: str, annotations: dict[str, str], spec: dict[str, object]) -> dict[str, object]:
@@ -56,5 +62,5 @@ def _stage(plan: Plan, member: Member, stage: str, wave: int, *, here: bool) -> 
     }
     destination = {**HERE, "namespace": _namespace(plan)} if here else {"name": cluster.name, "namespace": cluster.namespace}
     annotations = {"argocd.argoproj.io/sync-wave": str(wave)}
-    name = f"{cluster.name}-{stage}"
+    name = stage_name(cluster.name, stage)
     return _application(plan, name, f"{cluster.name}/{stage}", annotations, {"destination": destination, "syncPolicy": policy})

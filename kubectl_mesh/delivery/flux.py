@@ -1,10 +1,11 @@
 """Flux: for each cluster the repository of the tree, and a Kustomization per stage, each waiting for the one before (kustomize.toolkit.fluxcd.io/v1)."""
 
+from kubectl_mesh.giturl import flux_url
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import STAGES, Member, Plan
+from kubectl_mesh.teardown import FLUX, NAMESPACES, kustomization_name
 
 DIRECTORY = "_flux"
-NAMESPACE = "flux-system"
 SOURCE = "mesh"
 IDENTITY = "sops-age"
 """The Secret with the age identity of a cluster, beside the Kustomizations."""
@@ -20,7 +21,7 @@ MAKERS = {
 def files(plan: Plan, *, hub: bool) -> dict[str, str]:
     """The objects by path, a folder per cluster."""
     delivery = plan.topology.delivery
-    namespace = delivery.namespace or NAMESPACE
+    namespace = delivery.namespace or NAMESPACES[FLUX]
     made: dict[str, str] = {}
     repository = document(
         {
@@ -31,7 +32,7 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
                 "interval": "1m",
                 "ref": {"branch": delivery.revision or "main"},
                 **({"secretRef": {"name": delivery.secret}} if delivery.secret is not None else {}),
-                "url": delivery.repo,
+                "url": flux_url(delivery.repo or ""),
             },
         }
     )
@@ -45,7 +46,7 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
                 {
                     "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
                     "kind": "Kustomization",
-                    "metadata": {"name": f"mesh-{stage}", "namespace": namespace},
+                    "metadata": {"name": kustomization_name(stage), "namespace": namespace},
                     "spec": {
                         **decryption,
                         **({"dependsOn": before} if before else {}),
@@ -60,7 +61,7 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
                     },
                 }
             )
-            before = [{"name": f"mesh-{stage}"}]
+            before = [{"name": kustomization_name(stage)}]
         made[f"{name}/kustomization.yaml"] = document(
             {
                 "apiVersion": "kustomize.config.k8s.io/v1beta1",

@@ -17,6 +17,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.safety import find_refusals
 from kubectl_mesh.view import RawTree, Reader
+from kubectl_mesh.view.removal import tool_at
 from kubectl_mesh.view.values import Cluster
 
 _KINDS = (
@@ -46,7 +47,8 @@ def diff(
     reader = Reader()
     old, new = reader.read(trimmed(before, after, wanted), wanted), reader.read(trimmed(after, before, wanted), wanted)
     found = pairs(old, new)
-    both = Both(before, after, old, new, found, made, {p.before.name: p.name for p in found if p.before is not None and p.renamed})
+    tool = tool_at(before, next((c.lock.mesh for c in old.clusters.values() if c.lock is not None), ""))
+    both = Both(before, after, old, new, found, made, {p.before.name: p.name for p in found if p.before is not None and p.renamed}, tool)
     facts = list(_facts(both, rendered=rendered))
     running = {**new.clusters, **{both.now(n): c for n, c in old.clusters.items()}}
     differing = {n: {p for p in paths if before.get(n, {}).get(p) != after.get(n, {}).get(p)} for n, paths in wanted.items()}
@@ -84,8 +86,8 @@ def _facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
     for pair in both.pairs:
         yield from trust.facts(both, pair)
         yield from remotes.facts(both, pair)
-        yield from documents.facts(pair)
-        yield from objects.facts(pair)
+        yield from documents.facts(pair, both.tool)
+        yield from objects.facts(pair, both.tool)
     yield from objects.shared(both)
     yield from hands.facts(both, rendered=rendered)
 

@@ -1,13 +1,15 @@
 """Two views side by side: what every comparison of a part needs of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.teardown import ARGOCD, TOOLS, Tool, delete_object, forget_peer, set_finalizer
 from kubectl_mesh.view import RawTree
-from kubectl_mesh.view.values import Cluster, Object, View
+from kubectl_mesh.view.removal import context_at, holder_at, namespace_at
+from kubectl_mesh.view.values import Cluster, Object, RemoteSecret, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Both:
     made: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The new name of a cluster by its old one."""
+    tool: Tool = Tool()
+    """What applied the tree before: it deletes what leaves the tree, or nothing does."""
 
     def now(self, name: str) -> str:
         """The name that a cluster has now."""
@@ -33,20 +37,14 @@ def told(pair: Pair) -> set[tuple[str, str]]:
     old, new = pair.before, pair.after
     if old is None or new is None:
         return set()
-    changed = {(old.name, new.name), (old.network, new.network), (context(old), context(new)), (namespace(old), namespace(new)), (mesh(old), mesh(new))}
+    changed = {
+        (old.name, new.name),
+        (old.network, new.network),
+        (context_at(old), context_at(new)),
+        (namespace_at(old), namespace_at(new)),
+        (mesh(old), mesh(new)),
+    }
     return {(a, b) for a, b in changed if a is not None and b is not None and a != b}
-
-
-def context(cluster: Cluster) -> str:
-    """The kubectl context of a cluster, as far as its lock tells; else its name."""
-    return cluster.lock.context if cluster.lock is not None and cluster.lock.context else cluster.name
-
-
-def namespace(cluster: Cluster) -> str:
-    """Istio's namespace."""
-    if cluster.namespace is not None:
-        return cluster.namespace.value
-    return cluster.lock.namespace if cluster.lock is not None and cluster.lock.namespace else "istio-system"
 
 
 def mesh(cluster: Cluster) -> str | None:
@@ -58,19 +56,26 @@ def kubectl(cluster: Cluster, *words: str) -> str:
     """A kubectl command for a cluster, quoted for a shell."""
     import shlex
 
-    return shlex.join(["kubectl", f"--context={context(cluster)}", *words])
+    return shlex.join(["kubectl", f"--context={context_at(cluster)}", *words])
 
 
-def delete(cluster: Cluster, thing: Object) -> str:
-    """The command that deletes an object."""
+def delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
+    """The commands that delete an object, as far as its tool does not."""
     group, _, version = thing.api.rpartition("/")
-    kind = f"{thing.kind.lower()}.{version}.{group}" if group else thing.kind.lower()
-    return kubectl(cluster, *(("-n", thing.namespace) if thing.namespace else ()), "delete", kind, thing.name, "--ignore-not-found")
+    if tool.name in TOOLS:
+        # Argo CD deletes the Application, and without a finalizer nothing that its chart installed.
+        return (set_finalizer(tool, [thing.name]),) if tool.name == ARGOCD and thing.kind == "Application" else ()
+    return tuple(delete_object(context_at(cluster), thing.kind, group, version, thing.namespace or "", thing.name))
 
 
-def forget(cluster: Cluster, name: str) -> str:
-    """The command by which a cluster forgets a peer."""
-    return kubectl(cluster, "-n", namespace(cluster), "delete", "secret", name, "--ignore-not-found")
+def forget(cluster: Cluster, secret: str, held: Collection[RemoteSecret], tool: Tool) -> tuple[str, ...]:
+    """The command by which a cluster that stays forgets a peer, as far as its tool does not."""
+    return () if tool.name in TOOLS else (forget_peer(holder_at(cluster, secret, held), tool),)
+
+
+def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: str) -> Effect:
+    """An effect of something that leaves the tree: with Argo CD and Flux it leaves the clusters too."""
+    return effect(f"{rule}-pruned", where, tool=TOOLS[tool.name], **words) if tool.name in TOOLS else effect(rule, where, **words)
 
 
 def changed(cluster: str, kind: str, subject: str, what: str, file: str, *effects: Effect, details: tuple[Detail, ...] = ()) -> Fact:

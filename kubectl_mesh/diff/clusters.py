@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.diff.both import Both, changed, delete, effect, forget, kubectl, mesh, namespace
+from kubectl_mesh.diff.both import Both, changed, effect, forget, kubectl, mesh, removal_effect
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.teardown import list_commands, secret_name
 from kubectl_mesh.view import RawTree
+from kubectl_mesh.view.removal import holder_at, installation_at, namespace_at
 from kubectl_mesh.view.values import Cluster
 
 
@@ -50,7 +52,7 @@ def _added(both: Both, cluster: Cluster) -> Fact:
     who, whom = readers(both.raw_after, cluster.name), discovered(both.raw_after, cluster.name)
     details = [
         Detail("network", None, cluster.network),
-        Detail("namespace", None, namespace(cluster)),
+        Detail("namespace", None, namespace_at(cluster)),
         Detail("runs", None, release(cluster)),
         Detail("store", None, cluster.trust.store),
         Detail("discovers", None, some(whom) or "nobody"),
@@ -67,25 +69,19 @@ def _added(both: Both, cluster: Cluster) -> Fact:
 
 
 def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
-    """What peers forget, and what stays in the cluster itself: the control plane first, the namespace last."""
+    """What peers forget, and what takes Istio off the cluster itself."""
     left = [c for n in readers(both.raw_before, cluster.name) if (c := both.after.clusters.get(both.now(n))) is not None]
-    names = {s.name for d in (*both.before.clusters.values(), *both.before.shared.values()) for s in d.remote_secrets if s.peer == cluster.name}
-    commands = [forget(c, name) for c in left for name in sorted(names or {f"istio-remote-secret-{cluster.name}"})]
-    files = {c.file for c in cluster.control_plane}
-    for thing in cluster.objects:
-        if thing.file in files and thing.kind in ("IstioOperator", "IstioControlPlane"):
-            if "istioctl" not in commands[-1:]:
-                commands.append(f"istioctl --context={cluster.lock.context if cluster.lock else cluster.name} uninstall --purge -y")
-        elif thing.file in files or thing.kind in ("ClusterRole", "ClusterRoleBinding"):
-            commands.append(delete(cluster, thing))
-    commands.append(kubectl(cluster, "delete", "namespace", namespace(cluster), "--ignore-not-found"))
+    secrets = {s.name: s for d in (*both.before.clusters.values(), *both.before.shared.values()) for s in d.remote_secrets if s.peer == cluster.name}
+    holders = [holder_at(c, name, secrets.values()) for c in left for name in sorted(secrets or {secret_name(cluster.name)})]
+    whole = not any(name and not name.startswith("_") for name in both.raw_after)
+    commands = [step.text for step in list_commands([installation_at(cluster)], holders, both.tool, whole=whole)]
     details = (
         Detail("network", cluster.network, None),
         Detail("runs", release(cluster), None),
         Detail("discovers", some(discovered(both.raw_before, cluster.name)) or "nobody", None),
         Detail("is discovered by", some(readers(both.raw_before, cluster.name)) or "nobody", None),
     )
-    effects = [effect("cluster-removed"), *([effect("discovery-removed", tuple(c.name for c in left), peer=cluster.name)] if left else [])]
+    effects = [effect("cluster-removed"), *([removal_effect("discovery-removed", both.tool, tuple(c.name for c in left), peer=cluster.name)] if left else [])]
     yield Fact(
         DELETED,
         "cluster",
@@ -105,7 +101,8 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
     assert new is not None
     if pair.renamed:
         left = [c for n in readers(both.raw_before, old.name) if (c := both.after.clusters.get(both.now(n))) is not None]
-        commands = tuple(forget(c, f"istio-remote-secret-{old.name}") for c in left)
+        held = [s for d in (*both.before.clusters.values(), *both.before.shared.values()) for s in d.remote_secrets if s.peer == old.name]
+        commands = tuple(command for c in left for command in forget(c, secret_name(old.name), held, both.tool))
         effects = (effect("cluster-renamed"), effect("secret-renamed", tuple(c.name for c in left)))
         what, details = f"is renamed to {new.name} ({pair.why})", (Detail("name", old.name, new.name),)
         yield Fact(CHANGED, "rename", f"cluster {old.name}", what, new.name, f"{new.name}/", details, effects, commands)
@@ -128,10 +125,10 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
     ):
         told = ", ".join(sorted({n.value for n in new.networks}))
         yield changed(new.name, "network", f"network of {new.name}", f"the namespace says {new.label.value}, the control plane {told}", new.label.file)
-    if namespace(old) != namespace(new):
-        what = f"{namespace(old)} -> {namespace(new)}"
-        details = (Detail("namespace", namespace(old), namespace(new)),)
-        commands = (kubectl(new, "delete", "namespace", namespace(old), "--ignore-not-found"),)
+    if namespace_at(old) != namespace_at(new):
+        what = f"{namespace_at(old)} -> {namespace_at(new)}"
+        details = (Detail("namespace", namespace_at(old), namespace_at(new)),)
+        commands = (kubectl(new, "delete", "namespace", namespace_at(old), "--ignore-not-found"),)
         yield Fact(CHANGED, "namespace", "Istio's namespace", what, new.name, f"{new.name}/1-trust/namespace.yaml", details, (effect("namespace"),), commands)
     if mesh(old) != mesh(new) and mesh(new) is not None:
         details = (Detail("mesh", mesh(old), mesh(new)),)

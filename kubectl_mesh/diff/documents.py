@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from kubectl_mesh.diff.both import changed, delete, effect, told
+from kubectl_mesh.diff.both import changed, delete, effect, removal_effect, told
 from kubectl_mesh.diff.fields import details as differing
 from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.impact import number
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.teardown import Tool, delete_release
 from kubectl_mesh.view.parse import without
+from kubectl_mesh.view.removal import context_at
 from kubectl_mesh.view.values import Cluster, ControlPlane
 
 GATEWAYS = ("gateway", "eastwest")
@@ -36,7 +38,7 @@ _RULES = (
 )
 
 
-def facts(pair: Pair) -> Iterator[Fact]:
+def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
     """What becomes of the control plane of a cluster that stays."""
     old, new = pair.before, pair.after
     if old is None or new is None:
@@ -48,9 +50,9 @@ def facts(pair: Pair) -> Iterator[Fact]:
                 yield _come(new, other)
         elif other is None and one is not None:
             if one.part not in GATEWAYS:
-                yield _gone(old, new, one)
+                yield _gone(old, new, one, tool)
         elif one is not None and other is not None and one != other:
-            yield from _changed(new, one, other, known)
+            yield from _changed(new, one, other, known, tool)
 
 
 def _documents(old: Cluster, new: Cluster) -> Iterator[tuple[ControlPlane | None, ControlPlane | None]]:
@@ -85,19 +87,20 @@ def _come(new: Cluster, document: ControlPlane) -> Fact:
     return Fact(NEW, "control-plane", document.part, "is added", new.name, document.file, details, (effect("control-plane"),))
 
 
-def _gone(old: Cluster, new: Cluster, document: ControlPlane) -> Fact:
+def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fact:
     details = tuple(Detail(p, v, None) for p, v in (("version", document.version), ("revision", document.revision), ("kind", document.kind)) if v is not None)
     thing = next(o for o in old.objects if o.file == document.file and o.kind == document.kind and o.name == document.name)
     kind, rule = ("release", "release-removed") if document.part == "istiod" else ("control-plane", "object-removed")
-    # istioctl, and not kubectl, takes these off.
-    commands = () if document.kind in ("IstioOperator", "IstioControlPlane") else (delete(new, thing),)
-    return Fact(DELETED, kind, _title(document), "is removed", new.name, document.file, details, (effect(rule),), commands)
+    commands = delete(new, thing, tool) if document.kind not in ("IstioOperator", "IstioControlPlane") else ()
+    if document.kind == "IstioOperator":
+        commands = tuple(delete_release(context_at(new), document.revision or ""))
+    return Fact(DELETED, kind, _title(document), "is removed", new.name, document.file, details, (removal_effect(rule, tool),), commands)
 
 
-def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]]) -> Iterator[Fact]:
+def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]], tool: Tool) -> Iterator[Fact]:
     if one.kind != other.kind:
         what = f"is a {other.kind}, and was a {one.kind}"
-        yield changed(new.name, "kind", one.part, what, other.file, effect("kind"), details=(Detail("kind", one.kind, other.kind),))
+        yield changed(new.name, "kind", one.part, what, other.file, removal_effect("kind", tool), details=(Detail("kind", one.kind, other.kind),))
     if one.version != other.version:
         before, after = one.version or "none stated", other.version or "none stated"
         yield changed(

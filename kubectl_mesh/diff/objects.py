@@ -3,13 +3,14 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kubectl_mesh.diff.both import Both, changed, delete, effect, told
+from kubectl_mesh.diff.both import Both, changed, delete, effect, removal_effect, told
 from kubectl_mesh.diff.documents import GATEWAYS, gateway_effects
 from kubectl_mesh.diff.fields import details as differing
 from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
+from kubectl_mesh.teardown import Tool
 from kubectl_mesh.view.parse import without
 from kubectl_mesh.view.values import Cluster, Directory, Object
 from kubectl_mesh.words import count
@@ -20,7 +21,7 @@ _STORE = (".sops.yaml", ".ksops.yaml")
 _TOOLS = {"_argocd": "Argo CD", "_flux": "Flux"}
 
 
-def facts(pair: Pair) -> Iterator[Fact]:
+def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
     """What becomes of the other objects of a cluster that stays."""
     old, new = pair.before, pair.after
     if old is None or new is None:
@@ -29,17 +30,17 @@ def facts(pair: Pair) -> Iterator[Fact]:
     resealed = () if (old.trust.store, old.trust.recipients) == (new.trust.store, new.trust.recipients) else (old.name, new.name)
     before, after = _others(old, dict(known), resealed), _others(new, {}, resealed)
     come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
-    yield from _gateways(old, new, come, gone)
+    yield from _gateways(old, new, come, gone, tool)
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
         rule = {"PushSecret": "push-added", "Secret": "token-added"}.get(one.kind, "reader-added") if kind == "reader" else "object-added"
         yield Fact(NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),))
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
         rule = "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"
-        commands = (delete(old, one),) if one.kind else ()
+        does, commands = removal_effect(rule, tool), delete(old, one, tool) if one.kind else ()
         if one.kind == "Namespace":
             # It may hold what others own.
-            rule, commands = "namespace-left", ()
-        yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (effect(rule),), commands)
+            does, commands = effect("namespace-left"), ()
+        yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (does,), commands)
     for key in sorted(before.keys() & after.keys()):
         one, other = before[key], after[key]
         if one.digest != other.digest:
@@ -47,7 +48,7 @@ def facts(pair: Pair) -> Iterator[Fact]:
             if found:
                 yield _changed(new, other, found)
     if old.trust.store == new.trust.store:
-        yield from unapplied(new.name, old, new)
+        yield from unapplied(new.name, old, new, tool)
 
 
 def _kind(thing: Object) -> str:
@@ -100,7 +101,7 @@ def _changed(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
     return changed(new.name, kind, _title(thing), what, thing.file, effect(rule), details=found)
 
 
-def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence[Object]) -> Iterator[Fact]:
+def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence[Object], tool: Tool) -> Iterator[Fact]:
     """What a gateway is made of is told at once."""
     parts_before = {(c.part, c.name): c for c in old.control_plane if c.part in GATEWAYS}
     parts_after = {(c.part, c.name): c for c in new.control_plane if c.part in GATEWAYS}
@@ -126,12 +127,12 @@ def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence
         remote = all("remote-gateways/" in o.file for o in things)
         subject = f"gateway of the network {network}, as it is declared here" if remote else f"east-west gateway of the network {network}"
         rule: Effect = effect("gateway-added" if group == NEW else "gateway-removed", network=network)
-        commands = tuple(delete(old, o) for o in things if o.kind != "IstioOperator") if group == DELETED else ()
+        commands = tuple(c for o in things if o.kind != "IstioOperator" for c in delete(old, o, tool)) if group == DELETED else ()
         what = "is added" if group == NEW else "is removed"
         yield Fact(group, "gateway", subject, what, new.name, things[0].file, details, (rule,), commands)
 
 
-def unapplied(name: str, old: Directory, new: Directory) -> Iterator[Fact]:
+def unapplied(name: str, old: Directory, new: Directory, tool: Tool) -> Iterator[Fact]:
     """What a kustomization lists no longer though it is there, or lists now though it was there before."""
     before, after = _listing(old), _listing(new)
     for path in sorted({*before, *after}):
@@ -141,7 +142,7 @@ def unapplied(name: str, old: Directory, new: Directory) -> Iterator[Fact]:
         found = [r for r in two if r not in one and _there(folder, r, old)]
         if lost:
             details = tuple(Detail("resources", r, None) for r in lost)
-            yield changed(name, "kustomization", path, f"leaves out {', '.join(lost)}", file, effect("unapplied"), details=details)
+            yield changed(name, "kustomization", path, f"leaves out {', '.join(lost)}", file, removal_effect("unapplied", tool), details=details)
         if found:
             details = tuple(Detail("resources", None, r) for r in found)
             yield changed(name, "kustomization", path, f"takes in {', '.join(found)}", file, effect("applied"), details=details)
@@ -163,14 +164,19 @@ def _there(folder: str, resource: str, directory: Directory) -> bool:
     return path in directory.files or any(p.startswith(f"{path}/") for p in directory.files)
 
 
+def _delivered(directory: Directory | None) -> dict[tuple[str, ...], Object]:
+    """The objects of a tool by what they are; those of Flux are in each cluster under the same names."""
+    found = directory.objects if directory is not None else ()
+    return {(o.file.rpartition("/")[0] if o.file.startswith("_flux/") else "", o.kind, o.name): o for o in found if not o.api.startswith("kustomize.config")}
+
+
 def shared(both: Both) -> Iterator[Fact]:
     """The directories of the mesh as a whole: what Argo CD or Flux reads, and what stands beside the remote secrets."""
     known = {pair for p in both.pairs for pair in told(p)}
     for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE}):
         tool = _TOOLS.get(name, name)
         old, new = both.before.shared.get(name), both.after.shared.get(name)
-        before = {(o.file, o.kind, o.name): o for o in (old.objects if old is not None else ()) if not o.api.startswith("kustomize.config")}
-        after = {(o.file, o.kind, o.name): o for o in (new.objects if new is not None else ()) if not o.api.startswith("kustomize.config")}
+        before, after = _delivered(old), _delivered(new)
         come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
         if come:
             details = tuple(Detail("object", None, _title(o)) for o in come)
@@ -178,6 +184,11 @@ def shared(both: Both) -> Iterator[Fact]:
         if gone:
             details = tuple(Detail("object", _title(o), None) for o in gone)
             yield Fact(DELETED, "delivery", tool, f"{count(len(gone), 'object')} removed", "", f"{name}/", details, (effect("delivery-removed"),))
+        moved = [after[k] for k in after if k in before and after[k].file != before[k].file]
+        if moved:
+            details = tuple(Detail("object", _title(o), _title(o)) for o in moved)
+            what = f"{count(len(moved), 'object')} applied by the Application of {'its' if len(moved) == 1 else 'their'} cluster"
+            yield changed("", "delivery", tool, what, f"{name}/", effect("delivery-moved"), details=details)
         for key in sorted(before.keys() & after.keys()):
             found = tuple(differing(before[key].fields, after[key].fields, known)) if before[key].digest != after[key].digest else ()
             if found:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.diff.both import Both, changed, effect, forget, namespace
+from kubectl_mesh.diff.both import Both, changed, effect, forget, removal_effect
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Fact
+from kubectl_mesh.view.removal import namespace_at
 from kubectl_mesh.view.values import Cluster, RemoteSecret
 
 _LOGINS = {"token": "token", "clientCertificate": "client certificate", "oidc": "OIDC login", "exec": "command", None: "login"}
@@ -26,8 +27,8 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
                 yield Fact(NEW, "discovery", f"discovery of {peer}", "begins", new.name, other.file, details, (effect("discovery-added", peer=peer),))
         elif one is not None and other is None:
             if peer not in whole:
-                effects = (effect("discovery-removed", peer=peer),)
-                yield Fact(DELETED, "discovery", f"discovery of {peer}", "ends", new.name, one.file, _told(one, added=False), effects, (forget(new, one.name),))
+                effects, commands = (removal_effect("discovery-removed", both.tool, peer=peer),), forget(new, one.name, [one], both.tool)
+                yield Fact(DELETED, "discovery", f"discovery of {peer}", "ends", new.name, one.file, _told(one, added=False), effects, commands)
         elif one is not None and other is not None and one != other:
             yield from _changed(both, old, new, one, other)
 
@@ -80,8 +81,8 @@ _STORE = "it is in another store; what is in it cannot be told"
 
 def _place(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
     """The namespace of a secret, as it would be now."""
-    moved = namespace(old) != namespace(new) and secret.namespace == namespace(old)
-    return namespace(new) if moved else secret.namespace
+    moved = namespace_at(old) != namespace_at(new) and secret.namespace == namespace_at(old)
+    return namespace_at(new) if moved else secret.namespace
 
 
 def _why(old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret) -> tuple[list[str], list[Detail]]:

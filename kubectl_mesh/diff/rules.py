@@ -56,6 +56,7 @@ RULES = (
     _always("secret-resealed", "the Secret in the cluster stays as it is, if nothing but who opens it changed"),
     _always("discovery-added", "istiod begins to read {peer}: its endpoints are added; while its API server cannot be reached, istiod starts up to 30 s later"),
     _always("discovery-removed", "kubectl apply deletes nothing: the Secret has to be deleted, and then the endpoints of {peer} are gone at once"),
+    _always("discovery-removed-pruned", "{tool} deletes the Secret once the change is merged, and the endpoints of {peer} are gone at once"),
     _always("bundled", "the Secrets in the clusters keep their names and their contents: nothing happens there"),
     Rule("intermediate", (0, 0), _CITADEL, "Citadel signs with the old intermediate until it restarts: restart it"),
     Rule("intermediate", (5, 0), _RESTART, f"{_RESTART_ISTIOD}; workloads get certificates of the new one when they renew"),
@@ -153,6 +154,7 @@ RULES = (
     _always("revision", "another istiod comes up beside the old one; workloads move when their namespace's istio.io/rev label changes and they restart"),
     _always("canary-added", "a second istiod comes up; it reads every remote secret, and serves nobody until a namespace asks for its revision"),
     _always("release-removed", "workloads of this revision lose their istiod once it is deleted: move them first"),
+    _always("release-removed-pruned", "{tool} deletes it once the change is merged, and workloads of this revision lose their istiod: move them first"),
     _always(
         "images",
         "istiod restarts with its image from the new registry; running proxies and gateways keep the old one until their pods are created again: "
@@ -172,6 +174,7 @@ RULES = (
     _always("istiod-settings", "istiod restarts with the new settings"),
     _always("control-plane", "the control plane is brought in line when it is applied"),
     _always("kind", "something else has to install and keep Istio: the old object goes on until it is deleted"),
+    _always("kind-pruned", "{tool} deletes the old object once the change is merged, and what keeps Istio there uninstalls it: plan for an interruption"),
     _always("store-plain", "kubectl apply makes the Secrets themselves; whether what is in them changes too cannot be told"),
     _always(
         "store-sops",
@@ -193,16 +196,27 @@ RULES = (
     _always("push-added", "the cluster writes the token of its reader into the store, for its peers to take"),
     _always("push-changed", "the cluster writes another token of its reader into the store, or writes it elsewhere; its peers take what they find there"),
     _always("reader-removed", "kubectl apply deletes nothing; once it is deleted, its token opens nothing any more"),
+    _always("reader-removed-pruned", "{tool} deletes it once the change is merged; its token opens nothing from then on"),
     _always("reader-changed", "the rights of an account by which peers read the cluster change"),
     _always("delivery-added", "from now on the tool applies these directories, and undoes what others change there"),
-    _always("delivery-removed", "the tool lets go of the directories, or deletes what it made there, as its own settings say"),
+    _always(
+        "delivery-removed",
+        "the tool no longer applies these directories; what it applied stays in the clusters, unless something above these objects deletes them",
+    ),
+    _always(
+        "delivery-moved",
+        "from now on the Application of each cluster applies them; Argo CD may delete and create them again, which without a finalizer deletes nothing "
+        "in the clusters (docs/argocd.md)",
+    ),
     _always("delivery-changed", "the tool applies the directories in another way"),
     _always("edited", "what was edited is not what a render makes: the next render undoes it"),
     _always("unapplied", "kubectl apply leaves it out, and deletes nothing"),
+    _always("unapplied-pruned", "{tool} deletes it once the change is merged, unless an annotation keeps it"),
     _always("cacerts", "istiod reads ca-crl.pem, and nothing else, beside the certificates; a CRL has to be there for every CA of the chain"),
     _always("applied", "kubectl apply takes it in"),
     _always("object", "the object changes in place"),
     _always("object-added", "a new object"),
     _always("object-removed", "kubectl apply deletes nothing"),
+    _always("object-removed-pruned", "{tool} deletes it once the change is merged"),
 )
 """For each rule and version one sentence."""

@@ -12,6 +12,8 @@ IMAGES: str = _IMAGES["home"]
 SINCE: str = _CHARTS["since"]
 """The day on which both are switched off."""
 PAGE = "docs/istio-move.md"
+BUILT_IN = "built-in"
+"""What `istio.hub` states to leave the choice to the operator, the charts or istioctl."""
 _HOSTS = sorted({_CHARTS["gone"][0], *_IMAGES["gone"]})
 _NAMED = re.compile(r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?(" + "|".join(map(re.escape, _HOSTS)) + r")((?:/[A-Za-z0-9._-]+)*)(?=[/:\s\"',@]|$)")
 _OWN = (CHARTS, RELEASES["charts"]["registry"], *_CHARTS["gone"])

@@ -8,7 +8,7 @@ A target module has
   schemas of values, `base_problems(base, topology)`, `lost_settings(plan, base)`,
 - `component_accounts(base, topology, cluster)`, the namespace and account of each component on the nodes, `can_detect_platform(base)`,
 - `traits(topology)` for the plan, `problems(topology)`, `warnings(topology, pki)`,
-- `control_plane(plan, base)`, which gives for each cluster the files of its control plane, `forget(cluster, peer)`, `teardown(clusters, others, topology)`.
+- `control_plane(plan, base)`, which gives for each cluster the files of its control plane.
 A `base` is the documents of base.yaml by the part that they customise.
 """
 

@@ -1,6 +1,5 @@
 """Target Application: Istio's charts, each as an Application of Argo CD (argoproj.io/v1alpha1)."""
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,8 +8,9 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.overlay import merge
-from kubectl_mesh.plan import Traits, kubectl
+from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import charts, modern, node_components, values
+from kubectl_mesh.teardown import ARGOCD, NAMESPACES, stage_name
 
 KIND = "Application"
 API_VERSION = "argoproj.io/v1alpha1"
@@ -21,7 +21,6 @@ VERSION = ("spec", "source", "targetRevision")
 KEY_TYPE = "ec-p256"
 SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/application-argoproj-v1alpha1.json")
 VALUES = ("spec", "source", "helm", "valuesObject")
-NAMESPACE = "argocd"
 
 STARTER = f"""\
 # The control plane, customised once for all clusters: Istio's Helm charts, installed by Argo CD.
@@ -93,7 +92,7 @@ def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
 
 def name(cluster: Cluster, release: str) -> str:
     """The name of an Application; several clusters may have theirs in one Argo CD."""
-    return f"{cluster.name}-{release}"
+    return stage_name(cluster.name, release)
 
 
 def can_detect_platform(base: Mapping[str, Document]) -> bool:
@@ -130,7 +129,7 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
         "metadata": {
             "annotations": {"argocd.argoproj.io/sync-wave": str(wave)},
             "name": name(cluster, chart.release),
-            "namespace": topology.delivery.namespace or NAMESPACE,
+            "namespace": topology.delivery.namespace or NAMESPACES[ARGOCD],
         },
         "spec": {
             "destination": {**where, "namespace": namespace},
@@ -190,25 +189,3 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     objects = _objects(plan, base)
     overlays = ((chart.part, overlay) for m in plan.members.values() if not m.waits for chart, _, overlay in objects(m))
     return charts.lost_settings(base, overlays, (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences")))
-
-
-def forget(cluster: Cluster, peer: str) -> str:
-    """The command that makes a running cluster forget a peer."""
-    return modern.forget(cluster, peer)
-
-
-def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off `clusters`."""
-
-    def resources(cluster: Cluster) -> Iterator[str]:
-        # What the Applications made goes with the namespace and the definitions; they themselves would make it anew.
-        istiods = [f"istiod-{r.revision}" if r.revision else "istiod" for r in cluster.releases]
-        names = [name(cluster, r) for r in ("istio-eastwestgateway", "ztunnel", "istio-cni", *istiods, "istio-base")]
-        namespace = topology.delivery.namespace or NAMESPACE
-        words = ["delete", "applications.argoproj.io", *names, "--ignore-not-found"]
-        if topology.delivery.tool == "argocd":
-            yield shlex.join(["kubectl", "-n", namespace, *words]) + "  # where Argo CD is"
-        else:
-            yield kubectl(cluster, "-n", namespace, *words)
-
-    return modern.teardown(clusters, others, topology, resources)

@@ -8,7 +8,7 @@ from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.overlay import merge
-from kubectl_mesh.plan import Traits, kubectl
+from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import charts, modern, node_components, values
 
 KIND = "HelmRelease"
@@ -165,18 +165,3 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     wanted = charts.charts(plan, charts.base_values(base, VALUES))
     objects = ((chart.part, _release(m, chart)) for m in plan.members.values() if not m.waits for chart in wanted(m))
     return charts.lost_settings(base, objects, ())
-
-
-def forget(cluster: Cluster, peer: str) -> str:
-    """The command that makes a running cluster forget a peer."""
-    return modern.forget(cluster, peer)
-
-
-def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off `clusters`."""
-
-    def resources(cluster: Cluster) -> Iterator[str]:
-        # Flux uninstalls a release whose object is deleted.
-        yield kubectl(cluster, "-n", cluster.namespace, "delete", "helmreleases.helm.toolkit.fluxcd.io", "--all", "--wait", "--ignore-not-found")
-
-    return modern.teardown(clusters, others, topology, resources)

@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kubectl_mesh import versions
+from kubectl_mesh.istio.homes import BUILT_IN, IMAGES
 from kubectl_mesh.model import Json, Topology
 
-HOME: str = versions.RELEASES["images"]["home"]
-BUILT_IN = "built-in"
-"""What `istio.hub` states to leave the choice to the operator, the charts or istioctl."""
 Path = tuple[str, ...]
 
 
@@ -47,7 +45,7 @@ def hub_overlay(paths: HubPaths, base: Json, topology: Topology, *, needed: bool
         return _nested([*paths.write, *(p for p in paths.own if stated_at(base, p) is not None)], topology.hub)
     if not needed or any(stated_at(base, p) is not None for p in paths.decides):
         return {}
-    return _nested(paths.write, HOME)
+    return _nested(paths.write, IMAGES)
 
 
 def is_hub_needed(version: str | None) -> bool:

@@ -9,7 +9,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import lost, merge
-from kubectl_mesh.plan import Traits, kubectl
+from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, modern, node_components, values
 
 KIND = "Istio"
@@ -222,21 +222,3 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     }
     what = "is set by the mesh; the value here is lost"
     return [Problem(base[kind].place(*path), what, id="base-lost") for kind, path in sorted(paths, key=str) if kind in base]
-
-
-def forget(cluster: Cluster, peer: str) -> str:
-    """The command that makes a running cluster forget a peer."""
-    return modern.forget(cluster, peer)
-
-
-def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off `clusters`."""
-
-    def resources(cluster: Cluster) -> Iterator[str]:
-        if topology.ambient:
-            yield kubectl(cluster, "delete", "ztunnels.sailoperator.io", "default", "--ignore-not-found")
-        for release in cluster.releases:
-            yield kubectl(cluster, "delete", "istios.sailoperator.io", name(release), "--ignore-not-found")
-        yield kubectl(cluster, "delete", "istiocnis.sailoperator.io", "default", "--ignore-not-found")
-
-    return modern.teardown(clusters, others, topology, resources)

@@ -11,9 +11,9 @@ from typing import Any
 from kubectl_mesh.address import is_address
 from kubectl_mesh.errors import Problem, near, shown
 from kubectl_mesh.manifest import block, document
-from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Json, Member, Network, Pki, Plan, Topology
+from kubectl_mesh.model import Cluster, Document, Json, Member, Network, Pki, Plan, Topology
 from kubectl_mesh.overlay import lost, merge
-from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
+from kubectl_mesh.plan import Traits, address_command
 from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.yamltext import Block
 
@@ -71,31 +71,6 @@ def can_detect_platform(base: Mapping[str, Document]) -> bool:
 def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
     """The namespace and the account of each component on the nodes, of which there is none in a namespace of its own."""
     return {}
-
-
-def forget(cluster: Cluster, peer: str) -> str:
-    """The command that makes a running cluster forget a peer."""
-    return modern.forget(cluster, peer)
-
-
-def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off `clusters`, each with a cluster's name, in the old tool's order; the `others` forget them first."""
-    label = ("-l", "operator.istio.io/managed=Reconcile", "--ignore-not-found")
-    peers = peers_of(topology)
-    for cluster in clusters:
-        for other in others:
-            if cluster.name in peers[other.name]:
-                yield other.name, forget(other, cluster.name)
-    for cluster in clusters:
-        # Where the operator never was, its kind is unknown, which is no reason to stop.
-        resource = kubectl(cluster, "-n", OPERATOR_NAMESPACE, "delete", "istiocontrolplane.install.istio.io", "default", "--ignore-not-found")
-        yield cluster.name, f"{resource} || true"
-        yield cluster.name, kubectl(cluster, "delete", "namespace", cluster.namespace, "--wait", "--ignore-not-found")
-        for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration", "clusterrole", "clusterrolebinding", "customresourcedefinition"):
-            yield cluster.name, kubectl(cluster, "delete", kind, *label)
-        if cluster.reader != DEFAULT_READER:
-            for kind in ("clusterrolebinding", "clusterrole"):
-                yield cluster.name, kubectl(cluster, "delete", kind, f"istio-reader-{cluster.namespace}-{cluster.reader}", "--ignore-not-found")
 
 
 def problems(topology: Topology) -> Iterator[Problem]:

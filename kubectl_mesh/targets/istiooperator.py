@@ -4,7 +4,6 @@ operator/pkg/apis/types.go and samples/multicluster/gen-eastwest-gateway.sh. Up 
 here without the `networks:` that 1.4 had, for the chart of 1.5 writes it itself.
 """
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -265,17 +264,3 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
         if path not in (("apiVersion",), ("kind",))
     }
     return [Problem(main.place(*path), "is set by the mesh; the value here is lost", id="base-lost") for path in sorted(paths, key=str)]
-
-
-def forget(cluster: Cluster, peer: str) -> str:
-    """The command that makes a running cluster forget a peer."""
-    return modern.forget(cluster, peer)
-
-
-def teardown(clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off `clusters`."""
-
-    def resources(cluster: Cluster) -> Iterator[str]:
-        yield shlex.join(["istioctl", f"--context={cluster.context}", "uninstall", "--purge", "--skip-confirmation"])
-
-    return modern.teardown(clusters, others, topology, resources)

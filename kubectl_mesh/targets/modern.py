@@ -1,15 +1,15 @@
 """What the targets of today's Istio share: what their clusters may ask for, and how Istio leaves them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
-from kubectl_mesh.eastwest import HBONE_PORT, NAME, TLS_PORT
+from kubectl_mesh.eastwest import HBONE_PORT, TLS_PORT
 from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.model import Cluster, Topology
-from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
+from kubectl_mesh.plan import Traits, address_command, peers_of
 
 
 def traits(kind: str, topology: Topology) -> Traits:
@@ -304,34 +304,6 @@ def credential_costs(topology: Topology) -> Iterator[Problem]:
         if way in COSTS and cluster.joined:
             what, fix = COSTS[way]
             yield Problem(topology.document.place("contexts", cluster.context, "credential", way), what, fix, "credential-cost")
-
-
-def forget(cluster: Cluster, peer: str) -> str:
-    """The command that makes a running cluster forget a peer: taking the remote secret out of the tree does not take it out of the cluster."""
-    return kubectl(cluster, "-n", cluster.namespace, "delete", "secret", f"istio-remote-secret-{peer}", "--ignore-not-found")
-
-
-def teardown(
-    clusters: tuple[Cluster, ...], others: tuple[Cluster, ...], topology: Topology, control_plane: Callable[[Cluster], Iterator[str]]
-) -> Iterator[tuple[str, str]]:
-    """The commands that take Istio off `clusters`, each with a cluster's name; the `others` forget them first."""
-    peers = peers_of(topology)
-    for cluster in clusters:
-        for other in others:
-            if cluster.name in peers[other.name]:
-                yield other.name, forget(other, cluster.name)
-    # Who is served by another goes before the one that serves.
-    for cluster in sorted(clusters, key=lambda c: (c.primary is None, c.name)):
-        delete = ("--ignore-not-found",)
-        if cluster.east_west.kind == "Gateway" or topology.ambient:
-            yield cluster.name, kubectl(cluster, "-n", cluster.namespace, "delete", "gateways.gateway.networking.k8s.io", NAME, *delete) + " || true"
-        for command in control_plane(cluster):
-            yield cluster.name, command
-        yield cluster.name, kubectl(cluster, "delete", "namespace", cluster.namespace, "--wait", *delete)
-        for kind in ("clusterrolebinding", "clusterrole"):
-            yield cluster.name, kubectl(cluster, "delete", kind, "-l", "app.kubernetes.io/managed-by=kubectl-mesh", *delete)
-        crds = kubectl(cluster, "get", "customresourcedefinition", "-o", "name")
-        yield cluster.name, f"{crds} | grep -F .istio.io | xargs -r {kubectl(cluster, 'delete', *delete)}"
 
 
 def some(names: list[str]) -> str:

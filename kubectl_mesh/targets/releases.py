@@ -56,7 +56,7 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
 
 def _built_in(topology: Topology, target: ModuleType) -> Iterator[Problem]:
     """The hub that charts or istioctl have built in, where the topology leaves the choice to them. Which operator runs, no file says."""
-    if topology.hub != images.BUILT_IN or target.KIND == "Istio":
+    if topology.hub != homes.BUILT_IN or target.KIND == "Istio":
         return
     for version in sorted({r.version for c in topology.clusters for r in c.releases if r.version is not None}):
         hub = versions.built_in_hub_gone(version)
@@ -68,7 +68,7 @@ def _built_in(topology: Topology, target: ModuleType) -> Iterator[Problem]:
 
 def is_hub_unknown(topology: Topology, target: ModuleType) -> bool:
     """Whether no file says where images come from: the operator brings its own, or istioctl of a version that no file states."""
-    if topology.hub != images.BUILT_IN:
+    if topology.hub != homes.BUILT_IN:
         return False
     return target.KIND == "Istio" or any(r.version is None for c in topology.clusters for r in c.releases)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.giturl import flux_url, is_argocd_url
 from kubectl_mesh.validate.given import Given
 
 
@@ -42,6 +43,10 @@ def delivery(given: Given) -> Iterator[Problem]:
         yield Problem(
             given.document.place("delivery"), f"{tool} has to know where the tree is kept", "state repoURL: URL of the git repository (and revision, path)"
         )
+    url = delivery.get("repoURL")
+    if isinstance(url, str) and ((tool == "flux" and flux_url(url) is None) or (tool == "argocd" and not is_argocd_url(url))):
+        what = f"{shown(url)} is not a URL that {'Flux' if tool == 'flux' else 'Argo CD'} reads a git repository from"
+        yield Problem(given.document.place("delivery", "repoURL"), what, "write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH")
 
 
 def secrets(given: Given) -> Iterator[Problem]:
