@@ -62,7 +62,10 @@ def secretive(text: str) -> bool:
     return bool(_SECRET.search(text))
 
 
-FORMAT = "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+FORMAT = (
+    "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
 """Unicode's format characters (Cf) that show nothing, as the inside of a character class: bidirectional controls, zero widths, tags.
 
 Ranges of our own, because Python's change with its version.
