@@ -34,6 +34,7 @@ PARTS = {
     "leaves": set(),
     "describe": {"credentials"},
     "leaks": {"credentials"},
+    "guard": {"git"},
     "checks": {"credentials", "plan", "view", "pki"},
     "explain": {"checks"},
     "graph": {"credentials"},

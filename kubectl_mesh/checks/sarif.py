@@ -5,15 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from kubectl_mesh import __version__
 from kubectl_mesh.checks.result import Check, Result
 from kubectl_mesh.errors import Problem, visible
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def sarif(found: Sequence[Result], relative: Callable[[str], str]) -> dict[str, object]:
-    """A log of one run; `relative` gives a file's path from where the run was started, as code hosts want it."""
+def sarif(found: Sequence[Result], relative: Callable[[str], str], version: str) -> dict[str, object]:
+    """A log of one run of a version of kubectl mesh; `relative` gives a file's path from where the run was started, as code hosts want it."""
     results = [
         _result(index, result, finding, relative) for index, result in enumerate(found) if result.status in ("error", "warning") for finding in result.findings
     ]
@@ -23,7 +22,7 @@ def sarif(found: Sequence[Result], relative: Callable[[str], str]) -> dict[str, 
         "runs": [
             {
                 # No informationUri: the project has no address yet.
-                "tool": {"driver": {"name": "kubectl mesh", "version": __version__, "rules": [_rule(result.check) for result in found]}},
+                "tool": {"driver": {"name": "kubectl mesh", "version": version, "rules": [_rule(result.check) for result in found]}},
                 "columnKind": "unicodeCodePoints",
                 "results": results,
             }
