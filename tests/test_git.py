@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -513,3 +514,19 @@ def test_a_gitignore_line_for_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     name = os.fsdecode(b"tok\xff\xfeen")
     (tmp_path / ".gitignore").write_text("\n".join(guard.lines([name])) + "\n")
     assert guard.exposed(str(tmp_path), [name, "tokXen"], environment) == ["tokXen"]
+
+
+def test_printed_commands_quote_their_paths(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """A shell takes the path of a printed git command for one word."""
+    mesh = workdir("a mesh; 'x'")
+    git("init", "-q", mesh)
+    (mesh / "out").mkdir()
+    found = [run("diff", "--against", "nosuch", cwd=mesh).err]
+    if os.geteuid() == 0:
+        for path in (mesh / ".git", mesh.path):
+            os.chown(path, 12345, 12345)
+        found.append(run("diff", "--against", "HEAD", cwd=mesh).err)
+    for text in found:
+        command = re.search(r"git (?:-C|config) .*", text)
+        assert command is not None, text
+        assert str(mesh) in shlex.split(command[0].rstrip(")\n")), text
