@@ -187,6 +187,16 @@ def test_reports(mesh: WorkDir, run: Run, forge: Callable[[WorkDir], None]) -> N
         look(run(*words, cwd=mesh), words)
 
 
+def test_a_root_of_ones_own(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """The same, where the root with such a name is in use."""
+    mesh = workdir(over={"certificates": {"issuer": "csr"}})
+    certificate(tmp_path / "root.pem")
+    assert run("certs", "import-root", tmp_path / "root.pem", cwd=mesh).code == 0
+    assert "FORGED" in run("describe", "-o", "table", cwd=mesh).out
+    for words in REPORTS:
+        look(run(*words, cwd=mesh), words)
+
+
 def test_kubeconfigs_of_init_and_add(workdir: Make, run: Run, tmp_path: Path) -> None:
     """What `init` and `add` read."""
     mesh = workdir()
