@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_mesh.credentials import claims
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
-from kubectl_mesh.words import count, size
+from kubectl_mesh.words import count, one_line, size
 
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
 
@@ -200,7 +200,7 @@ def text(value: Mapping[str, Any]) -> str:
                 whom = f" for {token['peer']}" if token["peer"] else ""
                 until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
                 age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] is not None else ""
-                lines.append(f"  token{whom}{'' if whom else '       '} {age}{until}, {token['subject']}")
+                lines.append(f"  token{whom}{'' if whom else '       '} {age}{until}, {one_line(token['subject'])}")
         if cluster["tokenBeside"] is not None:
             lines.append(f"  rotation     peers use the token of generation {cluster['tokenGeneration']}; generation {cluster['tokenBeside']} is beside it")
         if plane["servedBy"] is not None:
@@ -228,9 +228,9 @@ def _address(gateway: Mapping[str, Any]) -> str:
 
 
 def _certificate_lines(head: str, certificate: Mapping[str, Any], *, issuer: bool) -> list[str]:
-    lines = [f"{head:11}  {certificate['subject']}"]
+    lines = [f"{head:11}  {one_line(certificate['subject'])}"]
     if issuer:
-        lines.append(f"{'':11}  issued by {certificate['issuer']}")
+        lines.append(f"{'':11}  issued by {one_line(certificate['issuer'])}")
     when = certificate["notAfter"].replace("T", " ").removesuffix(":00Z").removesuffix("Z")
     lines.append(f"{'':11}  not after {when} UTC ({certificate['daysLeft']} days), {certificate['keyType']}")
     lines.append(f"{'':11}  sha256 {certificate['fingerprint']}")

@@ -7,6 +7,7 @@ from dataclasses import field
 from functools import lru_cache
 
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.words import one_line
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,7 +35,7 @@ class Problem:
     """The check that found it, for those that `kubectl mesh check` reports under a name of their own."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f"\n  fix: {self.fix}" if self.fix else "")
+        return one_line(f"{self.where}: {self.what}") + (f"\n  fix: {self.fix}" if self.fix else "")
 
 
 class MeshError(Exception):
@@ -61,25 +62,46 @@ def secretive(text: str) -> bool:
     return bool(_SECRET.search(text))
 
 
+FORMAT = (
+    "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+"""Unicode's format characters (Cf) that show nothing, as the inside of a character class: bidirectional controls, zero widths, tags.
+
+Ranges of our own, because Python's change with its version.
+"""
+
+
 @lru_cache(maxsize=1)
 def _unseen() -> re.Pattern[str]:
     # Controls and invisible characters, which move a terminal's cursor or make a text look other than it is. Ranges outside ASCII
     # are slow to compile, and seldom needed.
-    return re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+    return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT}\ud800-\udfff]")
+
+
+def _code(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def visible(text: str) -> str:
     """A text as a terminal may have it: newlines stay, other controls and invisible characters are escaped."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    return _unseen().sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
+    return _unseen().sub(_code, text)
 
 
 def escaped(text: str) -> str:
     """JSON that means the same, with controls and invisible characters as the escapes that JSON has for them."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    return _unseen().sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+    return _unseen().sub(lambda m: "".join(f"\\u{unit:04x}" for unit in _units(m[0])), text)
+
+
+def _units(char: str) -> tuple[int, ...]:
+    """The code units of a character in UTF-16, as JSON writes it."""
+    code = ord(char)
+    return (code,) if code < 65536 else (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF))
 
 
 def path_text(path: Iterable[str | int]) -> str:

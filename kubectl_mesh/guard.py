@@ -2,12 +2,15 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.words import count
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.git import lacks_objects, run_git, silence_problem
+from kubectl_mesh.words import count, one_line
 
+_USUAL = re.compile(r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-", re.DOTALL)
+"""What the lines of GITIGNORE match, but for the kubeconfig."""
 _SPECIAL = re.compile(rb"[.+*?(){}$|\[\\^]")
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
@@ -58,24 +61,18 @@ def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]
         top = _top(os.path.dirname(place), tops)
         if top is not None:
             groups.setdefault(top, []).append(path)
-    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
-    bare = {path for top, group in groups.items() for path in _not_ignored(top, group, full, clean)}
+    bare = {path for top, group in groups.items() for path in _not_ignored(top, group, full, environment)}
     if "GIT_DIR" in environment or "GIT_WORK_TREE" in environment:
         while not os.path.isdir(base):
             base = os.path.dirname(base)
-        bare |= set(_not_ignored(base, list(paths), full, environment))
+        bare |= set(_not_ignored(base, list(paths), full, environment, named=True))
     return [path for path in paths if path in bare]
 
 
-def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
-    # A repository's own configuration may name a program for git to run; fsmonitor is the one that this command would.
-    words = ["git", "-c", "core.fsmonitor=false", "-C", where, "check-ignore", "-z", "--stdin"]
-    try:
-        asked = b"\0".join(os.fsencode(full[path]) for path in paths)
-        done = subprocess.run(words, input=asked, capture_output=True, check=False, env=dict(environment))
-    except OSError:
-        return paths
-    if done.returncode not in (0, 1):
+def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environment: Mapping[str, str], *, named: bool = False) -> list[str]:
+    asked = b"\0".join(os.fsencode(full[path]) for path in paths)
+    done = run_git(where, "check-ignore", "-z", "--stdin", environment=environment, feed=asked, named=named)
+    if done is None or done.returncode not in (0, 1):
         return paths
     ignored = set(done.stdout.split(b"\0"))
     return [path for path in paths if os.fsencode(full[path]) not in ignored]
@@ -88,31 +85,28 @@ def suspects(directory: str, signs: Sequence[bytes], environment: Mapping[str, s
     """
     if top_of(directory) is None:
         return []
-    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
-    settings = ("core.fsmonitor=false", "grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
-    words = ["git", *(word for setting in settings for word in ("-c", setting)), "-C", directory, "grep", "-E", "-l", "-z", "--no-color", "-f", "-", "--", "."]
+    settings = ("grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
+    words = ("grep", "-E", "-l", "-z", "--no-color", "-f", "-", "--", ".")
     # One pattern of many branches is searched at once; many patterns are searched one after the other.
     pattern = b"|".join(_SPECIAL.sub(lambda m: rb"\^" if m[0] == b"^" else b"[" + m[0] + b"]", sign) for sign in signs)
-    try:
-        done = subprocess.run(words, input=pattern + b"\n", capture_output=True, check=False, env={**clean, "LC_ALL": "C"})
-    except OSError:
-        return None
-    if done.returncode not in (0, 1):
+    done = run_git(directory, *words, environment=environment, feed=pattern + b"\n", settings=settings)
+    if done is None or done.returncode not in (0, 1):
         return None
     return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
 
 
 def committed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
-    """What the last commit of the repository around a directory has at paths below it; nothing where there is none."""
-    if top_of(directory) is None:
+    """What the last commit of the repository around a directory has at paths below it; nothing where there is none.
+
+    Raises `MeshError` where there is a repository and git does not answer.
+    """
+    top = top_of(directory)
+    if top is None:
         return {}
-    clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     asked = "".join(f"HEAD:./{path}\n" for path in paths).encode()
-    try:
-        words = ["git", "-c", "core.fsmonitor=false", "-C", directory, "cat-file", "--batch"]
-        done = subprocess.run(words, input=asked, capture_output=True, check=False, env=clean)
-    except OSError:
-        return {}
+    done = run_git(directory, "cat-file", "--batch", environment=environment, feed=asked)
+    if done is None or done.returncode != 0 or lacks_objects(done):
+        raise MeshError([silence_problem(top, done)])
     found, left = {}, done.stdout
     for path in paths:
         head, _, left = left.partition(b"\n")
@@ -123,11 +117,27 @@ def committed(directory: str, paths: Sequence[str], environment: Mapping[str, st
     return found
 
 
+def ignore_pattern(path: str) -> str:
+    """The line of a .gitignore that matches one path below its folder, and nothing but printable characters."""
+    escaped = "".join(f"\\{char}" if char in "\\*?[" else char if char.isprintable() else "?" * len(char.encode("utf-8", "surrogateescape")) for char in path)
+    return f"/{escaped[:-1]}\\ " if escaped.endswith(" ") else f"/{escaped}"
+
+
 def lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
-    unusual = {f"/{path}" for path in private if not path.startswith("credentials/") and not path.endswith(("-key.pem", "seal-key"))}
+    paths = map(os.path.normpath, private)
+    unusual = {ignore_pattern(path) for path in paths if not _USUAL.match(path)}
     return [*usual, *sorted(unusual - set(usual))]
+
+
+def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Problem]:
+    """Why git does not answer about a directory at all, where it does not."""
+    top = top_of(directory)
+    if top is None:
+        return []
+    done = run_git(top, "rev-parse", "--git-dir", environment=environment)
+    return [] if done is not None and done.returncode == 0 else [replace(silence_problem(top, done), id="git-ignored")]
 
 
 def let_through(directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]) -> list[Problem]:
@@ -135,6 +145,8 @@ def let_through(directory: str, private: Sequence[str], ignore: str, environment
     bare = exposed(directory, private, environment)
     if not bare:
         return []
+    if silent := _silence_problems(directory, environment):
+        return silent
     try:
         with open(os.path.join(directory, ".gitignore"), encoding="utf-8", errors="replace") as file:
             there = set(file.read().splitlines())
@@ -142,7 +154,7 @@ def let_through(directory: str, private: Sequence[str], ignore: str, environment
         there = set()
     wanted = "".join(f"\n    {line}" for line in lines(private) if line not in there)
     fix = f"add these lines to it:{wanted}" if wanted else "find the line that takes them in again, or `git rm --cached` what is tracked"
-    some = bare[0] + (f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else "")
+    some = one_line(bare[0]) + (f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else "")
     return [Problem(Place(ignore), f"does not keep {some} out of git", fix, "git-ignored")]
 
 
@@ -150,6 +162,8 @@ def in_clear(out: str, secret: Sequence[str], environment: Mapping[str, str]) ->
     """A tree of the store `plain` where git would take it; `secret` are paths below `out`."""
     if not exposed(out, secret, environment):
         return []
+    if silent := _silence_problems(out, environment):
+        return silent
     what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
     fix = (
         "state one of the stores sops, sealed or external in topology.yaml, which are for trees that others read;"

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from kubectl_mesh.errors import shown
+from kubectl_mesh.errors import FORMAT, shown
 from kubectl_mesh.model import Json
 
 SPELT = {"y", "n", "yes", "no", "on", "off"}
@@ -36,8 +36,8 @@ def _wide_control() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def deceptive() -> re.Pattern[str]:
-    """Characters that make a text look other than it is read (Unicode's bidirectional controls and zero-width characters)."""
-    return re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+    """Characters that make a text look other than it is read (Unicode's bidirectional controls, zero-width and other format characters)."""
+    return re.compile(f"[{FORMAT}]")
 
 
 def unfit(text: str) -> re.Match[str] | None:

@@ -1,5 +1,6 @@
 """shape: the ways in which a `Document` differs from a JSON Schema, in the words of people."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from kubectl_mesh.errors import Problem, near, shown
 from kubectl_mesh.fits import fits, pattern
 from kubectl_mesh.model import Document
+from kubectl_mesh.words import count
 
 Path = tuple[str | int, ...]
 LONGEST_LIST = 20
@@ -20,6 +22,7 @@ _TYPES = {
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
+    "null": "empty",
 }
 
 
@@ -64,9 +67,9 @@ def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
     elif kind == "type":
         wanted = [limit] if isinstance(limit, str) else limit
         fix = ""
-        if wanted == ["string"] and isinstance(value, int | float | bool):
+        if "string" in wanted and isinstance(value, int | float | bool):
             fix = f'quote it: "{_plain(value)}"'
-        elif isinstance(value, str) and ((wanted == ["boolean"] and value in ("true", "false")) or (wanted == ["integer"] and value.isdecimal())):
+        elif isinstance(value, str) and (("boolean" in wanted and value in ("true", "false")) or ("integer" in wanted and re.fullmatch("[0-9]+", value))):
             fix = f"write it without quotes: {value}"
         elif value is None and must:
             yield Problem(where, must)
@@ -79,14 +82,45 @@ def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
         twice = sorted(text for text, number in Counter(map(str, value)).items() if number > 1)
         yield Problem(where, f"names {', '.join(map(shown, twice))} twice")
     elif kind in ("minimum", "maximum"):
-        bounds = error.schema
-        yield Problem(where, f"must be {bounds.get('minimum')} to {bounds.get('maximum')}, not {value}")
+        least, most = error.schema.get("minimum"), error.schema.get("maximum")
+        bounds = f"at least {least}" if most is None else f"at most {most}" if least is None else f"{least} to {most}"
+        yield Problem(where, f"must be {bounds}, not {value}")
     elif kind in ("pattern", "maxLength", "minLength") and "propertyNames" in error.absolute_schema_path:
         yield Problem(document.place(*path, value), f"the name {must}" if must else f"the name {shown(value)} is not allowed")
-    else:
+    elif must:
         given = shown(value)
-        tell = must and kind in ("pattern", "maxLength") and given != "the value"
-        yield Problem(where, f"{must}; it is {given}" if tell else must or "must not be empty")
+        yield Problem(where, f"{must}; it is {given}" if kind in ("pattern", "maxLength") and given != "the value" else must)
+    elif kind in ("anyOf", "oneOf") and error.context:
+        yield from _problem(document, _nearest(error), unknown)
+    else:
+        yield Problem(where, _limit_text(kind, limit, value))
+
+
+def _nearest(error: Any) -> Any:
+    """The error of the alternative that the value comes nearest to; one of all their types where each wants another type."""
+    from jsonschema.exceptions import by_relevance
+
+    first = min(error.context, key=by_relevance())
+    if all(e.validator == "type" and not e.relative_path for e in error.context):
+        limits = [[e.validator_value] if isinstance(e.validator_value, str) else e.validator_value for e in error.context]
+        first.validator_value = list(dict.fromkeys(kind for limit in limits for kind in limit))
+    return first
+
+
+_COUNTED = {"minLength": "character", "maxLength": "character", "minItems": "item", "maxItems": "item", "minProperties": "field", "maxProperties": "field"}
+
+
+def _limit_text(kind: str | None, limit: Any, value: object) -> str:
+    """What a keyword of JSON Schema asks for that has no words of its own in the schema."""
+    if kind in _COUNTED:
+        if kind.startswith("min") and limit == 1:
+            return "must not be empty"
+        return f"must have {'at least' if kind.startswith('min') else 'at most'} {count(limit, _COUNTED[kind])}"
+    if kind == "const":
+        return f"must be {shown(limit)}, not {shown(value)}"
+    if kind == "pattern":
+        return f"must match the pattern {shown(limit)}; it is {shown(value)}"
+    return f"{shown(value)} is not allowed here"
 
 
 def _plain(value: object) -> str:

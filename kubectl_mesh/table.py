@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kubectl_mesh.words import count, size
+from kubectl_mesh.words import count, one_line, size
 
 
 def table(value: Mapping[str, Any], width: int) -> str:
@@ -14,7 +14,7 @@ def table(value: Mapping[str, Any], width: int) -> str:
         widths[column] = max(min(widths[column], 12), widths[column] - max(0, sum(widths) + 2 * (len(widths) - 1) - width))
     lines = ["  ".join(_short(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append("")
-    lines += [f"root {root['subject']}: {root['daysLeft']} days left" for root in value["roots"]]
+    lines += [f"root {one_line(root['subject'])}: {root['daysLeft']} days left" for root in value["roots"]]
     lines.append(f"{size(value)}, {count(len(value['pending']), 'thing')} pending")
     lines.append("SECRETS: remote secrets declared/rendered/committed; CERT: days left")
     return "\n".join(lines) + "\n"

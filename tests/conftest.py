@@ -3,7 +3,9 @@
 import base64
 import difflib
 import os
+import signal
 import stat
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +29,24 @@ settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
+
+def _settle() -> None:
+    """Gives the tests, and the processes that they start, the surroundings that they need, whatever started them.
+
+    `nohup make test &` leaves SIGINT and SIGHUP ignored, which children inherit. A handler that does nothing is not inherited.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+    for name in [n for n in os.environ if n.startswith(("LC_", "GIT_")) or n in ("LANG", "LANGUAGE")]:
+        del os.environ[name]
+    os.environ |= {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    time.tzset()
+
+
+_settle()
 TOP = Path(__file__).resolve().parent.parent
 SEED = TOP / "examples" / "page"
 SPELT_OUT = ["y", "Y", "n", "N", "yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"]

@@ -13,8 +13,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 from conftest import TOP, Run, WorkDir
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from kubectl_mesh import __version__
 from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
+from kubectl_mesh.checks.sarif import message_text
 from kubectl_mesh.cli import basefile, survey
 
 Make = Callable[..., WorkDir]
@@ -47,9 +51,10 @@ SARIF = {
                             "driver": {
                                 "type": "object",
                                 "additionalProperties": False,
-                                "required": ["name", "rules"],
+                                "required": ["name", "version", "rules"],
                                 "properties": {
                                     "name": {"const": "kubectl mesh"},
+                                    "version": {"const": __version__},
                                     "rules": {
                                         "type": "array",
                                         "uniqueItems": True,
@@ -230,6 +235,47 @@ def test_sarif_by_its_own_schema(broken: WorkDir, run: Run) -> None:
         assert [e.message for e in judge.iter_errors(value)] == []
     del value["runs"][0]["tool"]["driver"]["name"]
     assert not judge.is_valid(value)
+
+
+LINK = re.compile(r"\[(?:\\.|[^\]\\])*\]\((?:[^()\\]|\\.)*\)", re.DOTALL)
+"""An embedded link of a message, as 3.11.6 of the standard has it: a backslash escapes a bracket and itself."""
+MESSAGES = st.text(st.sampled_from(list("ab{}[]()\\0 /:")), max_size=40)
+
+
+@given(MESSAGES)
+@example("{0}")
+@example("[x](https://evil.example)")
+@example("[x\\](https://evil.example)")
+@example("[x\\\\](0)")
+@example("[a](b](c)")
+def test_sarif_messages_are_plain(text: str) -> None:
+    """Without placeholders and links; what a reader makes of the braces is the text, but for the backslash that breaks a link."""
+    found = message_text(text)
+    assert not LINK.search(found)
+    assert re.sub(r"\{\{|\}\}", "", found).count("{") == re.sub(r"\{\{|\}\}", "", found).count("}") == 0
+    plain = found.replace("{{", "{").replace("}}", "}")
+    assert re.sub(r"\\+\]\(", "](", plain) == re.sub(r"\\+\]\(", "](", text)
+    if "](" not in text:
+        assert plain == text
+
+
+def test_sarif_escapes_every_text(workdir: Make, run: Run) -> None:
+    """Names out of files, and the sentences of the checks."""
+    mesh = workdir()
+    assert run("render", cwd=mesh).code == 0
+    mesh.write("out/context-east-1/{0} [x](https:evil)", "")
+    value = json.loads(run("check", "-o", "sarif", cwd=mesh).out)
+    mesh.write("base.yaml", (TOP / "examples/seed/base.yaml").read_text() + "\n'{0} [x](https://evil.example)': 1\n")
+    (log,) = json.loads(run("check", "-o", "sarif", cwd=mesh).out)["runs"]
+    assert "{{0}} [x\\](https://evil.example)" in "\n".join(r["message"]["text"] for r in log["results"])
+    for driver, results in ((value["runs"][0]["tool"]["driver"], value["runs"][0]["results"]), (log["tool"]["driver"], log["results"])):
+        texts = [r["message"]["text"] for r in results]
+        texts += [rule[key]["text"] for rule in driver["rules"] for key in ("shortDescription", "fullDescription", "help")]
+        texts += [rule["help"]["markdown"] for rule in driver["rules"]]
+        for text in texts:
+            assert not re.search(r"[{}]", re.sub(r"\{\{|\}\}", "", text)), text
+            assert not LINK.search(text), text
+        assert any("{{" in text for text in texts)
 
 
 def test_junit(broken: WorkDir, run: Run) -> None:

@@ -257,6 +257,8 @@ HOSTILE: dict[str, tuple[bytes | str, str]] = {
     "NUL": ("a: b\x00c\n", "is not YAML: "),
     "a control character": ("a: b\x1bc\n", "is not YAML: "),
     "a bidirectional override": ("a: \u202eb\n", "holds the invisible character U+202E"),
+    "an Arabic letter mark": ("a: \u061cb\n", "holds the invisible character U+061C"),
+    "a tag character": ("a: \U000e0041b\n", "holds the invisible character U+E0041"),
     "an isolate": ("a: \u2066b\n", "holds the invisible character U+2066"),
     "an escaped override": ('a: "\\u202eb"\n', "holds the character U+202E"),
     "an escaped control character": ('a: "b\\x08"\n', "holds the character U+0008"),

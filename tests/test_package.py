@@ -34,6 +34,7 @@ PARTS = {
     "leaves": set(),
     "describe": {"credentials"},
     "leaks": {"credentials"},
+    "guard": {"git"},
     "checks": {"credentials", "plan", "view", "pki"},
     "explain": {"checks"},
     "graph": {"credentials"},
@@ -208,3 +209,27 @@ def test_interrupted_before_it_listens(tmp_path: Path) -> None:
             [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
+def test_tests_run_in_any_surroundings(tmp_path: Path) -> None:
+    """As `nohup make test &` starts them, with a umask, a locale and a time zone that somebody may have."""
+    chosen = ["tests/test_package.py::test_interrupted_before_it_listens", "tests/test_package.py::test_surroundings"]
+    code = (
+        "import os, signal, sys\nfor number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\nos.umask(0o777)\nos.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    words = [sys.executable, "-c", code, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}", *chosen]
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "de_DE", "TZ": "Asia/Kathmandu", "GIT_DIR": "/nowhere"}
+    done = subprocess.run(words, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+def test_surroundings(tmp_path: Path) -> None:
+    """What conftest sets up is what a process of a test gets."""
+    code = (
+        "import os, signal, time\nprint([signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)],"
+        " signal.pthread_sigmask(signal.SIG_BLOCK, []), oct(os.umask(0)), time.tzname, os.environ['LC_ALL'], 'GIT_DIR' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[False, False, False] set() 0o22 ('UTC', 'UTC') C.UTF-8 False\n"

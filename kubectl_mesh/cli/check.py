@@ -99,9 +99,10 @@ def _put(results: "Sequence[Result]", output: str) -> None:
     if output == "json":
         common.put_json(checks.value(results))
     elif output == "sarif":
+        from kubectl_mesh import __version__
         from kubectl_mesh.checks.sarif import sarif
 
-        common.put_json(sarif(results, relative))
+        common.put_json(sarif(results, relative, __version__))
     elif output == "junit":
         from kubectl_mesh.checks.junit import junit
 

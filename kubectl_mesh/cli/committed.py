@@ -1,22 +1,17 @@
 """What git's HEAD has of a folder."""
 
 import os
-import subprocess
 
 
 def committed(folder: str) -> frozenset[str] | None:
-    """The paths below a folder that are in the last commit; None where there is no repository, or no commit yet."""
+    """The paths below a folder that are in the last commit; None where there is no repository, no commit yet, or git does not answer."""
+    from kubectl_mesh.git import run_git
+
     there = os.path.abspath(folder)
     while not os.path.isdir(there):
         there = os.path.dirname(there)
-    # As in `guard`: a repository's own configuration may name a program for git to run.
-    words = ["git", "-c", "core.fsmonitor=false", "-C", there, "ls-tree", "-r", "-z", "--name-only", "HEAD"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(words, capture_output=True, check=False, env=clean)
-    except OSError:
-        return None
-    if done.returncode != 0:
+    done = run_git(there, "ls-tree", "-r", "-z", "--name-only", "HEAD", environment=os.environ)
+    if done is None or done.returncode != 0:
         return None
     if there != os.path.abspath(folder):
         return frozenset()

@@ -67,6 +67,7 @@ def command(
     path = workdir.join(directory, workdir.TOPOLOGY)
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
+    final: dict[str, bytes] = {}
     if there:
         given = [
             name
@@ -75,7 +76,7 @@ def command(
         ]
         topology = workdir.read_topology(directory, empty=True)
         if (
-            contexts
+            not _has_contexts(topology, contexts)
             or (issuer not in ("local", topology.issuer))
             or mesh_id not in (None, topology.mesh_id)
             or organization not in (None, topology.organization)
@@ -96,7 +97,7 @@ def command(
             raise MeshError(
                 Problem(Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path), p.what, _fix(p, entries)) for p in error.problems
             ) from None
-        new[workdir.TOPOLOGY] = body.encode()
+        final[workdir.TOPOLOGY] = body.encode()
         for cluster in topology.clusters:
             if cluster.context in authorities:
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
@@ -119,6 +120,10 @@ def command(
                 write_certificates(workdir.join(directory, "certs"), pki.new)
             done += [("create" if name in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
         make_folder(workdir.join(directory, "credentials"), 0o700)
+        # Last: without it, every command says what to do; with it and without base.yaml, the mesh would be one of Istio 1.4.
+        last: list[tuple[str, str]] = []
+        _add(directory, final, last)
+        done[1:1] = last
     if output == "json":
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
@@ -182,6 +187,12 @@ def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | Non
     if text.encode() != source:
         replace_file(path, source, text.encode())
     return [("keep" if text.encode() == source else "update", workdir.TOPOLOGY), *(("create", name) for name in authorities)]
+
+
+def _has_contexts(topology: "Topology", contexts: tuple[str, ...]) -> bool:
+    """Whether a topology has each context in the network that the command line names, as after the same command."""
+    networks = {cluster.context: cluster.network for cluster in topology.clusters}
+    return all(networks.get(context) == network for context, _, network in (given.rpartition("=") for given in contexts))
 
 
 def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:

@@ -1,9 +1,10 @@
 """A tree as it was in a revision of git, read without touching work tree or index, and without a network."""
 
 import os
-import subprocess
+import shlex
 
-from kubectl_mesh.errors import MeshError, Place, Problem, refuse, shown
+from kubectl_mesh.errors import MeshError, refuse, shown
+from kubectl_mesh.git import lacks_objects, run_git, silence_problem
 
 RawTree = dict[str, dict[str, bytes | None]]
 
@@ -20,7 +21,7 @@ def read(out: str, revision: str) -> RawTree:
         raise refuse("--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit")
     found = _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found is None:
-        raise refuse("--against", f"git knows no commit {shown(revision)}", f"fetch it, or name another (git -C {top} log --oneline)")
+        raise refuse("--against", f"git knows no commit {shown(revision)}", f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)")
     commit = found.decode().strip()
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
     listed = _git(top, "ls-tree", "-r", "-z", "--full-tree", commit, *(["--", prefix] if prefix else []))
@@ -61,15 +62,11 @@ def _bodies(top: str, names: list[bytes]) -> dict[bytes, bytes]:
     return found
 
 
-def _git(top: str, *words: str, feed: bytes | None = None) -> bytes | None:
+def _git(top: str, *words: str, feed: bytes = b"") -> bytes | None:
     """What git prints; None where it says no."""
-    # The repository's own configuration may name a program for git to run, and the environment another repository.
-    command = ["git", "-c", "core.fsmonitor=false", "-C", top, "--no-replace-objects", *words]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(command, input=feed, stdin=None if feed is not None else subprocess.DEVNULL, capture_output=True, env=environment, check=False)
-    except OSError:
-        raise refuse("git", "is not on PATH, and --against asks it for the revision", "install it, or compare two directories") from None
-    if done.returncode and b"dubious ownership" in done.stderr:
-        raise MeshError([Problem(Place(top), "belongs to somebody else, so git reads nothing of it", f"git config --global --add safe.directory {top}")])
+    done = run_git(top, *words, environment=os.environ, feed=feed)
+    if done is None:
+        raise refuse("git", "is not on PATH, and --against asks it for the revision", "install it, or compare two directories")
+    if lacks_objects(done) or b"dubious ownership" in done.stderr:
+        raise MeshError([silence_problem(top, done)])
     return None if done.returncode else done.stdout

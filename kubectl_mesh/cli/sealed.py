@@ -165,7 +165,10 @@ class Sealed:
             return store.lacking
         from kubectl_mesh.guard import committed, top_of
 
-        bodies = committed(self.out, list(store.touched), os.environ)
+        try:
+            bodies = committed(self.out, list(store.touched), os.environ)
+        except MeshError:
+            return store.lacking
         good = {path for path, body in bodies.items() if hashlib.sha256(body).hexdigest() == store.touched[path]}
         here = top_of(".") == top_of(self.out)
 

@@ -1,12 +1,13 @@
 """A diff as Markdown for a pull request, within a budget of bytes: the summary first, details folded, what was cut is counted."""
 
 import html
+import re
 from collections.abc import Iterator
 
 from kubectl_mesh.diff.text import changed, order, summary, where
 from kubectl_mesh.diff.values import GROUPS, Diff, Line
 from kubectl_mesh.errors import visible
-from kubectl_mesh.words import count
+from kubectl_mesh.words import count, one_line
 
 LEAST = 1024
 """The smallest budget: room for the heading, the summary and what is said of a cut."""
@@ -39,7 +40,8 @@ def _head(diff: Diff) -> Iterator[tuple[str, str]]:
         return
     sentences = list(order(diff))
     if diff.order.refused:
-        steps = "\n".join(f"> {_text(says.strip())}  " for says in sentences[1:])
+        # The numbers of steps make a list; other signs could make a heading of the line above.
+        steps = "\n".join(f"> {text if text[:1].isdecimal() else _line_start(text)}  " for text in (_text(says.strip()) for says in sentences[1:]))
         yield f"\n> [!CAUTION]\n> **{_text(sentences[0])}**  \n{steps}\n", "head"
     else:
         yield "\n**Order:** " + "; ".join(map(_text, sentences)) + "\n", "head"
@@ -66,7 +68,7 @@ def _bullet(line: Line, total: int) -> str:
     places = where(line.clusters, total)
     said = f"- **{_text(line.subject)}** {_text(line.what)}" + (f" ({_text(places)})" if places and not line.subject.endswith(f" {places}") else "") + "\n"
     for says, names in line.impact:
-        said += f"  - {_text(says)}" + (f" ({_text(where(names, total))})" if names and names != line.clusters else "") + "\n"
+        said += f"  - {_line_start(_text(says))}" + (f" ({_text(where(names, total))})" if names and names != line.clusters else "") + "\n"
     return said
 
 
@@ -76,20 +78,30 @@ def _folded(line: Line) -> str:
     rows += ["", "the commands that delete what stays:", *line.commands] if line.commands else []
     rows += ["", *(f"in {file}" for file in line.files[:20])]
     rows += [f"and {len(line.files) - 20} more files"] if len(line.files) > 20 else []
-    body = "\n".join(html.escape(visible(row).replace("\n", " "), quote=False) for row in rows).strip("\n")
-    # A blank line would end the block of HTML; a space keeps it together.
-    body = "\n".join(row or " " for row in body.split("\n"))
-    title = html.escape(visible(f"{line.subject}: {line.what}").replace("\n", " ").replace("@", "@\u2060"), quote=False)
-    return f"\n<details><summary>{title}</summary>\n<pre>\n{body}\n</pre>\n</details>\n"
+    body = html.escape(visible("\n".join(map(one_line, rows))).strip("\n"), quote=False)
+    # The block of HTML that begins at <pre> ends at </pre>, that of <details> at the first blank line: each is a block of its own.
+    return f"\n<details><summary>{html.escape(_unlinked(f'{line.subject}: {line.what}'), quote=False)}</summary>\n\n<pre>\n{body}\n</pre>\n\n</details>\n"
 
 
-_SPECIAL = frozenset("\\`*_[]<>#|~!@&")
+_LINK = re.compile(r"@|#(?=\w)|[!$%&](?=[\d\"])|~(?=[\w\"])|(?i:\bGH-(?=\d)|\bwww(?=\.)|\b(?:mailto|xmpp):|:(?=//))")
+"""After what a word joiner keeps GitHub and GitLab from a mention, a reference or a link: both look for them in the text of the finished page."""
+_SPECIAL = frozenset("\\`*_[]<>#|~!&")
+
+
+def _unlinked(text: str) -> str:
+    """A text in one line in which nothing is a mention, a reference or a link."""
+    return _LINK.sub(lambda m: f"{m[0]}\u2060", visible(text).replace("\n", " "))
 
 
 def _text(text: str) -> str:
-    """A text in which nothing is Markdown, a mention or HTML."""
-    found = visible(text).replace("\n", " ")
-    return "".join(f"\\{c}" if c in _SPECIAL and c not in "@&<>" else html.escape(c) if c in "&<>" else "@\u2060" if c == "@" else c for c in found)
+    """A text in which nothing is Markdown, a mention, a link or HTML."""
+    found = "".join(html.escape(c) if c in "&<>" else f"\\{c}" if c in _SPECIAL else c for c in _unlinked(text).strip())
+    return found or "\u2060"
+
+
+def _line_start(text: str) -> str:
+    """A text of `_text` at the start of a line, where it begins no list and underlines no heading."""
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text)
 
 
 def _code(text: str) -> str:

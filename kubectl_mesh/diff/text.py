@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.diff.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.words import count
+from kubectl_mesh.words import count, one_line
 
 MANY = 12
 """How many details of a line are shown in text."""
@@ -74,7 +74,7 @@ def text(diff: Diff) -> str:
         lines += ["", "Order", *(f"  {says}" for says in order(diff))]
     if diff.formatting:
         lines += ["", f"{count(len(diff.formatting), 'file')} written otherwise, saying the same: {', '.join(diff.formatting[:MANY])}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(one_line, lines)) + "\n"
 
 
 def where(names: tuple[str, ...], total: int) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from kubectl_mesh.errors import visible
 from kubectl_mesh.model import Certificate
 from kubectl_mesh.pki.judge import root_of
 from kubectl_mesh.pki.names import CRL, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
-from kubectl_mesh.words import count
+from kubectl_mesh.words import count, one_line
 
 WIDTH = 80
 _NAMED = 3
@@ -152,4 +153,6 @@ def _days_left_text(days: int) -> str:
 
 def _wrapped(head: str, body: str) -> list[str]:
     """A line with its head in a column; what is too long goes on below."""
-    return textwrap.wrap(f"{head:13} {body}", WIDTH, subsequent_indent=" " * 14, drop_whitespace=True, break_on_hyphens=False, replace_whitespace=False)
+    return textwrap.wrap(
+        visible(f"{head:13} {one_line(body)}"), WIDTH, subsequent_indent=" " * 14, drop_whitespace=True, break_on_hyphens=False, replace_whitespace=False
+    )

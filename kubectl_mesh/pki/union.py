@@ -13,7 +13,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.judge import soon
 from kubectl_mesh.pki.names import ROOT_CERT, folder
 from kubectl_mesh.pki.own import Taken, judged
-from kubectl_mesh.pki.read import extension, load_certificates
+from kubectl_mesh.pki.read import describe, extension, load_certificates
 
 
 def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime, *, before: bool = False) -> Taken:
@@ -63,7 +63,7 @@ def ambiguous(trusted: Sequence[tuple[str, x509.Certificate]], kept: Mapping[str
                 continue
             shared.add(key)
             if any(extension(c, x509.SubjectKeyIdentifier) is None for c in (first, certificate)):
-                what = f"has the same name as the root in {other} ({certificate.subject.rfc4514_string()}), and not both have a key identifier"
+                what = f"has the same name as the root in {other} ({describe(certificate).subject}), and not both have a key identifier"
                 fix = (
                     "Envoy takes the first for both and refuses what the other signed: such clusters come together by new roots and a restart, not step by step"
                 )

@@ -52,7 +52,7 @@ def traits(topology: Topology) -> Traits:
 
 def part(value: Mapping[str, Any]) -> str:
     """What a document of base.yaml customises: the chart that it names."""
-    return str(values.stated(dict(value), ("spec", "source")).get("chart", "istiod"))
+    return charts.part(values.stated(dict(value), ("spec", "source")).get("chart"))
 
 
 def version(base: Mapping[str, Document]) -> str | None:

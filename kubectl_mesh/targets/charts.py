@@ -147,6 +147,11 @@ def problems(topology: Topology, kind: str, tools: tuple[str, ...]) -> Iterator[
     yield from modern.problems(topology, kind, versions.CHARTS, tools, ("Chart", "Deployment", "Gateway"), exact=True)
 
 
+def part(chart: object) -> str:
+    """The chart that a document names; its schema reports a name that is not a text."""
+    return chart if isinstance(chart, str) else "istiod"
+
+
 def checked(part: str, path: tuple[str, ...], read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
     """Where a document of base.yaml holds values, and their schema."""
     yield path, values.schema(read, chart=True, more={}) if part == "istiod" else read(f"values/{part}.json")

@@ -54,7 +54,7 @@ def _chart(value: Json) -> Mapping[str, Any]:
 
 def part(value: Mapping[str, Any]) -> str:
     """What a document of base.yaml customises: the chart that it names."""
-    return str(_chart(dict(value)).get("chart", "istiod"))
+    return charts.part(_chart(dict(value)).get("chart"))
 
 
 def version(base: Mapping[str, Document]) -> str | None:
