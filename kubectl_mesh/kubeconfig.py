@@ -83,14 +83,14 @@ def credentials(document: Document) -> bool:
 
 def ca_fault(pem: bytes) -> str:
     """Why a text is no CA for an API server, or nothing."""
-    from cryptography import x509
+    from kubectl_mesh.pem import PemError, parse_certificates
 
     if b"PRIVATE KEY" in pem:
         return "holds a private key; a CA certificate is public"
     try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        return "is not a PEM certificate"
+        parse_certificates(pem, whole=False)
+    except PemError:
+        return "is not a PEM certificate that can be read"
     return ""
 
 
