@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import Any
 
 from kubectl_mesh.address import is_loopback, url_fault
-from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
+from kubectl_mesh.errors import Hints, MeshError, Place, Problem, shown
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 
@@ -110,13 +110,13 @@ def servers(
     entries = contexts(kubeconfig) if kubeconfig is not None else None
     source = kubeconfig.name if kubeconfig is not None else ""
     used = {c.context for c in topology.clusters}
+    hints, free = Hints(), sorted(set(entries or ()) - used)
     problems: dict[str, tuple[Problem, ...]] = {}
     found: dict[str, Server] = {}
     for cluster in topology.clusters:
         at = cluster.place
         if cluster.server is None and entries is not None and cluster.context not in entries:
-            hint = near(cluster.context, set(entries) - used)
-            free = sorted(set(entries) - used)
+            hint = hints.near(cluster.context, lambda: free)
             fix = "" if hint or not free else f"of its contexts these are not in the topology: {', '.join(free[:5])}{', …' if len(free) > 5 else ''}"
             problems[cluster.name] = (Problem(at, f"no such context in {source}{hint}", fix, "kubeconfig-context"),)
             continue

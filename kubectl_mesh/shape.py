@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.errors import Problem, near, shown
+from kubectl_mesh.errors import Hints, Problem, near, shown
 from kubectl_mesh.fits import fits, pattern
 from kubectl_mesh.model import Document
 
 Path = tuple[str | int, ...]
+MOST_STRANGERS = 40
+"""The unknown fields of which one may be a missing field, misspelt."""
 LONGEST_LIST = 20
 """A list of more fields than this helps nobody."""
 
@@ -39,11 +41,12 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
 
     make: Any = extend
     validator = make(jsonschema.Draft202012Validator, {"pattern": matches})
+    hints = Hints()
     for error in validator(schema).iter_errors(document.value):
-        yield from _problem(document, error)
+        yield from _problem(document, error, hints)
 
 
-def _problem(document: Document, error: Any) -> Iterator[Problem]:
+def _problem(document: Document, error: Any, hints: Hints) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
     must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
     kind, limit, value = error.validator, error.validator_value, error.instance
@@ -52,14 +55,14 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         known = error.schema.get("properties", {})
         for key in value:
             if key not in known:
-                hint = near(key, set(known) - set(value))
+                hint = hints.near(key, lambda: set(known) - set(value))
                 yield Problem(
                     document.place(*path, key), f"unknown field{hint}", "" if hint or len(known) > LONGEST_LIST else f"the fields here are: {', '.join(known)}"
                 )
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))
-        missing = [key for key in limit if key not in value and not any(near(s, {key}) for s in strangers)]
+        missing = [key for key in limit if key not in value and not any(near(s, {key}) for s in sorted(strangers)[:MOST_STRANGERS])]
         yield from (Problem(where, f'the field "{key}" is missing') for key in missing)
     elif kind == "type":
         wanted = [limit] if isinstance(limit, str) else limit
@@ -74,7 +77,7 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         yield Problem(where, f"must be {' or '.join(_TYPES[w] for w in wanted)}, not {_type(value)}", fix)
     elif kind == "enum":
         choices = ", ".join(map(str, limit))
-        yield Problem(where, f"{shown(value)} is none of {choices}{near(str(value), map(str, limit))}")
+        yield Problem(where, f"{shown(value)} is none of {choices}{hints.near(str(value), lambda: map(str, limit))}")
     elif kind == "uniqueItems":
         twice = sorted(text for text, number in Counter(map(str, value)).items() if number > 1)
         yield Problem(where, f"names {', '.join(map(shown, twice))} twice")

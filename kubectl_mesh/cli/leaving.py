@@ -31,7 +31,7 @@ def leaving(plan: Plan, tree: Tree, changes: Sequence[FolderChange], out: str) -
         stay = {thing[:2] + thing[3:] for path, file in tree[change.name].items() if _own(path) for thing in _objects(file.body)}
         cluster = plan.members[change.name].cluster
         for path in gone:
-            for thing in _objects(read_file(os.path.join(out, change.name, path)) or b""):
+            for thing in _objects(read_file(os.path.join(out, change.name, path), "manifest") or b""):
                 if thing[:2] + thing[3:] not in stay:
                     kind = f"{thing.kind.lower()}.{thing.version}.{thing.group}" if thing.group else thing.kind.lower()
                     where = ("-n", thing.namespace) if thing.namespace else ()
