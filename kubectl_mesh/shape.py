@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.errors import Hints, Problem, near, shown
-from kubectl_mesh.fits import fits, pattern
+from kubectl_mesh.fits import fits, matches
 from kubectl_mesh.model import Document
 
 Path = tuple[str | int, ...]
@@ -35,12 +35,12 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
     import jsonschema
     from jsonschema.validators import extend
 
-    def matches(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
-        if isinstance(instance, str) and not pattern(regex).search(instance):
+    def judge(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
+        if isinstance(instance, str) and not matches(regex, instance):
             yield jsonschema.ValidationError("pattern")
 
     make: Any = extend
-    validator = make(jsonschema.Draft202012Validator, {"pattern": matches})
+    validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
     hints = Hints()
     for error in validator(schema).iter_errors(document.value):
         yield from _problem(document, error, hints)
@@ -55,10 +55,10 @@ def _problem(document: Document, error: Any, hints: Hints) -> Iterator[Problem]:
         known = error.schema.get("properties", {})
         for key in value:
             if key not in known:
+                shows_fields = hints.are_due and len(known) <= LONGEST_LIST
                 hint = hints.near(key, lambda: set(known) - set(value))
-                yield Problem(
-                    document.place(*path, key), f"unknown field{hint}", "" if hint or len(known) > LONGEST_LIST else f"the fields here are: {', '.join(known)}"
-                )
+                fix = f"the fields here are: {', '.join(known)}" if shows_fields and not hint else ""
+                yield Problem(document.place(*path, key), f"unknown field{hint}", fix)
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))

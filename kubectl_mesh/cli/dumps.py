@@ -98,7 +98,7 @@ def slim(found: Found) -> Found:
     kept = {key: part for key, part in found.value.items() if key not in ("spec", "status", "data", "stringData", "binaryData", "webhooks")}
     if found.kind in _BULKY:
         return replace(found, value={**kept, "metadata": {key: found.metadata[key] for key in ("name", "namespace") if key in found.metadata}})
-    if found.kind == "Secret" and found.value.get("type") in _FOREIGN_SECRETS:
+    if found.kind == "Secret" and str(found.value.get("type")) in _FOREIGN_SECRETS:
         return replace(found, value={**kept, "type": found.value["type"]})
     if "managedFields" in found.metadata:
         return replace(found, value={**found.value, "metadata": {key: part for key, part in found.metadata.items() if key != "managedFields"}})

@@ -35,8 +35,8 @@ MESSAGES = (
     Known(
         "not-yaml",
         "kubectl, Argo CD, Flux",
-        r"error converting YAML to JSON|error parsing .{0,500}\.yaml|MalformedYAMLError|yaml: line \d+"
-        r"|no such file or directory.{0,500}kustomization|accumulating resources",
+        r"error converting YAML to JSON|error parsing .{0,300}\.yaml|MalformedYAMLError|yaml: line \d+"
+        r"|no such file or directory.{0,300}kustomization|accumulating resources",
         "a file of the tree cannot be read, or is listed and not there",
         (_TREE, Cause("a remote secret was deleted and is still listed", "render", ("remote-missing",))),
     ),
@@ -54,7 +54,7 @@ MESSAGES = (
     Known(
         "ca-bundle-drift",
         "Argo CD",
-        r"caBundle|failurePolicy.{0,500}(?:Ignore|Fail)|ValidatingWebhookConfiguration.{0,500}OutOfSync|OutOfSync.{0,500}WebhookConfiguration",
+        r"caBundle|failurePolicy.{0,300}(?:Ignore|Fail)|ValidatingWebhookConfiguration.{0,300}OutOfSync|OutOfSync.{0,300}WebhookConfiguration",
         "istiod writes into its webhooks what the chart left out, so the application is out of sync for ever",
         (
             Cause(
@@ -168,7 +168,7 @@ MESSAGES = (
     Known(
         "issuer-missing",
         "cert-manager",
-        r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .{0,500} not found",
+        r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .{0,300} not found",
         "the issuer that the tree names is not in the cluster",
         (Cause("`certificates.issuerRef` names another issuer than the cluster has", "compare `kubectl get clusterissuers`"),),
     ),

@@ -51,7 +51,7 @@ MESSAGES = (
     Known(
         "ztunnel-rejected",
         "ztunnel",
-        r"XDS client connection error|XDS client error|Unauthenticated.{0,500}authentication failure",
+        r"XDS client connection error|XDS client error|Unauthenticated.{0,300}authentication failure",
         "istiod does not take this ztunnel's login",
         (
             common.IDENTITY,
