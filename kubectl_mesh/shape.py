@@ -25,10 +25,11 @@ _TYPES = {
 }
 
 
-def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[Problem]:
+def schema_problems(document: Document, schema: Mapping[str, Any], unknown: str = "") -> Iterator[Problem]:
     """Every way in which a document differs from a JSON Schema, in the words of people.
 
-    The schema's own keyword `x-must` says in words what its patterns and limits mean.
+    The schema's own keyword `x-must` says in words what its patterns and limits mean. `unknown` is the id of
+    problems about fields that it does not have.
     """
     if fits(document.value, schema):
         return
@@ -43,10 +44,10 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
     validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
     hints = Hints()
     for error in validator(schema).iter_errors(document.value):
-        yield from _problem(document, error, hints)
+        yield from _problem(document, error, unknown, hints)
 
 
-def _problem(document: Document, error: Any, hints: Hints) -> Iterator[Problem]:
+def _problem(document: Document, error: Any, unknown: str, hints: Hints) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
     must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
     kind, limit, value = error.validator, error.validator_value, error.instance
@@ -58,7 +59,7 @@ def _problem(document: Document, error: Any, hints: Hints) -> Iterator[Problem]:
                 shows_fields = hints.are_due and len(known) <= LONGEST_LIST
                 hint = hints.near(key, lambda: set(known) - set(value))
                 fix = f"the fields here are: {', '.join(known)}" if shows_fields and not hint else ""
-                yield Problem(document.place(*path, key), f"unknown field{hint}", fix)
+                yield Problem(document.place(*path, key), f"unknown field{hint}", fix, unknown)
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))

@@ -14,7 +14,7 @@ from kubectl_mesh.manifest import block, document
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Json, Member, Network, Pki, Plan, Topology
 from kubectl_mesh.overlay import lost, merge
 from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
-from kubectl_mesh.targets import modern
+from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.yamltext import Block
 
 KIND = "IstioControlPlane"
@@ -22,6 +22,8 @@ API_VERSION = "install.istio.io/v1alpha2"
 HUB = False
 APPLIED = True
 SCHEMAS = {"IstioControlPlane": "kinds/istiocontrolplane-install-v1alpha2.json"}
+VERSION = ("spec", "tag")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "rsa-4096"
 OPERATOR_NAMESPACE = "istio-operator"
 """Where the operator of 1.4 lives. It reconciles every namespace; an object in Istio's own would keep that from being deleted."""
@@ -167,8 +169,8 @@ def base_problems(documents: Mapping[str, Document], topology: Topology) -> Iter
 class _Overlays:
     """The overlays of a plan; what clusters share is written once."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, base: Json) -> None:
+        self.plan, self.base = plan, base
         self._whole: dict[int, dict[str, Block]] = {}
         self._endpoints: dict[str, Block] = {}
 
@@ -178,25 +180,27 @@ class _Overlays:
         networks: object = {}
         if cluster.joined:
             networks = block({"networks": {n.name: self._network(n, member) for n in member.networks}})
+        spec: dict[str, object] = {
+            "defaultNamespace": cluster.namespace,
+            "unvalidatedValues": {"global": {"meshID": mesh}},
+            "values": {
+                "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
+                "global": {
+                    "controlPlaneSecurityEnabled": True,
+                    "meshNetworks": networks,
+                    "multiCluster": {"clusterName": cluster.name},
+                    "network": cluster.network,
+                },
+                "pilot": {"meshNetworks": networks},
+                "security": {"selfSigned": False},
+            },
+        }
+        hub = images.hub_overlay(images.CONTROL_PLANE_1_4, dict(values.stated(self.base, ("spec",))), self.plan.topology, needed=False)
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {"name": "default", "namespace": OPERATOR_NAMESPACE},
-            "spec": {
-                "defaultNamespace": cluster.namespace,
-                "unvalidatedValues": {"global": {"meshID": mesh}},
-                "values": {
-                    "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
-                    "global": {
-                        "controlPlaneSecurityEnabled": True,
-                        "meshNetworks": networks,
-                        "multiCluster": {"clusterName": cluster.name},
-                        "network": cluster.network,
-                    },
-                    "pilot": {"meshNetworks": networks},
-                    "security": {"selfSigned": False},
-                },
-            },
+            "spec": images.with_hub(spec, hub),
         }
 
     def _network(self, network: Network, member: Member) -> object:
@@ -222,15 +226,16 @@ class _Overlays:
 
 def lost_settings(plan: Plan, documents: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
-    overlays, base = _Overlays(plan), documents[KIND]
+    base = documents[KIND]
+    overlays = _Overlays(plan, base.value)
     paths = {path for member in plan.members.values() for path in lost(base.value, overlays.of(member)) if path not in (("apiVersion",), ("kind",))}
     return [Problem(base.place(*path), "is set by the mesh; the value here is lost", id="base-lost") for path in sorted(paths, key=str)]
 
 
 def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
     """For a cluster the files of its control plane, each with its text."""
-    overlays = _Overlays(plan)
     value = base[KIND].value if KIND in base else DEFAULT_BASE
+    overlays = _Overlays(plan, value)
 
     def of(member: Member) -> Iterator[tuple[str, str]]:
         yield "istiocontrolplane.yaml", document(merge(value, overlays.of(member)))
