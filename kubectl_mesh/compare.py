@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem, shown
+from kubectl_mesh.inputs import LIMITS, too_large, unreadable
 from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -23,15 +24,6 @@ FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 def join(directory: str, name: str) -> str:
     """A path as messages show it: nothing before it for the current directory."""
     return name if directory in (".", "") else os.path.join(directory, name)
-
-
-class UnreadableError(MeshError):
-    """Something may not be read."""
-
-
-def unreadable(path: str) -> UnreadableError:
-    """That a file or a folder may not be read."""
-    return UnreadableError([Problem(Place(path), "may not be read by you", "ask its owner for the right to read it")])
 
 
 @contextlib.contextmanager
@@ -71,24 +63,31 @@ def scan(folder: int) -> OnDisk:
     files: dict[str, tuple[bytes, int]] = {}
     folders: dict[str, int] = {}
     others: set[str] = set()
-    _walk(folder, "", files, folders, others)
-    has_lock = LOCK in files or LOCK in others
     locked: dict[str, str] = {}
     sealed: dict[str, str] = {}
     cluster = mesh = ""
     damaged = False
-    if LOCK in files:
+    try:
+        lock = read(LOCK, folder, "lock")
+    except PermissionError:
+        raise unreadable(LOCK) from None
+    except MeshError:
+        lock, damaged = None, True
+    if lock is not None:
+        files[LOCK] = lock
         try:
-            value = json.loads(files[LOCK][0])
+            value = json.loads(lock[0])
             locked = {str(path): str(digest) for path, digest in value["files"].items()}
             cluster, mesh = str(value["cluster"]), str(value["madeFrom"]["mesh"])
             sealed = {str(path): str(digest) for path, digest in value.get("sealed", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             damaged, locked, sealed = True, {}, {}
+    _walk(folder, "", files, folders, others, locked)
+    has_lock = LOCK in files or LOCK in others
     return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged, cluster, mesh, sealed)
 
 
-def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str]) -> None:
+def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str], locked: Mapping[str, str]) -> None:
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda e: e.name)
     for entry in listed:
@@ -100,14 +99,18 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
                 continue
             try:
                 folders[path] = stat.S_IMODE(os.fstat(inner).st_mode)
-                _walk(inner, path + "/", files, folders, others)
+                _walk(inner, path + "/", files, folders, others, locked)
             finally:
                 os.close(inner)
+        elif path == LOCK and LOCK in files:
+            files[LOCK] = files.pop(LOCK)  # in its place, which is that of its name
         elif entry.is_file(follow_symlinks=False):
             try:
-                body = read(entry.name, folder)
+                body = read(entry.name, folder, "manifest" if path in locked else "foreign")
             except PermissionError:
                 raise unreadable(path) from None
+            except MeshError:  # Nothing that is so large is rendered: that it is there is all that counts.
+                body = None
             if body is None:
                 others.add(path)
             else:
@@ -116,8 +119,8 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
             others.add(path)
 
 
-def read(name: str, folder: int | None = None) -> tuple[bytes, int] | None:
-    """The bytes and the mode of a regular file, None where there is none or something else."""
+def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[bytes, int] | None:
+    """The bytes and the mode of a regular file, None where there is none or something else; a `MeshError` where it is too large for its kind."""
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
     except FileNotFoundError:
@@ -130,10 +133,14 @@ def read(name: str, folder: int | None = None) -> tuple[bytes, int] | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
+        if status.st_size > LIMITS[kind]:
+            raise too_large(name, kind)
         body = os.read(descriptor, status.st_size + 1)
         # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is read to its end.
-        while len(body) != status.st_size and (more := os.read(descriptor, 65536)):
+        while len(body) != status.st_size and len(body) <= LIMITS[kind] and (more := os.read(descriptor, 65536)):
             body += more
+        if len(body) > LIMITS[kind]:
+            raise too_large(name, kind)
         return body, stat.S_IMODE(status.st_mode)
     finally:
         os.close(descriptor)
@@ -277,11 +284,18 @@ def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, O
             continue
         try:
             with below(f"{out}/{name}"):
-                disk = scan(folder) if name in tree or read(LOCK, folder) is not None else None
+                disk = scan(folder) if name in tree or _has_lock(folder) else None
         finally:
             os.close(folder)
         if disk is not None:
             yield name, disk
+
+
+def _has_lock(folder: int) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(LOCK, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def strangers(out: str, tree: Tree, changes: tuple[FolderChange, ...]) -> tuple[str, ...]:

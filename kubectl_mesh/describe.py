@@ -81,6 +81,7 @@ def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderC
     state = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}[change.action]
     gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
     held = by_name[BUNDLE] if plan.topology.bundled else change
+    peers = frozenset(member.peers)
     files = {c.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml"): c for c in held.changes}
     return {
         "name": cluster.name,
@@ -104,7 +105,7 @@ def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderC
         "directory": f"{out}/{cluster.name}",
         "tree": state,
         "remoteSecrets": [
-            {"cluster": name, "state": _state(member, other, files), "server": other.server.url if other.server is not None else None}
+            {"cluster": name, "state": _state(member, other, files, peers), "server": other.server.url if other.server is not None else None}
             for name, other in plan.members.items()
             if name != cluster.name
         ],
@@ -146,12 +147,12 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     return found
 
 
-def _state(member: Member, other: Member, files: Mapping[str, Any]) -> str:
+def _state(member: Member, other: Member, files: Mapping[str, Any], peers: frozenset[str]) -> str:
     if not member.cluster.joined or not other.cluster.joined:
         return "off"
     if member.primary is not None:
         return "not held here"
-    if other.cluster.name not in member.peers:
+    if other.cluster.name not in peers:
         return "not a peer"
     if other.server is None:
         return "server pending"

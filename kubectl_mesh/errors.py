@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field
 from functools import lru_cache
 
@@ -42,7 +42,8 @@ class MeshError(Exception):
     """Everything that is wrong, at once; raised by a stage, caught once in the shell."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems)))
+        # In their own order; as tuples they compare ten times as fast, where there are thousands.
+        self.problems = tuple(sorted(set(problems), key=lambda p: (p.where.file, p.where.line, p.where.column, p.where.path, p.what, p.fix)))
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -138,6 +139,25 @@ def near(word: str, known: Iterable[str]) -> str:
         known = [k for k in known if abs(len(k) - len(word)) < 4 and 2 * len(mine & _pairs(k)) >= len(mine)][:_MANY]
     close = [same] if same is not None else difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean {json.dumps(close[0], ensure_ascii=False)}?)" if close else ""
+
+
+class Hints:
+    """Suggests known words for misspelt ones, but only for the first few: nobody reads 40,000 of them, and each takes milliseconds."""
+
+    def __init__(self, most: int = 40) -> None:
+        self._left = most
+
+    @property
+    def are_due(self) -> bool:
+        """Whether there is a suggestion left."""
+        return self._left > 0
+
+    def near(self, word: str, known: Callable[[], Iterable[str]]) -> str:
+        """As `near`; `known` is called only if a suggestion is due."""
+        if self._left <= 0:
+            return ""
+        self._left -= 1
+        return near(word, known())
 
 
 @lru_cache(maxsize=8192)

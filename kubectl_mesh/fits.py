@@ -21,10 +21,19 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 _SILENT = {"$schema", "$defs", "definitions", "title", "description", "default", "x-must"}
 
 
+LONGEST = 16_384
+"""No text with a pattern is longer: patterns of others take time with the square of the length."""
+
+
 @lru_cache(maxsize=256)
 def pattern(regex: str) -> re.Pattern[str]:
     """A schema's pattern; `$` of Python also matches before a final newline, a JSON Schema's does not."""
     return re.compile(regex.removesuffix("$") + r"\Z" if regex.endswith("$") else regex)
+
+
+def matches(regex: str, text: str) -> bool:
+    """Whether a text is as a schema's pattern wants it; one that is longer than any such text can be is not."""
+    return len(text) <= LONGEST and pattern(regex).search(text) is not None
 
 
 def fits(value: Any, schema: Any, whole: Any = None) -> bool:
@@ -102,7 +111,7 @@ _CHECKS: dict[str, Callable[[Any, Any, Any, Any], bool]] = {
     "enum": _among,
     "const": lambda v, limit, s, w: _among(v, [limit], s, w),
     "required": lambda v, limit, s, w: not isinstance(v, dict) or all(key in v for key in limit),
-    "pattern": lambda v, limit, s, w: not isinstance(v, str) or pattern(limit).search(v) is not None,
+    "pattern": lambda v, limit, s, w: not isinstance(v, str) or matches(limit, v),
     "minLength": lambda v, limit, s, w: not isinstance(v, str) or len(v) >= limit,
     "maxLength": lambda v, limit, s, w: not isinstance(v, str) or len(v) <= limit,
     "minimum": lambda v, limit, s, w: not _number(v) or v >= limit,

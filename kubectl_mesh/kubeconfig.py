@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.address import is_loopback, url_fault
-from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
+from kubectl_mesh.errors import Hints, MeshError, Place, Problem, shown
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 
@@ -84,14 +84,14 @@ def credentials(document: Document) -> bool:
 
 def ca_fault(pem: bytes) -> str:
     """Why a text is no CA for an API server, or nothing."""
-    from cryptography import x509
+    from kubectl_mesh.pem import PemError, parse_certificates
 
     if b"PRIVATE KEY" in pem:
         return "holds a private key; a CA certificate is public"
     try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        return "is not a PEM certificate"
+        parse_certificates(pem, whole=False)
+    except PemError:
+        return "is not a PEM certificate that can be read"
     return ""
 
 
@@ -147,13 +147,13 @@ def servers(
     entries = contexts(kubeconfig) if kubeconfig is not None else None
     source = kubeconfig.name if kubeconfig is not None else ""
     used = {c.context for c in topology.clusters}
+    hints, free = Hints(), sorted(set(entries or ()) - used)
     problems: dict[str, tuple[Problem, ...]] = {}
     found: dict[str, Server] = {}
     for cluster in topology.clusters:
         at = cluster.place
         if cluster.server is None and entries is not None and cluster.context not in entries:
-            hint = near(cluster.context, set(entries) - used)
-            free = sorted(set(entries) - used)
+            hint = hints.near(cluster.context, lambda: free)
             fix = "" if hint or not free else f"of its contexts these are not in the topology: {', '.join(free[:5])}{', …' if len(free) > 5 else ''}"
             problems[cluster.name] = (Problem(at, f"no such context in {source}{hint}", fix, "kubeconfig-context"),)
             continue

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.credentials import claims
 
-_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?:\\[rn]|\s)+[A-Za-z0-9+/=]{16}")
+_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\[rn]|\s)+[A-Za-z0-9+/=]{16}")
 _ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
 _IDENTITY = re.compile(rb"AGE-SECRET-KEY-1[0-9A-Z]{58}")
-_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}")
+# Looked for once in each run of such characters, so that the time is in proportion to the length.
+_TOKEN = re.compile(rb"(?<![A-Za-z0-9_-])(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{16,}")
 _KUBECONFIG = (re.compile(rb"^ *\"?clusters\"?:", re.MULTILINE), re.compile(rb"^ *\"?users\"?:", re.MULTILINE))
 # What stands where a login would: encrypted by SOPS, a template, or what `kubectl config view` writes in its place.
 _LOGIN = re.compile(

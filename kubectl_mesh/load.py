@@ -4,7 +4,9 @@ One pass over libyaml's events builds the value, so that no alias, tag, merge ke
 with PyYAML would crash the interpreter on deep nesting and keep the last of two equal keys in silence.
 """
 
-from typing import Any
+import codecs
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import yaml
 from yaml import events
@@ -17,6 +19,8 @@ from kubectl_mesh.scalars import NULL, SPELT, copy, deceptive, depth, plain, siz
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 500_000
+MAX_TRAPS = 10_000
+"""Values that are not read alike by every program, of which no more are reported."""
 MAX_KEY = 512
 """A key longer than this is no field's name; YAML itself stops at 1024."""
 
@@ -65,6 +69,46 @@ def load_all(name: str, text: bytes) -> tuple[Document, ...]:
     return tuple(d for d in found if d.value is not None) or found[:1]
 
 
+def load_parts(name: str, stream: BinaryIO, each: Callable[[Document], None]) -> None:
+    """Reads the documents of a dump as they come, anchors allowed, and gives each to `each`, of a list every object that states its kind.
+
+    No more than one of them is in memory, whatever the file has; the places of fields are given for none but the document itself.
+    """
+    part = _Part(name, stream)
+    _built(name, _Builder(typed=True, aliases=True, several=True, part=part, each=each), part)
+
+
+class _Part:
+    """A stream as libyaml reads it: decoded, and refused where one object of it is larger than a file may be."""
+
+    def __init__(self, name: str, stream: BinaryIO) -> None:
+        self.name, self._stream = name, stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._line, self._size, self._first = 1, 0, True
+
+    def begin(self) -> None:
+        """What comes now belongs to another object."""
+        self._size = 0
+
+    def read(self, size: int = 4096, /) -> str:
+        """The next characters; none at the end."""
+        body = self._stream.read(size)
+        self._size += len(body)
+        if self._size > MAX_BYTES:
+            what = f"an object that ends here, or later, is larger than {MAX_BYTES // 2**20} MiB"
+            raise MeshError([Problem(Place(self.name, self._line), what, "dump less at once: the namespace of Istio alone")])
+        try:
+            text = self._decoder.decode(body, final=not body)
+        except UnicodeDecodeError as error:
+            line = self._line + body.count(b"\n", 0, error.start)
+            raise MeshError([Problem(Place(self.name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
+        if self._first and text:
+            text, self._first = text.removeprefix("\ufeff"), False
+        _refuse_deceptive(self.name, text, self._line)
+        self._line += text.count("\n")
+        return text or ("" if not body else self.read(size))
+
+
 def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: bool, several: bool) -> tuple[Document, ...]:
     if len(text) > MAX_BYTES:
         raise MeshError([Problem(Place(name), f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind")])
@@ -73,15 +117,25 @@ def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: b
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise MeshError([Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
-    found = None if decoded.isascii() else deceptive().search(decoded)
+    _refuse_deceptive(name, decoded, 1)
+    builder = _Builder(typed, aliases, several)
+    problems = _built(name, builder, decoded, lenient=lenient)
+    return (*(Document(name, root, marks) for root, marks in builder.before), Document(name, builder.root, builder.marks, problems))
+
+
+def _refuse_deceptive(name: str, text: str, first: int) -> None:
+    found = None if text.isascii() else deceptive().search(text)
     if found:
-        line = decoded.count("\n", 0, found.start()) + 1
-        column = found.start() - decoded.rfind("\n", 0, found.start())
+        line = text.count("\n", 0, found.start()) + first
+        column = found.start() - text.rfind("\n", 0, found.start())
         what = f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other than it is read"
         raise MeshError([Problem(Place(name, line, column), what, "delete the character")])
+
+
+def _built(name: str, builder: "_Builder", text: "str | _Part", *, lenient: bool = False) -> tuple[Problem, ...]:
+    """Builds a document, or several, and gives the problems that do not keep its structure from being read."""
     try:
-        builder = _Builder(typed, aliases, several)
-        builder.build(decoded)
+        builder.build(text)
     except _StopError as stop:
         line, column = (stop.mark.line + 1, stop.mark.column + 1) if stop.mark else (1, 1)
         raise MeshError([Problem(Place(name, line, column, path_text(stop.path)), stop.what, stop.fix)]) from None
@@ -93,13 +147,13 @@ def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: b
         raise MeshError([Problem(Place(name, line, column), f"is not YAML: {meaning}", fix)]) from None
     except yaml.YAMLError as error:
         position = getattr(error, "position", None)
-        line = decoded.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+        line = text.count("\n", 0, position) + 1 if isinstance(position, int) and isinstance(text, str) else 1
         reason = getattr(error, "reason", "") or "it cannot be read"
         raise MeshError([Problem(Place(name, line, 1), f"is not YAML: {reason}")]) from None
     problems = tuple(Problem(Place(name, *position, path_text(path)), what, fix) for position, path, what, fix in builder.traps)
     if problems and not lenient:
         raise MeshError(problems)
-    return (*(Document(name, root, marks) for root, marks in builder.before), Document(name, builder.root, builder.marks, problems))
+    return problems
 
 
 class _Open:
@@ -115,8 +169,9 @@ class _Open:
 class _Builder:
     """Builds the value of one document, or of `several`, from its events."""
 
-    def __init__(self, typed: bool, aliases: bool, several: bool) -> None:
+    def __init__(self, typed: bool, aliases: bool, several: bool, part: _Part | None = None, each: Callable[[Document], None] | None = None) -> None:
         self.typed, self.aliases, self.several = typed, aliases, several
+        self.part, self.each = part, each
         self.before: list[tuple[Json, dict[tuple[str | int, ...], tuple[int, int]]]] = []
         self.root: Json = None
         self.marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
@@ -126,7 +181,7 @@ class _Builder:
         self.nodes = 0
         self.documents = 0
 
-    def build(self, text: str) -> None:
+    def build(self, text: "str | _Part") -> None:
         event: Any
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             kind = type(event)
@@ -157,15 +212,35 @@ class _Builder:
                         del done.value[key]
                 if done.anchor:
                     self.anchors[done.anchor] = (done.value, size(done.value))
+                if self.each is not None and done.path[:1] == ("items",) and len(done.path) == 2:
+                    self.give(done)
             elif kind is events.AliasEvent:
                 self.alias(event)
-            elif kind is events.DocumentStartEvent:
+            elif kind is events.DocumentEndEvent and self.each is not None and self.part is not None:
+                self.each(Document(self.part.name, self.root, self.marks))
+                self.root, self.marks, self.anchors, self.nodes = None, {}, {}, 0
+                self.part.begin()
+            elif kind is events.DocumentStartEvent and self.each is None:
                 self.documents += 1
                 if self.documents > 1 and self.several:
                     self.before.append((self.root, self.marks))
                     self.root, self.marks, self.anchors = None, {}, {}
                 elif self.documents > 1:
                     raise _StopError(event.start_mark, "a second document begins here; the file holds one", "remove the line `---`")
+
+    def give(self, done: _Open) -> None:
+        """Gives away an object of a list, which leaves its place empty."""
+        items = self.open[-1].value
+        if not isinstance(done.value, dict) or "kind" not in done.value or not isinstance(items, list):
+            return
+        assert self.each is not None
+        assert self.part is not None
+        self.each(Document(self.part.name, done.value, {(): self.marks[done.path]}))
+        items[-1] = None
+        self.marks = {path: mark for path, mark in self.marks.items() if len(path) < 2}
+        # Anchors stay, since one object may refer to another, as PyYAML writes lists.
+        self.nodes = sum(count for _, count in self.anchors.values())
+        self.part.begin()
 
     def node(self, event: Any, count: int = 1) -> None:
         self.nodes += count
@@ -259,6 +334,8 @@ class _Builder:
         return value
 
     def trap(self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "") -> None:
+        if len(self.traps) >= MAX_TRAPS:
+            return
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
         words = EITHER if event.value.lower() in SPELT else "quote it if it is a text"

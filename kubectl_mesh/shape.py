@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.errors import Problem, near, shown
-from kubectl_mesh.fits import fits, pattern
+from kubectl_mesh.errors import Hints, Problem, near, shown
+from kubectl_mesh.fits import fits, matches
 from kubectl_mesh.model import Document
 from kubectl_mesh.words import count
 
 Path = tuple[str | int, ...]
+MOST_STRANGERS = 40
+"""The unknown fields of which one may be a missing field, misspelt."""
 LONGEST_LIST = 20
 """A list of more fields than this helps nobody."""
 
@@ -37,17 +39,18 @@ def schema_problems(document: Document, schema: Mapping[str, Any], unknown: str 
     import jsonschema
     from jsonschema.validators import extend
 
-    def matches(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
-        if isinstance(instance, str) and not pattern(regex).search(instance):
+    def judge(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
+        if isinstance(instance, str) and not matches(regex, instance):
             yield jsonschema.ValidationError("pattern")
 
     make: Any = extend
-    validator = make(jsonschema.Draft202012Validator, {"pattern": matches})
+    validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
+    hints = Hints()
     for error in validator(schema).iter_errors(document.value):
-        yield from _problem(document, error, unknown)
+        yield from _problem(document, error, unknown, hints)
 
 
-def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
+def _problem(document: Document, error: Any, unknown: str, hints: Hints) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
     must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
     kind, limit, value = error.validator, error.validator_value, error.instance
@@ -56,13 +59,14 @@ def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
         known = error.schema.get("properties", {})
         for key in value:
             if key not in known:
-                hint = near(key, set(known) - set(value))
-                fix = "" if hint or len(known) > LONGEST_LIST else f"the fields here are: {', '.join(known)}"
+                shows_fields = hints.are_due and len(known) <= LONGEST_LIST
+                hint = hints.near(key, lambda: set(known) - set(value))
+                fix = f"the fields here are: {', '.join(known)}" if shows_fields and not hint else ""
                 yield Problem(document.place(*path, key), f"unknown field{hint}", fix, unknown)
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))
-        missing = [key for key in limit if key not in value and not any(near(s, {key}) for s in strangers)]
+        missing = [key for key in limit if key not in value and not any(near(s, {key}) for s in sorted(strangers)[:MOST_STRANGERS])]
         yield from (Problem(where, f'the field "{key}" is missing') for key in missing)
     elif kind == "type":
         wanted = [limit] if isinstance(limit, str) else limit
@@ -77,7 +81,7 @@ def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
         yield Problem(where, f"must be {' or '.join(_TYPES[w] for w in wanted)}, not {_type(value)}", fix)
     elif kind == "enum":
         choices = ", ".join(map(str, limit))
-        yield Problem(where, f"{shown(value)} is none of {choices}{near(str(value), map(str, limit))}")
+        yield Problem(where, f"{shown(value)} is none of {choices}{hints.near(str(value), lambda: map(str, limit))}")
     elif kind == "uniqueItems":
         twice = sorted(text for text, number in Counter(map(str, value)).items() if number > 1)
         yield Problem(where, f"names {', '.join(map(shown, twice))} twice")
@@ -91,7 +95,7 @@ def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
         given = shown(value)
         yield Problem(where, f"{must}; it is {given}" if kind in ("pattern", "maxLength") and given != "the value" else must)
     elif kind in ("anyOf", "oneOf") and error.context:
-        yield from _problem(document, _nearest(error), unknown)
+        yield from _problem(document, _nearest(error), unknown, hints)
     else:
         yield Problem(where, _limit_text(kind, limit, value))
 

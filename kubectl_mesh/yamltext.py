@@ -8,7 +8,7 @@ import json
 import re
 from functools import lru_cache
 
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*\Z")
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_.:/-]*(?<!:)\Z")
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf", "infinity"))
 _ESCAPED = re.compile(r"[\x00-\x1f\"\\\x7f]")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -29,7 +29,7 @@ def _escape(match: re.Match[str]) -> str:
 @lru_cache(maxsize=16384)
 def text(value: str) -> str:
     """One line that every reader takes for exactly this string."""
-    if len(value) < 1024 and _PLAIN.match(value) and value.lower() not in _WORDS:
+    if len(value) < 1024 and _PLAIN.match(value) and "::" not in value and value.lower() not in _WORDS:
         return value
     return '"' + (_ESCAPED if value.isascii() else _escaped()).sub(_escape, value) + '"'
 

@@ -373,6 +373,35 @@ def bundled(report: Report, folder: Path) -> None:
         waiting(report, result)
 
 
+GROWTH = 2.3
+"""How much more of the processor's time twice as many clusters may take."""
+
+
+def grown(report: Report, folder: Path) -> None:
+    """What commands cost with 200, 400 and 800 clusters, in seconds of the processor, all processes together; files in memory where there is room."""
+    report.heading("10. 200, 400 and 800 clusters with remoteSecrets: bundle, in seconds of the processor", "to half")
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 512 * 2**20
+    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="kubectl-mesh-bench-", dir=memory if roomy else folder) as top:
+        before: dict[str, float] = {}
+        for count in (200, 400, 800):
+            place = Path(top) / str(count)
+            clusters(place, count)
+            topology = place / "topology.yaml"
+            topology.write_text(topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:"))
+            (place / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n")
+            run(mesh("", place, "render"))
+            for words in ("render", "tokens status", "describe", "describe -o table", "check", "diff", "graph"):
+                label = f"{count}: {words}"
+                samples = [run(Job(label, [MESH, *words.split()], place, codes=(0, 1))) for _ in range(3)]
+                spent = statistics.median(s.user + s.system for s in samples)
+                ratio = spent / before[words] if words in before else None
+                before[words] = spent
+                counted = Result(label, [Sample(s.user + s.system, s.user, s.system, s.memory) for s in samples])
+                report.row(counted, ratio, *((f"{GROWTH:g}", ratio <= GROWTH) if ratio is not None else ()))
+
+
 def recipients(folder: Path, names: Sequence[str]) -> None:
     """Has a mesh sealed by SOPS, for a recipient of each cluster and one of all."""
     import pyrage
@@ -785,7 +814,8 @@ def main() -> int:
             ("1,000 clusters, bundled", lambda: bundled(report, folder / "bundled")),
             ("encrypted", lambda: sealed(report, folder / "sealed")),
             ("the upstream way", lambda: upstream(report, folder / "upstream")),
-            ("1,000 clusters", lambda: thousand(report, folder / "thousand")),  # last, for the disk is busy with it for long
+            ("1,000 clusters", lambda: thousand(report, folder / "thousand")),  # the disk is busy with it for long
+            ("growth", lambda: grown(report, folder / "grown")),
         ]
         for number, (name, section) in enumerate(sections, 1):
             if options.only not in (None, number):

@@ -148,7 +148,7 @@ def test_a_render_judges_cas_there(workdir: Make, run: Run) -> None:
         return done.stderr
 
     alone = refused()
-    assert alone.startswith("error: clusters/context-east-1.crt: is not a PEM certificate\n")
+    assert alone.startswith("error: clusters/context-east-1.crt: is not a PEM certificate that can be read\n")
     mesh.write("credentials/context-east-2.token", "")
     before = mesh.snapshot()
     both = refused()

@@ -331,15 +331,17 @@ def test_links_are_not_followed(name: str, sealed_mesh: WorkDir, run: Run, tmp_p
 
 
 def test_a_link_in_the_place_of_an_input(workdir: Make, run: Run, ages: Ages, tmp_path: Path) -> None:
-    """Inputs may be links, which a person made; one that leads in a circle, or to no file, is told."""
+    """Inputs may be links, which a person made; one that leads in a circle, out of the working directory, or to no file, is told."""
     mesh = workdir(over=ages.over(), tokens=CLUSTERS[:2])
-    (tmp_path / "token").write_text("token-elsewhere")
-    (tmp_path / "token").chmod(0o600)
+    for place in (tmp_path / "token", mesh / "credentials" / "token"):
+        place.write_text("token-elsewhere")
+        place.chmod(0o600)
     path = mesh / "credentials" / "context-west-1.token"
-    os.symlink(tmp_path / "token", path)
+    os.symlink("token", path)
     assert run("render", cwd=mesh).code == 0
     assert (mesh / "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml").exists()
-    for target, why in (("context-west-1.token", "is a symbolic link that leads in a circle"), ("/dev/zero", "is no regular file")):
+    leaves = "is a symbolic link, or lies behind one, that leaves the working directory"
+    for target, why in (("context-west-1.token", "is a symbolic link that leads in a circle"), ("/dev/zero", leaves), (tmp_path / "token", leaves)):
         path.unlink()
         os.symlink(target, path)
         ran = run("render", cwd=mesh)

@@ -625,7 +625,7 @@ def test_certificates_of_controllers(workdir: Make, run: Run) -> None:
     ran = run("render", cwd=mesh)
     assert ran.code == 2
     assert "context-east-1.sealing.crt: expired on" in ran.err
-    assert "context-east-2.sealing.crt: is no certificate in PEM" in ran.err
+    assert "context-east-2.sealing.crt: is not a PEM certificate that can be read" in ran.err
     assert "context-west-1.sealing.crt: holds a private key; it is a public file" in ran.err
     checked = run("check", cwd=mesh)
     assert checked.code == 1

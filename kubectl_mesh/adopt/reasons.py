@@ -9,6 +9,7 @@ from kubectl_mesh.adopt.controlplane import HELM, control_plane
 from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.errors import path_text
+from kubectl_mesh.pem import find_blocks
 
 CERTIFICATES = {
     "ca-cert.pem": "the cluster would sign with another intermediate",
@@ -25,7 +26,7 @@ def pem(key: str, mine: bytes, theirs: bytes) -> str:
         return f"{reason}: the same, with other white space"
     if key == "root-cert.pem" and b"".join(theirs.split()) in b"".join(mine.split()):
         return f"{reason}: those of the other clusters too, the first step to one root"
-    blocks = [sorted(re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END", one.replace(b"\r", b""), re.DOTALL)) for one in (mine, theirs)]
+    blocks = [sorted(text[b.start : b.end] for b in find_blocks(text)) for text in (one.replace(b"\r", b"").rstrip() + b"\n" for one in (mine, theirs))]
     return f"{reason}: the same, in another order" if blocks[0] == blocks[1] != [] else reason
 
 

@@ -31,6 +31,7 @@ def command(
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig
     from kubectl_mesh.errors import MeshError, Place, path_text, refuse
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.kubeconfig import ca_fault
     from kubectl_mesh.load import load
     from kubectl_mesh.validate import validate
@@ -40,7 +41,7 @@ def command(
     with locked(directory):
         bounds.check_regular(path)
         workdir.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
-        source = workdir.read_file(path) or b""
+        source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
         document = load(path, source)
         assert isinstance(document.value, dict)
         contexts = document.value.get("contexts")
@@ -49,7 +50,7 @@ def command(
             raise refuse(str(document.place("contexts", context)), "is there already, and not on this network", "edit the topology to change it")
         authority = None
         if ca is not None:
-            authority = workdir.read_file(ca)
+            authority = workdir.read_file(ca, "certificates")
             if authority is None:
                 raise refuse(ca, "is not there", "name a PEM file")
             if fault := ca_fault(authority):
@@ -84,7 +85,7 @@ def command(
             ) from None
         name = next(c.name for c in topology.clusters if c.context == context)
         crt = f"clusters/{name}.crt"
-        there = workdir.read_file(workdir.join(directory, crt))
+        there = read_inside(directory, crt, "certificates")
         stated = next(c.authority for c in topology.clusters if c.context == context)
         if server is not None and authority is None and there is None and stated is None:
             raise refuse("--server", "needs the CA of that API server, and no kubeconfig has it", "give --ca FILE")

@@ -13,6 +13,7 @@ from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.cli import basefile, compose, workdir
 from kubectl_mesh.errors import MeshError, Place, Problem, path_text
+from kubectl_mesh.inputs import read_inside
 from kubectl_mesh.load import load, load_all
 from kubectl_mesh.model import Document, Pending, Topology
 from kubectl_mesh.validate import validate
@@ -93,7 +94,7 @@ def _certificates(mesh: Mesh, directory: str, notes: Notes) -> tuple[dict[str, b
     except MeshError as error:
         notes.problems += error.problems
         return {}, {}, None
-    there = workdir.read_file(workdir.join(directory, f"certs/{ROOT_CERT}"))
+    there = read_inside(directory, f"certs/{ROOT_CERT}", "certificates")
     if there is not None and whole and there.split() != whole.split():
         what = f"is there and is kept, and is another root than that of the clusters in {next(iter(roots))}"
         notes.problems.append(Problem(Place(workdir.join(directory, f"certs/{ROOT_CERT}")), what, "adopt into an empty directory"))

@@ -10,6 +10,7 @@ from kubectl_mesh import assets, targets, versions
 from kubectl_mesh.cli.workdir import BASE, join, made_from, read_file
 from kubectl_mesh.errors import MeshError, Place, Problem, path_text
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.inputs import read_inside
 from kubectl_mesh.load import load_all
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.safety import with_way_out
@@ -57,7 +58,7 @@ class Read:
 def documents(directory: str) -> tuple[Document, ...]:
     """The documents of base.yaml, none where there is no such file."""
     path = join(directory, BASE)
-    body = read_file(path)
+    body = read_inside(directory, BASE, "base")
     return () if body is None else load_all(path, body)
 
 
@@ -158,7 +159,7 @@ def lost(directory: str, topology: Topology, out: str, unapplied: frozenset[str]
 def _kind(lock: str) -> str | None:
     """The kind of control plane that a directory was rendered with; None where its lock does not say, or cannot be read, which others tell."""
     try:
-        kind = made_from(read_file(lock)).get("controlPlane")
+        kind = made_from(read_file(lock, "lock")).get("controlPlane")
     except MeshError:
         return None
     return kind if isinstance(kind, str) else None

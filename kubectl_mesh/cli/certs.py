@@ -111,6 +111,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
     from kubectl_mesh.pki.requests import read_request
     from kubectl_mesh.pki.requests import sign as signed
@@ -118,13 +119,13 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
 
     kept: dict[str, bytes] = {}
     for name in (ROOT_CERT, ROOT_KEY):
-        body = workdir.read_file(f"{workdir.join(directory, 'certs')}/{name}")
+        body = read_inside(directory, f"certs/{name}", "key" if name == ROOT_KEY else "certificates")
         if body is not None:
             kept[name] = body
     problems: list[Problem] = []
     made: dict[str, tuple[str, bytes]] = {}
     for file in files:
-        body = workdir.read_file(file)
+        body = workdir.read_file(file, "certificates")
         try:
             if body is None:
                 raise refuse(file, "is not there", "name a request")
@@ -166,7 +167,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.write import locked, write_certificates
 
-    bodies = {path: workdir.read_file(path) for path in (file, root) if path is not None}
+    bodies = {path: workdir.read_file(path, "certificates") for path in (file, root) if path is not None}
     if missing := [path for path, body in bodies.items() if body is None]:
         fixes = {file: "name the file that came back, or what was printed of cacerts"}
         raise MeshError(Problem(Place(path), "is not there", fixes.get(path, "name the root's certificate")) for path in missing)

@@ -44,7 +44,7 @@ def _own(directory: str, file: str, key: str | None) -> None:
     from kubectl_mesh.pki.own import own_root
     from kubectl_mesh.write import locked, make_folder, write_certificates
 
-    named = {path: workdir.read_file(path, pipe=True) for path in (file, key) if path is not None}
+    named = {path: workdir.read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None}
     if missing := [path for path, body in named.items() if body is None]:
         raise MeshError(Problem(Place(path), "is not there", "name the root's certificate" if path == file else "name the root's key") for path in missing)
     topology = topology_of(directory)
@@ -94,7 +94,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
             problems += error.problems
     own = None
     if key is not None:
-        own = workdir.read_file(key, pipe=True)
+        own = workdir.read_file(key, "key", pipe=True)
         if own is None:
             problems += refuse(key, "is not there", "name the key of the root that all are to come under").problems
     if problems:

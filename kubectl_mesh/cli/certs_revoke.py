@@ -132,11 +132,11 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
 
 def _archive(directory: str, names: "Sequence[str]") -> dict[str, bytes]:
     """The files of `certs/archive/`, by their paths below `certs/`."""
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.pki.names import ARCHIVE, ROOT_KEY
 
     paths = [f"{ARCHIVE}/{name}/{file}" for name in names for file in ("ca-cert.pem", "ca-key.pem", ROOT_KEY)]
-    bodies = {path: workdir.read_file(f"{workdir.join(directory, 'certs')}/{path}") for path in paths}
+    bodies = {path: read_inside(directory, f"certs/{path}", "key" if path.endswith("key.pem") else "certificates") for path in paths}
     return {path: body for path, body in bodies.items() if body is not None}
 
 
@@ -161,7 +161,7 @@ def _given(files: "Sequence[str]", authorities: "Sequence[x509.Certificate]") ->
 
     found: list[x509.CertificateRevocationList] = []
     for file in files:
-        body = workdir.read_file(file)
+        body = workdir.read_file(file, "certificates")
         if body is None:
             raise refuse(file, "is not there", "name a CRL in PEM")
         given = crl.load(file, body)
@@ -187,7 +187,7 @@ def _chosen(
     problems: list[Problem] = []
     for path, name, fix in dict.fromkeys(asked):
         try:
-            body = workdir.read_file(path) if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) else None
+            body = workdir.read_file(path, "certificates") if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) else None
             if body is None:
                 raise refuse(path, "is not there", fix)
             found.append(judged(path, load_certificates(path, body)[0]))

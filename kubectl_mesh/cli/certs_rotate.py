@@ -57,7 +57,7 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
             raise refuse(path, "says issuer: csr: the new root is made by whoever holds it", "name it with --root FILE")
         given = None
         if root is not None:
-            body = workdir.read_file(root)
+            body = workdir.read_file(root, "certificates")
             if body is None:
                 raise refuse(root, "is not there", "name the new root's certificate")
             given = (root, body)

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from kubectl_mesh.cli.workdir import join, located, read_file
+from kubectl_mesh.cli.workdir import located
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.inputs import read_inside
 from kubectl_mesh.model import Topology
 
 
@@ -18,7 +19,7 @@ def certificates(directory: str, topology: Topology, at: datetime, loose: list[P
     problems: list[Problem] = []
     for cluster in topology.clusters:
         name = sealed.file_name(cluster)
-        body = read_file(join(directory, name))
+        body = read_inside(directory, name, "certificates")
         if body is None:
             continue
         try:

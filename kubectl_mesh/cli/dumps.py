@@ -1,5 +1,6 @@
 """Dumps read into objects: files and folders of YAML or JSON, and folders of PEM files as they are mounted into istiod."""
 
+import io
 import os
 import re
 import stat
@@ -10,10 +11,22 @@ from kubectl_mesh.adopt.authority import CACERTS, PARTS
 from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.cli.workdir import read_file
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.load import load_all
+from kubectl_mesh.inputs import open_stream
+from kubectl_mesh.load import load_parts
+from kubectl_mesh.model import Document
+from kubectl_mesh.scalars import size
 
 ENDINGS = (".yaml", ".yml", ".json")
 _PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
+_BULKY = frozenset(
+    (
+        *("ControllerRevision", "CronJob", "CustomResourceDefinition", "DaemonSet", "EndpointSlice", "Endpoints", "Event", "Job", "Lease"),
+        *("Node", "PersistentVolume", "PersistentVolumeClaim", "Pod", "ReplicaSet", "StatefulSet"),
+    )
+)
+_FOREIGN_SECRETS = frozenset(("helm.sh/release.v1", "kubernetes.io/dockerconfigjson"))
+MOST_VALUES = 2_000_000
+"""What `adopt` keeps in memory of a file, in values."""
 _INSIDE = re.compile(r"(^|\.)(data|stringData|users)(\.|\[|$)")
 
 
@@ -54,22 +67,47 @@ def _files(path: str) -> list[str]:
 
 
 def _objects(path: str, context: str) -> list[Found]:
-    body = read_file(path, pipe=True)
-    if body is None:
+    stream = open_stream(path)
+    if stream is None:
         raise refuse(path, "is not there", "name a file that is, or a folder")
-    if is_pem(body):
-        raise refuse(path, "is PEM, where a dump belongs", "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem")
+    found: list[Found] = []
+    kept = 0
+
+    def each(document: Document) -> None:
+        nonlocal kept
+        for one in objects(document, context):
+            found.append(slim(one))
+            kept += size(dict(found[-1].value))
+            if kept > MOST_VALUES:
+                raise refuse(path, f"holds more than {MOST_VALUES} values that a mesh could be made of", "dump less: the namespace of Istio alone")
+
     try:
-        return [o for document in load_all(path, body) for o in objects(document, context)]
+        with io.BufferedReader(stream, 2**16) as file:  # type: ignore[type-var]
+            if is_pem(file.peek()):
+                raise refuse(path, "is PEM, where a dump belongs", "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem")
+            load_parts(path, file, each)
+        return found
     except MeshError as error:
         # What stands in a Secret is nobody's to read, not even where it is badly written.
         hidden = "is not read alike by every program"
         raise MeshError(replace(p, what=hidden, fix="quote it") if _INSIDE.search(p.where.path) else p for p in error.problems) from None
 
 
+def slim(found: Found) -> Found:
+    """An object without what is large in a dump of a whole cluster, and of no mesh: of those of many kinds no more stays than what they are."""
+    kept = {key: part for key, part in found.value.items() if key not in ("spec", "status", "data", "stringData", "binaryData", "webhooks")}
+    if found.kind in _BULKY:
+        return replace(found, value={**kept, "metadata": {key: found.metadata[key] for key in ("name", "namespace") if key in found.metadata}})
+    if found.kind == "Secret" and str(found.value.get("type")) in _FOREIGN_SECRETS:
+        return replace(found, value={**kept, "type": found.value["type"]})
+    if "managedFields" in found.metadata:
+        return replace(found, value={**found.value, "metadata": {key: part for key, part in found.metadata.items() if key != "managedFields"}})
+    return found
+
+
 def _folder(path: str, context: str) -> list[Found]:
     """The four files of an intermediate, as the Secret that they are mounted from."""
-    held = {name: read_file(os.path.join(path, name)) for name in PARTS}
+    held = {name: read_file(os.path.join(path, name), "key" if name == "ca-key.pem" else "certificates") for name in PARTS}
     data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
     return [Found(context, Place(path), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CACERTS}, "stringData": data})]
 

@@ -47,6 +47,10 @@ def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig:
 
 def _stdin(longest: int) -> str:
     """What is piped in; bytes that are no text stand for themselves."""
+    if sys.stdin is None or sys.stdin.closed:
+        from kubectl_mesh.errors import refuse
+
+        raise refuse("-", "stdin is closed, so there is no text to read", "pipe the text in, or give it in quotes")
     return sys.stdin.buffer.read(4 * longest).decode("utf-8", "replace")[:longest]
 
 

@@ -148,11 +148,12 @@ def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | Non
     from kubectl_mesh import edit
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.kubeconfig import ca_fault, usable
     from kubectl_mesh.load import load
     from kubectl_mesh.write import add_files, replace_file
 
-    source = workdir.read_file(path) or b""
+    source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
     own = workdir.join(directory, workdir.KUBECONFIG)
     if workdir.has_no_clusters(directory):
         return [("keep", workdir.TOPOLOGY)]
@@ -164,7 +165,7 @@ def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | Non
     for cluster in topology.clusters:
         entry = known.get(cluster.context)
         crt = f"clusters/{cluster.name}.crt"
-        there = workdir.read_file(workdir.join(directory, crt))
+        there = read_inside(directory, crt, "certificates")
         if entry is None or not workdir.is_borrowed(cluster, {} if there is None else {crt: there}):
             continue
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GIVEN = "kubectl_mesh.given"
 _OPTIONS = ("-C", "--out", "--kubeconfig")
 """What says where things are, in the order in which it is printed."""
-_COMMAND = re.compile(r"kubectl\s+mesh((?:\s+[a-z][a-z-]*)+)")
+_COMMAND = re.compile(r"kubectl\s{1,99}mesh((?:\s{1,99}[a-z][a-z-]{0,40}){1,9})")
 _PIPES = ("/dev/fd/", "/proc/")
 
 

@@ -20,6 +20,7 @@ def command(context: str, directory: str, output: str) -> None:
     from kubectl_mesh import edit
     from kubectl_mesh.cli import bounds, teardown, workdir
     from kubectl_mesh.errors import near, refuse
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.load import load
     from kubectl_mesh.plan import token_file
     from kubectl_mesh.teardown import TOOLS
@@ -43,7 +44,7 @@ def command(context: str, directory: str, output: str) -> None:
             raise refuse(path, f'istiod of "{context}" serves {which}', "remove them first, or give them another controlPlane (or none)")
         commands = teardown.list_commands(directory, topology, frozenset({cluster.name}))
         tool = TOOLS.get(topology.delivery.tool)
-        source = (workdir.read_file(path) or b"").decode()
+        source = (read_inside(directory, workdir.TOPOLOGY, "topology") or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())
     alone = cluster.network in topology.networks and all(c.network != cluster.network for c in topology.clusters if c is not cluster)

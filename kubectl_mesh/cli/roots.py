@@ -43,7 +43,7 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
 
     found = []
     for name in differing:
-        before = _issuer(read_file(os.path.join(out, name, LOCK)))
+        before = _issuer(read_file(os.path.join(out, name, LOCK), "lock"))
         after = _issuer(rendered.tree[name][LOCK].body) if before is not None else None
         if after is not None and before != after:
             found.append((before, after))
@@ -107,7 +107,7 @@ def _signers(before: "dict[str, Signing]", out: str) -> "dict[str, Signing]":
 
     found = {}
     for name, old in before.items():
-        body = read_file(os.path.join(out, name, CACERTS)) if len(old.roots) > 1 and old.signer is None else None
+        body = read_file(os.path.join(out, name, CACERTS), "manifest") if len(old.roots) > 1 and old.signer is None else None
         signer = view({name: {CACERTS: body}}).clusters[name].trust.signer if body is not None else old.signer
         found[name] = replace(old, signer=signer)
     return found

@@ -1,7 +1,6 @@
 """What keeps a step of a rotation back, what it asks of the clusters, and where it stands."""
 
 import hashlib
-import os
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +9,7 @@ from kubectl_mesh import barriers, rollout
 from kubectl_mesh.cli import trust, workdir
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.inputs import read_inside
 from kubectl_mesh.leaves import longest
 from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
@@ -89,7 +89,7 @@ def old_key(directory: str, inputs: Inputs, on: Rotation) -> bytes | None:
     for mark in on.old:
         for name in inputs.archived:
             if name == f"root-{mark[:8]}" or name.startswith(f"root-{mark[:8]}-"):
-                body = workdir.read_file(os.path.join(workdir.join(directory, "certs"), "archive", name, "root-key.pem"))
+                body = read_inside(directory, f"certs/{ARCHIVE}/{name}/root-key.pem", "key")
                 if body is not None:
                     return body
     return None
@@ -100,7 +100,7 @@ def former(directory: str, inputs: Inputs) -> dict[str, bytes]:
     found = {}
     for name in inputs.archived:
         for part in PARTS if name.startswith("intermediate-") else ():
-            body = workdir.read_file(os.path.join(workdir.join(directory, "certs"), ARCHIVE, name, part))
+            body = read_inside(directory, f"certs/{ARCHIVE}/{name}/{part}", "key" if part == "ca-key.pem" else "certificates")
             if body is not None:
                 found[f"{ARCHIVE}/{name}/{part}"] = body
     return found

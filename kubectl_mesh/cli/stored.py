@@ -36,13 +36,13 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     for name, path, peer in _updated(changes):
         if name in as_before:
             continue  # one store holds all of a directory
-        old, new = read_file(os.path.join(out, name, path)) or b"", rendered.tree[name][path].body
+        old, new = read_file(os.path.join(out, name, path), "manifest") or b"", rendered.tree[name][path].body
         before, now = _held(old), _held(new)
         if before == now and before not in (SOPS, SEALED):
             as_before.add(name)
             continue
         if name not in whom:
-            whom[name] = made_from(read_file(os.path.join(out, name, LOCK)))
+            whom[name] = made_from(read_file(os.path.join(out, name, LOCK), "lock"))
         if _same(rendered, name, peer, old, key, whom[name]):
             found[name, peer] = ""
         elif before != now:

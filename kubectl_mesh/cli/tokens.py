@@ -55,6 +55,7 @@ def rotate(
     from kubectl_mesh import edit, generations
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.load import load
     from kubectl_mesh.write import locked, replace_file
 
@@ -80,7 +81,7 @@ def rotate(
         else:
             # What no tree has had is in no cluster.
             entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster, was=was)
-        source = workdir.read_file(path) or b""
+        source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
         after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
         made = None
@@ -218,13 +219,14 @@ def _first_is_there(inputs: "Inputs", rendered: "Rendered", after: "Rendered", c
 
 def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to take away the first token while peers use it, under the name of the next."""
-    from kubectl_mesh.cli.workdir import join, read_file
+    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.plan import token_command, token_file
 
     problems: list[Problem] = []
     for peer in rendered.plan.members[cluster.name].readers if inputs.topology.reader_per_peer else ("",):
-        first = read_file(join(inputs.directory, token_file(cluster, peer, cluster.beside)))
+        first = read_inside(inputs.directory, token_file(cluster, peer, cluster.beside), "credential")
         used = inputs.logins.get((cluster.name, peer), {}).get("token")
         if first is not None and used is not None and first.decode("ascii", "replace").strip() == used:
             place = Place(join(inputs.directory, token_file(cluster, peer)))

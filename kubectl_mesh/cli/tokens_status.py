@@ -23,15 +23,28 @@ def rendered(inputs: "Inputs", out: str) -> "Rendered":
     return compose.make(inputs, workdir.now(), out, throwaway=True)
 
 
+def differing(made: "Rendered", out: str) -> list[str]:
+    """The directories that are not as a render would create them now."""
+    from kubectl_mesh.compare import compare
+
+    return [c.name for c in compare(out, made.tree, made.plan.topology.mesh_id) if c.differs]
+
+
 def stale(made: "Rendered", out: str, cluster: "Cluster") -> list[str]:
     """The directories that the rotation concerns and that are not as a render would make them now."""
+    return [f"{out}/{name}" for name in concerned(made, cluster, differing(made, out))]
+
+
+def concerned(made: "Rendered", cluster: "Cluster", names: "Sequence[str]") -> list[str]:
+    """Those of some directories that the rotation of a cluster concerns."""
     from kubectl_mesh import generations
-    from kubectl_mesh.compare import compare
     from kubectl_mesh.model import BUNDLE
 
+    if not names:
+        return []
     plan = made.plan
-    concerned = {cluster.name, *generations.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
-    return [f"{out}/{c.name}" for c in compare(out, made.tree, plan.topology.mesh_id) if c.name in concerned and c.differs]
+    own = {cluster.name, *generations.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
+    return [name for name in names if name in own]
 
 
 def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem]":
@@ -94,7 +107,8 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
         return
     at = workdir.now()
     common.warn([w for w in made.warnings if w.id in TOKENS])
-    value = {"clusters": [_cluster(made, c, out, at) for c in inputs.topology.clusters if only is None or c.name in only]}
+    names = differing(made, out)
+    value = {"clusters": [_cluster(made, c, names, at) for c in inputs.topology.clusters if only is None or c.name in only]}
     if output == "json":
         common.put_json(value)
         return
@@ -107,7 +121,7 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
     common.put_text("\n".join(lines) + "\n")
 
 
-def _cluster(made: "Rendered", cluster: "Cluster", out: str, at: "datetime") -> dict[str, Any]:
+def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "datetime") -> dict[str, Any]:
     import os
 
     from kubectl_mesh import generations
@@ -146,7 +160,7 @@ def _cluster(made: "Rendered", cluster: "Cluster", out: str, at: "datetime") -> 
         "step": generations.step(cluster),
         "generation": cluster.generation,
         "beside": cluster.beside,
-        "tree": "out of date" if stale(made, out, cluster) else "up to date",
+        "tree": "out of date" if concerned(made, cluster, names) else "up to date",
         "tokens": tokens,
     }
 

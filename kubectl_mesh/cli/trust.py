@@ -23,7 +23,7 @@ def of_lock(body: bytes | None) -> Trust | None:
 
 def of_tree(out: str, names: Iterable[str]) -> dict[str, Trust]:
     """The tree as it is on disk."""
-    found = {name: of_lock(read_file(os.path.join(out, name, LOCK))) for name in names}
+    found = {name: of_lock(read_file(os.path.join(out, name, LOCK), "lock")) for name in names}
     return {name: trust for name, trust in found.items() if trust is not None}
 
 

@@ -41,7 +41,7 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
     topology = inputs.topology
     if topology.store not in ENCRYPTED:
         raise refuse("verify", f"opens what is sealed by the stores sops and sealed; the topology says store: {topology.store}", "look at the tree itself")
-    body = workdir.read_file(identity, pipe=True)
+    body = workdir.read_file(identity, "key", pipe=True)
     if body is None:
         raise refuse(identity, "is not there", "name the file with the identity of a cluster")
     sealed = Sealed(inputs, folder)

@@ -1,6 +1,5 @@
 """The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
-import errno
 import json
 import os
 import re
@@ -13,22 +12,29 @@ from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import assets, stores
-from kubectl_mesh.compare import below, open_folder, read, unreadable
+from kubectl_mesh.compare import below, open_folder, read
 from kubectl_mesh.compare import join as join  # noqa: PLC0414  so that verbs have it from here
 from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.inputs import read_file as read_file  # noqa: PLC0414
+from kubectl_mesh.inputs import read_inside, read_with_mode, unreadable
 from kubectl_mesh.kubeconfig import Entry
-from kubectl_mesh.load import MAX_BYTES, load
+from kubectl_mesh.load import load
 from kubectl_mesh.model import PRIVATE_ENDINGS, Cluster, Document, Json, Server, Topology
 from kubectl_mesh.validate import validate
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 T = TypeVar("T")
+EARLIEST, LATEST = 1951, 9890
+"""X.509 has dates from 1950 on (RFC 5280, section 4.1.2.5); the latest leaves room for a root of a hundred years before 9999."""
 
 
 def now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
+    """The clock; one that is so far off that no certificate can have its dates is refused."""
+    at = datetime.now(UTC)
+    if not EARLIEST <= at.year <= LATEST:
+        raise refuse("clock", f"this machine says that it is {at:%Y-%m-%d}", "set the date of this machine")
+    return at
 
 
 def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
@@ -49,34 +55,6 @@ def _moved(directory: str, text: str) -> str:
     return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
 
 
-def read_file(path: str, *, pipe: bool = False) -> bytes | None:
-    """The bytes of an input, None where there is none; links are followed, for reading harms nobody.
-
-    Of a file that is named on the command line (`pipe`) a pipe may take the place, as a shell's `<(…)` makes one.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if pipe else os.O_NONBLOCK))
-        with open(descriptor, "rb") as file:
-            if not pipe and not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise refuse(path, "is no regular file", "put the file itself there")
-            body = file.read(MAX_BYTES + 1)
-            if len(body) > MAX_BYTES:
-                raise refuse(path, f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind", "name the right one, or put it back")
-            return body
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    except IsADirectoryError:
-        raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
-    except PermissionError:
-        raise unreadable(path) from None
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket
-            raise refuse(path, "is no regular file", "put the file itself there") from None
-        if error.errno == errno.ELOOP:
-            raise refuse(path, "is a symbolic link that leads in a circle", "put the file itself there") from None
-        raise
-
-
 def read_lock(lock: bytes | None) -> Mapping[str, Any]:
     """What a lock says; nothing where it is missing, or cannot be read."""
     try:
@@ -92,16 +70,22 @@ def made_from(lock: bytes | None) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_document(path: str, *, typed: bool = True, aliases: bool = False, lenient: bool = False, pipe: bool = False) -> Document | None:
-    """A YAML input, None where there is none."""
-    body = read_file(path, pipe=pipe)
-    return None if body is None else load(path, body, typed=typed, aliases=aliases, lenient=lenient)
+def read_kubeconfig(path: str, *, pipe: bool = False) -> Document | None:
+    """A kubeconfig outside the working directory, None where there is none."""
+    body = read_file(path, "kubeconfig", pipe=pipe)
+    return None if body is None else load(path, body, typed=False)
+
+
+def topology_document(directory: str) -> Document | None:
+    """The document of topology.yaml, None where there is none."""
+    body = read_inside(directory, TOPOLOGY, "topology")
+    return None if body is None else load(join(directory, TOPOLOGY), body, lenient=True)
 
 
 def read_topology(directory: str, *, empty: bool = False) -> Topology:
     """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
     path = join(directory, TOPOLOGY)
-    document = read_document(path, lenient=True)
+    document = topology_document(directory)
     if document is None:
         raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
     if empty and _without_clusters(document.value):
@@ -112,7 +96,7 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
 
 def has_no_clusters(directory: str) -> bool:
     """Whether a working directory holds a root alone, as `init` may leave it."""
-    document = read_document(join(directory, TOPOLOGY), lenient=True)
+    document = topology_document(directory)
     return document is not None and _without_clusters(document.value)
 
 
@@ -230,11 +214,12 @@ def gather(
     broken = {("server", name) for name in ((c.name for c in topology.clusters if c.server is None) if is_unread else faults)}
     readers: dict[str, tuple[str, str, str, str]] = {}
     for cluster, peer in _readers(topology):
-        path = join(directory, token_file(cluster, peer))
+        name = token_file(cluster, peer)
+        path = join(directory, name)
         command = token_command(cluster, directory, peer)
         before = len(problems)
         if cluster.credential.way == "tokenFile":
-            token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
+            token = tried(lambda name=name, command=command: _token(directory, name, command, loose), None, "token-readable")  # type: ignore[misc]
             if token is not None:
                 logins[cluster.name, peer] = {"token": token}
                 *other, first, fetch = readers.setdefault(token, (cluster.name, peer, path, command))
@@ -244,9 +229,9 @@ def gather(
                         what, fix = f'is the token file of "{other[0]}" and of "{cluster.name}"', "give each a file of its own"
                     loose.append(Problem(Place(path), what, fix, "token-unique"))
             if cluster.coming is not None:
-                path = join(directory, token_file(cluster, peer, cluster.coming))
+                name = token_file(cluster, peer, cluster.coming)
                 command = token_command(cluster, directory, peer, cluster.coming)
-                token = tried(lambda path=path, command=command: _token(path, command, loose), None, "token-readable")  # type: ignore[misc]
+                token = tried(lambda name=name, command=command: _token(directory, name, command, loose), None, "token-readable")  # type: ignore[misc]
                 if token is not None:
                     coming[cluster.name, peer] = token
         else:
@@ -344,21 +329,22 @@ def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[st
 
     bodies: dict[str, bytes] = {}
     for key, (name, private) in files(cluster.credential).items():
-        path = join(directory, name)
-        body = read_file(path)
-        if body is None:
+        found = read_with_mode(directory, name, "credential" if private else "certificates")
+        if found is None:
             return None
         if private:
-            _private(path, os.stat(path).st_mode, loose)
-        bodies[key] = body
+            _private(join(directory, name), found[1], loose)
+        bodies[key] = found[0]
     return login(cluster.credential, bodies, lambda name: join(directory, name))
 
 
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
-    path = option if option is not None else join(directory, KUBECONFIG)
-    document = read_document(path, typed=False, pipe=option is not None)
-    if document is None and option is not None:
-        raise refuse(path, "is not there", "name a kubeconfig that is")
+    if option is None:
+        body = read_inside(directory, KUBECONFIG, "kubeconfig")
+        return None if body is None else load(join(directory, KUBECONFIG), body, typed=False)
+    document = read_kubeconfig(option, pipe=True)
+    if document is None:
+        raise refuse(option, "is not there", "name a kubeconfig that is")
     return document
 
 
@@ -369,20 +355,21 @@ def _authorities(directory: str, topology: Topology) -> dict[str, bytes]:
         if cluster.authority is not None and "-----BEGIN" not in cluster.authority:
             names.append(cluster.authority)
         for name in names:
-            body = read_file(join(directory, name))
+            body = read_inside(directory, name, "certificates")
             if body is not None:
                 found[name] = body
     return found
 
 
-def _token(path: str, command: str, loose: list[Problem]) -> str | None:
+def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str | None:
     from kubectl_mesh.credentials import token
 
-    body = read_file(path)
-    if body is None:
+    found = read_with_mode(directory, name, "credential")
+    if found is None:
         return None
-    _private(path, os.stat(path).st_mode, loose)
-    return token(path, body, command)
+    path = join(directory, name)
+    _private(path, found[1], loose)
+    return token(path, found[0], command)
 
 
 def _private(path: str, mode: int, loose: list[Problem]) -> None:
@@ -454,9 +441,11 @@ def intermediates(certs: int) -> tuple[str, ...]:
 def keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
     """Puts a regular file of `certs/` into `kept`; a private one that others may read is put into `loose`."""
     try:
-        found = read(name, folder)
+        found = read(name, folder, "key" if name.endswith(PRIVATE_ENDINGS) else "state")
     except PermissionError:
         raise unreadable(path) from None
+    except MeshError as error:
+        raise MeshError(replace(p, where=Place(path)) for p in error.problems) from None
     if found is not None:
         kept[key] = found[0]
         if name.endswith(PRIVATE_ENDINGS):
@@ -499,7 +488,7 @@ def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
     else:
         paths = [os.path.expanduser("~/.kube/config")]
     found: dict[str, Entry] = {}
-    documents = {path: read_document(path, typed=False, pipe=option is not None) for path in paths}
+    documents = {path: read_kubeconfig(path, pipe=option is not None) for path in paths}
     if option is not None and documents[option] is None:
         raise refuse(option, "is not there", "name a kubeconfig that is")
     if all(document is None for document in documents.values()):
@@ -509,6 +498,6 @@ def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
             continue
         for name, entry in contexts(document).items():
             if entry.ca is None and entry.ca_file:
-                entry = replace(entry, ca=read_file(os.path.join(os.path.dirname(path), entry.ca_file)))  # noqa: PLW2901
+                entry = replace(entry, ca=read_file(os.path.join(os.path.dirname(path), entry.ca_file), "certificates"))  # noqa: PLW2901
             found.setdefault(name, entry)
     return found

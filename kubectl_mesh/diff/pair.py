@@ -10,8 +10,7 @@ from kubectl_mesh.view.values import Cluster, View
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
 """What says whether a cluster takes the remote secrets that all share."""
-
-_MESH_NETWORKS = re.compile(rb"^( *)meshNetworks: *\n(?:\1(?: +|-).*\n)*", re.MULTILINE)
+_MESH_NETWORKS = re.compile(rb"( *)meshNetworks: *")
 
 
 def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None = None) -> dict[str, set[str]]:
@@ -38,8 +37,22 @@ def trimmed(raw: RawTree, other: RawTree, wanted: Mapping[str, set[str]]) -> Raw
         if name in raw:
             files, theirs = raw[name], other.get(name, {})
             same = {p: body for p in paths if (body := files.get(p)) is not None and body == theirs.get(p) and b"meshNetworks:" in body}
-            made[name] = {**files, **{p: _MESH_NETWORKS.sub(b"", body) for p, body in same.items()}} if same else files
+            made[name] = {**files, **{p: _without_networks(body) for p, body in same.items()}} if same else files
     return made
+
+
+def _without_networks(body: bytes) -> bytes:
+    """A manifest without the mappings called `meshNetworks`."""
+    kept: list[bytes] = []
+    inside: tuple[bytes, bytes] | None = None
+    for line in body.splitlines(keepends=True):
+        if inside is not None and line.startswith(inside):
+            continue
+        match = _MESH_NETWORKS.fullmatch(line.rstrip(b"\n"))
+        inside = None if match is None else (match[1] + b" ", match[1] + b"-")
+        if match is None:
+            kept.append(line)
+    return b"".join(kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ __all__ = ["LONGEST", "MESSAGES", "Cause", "Judged", "Known", "judge", "named", 
 MESSAGES: tuple[Known, ...] = (*envoy.MESSAGES, *istiod.MESSAGES, *ztunnel.MESSAGES, *delivery.MESSAGES)
 LONGEST = 1 << 20
 """How much of a text is looked at, in characters."""
+_WORD = re.compile(r"[A-Za-z0-9-]+")
 PROVEN, OPEN, CLEARED, GENERAL = "proven", "open", "cleared", "general"
 
 
@@ -56,4 +57,5 @@ def _judge(cause: Cause, results: Mapping[str, Result] | None, versions: Collect
 
 def named(text: str, names: Sequence[str]) -> tuple[str, ...]:
     """The clusters of the mesh that a text names."""
-    return tuple(name for name in names if re.search(rf"(?<![A-Za-z0-9-]){re.escape(name)}(?![A-Za-z0-9-])", text[:LONGEST]))
+    words = set(_WORD.findall(text[:LONGEST]))
+    return tuple(name for name in names if name in words)

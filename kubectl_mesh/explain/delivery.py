@@ -90,8 +90,8 @@ MESSAGES = (
     Known(
         "not-yaml",
         "kubectl, Argo CD, Flux",
-        r"error converting YAML to JSON|error parsing .*\.yaml|MalformedYAMLError|yaml: line \d+"
-        r"|no such file or directory.*kustomization|accumulating resources",
+        r"error converting YAML to JSON|error parsing .{0,300}\.yaml|MalformedYAMLError|yaml: line \d+"
+        r"|no such file or directory.{0,300}kustomization|accumulating resources",
         "a file of the tree cannot be read, or is listed and not there",
         (
             _TREE,
@@ -128,7 +128,7 @@ MESSAGES = (
     Known(
         "ca-bundle-drift",
         "Argo CD",
-        r"caBundle|failurePolicy.*(?:Ignore|Fail)|ValidatingWebhookConfiguration.*OutOfSync|OutOfSync.*WebhookConfiguration",
+        r"caBundle|failurePolicy.{0,300}(?:Ignore|Fail)|ValidatingWebhookConfiguration.{0,300}OutOfSync|OutOfSync.{0,300}WebhookConfiguration",
         "istiod writes into its webhooks what the chart left out, so the application is out of sync for ever",
         (
             Cause(
@@ -308,7 +308,7 @@ MESSAGES = (
     Known(
         "issuer-missing",
         "cert-manager",
-        r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .* not found",
+        r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .{0,300} not found",
         "the issuer that the tree names is not in the cluster",
         (
             Cause(

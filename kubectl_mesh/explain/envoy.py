@@ -34,7 +34,7 @@ MESSAGES = (
     Known(
         "verify-failed",
         "Envoy",
-        r"CERTIFICATE_VERIFY_FAILED(?!.*(?:expired|permitted subtree))",
+        r"CERTIFICATE_VERIFY_FAILED(?!.{0,300}(?:expired|permitted subtree))",
         "the certificate of the other side is not accepted",
         (
             common.ROOTS,
@@ -125,7 +125,7 @@ MESSAGES = (
     Known(
         "cluster-not-found",
         "Envoy",
-        r"cluster_not_found|(?-i:\bNC\b).*(?:outbound|cluster)|filter_chain_not_found",
+        r"cluster_not_found|(?-i:\bNC\b).{0,300}(?:outbound|cluster)|filter_chain_not_found",
         "the proxy or gateway has no route for what it is asked for",
         (
             Cause(
@@ -155,7 +155,7 @@ MESSAGES = (
     Known(
         "wrong-version",
         "Envoy",
-        r"WRONG_VERSION_NUMBER|HTTP_REQUEST\b.*TLS|plaintext was received",
+        r"WRONG_VERSION_NUMBER|HTTP_REQUEST\b.{0,300}TLS|plaintext was received",
         "one side speaks TLS and the other does not",
         (
             Cause(

@@ -186,7 +186,7 @@ MESSAGES = (
         "not-reached",
         "istiod, kubectl",
         r"connection refused|no such host|i/o timeout|context deadline exceeded|no route to host|Client\.Timeout exceeded"
-        r"|timed out waiting for.*(?:cluster|sync)",
+        r"|timed out waiting for.{0,300}(?:cluster|sync)",
         "a server does not answer at the address that was given",
         (
             common.SERVER,

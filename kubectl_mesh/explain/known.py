@@ -23,7 +23,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message, by a pattern over a pasted text (case does not count)."""
+    """A message, by a pattern over a pasted text (case does not count). What may lie between two parts of it is bounded."""
 
     id: str
     source: str

@@ -60,7 +60,7 @@ MESSAGES = (
     Known(
         "ztunnel-rejected",
         "ztunnel",
-        r"XDS client connection error|XDS client error|Unauthenticated.*authentication failure",
+        r"XDS client connection error|XDS client error|Unauthenticated.{0,300}authentication failure",
         "istiod does not take this ztunnel's login",
         (
             common.IDENTITY,

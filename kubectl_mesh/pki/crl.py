@@ -6,7 +6,6 @@ missing or past its nextUpdate. istiod takes the bundle only if each certificate
 the same in every cluster: the root's, which lists what is revoked, and one of each intermediate, which lists nothing.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Crl
+from kubectl_mesh.pem import PemError, find_blocks, parse_crl, text_outside
 from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, State
 from kubectl_mesh.pki.names import CRL, ROOT_KEY, folder
@@ -26,7 +26,6 @@ NAME = f"certs/{CRL}"
 ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
 PUT_BACK = "put it back as git has it; where it is lost, move it away and revoke anew with `kubectl mesh certs revoke`"
 _BACKDATE = timedelta(minutes=10)
-_BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,13 @@ class Signer:
 def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
     """The CRLs of a file that holds nothing else; one for istiod has to be PEM."""
     fix = PUT_BACK if name == NAME else "name CRLs in PEM"
-    blocks = [m[0] for m in _BLOCK.finditer(pem) if m[1] == b"X509 CRL"]
-    if not blocks or _BLOCK.sub(b"", pem).strip() or len(blocks) != len(_BLOCK.findall(pem)):
+    blocks = find_blocks(pem)
+    if {block.label for block in blocks} != {b"X509 CRL"} or text_outside(pem, blocks).strip():
         raise MeshError([Problem(Place(name), "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them", fix, "crl-readable")])
     try:
-        found = tuple(x509.load_pem_x509_crl(block) for block in blocks)
-        for crl in found:
-            _ = (crl.extensions, crl.issuer, crl.next_update_utc, crl.last_update_utc, [r.serial_number for r in crl])
-    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+        return tuple(parse_crl(pem[block.start : block.end]) for block in blocks)
+    except PemError:
         raise MeshError([Problem(Place(name), "holds a CRL that cannot be read", fix, "crl-readable")]) from None
-    return found
 
 
 class Listed:
@@ -115,8 +111,8 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
 
 
 def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
-    chains = (s.files.get("cert-chain.pem", b"") for s in states.values())
-    return any(root == c for pem in chains if pem for c in x509.load_pem_x509_certificates(pem))
+    chains = ((name, s.files.get("cert-chain.pem", b"")) for name, s in states.items())
+    return any(root == c for name, pem in chains if pem for c in load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem))
 
 
 def sign(signer: Signer, entries: Sequence[x509.RevokedCertificate], number: int, now: datetime, until: datetime) -> bytes:

@@ -1,28 +1,25 @@
 """Keys and certificates out of PEM, as istiod reads them."""
 
 import re
-import warnings
 from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
+from kubectl_mesh.pem import PemError, find_blocks, parse_certificate, parse_certificates, parse_key, text_outside
 
 CURVES: dict[str, ec.EllipticCurve] = {"ec-p256": ec.SECP256R1(), "ec-p384": ec.SECP384R1()}
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
-# A PEM block as Go's encoding/pem takes it: both lines begin at the start of a line and hold nothing else.
-_BLOCK = re.compile(rb"^-----BEGIN ([^-\r\n]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
-
+_KEYS = {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"}
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
 _LARGEST = 2**20 - 2**14
 
@@ -42,29 +39,26 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
 @lru_cache(maxsize=256)
 def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     # Kept, for the same root stands beside every intermediate.
-    blocks = _BLOCK.findall(pem)
     if len(pem) > _LARGEST:
         raise _Unreadable("is larger than 1 MiB, which a Secret of Kubernetes may have at most", "leave out what the mesh does not need", "certs-readable")
     if b"PRIVATE KEY" in pem:
         raise _Unreadable("holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")
-    if not blocks or {label for label, _ in blocks} != {b"CERTIFICATE"} or b"-----" in _BLOCK.sub(b"", pem):
+    blocks = find_blocks(pem)
+    if {block.label for block in blocks} != {b"CERTIFICATE"} or b"-----" in text_outside(pem, blocks):
         fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
         raise _Unreadable("is not made of PEM certificates as istiod reads them", fix, "certs-readable")
     if not _is_text(pem):
         fix = "leave out all that is not between BEGIN CERTIFICATE and END CERTIFICATE"
         raise _Unreadable("has bytes beside its certificates that are no text, and a ConfigMap takes none", fix, "certs-readable")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it would warn of is refused below
-            certificates = tuple(x509.load_pem_x509_certificates(pem))
-            odd = any(certificate.serial_number <= 0 for certificate in certificates)
-        if odd:
+        certificates = parse_certificates(pem)
+        if any(certificate.serial_number <= 0 for certificate in certificates):
             what = "holds a certificate with a serial number that is not positive; RFC 5280 forbids it, and what reads certificates refuses it"
             raise _Unreadable(what, "have it made anew with a positive one", "certs-readable")
         for certificate in certificates:
             # Whatever cannot be read fails here, and nowhere later.
             describe(certificate)
-            _ = (certificate.extensions, certificate.signature_hash_algorithm, path_length(certificate))
+            path_length(certificate)
             if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
                 raise _Unreadable("has an RSA-PSS key, which istiod refuses", "use a plain RSA or EC key", "certs-key-type")
     except _Unreadable:
@@ -84,28 +78,28 @@ def _is_text(pem: bytes) -> bool:
 
 def texts(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
     """The certificates of a file, each with its lines as they stand there."""
-    return [(x509.load_pem_x509_certificate(match[0]), match[0] if match[0].endswith(b"\n") else match[0] + b"\n") for match in _BLOCK.finditer(pem)]
+    found = [pem[block.start : block.end] for block in find_blocks(pem)]
+    return [(parse_certificate(text), text if text.endswith(b"\n") else text + b"\n") for text in found]
 
 
 def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
     """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted, RSA or EC; a root's is read here only."""
-    blocks = re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", pem, re.DOTALL)
-    kinds = [kind.decode() for kind in blocks]
+    blocks = find_blocks(pem)
+    kinds = [block.label.decode("ascii", "replace") for block in blocks]
     anew = f"write it anew with `openssl pkey -in {name} -out NEW`"
     what, fix = "", ""
     if "ENCRYPTED PRIVATE KEY" in kinds or b"Proc-Type: 4,ENCRYPTED" in pem:
         what, fix = "is encrypted, and nobody could be asked for its password", anew
-    elif not {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} & set(kinds):
+    elif not _KEYS & set(kinds):
         what, fix = "is not a PEM private key", "put back the key"
-    elif for_istio and kinds[0] not in ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"):
+    elif for_istio and kinds[0] not in _KEYS:
         what, fix = f"begins with {kinds[0]}, and istiod reads the first block only", anew
     if what:
         raise MeshError([Problem(Place(name), what, fix, "certs-readable")])
-    first = re.search(rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----", pem, re.DOTALL)
-    pem = first[0] if first else pem
+    first = next(block for block, kind in zip(blocks, kinds, strict=True) if kind in _KEYS)
     try:
-        key: Any = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = parse_key(pem[first.start : first.end], validate=False)
+    except PemError:
         raise MeshError([Problem(Place(name), "is not a private key that can be read", "put back the key", "certs-readable")]) from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048 and key.public_key().public_numbers().e < 2**31:
         return key

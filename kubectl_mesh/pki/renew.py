@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
+from kubectl_mesh.pem import PemError, parse_certificate
 from kubectl_mesh.pki.judge import chain_problems
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import build_intermediate, make_keys, pem_key
@@ -95,8 +96,8 @@ def free_name(name: str, taken: Collection[str]) -> str:
 def short(pem: bytes) -> str:
     """The first eight digits of a certificate's SHA-256; of the text where it is none."""
     try:
-        return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256()).hex()[:8]
-    except ValueError:
+        return parse_certificate(pem).fingerprint(hashes.SHA256()).hex()[:8]
+    except PemError:
         return hashlib.sha256(pem).hexdigest()[:8]
 
 

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.pem import PemError, parse_request
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.make import build_intermediate, intermediate_name, make_keys, pem_key
@@ -90,8 +91,8 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
 
 def _same(pem: bytes, key: Key) -> bool:
     try:
-        public: Any = x509.load_pem_x509_csr(pem).public_key()
-    except ValueError:
+        public: Any = parse_request(pem).public_key()
+    except PemError:
         return False
     own: Any = key.public_key()
     return type(public) is type(own) and bool(public.public_numbers() == own.public_numbers())
@@ -108,7 +109,7 @@ def read_request(name: str, pem: bytes) -> Request:
     if b"PRIVATE KEY" in pem:
         raise refused("holds a private key; a request has none", "take the key for known to others, and have a new one made")
     try:
-        found = x509.load_pem_x509_csr(pem)
+        found = parse_request(pem)
         valid = found.is_signature_valid
         key = found.public_key()
         names = [(a.oid, a.value) for a in found.subject]

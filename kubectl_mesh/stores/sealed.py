@@ -22,6 +22,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.manifest import read
 from kubectl_mesh.model import Cluster, OnDisk, Secret
+from kubectl_mesh.pem import PemError, find_blocks, parse_certificate, parse_key
 from kubectl_mesh.stores.sealing import Sealing, digest
 from kubectl_mesh.yamltext import dump, text
 
@@ -51,7 +52,6 @@ def command(cluster: Cluster, directory: str) -> str:
 
 def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate, tuple[Problem, ...]]:
     """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it. Raises a `MeshError`."""
-    from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -64,11 +64,11 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
         fix = "take the key out, have the controller make a new one, and fetch its certificate"
         raise MeshError([Problem(place, "holds a private key; it is a public file", fix, "sealing-certificate")])
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
-        key = certificate.public_key()
-        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
-        raise refused("is no certificate in PEM") from None
+        certificate = parse_certificate(pem)
+    except PemError:
+        raise refused("is not a PEM certificate that can be read") from None
+    key = certificate.public_key()
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not isinstance(key, rsa.RSAPublicKey):
         raise refused("has no RSA key, so it is not the certificate of a Sealed Secrets controller")
     if key.key_size < SHORTEST:
@@ -86,15 +86,15 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
 
 def private_keys(name: str, pem: bytes) -> list[Any]:
     """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows none."""
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    blocks = re.findall(rb"-----BEGIN (?:RSA )?PRIVATE KEY-----.*?-----END (?:RSA )?PRIVATE KEY-----", pem, re.DOTALL)
     found = []
-    for block in blocks:
+    for block in find_blocks(pem):
+        if block.label not in (b"PRIVATE KEY", b"RSA PRIVATE KEY"):
+            continue
         try:
-            key = serialization.load_pem_private_key(block, None)
-        except (ValueError, TypeError):
+            key = parse_key(pem[block.start : block.end])
+        except PemError:
             key = None
         if not isinstance(key, rsa.RSAPrivateKey):
             raise MeshError([Problem(Place(name), "holds a private key that is no RSA key", "name a file with the controller's tls.key")])

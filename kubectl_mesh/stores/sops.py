@@ -33,17 +33,10 @@ CONFIG = ".sops.yaml"
 """What makes `sops edit` and `sops updatekeys` do the right thing when they are run in a cluster's directory."""
 
 _VALUE = re.compile(r"ENC\[AES256_GCM,data:([A-Za-z0-9+/=]*),iv:([A-Za-z0-9+/=]+),tag:([A-Za-z0-9+/=]+),type:(str|int|float|bool|bytes|comment)\]\Z")
-# Where what must be known of an old file stands, whoever wrote it; sops indents by four, we by two.
-_STANZA = re.compile(
-    rb'^ *- recipient: "?(age1[0-9a-z]+)"?\n *enc: \|\n((?: +[^\n]*\n)*? +-----END AGE ENCRYPTED FILE-----\n)|'
-    rb'^ *- enc: \|\n((?: +[^\n]*\n)*? +-----END AGE ENCRYPTED FILE-----\n) *recipient: "?(age1[0-9a-z]+)"?\n',
-    re.MULTILINE,
-)
-# What nobody can read in a file as we write it.
-_HIDDEN = re.compile(
-    rb'"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]+,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:str\]"|(^    enc: \|\n)(?:      [!-~][ -~]*\n)+', re.MULTILINE
-)
-_BLOCK = re.compile(rb"^  age:\n(?:  - [^\n]*\n(?:    [^\n]*\n)*)+", re.MULTILINE)
+_RECIPIENT = re.compile(rb'(- )?recipient: "?(age1[0-9a-z]+)"?')
+_HIDDEN = re.compile(rb'"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]+,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:str\]"')
+_WRAPPED = re.compile(rb"      [!-~][ -~]*")
+_LAST = b"-----END AGE ENCRYPTED FILE-----"
 _MAC = re.compile(rb'^ +mac: "?(ENC\[[^\]\n]*\])"?$', re.MULTILINE)
 _WHEN = re.compile(rb'^ +lastmodified: "?([^"\n]*)"?$', re.MULTILINE)
 
@@ -87,16 +80,15 @@ class Sops(Sealing):
         """Whether all but the encrypted values is as it would be sealed, with the wrapped keys that the other files of the directory have."""
         data, head, _ = self._parts(public)
         wanted = _file(head, dict.fromkeys(data, "\0"), age.block(dict.fromkeys(self.recipients[directory], "")), "\0")
-        if _HIDDEN.sub(lambda m: m[1] or b'"\0"', old) != wanted.encode():
+        if _without_values(old) != wanted.encode():
             return False
         if directory not in self._blocks:
             disk = self.before(directory)
             # What somebody edited, as the lock tells, says nothing of the others.
             bodies = [disk.files[path][0] for path in disk.sealed if path in disk.files and not _edited(disk, path)] if disk is not None else []
-            found = Counter(block[0] for block in map(_BLOCK.search, bodies) if block is not None)
+            found = Counter(block for block in map(_age_block, bodies) if block is not None)
             self._blocks[directory] = found.most_common(1)[0][0] if found else b""
-        block = _BLOCK.search(old)
-        return block is not None and block[0] == self._blocks[directory]
+        return _age_block(old) == self._blocks[directory]
 
     def _parts(self, plain: str) -> tuple[dict[str, str], str, str]:
         """Of a manifest its `data`, what stands before that, and the digest of all; the same manifest may stand in many directories."""
@@ -125,11 +117,12 @@ class Sops(Sealing):
         unlike = [path for path in disk.sealed if path in disk.files and _edited(disk, path)]
         for path in (*(p for p in disk.sealed if p in disk.files and p not in unlike), *unlike):
             body = disk.files[path][0]
-            stanzas = {r.decode() or s.decode(): (a or b).decode() for r, a, b, s in _STANZA.findall(body)}
+            stanzas = {recipient.decode(): wrapped for recipient, wrapped in _stanzas(body)}
             mac, when = _MAC.search(body), _WHEN.search(body)
-            if mac is None or when is None or set(stanzas) != set(self.recipients[directory]) or not _opens(key, mac[1].decode(), when[1].decode()):
+            if mac is None or when is None or set(stanzas) != set(self.recipients[directory]) or not all(s.isascii() for s in stanzas.values()):
                 continue
-            return age.block({r: "".join(line.strip() + "\n" for line in stanzas[r].splitlines()) for r in self.recipients[directory]})
+            if _opens(key, mac[1].decode("ascii", "replace"), when[1].decode("ascii", "replace")):
+                return age.block({r: stanzas[r].decode() for r in self.recipients[directory]})
         return None
 
 
@@ -267,5 +260,58 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
 
 def is_for(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> bool:
     """Whether one of the wrapped keys of a file opens."""
-    stanzas = ((a or b).decode() for _, a, b, _ in _STANZA.findall(body))
-    return any(unwrap("".join(line.strip() + "\n" for line in s.splitlines()).encode()) is not None for s in stanzas)
+    return any(unwrap(wrapped) is not None for _, wrapped in _stanzas(body))
+
+
+def _stanzas(body: bytes) -> list[tuple[bytes, bytes]]:
+    """The recipients of a file and the data key wrapped for each, whoever wrote the file: sops indents by four, we by two.
+
+    The time is in proportion to the length. What lacks its last line, or its recipient, is left out.
+    """
+    found: list[tuple[bytes, bytes]] = []
+    lines = body.split(b"\n")
+    number = 0
+    while number < len(lines) - 1:
+        line = lines[number].lstrip(b" ")
+        number += 1
+        recipient = _RECIPIENT.fullmatch(line)
+        if recipient is not None and recipient[1] and lines[number].lstrip(b" ") == b"enc: |":
+            number += 1
+        elif line != b"- enc: |":
+            continue
+        wrapped: list[bytes] = []
+        while number < len(lines) and lines[number].startswith(b" ") and not lines[number].lstrip(b" ").startswith((b"- ", b"recipient:")):
+            wrapped.append(lines[number].strip() + b"\n")
+            number += 1
+            if wrapped[-1].startswith(_LAST):
+                break
+        if line == b"- enc: |" and number < len(lines):
+            recipient = _RECIPIENT.fullmatch(lines[number].lstrip(b" "))
+            recipient = None if recipient is None or recipient[1] else recipient
+        if recipient is not None and wrapped and wrapped[-1] == _LAST + b"\n":
+            found.append((recipient[2], b"".join(wrapped)))
+    return found
+
+
+def _age_block(body: bytes) -> bytes | None:
+    """The wrapped keys of a file as we write it, None where there are none."""
+    found: list[bytes] = []
+    for line in body.split(b"\n"):
+        if found and line.startswith(b"  - " if len(found) == 1 else (b"  - ", b"    ")):
+            found.append(line)
+        elif len(found) > 1:
+            break
+        else:
+            found = [line] if line == b"  age:" else []
+    return b"\n".join(found) if len(found) > 1 else None
+
+
+def _without_values(body: bytes) -> bytes:
+    """A file as we write it, with a mark for each encrypted value, and without the wrapped keys."""
+    kept: list[bytes] = []
+    inside = False
+    for line in body.split(b"\n"):
+        inside = line == b"    enc: |" or (inside and _WRAPPED.fullmatch(line) is not None)
+        if not inside or line == b"    enc: |":
+            kept.append(line)
+    return _HIDDEN.sub(b'"\0"', b"\n".join(kept))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubectl_mesh.address import is_address, is_loopback
-from kubectl_mesh.errors import Problem, near, shown
+from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.validate.given import Given
 from kubectl_mesh.validate.names import LABEL, PENDING, name_of
 
@@ -36,7 +36,7 @@ def networks(given: Given) -> Iterator[Problem]:
         if network not in used:
             yield Problem(
                 given.document.place("networks", network),
-                f"no context is on this network{near(network, used)}",
+                f"no context is on this network{given.hints.near(network, lambda: used)}",
                 "remove it, or put a context on it",
             )
     seen: dict[str, list[tuple[int | None, str]]] = {}
@@ -76,7 +76,7 @@ def peers(given: Given) -> Iterator[Problem]:
             if not isinstance(peer, str):
                 continue
             if peer not in given.contexts:
-                yield Problem(place, f"no such context in this mesh: {shown(peer)}{near(peer, set(given.contexts) - {context})}")
+                yield Problem(place, f"no such context in this mesh: {shown(peer)}{given.near_context(peer, context)}")
             elif peer == context:
                 yield Problem(place, "names the cluster itself, which always knows its own services", "remove it")
             elif given.contexts[peer].get("disableRegistryJoin") is True:
@@ -120,7 +120,7 @@ def control_planes(given: Given) -> Iterator[Problem]:
         if primary == context:
             yield Problem(place, "names the cluster itself", "remove it: a cluster has a control plane of its own where nothing else is said")
         elif other is None:
-            yield Problem(place, f"no such context in this mesh: {shown(primary)}{near(primary, set(given.contexts) - {context})}")
+            yield Problem(place, f"no such context in this mesh: {shown(primary)}{given.near_context(primary, context)}")
         elif "controlPlane" in other:
             yield Problem(place, f"{shown(primary)} has no control plane of its own", "name a context that has one")
         elif other.get("disableRegistryJoin") is True:

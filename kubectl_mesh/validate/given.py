@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from kubectl_mesh.errors import Hints
 from kubectl_mesh.model import Document
 from kubectl_mesh.validate.names import name_of
 
@@ -20,11 +21,16 @@ class Given:
         self.value: dict[str, Any] = document.value if isinstance(document.value, dict) else {}
         self.contexts: dict[str, dict[str, Any]] = {context: entry for context, entry in self.value.get("contexts", {}).items() if isinstance(entry, dict)}
         self.warnings: list[Problem] = []
+        self.hints = Hints()
 
     def name(self, context: str) -> str:
         """The cluster's name of a context."""
         stated = self.contexts[context].get("clusterName")
         return stated if isinstance(stated, str) else name_of(context)
+
+    def near_context(self, word: str, other_than: str) -> str:
+        """A suggestion for a misspelt context."""
+        return self.hints.near(word, lambda: set(self.contexts) - {other_than})
 
     def gateways(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """Every gateway with its network and its path."""

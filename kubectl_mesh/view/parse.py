@@ -45,7 +45,7 @@ class Parser:
     def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
         """The documents of a file, or of what stands at a path in it; none where it cannot be read."""
         if body is None:
-            self.problem(file, "is no regular file", "move it away, and render again")
+            self.problem(file, "is not a regular file, or is larger than any that is rendered", "move it away, and render again")
             return ()
         found = self._known.get(body)
         if found is None:

@@ -14,7 +14,7 @@ from kubectl_mesh.view.values import Lock, Object, Reader, RemoteSecret
 
 LABEL, ANNOTATION, CONTEXT = "istio/multiCluster", "networking.istio.io/cluster", "istio.io/clusterContext"
 ACCOUNT = "kubernetes.io/service-account.name"
-_ACTION = re.compile(rb"\{\{.*?\}\}")
+_ACTION = re.compile(rb"\{\{[^{}\n]*\}\}")
 _PLAIN_KEYS = frozenset(("exec", "auth-provider"))
 
 

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Collection, Mapping
 
-from kubectl_mesh.compare import UnreadableError, below, open_folder, read, scan
+from kubectl_mesh.compare import below, open_folder, read, scan
 from kubectl_mesh.errors import MeshError
+from kubectl_mesh.inputs import UnreadableError
 from kubectl_mesh.model import Tree
 
 
@@ -31,8 +32,7 @@ def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
                     os.close(folder)
                 found[entry.name] = {path: body for path, (body, _) in disk.files.items()} | dict.fromkeys(disk.others)
             else:
-                body = read(entry.name, top)
-                beside[entry.name] = body[0] if body is not None else None
+                beside[entry.name] = _body(entry.name, top, "foreign")
     finally:
         os.close(top)
     return {**found, "": beside} if beside else found
@@ -56,13 +56,23 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
                     for path in paths:
                         parent, _, file = path.rpartition("/")
                         if parent == above and file and _is_there(file, folder):
-                            body = read(file, folder)
-                            found[name][path] = body[0] if body is not None else None
+                            found[name][path] = _body(file, folder, "manifest")
                 finally:
                     os.close(folder)
     finally:
         os.close(top)
     return found
+
+
+def _body(name: str, folder: int, kind: str) -> bytes | None:
+    """The bytes of a file; None for what is not a regular file, or too large to be one of ours."""
+    try:
+        found = read(name, folder, kind)
+    except UnreadableError:
+        raise
+    except MeshError:
+        return None
+    return None if found is None else found[0]
 
 
 def _is_there(file: str, folder: int) -> bool:

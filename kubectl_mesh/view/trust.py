@@ -58,14 +58,13 @@ class Certificates:
 
     def signer(self, files: Mapping[str, bytes]) -> str | None:
         """The fingerprint of the root that an intermediate leads to, by the signatures; None where it leads to none."""
-        from cryptography import x509
-
+        from kubectl_mesh.pem import parse_certificates
         from kubectl_mesh.pki.judge import direct_issuer
         from kubectl_mesh.pki.read import describe
 
         try:
-            own, *above = (c for name in ("ca-cert.pem", "cert-chain.pem") for c in x509.load_pem_x509_certificates(files.get(name, b"")))
-            roots = x509.load_pem_x509_certificates(files.get("root-cert.pem", b""))
+            own, *above = (c for name in ("ca-cert.pem", "cert-chain.pem") for c in parse_certificates(files.get(name, b"")))
+            roots = parse_certificates(files.get("root-cert.pem", b""))
             for _ in range(_LONGEST):
                 root = direct_issuer(own, roots)
                 if root is not None:

@@ -7,8 +7,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from kubectl_mesh.compare import join, unreadable
+from kubectl_mesh.compare import join
 from kubectl_mesh.errors import refuse
+from kubectl_mesh.inputs import unreadable
 from kubectl_mesh.model import PRIVATE_MODE
 from kubectl_mesh.write.exchange import settle
 from kubectl_mesh.write.files import ASK, STAGE
