@@ -57,8 +57,6 @@ PASTED = {
     "no-gateway-address": 'error="no gateway address: Workload"',
     "ztunnel-rejected": 'XDS client connection error: status: Unauthenticated, message: "authentication failure"',
     "no-kind": 'error: resource mapping not found: no matches for kind "Istio" in version "sailoperator.io/v1" ensure CRDs are installed first',
-    "image-gone": 'Back-off pulling image "registry.istio.io/release/pilot:1.29.6": ErrImagePull',
-    "charts-gone": 'looks like "https://istio-release.storage.googleapis.com/charts" is not a valid chart repository or cannot be reached',
     "no-namespace": 'Error from server (NotFound): namespaces "istio-system" not found',
     "not-yaml": "error: error parsing out/east/1-trust/cacerts.yaml: error converting YAML to JSON: yaml: line 4: did not find",
     "webhook": 'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": failed to call webhook',
