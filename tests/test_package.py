@@ -16,7 +16,7 @@ from conftest import TOP
 from kubectl_mesh.checks import IDS
 
 PACKAGE = TOP / "kubectl_mesh"
-FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions"}
+FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions", "istio"}
 # What a stage may import besides the floor: the parts that it is made of.
 PARTS = {
     "targets": {"manifest", "overlay", "plan", "eastwest", "teardown"},
@@ -29,7 +29,7 @@ PARTS = {
     "generations": {"plan"},
     "dates": {"plan", "credentials"},
     "revoked": set(),
-    "adopt": {"credentials"},
+    "adopt": {"credentials", "pem"},
     "rollout": {"plan", "teardown"},
     "leaves": set(),
     "describe": {"credentials"},
