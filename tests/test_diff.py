@@ -272,8 +272,8 @@ def test_the_same_is_told_before_and_after_a_render(name: str, built: Any, run: 
         if key == "order" and name in GUARDED:
             # A render knows the topology: where it stands, how tokens are fetched, and the way out.
             for value in values:
-                refused = value["refused"]
-                refused |= {"file": "", "fix": refused["fix"].partition("\n")[0], "what": refused["what"].partition(" (as in ")[0]}
+                for refused in (value["refused"], *value["refused"].get("others", ())):
+                    refused |= {"file": "", "fix": refused["fix"].partition("\n")[0], "what": refused["what"].partition(" (as in ")[0]}
         assert values[0] == values[1] == values[2]
     assert run("diff", "out", "out", cwd=mesh).code == 0
     back = run("diff", "out", tmp_path / "old", "-o", "json", cwd=mesh)
