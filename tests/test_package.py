@@ -27,7 +27,7 @@ PARTS = {
     "delivery": {"manifest", "teardown", "giturl"},
     "report": {"plan", "teardown"},
     "generations": {"plan"},
-    "dates": {"plan", "credentials"},
+    "dates": {"credentials", "kubeconfig", "plan"},
     "revoked": set(),
     "adopt": {"credentials", "pem"},
     "rollout": {"plan", "teardown"},
@@ -44,7 +44,9 @@ PARTS = {
     "shape": {"fits"},
     "load": {"scalars"},
     "view": {"compare", "pki", "teardown"},
-    "diff": {"view", "roots", "teardown"},
+    "diff": {"roots", "safety", "teardown", "view"},
+    "compare": {"inputs"},
+    "kubeconfig": {"pem"},
     "pki": {"roots"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
