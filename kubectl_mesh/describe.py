@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials import claims
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
+from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan, Topology
 from kubectl_mesh.words import count, size
 
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
@@ -31,7 +31,7 @@ def describe(
     near = {plan.members[name].cluster.network for name in only or ()}
     return {
         "mesh": topology.mesh_id,
-        "organization": topology.organization,
+        "organization": organization(topology, pki),
         "controlPlane": kind,
         "issuer": topology.issuer,
         "store": topology.store,
@@ -46,6 +46,12 @@ def describe(
         ],
         "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
     }
+
+
+def organization(topology: Topology, pki: Pki) -> str:
+    """The O= of the mesh's certificates: what the topology states, else that of the root."""
+    by_root = pki.roots[0].organization if pki.roots and not topology.organization_stated else None
+    return by_root or topology.organization
 
 
 def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:

@@ -198,6 +198,8 @@ class Topology:
     alerts: Alerts | None = None
     """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
+    organization_stated: bool = True
+    """False: topology.yaml has no `organization`; certificates get the O= of an existing root, else `mesh_id`."""
 
     @property
     def ambient(self) -> bool:
@@ -331,6 +333,8 @@ class Certificate:
     key_type: str
     not_before: datetime
     not_after: datetime
+    organization: str | None = None
+    """The O= of the subject."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,12 +114,17 @@ def _settled(topology: Topology, version: str | None) -> Topology:
 
 def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
     """What is wrong with a base.yaml that is not there, by the tree in `out`: that a file is gone is no wish to bring every cluster to Istio 1.4."""
-    found = (_kind(os.path.join(out, cluster.name, LOCK)) for cluster in topology.clusters)
-    kind = next(filter(None, found), targets.OLD)  # the directories of a tree are of one kind
+    kind = rendered_kind(topology, out) or targets.OLD
     if kind == targets.OLD or os.path.lexists(join(directory, BASE)):
         return []
     what = f"is not there, and {out} was rendered with one of kind {kind}; without it every control plane would be Istio 1.4"
     return [Problem(Place(join(directory, BASE)), what, f"put it back; where Istio 1.4 is meant, write one of kind {targets.OLD}")]
+
+
+def rendered_kind(topology: Topology, out: str) -> str | None:
+    """The kind of control plane that a tree was rendered with, which all of its directories share; None if there is no tree."""
+    found = (_kind(os.path.join(out, cluster.name, LOCK)) for cluster in topology.clusters)
+    return next((kind for kind in found if kind in targets.KINDS), None)
 
 
 def _kind(lock: str) -> str | None:

@@ -50,40 +50,35 @@ def command(
 ) -> None:
     """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the mesh's root certificate.
 
-    Whatever is there already is kept.
+    Existing files are kept. An existing topology.yaml gets the mesh_id and the organization that it lacks; values that contradict it
+    are an error.
     """
     from kubectl_mesh import assets, targets
-    from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.cli import basefile, bounds, compose, existing, workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.guard import GITIGNORE, let_through
     from kubectl_mesh.load import load
     from kubectl_mesh.validate import validate
-    from kubectl_mesh.write import locked, make_folder, write_certificates
+    from kubectl_mesh.write import locked, make_folder, replace_file, write_certificates
     from kubectl_mesh.yamltext import dump
 
-    target = targets.module(control_plane)
     path = workdir.join(directory, workdir.TOPOLOGY)
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
+    sources = existing.named_sources(click.get_current_context(), ("mesh_id", "organization", "control_plane"))
+    asked = existing.Asked(mesh_id, organization, issuer, contexts, sources)
+    before = completed = b""
     if there:
-        given = [
-            name
-            for name, value in (("--context", contexts), ("--mesh-id", mesh_id), ("--organization", organization), ("--issuer", issuer != "local"))
-            if value
-        ]
-        topology = workdir.read_topology(directory, empty=True)
-        if (
-            contexts
-            or (issuer not in ("local", topology.issuer))
-            or mesh_id not in (None, topology.mesh_id)
-            or organization not in (None, topology.organization)
-        ):
-            raise refuse(path, f"is there and is kept, so {', '.join(given)} cannot be heeded", "edit it, or use `kubectl mesh add` for a cluster")
+        topology, before, completed = existing.complete_topology(directory, asked)
+        if completed != before:
+            bounds.check_regular(path)
         key_type, days = topology.key_type, topology.root_days
     else:
         if mesh_id is None:
             raise click.UsageError("the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment", click.get_current_context())
         entries, authorities = _entries(contexts, kubeconfig)
+        if conflicts := list(existing.root_problems(directory, {}, asked)):
+            raise MeshError(conflicts)
         head: dict[str, object] = {"mesh_id": mesh_id, **({"organization": organization} if organization not in (None, mesh_id) else {})}
         head |= {"certificates": {"issuer": issuer}} if issuer != "local" else {}
         body = HEAD + dump(head) + (dump({"contexts": entries}) if entries else NO_CONTEXTS)
@@ -99,16 +94,28 @@ def command(
             if cluster.context in authorities:
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
         key_type, days = None, topology.root_days
+    if os.path.lexists(workdir.join(directory, workdir.BASE)):
+        target = basefile.gather(directory, topology).target
+        if sources["control_plane"] and control_plane != target.KIND:
+            fix = f"leave --control-plane out; or move base.yaml away, to have one of kind {control_plane} written"
+            raise refuse(workdir.join(directory, workdir.BASE), f"is of kind {target.KIND}, and --control-plane asks for {control_plane}", fix)
+    else:
+        if there and not sources["control_plane"]:
+            # A tree that was rendered without base.yaml keeps its kind.
+            control_plane = basefile.rendered_kind(topology, workdir.join(directory, "out")) or control_plane
+        target = targets.module(control_plane)
     new[workdir.BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):
         ignore = workdir.join(directory, ".gitignore")
-        done: list[tuple[str, str]] = [("keep", workdir.TOPOLOGY)] if there else []
+        done: list[tuple[str, str]] = [("keep" if completed == before else "update", workdir.TOPOLOGY)] if there else []
         _add(directory, {".gitignore": GITIGNORE.encode()}, done)
         private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x"]
         if bare := let_through(directory, private, ignore, os.environ):
             raise MeshError(bare)
         _add(directory, new, done)
+        if completed != before:
+            replace_file(path, before, completed)
         if topology.issuer == "local":
             pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
             if pki.new:
@@ -119,6 +126,8 @@ def command(
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
         common.put_text("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done))
+        if there and ("create", workdir.BASE) in done:
+            common.say(f"note: base.yaml is new, and of kind {target.KIND}; without it a render is for Istio 1.4 (kind {targets.OLD})")
         empty = not there and not contexts
         common.say(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}")
 

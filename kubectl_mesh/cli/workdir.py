@@ -98,6 +98,11 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
     document = read_document(path, lenient=True)
     if document is None:
         raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
+    return valid_topology(document, empty=empty)
+
+
+def valid_topology(document: Document, *, empty: bool = False) -> Topology:
+    """The topology of a document; `empty` accepts one that has no clusters yet."""
     if empty and _without_clusters(document.value):
         # With a cluster in its place, the rest can be judged.
         document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})

@@ -121,6 +121,7 @@ def _topology(given: Given) -> Topology:
         recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
         alerts=Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items()))) if alerts.get("prometheusRule") else None,
         warnings=tuple(sorted(given.warnings)),
+        organization_stated="organization" in value,
     )
 
 

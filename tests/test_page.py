@@ -1,0 +1,161 @@
+"""The flow of the original page: init with MESH_ID and ORG_NAME, a topology as the page prints it, render, init again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SEED, Run, WorkDir
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+Make = Callable[..., WorkDir]
+ENVIRONMENT = {"MESH_ID": "mymeshname", "ORG_NAME": "Acme Inc"}
+QUICK = "certificates: {keyType: ec-p256}\n"
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> WorkDir:
+    """A working directory that has the page's kubeconfig and nothing else."""
+    made = WorkDir(tmp_path / "mesh")
+    made.path.mkdir()
+    made.write("kubeconfig.yaml", (SEED / "kubeconfig.yaml").read_bytes(), 0o600)
+    return made
+
+
+def print_topology(mesh: WorkDir, more: str = "") -> None:
+    """Writes topology.yaml as the page prints it, less its mistake."""
+    mesh.write("topology.yaml", (SEED / "topology.yaml").read_text() + more)
+
+
+def organizations(mesh: WorkDir) -> set[str]:
+    """The O= of every certificate in certs/."""
+    found = set()
+    for path in mesh.path.glob("certs/**/*.pem"):
+        for certificate in x509.load_pem_x509_certificates(path.read_bytes()) if "cert" in path.name else ():
+            found |= {str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)}
+    return found
+
+
+def test_the_pages_flow(run: Run, mesh: WorkDir) -> None:
+    """init, topology as printed, render, init again: one organization everywhere, stated in the topology at the end; then nothing changes."""
+    assert run("init", cwd=mesh, env=ENVIRONMENT).code == 0
+    print_topology(mesh)
+    ran = run("render", cwd=mesh, env=ENVIRONMENT)
+    assert ran.code == 0, ran.err
+    assert organizations(mesh) == {"Acme Inc"}
+    ran = run("init", cwd=mesh, env=ENVIRONMENT)
+    assert ran.code == 0, ran.err
+    assert "update  topology.yaml" in ran.out
+    text = (SEED / "topology.yaml").read_text()
+    assert (mesh / "topology.yaml").read_text() == text.replace("mesh_id: mymeshname\n", 'mesh_id: mymeshname\norganization: "Acme Inc"\n')
+    before = mesh.snapshot()
+    ran = run("init", cwd=mesh, env=ENVIRONMENT)
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"keep"}
+    assert mesh.snapshot() == before
+    assert run("render", "--check", cwd=mesh).code == 0
+    assert '"organization": "Acme Inc"' in run("describe", "-o", "json", cwd=mesh).out
+
+
+def test_the_topology_comes_first(run: Run, mesh: WorkDir) -> None:
+    """A topology without organization, and then init with ORG_NAME: it is filled in, and the root has it."""
+    print_topology(mesh, QUICK)
+    assert run("init", cwd=mesh, env=ENVIRONMENT).code == 0
+    assert yaml.safe_load((mesh / "topology.yaml").read_text())["organization"] == "Acme Inc"
+    assert run("render", cwd=mesh).code == 0
+    assert organizations(mesh) == {"Acme Inc"}
+
+
+def test_a_topology_without_a_name(run: Run, mesh: WorkDir) -> None:
+    """MESH_ID fills in what is missing, before everything else and with comments in place; without it the field is missing."""
+    mesh.write("topology.yaml", "# mine\ncontexts:  # two\n  context-east-1: {network: a}\n")
+    assert 'the field "mesh_id" is missing' in run("init", cwd=mesh).err
+    assert run("init", cwd=mesh, env=ENVIRONMENT).code == 0
+    assert (mesh / "topology.yaml").read_text() == ('# mine\nmesh_id: mymeshname\norganization: "Acme Inc"\ncontexts:  # two\n  context-east-1: {network: a}\n')
+    mesh.write("topology.yaml", "{contexts: {context-east-1: {network: a}}}\n")
+    assert run("init", cwd=mesh, env={"MESH_ID": "m", "ORG_NAME": "Acme Inc"}).code == 0
+    assert yaml.safe_load((mesh / "topology.yaml").read_text()) == {
+        "mesh_id": "m",
+        "organization": "Acme Inc",
+        "contexts": {"context-east-1": {"network": "a"}},
+    }
+
+
+def test_render_comes_first(run: Run, mesh: WorkDir) -> None:
+    """A root that render issued has the mesh's name; init with another ORG_NAME names the root and both ways on, and writes nothing."""
+    print_topology(mesh, QUICK)
+    assert run("render", cwd=mesh, env={"ORG_NAME": "Acme Inc"}).code == 0
+    assert organizations(mesh) == {"mymeshname"}
+    before = mesh.snapshot()
+    ran = run("init", cwd=mesh, env=ENVIRONMENT)
+    assert ran.code == 2
+    assert ran.err == (
+        "error: certs/root-cert.pem: has O=mymeshname, and ORG_NAME asks for O=Acme Inc\n"
+        "  fix: unset ORG_NAME: all certificates then have O=mymeshname; or write organization: Acme Inc in topology.yaml and replace the root: "
+        "`kubectl mesh certs rotate-root begin`\n"
+    )
+    assert mesh.snapshot() == before
+    assert run("init", cwd=mesh, env={"MESH_ID": "mymeshname"}).code == 0
+    assert run("init", cwd=mesh, env={"MESH_ID": "mymeshname", "ORG_NAME": "mymeshname"}).code == 0
+    # The second way, as printed.
+    print_topology(mesh, QUICK + "organization: Acme Inc\n")
+    assert run("certs", "rotate-root", "begin", "--with-restarts", cwd=mesh).code == 0
+    assert "O=Acme Inc, CN=Root CA 2" in run("certs", "status", cwd=mesh).out
+
+
+def test_a_root_without_a_topology(run: Run, mesh: WorkDir) -> None:
+    """A topology that is lost: init over the root takes its O=, and refuses another."""
+    assert run("init", cwd=mesh, env=ENVIRONMENT).code == 0
+    (mesh / "topology.yaml").unlink()
+    ran = run("init", cwd=mesh, env={"MESH_ID": "mymeshname", "ORG_NAME": "Other"})
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: certs/root-cert.pem: has O=Acme Inc, and ORG_NAME asks for O=Other\n")
+    assert not (mesh / "topology.yaml").exists()
+    assert run("init", "--mesh-id", "mymeshname", cwd=mesh).code == 0
+    print_topology(mesh)
+    assert run("render", cwd=mesh).code == 0
+    assert organizations(mesh) == {"Acme Inc"}
+    # What is issued later has it too: an intermediate that is renewed, a second root, a request.
+    assert run("certs", "renew", "--all", cwd=mesh).code == 0
+    assert run("certs", "rotate-root", "begin", cwd=mesh).code == 0
+    print_topology(mesh, "certificates: {issuer: csr, keyType: ec-p256}\n")
+    mesh.topology({"contexts": {"context-new": {"network": "network-west", "server": "https://198.51.100.22:6443"}}})
+    run("certs", "csr", "context-new", cwd=mesh)
+    assert organizations(mesh) == {"Acme Inc"}
+
+
+def test_every_conflict_is_named_at_once(run: Run, mesh: WorkDir) -> None:
+    """Each value that init is asked for and that the file contradicts: its place, who asks, how to go on. The option goes before the variable."""
+    print_topology(mesh, "organization: Acme\n" + QUICK)
+    before = mesh.snapshot()
+    words = ["--organization", "Other", "--issuer", "csr", "--context", "context-east-1=elsewhere", "--context", "new=n"]
+    ran = run("init", *words, cwd=mesh, env={"MESH_ID": "theirs", "ORG_NAME": "Acme"})
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        'error: --context: topology.yaml exists and does not have the context "new"\n'
+        "  fix: leave it out here, and add it: `kubectl mesh add CONTEXT --network NETWORK`\n"
+        'error: topology.yaml:1:1: mesh_id: is "mymeshname", and MESH_ID asks for "theirs"\n'
+        "  fix: unset MESH_ID, or write mesh_id: theirs\n"
+        'error: topology.yaml:4:5: contexts.context-east-1.network: is "network-east", and --context asks for "elsewhere"\n'
+        "  fix: leave --context out, or write network: elsewhere\n"
+        'error: topology.yaml:9:1: organization: is "Acme", and --organization asks for "Other"\n'
+        "  fix: leave --organization out, or write organization: Other\n"
+        'error: topology.yaml:10:1: certificates.issuer: is "local", and --issuer asks for "csr"\n'
+        "  fix: leave --issuer out, or write certificates: {issuer: csr}\n"
+    )
+    assert mesh.snapshot() == before
+    assert run("init", "--context", "context-east-1=network-east", "--organization", "Acme", cwd=mesh).code == 0
+
+
+def test_init_keeps_the_kind_of_control_plane(run: Run, mesh: WorkDir) -> None:
+    """A mesh that was rendered without base.yaml gets the starter of its own kind; one that was not says which it gets."""
+    print_topology(mesh, QUICK)
+    ran = run("init", cwd=mesh)
+    assert ran.err.startswith("note: base.yaml is new, and of kind Istio; without it a render is for Istio 1.4 (kind IstioControlPlane)\n")
+    ran = run("init", "--control-plane", "HelmRelease", cwd=mesh)
+    assert ran.code == 2
+    assert ran.err.startswith("error: base.yaml: is of kind Istio, and --control-plane asks for HelmRelease\n  fix: leave --control-plane out; or move")
+    (mesh / "base.yaml").unlink()
+    assert run("render", cwd=mesh).code == 0
+    assert run("init", cwd=mesh).code == 0
+    assert "kind: IstioControlPlane\n" in (mesh / "base.yaml").read_text()
