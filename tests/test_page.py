@@ -159,3 +159,72 @@ def test_init_keeps_the_kind_of_control_plane(run: Run, mesh: WorkDir) -> None:
     assert run("render", cwd=mesh).code == 0
     assert run("init", cwd=mesh).code == 0
     assert "kind: IstioControlPlane\n" in (mesh / "base.yaml").read_text()
+
+
+EMPTY = """\
+apiVersion: v1
+kind: Config
+clusters:
+- cluster:
+  name: cluster-east-1
+- cluster: {}
+  name: cluster-east-2
+- cluster: https://198.51.100.21:6443
+  name: cluster-west-1
+contexts:
+- context: {cluster: cluster-east-1}
+  name: context-east-1
+- context: {cluster: cluster-east-2}
+  name: context-east-2
+- context: {cluster: cluster-west-1}
+  name: context-west-1
+- context:
+  name: context-nothing
+"""
+"""A kubeconfig as the page prints it, with `cluster:` and nothing below; and others that do not say where a cluster is."""
+
+
+def test_a_kubeconfig_without_servers(run: Run, mesh: WorkDir) -> None:
+    """`cluster:` with nothing below has no server: every command says so and how to go on, and that works."""
+    print_topology(mesh, QUICK)
+    mesh.write("kubeconfig.yaml", EMPTY, 0o600)
+    wanted = (
+        "contexts.context-east-1: its cluster in kubeconfig.yaml:4 has no server",
+        "contexts.context-east-2: its cluster in kubeconfig.yaml:6 has no server",
+        "contexts.context-west-1: its cluster in kubeconfig.yaml:8 is not a mapping with a server and its CA",
+    )
+    for words in (("render",), ("render", "--check"), ("check",), ("diff",), ("describe",), ("certs", "renew", "--all")):
+        ran = run(*words, cwd=mesh)
+        said = " ".join((ran.out + ran.err).split())
+        assert all(text in said for text in wanted), words
+        assert "which the file does not have" not in said
+    assert "has no server" in run("graph", "-o", "html", cwd=mesh).out
+    assert "copy it from your own kubeconfig: `kubectl mesh add context-east-1 --network NETWORK`" in run("render", cwd=mesh).err
+    mesh.write("theirs", (SEED / "kubeconfig.yaml").read_bytes())
+    networks = {"context-east-1": "network-east", "context-east-2": "network-east", "context-west-1": "network-west"}
+    for name, network in networks.items():
+        assert run("add", name, "--network", network, cwd=mesh, env={"KUBECONFIG": "theirs"}).code == 0
+    ran = run("render", cwd=mesh)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("context", "fault"),
+    [
+        ("context-east-1", "its cluster in theirs:4 has no server"),
+        ("context-east-2", "its cluster in theirs:6 has no server"),
+        ("context-west-1", "its cluster in theirs:8 is not a mapping with a server and its CA"),
+        ("context-nothing", "its cluster in theirs:17 is not named: the context has no `cluster`"),
+    ],
+)
+def test_init_and_add_from_such_a_kubeconfig(run: Run, mesh: WorkDir, context: str, fault: str) -> None:
+    """They name the way on: --server and --ca."""
+    mesh.write("theirs", EMPTY)
+    ran = run("init", "--mesh-id", "m", "--context", f"{context}=n", "--kubeconfig", "theirs", cwd=mesh)
+    assert ran.code == 2
+    assert fault in ran.err
+    assert f"`kubectl mesh add {context} --network NETWORK --server URL --ca FILE`" in ran.err
+    assert run("init", "--mesh-id", "m", cwd=mesh).code == 0
+    ran = run("add", context, "--network", "n", "--kubeconfig", "theirs", cwd=mesh)
+    assert ran.code == 2
+    assert ran.err.endswith(f"{fault}\n  fix: give --server URL (and --ca FILE)\n")
