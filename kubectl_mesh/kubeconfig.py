@@ -50,7 +50,9 @@ def contexts(document: Document) -> dict[str, Entry]:
                 number, cluster = clusters[wanted]
                 found[item["name"]] = _entry(document.place("clusters", number), cluster)
             else:
-                fault = "is not named: the context has no `cluster`" if wanted in (None, "") else f"names the cluster {shown(wanted)}, which the file does not have"
+                fault = (
+                    "is not named: the context has no `cluster`" if wanted in (None, "") else f"names the cluster {shown(wanted)}, which the file does not have"
+                )
                 found[item["name"]] = Entry(place, fault=fault)
     return found
 

@@ -7,6 +7,8 @@ OLDEST, NEWEST = 4, 30
 """The minors of 1.x whose rules are known."""
 DEFAULT = "1.30.3"
 """What `init` writes."""
+STARTED = (DEFAULT,)
+"""Every version that `init` has written into a base.yaml. Add the old one when DEFAULT changes."""
 
 ISTIOD = 5
 LABELS = 8

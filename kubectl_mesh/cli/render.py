@@ -47,6 +47,7 @@ def command(
         from kubectl_mesh.pki.names import CRL
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.stores.sealing import SEAL_KEY
+        from kubectl_mesh.targets.replaced import kind_text
         from kubectl_mesh.write import clear, locked, write_certificates, write_tree
 
         out = out.rstrip("/") or "/" if out else out
@@ -111,7 +112,7 @@ def command(
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
         common.put_json(value | {"warnings": report.problems_json(warnings)})
     else:
-        kind = inputs.target.KIND + ("" if inputs.base else " (no base.yaml: as for Istio 1.4)")
+        kind = kind_text(inputs.target, inputs.base, rendered.plan) + ("" if inputs.base else " (no base.yaml: as for Istio 1.4)")
         text = report.render_text(
             rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, forgotten=forgotten
         )

@@ -8,9 +8,10 @@ from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
-from kubectl_mesh.overlay import merge
+from kubectl_mesh.overlay import Whole, merge
 from kubectl_mesh.plan import Traits, kubectl
 from kubectl_mesh.targets import charts, modern, values
+from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "Application"
 API_VERSION = "argoproj.io/v1alpha1"
@@ -108,7 +109,8 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
             "namespace": topology.delivery.namespace or NAMESPACE,
         },
         "spec": {
-            "destination": {**where, "namespace": cluster.namespace},
+            # Argo CD refuses one with both a name and a server.
+            "destination": Whole({**where, "namespace": cluster.namespace}),
             **({"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]} if chart.part in ("base", "istiod") else {}),
             "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
             "source": {
@@ -163,7 +165,8 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     objects = _objects(plan, base)
     overlays = ((chart.part, overlay) for m in plan.members.values() if not m.waits for chart, _, overlay in objects(m))
-    return charts.lost_settings(base, overlays, (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences")))
+    ignored = (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences"))
+    return replaced_problems(base, overlays, plan, STARTER, ("spec", "source", "targetRevision"), charts.version, ignored)
 
 
 def forget(cluster: Cluster, peer: str) -> str:

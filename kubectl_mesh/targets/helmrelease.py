@@ -7,9 +7,10 @@ from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
-from kubectl_mesh.overlay import merge
+from kubectl_mesh.overlay import Whole, merge
 from kubectl_mesh.plan import Traits, kubectl
 from kubectl_mesh.targets import charts, modern, values
+from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "HelmRelease"
 API_VERSION = "helm.toolkit.fluxcd.io/v2"
@@ -82,7 +83,8 @@ def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
 
 
 def _release(member: Member, chart: charts.Chart) -> dict[str, object]:
-    source = {"kind": "HelmRepository", "name": REPOSITORY}
+    # Of another namespace, it would be another repository.
+    source = Whole({"kind": "HelmRepository", "name": REPOSITORY})
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -128,7 +130,7 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     wanted = charts.charts(plan, charts.base_values(base, VALUES))
     objects = ((chart.part, _release(m, chart)) for m in plan.members.values() if not m.waits for chart in wanted(m))
-    return charts.lost_settings(base, objects, ())
+    return replaced_problems(base, objects, plan, STARTER, ("spec", "chart", "spec", "version"), charts.version)
 
 
 def forget(cluster: Cluster, peer: str) -> str:

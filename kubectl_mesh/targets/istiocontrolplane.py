@@ -12,9 +12,10 @@ from kubectl_mesh.address import is_address
 from kubectl_mesh.errors import Problem, near, shown
 from kubectl_mesh.manifest import block, document
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Json, Member, Network, Pki, Plan, Topology
-from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.overlay import Whole, merge, shared
 from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
-from kubectl_mesh.targets import modern
+from kubectl_mesh.targets import modern, values
+from kubectl_mesh.targets.replaced import replaced_problems
 from kubectl_mesh.yamltext import Block
 
 KIND = "IstioControlPlane"
@@ -167,8 +168,8 @@ def base_problems(documents: Mapping[str, Document], topology: Topology) -> Iter
 class _Overlays:
     """The overlays of a plan; what clusters share is written once."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, base: Json) -> None:
+        self.plan, self.base = plan, base
         self._whole: dict[int, dict[str, Block]] = {}
         self._endpoints: dict[str, Block] = {}
 
@@ -178,24 +179,27 @@ class _Overlays:
         networks: object = {}
         if cluster.joined:
             networks = block({"networks": {n.name: self._network(n, member) for n in member.networks}})
+        made: dict[str, object] = {
+            "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
+            "global": {
+                "controlPlaneSecurityEnabled": True,
+                "meshNetworks": Whole(networks),
+                "multiCluster": {"clusterName": cluster.name},
+                "network": cluster.network,
+            },
+            "pilot": {"meshNetworks": Whole(networks)},
+            "security": {"selfSigned": False},
+        }
+        # istioctl lays these over the values, so that what the mesh sets has to be set here too.
+        unvalidated: dict[str, Any] = shared(values.stated(self.base, ("spec",)).get("unvalidatedValues"), made)
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {"name": "default", "namespace": OPERATOR_NAMESPACE},
             "spec": {
                 "defaultNamespace": cluster.namespace,
-                "unvalidatedValues": {"global": {"meshID": mesh}},
-                "values": {
-                    "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
-                    "global": {
-                        "controlPlaneSecurityEnabled": True,
-                        "meshNetworks": networks,
-                        "multiCluster": {"clusterName": cluster.name},
-                        "network": cluster.network,
-                    },
-                    "pilot": {"meshNetworks": networks},
-                    "security": {"selfSigned": False},
-                },
+                "unvalidatedValues": {**unvalidated, "global": {**unvalidated.get("global", {}), "meshID": mesh}},
+                "values": made,
             },
         }
 
@@ -222,15 +226,14 @@ class _Overlays:
 
 def lost_settings(plan: Plan, documents: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
-    overlays, base = _Overlays(plan), documents[KIND]
-    paths = {path for member in plan.members.values() for path in lost(base.value, overlays.of(member)) if path not in (("apiVersion",), ("kind",))}
-    return [Problem(base.place(*path), "is set by the mesh; the value here is lost", id="base-lost") for path in sorted(paths, key=str)]
+    overlays = _Overlays(plan, documents[KIND].value)
+    return replaced_problems(documents, ((KIND, overlays.of(member)) for member in plan.members.values()), plan, STARTER)
 
 
 def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
     """For a cluster the files of its control plane, each with its text."""
-    overlays = _Overlays(plan)
     value = base[KIND].value if KIND in base else DEFAULT_BASE
+    overlays = _Overlays(plan, value)
 
     def of(member: Member) -> Iterator[tuple[str, str]]:
         yield "istiocontrolplane.yaml", document(merge(value, overlays.of(member)))
