@@ -112,6 +112,13 @@ def _settled(topology: Topology, version: str | None) -> Topology:
     return replace(topology, clusters=clusters)
 
 
+def assumption(directory: str, topology: Topology, out: str) -> str:
+    """What to say first where base.yaml is missing, and Istio 1.4 is assumed as on the original page; nothing where it is not."""
+    if os.path.lexists(join(directory, BASE)) or lost(directory, topology, out):
+        return ""
+    return "ISTIO 1.4 IS ASSUMED, because there is no base.yaml; for today's Istio, run `kubectl mesh init --control-plane Istio`"
+
+
 def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
     """What is wrong with a base.yaml that is not there, by the tree in `out`: that a file is gone is no wish to bring every cluster to Istio 1.4."""
     kind = rendered_kind(topology, out) or targets.OLD

@@ -108,15 +108,16 @@ def command(
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
+    assumed = basefile.assumption(directory, inputs.topology, target_folder)
     if output == "json":
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, forgotten=forgotten)
-        common.put_json(value | {"warnings": report.problems_json(warnings)})
+        common.put_json(value | {"warnings": report.problems_json(warnings), "assumed": assumed or None})
     else:
-        kind = kind_text(inputs.target, inputs.base, rendered.plan) + ("" if inputs.base else " (no base.yaml: as for Istio 1.4)")
+        kind = kind_text(inputs.target, inputs.base, rendered.plan)
         text = report.render_text(
             rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, forgotten=forgotten
         )
-        common.put_text(text)
+        common.put_text(f"{assumed}\n{text}" if assumed else text)
         if writes and differs:
             common.say(rollout.apply(rendered.plan, changes, target_folder))
     return 1 if check and differs else 0
