@@ -1,11 +1,14 @@
 """The flow of the original page: init with MESH_ID and ORG_NAME, a topology as the page prints it, render, init again."""
 
-from collections.abc import Callable
+import json
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
-from conftest import SEED, Run, WorkDir
+from conftest import SEED, TOP, Run, WorkDir
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -228,3 +231,66 @@ def test_init_and_add_from_such_a_kubeconfig(run: Run, mesh: WorkDir, context: s
     ran = run("add", context, "--network", "n", "--kubeconfig", "theirs", cwd=mesh)
     assert ran.code == 2
     assert ran.err.endswith(f"{fault}\n  fix: give --server URL (and --ca FILE)\n")
+
+
+def test_every_report_has_the_name_of_the_mesh(run: Run, mesh: WorkDir) -> None:
+    """Where nothing differs, nothing is rendered, nothing is on: the JSON has the mesh's name all the same, and fits its schema."""
+    print_topology(mesh, QUICK + "secrets: {store: plain}\n")
+    reports = {
+        ("describe",): "describe",
+        ("diff",): "diff",
+        ("render", "--dry-run"): "render",
+        ("teardown",): "teardown",
+        ("certs", "status"): "certs-status",
+        ("certs", "rotate-root", "status"): "certs-rotation",
+    }
+
+    def named(reports: Mapping[tuple[str, ...], str]) -> None:
+        for words, schema in reports.items():
+            ran = run(*words, "-o", "json", cwd=mesh)
+            assert ran.code in (0, 1), ran.err
+            value = json.loads(ran.out)
+            jsonschema.Draft202012Validator(json.loads((TOP / f"schemas/output/{schema}.schema.json").read_text())).validate(value)
+            assert value["mesh"] == "mymeshname", words
+
+    named(reports)
+    assert run("render", cwd=mesh).code == 0
+    for words in (["init", "-q"], ["add", "out"], ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", mesh, *words], check=True, capture_output=True)
+    same = {("diff", "--against", "HEAD"): "diff", ("diff", "out", "out"): "diff", ("diff", "--cluster", "context-east-1"): "diff"}
+    named({**reports, **same})
+    for words in (("diff",), *same):
+        ran = run(*words, cwd=mesh)
+        assert (ran.code, ran.out.splitlines()[1]) == (0, "no difference in the mesh")
+        assert ran.out.startswith("mesh mymeshname: ")
+    # A lock that is damaged says nothing; the next one does.
+    mesh.write("out/context-east-1/mesh.lock", "{")
+    assert json.loads(run("diff", "out", "out", "-o", "json", cwd=mesh).out)["mesh"] == "mymeshname"
+
+
+ASSUMED = "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run `kubectl mesh init --control-plane Istio`."
+
+
+def test_what_is_assumed_comes_first(run: Run, mesh: WorkDir) -> None:
+    """Without base.yaml the first line of every report says that Istio 1.4 is assumed; with one, or one that is broken, it does not."""
+    print_topology(mesh, QUICK)
+    commands = (("render", "--dry-run"), ("render",), ("render", "--check"), ("check",), ("describe",), ("describe", "-o", "table"))
+    for words in commands:
+        out = run(*words, cwd=mesh).out
+        assert out.splitlines()[0] == ASSUMED, words
+    for words in (("render", "--check"), ("check",), ("describe",)):
+        assert json.loads(run(*words, "-o", "json", cwd=mesh).out)["assumed"] == ASSUMED
+    mesh.write("base.yaml", "kind: IstioControlPlan\n")
+    for words in commands:
+        assert "assumed" not in run(*words, cwd=mesh).out
+    (mesh / "base.yaml").unlink()
+    assert run("init", "--control-plane", "Istio", cwd=mesh).code == 0
+    for words in commands:
+        assert "assumed" not in run(*words, cwd=mesh).out
+    for words in (("render", "--check"), ("check",), ("describe",)):
+        assert json.loads(run(*words, "-o", "json", cwd=mesh).out)["assumed"] is None
+    # A tree of another kind: then nothing is assumed, and the missing base.yaml is refused.
+    assert run("render", cwd=mesh).code == 0
+    (mesh / "base.yaml").unlink()
+    assert "assumed" not in run("describe", cwd=mesh).out
+    assert run("render", cwd=mesh).code == 2

@@ -116,7 +116,7 @@ def assumption(directory: str, topology: Topology, out: str) -> str:
     """What to say first where base.yaml is missing, and Istio 1.4 is assumed as on the original page; nothing where it is not."""
     if os.path.lexists(join(directory, BASE)) or lost(directory, topology, out):
         return ""
-    return "ISTIO 1.4 IS ASSUMED, because there is no base.yaml; for today's Istio, run `kubectl mesh init --control-plane Istio`"
+    return "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run `kubectl mesh init --control-plane Istio`."
 
 
 def lost(directory: str, topology: Topology, out: str) -> list[Problem]:
