@@ -294,3 +294,100 @@ def test_what_is_assumed_comes_first(run: Run, mesh: WorkDir) -> None:
     (mesh / "base.yaml").unlink()
     assert "assumed" not in run("describe", cwd=mesh).out
     assert run("render", cwd=mesh).code == 2
+
+
+def said(run: Run, mesh: WorkDir, words: tuple[str, ...]) -> list[str]:
+    """The errors of a command, without their fixes."""
+    ran = run(*words, cwd=mesh)
+    if words[0] == "check":
+        found = [f for c in json.loads(ran.out)["checks"] if c["status"] == "error" for f in c["findings"]]
+        return sorted(f"{f['file']}:{f['line']}:{f['column']}: {f['path']}: {f['what']}" for f in found)
+    return sorted(line.removeprefix("error: ") for line in ran.err.splitlines() if line.startswith("error: "))
+
+
+ASKED = (("check", "-o", "json"), ("render",), ("diff",), ("describe",))
+
+
+def test_the_value_of_a_key_that_stands_twice_is_judged(run: Run, mesh: WorkDir) -> None:
+    """Each later value of a key is judged as if it were the first: shape, rules, three times over, duplicates in duplicates."""
+    mesh.write(
+        "topology.yaml",
+        """\
+mesh_id: mymeshname
+contexts:
+  context-east-1: {network: a}
+  context-east-2: {network: a, server: "https://192.0.2.1:6443", server: "nonsense"}
+  context-east-2: {netwrok: b, network: 5, network: 6}
+  context-east-2: {network: c, certificateAuthority: ../ca.crt}
+  context-west-1: {network: w}
+networks:
+  w: {gateways: [{address: 192.0.2.1}]}
+mesh_id: "Not A Label"
+""",
+    )
+    wanted = [
+        'topology.yaml:10:1: mesh_id: must be a DNS-1123 label: lower-case letters, digits and `-`, at most 63, letters or digits at both ends; it is "Not A Label"',
+        "topology.yaml:10:1: mesh_id: stands twice; it is on line 1 already",
+        'topology.yaml:4:66: contexts.context-east-2.server: must be a URL such as https://203.0.113.11:6443, with no user, query or fragment; it is "nonsense"',
+        "topology.yaml:4:66: contexts.context-east-2.server: stands twice; it is on line 4 already",
+        "topology.yaml:5:20: contexts.context-east-2.netwrok: unknown field",
+        "topology.yaml:5:32: contexts.context-east-2.network: must be a text, not the number 5",
+        "topology.yaml:5:3: contexts.context-east-2: stands twice; it is on line 4 already",
+        "topology.yaml:5:44: contexts.context-east-2.network: must be a text, not the number 6",
+        "topology.yaml:5:44: contexts.context-east-2.network: stands twice; it is on line 5 already",
+        'topology.yaml:6:32: contexts.context-east-2.certificateAuthority: "../ca.crt" is not in the working directory',
+        "topology.yaml:6:3: contexts.context-east-2: stands twice; it is on line 4 already",
+    ]
+    for words in ASKED:
+        assert said(run, mesh, words) == wanted, words
+
+
+def test_a_base_yaml_with_a_key_that_stands_twice(run: Run, mesh: WorkDir) -> None:
+    """All of it is judged, the value behind the key too."""
+    print_topology(mesh, QUICK)
+    mesh.write(
+        "base.yaml",
+        """\
+apiVersion: sailoperator.io/v1
+kind: Istio
+spec:
+  version: v1.30.3
+  values:
+    pilot: {autoscaleEnabled: true, replicaCoun: 2}
+    pilot: {autoscaleEnabld: true}
+    global: {enableReaderRBAC: true}
+  version: 1.30
+---
+apiVersion: sailoperator.io/v1
+kind: IstioCNI
+spec: {version: v1.30.3, versoin: x}
+""",
+    )
+    for words in ASKED:
+        found = said(run, mesh, words)
+        for text in (
+            "base.yaml:6:37: spec.values.pilot.replicaCoun: unknown field",
+            "base.yaml:7:5: spec.values.pilot: stands twice; it is on line 6 already",
+            "base.yaml:7:13: spec.values.pilot.autoscaleEnabld: unknown field",
+            "base.yaml:9:3: spec.version: stands twice; it is on line 4 already",
+            'base.yaml:9:3: spec.version: must be a version as the Sail operator names it, such as v1.30.3 or v1.30-latest; it is "1.30"',
+            "base.yaml:13:26: spec.versoin: unknown field",
+        ):
+            assert any(line.startswith(text) for line in found), (words, text, found)
+
+
+def test_a_kubeconfig_with_a_key_that_stands_twice(run: Run, mesh: WorkDir) -> None:
+    """The rest of the file is judged, and the later server too."""
+    print_topology(mesh, QUICK)
+    text = (SEED / "kubeconfig.yaml").read_text()
+    text = text.replace("    server: https://203.0.113.11:6443\n", "    server: https://203.0.113.11:6443\n    server: https://127.0.0.1:6443\n")
+    mesh.write("kubeconfig.yaml", text.replace("    server: https://198.51.100.21:6443\n", ""), 0o600)
+    for words in ASKED:
+        found = said(run, mesh, words)
+        for wanted in (
+            "server: stands twice; it is on line 7 already",
+            "is the loopback address https://127.0.0.1:6443",
+            "contexts.context-west-1: its cluster in kubeconfig.yaml:",
+        ):
+            assert any(wanted in line for line in found), (words, wanted, found)
+        assert len(found) == 3, found

@@ -37,36 +37,38 @@ class Read:
     """The checks that nobody could make for these problems."""
 
 
-def documents(directory: str) -> tuple[Document, ...]:
-    """The documents of base.yaml, none where there is no such file."""
+def documents(directory: str, *, lenient: bool = False) -> tuple[Document, ...]:
+    """The documents of base.yaml, none where there is no such file; with `lenient`, what is wrong with them as YAML is among them."""
     path = join(directory, BASE)
     body = read_file(path)
-    return () if body is None else load_all(path, body)
+    return () if body is None else load_all(path, body, lenient=lenient)
 
 
 def gather(directory: str, topology: Topology) -> Read:
     """Reads base.yaml and checks it; where it cannot be read as a control plane, the problems are all that is told of it."""
     try:
-        return judged(documents(directory), topology)
+        return judged(documents(directory, lenient=True), topology)
     except MeshError as error:
         return _unread(error)
 
 
 def judged(found: tuple[Document, ...], topology: Topology) -> Read:
     """As `gather`, for documents that are read already."""
+    problems = [p for document in found for p in document.problems]
+    told = {(p.where.line, p.where.column) for p in problems}
     try:
         target = targets.choose(found)
         base = targets.parts(found, target)
     except MeshError as error:
-        return _unread(error)
+        return _unread(MeshError([*problems, *error.problems]))
     if not base:
         return Read({}, target, _settled(topology, target.version({})))
-    problems: list[Problem] = []
     settled = _settled(topology, target.version(base))
     for name, document in base.items():
-        problems += schema_problems(document, base_schema(target.SCHEMAS[name]))
-        for path, schema in target.checked(name, settled, assets.schema):
-            problems += schema_problems(document, _below(path, schema))
+        schemas = [base_schema(target.SCHEMAS[name]), *(_below(path, schema) for path, schema in target.checked(name, settled, assets.schema))]
+        for schema in schemas:
+            problems += [p for p in schema_problems(document, schema) if (p.where.line, p.where.column) not in told]
+            problems += [p for variant in document.variants for p in variant.later_values(schema_problems(variant, schema))]
     shapeless = bool(problems)
     if not shapeless:
         problems += target.base_problems(base, settled)

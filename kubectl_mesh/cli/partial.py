@@ -34,7 +34,7 @@ def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
         wrong |= named
         left = {c: e for c, e in contexts.items() if c not in wrong}
         try:
-            return validate(replace(document, value={**value, "contexts": left}, problems=()), assets.schema("topology.schema.json"))
+            return validate(replace(document, value={**value, "contexts": left}, problems=(), variants=()), assets.schema("topology.schema.json"))
         except MeshError as error:
             problems = error.problems
     raise MeshError(found)

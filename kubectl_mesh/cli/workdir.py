@@ -204,6 +204,8 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
 
     fault = (lambda _: "") if later else ca_fault
     known, faults = tried(lambda: servers(topology, config, authorities, fault), nothing, "kubeconfig-context")
+    if config is not None and config.problems:
+        problems += _later_server_problems(topology, config, authorities)
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
     problems += of_servers(faults)
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
@@ -297,10 +299,25 @@ def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[st
 
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
     path = option if option is not None else join(directory, KUBECONFIG)
-    document = read_document(path, typed=False, pipe=option is not None)
+    document = read_document(path, typed=False, pipe=option is not None, lenient=True)
     if document is None and option is not None:
         raise refuse(path, "is not there", "name a kubeconfig that is")
     return document
+
+
+def _later_server_problems(topology: Topology, config: Document, authorities: Mapping[str, bytes]) -> list[Problem]:
+    """What is wrong with a kubeconfig in which keys stand twice: that they do, and what the later values are."""
+    from kubectl_mesh.kubeconfig import servers
+
+    found = list(config.problems)
+    for variant in config.variants:
+        try:
+            faults = servers(topology, variant, authorities)[1]
+        except MeshError as error:
+            found += error.problems
+        else:
+            found += [p for problems in faults.values() for p in problems if p.id != "kubeconfig-context"]
+    return [p if p.id else replace(p, id="kubeconfig-context") for p in found]
 
 
 def _authorities(directory: str, topology: Topology) -> dict[str, bytes]:

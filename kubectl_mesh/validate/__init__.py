@@ -19,6 +19,10 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     told = {(p.where.line, p.where.column) for p in document.problems} | {p.where.path for p in document.problems}
     misfits = list(schema_problems(document, schema))
     unfit = [p for p in misfits if p.where.path not in told and (p.where.line, p.where.column) not in told]
+    for variant in document.variants:
+        judged = list(variant.later_values(schema_problems(variant, schema)))
+        unfit += [p for p in judged if (p.where.line, p.where.column) not in told or p.where == variant.place(*variant.replaced)]
+        unfit += variant.later_values(rules.problems(Given(variant, {p.where.path for p in judged})))
     # A value that wants quotes is a text to the schema: where that is right, it can be meant as nothing else.
     other = {p.where.path for p in misfits}
     traps = [p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1)) for p in document.problems]
