@@ -190,6 +190,8 @@ class Topology:
     document: Document = field(repr=False)
     awaited: frozenset[str] = frozenset()
     """Networks with a gateway whose address is stated as `pending`."""
+    hub: str | None = None
+    """Where Istio's images are pulled from; `built-in`: what the operator, the charts or istioctl have built in. None: not stated."""
     charts: str | None = None
     """Where Istio's Helm charts are taken from: the URL of a chart repository or of an OCI registry."""
     bundled: bool = False

@@ -93,7 +93,7 @@ def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
         )
         for c in clusters
         for r in c.releases
-        if r.version in ("1.25", "1.25.1")
+        if versions.has_fault(r.version, "one-root")
     ]
 
 

@@ -23,10 +23,11 @@ _TYPES = {
 }
 
 
-def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[Problem]:
+def schema_problems(document: Document, schema: Mapping[str, Any], unknown: str = "") -> Iterator[Problem]:
     """Every way in which a document differs from a JSON Schema, in the words of people.
 
-    The schema's own keyword `x-must` says in words what its patterns and limits mean.
+    The schema's own keyword `x-must` says in words what its patterns and limits mean. `unknown` is the id of
+    problems about fields that it does not have.
     """
     if fits(document.value, schema):
         return
@@ -40,10 +41,10 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
     make: Any = extend
     validator = make(jsonschema.Draft202012Validator, {"pattern": matches})
     for error in validator(schema).iter_errors(document.value):
-        yield from _problem(document, error)
+        yield from _problem(document, error, unknown)
 
 
-def _problem(document: Document, error: Any) -> Iterator[Problem]:
+def _problem(document: Document, error: Any, unknown: str) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
     must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
     kind, limit, value = error.validator, error.validator_value, error.instance
@@ -53,9 +54,8 @@ def _problem(document: Document, error: Any) -> Iterator[Problem]:
         for key in value:
             if key not in known:
                 hint = near(key, set(known) - set(value))
-                yield Problem(
-                    document.place(*path, key), f"unknown field{hint}", "" if hint or len(known) > LONGEST_LIST else f"the fields here are: {', '.join(known)}"
-                )
+                fix = "" if hint or len(known) > LONGEST_LIST else f"the fields here are: {', '.join(known)}"
+                yield Problem(document.place(*path, key), f"unknown field{hint}", fix, unknown)
     elif kind == "required":
         # Where one is merely misspelt, the unknown field tells what was meant.
         strangers = set(value) - set(error.schema.get("properties", {}))

@@ -1,48 +1,46 @@
 """versions: Istio's versions, and what each changes for a mesh; every rule that asks for a version asks here.
 
-A version that no file states counts as the newest that is known. The sources are Istio's release notes and the code of each release.
+The facts are in istio/releases.json, each with its source. A version that no file states counts as the newest that is known.
 """
 
-OLDEST, NEWEST = 4, 30
-"""The minors of 1.x whose rules are known."""
-DEFAULT = "1.30.3"
-"""What `init` writes."""
-STARTED = (DEFAULT,)
-"""Every version that `init` has written into a base.yaml. Add the old one when DEFAULT changes."""
+import json
+import re
+from pathlib import Path
+from typing import Any
 
-ISTIOD = 5
-LABELS = 8
-HOST_NAMES = 13
-TLS_CACERTS = 15
-ISTIO_CSR = 16
-RELOAD = 18
-ROOTS = 20
-GATEWAY_V1 = 22
-CHARTS = SAIL = 24
-AMBIENT = 27
-CRL = 27
-AMBIENT_BETA = ZTUNNEL_CRL = 29
-FAST_SWAP = 30
-CHANGES = (
-    (4, "the last with Citadel and Pilot apart: IstioControlPlane, networks by meshNetworks, a cluster knows itself as `Kubernetes`"),
-    (ISTIOD, "istiod and IstioOperator; meshNetworks without its own `networks:`; a root of EC keys is read, but not signed with before 1.7.7"),
-    (6, "a cluster knows itself by its own name in meshNetworks, no longer as `Kubernetes`; revisions"),
-    (LABELS, "istiod finds networks by the label of the namespace, and gateways by the label of their Service: no address has to be known"),
-    (HOST_NAMES, "host names of gateways are looked up by istiod, again and again; credentials by `exec` have to be allowed"),
-    (TLS_CACERTS, "istiod reads cacerts as cert-manager writes it (tls.crt, tls.key, ca.crt)"),
-    (ISTIO_CSR, "istiod loads the serving certificate that istio-csr gives it, from the Secret istiod-tls"),
-    (RELOAD, "istiod reads a new intermediate as soon as it is applied; before, when it starts"),
-    (ROOTS, "istiod reads a changed bundle of roots as soon as it is applied, with ISTIO_MULTIROOT_MESH; before, when it starts"),
-    (GATEWAY_V1, "networking.istio.io/v1"),
-    (
-        CHARTS,
-        "no operator in the cluster reads an IstioOperator any more; the oldest for the Sail operator's API of today and for Helm values as they are today",
-    ),
-    (AMBIENT, "ambient over several networks, alpha; istiod and sidecars read ca-crl.pem of cacerts, and refuse what is revoked there"),
-    (AMBIENT_BETA, "ambient over several networks, beta; ztunnel reads ca-crl.pem too"),
-    (FAST_SWAP, "a changed remote secret is taken without a gap, but 1.30.0 to 1.30.3 can lose the cluster's endpoints until istiod restarts"),
-)
+RELEASES: Any = json.loads((Path(__file__).resolve().parent / "istio" / "releases.json").read_text(encoding="utf-8"))
+"""The data: see docs/releases.md for its fields."""
+
+OLDEST: int = RELEASES["oldest"]
+NEWEST: int = RELEASES["newest"]
+"""The minors of 1.x whose rules are known."""
+NEWEST_WITH_CHARTS: int = RELEASES["newestWithCharts"]
+"""The newest minor whose chart values are known; above it an unknown value is a warning."""
+DEFAULT: str = RELEASES["default"]["version"]
+"""What `init` writes."""
+STARTED: tuple[str, ...] = (DEFAULT, *RELEASES["default"]["earlier"])
+"""Every version that `init` has written into a base.yaml."""
+CHANGES: tuple[tuple[int, str], ...] = tuple((c["minor"], c["what"]) for c in RELEASES["changes"])
 """The first minor in which something is so, and what."""
+
+
+def _first(name: str) -> int:
+    return next(int(c["minor"]) for c in RELEASES["changes"] if c["name"] == name)
+
+
+ISTIOD = _first("istiod")
+LABELS = _first("labels")
+HOST_NAMES = _first("host-names")
+TLS_CACERTS = _first("tls-cacerts")
+ISTIO_CSR = _first("istio-csr")
+RELOAD = _first("reload")
+ROOTS = _first("roots")
+GATEWAY_V1 = _first("gateway-v1")
+CHARTS = SAIL = _first("charts")
+AMBIENT = CRL = _first("ambient")
+AMBIENT_BETA = ZTUNNEL_CRL = _first("ambient-beta")
+FAST_SWAP = _first("fast-swap")
+_VERSION = re.compile(r"v?1\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?![0-9.])")
 
 
 def minor(version: str | None) -> int:
@@ -55,11 +53,61 @@ def exact(version: str | None) -> bool:
     return version is not None and version.count(".") == 2
 
 
+def parse_version(text: object) -> str | None:
+    """The numeric part of a version as any file states it (`v1.30.3`, `1.30.3-distroless`, `v1.30-latest`), such as 1.30.3; None if there is none."""
+    found = _VERSION.match(str(text))
+    if found is None:
+        return None
+    return f"1.{found[1]}" + (f".{found[2]}" if found[2] is not None else "")
+
+
+def is_between(version: str | None, first: str, before: str) -> bool:
+    """Whether a version is `first` or later, and earlier than `before`; a line of releases counts if any release of it is."""
+    if version is None:
+        return False
+    low, high = _numbers(first), _numbers(before)
+    numbers = _numbers(version)
+    if len(numbers) == 1:
+        return (*numbers, 10**6) >= low and (*numbers, 0) < high
+    return low <= numbers < high
+
+
+def has_fault(version: str | None, name: str) -> bool:
+    """Whether a version has a fault of the table `faults`; a version that is not stated has none."""
+    fault = RELEASES["faults"][name]
+    return is_between(version, fault["from"], fault["before"])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[1:])
+
+
 def loses_endpoints(version: str | None) -> bool:
     """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920, 61043)."""
-    return version in ("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3")
+    return has_fault(version, "endpoints-lost")
 
 
 def reads_crl(version: str | None, *, ztunnel: bool = False) -> bool:
     """Whether istiod reads ca-crl.pem and its proxies go by it (pilot/pkg/features: PILOT_ENABLE_CA_CRL, on by default since it is there)."""
     return minor(version) >= (ZTUNNEL_CRL if ztunnel else CRL)
+
+
+def security_floor(version: str) -> tuple[str, str] | None:
+    """The first release of a version's line without known vulnerabilities, and the advisory; None where the version has it, or no floor is known."""
+    for entry in RELEASES["security"]:
+        if exact(version) and minor(version) == entry["line"] and _numbers(version) < _numbers(entry["floor"]):
+            return entry["floor"], entry["advisory"]
+    return None
+
+
+def is_unsupported(version: str) -> bool:
+    """Whether a version's line gets no releases any more."""
+    return minor(version) < int(RELEASES["oldestSupported"])
+
+
+def built_in_hub_gone(version: str | None) -> str | None:
+    """The image hub that charts and istioctl of a version have built in, where it is retired; None where it is not, or no version is stated."""
+    for entry in RELEASES["images"]["builtIn"]:
+        if is_between(version, entry["from"], entry["before"]):
+            return str(entry["hub"])
+    return None

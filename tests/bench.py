@@ -362,7 +362,7 @@ def bundled(report: Report, folder: Path) -> None:
     clusters(folder, 1000)
     topology = folder / "topology.yaml"
     topology.write_text(topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:"))
-    (folder / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n")
+    (folder / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.31.3}\n")
     run(mesh("", folder, "render"))
     limit = 5.0
     jobs = [mesh("first render of the tree", folder, "render", prepare=away(folder, "out")), mesh("unchanged render", folder, "render")]

@@ -22,14 +22,14 @@ FOREVER = "made-up-token-of-"
 Break = Callable[[WorkDir], object]
 
 
-def make(mesh: WorkDir, kind: str = "Istio", names: tuple[str, ...] = NAMES, version: str = "1.30.3") -> WorkDir:
+def make(mesh: WorkDir, kind: str = "Istio", names: tuple[str, ...] = NAMES, version: str = "1.31.3") -> WorkDir:
     """Six clusters on three networks, everything there that a render needs."""
     contexts = {name: {"network": f"net-{index // 2}", "server": f"https://192.0.2.{index + 1}:6443"} for index, name in enumerate(names)}
     value: dict[str, Any] = {"mesh_id": "acme", "certificates": {"keyType": "ec-p256"}, "contexts": contexts}
     if kind == "IstioControlPlane":
         value["networks"] = {f"net-{i}": {"gateways": [{"address": f"198.51.100.{i + 1}"}]} for i in range((len(names) + 1) // 2)}
     mesh.write("topology.yaml", yaml.safe_dump(value, sort_keys=False))
-    mesh.write("base.yaml", targets.module(kind).STARTER.replace("1.30.3", version))
+    mesh.write("base.yaml", targets.module(kind).STARTER.replace("1.31.3", version))
     authority = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
     for name in names:
         mesh.write(f"clusters/{name}.crt", base64.b64decode(authority))

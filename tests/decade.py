@@ -66,7 +66,7 @@ MINUTES = timedelta(minutes=5)
 LEAF = timedelta(hours=24)
 """How long the certificate of a workload lives; it is renewed at half of it."""
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
-VERSIONS = ("1.17.8", "1.29.6", "1.30.3", "1.30.3")
+VERSIONS = ("1.17.8", "1.29.10", "1.30.3", "1.30.3")
 LEAF_KEY = ec.generate_private_key(ec.SECP256R1())
 
 

@@ -294,7 +294,7 @@ def test_by_keyboard_alone(opened: Open, tmp_path: Path) -> None:
         if page.run("return document.activeElement.dataset.cluster") == "eu-central-2":
             break
     assert page.run("return document.activeElement.getAttribute('role') + ': ' + document.activeElement.getAttribute('aria-label')").startswith(
-        "button: eu-central-2: Istio 1.30.3"
+        "button: eu-central-2: Istio 1.31.3"
     )
     press(Keys.ENTER)
     page.until(lambda: page.detail.startswith("cluster\neu-central-2"))

@@ -391,7 +391,7 @@ def test_export_is_for_the_store_external(workdir: Make, run: Run, tmp_path: Pat
 
 
 ISSUED = {"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "mesh-ca"}, "intermediateDays": 90}, "secrets": {"store": "plain"}}
-SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec:\n  version: v1.30.3\n"
+SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec:\n  version: v1.31.3\n"
 
 
 def test_cert_manager_leaves_no_key_here(workdir: Make, run: Run) -> None:
@@ -417,7 +417,7 @@ def test_cert_manager_leaves_no_key_here(workdir: Make, run: Run) -> None:
 @pytest.mark.parametrize("ambient", [False, True])
 def test_istio_csr_and_istiod_agree(workdir: Make, run: Run, kind: str, ambient: bool) -> None:
     """istiod signs nothing, every proxy asks istio-csr, and that knows the cluster by the same name."""
-    data_plane = {"istio": {"version": "1.30.3", "dataPlane": "ambient"}} if ambient else {"istio": {"version": "1.30.3"}}
+    data_plane = {"istio": {"version": "1.31.3", "dataPlane": "ambient"}} if ambient else {"istio": {"version": "1.31.3"}}
     networks = {"contexts": {"context-east-2": {"network": "network-east-2"}}} if ambient else {}
     mesh = workdir(
         over={

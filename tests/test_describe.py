@@ -54,9 +54,9 @@ def test_table(mesh: WorkDir, run: Run) -> None:
     assert ran.code == 0
     assert ran.out.splitlines() == [
         "CLUSTER  NETWORK  ISTIO   CERT  SECRETS  GATEWAYS  TREE",
-        "a        net-0    1.30.3  729d  2/2/-    by label  up to date",
-        "b        net-0    1.30.3  729d  2/2/-    by label  up to date",
-        "c        net-1    1.30.3  729d  2/2/-    by label  up to date",
+        "a        net-0    1.31.3  729d  2/2/-    by label  up to date",
+        "b        net-0    1.31.3  729d  2/2/-    by label  up to date",
+        "c        net-1    1.31.3  729d  2/2/-    by label  up to date",
         "",
         "root O=acme, CN=Root CA: 3649 days left",
         "3 clusters, 2 networks, 0 things pending",

@@ -503,7 +503,7 @@ def test_every_rule_is_used_and_every_effect_has_one() -> None:
         ("1.4", "Pilot takes no changed remote secret before it restarts"),
         ("1.5.0", "Pilot takes no changed remote secret before it restarts"),
         ("1.5.1", "its endpoints are gone for that while"),
-        ("1.29.6", "its endpoints are gone for that while"),
+        ("1.29.10", "its endpoints are gone for that while"),
         ("1.30", "may lose its endpoints"),
         ("1.30.0", "may lose its endpoints"),
         ("1.30.3", "may lose its endpoints"),

@@ -36,6 +36,8 @@ PAGES = (
     "docs/tokens.md",
     "docs/adopt.md",
     "docs/certificates.md",
+    "docs/istio-move.md",
+    "docs/releases.md",
 )
 
 
@@ -170,6 +172,9 @@ case "$(basename "$0") $*" in
   *"get secret -l sealedsecrets.bitnami.com/sealed-secrets-key "*) cat "{log}.$context" ;;
   *"get secret "*) printf made-up-token-of-%s-%s "$context" "$(cat "{log}.taken" 2> /dev/null)" ;;
   *"get service "*) printf 192.0.2.11 ;;
+  *"get pods --all-namespaces "*"metadata.name"*) echo "shop web-1  registry.istio.io/release/proxyv2:1.30.3 example.com/web" ;;
+  *"get pods --all-namespaces "*) printf '%s\n' "shop registry.istio.io/release/proxyv2:1.30.3 example.com/web" "kube-system  registry.k8s.io/pause" ;;
+  *"rollout restart deployment,statefulset,daemonset") echo "restarted $3 in $context" >> {log} ;;
   *"delete secret "*) echo anew > "{log}.taken" ;;
   "argocd cluster add "*) ;;
   "kubeseal "*" --fetch-cert") openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=controller -days 365 -keyout "{log}.$context" 2> /dev/null ;;
@@ -287,7 +292,7 @@ def test_the_page_of_kubectl_runs(follow: Follow) -> None:
     ran = follow("docs/kubectl.md")
     assert len(ran.applied) == 2 * (3 + 1 + 4 + 3)
     assert "profile: remote" in (ran.work / "mesh/out/context-west-1/2-control-plane/istio.yaml").read_text()
-    assert (ran.work / "mesh-canary/out/context-east-1/2-control-plane/istio-1-30-3.yaml").is_file()
+    assert (ran.work / "mesh-canary/out/context-east-1/2-control-plane/istio-1-31-3.yaml").is_file()
 
 
 def pushed(work: Path) -> dict[str, str]:
@@ -329,6 +334,27 @@ def test_a_page_of_a_delivery_runs(page: str, follow: Follow) -> None:
         assert "decryption:" in files["out/_flux/context-east-1/1-trust.yaml"]
         for name in secret:
             assert [c for c in names if decrypts(ran.work, f"{c}.agekey", f"mesh/{name}")] == [name.split("/")[1]]
+
+
+def test_the_page_of_the_move_runs(follow: Follow, tmp_path: Path) -> None:
+    """A tree of before the move: the checks name it, a render changes it, and the pods with an old image are listed and restarted."""
+    case = TOP / "tests/moved/istio-ambient"
+    mesh = tmp_path / "work/mesh"
+    mesh.mkdir(parents=True, exist_ok=True)
+    for name in ("topology.yaml", "base.yaml"):
+        shutil.copy(case / name, mesh / name)
+    for name, text in yaml.safe_load((case / "before.yaml").read_text()).items():
+        (mesh / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (mesh / "out" / name).write_text(text)
+    ran = follow("docs/istio-move.md")
+    assert "Sail operators that were built in 2026 pull from registry.istio.io/release" in ran.out
+    assert "istiod restarts with its image from the new registry" in ran.out
+    assert ran.out.count("shop web-1  registry.istio.io/release/proxyv2:1.30.3") == 2
+    assert ran.applied == [
+        *(f"applied out/{c}/2-control-plane" for c in ("east", "west")),
+        *(f"restarted shop in {c}" for c in ("east", "west")),
+    ]
+    assert "hub: docker.io/istio" in (mesh / "out/east/2-control-plane/istio.yaml").read_text()
 
 
 def test_the_page_of_stores_runs(follow: Follow) -> None:

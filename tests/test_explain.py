@@ -126,7 +126,7 @@ def mesh(tmp_path: Path, run: Run) -> WorkDir:
     """Three clusters, rendered for Istio 1.29."""
     made = WorkDir(tmp_path / "mesh")
     made.path.mkdir()
-    broken.make(made, names=("a", "b", "c"), version="1.29.6")
+    broken.make(made, names=("a", "b", "c"), version="1.29.10")
     assert run("render", cwd=made).code == 0
     return made
 
@@ -162,7 +162,7 @@ def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "base", ["kind: Nonsense\n", "apiVersion: [\n", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n"]
+    "base", ["kind: Nonsense\n", "apiVersion: [\n", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.10, nonsense: 1}\n"]
 )
 def test_nothing_is_proven_by_a_base_that_cannot_be_used(base: str, mesh: WorkDir, run: Run) -> None:
     """Its error is told first; what rests on it is neither proven nor cleared, by no version either. A topology that is wrong is told as well."""
@@ -190,7 +190,7 @@ def test_causes_of_a_release(mesh: WorkDir, run: Run) -> None:
     lost = "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
     assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "cleared"
     base = (mesh / "base.yaml").read_text()
-    mesh.write("base.yaml", base.replace("1.29.6", "1.30.3"))
+    mesh.write("base.yaml", base.replace("1.29.10", "1.30.3"))
     assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
 
 

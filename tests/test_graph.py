@@ -48,7 +48,7 @@ def fleet(path: Path, clusters: int, networks: int, over: "dict[str, dict[str, o
         token.write_text(f"token-of-{name}")
         token.chmod(0o600)
     (path / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec: {}\n")
-    value = {"mesh_id": "acme", "istio": {"version": "1.30.3"}, "certificates": {"keyType": "ec-p256"}, **(top or {}), "contexts": contexts}
+    value = {"mesh_id": "acme", "istio": {"version": "1.31.3"}, "certificates": {"keyType": "ec-p256"}, **(top or {}), "contexts": contexts}
     (path / "topology.yaml").write_text(yaml.safe_dump(value, sort_keys=False))
     return path
 
@@ -72,7 +72,7 @@ def seed(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> WorkDir:
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = workdir(tokens=True)
     shutil.copy(GOLDEN / "istioctl/in/base.yaml", mesh / "base.yaml")
-    (mesh / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec: {version: v1.30.3}\n")
+    (mesh / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec: {version: v1.31.3}\n")
     assert run("render", cwd=mesh).code == 0
     return mesh
 
@@ -432,7 +432,7 @@ def test_a_broken_mesh_is_drawn(run: Run, seed: WorkDir) -> None:
     """With the wrong certificate in one cluster nothing can be rendered: the picture says so there, and the rest is drawn."""
     shutil.copy(GOLDEN / "seed/in/certs/intermediate-context-east-2/ca-cert.pem", seed / "certs/intermediate-context-east-2/ca-cert.pem")
     text = graph(run, seed)
-    assert re.search(r"<b>context-east-2</b><br/>Istio 1.30.3<br/>CA broken<br/>✗ certs-[a-z]+.*:::broken", text)
+    assert re.search(r"<b>context-east-2</b><br/>Istio 1.31.3<br/>CA broken<br/>✗ certs-[a-z]+.*:::broken", text)
     assert text.count("CA until 2028-11-30") == 2
     assert "the tree could not be compared with a render" in text
     (seed / "certs/root-cert.pem").write_bytes(b"nonsense")

@@ -168,7 +168,7 @@ def test_a_version_that_takes_one_root_only(mesh: WorkDir, run: Run, clock: Cloc
     """Rolled out in the middle of a rotation, it would have proxies trust half of the mesh: refused by the render, and found by a check."""
     assert run(*ROTATE, "begin", cwd=mesh).code == 0
     rendered(mesh, run)
-    mesh.write("base.yaml", ISTIO.replace("v1.30.3", f"v{version}.0" if version == "1.25" else f"v{version}"))
+    mesh.write("base.yaml", ISTIO.replace("v1.31.3", f"v{version}.0" if version == "1.25" else f"v{version}"))
     mesh.topology({"istio": {"version": version}})
     before = mesh.snapshot()
     what = f"runs Istio {version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)"

@@ -246,7 +246,7 @@ def test_renew_refuses(mesh: WorkDir, run: Run, case: str) -> None:
     elif case == "no key to keep":
         (mesh / "certs/intermediate-context-east-1/ca-key.pem").unlink()
     elif case == "issuer elsewhere":
-        mesh.topology({"certificates": {"issuer": "istio-csr", "issuerRef": {"name": "ca"}}, "istio": {"version": "1.30.3"}})
+        mesh.topology({"certificates": {"issuer": "istio-csr", "issuerRef": {"name": "ca"}}, "istio": {"version": "1.31.3"}})
         mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {}\n")
     before = mesh.snapshot()
     words, sentence = REFUSED[case]
@@ -288,7 +288,7 @@ def test_what_running_clusters_do(mesh: WorkDir, run: Run) -> None:
         in (run("certs", "renew", "--all", cwd=mesh).err)
     )
     mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {}\n")
-    mesh.topology({"istio": {"version": "1.30.3"}, "contexts": {"context-west-1": {"istio": {"version": "1.17.8"}}}})
+    mesh.topology({"istio": {"version": "1.31.3"}, "contexts": {"context-west-1": {"istio": {"version": "1.17.8"}}}})
     err = run("certs", "renew", "--all", cwd=mesh).err
     assert "context-east-1, context-east-2: istiod reads it by itself, about a minute after it is applied\n" in err
     assert "context-west-1: istiod reads it when it starts (by itself from 1.18 on); once it is applied, run\n" in err

@@ -31,7 +31,7 @@ Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"
 NAMES = ("context-east-1", "context-east-2", "context-west-1")
 START = datetime(2026, 12, 1, 12, tzinfo=UTC)
-ISTIO = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"
+ISTIO = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.31.3}\n"
 ROTATE = ("certs", "rotate-root")
 
 

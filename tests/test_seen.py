@@ -17,7 +17,7 @@ from kubectl_mesh.errors import Place
 from kubectl_mesh.model import Cluster, Release
 from kubectl_mesh.rollout import seen
 
-CLUSTER = Cluster("east", "ctx-east", "net", "istio-system", "reader", True, None, None, None, "", (), None, Place("topology.yaml"), (Release("1.30.3"),))
+CLUSTER = Cluster("east", "ctx-east", "net", "istio-system", "reader", True, None, None, None, "", (), None, Place("topology.yaml"), (Release("1.31.3"),))
 PROXY, APP = {"name": "istio-proxy"}, {"name": "app"}
 PODS = [
     ("sidecar", {"containers": [APP, PROXY]}),

@@ -774,7 +774,7 @@ def test_verify_has_nothing_to_open_in_plain(workdir: Make, run: Run, ages: Ages
     assert "verify: opens what is sealed by the stores sops and sealed; the topology says store: plain" in ran.err
 
 
-SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec:\n  version: v1.30.3\n"
+SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec:\n  version: v1.31.3\n"
 
 
 def go_template(text: str, values: dict[str, str]) -> str:

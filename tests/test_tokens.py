@@ -293,7 +293,7 @@ def test_a_sealed_token_of_another_generation_is_not_kept(tmp_path: Path, run: R
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [("1.29.6", "up to 1.29 drops the cluster"), ("1.30.2", "may lose the cluster's endpoints"), ("1.30.4", "connects anew before")]
+    ("version", "said"), [("1.29.10", "up to 1.29 drops the cluster"), ("1.30.2", "may lose the cluster's endpoints"), ("1.30.4", "connects anew before")]
 )
 def test_what_istiod_does_with_it(version: str, said: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its version."""

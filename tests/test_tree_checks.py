@@ -28,7 +28,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         mesh = WorkDir(tmp_path_factory.mktemp("mesh") / kind)
         mesh.path.mkdir()
         # 1.29: on 1.30.0 to 1.30.3 `check` says besides that a mended remote secret may cost the cluster's endpoints.
-        make(mesh, kind, broken.NAMES if kind == "Istio" else broken.NAMES[:3], version="1.29.6")
+        make(mesh, kind, broken.NAMES if kind == "Istio" else broken.NAMES[:3], version="1.29.10")
         assert cli.run(["render", "-C", str(mesh)]) == 0
         found[kind] = mesh.path
     return found
@@ -439,7 +439,7 @@ INPUTS: dict[str, Break] = {
     "crl-revoked": lambda m: crls(m, 400, revoked="a"),
     "crl-expired": lambda m: (crls(m, -1), (m / "certs/root-key.pem").unlink()),
     "crl-expiring": lambda m: crls(m, 10),
-    "crl-read": both(lambda m: crls(m, 400), lambda m: m.write("base.yaml", (m / "base.yaml").read_text().replace("1.29.6", "1.26.0"))),
+    "crl-read": both(lambda m: crls(m, 400), lambda m: m.write("base.yaml", (m / "base.yaml").read_text().replace("1.29.10", "1.26.0"))),
     "certs-readable": lambda m: m.write("certs/root-cert.pem", "nonsense"),
     "certs-complete": lambda m: (m / "certs/intermediate-a/ca-key.pem").unlink(),
     "certs-pair": lambda m: m.write("certs/intermediate-a/ca-key.pem", (m / "certs/intermediate-b/ca-key.pem").read_bytes(), 0o600),
@@ -465,7 +465,7 @@ INPUTS: dict[str, Break] = {
     "tree-withdrawn": lambda m: (m / "credentials/a.token").unlink(),
     "tree-foreign": lambda m: m.write("out/a/note.txt", "mine"),
     "secret-change": both(
-        lambda m: m.write("base.yaml", (m / "base.yaml").read_text().replace("1.29.6", "1.30.3")), rendered, lambda m: m.token("a", "another")
+        lambda m: m.write("base.yaml", (m / "base.yaml").read_text().replace("1.29.10", "1.30.3")), rendered, lambda m: m.token("a", "another")
     ),
     "sealed-current": both(
         lambda m: sops(m, *"abcdef"),
@@ -495,7 +495,7 @@ def test_a_working_directory_that_trips_a_check(check: str, mesh: Callable[..., 
 
 def deaf(made: WorkDir, run: Run) -> tuple[WorkDir, Callable[[], list[str]]]:
     """A mesh whose istiod may lose a cluster when its remote secret changes, rendered; and what `check` says of such changes."""
-    made.write("base.yaml", (made / "base.yaml").read_text().replace("1.29.6", "1.30.3"))
+    made.write("base.yaml", (made / "base.yaml").read_text().replace("1.29.10", "1.30.3"))
     rendered(made)
 
     def told() -> list[str]:

@@ -130,7 +130,7 @@ def test_releases_and_gateways(case: str) -> None:
 def test_a_canary_and_what_is_declared() -> None:
     """Two releases with their revisions; addresses with their ports; a gateway that stands for another network's."""
     canary = read(tree("canary")).clusters["east"]
-    assert {(r.version, r.revision) for r in canary.releases} == {("1.29.6", "1-29-6"), ("1.30.3", "1-30-3")}
+    assert {(r.version, r.revision) for r in canary.releases} == {("1.29.10", "1-29-10"), ("1.31.3", "1-31-3")}
     seed = read(tree("seed")).clusters["context-east-1"]
     declared = {g.name: (g.addresses, g.registries) for g in seed.gates if g.kind == "meshNetworks"}
     assert declared["network-west"] == ((("198.51.100.99", 443),), ("context-west-1",))

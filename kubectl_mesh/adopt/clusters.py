@@ -10,10 +10,9 @@ from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Read
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, NETWORK, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
+from kubectl_mesh.istio.homes import is_own_charts
 
 DEFAULT_DOMAIN = "cluster.local"
-CHARTS = "https://istio-release.storage.googleapis.com/charts"
-"""Where Istio itself publishes its charts."""
 
 
 def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: Given, notes: Notes) -> Mesh:
@@ -54,7 +53,7 @@ def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: G
     if domains:
         domains += [Evidence(DEFAULT_DOMAIN, c.main.found.place, "no meshConfig.trustDomain") for c in running if c.main and "trust_domain" not in c.said]
     domain = notes.settle("the trust domain", domains, "a topology has one; bring the clusters to one first (meshConfig.trustDomainAliases)")
-    said = [e for c in running for e in c.said.get("charts", ()) if e.value != CHARTS]
+    said = [e for c in running for e in c.said.get("charts", ()) if not is_own_charts(e.value)]
     charts = notes.settle("the repository of the charts", said, "a topology has one (istio.charts)")
     return Mesh(mesh_id or "", None if domain == DEFAULT_DOMAIN else domain, tuple(running), _gateways(running, notes), charts)
 

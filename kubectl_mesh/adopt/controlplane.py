@@ -1,7 +1,7 @@
 """Control planes among the objects of a cluster: what each says of its cluster, and what of them is left for base.yaml."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -69,10 +69,9 @@ class ControlPlane:
         return found if isinstance(found, dict) else {}
 
 
-def control_plane(found: Found) -> ControlPlane | None:
-    """The control plane that an object is, None where it is none."""
-    value = clean(dict(found.value))
-    assert isinstance(value, dict)
+def control_plane(found: Found, objects: Sequence[Found] = ()) -> ControlPlane | None:
+    """The control plane that an object is, None where it is none; the source of a HelmRelease's chart is looked up among `objects`."""
+    value = with_chart(found, objects)
     kind = found.kind
     if not kind and "apiVersion" not in value:
         return ControlPlane(found, HELM, "istiod", value) if _HELM_KEYS & set(value) else None
@@ -85,6 +84,61 @@ def control_plane(found: Found) -> ControlPlane | None:
     if kind == "IstioOperator" and at(value, "spec", "profile") == "empty":
         return ControlPlane(found, kind, "gateway", value)
     return ControlPlane(found, kind, kind, value)
+
+
+def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
+    """An object's value without what the server added, the chart of an OCI artifact written as that of a chart repository.
+
+    Argo CD takes a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to an OCIRepository.
+    """
+    value: Any = clean(dict(found.value))
+    if found.kind == "Application" and at(value, "spec", "source", "path") == "." and (parts := _split_chart(at(value, "spec", "source", "repoURL"))):
+        source = {key: part for key, part in value["spec"]["source"].items() if key != "path"}
+        value = {**value, "spec": {**value["spec"], "source": {**source, "chart": parts[1], "repoURL": parts[0]}}}
+    elif found.kind == "HelmRelease" and at(value, "spec", "chartRef", "kind") == "OCIRepository" and (artifact := chart_source(found, objects)):
+        parts = _split_chart(artifact.at("spec", "url"))
+        if parts is not None:
+            tag = artifact.at("spec", "ref", "tag")
+            pinned = {"version": tag} if isinstance(tag, str) else {}
+            spec = {key: part for key, part in value["spec"].items() if key != "chartRef"}
+            value = {**value, "spec": {**spec, "chart": {"spec": {"chart": parts[1], **pinned}}}}
+    assert isinstance(value, dict)
+    return value
+
+
+def chart_source(found: Found, objects: Sequence[Found]) -> Found | None:
+    """The HelmRepository or OCIRepository that a HelmRelease takes its chart from, None where it was not dumped."""
+    for path in (("spec", "chart", "spec", "sourceRef"), ("spec", "chartRef")):
+        kind, name = found.at(*path, "kind"), found.at(*path, "name")
+        namespace = found.at(*path, "namespace") or found.namespace
+        for source in objects:
+            if name and (source.kind, source.name, source.namespace) == (kind, name, namespace):
+                return source
+    return None
+
+
+def charts_url(found: Found, objects: Sequence[Found]) -> tuple[str, Found, str] | None:
+    """Where the chart of an Application or a HelmRelease comes from: the repository, the object and the field that state it; None where nothing does."""
+    if found.kind == "Application":
+        url, where, how = found.at("spec", "source", "repoURL"), found, "spec.source.repoURL"
+    elif found.kind == "HelmRelease" and (source := chart_source(found, objects)) is not None:
+        url, where, how = source.at("spec", "url"), source, "spec.url"
+    else:
+        return None
+    if not isinstance(url, str) or not url:
+        return None
+    parts = _split_chart(url) if where.kind == "OCIRepository" or where.at("spec", "source", "path") == "." else None
+    url = parts[0] if parts is not None else url
+    # Argo CD writes a registry of charts without its scheme.
+    return (url if "://" in url else f"oci://{url}"), where, how
+
+
+def _split_chart(url: object) -> tuple[str, str] | None:
+    """The registry and the chart of an OCI artifact such as oci://ghcr.io/istio/release/charts/istiod; None for another URL."""
+    if not isinstance(url, str):
+        return None
+    registry, _, chart = url.rstrip("/").rpartition("/")
+    return (registry, chart) if chart in CHARTS and registry else None
 
 
 def of_values(found: Found, values: Json) -> ControlPlane | None:

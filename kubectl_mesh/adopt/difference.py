@@ -102,7 +102,7 @@ def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
     plane = control_plane(rendered)
     if plane is not None:
         for found in alike:
-            other = control_plane(found)
+            other = control_plane(found, cluster.dumped)
             if other is not None and other.part == plane.part:
                 return found, ""
     if rendered.kind == "Gateway":

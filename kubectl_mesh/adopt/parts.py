@@ -7,6 +7,7 @@ from kubectl_mesh.adopt.controlplane import (
     INJECTOR,
     MESH_CONFIG,
     ControlPlane,
+    charts_url,
     control_plane,
     made_by_it,
     mesh_networks,
@@ -44,7 +45,7 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     planes: list[ControlPlane] = []
     held: list[Remote] = []
     for found in cluster.objects:
-        plane = control_plane(found) or _in_configmap(found, parse)
+        plane = control_plane(found, cluster.objects) or _in_configmap(found, parse)
         if plane is not None:
             notes.use(found)
             planes.append(plane)
@@ -62,14 +63,15 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     cluster.planes, cluster.remotes = tuple(planes), tuple(held)
     for plane in planes:
         cluster.tables.append((plane.found, mesh_networks(plane.values)))
+        charts = charts_url(plane.found, cluster.objects)
+        if charts is not None:
+            _say(cluster, "charts", *charts)
         for what, value, how in says(plane):
             if plane.main or what not in ("revision", "version"):
                 _say(cluster, what, value, plane.found, how)
     for found in cluster.objects:
         if found.kind == "Deployment" and found.group == "apps":
             _istiod(cluster, found)
-        elif found.kind == "HelmRepository" and isinstance(url := found.at("spec", "url"), str) and found.name == "istio":
-            _say(cluster, "charts", url, found, "spec.url")
         elif made_by_it(found, INJECTOR):
             values = _text(found, "values", parse)
             for what, value, how in values_say(values, "the values of the injector,"):

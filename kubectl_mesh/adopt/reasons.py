@@ -68,7 +68,7 @@ def why_new(rendered: Found, dumped: Sequence[Found]) -> str:
             "istiod looks for a cacerts when it starts only, so restart it once"
         )
     plane = control_plane(rendered)
-    if plane is not None and plane.main and any(p.kind == HELM for p in map(control_plane, dumped) if p is not None):
+    if plane is not None and plane.main and any(p.kind == HELM for p in (control_plane(o, dumped) for o in dumped) if p is not None):
         return "what runs was installed by Helm with the values that base.yaml has; this takes its place"
     return _NEW.get(rendered.kind, "no dump has it: the first apply makes it, or it was not dumped")
 
@@ -105,6 +105,8 @@ def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: M
 
 
 _PATTERNS: tuple[tuple[str, str], ...] = (
+    (r"(^|\.)hub$", "the mesh states the image registry: the one that is built in is, or may be, switched off (docs/istio-move.md)"),
+    (r"source\.(repoURL|chart|path)$|chartRef|sourceRef", "the same chart, from where `istio.charts` of the topology, or its default, has it"),
     (r"^apiVersion$", "the version that this kind has; what ran had another, which nothing checked"),
     (r"^metadata\.name", "the mesh names it"),
     (r"topology\.istio\.io/network", "the network, by which istiod of 1.8 and later finds endpoints and gateways"),

@@ -6,6 +6,7 @@ from kubectl_mesh.checks.cacerts import cacerts_findings
 from kubectl_mesh.checks.certificates import expiry_findings
 from kubectl_mesh.checks.credentials import token_findings
 from kubectl_mesh.checks.gateways import pending_findings
+from kubectl_mesh.checks.homes import home_findings
 from kubectl_mesh.checks.identity import identity_findings
 from kubectl_mesh.checks.remotes import remote_findings
 from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, results
@@ -26,6 +27,7 @@ __all__ = [
     "cacerts_findings",
     "expiry_findings",
     "files_of",
+    "home_findings",
     "identity_findings",
     "listed",
     "near_networks",

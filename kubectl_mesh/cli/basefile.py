@@ -6,19 +6,33 @@ from dataclasses import field, replace
 from types import ModuleType
 from typing import Any
 
-from kubectl_mesh import assets, targets
+from kubectl_mesh import assets, targets, versions
 from kubectl_mesh.cli.workdir import BASE, join, made_from, read_file
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.errors import MeshError, Place, Problem, path_text
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.load import load_all
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.shape import schema_problems
 
+UNKNOWN = "unknown-field"
+"""The id of a problem about a field that no schema has, until it is judged by the version of Istio."""
 BY_SHAPE = frozenset(("base-identity", "base-reader", "base-registry", "trust-domain"))
 """The checks that are made of a base.yaml whose shape is right."""
 BY_CONTROL_PLANE = BY_SHAPE | frozenset(
     (
-        *("base-lost", "istio-version", "istio-known", "ambient", "ambient-shared", "namespace-equal", "delivery-target"),
+        *(
+            "base-lost",
+            "base-unknown",
+            "charts-gone",
+            "images-gone",
+            "istio-version",
+            "istio-known",
+            "istio-security",
+            "ambient",
+            "ambient-shared",
+            "namespace-equal",
+            "delivery-target",
+        ),
         *("gateway-kind", "gateway-address", "gateway-pending", "control-plane-address", "certs-key-type", "crl-read"),
     )
 )
@@ -33,6 +47,7 @@ class Read:
     target: ModuleType = field(default_factory=lambda: targets.module(targets.OLD))
     topology: Topology | None = None
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     unasked: frozenset[str] = frozenset()
     """The checks that nobody could make for these problems."""
 
@@ -67,12 +82,25 @@ def judged(found: tuple[Document, ...], topology: Topology) -> Read:
     for name, document in base.items():
         schemas = [base_schema(target.SCHEMAS[name]), *(_below(path, schema) for path, schema in target.checked(name, settled, assets.schema))]
         for schema in schemas:
-            problems += [p for p in schema_problems(document, schema) if (p.where.line, p.where.column) not in told]
-            problems += [p for variant in document.variants for p in variant.later_values(schema_problems(variant, schema))]
+            problems += [p for p in schema_problems(document, schema, UNKNOWN) if (p.where.line, p.where.column) not in told]
+            problems += [p for variant in document.variants for p in variant.later_values(schema_problems(variant, schema, UNKNOWN))]
+    warnings, problems = _newer_values(problems, target, settled)
     shapeless = bool(problems)
     if not shapeless:
         problems += target.base_problems(base, settled)
-    return Read(base, target, settled, _told(dict.fromkeys(problems)), BY_SHAPE if shapeless else frozenset())
+    return Read(base, target, settled, _told(dict.fromkeys(problems)), warnings, BY_SHAPE if shapeless else frozenset())
+
+
+def _newer_values(problems: list[Problem], target: ModuleType, topology: Topology) -> tuple[tuple[Problem, ...], list[Problem]]:
+    """The unknown values of an Istio whose charts are not known, as warnings; and the other problems."""
+    newest = max((versions.minor(r.version) for c in topology.clusters for r in c.releases if r.version is not None), default=0)
+    if newest <= versions.NEWEST_WITH_CHARTS:
+        return (), problems
+    below = tuple(f"{path_text(path)}." for path in (target.VALUES, ("spec", "meshConfig")))
+    unknown = [p for p in problems if p.id == UNKNOWN and p.where.path.startswith(below)]
+    what = f"not a value of Istio 1.{versions.NEWEST_WITH_CHARTS}, the newest whose charts are known; Istio 1.{newest} may read it"
+    fix = "compare it with the values of the chart: `helm show values istiod --repo https://blob.istio.io/istio-release/charts`"
+    return tuple(Problem(p.where, what, fix, "base-unknown") for p in dict.fromkeys(unknown)), [p for p in problems if p not in unknown]
 
 
 def _unread(error: MeshError) -> Read:
@@ -80,7 +108,7 @@ def _unread(error: MeshError) -> Read:
 
 
 def _told(problems: Any) -> tuple[Problem, ...]:
-    return tuple(p if p.id else replace(p, id="base-valid") for p in problems)
+    return tuple(p if p.id not in ("", UNKNOWN) else replace(p, id="base-valid") for p in problems)
 
 
 def base_schema(name: str) -> Mapping[str, object]:

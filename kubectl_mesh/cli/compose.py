@@ -21,6 +21,7 @@ from kubectl_mesh.pki.names import ROTATION
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.revoked import unread
 from kubectl_mesh.stores import Sealing
+from kubectl_mesh.targets.releases import release_warnings
 
 if TYPE_CHECKING:
     from kubectl_mesh import render
@@ -100,7 +101,11 @@ def make(
         *located(inputs.directory, sealed.warnings(store)),
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
-    told = {w for w in target.warnings(topology, pki) if not (throwaway and w.id == "certs-key-type" and pki.new)}
+    told = {
+        w
+        for w in (*target.warnings(topology, pki), *release_warnings(topology, inputs.base, target))
+        if not (throwaway and w.id == "certs-key-type" and pki.new)
+    }
     told |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
     return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *told, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)

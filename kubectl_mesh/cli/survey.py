@@ -10,6 +10,7 @@ from kubectl_mesh.cli import bounds, compose, roots, stored, workdir
 from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
+from kubectl_mesh.targets.releases import is_hub_unknown
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
@@ -23,7 +24,7 @@ _BY_RENDER = frozenset(
 """The checks that ask what a render would change."""
 _BY_MAKING = frozenset(
     (
-        *("base-lost", "istio-known", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
+        *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "ambient-shared", "server-unique", "server-pending", "credential-cost"),
         *("token-expired", "token-expiring", "token-old", "token-pending", "next-token-pending"),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
         *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
@@ -119,6 +120,8 @@ def survey(
         found.warnings = [w for w in found.warnings if w.id not in inputs.unasked]
     if rendered is None:
         found.skipped |= _BY_MAKING
+    elif is_hub_unknown(rendered.plan.topology, rendered.inputs.target):
+        found.skipped |= {"images-gone"}
     if inputs is not None and not inputs.kept:
         found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
@@ -197,6 +200,6 @@ def _tree(
     before = checks.files_of(found.errors)
     errors = [e for e in errors if e.where.file not in before]
     found.errors += errors
-    found.warnings += warnings
+    found.warnings += (*warnings, *checks.home_findings(asked))
     told = checks.files_of((*errors, *warnings))
     return told | checks.listed(asked, told)

@@ -188,6 +188,7 @@ def gather(directory: str, kubeconfig: str | None, found: list[Problem] | None =
     control_plane = basefile.gather(directory, topology)
     base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
     problems += control_plane.problems
+    loose += control_plane.warnings
     if control_plane.topology is not None:  # else nobody knows what is to read it
         problems += target.problems(topology)
     unfit = list(stores.problems(topology))

@@ -14,13 +14,17 @@ from kubectl_mesh.view.values import Cluster, ControlPlane, Fields
 
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
+_HUB = re.compile(r"(^|\.)hub\Z")
 _STATED = ("version", "tag", "revision", "source.targetRevision", "chart.spec.version", "namespace", "defaultNamespace")
+_IMAGES = {"istiod": "images", "cni": "images-cni", "ztunnel": "images-ztunnel"}
+"""The rule of a changed hub, by the part that it is for."""
 _TRUST_DOMAIN = ("meshConfig.trustDomain", "global.trustDomain")
 _RULES = (
     (re.compile(r"(values\.)?(global|pilot)\.meshNetworks"), "mesh-networks"),
+    (re.compile(r"(values\.)?((global|pilot|cni|ztunnel)\.)?hub\Z"), "images"),
     (
         re.compile(
-            r"(values\.)?(global\.(proxy|proxy_init|network|meshID|multiCluster|hub|tag|variant|imagePullPolicy|imagePullSecrets|logAsJson|logging|sts)\b"
+            r"(values\.)?(global\.(proxy|proxy_init|network|meshID|multiCluster|tag|variant|imagePullPolicy|imagePullSecrets|logAsJson|logging|sts)\b"
             r"|sidecarInjectorWebhook\b|meshConfig\.(defaultConfig|enableTracing|extensionProviders)\b|istio_cni\b|cni\b)|ztunnel\b|unvalidatedValues\.global\.meshID"
         ),
         "injection",
@@ -112,7 +116,7 @@ def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tu
     if found and other.part in GATEWAYS:
         yield changed(new.name, "gateway", "east-west gateway", differ(found), other.file, *gateway_effects(found), details=found)
     elif found:
-        yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found), details=found)
+        yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found, other.part), details=found)
 
 
 def _settings(settings: Fields) -> Mapping[str, object]:
@@ -129,13 +133,15 @@ def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
     return tuple(effects)
 
 
-def _effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
-    """What values do, by where they stand."""
+def _effects(details: tuple[Detail, ...], part: str) -> tuple[Effect, ...]:
+    """What values do, by where they stand; a DaemonSet of `part` takes its images in another way than istiod."""
     rules = dict.fromkeys(next((rule for pattern, rule in _RULES if pattern.match(d.path)), "control-plane") for d in details)
-    return tuple(effect(rule) for rule in rules)
+    return tuple(effect(_IMAGES.get(part, "object") if rule == "images" else rule) for rule in rules)
 
 
 def gateway_effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
     """What changes of a gateway do."""
     kinds = any(re.search(r"(^|\.)(service\.type|spec\.type|service-type)\"?$", d.path) for d in details)
-    return (effect("gateway-type"), effect("gateway-changed")) if kinds else (effect("gateway-changed"),)
+    images = (effect("images-gateway"),) if any(_HUB.search(d.path) for d in details) else ()
+    rest = images if images and all(_HUB.search(d.path) for d in details) else (*images, effect("gateway-changed"))
+    return (effect("gateway-type"), *rest) if kinds else rest

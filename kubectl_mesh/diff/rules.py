@@ -12,7 +12,7 @@ Version = tuple[int, int]
 LAST = 10**6
 RUNNING, ASKED, RESTARTED, NEVER = "running", "asked", "restarted", "never"
 """How istiod comes to take other roots: while it runs (ISTIO_MULTIROOT_MESH), since the same change asks it to, or restarts it; or not at all."""
-RESTARTS = frozenset(("istiod-settings", "version-raised", "version-lowered"))
+RESTARTS = frozenset(("images", "istiod-settings", "version-raised", "version-lowered"))
 """The rules by which a change restarts istiod."""
 
 
@@ -152,6 +152,14 @@ RULES = (
     _always("revision", "another istiod comes up beside the old one; workloads move when their namespace's istio.io/rev label changes and they restart"),
     _always("canary-added", "a second istiod comes up; it reads every remote secret, and serves nobody until a namespace asks for its revision"),
     _always("release-removed", "workloads of this revision lose their istiod once it is deleted: move them first"),
+    _always(
+        "images",
+        "istiod restarts with its image from the new registry; running proxies and gateways keep the old one until their pods are created again: "
+        "restart them before the old registry goes away",
+    ),
+    _always("images-cni", "the pods of istio-cni restart on every node with the image from the new registry; pods that start meanwhile wait for them"),
+    _always("images-ztunnel", "the pods of ztunnel restart, node by node, with the image from the new registry; connections through them are closed"),
+    _always("images-gateway", "the pods of the gateway restart with the image from the new registry, one after the other"),
     _always("injection", "proxies take it at injection: restart the workloads"),
     _always("mesh-config", "istiod takes it without a restart, and pushes to all proxies"),
     _always("istiod-settings", "istiod restarts with the new settings"),

@@ -26,6 +26,37 @@ MESSAGES = (
         ),
     ),
     Known(
+        "image-gone",
+        "kubectl",
+        r"(?:Back-off pulling|Failed to pull) image \"?(?:registry\.istio\.io|gcr\.io/istio-release)/",
+        "Istio switches off the image registry that this pod names; images are at docker.io/istio",
+        (
+            Cause(
+                "the control plane takes its images from a registry that Istio switches off",
+                "follow docs/istio-move.md: render, apply stage 2, and restart the workloads whose pods name the old registry",
+                ("images-gone",),
+            ),
+            Cause(
+                "the pod was injected before the registry changed",
+                "restart its workload: `kubectl rollout restart deployment NAME`; istiod injects the new registry into new pods",
+            ),
+        ),
+    ),
+    Known(
+        "charts-gone",
+        "Argo CD, Flux, helm",
+        r"istio-release\.storage\.googleapis\.com|gcr\.io/istio-release/charts|is not a valid chart repository",
+        "the chart repository does not answer; Istio switches off istio-release.storage.googleapis.com and gcr.io/istio-release/charts",
+        (
+            Cause(
+                "charts are taken from a repository that Istio switches off",
+                "follow docs/istio-move.md: remove `istio.charts` or write https://blob.istio.io/istio-release/charts, render and apply",
+                ("charts-gone",),
+            ),
+            Cause("a proxy or a firewall does not let the tool reach the repository", "try it from the cluster: `curl -fsSI URL/index.yaml`"),
+        ),
+    ),
+    Known(
         "no-namespace",
         "kubectl",
         r"namespaces \\?\"[^\"\\]+\\?\" not found",

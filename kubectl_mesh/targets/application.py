@@ -17,6 +17,8 @@ KIND = "Application"
 API_VERSION = "argoproj.io/v1alpha1"
 HUB = True
 APPLIED = True
+VERSION = ("spec", "source", "targetRevision")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "ec-p256"
 SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/application-argoproj-v1alpha1.json")
 VALUES = ("spec", "source", "helm", "valuesObject")

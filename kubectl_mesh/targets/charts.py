@@ -14,9 +14,10 @@ from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json, Member, Plan, Release, Topology
 from kubectl_mesh.overlay import merge
-from kubectl_mesh.targets import modern, values
+from kubectl_mesh.targets import images, modern, values
 
-REPOSITORY = "https://istio-release.storage.googleapis.com/charts"
+REPOSITORY: str = versions.RELEASES["charts"]["home"]
+"""Where Istio publishes its charts."""
 ORDER = ("istiod", "base", "cni", "ztunnel", "gateway")
 """The charts that base.yaml may customise, the main one first."""
 _VERSION = re.compile(r"v?(1\.[0-9]+\.[0-9]+)\Z")
@@ -58,6 +59,9 @@ def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[
     made = values.Values(plan)
     topology = plan.topology
 
+    def hub(paths: images.HubPaths, part: str, version: str | None) -> Mapping[str, Json]:
+        return images.hub_overlay(paths, base.get(part), topology, needed=images.is_hub_needed(version))
+
     def of(member: Member) -> Iterator[Chart]:
         cluster = member.cluster
         namespace = {"istioNamespace": cluster.namespace}
@@ -70,14 +74,17 @@ def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[
             own: dict[str, Any] = {**made.of(member, base.get("istiod")), **pinned}
             if release.revision:
                 own["revision"] = release.revision
+            own = images.with_hub(own, hub(images.ISTIOD_CHART, "istiod", release.version))
             yield Chart("istiod", _istiod(release), release.version or "", own, ("istio-base",))
         stable = cluster.releases[0]
         ready: tuple[str, ...] = (_istiod(stable),)
         if topology.ambient or "cni" in base or _cni_on(base):
-            yield Chart("cni", "istio-cni", stable.version or "", {"profile": "ambient"} if topology.ambient else {}, ready)
+            own = images.with_hub({"profile": "ambient"} if topology.ambient else {}, hub(images.CNI_CHART, "cni", stable.version))
+            yield Chart("cni", "istio-cni", stable.version or "", own, ready)
             ready = ("istio-cni",)
         if topology.ambient:
-            zone = {**namespace, "multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
+            zone: dict[str, Any] = {**namespace, "multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
+            zone = images.with_hub(zone, hub(images.ZTUNNEL_CHART, "ztunnel", stable.version))
             yield Chart("ztunnel", "ztunnel", stable.version or "", zone, ready)
         if member.gateway_kind == "Chart":
             yield Chart("gateway", NAME, stable.version or "", gateway(member, plan), (_istiod(stable),))

@@ -16,6 +16,8 @@ KIND = "HelmRelease"
 API_VERSION = "helm.toolkit.fluxcd.io/v2"
 HUB = False
 APPLIED = True
+VERSION = ("spec", "chart", "spec", "version")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "ec-p256"
 SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/helmrelease-helm-v2.json")
 VALUES = ("spec", "values")

@@ -10,13 +10,15 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import merge
 from kubectl_mesh.plan import Traits, kubectl
-from kubectl_mesh.targets import modern, values
+from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"
 HUB = False
 APPLIED = True
+VERSION = ("spec", "version")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "ec-p256"
 SCHEMAS = {
     "Istio": "kinds/istio-sailoperator-v1.json",
@@ -110,6 +112,7 @@ def _profile(member: Member, topology: Topology, base: Json) -> dict[str, object
 
 def _istio(made: values.Values, member: Member, release: Release, base: Json) -> dict[str, object]:
     topology = made.plan.topology
+    stated = values.stated(base, VALUES)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -118,20 +121,27 @@ def _istio(made: values.Values, member: Member, release: Release, base: Json) ->
             "namespace": member.cluster.namespace,
             **_version(release),
             **_profile(member, topology, base),
-            "values": made.of(member, values.stated(base, VALUES)),
+            "values": images.with_hub(made.of(member, stated), images.hub_overlay(images.ISTIOD, dict(stated), topology, needed=True)),
         },
     }
 
 
 def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
-    spec = {"namespace": member.cluster.namespace, **_version(member.cluster.releases[0]), **_profile(member, topology, base)}
+    hub = images.hub_overlay(images.CNI, dict(values.stated(base, VALUES)), topology, needed=True)
+    spec = {
+        "namespace": member.cluster.namespace,
+        **_version(member.cluster.releases[0]),
+        **_profile(member, topology, base),
+        **({"values": hub} if hub else {}),
+    }
     return {"apiVersion": API_VERSION, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
 
 
-def _ztunnel(member: Member, topology: Topology) -> dict[str, object]:
+def _ztunnel(member: Member, topology: Topology, base: Json) -> dict[str, object]:
     cluster = member.cluster
     own = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
-    spec = {"namespace": cluster.namespace, **_version(cluster.releases[0]), "values": {"ztunnel": own}}
+    hub = images.hub_overlay(images.ZTUNNEL, dict(values.stated(base, VALUES)), topology, needed=True)
+    spec = {"namespace": cluster.namespace, **_version(cluster.releases[0]), "values": images.with_hub({"ztunnel": own}, hub)}
     return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
 
 
@@ -157,7 +167,7 @@ def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Ite
         if cni:
             yield "istiocni.yaml", "IstioCNI", _cni(member, plan.topology, _values(base, "IstioCNI"))
         if plan.topology.ambient:
-            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member, plan.topology)
+            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member, plan.topology, _values(base, "ZTunnel"))
 
     return of
 

@@ -14,7 +14,7 @@ from kubectl_mesh.manifest import block, document
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Document, Json, Member, Network, Pki, Plan, Topology
 from kubectl_mesh.overlay import Whole, merge, shared
 from kubectl_mesh.plan import Traits, address_command, kubectl, peers_of
-from kubectl_mesh.targets import modern, values
+from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.targets.replaced import replaced_problems
 from kubectl_mesh.yamltext import Block
 
@@ -23,6 +23,8 @@ API_VERSION = "install.istio.io/v1alpha2"
 HUB = False
 APPLIED = True
 SCHEMAS = {"IstioControlPlane": "kinds/istiocontrolplane-install-v1alpha2.json"}
+VERSION = ("spec", "tag")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "rsa-4096"
 OPERATOR_NAMESPACE = "istio-operator"
 """Where the operator of 1.4 lives. It reconciles every namespace; an object in Istio's own would keep that from being deleted."""
@@ -192,15 +194,17 @@ class _Overlays:
         }
         # istioctl lays these over the values, so that what the mesh sets has to be set here too.
         unvalidated: dict[str, Any] = shared(values.stated(self.base, ("spec",)).get("unvalidatedValues"), made)
+        spec: dict[str, object] = {
+            "defaultNamespace": cluster.namespace,
+            "unvalidatedValues": {**unvalidated, "global": {**unvalidated.get("global", {}), "meshID": mesh}},
+            "values": made,
+        }
+        hub = images.hub_overlay(images.CONTROL_PLANE_1_4, dict(values.stated(self.base, ("spec",))), self.plan.topology, needed=False)
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {"name": "default", "namespace": OPERATOR_NAMESPACE},
-            "spec": {
-                "defaultNamespace": cluster.namespace,
-                "unvalidatedValues": {**unvalidated, "global": {**unvalidated.get("global", {}), "meshID": mesh}},
-                "values": made,
-            },
+            "spec": images.with_hub(spec, hub),
         }
 
     def _network(self, network: Network, member: Member) -> object:

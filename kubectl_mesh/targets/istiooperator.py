@@ -15,13 +15,15 @@ from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
 from kubectl_mesh.overlay import Whole, merge, shared
 from kubectl_mesh.plan import Traits, address_command
-from kubectl_mesh.targets import modern, values
+from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"
 HUB = False
 APPLIED = False
+VERSION = ("spec", "tag")
+"""Where a document of base.yaml states a version."""
 KEY_TYPE = "ec-p256"
 SCHEMAS = {KIND: "kinds/istiooperator-install-v1alpha1.json"}
 VALUES = ("spec", "values")
@@ -89,9 +91,17 @@ def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[
     """What in a document of base.yaml the schema of its kind leaves open; the values of older versions are not known here."""
     if all(versions.minor(r.version) >= versions.CHARTS for c in topology.clusters for r in c.releases):
         gateway = {"type": "object"}
-        gateways = {"istio-egressgateway": gateway, "istio-ingressgateway": gateway, "securityContext": {}, "seccompProfile": {}}
+        gateways = {
+            "istio-egressgateway": gateway,
+            "istio-ingressgateway": gateway,
+            "securityContext": {},
+            "seccompProfile": {},
+            "enabled": {"type": "boolean"},
+        }
+        cni = read("kinds/istiocni-sailoperator-v1.json")["properties"]["spec"]["properties"]["values"]["properties"]["cni"]
         more = {
-            "cni": read("kinds/istiocni-sailoperator-v1.json")["properties"]["spec"]["properties"]["values"]["properties"]["cni"],
+            "cni": {**cni, "properties": {**cni["properties"], "enabled": {"type": "boolean"}, "logLevel": {"type": "string"}}},
+            "istio_cni": {"type": "object"},
             "gateways": {"additionalProperties": False, "properties": gateways, "type": "object"},
             "ztunnel": read("values/ztunnel.json"),
         }
@@ -144,17 +154,19 @@ class _Overlays:
             made["global"] = {**made["global"], "meshNetworks": Whole(networks)}
         if topology.ambient:
             made["ztunnel"] = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
+        spec = {
+            **({"namespace": cluster.namespace} if not self.legacy else {}),
+            **_profile(member, topology, self.base),
+            **({"revision": release.revision} if release.revision else {}),
+            **self._beyond(made),
+            "values": made,
+        }
+        hub = images.hub_overlay(images.OPERATOR, dict(values.stated(self.base, ("spec",))), topology, needed=images.is_hub_needed(release.version))
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {"name": release.revision or "default", "namespace": cluster.namespace},
-            "spec": {
-                **({"namespace": cluster.namespace} if not self.legacy else {}),
-                **_profile(member, topology, self.base),
-                **({"revision": release.revision} if release.revision else {}),
-                **self._beyond(made),
-                "values": made,
-            },
+            "spec": images.with_hub(spec, hub),
         }
 
     def _beyond(self, made: dict[str, Any]) -> dict[str, object]:
@@ -169,8 +181,8 @@ class _Overlays:
         return {"endpoints": endpoints, **({"gateways": gateways} if gateways else {})}
 
 
-def _gateway(member: Member, plan: Plan) -> dict[str, object]:
-    """The east-west gateway; never one with the control plane, whose profile would make it too."""
+def _gateway(member: Member, plan: Plan, base: Json) -> dict[str, object]:
+    """The east-west gateway; never one with the control plane, whose profile would make it too. Its image has the hub of the control plane."""
     cluster = member.cluster
     wanted = cluster.east_west
     kubernetes: dict[str, object] = {
@@ -188,6 +200,7 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
         "metadata": {"name": "eastwest", "namespace": cluster.namespace},
         "spec": {
             "components": {"ingressGateways": [gateway]},
+            **_gateway_hub(plan.topology, cluster, base),
             "namespace": cluster.namespace,
             "profile": "empty",
             **({"revision": cluster.revision} if cluster.revision else {}),
@@ -197,6 +210,12 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
             },
         },
     }
+
+
+def _gateway_hub(topology: Topology, cluster: Cluster, base: Json) -> dict[str, Any]:
+    spec = dict(values.stated(base, ("spec",)))
+    hub = images.stated_hub(images.OPERATOR, spec) if topology.hub is None else None
+    return {"hub": hub} if hub is not None else images.hub_overlay(images.OPERATOR, {}, topology, needed=images.is_hub_needed(cluster.version))
 
 
 def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
@@ -209,7 +228,7 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
             file = f"istiooperator-{release.revision}.yaml" if index else "istiooperator.yaml"
             yield file, document(merge(value, overlays.of(member, release)))
         if member.gateway_kind == KIND:
-            yield "eastwest.yaml", document(_gateway(member, plan))
+            yield "eastwest.yaml", document(_gateway(member, plan, value))
 
     return of
 

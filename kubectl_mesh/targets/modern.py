@@ -168,16 +168,6 @@ def _namespaces(topology: Topology) -> Iterator[Problem]:
 
 def warnings(topology: Topology) -> Iterator[Problem]:
     """What Istio takes, but not as one might think."""
-    place = topology.document.place
-    for path, version in stated_versions(topology):
-        minor = versions.minor(version)
-        if minor > versions.NEWEST:
-            what = f"Istio {version} is newer than what this version of kubectl mesh knows; it is taken as 1.{versions.NEWEST}"
-            yield Problem(place(*path), what, "look for a newer kubectl mesh", "istio-known")
-        elif topology.ambient and versions.AMBIENT <= minor < versions.AMBIENT_BETA:
-            yield Problem(
-                place(*path), f"ambient over several networks is alpha in Istio {version}", f"1.{versions.AMBIENT_BETA} has it as beta", "ambient-shared"
-            )
     yield from host_names(topology)
     if topology.ambient:
         seen: dict[str, str] = {}

@@ -157,12 +157,34 @@ def stated(value: Json, path: Path) -> Mapping[str, Any]:
 
 _ISTIO = "kinds/istio-sailoperator-v1.json"
 _ANY: dict[str, object] = {}
-_BESIDE: Mapping[str, tuple[str, ...]] = {
-    "pilot": ("deploymentAnnotations", "initContainers", "pdb", "sidecarInjectorWebhookAnnotations", "trafficDistribution", "trustedZtunnelName"),
-    "base": ("enableCRDTemplates", "enableIstioConfigCRDs", "validateGateway", "validationFailurePolicy"),
-    "global": ("profile", "trustDomain"),
-}
-"""What istiod's chart reads and no typed schema of Istio's lists, nor does istioctl take it."""
+_CHART: tuple[tuple[str, ...], ...] = (
+    ("pilot", "deploymentAnnotations"),
+    ("pilot", "initContainers"),
+    ("pilot", "pdb"),
+    ("pilot", "sidecarInjectorWebhookAnnotations"),
+    ("pilot", "terminationMessagePolicy"),
+    ("pilot", "trafficDistribution"),
+    ("pilot", "trustedZtunnelName"),
+    ("base", "enableCRDTemplates"),
+    ("base", "enableIstioConfigCRDs"),
+    ("base", "validateGateway"),
+    ("base", "validationFailurePolicy"),
+    ("global", "profile"),
+    ("global", "proxy", "capNetBindService"),
+    ("global", "proxy", "variant"),
+    ("global", "proxy_init", "forceApplyIptables"),
+    ("global", "trustDomain"),
+    ("global", "waypoint", "nodeSelector"),
+    ("global", "waypoint", "tolerations"),
+)
+"""What istiod's chart reads and the typed schema of Istio's values does not list (manifests/charts of 1.30 and 1.31)."""
+_ISTIOCTL: tuple[tuple[str, ...], ...] = (
+    ("base", "enableCRDTemplates"),
+    ("base", "enableIstioConfigCRDs"),
+    ("base", "validateGateway"),
+    ("pilot", "cni", "chained"),
+)
+"""What istioctl reads and the typed schema does not list (operator/pkg/apis/values_types.proto)."""
 Read = Callable[[str], Mapping[str, Any]]
 
 
@@ -174,12 +196,23 @@ def schema(read: Read, *, chart: bool, more: Mapping[str, object]) -> dict[str, 
     typed = read(_ISTIO)["properties"]["spec"]["properties"]["values"]
     known: dict[str, Any] = dict(typed["properties"])
     top: Mapping[str, object] = {}
+    for path in _CHART if chart else _ISTIOCTL:
+        known = _with_field(known, path)
     if chart:
-        for name, keys in _BESIDE.items():
-            known[name] = {**known[name], "properties": {**known[name]["properties"], **dict.fromkeys(keys, _ANY)}}
         top = known["pilot"]["properties"]
     beside = {"gateways": _GATEWAYS, "ownerName": {"type": "string"}, "revisionTags": {"type": "array"}, **({"platform": {"type": "string"}} if chart else {})}
     return {"additionalProperties": False, "properties": {**top, **beside, **known, **more}, "type": "object"}
+
+
+def _with_field(known: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The properties of a schema with one more field, whatever its type; those above it that take any field stay as they are."""
+    key, rest = path[0], path[1:]
+    if not rest:
+        return {**known, key: known.get(key, _ANY)}
+    inner = known.get(key)
+    if inner is None or "properties" not in inner:
+        return dict(known)
+    return {**known, key: {**inner, "properties": _with_field(inner["properties"], rest)}}
 
 
 _GATEWAYS = {"additionalProperties": False, "properties": {"securityContext": _ANY, "seccompProfile": _ANY}, "type": "object"}

@@ -117,6 +117,7 @@ def _topology(given: Given) -> Topology:
             if gateway["address"] == PENDING and not (path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin"))
         ),
         charts=istio.get("charts"),
+        hub=istio.get("hub"),
         bundled=value.get("remoteSecrets") == "bundle",
         reader_per_peer=value.get("readers") == "perPeer",
         secret_store=(store["kind"], store["name"]) if (store := value.get("secrets", {}).get("secretStore")) else None,

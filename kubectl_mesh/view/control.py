@@ -5,7 +5,7 @@ from typing import Any
 
 from kubectl_mesh.model import Json
 from kubectl_mesh.view.parse import flat, mapping_at, text_at, without
-from kubectl_mesh.view.values import ControlPlane, Object, Said
+from kubectl_mesh.view.values import ControlPlane, Fields, Object, Said
 
 KINDS = frozenset(("Istio", "IstioCNI", "ZTunnel", "IstioOperator", "IstioControlPlane", "Application", "HelmRelease"))
 _PARTS = {"Istio": "istiod", "IstioCNI": "cni", "ZTunnel": "ztunnel", "IstioControlPlane": "istiod"}
@@ -39,7 +39,7 @@ def _made(seen: Object, spec: Mapping[str, Any]) -> ControlPlane | None:
     else:
         part, version = _PARTS[seen.kind], text_at(spec, "version")
         revision = seen.name if seen.kind == "Istio" and seen.name != DEFAULT else None
-    return ControlPlane(seen.file, seen.kind, seen.name, part, _version(version), revision, flat(dict(values)), without(flat(dict(spec)), "values"))
+    return ControlPlane(seen.file, seen.kind, seen.name, part, _version(version), revision, _fields(values), without(flat(dict(spec)), "values"))
 
 
 def _chart(seen: Object, values: Mapping[str, Any], chart: str | None, spec: Mapping[str, Any], path: str) -> ControlPlane | None:
@@ -47,9 +47,12 @@ def _chart(seen: Object, values: Mapping[str, Any], chart: str | None, spec: Map
         return None
     part = _CHARTS.get(chart.rsplit("/", 1)[-1], chart)
     version = text_at(spec, "source", "targetRevision") if seen.kind == "Application" else text_at(spec, "chart", "spec", "version")
-    return ControlPlane(
-        seen.file, seen.kind, seen.name, part, _version(version), text_at(values, "revision"), flat(dict(values)), without(flat(dict(spec)), path)
-    )
+    return ControlPlane(seen.file, seen.kind, seen.name, part, _version(version), text_at(values, "revision"), _fields(values), without(flat(dict(spec)), path))
+
+
+def _fields(values: Mapping[str, Any]) -> Fields:
+    """Values by path; none where there are none."""
+    return flat(dict(values)) if values else {}
 
 
 def _version(stated: str | None) -> str | None:
