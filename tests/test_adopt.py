@@ -219,7 +219,7 @@ def test_no_difference_is_left_out(case: str, request: pytest.FixtureRequest, ru
                 if theirs.get(leaf) != body:
                     covered += 1
                     assert any(leaf == p or leaf.startswith(f"{p}/") for p in told), (title, leaf)
-    assert (compared, covered) == {"old": (213, 48), "today": (140, 26)}[case]
+    assert (compared, covered) == {"old": (213, 48), "today": (144, 30)}[case]
 
 
 # What does not fit together
@@ -930,3 +930,94 @@ def test_a_cacerts_of_cert_manager(dumps: Dumps, run: Run) -> None:
     assert not (dumps.path / "mesh/certs").exists()
     assert "  cluster1: Certificate istio-system/cacerts\n" in ran.out
     assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
+
+
+# Where charts and images come from
+
+
+def charted(kind: str, url: str, form: str) -> Callable[[str], list[object]]:
+    """The control plane of a cluster whose charts come from a place: `chart` of a repository, or an OCI artifact (`path`, `oci`)."""
+
+    def objects(name: str) -> list[object]:
+        values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{name}"}}
+        if kind == "Application":
+            where = {"repoURL": f"{url}/istiod", "path": "."} if form == "path" else {"repoURL": url, "chart": "istiod"}
+            source = {**where, "targetRevision": "1.31.3", "helm": {"valuesObject": values}}
+            spec = {"destination": {"namespace": "istio-system", "server": "https://kubernetes.default.svc"}, "project": "default", "source": source}
+            return [{**printed("Application", "istiod", "argocd", spec=spec), "apiVersion": "argoproj.io/v1alpha1"}]
+        if form == "oci":
+            chart: dict[str, object] = {"chartRef": {"kind": "OCIRepository", "name": "istiod-chart"}}
+            source = {**printed("OCIRepository", "istiod-chart", spec={"interval": "1h", "ref": {"tag": "1.31.3"}, "url": f"{url}/istiod"})}
+        else:
+            chart = {"chart": {"spec": {"chart": "istiod", "sourceRef": {"kind": "HelmRepository", "name": "charts-of-istio"}, "version": "1.31.3"}}}
+            source = {**printed("HelmRepository", "charts-of-istio", spec={"interval": "1h", "url": url})}
+        release = {**printed("HelmRelease", "istiod", spec={**chart, "interval": "5m", "values": values}), "apiVersion": "helm.toolkit.fluxcd.io/v2"}
+        return [{**source, "apiVersion": "source.toolkit.fluxcd.io/v1"}, release]
+
+    return objects
+
+
+OWN_CHARTS = (
+    "https://istio-release.storage.googleapis.com/charts",
+    "https://blob.istio.io/istio-release/charts",
+    "oci://gcr.io/istio-release/charts",
+    "oci://ghcr.io/istio/release/charts",
+)
+FORMS = [
+    *(("HelmRelease", url, "chart", None) for url in OWN_CHARTS),
+    *(("Application", url.removeprefix("oci://"), "chart", None) for url in OWN_CHARTS),
+    *(("Application", url, "path", None) for url in OWN_CHARTS[2:]),
+    *(("HelmRelease", url, "oci", None) for url in OWN_CHARTS[2:]),
+    ("HelmRelease", "https://charts.example.com/istio", "chart", "https://charts.example.com/istio"),
+    ("HelmRelease", "oci://registry.example.com/istio", "oci", "oci://registry.example.com/istio"),
+    ("Application", "registry.example.com/istio", "chart", "oci://registry.example.com/istio"),
+    ("Application", "oci://registry.example.com/istio", "path", "oci://registry.example.com/istio"),
+]
+
+
+@pytest.mark.parametrize(("kind", "url", "form", "charts"), FORMS)
+def test_where_charts_come_from(kind: str, url: str, form: str, charts: str | None, dumps: Dumps, run: Run) -> None:
+    """Every home of Istio's own charts, old or new, is the default; another is `istio.charts`, in whatever form it was named."""
+    for context, name in TODAY.items():
+        folder = dumps.path / "dumps" / context
+        secrets = yaml.safe_load((folder / "secrets.yaml").read_text())["items"]
+        shutil.rmtree(folder)
+        dump(folder / "all.yaml", *secrets, *charted(kind, url, form)(name))
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    topology = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())
+    assert topology.get("istio", {}).get("charts") == charts
+    base = yaml.safe_load((dumps.path / "mesh/base.yaml").read_text())
+    assert base["kind"] == kind
+    assert "chartRef" not in base["spec"]
+    assert "path" not in base["spec"].get("source", {})
+    assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
+    tree = "".join(p.read_text() for p in (dumps.path / "mesh/out").rglob("*.yaml"))
+    assert (charts or "https://blob.istio.io/istio-release/charts").removeprefix("oci://") in tree
+    assert "googleapis" not in tree
+    assert "gcr.io" not in tree
+
+
+@pytest.mark.parametrize(
+    ("image", "hub"),
+    [
+        ("registry.redhat.io/openshift-service-mesh/istio-pilot-rhel9@sha256:0123", "built-in"),
+        ("registry.istio.io/release/pilot:1.30.3", None),
+        ("gcr.io/istio-release/pilot:1.30.3", None),
+        ("docker.io/istio/pilot:1.30.3", None),
+    ],
+)
+def test_images_of_a_vendor_stay(image: str, hub: str | None, dumps: Dumps, run: Run) -> None:
+    """Where the Sail operator of a vendor brings images of its own, the first render does not replace them."""
+    for context, name in TODAY.items():
+        folder = dumps.path / "dumps" / context
+        secrets = yaml.safe_load((folder / "secrets.yaml").read_text())["items"]
+        shutil.rmtree(folder)
+        pod = {"containers": [{"name": "discovery", "image": image}]}
+        istiod = {**printed("Deployment", "istiod", spec={"template": {"spec": pod}}), "apiVersion": "apps/v1"}
+        dump(folder / "all.yaml", *secrets, sail(name, f"net-{context}"), istiod)
+    ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
+    assert ran.code == 0, ran.err
+    assert yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text()).get("istio", {}).get("hub") == hub
+    assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
+    assert ("hub: docker.io/istio" in (dumps.path / "mesh/out/cluster1/2-control-plane/istio.yaml").read_text()) == (hub is None)

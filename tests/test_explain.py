@@ -20,6 +20,8 @@ from kubectl_mesh.explain import MESSAGES, recognise
 
 Make = Callable[..., WorkDir]
 PASTED = {
+    "image-gone": 'Back-off pulling image "registry.istio.io/release/proxyv2:1.30.3"',
+    "charts-gone": 'failed to fetch chart: looks like "https://istio-release.storage.googleapis.com/charts" is not a valid chart repository or cannot be reached: 403',
     "unknown-ca": "upstream reset: transport failure reason: TLS_error:|268436501:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA:TLS_error_end",
     "certificate-expired": "TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed: certificate has expired",
     "verify-failed": "503 UF TLS error: 268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED",

@@ -347,3 +347,32 @@ def test_every_release_fact_has_a_source() -> None:
 def test_what_a_text_names(text: str, expected: list[tuple[str, str | None]]) -> None:
     """A name counts at the beginning of a word alone, and to its end."""
     assert [(n.what, n.instead) for n in homes.find_gone(text)] == expected
+
+
+EXPLAINED = {
+    "REFERENCE.md",
+    "docs/istio-move.md",
+    "kubectl_mesh/explain/delivery.py",
+    "kubectl_mesh/istio/homes.py",
+    "kubectl_mesh/istio/releases.json",
+    "kubectl_mesh/targets/images.py",
+}
+"""The files that say of a retired place that it is retired."""
+
+
+def test_no_file_names_a_retired_home() -> None:
+    """Whatever is rendered, generated or documented names the present ones, but where the move itself is explained."""
+    tops = ("kubectl_mesh", "templates", "schemas", "docs", "examples", "out", "tests/golden", "README.md", "REFERENCE.md", "CHANGELOG.md")
+    files = [
+        p
+        for top in tops
+        for p in ([TOP / top] if (TOP / top).is_file() else sorted((TOP / top).rglob("*")))
+        if p.suffix in (".py", ".json", ".md", ".yaml", ".txt", ".sh", ".lock")
+    ]
+    assert len(files) > 1000
+    named = {
+        p.relative_to(TOP).as_posix()
+        for p in files
+        if any(old in p.read_text(errors="replace") for old in ("istio-release.storage.googleapis.com", "gcr.io/istio-release", "registry.istio.io"))
+    }
+    assert named == EXPLAINED

@@ -55,7 +55,14 @@ def mesh(found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: G
     domain = notes.settle("the trust domain", domains, "a topology has one; bring the clusters to one first (meshConfig.trustDomainAliases)")
     said = [e for c in running for e in c.said.get("charts", ()) if not is_own_charts(e.value)]
     charts = notes.settle("the repository of the charts", said, "a topology has one (istio.charts)")
-    return Mesh(mesh_id or "", None if domain == DEFAULT_DOMAIN else domain, tuple(running), _gateways(running, notes), charts)
+    return Mesh(
+        mesh_id or "",
+        None if domain == DEFAULT_DOMAIN else domain,
+        tuple(running),
+        _gateways(running, notes),
+        charts,
+        any("registry" in c.said for c in running),
+    )
 
 
 def _namespaces(cluster: Running) -> Iterator[Evidence]:

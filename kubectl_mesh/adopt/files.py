@@ -11,6 +11,7 @@ from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials import claims
 from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.model import DEFAULT_READER
+from kubectl_mesh.targets.images import BUILT_IN
 
 OLD, TODAY = "IstioControlPlane", "Istio"
 TOPOLOGY_HEAD = "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every key.\n"
@@ -61,6 +62,8 @@ def topology(
                 contexts[context].setdefault("istio", {})[what] = value
     if mesh.charts is not None:
         istio["charts"] = mesh.charts
+    if mesh.own_images and kind == "Istio":
+        istio["hub"] = BUILT_IN  # the operator brings them, unless base.yaml states a hub
     if any(_ambient(c) for c in mesh.clusters):
         istio["dataPlane"] = "ambient"
     networks = {n: {"gateways": [_gateway(a, p, kind) for a, p in each]} for n, each in mesh.gateways.items()}

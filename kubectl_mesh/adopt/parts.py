@@ -21,6 +21,7 @@ from kubectl_mesh.adopt.objects import Found, at, clean
 from kubectl_mesh.adopt.remotes import Read, Remote
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError
+from kubectl_mesh.istio.homes import is_own_images
 from kubectl_mesh.model import Json
 
 
@@ -113,6 +114,9 @@ def _istiod(cluster: Running, found: Found) -> None:
     """What the Deployment of istiod says."""
     containers = found.at("spec", "template", "spec", "containers")
     for container in containers if isinstance(containers, list) else []:
+        registry = str(at(container, "image")).rpartition("/")[0]
+        if at(container, "name") == "discovery" and registry and not is_own_images(registry):
+            _say(cluster, "registry", registry, found, "the image of istiod")
         version = version_of(str(at(container, "image")))
         if version is None:
             continue

@@ -10,8 +10,8 @@ from kubectl_mesh.view.values import Cluster, ControlPlane
 
 
 def number(version: str | None) -> Version:
-    """A version as a pair. One that no file states counts as what `init` writes; of a line, the patch counts as the worst."""
-    parts = (version or versions.DEFAULT).split(".")
+    """A version as a pair. One that no file states, and the patch of a line, count as the worst."""
+    parts = (version or versions.UNSTATED).split(".")
     try:
         return int(parts[1]), int(parts[2]) if len(parts) > 2 else -1
     except (ValueError, IndexError):

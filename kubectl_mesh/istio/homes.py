@@ -53,6 +53,11 @@ def is_own_charts(url: str) -> bool:
     return any(plain in (home, *(f"{home}/{chart}" for chart in ("base", "istiod", "cni", "ztunnel", "gateway"))) for home in known)
 
 
+def is_own_images(registry: str) -> bool:
+    """Whether a registry is where Istio itself publishes, or published, its images."""
+    return registry in (IMAGES, IMAGES.rpartition("/")[2]) or any(named.what == "images" for named in find_gone(registry))
+
+
 def _without_scheme(url: str) -> str:
     return url.rstrip("/").removeprefix("https://").removeprefix("oci://")
 

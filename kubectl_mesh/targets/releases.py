@@ -31,7 +31,7 @@ def stated_releases(topology: Topology, base: Mapping[str, Document], target: Mo
         yield topology.document.place(*path), version
     value: Any = topology.document.value
     everywhere = "version" in value.get("istio", {}) or all("version" in entry.get("istio", {}) for entry in value["contexts"].values())
-    for document in () if everywhere else base.values():
+    for document in () if everywhere else list(base.values())[:1]:  # the mesh gives the others the version of the main one
         stated = versions.parse_version(images.stated_at(document.value, target.VERSION))
         if stated is not None:
             yield document.place(*target.VERSION), stated
