@@ -391,3 +391,16 @@ def test_a_kubeconfig_with_a_key_that_stands_twice(run: Run, mesh: WorkDir) -> N
         ):
             assert any(wanted in line for line in found), (words, wanted, found)
         assert len(found) == 3, found
+
+
+def test_names_that_clash_or_are_not_labels(run: Run, mesh: WorkDir) -> None:
+    """The fix names the command that renames a context, and the name that a cluster ID with capitals, `_` or `.` becomes."""
+    ran = run("init", "--mesh-id", "m", "--context", "context-east-1=a", "--context", "context-east-1=b", "--kubeconfig", "kubeconfig.yaml", cwd=mesh)
+    rename = "if it is the context of another cluster, rename that one: `kubectl config rename-context context-east-1 NEW --kubeconfig FILE`"
+    assert ran.err == f'error: --context: "context-east-1" is given twice\n  fix: give it once; {rename}\n'
+    assert run("init", "--mesh-id", "m", "--context", "context-east-1=a", "--kubeconfig", "kubeconfig.yaml", cwd=mesh).code == 0
+    for words in (("--network", "b"), ("--network", "a", "--server", "https://192.0.2.9:6443")):
+        assert run("add", "context-east-1", *words, cwd=mesh).err.endswith(f"  fix: edit the topology to change it; {rename}\n")
+    mesh.topology({"contexts": {"context-east-1": {"clusterName": "East_1.prod"}}})
+    for words in (("render",), ("describe",), ("diff",)):
+        assert "  fix: write clusterName: east-1-prod; a cluster that runs under another cluster ID gets this one\n" in run(*words, cwd=mesh).err

@@ -160,7 +160,7 @@ def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[st
             if not equals or not context or not network:
                 raise refuse("--context", f'"{given}" is not CTX=NETWORK', "write the context's name, =, and the name of its network")
             if context in entries:
-                raise refuse("--context", f'"{context}" is given twice', "give it once")
+                raise refuse("--context", f'"{context}" is given twice', f"give it once; {other_cluster(context)}")
             entry, ca = from_kubeconfig(context, known, "--context", set(entries))
         except MeshError as error:
             problems += error.problems
@@ -188,6 +188,11 @@ def no_kubeconfig(contexts: tuple[str, ...]) -> None:
     """Says that servers and CAs stay unknown."""
     names = ", ".join(given.rpartition("=")[0] or given for given in contexts)
     common.warn([Problem(Place("kubeconfig"), f"there is none, so server and CA stay unknown: {names}", "name one with --kubeconfig, or set KUBECONFIG")])
+
+
+def other_cluster(context: str) -> str:
+    """What to do where the context of another cluster has the same name."""
+    return f"if it is the context of another cluster, rename that one: `kubectl config rename-context {shlex.quote(context)} NEW --kubeconfig FILE`"
 
 
 def from_kubeconfig(context: str, known: "dict[str, Entry] | None", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:

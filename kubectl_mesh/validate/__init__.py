@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kubectl_mesh.errors import EITHER, MeshError
+from kubectl_mesh.errors import EITHER, MeshError, Problem, path_text
 from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
 from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate import rules
 from kubectl_mesh.validate.given import Given
-from kubectl_mesh.validate.names import PENDING, inside, name_of, no_name
+from kubectl_mesh.validate.names import LABEL, PENDING, inside, name_of, no_name
 
 __all__ = ["inside", "name_of", "no_name", "validate"]
 
@@ -26,7 +26,7 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     # A value that wants quotes is a text to the schema: where that is right, it can be meant as nothing else.
     other = {p.where.path for p in misfits}
     traps = [p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1)) for p in document.problems]
-    problems = [*traps, *unfit]
+    problems = [*traps, *(_with_name(p, document) for p in unfit)]
     if problems:
         # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
@@ -37,6 +37,18 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     if problems:
         raise MeshError(problems)
     return _topology(given)
+
+
+def _with_name(problem: Problem, document: Document) -> Problem:
+    """A problem of a clusterName, with a name that is valid and near; cluster IDs of Istio may have capitals, `_` and `.`, and names may not."""
+    if not problem.where.path.endswith(".clusterName"):
+        return problem
+    contexts: Any = document.value.get("contexts") if isinstance(document.value, dict) else None
+    for context, entry in contexts.items() if isinstance(contexts, dict) else ():
+        stated = entry.get("clusterName") if isinstance(entry, dict) else None
+        if isinstance(stated, str) and problem.where.path == path_text(("contexts", context, "clusterName")) and LABEL.match(name_of(stated)):
+            return replace(problem, fix=problem.fix or f"write clusterName: {name_of(stated)}; a cluster that runs under another cluster ID gets this one")
+    return problem
 
 
 def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
