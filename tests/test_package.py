@@ -19,7 +19,7 @@ PACKAGE = TOP / "kubectl_mesh"
 FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions"}
 # What a stage may import besides the floor: the parts that it is made of.
 PARTS = {
-    "targets": {"manifest", "overlay", "plan", "eastwest"},
+    "targets": {"manifest", "overlay", "plan", "eastwest", "load"},
     "overlay": set(),
     "manifest": set(),
     "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates"},
@@ -32,7 +32,9 @@ PARTS = {
     "adopt": {"credentials"},
     "rollout": {"plan"},
     "leaves": set(),
-    "describe": {"credentials"},
+    "describe": {"credentials", "report", "secret_states"},
+    "secret_states": {"view"},
+    "table": {"describe"},
     "leaks": {"credentials"},
     "checks": {"credentials", "plan", "view", "pki"},
     "explain": {"checks"},
@@ -42,7 +44,7 @@ PARTS = {
     "validate": {"shape"},
     "shape": {"fits"},
     "load": {"scalars"},
-    "view": {"compare", "pki"},
+    "view": {"compare", "credentials", "pki"},
     "diff": {"view", "roots"},
     "pki": {"roots"},
 }
