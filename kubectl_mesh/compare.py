@@ -229,10 +229,11 @@ def private_folders(new: Folder) -> list[str]:
     return list(found)
 
 
-def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None) -> tuple[FolderChange, ...]:
+def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None, faults: list[Problem] | None = None) -> tuple[FolderChange, ...]:
     """The changes of every directory; `only` leaves the directories of other clusters as they are.
 
-    A directory of no cluster is removed only if its lock says that it is one of this mesh under its own name.
+    A directory of no cluster is removed only if its lock says that it is one of this mesh under its own name. With a list in `faults`
+    the problems of directories that cannot be compared go there, and the changes of the others are returned.
     """
     found: list[FolderChange] = []
     problems: list[Problem] = []
@@ -241,7 +242,9 @@ def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None)
         for name, disk in _directories(top, out, tree):
             if only is not None and name not in only:
                 continue
-            if name in tree:
+            if isinstance(disk, MeshError):
+                problems += disk.problems
+            elif name in tree:
                 try:
                     found.append(compare_folder(f"{out}/{name}", disk, tree[name]))
                 except MeshError as error:
@@ -251,7 +254,9 @@ def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None)
     finally:
         if top is not None:
             os.close(top)
-    if problems:
+    if faults is not None:
+        faults += problems
+    elif problems:
         raise MeshError(problems)
     return tuple(found)
 
@@ -268,8 +273,8 @@ def _removed(name: str, disk: OnDisk) -> FolderChange:
     return FolderChange(name, "remove", (*changes, Change(LOCK, "remove")), foreign, _foreign_folders(disk, foreign, mine))
 
 
-def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, OnDisk | None]]:
-    """Every directory that is rendered or has a lock, in order."""
+def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, OnDisk | MeshError | None]]:
+    """Every directory that is rendered or has a lock, in order; an error in the place of one that cannot be read."""
     there = set() if top is None else {name for name in os.listdir(top) if not name.startswith(".")}
     for name in sorted({*tree, *there}):
         if top is None or name not in there:
@@ -277,16 +282,20 @@ def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, O
             continue
         if name not in tree and not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
             continue
-        with below(out):
-            folder = open_folder(name, top)
-        if folder is None:
-            yield name, None
-            continue
         try:
-            with below(f"{out}/{name}"):
-                disk = scan(folder) if name in tree or _has_lock(folder) else None
-        finally:
-            os.close(folder)
+            with below(out):
+                folder = open_folder(name, top)
+            if folder is None:
+                yield name, None
+                continue
+            try:
+                with below(f"{out}/{name}"):
+                    disk = scan(folder) if name in tree or _has_lock(folder) else None
+            finally:
+                os.close(folder)
+        except MeshError as error:
+            yield name, error
+            continue
         if disk is not None:
             yield name, disk
 

@@ -1,15 +1,66 @@
 """describe: what the mesh is, cluster by cluster, as a value for programs and as text for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials import claims
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, FolderChange, Member, Pki, Plan
+from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, Change, FolderChange, Member, Pki, Plan, Topology
+from kubectl_mesh.report import problems_json
+from kubectl_mesh.secret_states import SecretState, States, read_states, secret_path
 from kubectl_mesh.words import count, one_line, size
 
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What is known where the inputs are wrong in part."""
+
+    problems: tuple[Problem, ...] = ()
+    files: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The files on disk of directories that nobody compared."""
+    broken: frozenset[tuple[str, str]] = frozenset()
+    """What is wrong and so not pending, by kind and cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the description of a cluster is made from."""
+
+    plan: Plan
+    pki: Pki
+    by_name: Mapping[str, FolderChange]
+    files: Mapping[str, frozenset[str]]
+    states: States
+    expired: frozenset[tuple[str, str]]
+    """The tokens that have ended, by cluster and peer."""
+    out: str
+    now: datetime
+
+
+def _files(change: FolderChange) -> frozenset[str]:
+    """The files of a directory that exist on disk, as far as a render has them."""
+    return frozenset(c.path for c in change.changes if c.action != "create")
+
+
+def _states(
+    plan: Plan, by_name: Mapping[str, FolderChange], existing: Mapping[str, frozenset[str]], out: str, now: datetime, only: frozenset[str] | None
+) -> States:
+    """The states of the remote secrets on disk that are not as a render would write them."""
+    found: dict[tuple[str, str], SecretState] = {}
+    for directory in [BUNDLE] if plan.topology.bundled else [n for n in plan.members if only is None or n in only]:
+        change = by_name.get(directory)
+        same = {c.path for c in change.changes if c.action in ("identical", "tighten")} if change is not None else set()
+        there = existing.get(directory, frozenset()) - same
+        peers = plan.members if directory == BUNDLE else plan.members[directory].peers
+        wanted = [peer for peer in peers if secret_path(directory, peer) in there]
+        if wanted:
+            found |= read_states(out, plan, {directory: wanted}, now, rendered=change is not None)
+    return found
 
 
 def describe(
@@ -22,18 +73,32 @@ def describe(
     only: frozenset[str] | None,
     committed: frozenset[str] | None = None,
     refusals: Sequence[Problem] = (),
+    partial: Partial | None = None,
+    assumed: str = "",
 ) -> dict[str, Any]:
     """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet are null.
 
     `committed` are the paths below `out` that git's HEAD has, None where there is no repository. `refusals` say why a render is refused.
+    `partial` is what is known where the inputs are wrong in part: then `changes` may lack directories. `assumed` says that Istio 1.4 is
+    assumed.
     """
     by_name = {change.name: change for change in changes}
+    partial = partial or Partial()
+    existing = {name: _files(change) for name, change in by_name.items()} | dict(partial.files)
+    states = _states(plan, by_name, existing, out, now, only)
+    expired = {
+        (name, peer)
+        for name, member in plan.members.items()
+        for peer, login in member.logins.items()
+        if isinstance(login.get("token"), str) and (said := claims(str(login["token"]))) is not None and said.expires is not None and said.expires <= now
+    }
+    shown = _Shown(plan, pki, by_name, existing, states, frozenset(expired), out, now)
     made_root = any(path.startswith("root-") for path in pki.new)
     topology = plan.topology
     near = {plan.members[name].cluster.network for name in only or ()}
     return {
         "mesh": topology.mesh_id,
-        "organization": topology.organization,
+        "organization": organization(topology, pki),
         "controlPlane": kind,
         "issuer": topology.issuer,
         "store": topology.store,
@@ -41,14 +106,18 @@ def describe(
         "total": len(topology.clusters),
         "crl": _crl(pki, now),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
-        "clusters": [
-            _cluster(plan, m, pki, by_name, out, now) | {"counts": _counts(plan, m, by_name, committed)}
-            for name, m in plan.members.items()
-            if only is None or name in only
-        ],
-        "pending": [p.value() for p in plan.pending if only is None or p.subject in only or p.subject in near],
+        "clusters": [_cluster(shown, m) | {"counts": _counts(shown, m, committed)} for name, m in plan.members.items() if only is None or name in only],
+        "pending": [p.value() for p in plan.pending if (only is None or p.subject in only or p.subject in near) and (p.kind, p.subject) not in partial.broken],
         "refused": [{"file": p.where.file, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id} for p in refusals],
+        "assumed": assumed or None,
+        "problems": problems_json(partial.problems),
     }
+
+
+def organization(topology: Topology, pki: Pki) -> str:
+    """The O= of the mesh's certificates: what the topology states, else that of the root."""
+    by_root = pki.roots[0].organization if pki.roots and not topology.organization_stated else None
+    return by_root or topology.organization
 
 
 def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:
@@ -75,14 +144,15 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
     }
 
 
-def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderChange], out: str, now: datetime) -> dict[str, Any]:
-    cluster, change = member.cluster, by_name[member.cluster.name]
+def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
+    plan, cluster, pki, now = shown.plan, member.cluster, shown.pki, shown.now
+    change = shown.by_name.get(cluster.name)
     made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new or cluster.name not in pki.intermediates
-    state = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}[change.action]
+    states = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}
     gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
-    held = by_name[BUNDLE] if plan.topology.bundled else change
+    held = shown.by_name.get(_directory(plan, member))
+    files = {c.path: c for c in held.changes} if held is not None else None
     peers = frozenset(member.peers)
-    files = {c.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml"): c for c in held.changes}
     return {
         "name": cluster.name,
         "context": cluster.context,
@@ -102,25 +172,37 @@ def _cluster(plan: Plan, member: Member, pki: Pki, by_name: Mapping[str, FolderC
         "tokenBeside": cluster.beside,
         "gateways": [{"address": g.address, "port": g.port} for g in gateways],
         "certificate": None if made else _certificate(pki.intermediates[cluster.name].certificate, now),
-        "directory": f"{out}/{cluster.name}",
-        "tree": state,
-        "remoteSecrets": [
-            {"cluster": name, "state": _state(member, other, files, peers), "server": other.server.url if other.server is not None else None}
-            for name, other in plan.members.items()
-            if name != cluster.name
-        ],
+        "directory": f"{shown.out}/{cluster.name}",
+        "tree": "not compared" if change is None else states[change.action],
+        "remoteSecrets": [_remote_secret(shown, member, other, files, peers) for name, other in plan.members.items() if name != cluster.name],
     }
 
 
-def _counts(plan: Plan, member: Member, by_name: Mapping[str, FolderChange], committed: frozenset[str] | None) -> dict[str, int | None]:
+def _directory(plan: Plan, member: Member) -> str:
+    """The directory that has the remote secrets of a cluster."""
+    return BUNDLE if plan.topology.bundled else member.cluster.name
+
+
+def _remote_secret(shown: _Shown, member: Member, other: Member, files: Mapping[str, Change] | None, peers: frozenset[str]) -> dict[str, Any]:
+    found = _state(shown, member, other, files, peers)
+    url = other.server.url if other.server is not None else None
+    return {
+        "cluster": other.cluster.name,
+        "state": found.state,
+        "server": url,
+        "treeServer": url if found.state in ("ok", "expired token") and found.server is None else found.server,
+        "detail": found.detail,
+    }
+
+
+def _counts(shown: _Shown, member: Member, committed: frozenset[str] | None) -> dict[str, int | None]:
     """How many remote secrets the topology asks for, how many lie in the tree, and how many git's HEAD has."""
-    bundled, name = plan.topology.bundled and member.primary is None and member.cluster.joined, member.cluster.name
+    bundled, name = shown.plan.topology.bundled and member.primary is None and member.cluster.joined, member.cluster.name
     folder, prefix = (BUNDLE, "") if bundled else (name, REMOTE_SECRETS)
-    change = by_name.get(folder)
-    there = [c.path for c in change.changes if c.action != "create"] if change is not None else []
+    there = shown.files.get(folder, ())
     kept = [path.removeprefix(f"{folder}/") for path in committed or () if path.startswith(f"{folder}/")]
 
-    def of_others(paths: Sequence[str]) -> int:
+    def of_others(paths: Collection[str]) -> int:
         return sum(p.startswith(prefix) and p.endswith(".yaml") and p[len(prefix) :] not in (f"{name}.yaml", "kustomization.yaml") for p in paths)
 
     return {"declared": len(member.peers), "rendered": of_others(there), "committed": None if committed is None else of_others(kept)}
@@ -147,27 +229,37 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     return found
 
 
-def _state(member: Member, other: Member, files: Mapping[str, Any], peers: frozenset[str]) -> str:
+def _state(shown: _Shown, member: Member, other: Member, files: Mapping[str, Change] | None, peers: frozenset[str]) -> SecretState:
     if not member.cluster.joined or not other.cluster.joined:
-        return "off"
+        return SecretState("off")
     if member.primary is not None:
-        return "not held here"
-    if other.cluster.name not in peers:
-        return "not a peer"
+        return SecretState("not held here")
+    name, directory = other.cluster.name, _directory(shown.plan, member)
+    if name not in peers:
+        return SecretState("not a peer")
+    if files is None and (directory, name) in shown.states:
+        return shown.states[directory, name]
     if other.server is None:
-        return "server pending"
+        return SecretState("server pending")
     if other.login(member.cluster.name) is None:
-        return "token pending"
+        return SecretState("token pending")
     if member.held:
-        return "not rendered"
-    change = files[other.cluster.name]
-    return {"identical": "ok", "tighten": "ok", "create": "not rendered", "update": "out of date"}[change.action]
+        return SecretState("not rendered")
+    change = files.get(secret_path(directory, name)) if files is not None else None
+    if change is None or change.action == "create":
+        gone = change.edited if change is not None else files is None and directory in shown.files
+        return SecretState("not found" if gone else "not rendered")
+    if change.action != "update":
+        holder = "" if shown.plan.topology.bundled else member.cluster.name
+        ended = (name, holder if holder in other.logins else "") in shown.expired
+        return SecretState("expired token") if ended else SecretState("ok")
+    return shown.states[directory, name]
 
 
 def text(value: Mapping[str, Any]) -> str:
     """The mesh for people."""
     clusters = value["clusters"]
-    lines = [f"mesh {value['mesh']}: {size(value)}, {value['controlPlane']}"]
+    lines = [*head_lines(value), f"mesh {value['mesh']}: {size(value)}, {value['controlPlane']}"]
     lines += [line for root in value["roots"] for line in _certificate_lines("root", root, issuer=False)]
     made_elsewhere = {"cert-manager": "made in the cluster, by cert-manager", "istio-csr": "none: istio-csr signs"}.get(value["issuer"])
     if not value["roots"]:
@@ -214,13 +306,28 @@ def text(value: Mapping[str, Any]) -> str:
             lines.append("  services     kept out of the mesh (disableRegistryJoin)")
             continue
         width = max((len(r["cluster"]) for r in cluster["remoteSecrets"]), default=0)
-        shown = [f"    {r['cluster']:{width}}  {r['state']}" + (f", {r['server']}" if r["server"] else "") for r in cluster["remoteSecrets"]]
+        shown = [f"    {r['cluster']:{width}}  {_secret_text(r)}" for r in cluster["remoteSecrets"]]
         lines += ["  remote secrets", *(shown or ["    <none>"])]
     lines += _pending(value["pending"])
     if value["refused"]:
         lines += ["", f"refused: `kubectl mesh render` refuses this for {count(len(value['refused']), 'reason')}; `kubectl mesh check` prints the steps"]
         lines += [f"  {p['file']}: {p['what']}" for p in value["refused"]]
     return "\n".join(lines) + "\n"
+
+
+def head_lines(value: Mapping[str, Any]) -> list[str]:
+    """What comes before everything else: that Istio 1.4 is assumed, and that not everything is known."""
+    lines = [value["assumed"]] if value["assumed"] else []
+    if value["problems"]:
+        lines.append(f"not complete: {count(len(value['problems']), 'error')} in the inputs or the tree; the tree is not compared with a render")
+    return lines
+
+
+def _secret_text(secret: Mapping[str, Any]) -> str:
+    if secret["detail"]:
+        return f"{secret['state']}: {one_line(secret['detail'])}"
+    server = secret["treeServer"] or secret["server"]
+    return f"{secret['state']}, {one_line(server)}" if server else f"{secret['state']}"
 
 
 def _address(gateway: Mapping[str, Any]) -> str:

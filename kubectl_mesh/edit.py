@@ -56,6 +56,23 @@ def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -
     return _proven(result, meant, read, name, by_hand)
 
 
+def fill(source: str, fields: Mapping[str, Json], read: Read, name: str = "topology.yaml") -> str:
+    """Adds fields of the topology as a whole: after `mesh_id`, or before all others where that is missing."""
+    value: Any = read(source)
+    whole: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    meant = {**value, **fields}
+    if whole.flow_style:
+        return _proven(_added(source, (), fields), meant, read, name, dump(fields))
+    lines = source.splitlines(keepends=True)
+    after = next((v for k, v in whole.value if k.value == "mesh_id"), None)
+    at = _last_line(source, after) + 1 if after is not None else whole.value[0][0].start_mark.line
+    if at == len(lines) and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    indent, ending = " " * whole.value[0][0].start_mark.column, "\r\n" if "\r\n" in source else "\n"
+    block = "".join(f"{indent}{line}{ending}" for line in dump(fields).splitlines())
+    return _proven("".join(lines[:at]) + block + "".join(lines[at:]), meant, read, name, dump(fields))
+
+
 def tokens(source: str, context: str, entry: Mapping[str, int], read: Read, name: str = "topology.yaml") -> str:
     """Sets the `tokens` of a context to `entry`, or takes them away where that is empty."""
     value: Any = read(source)

@@ -30,14 +30,17 @@ class Entry:
     fault: str = ""
 
 
+NO_SERVER = "has no server"
+
+
 def contexts(document: Document) -> dict[str, Entry]:
     """The contexts of a kubeconfig that was loaded with `typed=False`; of two with one name kubectl takes the last, and so do we."""
     if not isinstance(document.value, dict) or not isinstance(document.value.get("contexts", []), list | None):
         raise MeshError([Problem(Place(document.name), "is not a kubeconfig: it has no list of contexts")])
-    clusters: dict[str, tuple[int, dict[str, Any]]] = {}
+    clusters: dict[str, tuple[int, Any]] = {}
     for index, item in enumerate(document.value.get("clusters") or ()):
-        if isinstance(item, dict) and isinstance(item.get("cluster"), dict):
-            clusters[str(item.get("name"))] = index, item["cluster"]
+        if isinstance(item, dict):
+            clusters[str(item.get("name"))] = index, item.get("cluster")
     found = {}
     for index, item in enumerate(document.value.get("contexts") or ()):
         if isinstance(item, dict) and isinstance(item.get("name"), str):
@@ -48,11 +51,18 @@ def contexts(document: Document) -> dict[str, Entry]:
                 number, cluster = clusters[wanted]
                 found[item["name"]] = _entry(document.place("clusters", number), cluster)
             else:
-                found[item["name"]] = Entry(place, fault=f"names the cluster {shown(wanted)}, which the file does not have")
+                fault = (
+                    "is not named: the context has no `cluster`" if wanted in (None, "") else f"names the cluster {shown(wanted)}, which the file does not have"
+                )
+                found[item["name"]] = Entry(place, fault=fault)
     return found
 
 
-def _entry(place: Place, cluster: dict[str, Any]) -> Entry:
+def _entry(place: Place, cluster: Any) -> Entry:
+    if cluster in (None, ""):
+        cluster = {}  # as the original page prints it: `cluster:` with nothing below
+    if not isinstance(cluster, dict):
+        return Entry(place, fault="is not a mapping with a server and its CA")
     data = cluster.get("certificate-authority-data")
     ca = None
     if data:
@@ -67,7 +77,7 @@ def _entry(place: Place, cluster: dict[str, Any]) -> Entry:
         ca_file=_text(cluster.get("certificate-authority")),
         tls_server_name=_text(cluster.get("tls-server-name")),
         insecure=str(cluster.get("insecure-skip-tls-verify")).lower() == "true",
-        fault="" if _text(cluster.get("server")) else "has no server",
+        fault="" if _text(cluster.get("server")) else NO_SERVER,
     )
 
 
@@ -215,6 +225,9 @@ def reachable(entry: Entry, context: str, at: Place, source: str) -> None:
     """Raises where peers cannot use the server that a kubeconfig gives."""
     stands = f"{source}:{entry.place.line}"
     fix = f"state the server as the peers reach it: contexts.{context}.server (and its CA in contexts.{context}.certificateAuthority, if it is another)"
+    if entry.fault == NO_SERVER:
+        words = f"kubectl mesh add {shlex.quote(context)} --network NETWORK"
+        fix = f"copy it from your own kubeconfig: `{words}`; or state contexts.{context}.server and contexts.{context}.certificateAuthority"
     if entry.fault:
         raise MeshError([Problem(at, f"its cluster in {stands} {entry.fault}", fix, id="server-reachable")])
     if fault := url_fault(entry.server):

@@ -6,6 +6,7 @@ with PyYAML would crash the interpreter on deep nesting and keep the last of two
 
 import codecs
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import yaml
@@ -21,11 +22,14 @@ MAX_DEPTH = 40
 MAX_NODES = 500_000
 MAX_TRAPS = 10_000
 """Values that are not read alike by every program, of which no more are reported."""
+MAX_VARIANTS = 16
+"""Where more keys stand twice, the further values are not judged."""
 MAX_KEY = 512
 """A key longer than this is no field's name; YAML itself stops at 1024."""
 
+Path = tuple[str | int, ...]
 _TWICE = "\0twice"
-"""What the second of two equal keys is called until its mapping ends; no key of a file begins so, for NUL is no character of YAML."""
+"""What the second of two equal keys is called until the document ends; no key of a file begins so, for NUL is no character of YAML."""
 
 # What libyaml says, in the words of people, with what to do.
 _MEANINGS = {
@@ -63,9 +67,12 @@ def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, l
     return _documents(name, text, typed=typed, aliases=aliases, lenient=lenient, several=False)[0]
 
 
-def load_all(name: str, text: bytes) -> tuple[Document, ...]:
-    """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is the only one."""
-    found = _documents(name, text, typed=True, aliases=True, lenient=False, several=True)
+def load_all(name: str, text: bytes, *, lenient: bool = False) -> tuple[Document, ...]:
+    """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is the only one.
+
+    `lenient` as in `load`; the last document has the problems of all.
+    """
+    found = _documents(name, text, typed=True, aliases=True, lenient=lenient, several=True)
     return tuple(d for d in found if d.value is not None) or found[:1]
 
 
@@ -120,7 +127,8 @@ def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: b
     _refuse_deceptive(name, decoded, 1)
     builder = _Builder(typed, aliases, several)
     problems = _built(name, builder, decoded, lenient=lenient)
-    return (*(Document(name, root, marks) for root, marks in builder.before), Document(name, builder.root, builder.marks, problems))
+    *before, last = (_first_values(name, root, marks, builder.later) for root, marks in (*builder.before, (builder.root, builder.marks)))
+    return (*before, replace(last, problems=problems))
 
 
 def _refuse_deceptive(name: str, text: str, first: int) -> None:
@@ -156,6 +164,45 @@ def _built(name: str, builder: "_Builder", text: "str | _Part", *, lenient: bool
     return problems
 
 
+Marks = dict[tuple[str | int, ...], tuple[int, int]]
+
+
+def _first_values(name: str, root: Json, marks: Marks, later: list[Path]) -> Document:
+    """The document with the first value of each key, and its variants: each with one of the values in `later`, the paths as they were read."""
+    if not later:
+        return Document(name, root, marks)
+    found = []
+    for raw in [(), *(path for path in later if path in marks)][: MAX_VARIANTS + 1]:
+        own: Marks = {}
+        chosen = {raw[:end] for end in range(len(raw) + 1)}
+        value = _picked(root, chosen, marks, own, (), ())
+        found.append(Document(name, value, own, replaced=tuple(map(_named, raw))))
+    return replace(found[0], variants=tuple(found[1:]))
+
+
+def _named(step: str | int) -> str | int:
+    """The key of a file for what it is called while the file is read."""
+    return step.rpartition("\0")[2] if isinstance(step, str) and step.startswith(_TWICE) else step
+
+
+def _picked(value: Json, chosen: set[Path], marks: Marks, own: Marks, raw: Path, path: Path) -> Json:
+    """A value with one of each key: that on a path in `chosen`, else the first. `raw` is its path as it was read."""
+    if raw in marks:
+        own[path] = marks[raw]
+    if isinstance(value, list):
+        return [_picked(item, chosen, marks, own, (*raw, i), (*path, i)) for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    keys: dict[str, list[str]] = {}
+    for key in value:
+        keys.setdefault(str(_named(key)), []).append(key)
+    found: dict[str, Json] = {}
+    for key, all_ in keys.items():
+        read = next((k for k in all_[1:] if (*raw, k) in chosen), all_[0])
+        found[key] = _picked(value[read], chosen, marks, own, (*raw, read), (*path, key))
+    return found
+
+
 class _Open:
     """A mapping or sequence that is still being read: its value, its path, and the key that waits for a value."""
 
@@ -180,6 +227,8 @@ class _Builder:
         self.open: list[_Open] = []
         self.nodes = 0
         self.documents = 0
+        self.later: list[Path] = []
+        """The paths of keys that are not the first of their name; `_first_values` takes them away."""
 
     def build(self, text: "str | _Part") -> None:
         event: Any
@@ -207,9 +256,6 @@ class _Builder:
                 self.open.append(_Open(value, path, event.anchor))
             elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
                 done = self.open.pop()
-                if isinstance(done.value, dict):
-                    for key in [k for k in done.value if k.startswith(_TWICE)]:
-                        del done.value[key]
                 if done.anchor:
                     self.anchors[done.anchor] = (done.value, size(done.value))
                 if self.each is not None and done.path[:1] == ("items",) and len(done.path) == 2:
@@ -217,7 +263,7 @@ class _Builder:
             elif kind is events.AliasEvent:
                 self.alias(event)
             elif kind is events.DocumentEndEvent and self.each is not None and self.part is not None:
-                self.each(Document(self.part.name, self.root, self.marks))
+                self.each(Document(self.part.name, self.first(self.root), self.marks))
                 self.root, self.marks, self.anchors, self.nodes = None, {}, {}, 0
                 self.part.begin()
             elif kind is events.DocumentStartEvent and self.each is None:
@@ -235,12 +281,16 @@ class _Builder:
             return
         assert self.each is not None
         assert self.part is not None
-        self.each(Document(self.part.name, done.value, {(): self.marks[done.path]}))
+        self.each(Document(self.part.name, self.first(done.value), {(): self.marks[done.path]}))
         items[-1] = None
         self.marks = {path: mark for path, mark in self.marks.items() if len(path) < 2}
         # Anchors stay, since one object may refer to another, as PyYAML writes lists.
         self.nodes = sum(count for _, count in self.anchors.values())
         self.part.begin()
+
+    def first(self, value: Json) -> Json:
+        """A value with the first of each key."""
+        return _picked(value, set(), {}, {}, (), ()) if self.traps else value
 
     def node(self, event: Any, count: int = 1) -> None:
         self.nodes += count
@@ -275,6 +325,8 @@ class _Builder:
             line = self.marks[(*top.path, key)][0]
             self.trap(event, (*top.path, key), f"stands twice; it is on line {line} already", "remove one of the two")
             key = f"{_TWICE}{self.nodes}\0{key}"
+            if self.each is None:
+                self.later.append((*top.path, key))
         top.key = key
         path = (*top.path, key)
         self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)

@@ -1,6 +1,6 @@
 """The values that travel from stage to stage; frozen, and with no repr of anything secret."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from datetime import datetime
 
@@ -36,6 +36,10 @@ class Document:
     marks: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
     problems: tuple[Problem, ...] = ()
     """What is wrong with it as YAML, where the rest could be read all the same."""
+    variants: tuple["Document", ...] = ()
+    """Where keys stand twice: for each later value the document that has it in the place of the first."""
+    replaced: tuple[str | int, ...] = ()
+    """In a variant: the path of that value."""
 
     def place(self, *path: str | int) -> Place:
         """The place of a field, or of the nearest one above it that is really there."""
@@ -44,6 +48,11 @@ class Document:
             known = known[:-1]
         line, column = self.marks.get(known, (1, 1))
         return Place(self.name, line, column, path_text(path))
+
+    def later_values(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Those problems of a variant that concern the value by which it differs."""
+        path = path_text(self.replaced)
+        return (p for p in problems if p.where.path == path or p.where.path.startswith((f"{path}.", f"{path}[")))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -202,6 +211,8 @@ class Topology:
     alerts: Alerts | None = None
     """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
+    organization_stated: bool = True
+    """False: topology.yaml has no `organization`; certificates get the O= of an existing root, else `mesh_id`."""
 
     @property
     def ambient(self) -> bool:
@@ -335,6 +346,8 @@ class Certificate:
     key_type: str
     not_before: datetime
     not_after: datetime
+    organization: str | None = None
+    """The O= of the subject."""
 
 
 @dataclass(frozen=True, slots=True)

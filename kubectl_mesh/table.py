@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kubectl_mesh.describe import head_lines
 from kubectl_mesh.words import count, one_line, size
 
 
@@ -13,11 +14,27 @@ def table(value: Mapping[str, Any], width: int) -> str:
     for column in (0, 1, 2, 5):
         widths[column] = max(min(widths[column], 12), widths[column] - max(0, sum(widths) + 2 * (len(widths) - 1) - width))
     lines = ["  ".join(_short(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append("")
+    lines = [*head_lines(value), *lines, ""]
     lines += [f"root {one_line(root['subject'])}: {root['daysLeft']} days left" for root in value["roots"]]
     lines.append(f"{size(value)}, {count(len(value['pending']), 'thing')} pending")
+    lines += _secrets(value)
     lines.append("SECRETS: remote secrets declared/rendered/committed; CERT: days left")
     return "\n".join(lines) + "\n"
+
+
+EXPECTED = ("ok", "off", "not a peer", "not held here", "not rendered", "server pending", "token pending")
+"""The states of remote secrets that other columns and lines show."""
+
+
+def _secrets(value: Mapping[str, Any]) -> list[str]:
+    """A line for each state in which a remote secret should not be: how many, and the first."""
+    found: dict[str, list[str]] = {}
+    for cluster in value["clusters"]:
+        for secret in cluster["remoteSecrets"]:
+            if secret["state"] not in EXPECTED:
+                detail = f": {one_line(secret['detail'])}" if secret["detail"] else ""
+                found.setdefault(secret["state"], []).append(f"{secret['cluster']} in {cluster['name']}{detail}")
+    return [f"{count(len(all_), 'remote secret')} {state}: {all_[0]}" + (f", and {len(all_) - 1} more" if all_[1:] else "") for state, all_ in found.items()]
 
 
 def _row(cluster: Mapping[str, Any]) -> tuple[str, ...]:

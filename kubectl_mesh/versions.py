@@ -18,6 +18,8 @@ NEWEST_WITH_CHARTS: int = RELEASES["newestWithCharts"]
 """The newest minor whose chart values are known; above it an unknown value is a warning."""
 DEFAULT: str = RELEASES["default"]["version"]
 """What `init` writes."""
+STARTED: tuple[str, ...] = (DEFAULT, *RELEASES["default"]["earlier"])
+"""Every version that `init` has written into a base.yaml."""
 UNSTATED: str = RELEASES["unstated"]["version"]
 """The line by which the effect of a change is judged where no file states a version: the worst of the present ones."""
 CHANGES: tuple[tuple[int, str], ...] = tuple((c["minor"], c["what"]) for c in RELEASES["changes"])

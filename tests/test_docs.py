@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -449,8 +450,12 @@ def test_each_change_of_the_years_has_its_section(page: str, title: str) -> None
     assert f"({page}#{title.lower().replace(' ', '-')})" in (TOP / "README.md").read_text()
 
 
+DEVELOPMENT, REQUIRED = ((TOP / name).read_text() for name in ("requirements-dev.txt", "requirements.txt"))
+"""What is pinned for development, and what of it the program itself needs."""
+
+
 def test_demo_runs(tmp_path: Path) -> None:
-    """What `make demo` runs: first day, then with tokens, validated; it leaves nothing behind."""
+    """What `make demo` runs: today's Istio from nothing, then the page's mesh with Istio 1.4, validated; it leaves nothing behind."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not on PATH")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
@@ -459,4 +464,24 @@ def test_demo_runs(tmp_path: Path) -> None:
     assert done.stdout.count("Invalid: 0, Errors: 0, Skipped: 0") == 2
     assert "remote-secrets/context-west-1.yaml" in done.stdout
     assert "made up for this demo" in done.stdout
+    assert (
+        done.stdout.index("3 clusters, 2 networks, Istio\n") < done.stdout.index("Attention: Istio 1.4 is assumed") < done.stdout.index("IstioControlPlane\n")
+    )
     assert not list(tmp_path.iterdir())
+
+
+def test_demo_installs_what_it_needs(tmp_path: Path) -> None:
+    """`make demo` sets up the libraries that the program uses, and no program that only tests use; without kubeconform it says what is left out."""
+    planned = subprocess.run(
+        ["make", "-n", "-B", "-C", TOP, "demo", f"DEMO={tmp_path}/venv"], capture_output=True, text=True, check=True, env={**os.environ, "MAKEFLAGS": ""}
+    ).stdout
+    assert "-r requirements.txt" in planned
+    assert "examples/demo.sh" in planned
+    for word in ("requirements-dev", "kubeseal", "zlint", "kubeconform", "mermaid", "sarif", "go install", "npm"):
+        assert word not in planned, word
+    blocks = {name: set(re.findall(r"sha256:\w+", text)) for name, text in re.findall(r"(?m)^([a-z0-9-]+==\S+)(.*?)(?=^[a-z]|\Z)", DEVELOPMENT, re.DOTALL)}
+    needed = {name: set(re.findall(r"sha256:\w+", text)) for name, text in re.findall(r"(?m)^([a-z0-9-]+==\S+)(.*?)(?=^[a-z]|\Z)", REQUIRED, re.DOTALL)}
+    assert len(needed) < 20
+    assert all(blocks[name] == hashes for name, hashes in needed.items())
+    names = {name.partition("==")[0] for name in needed}
+    assert {re.split(r"[>=]", text)[0].lower() for text in tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["dependencies"]} <= names

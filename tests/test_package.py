@@ -19,7 +19,7 @@ PACKAGE = TOP / "kubectl_mesh"
 FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions", "istio"}
 # What a stage may import besides the floor: the parts that it is made of.
 PARTS = {
-    "targets": {"manifest", "overlay", "plan", "eastwest", "teardown"},
+    "targets": {"manifest", "overlay", "plan", "eastwest", "load", "teardown"},
     "overlay": set(),
     "manifest": set(),
     "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates"},
@@ -32,7 +32,9 @@ PARTS = {
     "adopt": {"credentials", "pem"},
     "rollout": {"plan", "teardown"},
     "leaves": set(),
-    "describe": {"credentials"},
+    "describe": {"credentials", "report", "secret_states"},
+    "secret_states": {"view"},
+    "table": {"describe"},
     "leaks": {"credentials"},
     "guard": {"git"},
     "checks": {"credentials", "plan", "view", "pki"},
@@ -43,7 +45,7 @@ PARTS = {
     "validate": {"shape", "giturl"},
     "shape": {"fits"},
     "load": {"scalars"},
-    "view": {"compare", "pki", "teardown"},
+    "view": {"compare", "credentials", "pki", "teardown"},
     "diff": {"view", "roots", "teardown"},
     "pki": {"roots"},
 }

@@ -184,7 +184,7 @@ def test_init_refuses_what_it_cannot_heed(run: Run, tmp_path: Path, workdir: Mak
     assert '"nonsense" is not CTX=NETWORK' in ran.err
     assert run("init", "-C", tmp_path, "--mesh-id", "Not A Label").code == 2
     assert list(tmp_path.iterdir()) == []
-    assert "is there and is kept" in run("init", "-C", workdir(), "--mesh-id", "other").err
+    assert 'mesh_id: is "mymeshname", and --mesh-id asks for "other"' in run("init", "-C", workdir(), "--mesh-id", "other").err
 
 
 def test_add_and_remove(run: Run, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def command(
 
     from kubectl_mesh import assets, edit
     from kubectl_mesh.cli import bounds, workdir
-    from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig
+    from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig, other_cluster
     from kubectl_mesh.errors import MeshError, Place, path_text, refuse
     from kubectl_mesh.inputs import read_inside
     from kubectl_mesh.kubeconfig import ca_fault
@@ -47,7 +47,11 @@ def command(
         contexts = document.value.get("contexts")
         present = contexts.get(context) if isinstance(contexts, dict) else None
         if present is not None and (not isinstance(present, dict) or present.get("network") != network):
-            raise refuse(str(document.place("contexts", context)), "is there already, and not on this network", "edit the topology to change it")
+            raise refuse(
+                str(document.place("contexts", context)),
+                "is there already, and not on this network",
+                f"edit the topology to change it; {other_cluster(context)}",
+            )
         authority = None
         if ca is not None:
             authority = workdir.read_file(ca, "certificates")
@@ -71,7 +75,7 @@ def command(
             changed = [key for key, value in entry.items() if key in present and present[key] != value]
             if changed:
                 place = str(document.place("contexts", context, changed[0]))
-                raise refuse(place, f"is there already, and is not {entry[changed[0]]}", "edit the topology to change it")
+                raise refuse(place, f"is there already, and is not {entry[changed[0]]}", f"edit the topology to change it; {other_cluster(context)}")
             entry = {key: value for key, value in entry.items() if key not in present}
         read = lambda text: load(path, text.encode()).value  # noqa: E731
         body = edit.add(source.decode(), context, entry, read, path) if entry else source.decode()

@@ -55,36 +55,38 @@ class Read:
     """The checks that nobody could make for these problems."""
 
 
-def documents(directory: str) -> tuple[Document, ...]:
-    """The documents of base.yaml, none where there is no such file."""
+def documents(directory: str, *, lenient: bool = False) -> tuple[Document, ...]:
+    """The documents of base.yaml, none where there is no such file; with `lenient`, what is wrong with them as YAML is among them."""
     path = join(directory, BASE)
     body = read_inside(directory, BASE, "base")
-    return () if body is None else load_all(path, body)
+    return () if body is None else load_all(path, body, lenient=lenient)
 
 
 def gather(directory: str, topology: Topology) -> Read:
     """Reads base.yaml and checks it; where it cannot be read as a control plane, the problems are all that is told of it."""
     try:
-        return judged(documents(directory), topology)
+        return judged(documents(directory, lenient=True), topology)
     except MeshError as error:
         return _unread(error)
 
 
 def judged(found: tuple[Document, ...], topology: Topology) -> Read:
     """As `gather`, for documents that are read already."""
+    problems = [p for document in found for p in document.problems]
+    told = {(p.where.line, p.where.column) for p in problems}
     try:
         target = targets.choose(found)
         base = targets.parts(found, target)
     except MeshError as error:
-        return _unread(error)
+        return _unread(MeshError([*problems, *error.problems]))
     if not base:
         return Read({}, target, _settled(topology, target.version({})))
-    problems: list[Problem] = []
     settled = _settled(topology, target.version(base))
     for name, document in base.items():
-        problems += schema_problems(document, base_schema(target.SCHEMAS[name]), UNKNOWN)
-        for path, schema in target.checked(name, settled, assets.schema):
-            problems += schema_problems(document, _below(path, schema), UNKNOWN)
+        schemas = [base_schema(target.SCHEMAS[name]), *(_below(path, schema) for path, schema in target.checked(name, settled, assets.schema))]
+        for schema in schemas:
+            problems += [p for p in schema_problems(document, schema, UNKNOWN) if (p.where.line, p.where.column) not in told]
+            problems += [p for variant in document.variants for p in variant.later_values(schema_problems(variant, schema, UNKNOWN))]
     warnings, problems = _newer_values(problems, target, settled)
     shapeless = bool(problems)
     if not shapeless:
@@ -143,12 +145,19 @@ def _settled(topology: Topology, version: str | None) -> Topology:
     return replace(topology, clusters=clusters)
 
 
+def assumption(directory: str, topology: Topology, out: str, unapplied: frozenset[str] = frozenset()) -> str:
+    """What to say first where base.yaml is missing, and Istio 1.4 is assumed as on the original page; nothing where it is not."""
+    if os.path.lexists(join(directory, BASE)) or lost(directory, topology, out, unapplied):
+        return ""
+    return "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run `kubectl mesh init --control-plane Istio`."
+
+
 def lost(directory: str, topology: Topology, out: str, unapplied: frozenset[str] = frozenset()) -> list[Problem]:
     """That base.yaml is missing, by the tree in `out`: a missing file does not ask for Istio 1.4 in every cluster."""
     if os.path.lexists(join(directory, BASE)):
         return []
     names = [c.name for c in topology.clusters if c.name not in unapplied]
-    kinds = {name: kind for name in names if (kind := _kind(os.path.join(out, name, LOCK))) not in (None, targets.OLD)}
+    kinds = {name: kind for name in names if (kind := _kind(out, name)) not in (None, targets.OLD)}
     if not kinds:
         return []
     what = f"is missing, and {out} was rendered with one of kind {next(iter(kinds.values()))}; without it every control plane would be Istio 1.4"
@@ -156,10 +165,15 @@ def lost(directory: str, topology: Topology, out: str, unapplied: frozenset[str]
     return [with_way_out(Problem(Place(join(directory, BASE)), what, fix, "base-valid"), list(kinds))]
 
 
-def _kind(lock: str) -> str | None:
+def rendered_kind(topology: Topology, out: str) -> str | None:
+    """The kind of control plane that a tree was rendered with, which all of its directories share; None if there is no tree."""
+    return next((kind for cluster in topology.clusters if (kind := _kind(out, cluster.name)) in targets.KINDS), None)
+
+
+def _kind(out: str, name: str) -> str | None:
     """The kind of control plane that a directory was rendered with; None where its lock does not say, or cannot be read, which others tell."""
     try:
-        kind = made_from(read_file(lock, "lock")).get("controlPlane")
+        kind = made_from(read_file(os.path.join(out, name, LOCK), "lock")).get("controlPlane")
     except MeshError:
         return None
     return kind if isinstance(kind, str) else None

@@ -55,7 +55,8 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
         if done:
             what = f"{', '.join(done)} {'have' if len(done) > 1 else 'has'} a certificate already"
             raise refuse("NAME", what, f"to have another, run `kubectl mesh certs renew {' '.join(done)}`")
-        wanted = Wanted(topology.organization, topology.key_type or inputs.target.KEY_TYPE, 0, topology.intermediate_days, asked)
+        kind = topology.key_type or inputs.target.KEY_TYPE
+        wanted = Wanted(topology.organization, kind, 0, topology.intermediate_days, asked, organization_stated=topology.organization_stated)
         try:
             new = requests(wanted, inputs.kept, common.progress("making keys:"))
         except MeshError as error:

@@ -46,7 +46,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
         spaces = {c.name: c.namespace for c in topology.clusters if c.name in chosen}
         # A dry run shows no key: it makes the quickest ones.
         kind = "ec-p256" if dry_run else topology.key_type or inputs.target.KEY_TYPE
-        wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces)
+        wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces, organization_stated=topology.organization_stated)
         progress = common.progress("making keys:")
         if not chosen:
             common.put_text("no intermediate is due\n")

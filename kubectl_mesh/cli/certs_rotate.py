@@ -147,7 +147,7 @@ def _step(directory: str, out: str | None, made: "Callable[[Inputs, Holdings, Wa
             raise MeshError(exposed)
         spaces = {c.name: c.namespace for c in topology.clusters if c.primary is None}
         kind = topology.key_type or inputs.target.KEY_TYPE
-        wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces)
+        wanted = Wanted(topology.organization, kind, topology.root_days, topology.intermediate_days, spaces, organization_stated=topology.organization_stated)
         try:
             change = made(inputs, _holdings(inputs), wanted, rotation.read(inputs.kept))
         except MeshError as error:

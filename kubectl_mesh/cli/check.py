@@ -69,12 +69,14 @@ def command(
     Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in docs/checks.md.
     """
     from kubectl_mesh import checks
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import basefile, workdir
     from kubectl_mesh.cli.survey import survey
 
     wanted = _wanted(categories, ids)
-    results = [r for r in survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within, token_age).results if r.check.id in wanted]
-    _put(results, output)
+    found = survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within, token_age)
+    results = [r for r in found.results if r.check.id in wanted]
+    folder = out if out is not None else workdir.join(directory, "out")
+    _put(results, output, basefile.assumption(directory, found.topology, folder) if found.topology is not None else "")
     return 1 if any(r.status == checks.ERROR for r in results) else 0
 
 
@@ -93,11 +95,11 @@ def _wanted(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
     return {c.id for c in CHECKS if not (categories or ids) or c.id in ids or c.category in categories}
 
 
-def _put(results: "Sequence[Result]", output: str) -> None:
+def _put(results: "Sequence[Result]", output: str, assumed: str) -> None:
     from kubectl_mesh import checks
 
     if output == "json":
-        common.put_json(checks.value(results))
+        common.put_json(checks.value(results) | {"assumed": assumed or None})
     elif output == "sarif":
         from kubectl_mesh import __version__
         from kubectl_mesh.checks.sarif import sarif
@@ -108,6 +110,8 @@ def _put(results: "Sequence[Result]", output: str) -> None:
 
         common.put_text(junit(results, relative), people=False)
     else:
+        if assumed and output == "text":
+            common.put_text(f"{assumed}\n\n")
         common.put_marked(checks.text(results, common.marks(), short=output == "short", width=common.width()))
 
 

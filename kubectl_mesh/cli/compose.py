@@ -151,6 +151,7 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
         namespaces,
         keyless,
         {c.name: inputs.others.get(c.name, b"") for c in own if c.name not in namespaces},
+        topology.organization_stated,
     )
     return partial(issue, wanted, inputs.kept, at, progress, inputs.folders)
 

@@ -13,28 +13,53 @@ from kubectl_mesh.cli import common
 )
 @common.kubeconfig
 @click.option("-o", "output", type=click.Choice(["text", "table", "json"]), default="text", metavar="FORMAT", help="text, table or json.  [default: text]")
-def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
-    """Show clusters, certificates, remote secrets, gateways, and what is pending."""
-    from kubectl_mesh.cli import compose, refusals, workdir
+def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> int:
+    """Show clusters, certificates, remote secrets, gateways, and what is pending.
+
+    Where inputs are wrong, shows what can be known, and exits 1.
+    """
+    from kubectl_mesh.cli import basefile, compose, partial, refusals, workdir
     from kubectl_mesh.cli.committed import committed
     from kubectl_mesh.compare import compare
-    from kubectl_mesh.describe import describe, text
+    from kubectl_mesh.describe import Partial, describe, text
+    from kubectl_mesh.errors import MeshError, Problem
+    from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
     from kubectl_mesh.table import table
 
     folder = out if out is not None else workdir.join(directory, "out")
-    inputs = workdir.gather(directory, kubeconfig, out=folder)
+    found: list[Problem] = []
+    inputs = workdir.gather(directory, kubeconfig, found, partial.read_valid_contexts(directory, found), out=folder)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
     at = workdir.now()
-    rendered = compose.make(inputs, at, folder, throwaway=True)
-    compared = compare(folder, rendered.tree, inputs.topology.mesh_id)
-    changes = [c for c in compared if c.name in rendered.tree]
+    plan: Plan | None = None
+    pki: Pki | None = None
+    changes: tuple[FolderChange, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    refused: list[Problem] = []
+    if not found:
+        try:
+            rendered = compose.make(inputs, at, folder, throwaway=True)
+            plan, pki, warnings = rendered.plan, rendered.pki, rendered.warnings
+            compared = compare(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
+            changes = tuple(c for c in compared if c.name in rendered.tree)
+            if not found:
+                refused = refusals.find_refusals(rendered, compared, folder, directory, at)
+        except MeshError as error:
+            found += error.problems
+    if plan is None or pki is None:
+        plan, pki = partial.plan_without_render(inputs, [p.where.file for p in found])
+    unknown = {*plan.members, *([BUNDLE] if plan.topology.bundled else ())} - {c.name for c in changes}
+    rest = Partial(tuple(sorted(set(found))), partial.listed_files(folder, unknown), inputs.broken) if found else None
+    kind = "control plane not known" if inputs.unasked >= basefile.BY_CONTROL_PLANE else inputs.target.KIND
+    assumed = basefile.assumption(directory, inputs.topology, folder)
     held = committed(folder) if output != "text" else None
-    refused = refusals.find_refusals(rendered, compared, folder, directory, at)
-    value = describe(rendered.plan, rendered.pki, changes, inputs.target.KIND, folder, at, only, held, refused)
-    common.warn(rendered.warnings)
+    value = describe(plan, pki, changes, kind, folder, at, only, held, refused, rest, assumed)
+    common.warn(warnings)
+    common.tell(rest.problems if rest is not None else ())
     if output == "json":
         common.put_json(value)
     elif output == "table":
         common.put_text(table(value, common.width() or 80))
     else:
         common.put_text(text(value))
+    return 1 if found else 0

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from kubectl_mesh.cli.survey import Survey
     from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.graph import Picture
-    from kubectl_mesh.model import Pki, Plan
 
 
 class Day(click.ParamType):  # type: ignore[type-arg]
@@ -64,11 +63,11 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
     Without --on the same mesh gives the same bytes on every day.
     """
     from kubectl_mesh import assets, graph
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.cli import partial, workdir
     from kubectl_mesh.cli.survey import survey
     from kubectl_mesh.errors import MeshError
 
-    found = survey(directory, out, kubeconfig, lambda inputs: day or _steady(inputs))
+    found = survey(directory, out, kubeconfig, lambda inputs: day or partial.steady_day(inputs))
     if found.topology is None or found.inputs is None:
         raise MeshError(problem for result in found.results for problem in result.findings)
     only = workdir.chosen(found.topology, clusters) if clusters else None
@@ -95,43 +94,11 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
 
 def _picture(found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None) -> "Picture":
     from kubectl_mesh import graph
+    from kubectl_mesh.cli import partial
 
     findings = [
         (r.status if r.status == "error" else "warning", p) for r in found.results for p in r.findings if day is not None or r.check.id not in graph.DATED
     ]
-    plan, pki = (found.rendered.plan, found.rendered.pki) if found.rendered is not None else _rest(found, inputs)
+    files = [p.where.file for r in found.results for p in r.findings if r.check.id not in graph.DATED]
+    plan, pki = (found.rendered.plan, found.rendered.pki) if found.rendered is not None else partial.plan_without_render(inputs, files)
     return graph.picture(graph.Seen(plan, pki, found.changes, findings, inputs.target.KIND, only, day))
-
-
-def _rest(found: "Survey", inputs: "Inputs") -> "tuple[Plan, Pki]":
-    """The plan, and the certificates that nothing is said against but their age, where something is so wrong that nothing can be rendered."""
-    from kubectl_mesh.cli import compose
-    from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.graph import DATED
-    from kubectl_mesh.model import Pki
-    from kubectl_mesh.plan import plan
-
-    topology = inputs.topology
-    made = plan(topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory)
-    files = [p.where.file for r in found.results for p in r.findings if r.check.id not in DATED]
-    rest = frozenset(c.name for c in topology.clusters if not any(f"intermediate-{c.name}/" in file for file in files))
-    try:
-        return made, compose.certificates(compose.narrowed(inputs, rest), _steady(inputs), throwaway=True)
-    except MeshError:
-        return made, Pki(b"", (), {}, {})
-
-
-def _steady(inputs: "Inputs") -> datetime:
-    """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
-    from kubectl_mesh.cli import workdir
-    from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.pki.read import describe, load_certificates
-
-    begun = []
-    for path, body in inputs.kept.items():
-        if path.endswith(("root-cert.pem", "ca-cert.pem")):
-            try:
-                begun += [describe(c).not_before for c in load_certificates(path, body)]
-            except MeshError:
-                continue  # told by its own check
-    return max(begun, default=workdir.now())

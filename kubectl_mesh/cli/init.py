@@ -51,11 +51,12 @@ def command(
 ) -> None:
     """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the mesh's root certificate.
 
-    Existing files are kept. An existing topology.yaml gets the servers that it lacks, and clusters/ the CAs, from the kubeconfig (first of
-    all kubeconfig.yaml in the working directory); comments and order stay.
+    Existing files are kept. An existing topology.yaml gets the mesh_id and the organization that it lacks; values that contradict it
+    are an error. It gets the servers that it lacks, and clusters/ the CAs, from the kubeconfig (first of all kubeconfig.yaml in the
+    working directory); comments and order stay.
     """
     from kubectl_mesh import assets, targets
-    from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.cli import basefile, bounds, compose, existing, workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.guard import GITIGNORE, let_through
     from kubectl_mesh.load import load
@@ -63,30 +64,24 @@ def command(
     from kubectl_mesh.write import locked, make_folder, write_certificates
     from kubectl_mesh.yamltext import dump
 
-    target = targets.module(control_plane)
     path = workdir.join(directory, workdir.TOPOLOGY)
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
     final: dict[str, bytes] = {}
+    sources = existing.named_sources(click.get_current_context(), ("mesh_id", "organization", "control_plane"))
+    asked = existing.Asked(mesh_id, organization, issuer, contexts, sources)
+    before = completed = b""
     if there:
-        given = [
-            name
-            for name, value in (("--context", contexts), ("--mesh-id", mesh_id), ("--organization", organization), ("--issuer", issuer != "local"))
-            if value
-        ]
-        topology = workdir.read_topology(directory, empty=True)
-        if (
-            not _has_contexts(topology, contexts)
-            or (issuer not in ("local", topology.issuer))
-            or mesh_id not in (None, topology.mesh_id)
-            or organization not in (None, topology.organization)
-        ):
-            raise refuse(path, f"is there and is kept, so {', '.join(given)} cannot be heeded", "edit it, or use `kubectl mesh add` for a cluster")
+        topology, before, completed = existing.complete_topology(directory, asked)
+        if completed != before:
+            bounds.check_regular(path)
         key_type, days = topology.key_type, topology.root_days
     else:
         if mesh_id is None:
             raise click.UsageError("the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment", click.get_current_context())
         entries, authorities = _entries(contexts, kubeconfig)
+        if conflicts := list(existing.root_problems(directory, {}, asked)):
+            raise MeshError(conflicts)
         head: dict[str, object] = {"mesh_id": mesh_id, **({"organization": organization} if organization not in (None, mesh_id) else {})}
         head |= {"certificates": {"issuer": issuer}} if issuer != "local" else {}
         body = HEAD + dump(head) + (dump({"contexts": entries}) if entries else NO_CONTEXTS)
@@ -102,6 +97,16 @@ def command(
             if cluster.context in authorities:
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
         key_type, days = None, topology.root_days
+    if os.path.lexists(workdir.join(directory, workdir.BASE)):
+        target = basefile.gather(directory, topology).target
+        if sources["control_plane"] and control_plane != target.KIND:
+            fix = f"leave --control-plane out; or move base.yaml away, to have one of kind {control_plane} written"
+            raise refuse(workdir.join(directory, workdir.BASE), f"is of kind {target.KIND}, and --control-plane asks for {control_plane}", fix)
+    else:
+        if there and not sources["control_plane"]:
+            # A tree that was rendered without base.yaml keeps its kind.
+            control_plane = basefile.rendered_kind(topology, workdir.join(directory, "out")) or control_plane
+        target = targets.module(control_plane)
     new[workdir.BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):
@@ -113,7 +118,7 @@ def command(
             raise MeshError(bare)
         _add(directory, new, done)
         if there:
-            done[:1] = _fill(directory, path, topology, kubeconfig)
+            done[:1] = _fill(directory, path, before, completed, topology, kubeconfig)
         if topology.issuer == "local":
             pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
             if pki.new:
@@ -128,6 +133,8 @@ def command(
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
         common.put_text("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done))
+        if there and ("create", workdir.BASE) in done:
+            common.say(f"note: base.yaml is new, and of kind {target.KIND}; without it a render is for Istio 1.4 (kind {targets.OLD})")
         empty = not there and not contexts
         common.say(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}")
 
@@ -143,8 +150,8 @@ def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -
             done.append(("create", name))
 
 
-def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | None) -> list[tuple[str, str]]:
-    """Copies the servers and CAs that a topology lacks out of a kubeconfig; what cannot be used stays as it is, and is reported."""
+def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: "Topology", kubeconfig: str | None) -> list[tuple[str, str]]:
+    """Writes a completed topology with the servers and CAs that it lacks, from a kubeconfig; what cannot be used stays as it is, and is reported."""
     from kubectl_mesh import edit
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
@@ -153,12 +160,9 @@ def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | Non
     from kubectl_mesh.load import load
     from kubectl_mesh.write import add_files, replace_file
 
-    source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
     own = workdir.join(directory, workdir.KUBECONFIG)
-    if workdir.has_no_clusters(directory):
-        return [("keep", workdir.TOPOLOGY)]
-    known = workdir.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None)) or {}
-    text = source.decode()
+    known = {} if workdir.has_no_clusters(directory) else workdir.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None)) or {}
+    text = completed.decode()
     authorities: dict[str, bytes] = {}
     problems: list[Problem] = []
     read = lambda body: load(path, body.encode()).value  # noqa: E731
@@ -185,15 +189,9 @@ def _fill(directory: str, path: str, topology: "Topology", kubeconfig: str | Non
     common.warn(problems)
     for name, body in authorities.items():
         add_files(directory, {name: body})
-    if text.encode() != source:
-        replace_file(path, source, text.encode())
-    return [("keep" if text.encode() == source else "update", workdir.TOPOLOGY), *(("create", name) for name in authorities)]
-
-
-def _has_contexts(topology: "Topology", contexts: tuple[str, ...]) -> bool:
-    """Whether a topology has each context in the network that the command line names, as after the same command."""
-    networks = {cluster.context: cluster.network for cluster in topology.clusters}
-    return all(networks.get(context) == network for context, _, network in (given.rpartition("=") for given in contexts))
+    if text.encode() != before:
+        replace_file(path, before, text.encode())
+    return [("keep" if text.encode() == before else "update", workdir.TOPOLOGY), *(("create", name) for name in authorities)]
 
 
 def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:
@@ -213,7 +211,7 @@ def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[st
             if not equals or not context or not network:
                 raise refuse("--context", f'"{given}" is not CTX=NETWORK', "write the context's name, =, and the name of its network")
             if context in entries:
-                raise refuse("--context", f'"{context}" is given twice', "give it once")
+                raise refuse("--context", f'"{context}" is given twice', f"give it once; {other_cluster(context)}")
             entry, ca = from_kubeconfig(context, known, "--context", set(entries))
         except MeshError as error:
             problems += error.problems
@@ -241,6 +239,11 @@ def no_kubeconfig(contexts: tuple[str, ...]) -> None:
     """Says that servers and CAs stay unknown."""
     names = ", ".join(given.rpartition("=")[0] or given for given in contexts)
     common.warn([Problem(Place("kubeconfig"), f"there is none, so server and CA stay unknown: {names}", "name one with --kubeconfig, or set KUBECONFIG")])
+
+
+def other_cluster(context: str) -> str:
+    """What to do where the context of another cluster has the same name."""
+    return f"if it is the context of another cluster, rename that one: `kubectl config rename-context {shlex.quote(context)} NEW --kubeconfig FILE`"
 
 
 def from_kubeconfig(context: str, known: "dict[str, Entry] | None", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:

@@ -76,6 +76,7 @@ def command(
         from kubectl_mesh.pki.names import CRL
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.stores.sealing import SEAL_KEY
+        from kubectl_mesh.targets.replaced import kind_text
         from kubectl_mesh.tokens import TOKENS
         from kubectl_mesh.write import clear, locked, write_certificates, write_tree
 
@@ -137,13 +138,14 @@ def command(
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
+    assumed = basefile.assumption(directory, inputs.topology, target_folder, idle)
     if output == "json":
         value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, left=left)
-        common.put_json(value | {"warnings": report.problems_json(warnings)})
+        common.put_json(value | {"warnings": report.problems_json(warnings), "assumed": assumed or None})
     else:
-        kind = inputs.target.KIND + ("" if inputs.base else " (no base.yaml: as for Istio 1.4)")
+        kind = kind_text(inputs.target, inputs.base, rendered.plan)
         text = report.render_text(rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, left=left)
-        common.put_text(text)
+        common.put_text(f"{assumed}\n{text}" if assumed else text)
         if writes and differs:
             common.say(rollout.apply(rendered.plan, changes, target_folder, inputs.target.KIND))
     return 1 if check and differs else 0

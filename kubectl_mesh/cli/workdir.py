@@ -70,10 +70,10 @@ def made_from(lock: bytes | None) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_kubeconfig(path: str, *, pipe: bool = False) -> Document | None:
-    """A kubeconfig outside the working directory, None where there is none."""
+def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:
+    """A kubeconfig outside the working directory, None where there is none; `lenient` as in `load`."""
     body = read_file(path, "kubeconfig", pipe=pipe)
-    return None if body is None else load(path, body, typed=False)
+    return None if body is None else load(path, body, typed=False, lenient=lenient)
 
 
 def topology_document(directory: str) -> Document | None:
@@ -88,6 +88,11 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
     document = topology_document(directory)
     if document is None:
         raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
+    return valid_topology(document, empty=empty)
+
+
+def valid_topology(document: Document, *, empty: bool = False) -> Topology:
+    """The topology of a document; `empty` accepts one that has no clusters yet."""
     if empty and _without_clusters(document.value):
         # With a cluster in its place, the rest can be judged.
         document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})
@@ -207,6 +212,8 @@ def gather(
     unread = len(problems)
     known, faults = tried(lambda: servers(topology, config, authorities, fault), nothing, "kubeconfig-context")
     is_unread = any(p.id == "kubeconfig-context" for p in problems[:unread]) or len(problems) > unread
+    if config is not None and config.problems:
+        problems += _later_server_problems(topology, config, authorities)
     secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
     problems += of_servers(faults)
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
@@ -341,11 +348,26 @@ def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[st
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
     if option is None:
         body = read_inside(directory, KUBECONFIG, "kubeconfig")
-        return None if body is None else load(join(directory, KUBECONFIG), body, typed=False)
-    document = read_kubeconfig(option, pipe=True)
+        return None if body is None else load(join(directory, KUBECONFIG), body, typed=False, lenient=True)
+    document = read_kubeconfig(option, pipe=True, lenient=True)
     if document is None:
         raise refuse(option, "is not there", "name a kubeconfig that is")
     return document
+
+
+def _later_server_problems(topology: Topology, config: Document, authorities: Mapping[str, bytes]) -> list[Problem]:
+    """What is wrong with a kubeconfig in which keys stand twice: that they do, and what the later values are."""
+    from kubectl_mesh.kubeconfig import servers
+
+    found = list(config.problems)
+    for variant in config.variants:
+        try:
+            faults = servers(topology, variant, authorities)[1]
+        except MeshError as error:
+            found += error.problems
+        else:
+            found += [p for problems in faults.values() for p in problems if p.id != "kubeconfig-context"]
+    return [p if p.id else replace(p, id="kubeconfig-context") for p in found]
 
 
 def _authorities(directory: str, topology: Topology) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 Bytes are compared first, and only files that differ are read. No key, token or ciphertext is in any part of a `Diff`.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from kubectl_mesh.diff import clusters, documents, hands, objects, remotes, trust
@@ -61,7 +62,7 @@ def diff(
     silent = {f"{n}/{p}" for n, paths in differing.items() for p in paths} - set(looks) - {f for line in lines if line.group == FOREIGN for f in line.files}
     changed = tuple(sorted({both.now(n) for n in (f.partition("/")[0] for f in silent if not f.endswith(LOCK)) if not n.startswith("_")} | telling))
     total = {n for raw in (before, after) for n, files in raw.items() if n and not n.startswith("_") and LOCK in files} - set(both.renamed)
-    mesh = next((m.value for c in (*new.clusters.values(), *old.clusters.values()) for m in c.mesh_ids), "")
+    mesh = next((m.value for c in (*new.clusters.values(), *old.clusters.values()) for m in c.mesh_ids), "") or _mesh(after) or _mesh(before)
     return Diff(
         *names,
         mesh,
@@ -79,6 +80,16 @@ def _refusals(before: RawTree, after: RawTree, name: str, only: frozenset[str] |
     """What clusters that run the first tree do not survive."""
     rest = {} if only is None else {n: files for n, files in before.items() if n not in only}
     return [r.problem for r in find_refusals(before, {**after, **rest}, name)]
+
+
+def _mesh(tree: RawTree) -> str:
+    """The name of the mesh by the locks of a tree; nothing where no lock says it."""
+    for files in tree.values():
+        try:
+            return str(json.loads(files.get(LOCK) or b"")["madeFrom"]["mesh"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return ""
 
 
 def _facts(both: Both, *, rendered: bool) -> Iterator[Fact]:

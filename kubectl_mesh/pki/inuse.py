@@ -11,7 +11,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.names import PARTS, ROOT_CERT, folder
-from kubectl_mesh.pki.read import load_certificates
+from kubectl_mesh.pki.read import load_certificates, organization_of
 
 NONE: Mapping[str, str] = {}
 UNION = "`kubectl mesh certs import-root --union FILE` has every cluster trust both"
@@ -106,6 +106,4 @@ def of_chain(pem: bytes, key: bytes, root: bytes, own: Mapping[str, str]) -> dic
 
 def organization(root: bytes) -> str | None:
     """The O= of the first root of a bundle, None where it has none."""
-    subject = load_certificates("root-cert.pem", root)[0].subject
-    found = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return found[0] if found else None
+    return organization_of(load_certificates("root-cert.pem", root)[0])

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.names import folder
-from kubectl_mesh.pki.read import CURVES, Key, PublicKey, extension
+from kubectl_mesh.pki.read import CURVES, Key, PublicKey, extension, organization_of
 from kubectl_mesh.pki.wanted import Progress, Wanted
 
 _BACKDATE = timedelta(minutes=10)
@@ -68,6 +68,12 @@ def intermediate_name(organization: str, name: str) -> x509.Name:
     return _name(organization, "Intermediate CA", folder(name))
 
 
+def organization_under(wanted: Wanted, root: x509.Certificate | None) -> str:
+    """The O= of a new certificate of a mesh with this root: what somebody stated, else that of the root, so that all have the same."""
+    found = None if wanted.organization_stated or root is None else organization_of(root)
+    return found or wanted.organization
+
+
 def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_length: int | None, start: datetime, end: datetime) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -95,15 +101,15 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_l
     )
 
 
-def build_root(wanted: Wanted, key: Key, now: datetime, common_name: str = "Root CA") -> x509.Certificate:
-    """A self-signed root."""
-    name = _name(wanted.organization, common_name)
+def build_root(wanted: Wanted, key: Key, now: datetime, common_name: str = "Root CA", former: x509.Certificate | None = None) -> x509.Certificate:
+    """A self-signed root; `former` is the root that it follows."""
+    name = _name(organization_under(wanted, former), common_name)
     return _builder(name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)).sign(key, hashes.SHA256())
 
 
 def build_intermediate(wanted: Wanted, name: str, key: Key | PublicKey, issuer: x509.Certificate, issuer_key: Key, now: datetime) -> x509.Certificate:
     """An intermediate for one cluster, signed by the root's key."""
-    subject = intermediate_name(wanted.organization, name)
+    subject = intermediate_name(organization_under(wanted, issuer), name)
     # A certificate neither outlives nor predates its issuer.
     start = max(now - _BACKDATE, issuer.not_valid_before_utc)
     end = min(now + timedelta(days=wanted.intermediate_days), issuer.not_valid_after_utc)

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import PublicKeyAlgorithmOID
+from cryptography.x509.oid import NameOID, PublicKeyAlgorithmOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
@@ -148,7 +148,14 @@ def describe(certificate: x509.Certificate) -> Certificate:
         key_type=kind,
         not_before=certificate.not_valid_before_utc.astimezone(UTC),
         not_after=certificate.not_valid_after_utc.astimezone(UTC),
+        organization=organization_of(certificate),
     )
+
+
+def organization_of(certificate: x509.Certificate) -> str | None:
+    """The O= of a certificate's subject; None if it has none."""
+    found = [str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return found[0] if found else None
 
 
 def _text(name: x509.Name) -> str:

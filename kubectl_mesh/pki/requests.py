@@ -21,7 +21,7 @@ from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.pem import PemError, parse_request
 from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
-from kubectl_mesh.pki.make import build_intermediate, intermediate_name, make_keys, pem_key
+from kubectl_mesh.pki.make import build_intermediate, intermediate_name, make_keys, organization_under, pem_key
 from kubectl_mesh.pki.names import REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.pki.wanted import Wanted
@@ -85,8 +85,13 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
         new[f"{folder(name)}/ca-key.pem"] = pem_key(key)
     for name, namespace in sorted(wanted.namespaces.items()):
         if f"{folder(name)}/{REQUEST}" not in kept:
-            new[f"{folder(name)}/{REQUEST}"] = request(wanted.organization, name, namespace, keys.get(name) or made[name])
+            new[f"{folder(name)}/{REQUEST}"] = request(requested_organization(wanted, kept), name, namespace, keys.get(name) or made[name])
     return new
+
+
+def requested_organization(wanted: Wanted, kept: Mapping[str, bytes]) -> str:
+    """The O= that a request asks for, with the root that is in `kept`, if there is one."""
+    return organization_under(wanted, load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])[0] if ROOT_CERT in kept else None)
 
 
 def _same(pem: bytes, key: Key) -> bool:

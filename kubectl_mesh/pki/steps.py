@@ -45,7 +45,7 @@ def begin(wanted: Wanted, have: Holdings, now: datetime, given: tuple[str, bytes
     if given is None:
         key = make_keys(wanted.key_type, (), root=True, progress=progress)[""]
         put[NEXT_KEY] = pem_key(key)
-        made = build_root(wanted, key, now, _next_name(root.certificates))
+        made = build_root(wanted, key, now, _next_name(root.certificates), root.certificates[0])
         pem = made.public_bytes(serialization.Encoding.PEM)
     else:
         made, pem = _given(*given, root.certificates, now)

@@ -26,3 +26,5 @@ class Wanted:
     """The clusters whose intermediate may be here without its key."""
     others: Mapping[str, bytes] = field(default_factory=dict)
     """The ca-cert.pem of clusters of the mesh that are not in this plan."""
+    organization_stated: bool = True
+    """False: nobody stated an organization, and the O= of an existing root comes before `organization`."""

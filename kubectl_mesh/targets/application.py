@@ -7,9 +7,10 @@ from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
-from kubectl_mesh.overlay import merge
+from kubectl_mesh.overlay import Whole, merge
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import charts, modern, node_components, values
+from kubectl_mesh.targets.replaced import replaced_problems
 from kubectl_mesh.teardown import ARGOCD, NAMESPACES, stage_name
 
 KIND = "Application"
@@ -132,7 +133,8 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
             "namespace": topology.delivery.namespace or NAMESPACES[ARGOCD],
         },
         "spec": {
-            "destination": {**where, "namespace": namespace},
+            # Argo CD refuses one with both a name and a server.
+            "destination": Whole({**where, "namespace": namespace}),
             **({"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]} if chart.part in ("base", "istiod") else {}),
             "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
             "source": {
@@ -188,4 +190,5 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     objects = _objects(plan, base)
     overlays = ((chart.part, overlay) for m in plan.members.values() if not m.waits for chart, _, overlay in objects(m))
-    return charts.lost_settings(base, overlays, (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences")))
+    ignored = (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences"))
+    return replaced_problems(base, overlays, plan, STARTER, ("spec", "source", "targetRevision"), charts.version, ignored)

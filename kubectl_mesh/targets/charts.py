@@ -13,7 +13,7 @@ from kubectl_mesh.eastwest import NAME, SELECTOR, VIEW, labels, service_ports
 from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json, Member, Plan, Release, Topology
-from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.overlay import merge
 from kubectl_mesh.targets import images, modern, values
 
 REPOSITORY: str = versions.RELEASES["charts"]["home"]
@@ -173,13 +173,3 @@ def _without(value: Json, path: tuple[str, ...]) -> Json:
     if len(path) > 1:
         rest[path[0]] = _without(value[path[0]], path[1:])
     return rest
-
-
-def lost_settings(base: Mapping[str, Document], objects: Iterator[tuple[str, dict[str, object]]], free: tuple[tuple[str, ...], ...]) -> list[Problem]:
-    """The values of base.yaml that the mesh replaces; `objects` are the overlays by part, `free` what may differ without a word."""
-    found = set()
-    for part, overlay in objects:
-        if part in base:
-            found |= {(part, path) for path in lost(base[part].value, overlay) if path not in (("apiVersion",), ("kind",)) and path not in free}
-    what = "is set by the mesh; the value here is lost"
-    return [Problem(base[part].place(*path), what, id="base-lost") for part, path in sorted(found, key=str)]

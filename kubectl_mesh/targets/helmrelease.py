@@ -7,9 +7,10 @@ from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem, shown
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
-from kubectl_mesh.overlay import merge
+from kubectl_mesh.overlay import Whole, merge
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import charts, modern, node_components, values
+from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "HelmRelease"
 API_VERSION = "helm.toolkit.fluxcd.io/v2"
@@ -118,7 +119,8 @@ def component_accounts(base: Mapping[str, Document], topology: Topology, cluster
 
 
 def _release(member: Member, chart: charts.Chart) -> dict[str, object]:
-    source = {"kind": "HelmRepository", "name": REPOSITORY}
+    # Of another namespace, it would be another repository.
+    source = Whole({"kind": "HelmRepository", "name": REPOSITORY})
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -164,4 +166,4 @@ def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     wanted = charts.charts(plan, charts.base_values(base, VALUES))
     objects = ((chart.part, _release(m, chart)) for m in plan.members.values() if not m.waits for chart in wanted(m))
-    return charts.lost_settings(base, objects, ())
+    return replaced_problems(base, objects, plan, STARTER, ("spec", "chart", "spec", "version"), charts.version)

@@ -8,9 +8,10 @@ from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
-from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.overlay import merge
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, modern, node_components, values
+from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"
@@ -55,7 +56,12 @@ def part(value: Mapping[str, Any]) -> str:
 
 def version(base: Mapping[str, Document]) -> str | None:
     """The version that base.yaml states, as the topology writes it."""
-    found = _VERSION.match(str(values.stated(base[KIND].value, ("spec",)).get("version"))) if KIND in base else None
+    return _read_version(values.stated(base[KIND].value, ("spec",)).get("version")) if KIND in base else None
+
+
+def _read_version(value: Json) -> str | None:
+    """A version of the Sail operator as the topology writes it."""
+    found = _VERSION.match(str(value))
     return None if found is None else found[1] + (found[2] if found[2] != "-latest" else "")
 
 
@@ -212,13 +218,5 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
 def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     objects = _objects(plan, base)
-    paths = {
-        (kind, path)
-        for member in plan.members.values()
-        if not member.waits
-        for _, kind, overlay in objects(member)
-        for path in lost(_values(base, kind), overlay)
-        if path not in (("apiVersion",), ("kind",))
-    }
-    what = "is set by the mesh; the value here is lost"
-    return [Problem(base[kind].place(*path), what, id="base-lost") for kind, path in sorted(paths, key=str) if kind in base]
+    overlays = ((kind, overlay) for member in plan.members.values() if not member.waits for _, kind, overlay in objects(member))
+    return replaced_problems(base, overlays, plan, STARTER, ("spec", "version"), _read_version)

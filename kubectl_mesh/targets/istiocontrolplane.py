@@ -12,9 +12,10 @@ from kubectl_mesh.address import is_address
 from kubectl_mesh.errors import Problem, near, shown
 from kubectl_mesh.manifest import block, document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Network, Pki, Plan, Topology
-from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.overlay import Whole, merge, shared
 from kubectl_mesh.plan import Traits, address_command
 from kubectl_mesh.targets import images, modern, values
+from kubectl_mesh.targets.replaced import replaced_problems
 from kubectl_mesh.yamltext import Block
 
 KIND = "IstioControlPlane"
@@ -165,20 +166,23 @@ class _Overlays:
         networks: object = {}
         if cluster.joined:
             networks = block({"networks": {n.name: self._network(n, member) for n in member.networks}})
+        made: dict[str, object] = {
+            "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
+            "global": {
+                "controlPlaneSecurityEnabled": True,
+                "meshNetworks": Whole(networks),
+                "multiCluster": {"clusterName": cluster.name},
+                "network": cluster.network,
+            },
+            "pilot": {"meshNetworks": Whole(networks)},
+            "security": {"selfSigned": False},
+        }
+        # istioctl lays these over the values, so that what the mesh sets has to be set here too.
+        unvalidated: dict[str, Any] = shared(values.stated(self.base, ("spec",)).get("unvalidatedValues"), made)
         spec: dict[str, object] = {
             "defaultNamespace": cluster.namespace,
-            "unvalidatedValues": {"global": {"meshID": mesh}},
-            "values": {
-                "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
-                "global": {
-                    "controlPlaneSecurityEnabled": True,
-                    "meshNetworks": networks,
-                    "multiCluster": {"clusterName": cluster.name},
-                    "network": cluster.network,
-                },
-                "pilot": {"meshNetworks": networks},
-                "security": {"selfSigned": False},
-            },
+            "unvalidatedValues": {**unvalidated, "global": {**unvalidated.get("global", {}), "meshID": mesh}},
+            "values": made,
         }
         hub = images.hub_overlay(images.CONTROL_PLANE_1_4, dict(values.stated(self.base, ("spec",))), self.plan.topology, needed=False)
         return {
@@ -211,10 +215,8 @@ class _Overlays:
 
 def lost_settings(plan: Plan, documents: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
-    base = documents[KIND]
-    overlays = _Overlays(plan, base.value)
-    paths = {path for member in plan.members.values() for path in lost(base.value, overlays.of(member)) if path not in (("apiVersion",), ("kind",))}
-    return [Problem(base.place(*path), "is set by the mesh; the value here is lost", id="base-lost") for path in sorted(paths, key=str)]
+    overlays = _Overlays(plan, documents[KIND].value)
+    return replaced_problems(documents, ((KIND, overlays.of(member)) for member in plan.members.values()), plan, STARTER)
 
 
 def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:

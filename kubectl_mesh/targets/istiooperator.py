@@ -12,9 +12,10 @@ from kubectl_mesh.eastwest import NAME, SELECTOR, VIEW, labels, service_ports
 from kubectl_mesh.errors import Problem, near, shown
 from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
-from kubectl_mesh.overlay import lost, merge
+from kubectl_mesh.overlay import Whole, merge, shared
 from kubectl_mesh.plan import Traits, address_command
 from kubectl_mesh.targets import images, modern, node_components, values
+from kubectl_mesh.targets.replaced import replaced_problems
 
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"
@@ -176,13 +177,14 @@ class _Overlays:
         if self.legacy:
             own = "Kubernetes" if versions.minor(release.version) == versions.ISTIOD else cluster.name
             networks = {n.name: self._network(n, own if n.name == cluster.network else None, cluster.name) for n in member.networks}
-            made["global"] = {**made["global"], "meshNetworks": networks}
+            made["global"] = {**made["global"], "meshNetworks": Whole(networks)}
         if topology.ambient:
             made["ztunnel"] = {"multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
         spec = {
             **({"namespace": cluster.namespace} if not self.legacy else {}),
             **_profile(member, topology, self.base),
             **({"revision": release.revision} if release.revision else {}),
+            **self._beyond(made),
             "values": made,
         }
         hub = images.hub_overlay(images.OPERATOR, dict(values.stated(self.base, ("spec",))), topology, needed=images.is_hub_needed(release.version))
@@ -192,6 +194,12 @@ class _Overlays:
             "metadata": {"name": release.revision or "default", "namespace": cluster.namespace},
             "spec": images.with_hub(spec, hub),
         }
+
+    def _beyond(self, made: dict[str, Any]) -> dict[str, object]:
+        """What the mesh sets once more where istioctl lets base.yaml override `values`."""
+        spec = values.stated(self.base, ("spec",))
+        mesh, unvalidated = shared(spec.get("meshConfig"), made.get("meshConfig", {})), shared(spec.get("unvalidatedValues"), made)
+        return {**({"meshConfig": mesh} if mesh else {}), **({"unvalidatedValues": unvalidated} if unvalidated else {})}
 
     def _network(self, network: Any, own: str | None, name: str) -> dict[str, object]:
         endpoints = [{"fromRegistry": own if own is not None and c == name else c} for c in network.clusters]
@@ -253,14 +261,6 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
 
 def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
-    main = base[KIND]
-    overlays = _Overlays(plan, main.value)
-    paths = {
-        path
-        for member in plan.members.values()
-        if not member.waits
-        for release in member.cluster.releases
-        for path in lost(main.value, overlays.of(member, release))
-        if path not in (("apiVersion",), ("kind",))
-    }
-    return [Problem(main.place(*path), "is set by the mesh; the value here is lost", id="base-lost") for path in sorted(paths, key=str)]
+    overlays = _Overlays(plan, base[KIND].value)
+    laid = ((KIND, overlays.of(member, release)) for member in plan.members.values() if not member.waits for release in member.cluster.releases)
+    return replaced_problems(base, laid, plan, STARTER)

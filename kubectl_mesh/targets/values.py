@@ -11,6 +11,7 @@ from kubectl_mesh.eastwest import elsewhere
 from kubectl_mesh.errors import Place, Problem, shown
 from kubectl_mesh.manifest import block
 from kubectl_mesh.model import DEFAULT_READER, Document, Json, Member, Plan, Topology
+from kubectl_mesh.overlay import Whole
 from kubectl_mesh.yamltext import Block
 
 ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
@@ -53,7 +54,7 @@ class Values:
             overall["externalIstiod"] = True
         declared = elsewhere(member)
         if declared and not topology.ambient:
-            overall["meshNetworks"] = {n.name: self._network(n.name, n) for n in declared}
+            overall["meshNetworks"] = Whole({n.name: self._network(n.name, n) for n in declared})
         env: dict[str, object] = {}
         if topology.issuer == "istio-csr":
             overall["caAddress"] = CA_ADDRESS

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kubectl_mesh.errors import EITHER, MeshError
+from kubectl_mesh.errors import EITHER, MeshError, Problem, path_text
 from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
 from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate import rules
 from kubectl_mesh.validate.given import Given
-from kubectl_mesh.validate.names import PENDING, inside, name_of, no_name
+from kubectl_mesh.validate.names import LABEL, PENDING, inside, name_of, no_name
 
 __all__ = ["inside", "name_of", "no_name", "validate"]
 
@@ -19,10 +19,14 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     told = {(p.where.line, p.where.column) for p in document.problems} | {p.where.path for p in document.problems}
     misfits = list(schema_problems(document, schema))
     unfit = [p for p in misfits if p.where.path not in told and (p.where.line, p.where.column) not in told]
+    for variant in document.variants:
+        judged = list(variant.later_values(schema_problems(variant, schema)))
+        unfit += [p for p in judged if (p.where.line, p.where.column) not in told or p.where == variant.place(*variant.replaced)]
+        unfit += variant.later_values(rules.problems(Given(variant, {p.where.path for p in judged})))
     # A value that wants quotes is a text to the schema: where that is right, it can be meant as nothing else.
     other = {p.where.path for p in misfits}
     traps = [p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1)) for p in document.problems]
-    problems = [*traps, *unfit]
+    problems = [*traps, *(_with_name(p, document) for p in unfit)]
     if problems:
         # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
@@ -33,6 +37,18 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     if problems:
         raise MeshError(problems)
     return _topology(given)
+
+
+def _with_name(problem: Problem, document: Document) -> Problem:
+    """A problem of a clusterName, with a name that is valid and near; cluster IDs of Istio may have capitals, `_` and `.`, and names may not."""
+    if not problem.where.path.endswith(".clusterName"):
+        return problem
+    contexts: Any = document.value.get("contexts") if isinstance(document.value, dict) else None
+    for context, entry in contexts.items() if isinstance(contexts, dict) else ():
+        stated = entry.get("clusterName") if isinstance(entry, dict) else None
+        if isinstance(stated, str) and problem.where.path == path_text(("contexts", context, "clusterName")) and LABEL.match(name_of(stated)):
+            return replace(problem, fix=problem.fix or f"write clusterName: {name_of(stated)}; a cluster that runs under another cluster ID gets this one")
+    return problem
 
 
 def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
@@ -122,6 +138,7 @@ def _topology(given: Given) -> Topology:
         recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
         alerts=Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items()))) if alerts.get("prometheusRule") else None,
         warnings=tuple(sorted(given.warnings)),
+        organization_stated="organization" in value,
     )
 
 

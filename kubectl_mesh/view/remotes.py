@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kubectl_mesh.credentials import claims
 from kubectl_mesh.model import Json
 from kubectl_mesh.view.parse import Parser, items_at, mapping_at, opaque, text_at, texts
 from kubectl_mesh.view.trust import store_of
@@ -113,6 +114,8 @@ class Remotes:
             told["insecure"] = True
         if store == "plain" and user and told["login"] != "exec":
             told["secret"] = opaque(dict(user))
+            said = claims(str(user["token"])) if "token" in user else None
+            told["expires"] = said.expires if said is not None else None
         return told
 
 

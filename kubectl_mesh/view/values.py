@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import datetime
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
@@ -191,6 +192,8 @@ class RemoteSecret:
     """What the lock says of a sealed one: the digest of what is public of it, and for whom."""
     insecure: bool = False
     """The server's certificate is not looked at."""
+    expires: datetime | None = None
+    """When the token in it ends; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+"""What can be known of a mesh whose inputs are wrong in part, so that it cannot be rendered."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from kubectl_mesh import assets
+from kubectl_mesh.cli import compose, workdir
+from kubectl_mesh.errors import MeshError, Problem, path_text
+from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
+from kubectl_mesh.plan import plan
+from kubectl_mesh.validate import validate
+
+
+def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
+    """The topology without the contexts that are wrong, whose problems go to `found`; raises a `MeshError` if anything else is wrong."""
+    try:
+        return workdir.read_topology(directory)
+    except MeshError as error:
+        problems = error.problems
+        document = workdir.topology_document(directory)
+        value = document.value if document is not None else None
+        contexts = value.get("contexts") if isinstance(value, dict) else None
+        if document is None or not isinstance(value, dict) or not isinstance(contexts, dict):
+            raise
+    wrong: set[str] = set()
+    while problems:
+        named = {c for c in contexts if any(_is_below(p.where.path, path_text(("contexts", c))) for p in problems)} - wrong
+        beside = [p for p in problems if not any(_is_below(p.where.path, path_text(("contexts", c))) for c in contexts)]
+        if beside or not named or len(named | wrong) == len(contexts):
+            raise MeshError([*found, *problems])
+        found += problems
+        wrong |= named
+        left = {c: e for c, e in contexts.items() if c not in wrong}
+        try:
+            return validate(replace(document, value={**value, "contexts": left}, problems=(), variants=()), assets.schema("topology.schema.json"))
+        except MeshError as error:
+            problems = error.problems
+    raise MeshError(found)
+
+
+def _is_below(path: str, above: str) -> bool:
+    return path == above or path.startswith((f"{above}.", f"{above}["))
+
+
+def plan_without_render(inputs: workdir.Inputs, files: Sequence[str]) -> tuple[Plan, Pki]:
+    """The plan, and the certificates that nothing is said against but their age; `files` are those of which something is."""
+    topology = inputs.topology
+    made = plan(topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory)
+    rest = frozenset(c.name for c in topology.clusters if not any(f"intermediate-{c.name}/" in file for file in files))
+    try:
+        return made, compose.certificates(compose.narrowed(inputs, rest), steady_day(inputs), throwaway=True)
+    except MeshError as error:
+        more = [p.where.file for p in error.problems if "/intermediate-" in p.where.file]
+        if more and not set(more) <= set(files):
+            return plan_without_render(inputs, [*files, *more])
+        return made, Pki(b"", (), {}, {})
+
+
+def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[str]]:
+    """The remote secrets on disk of directories, by their paths there."""
+    found = {}
+    for directory in directories:
+        prefix = "" if directory == BUNDLE else REMOTE_SECRETS
+        try:
+            found[directory] = frozenset(prefix + name for name in os.listdir(os.path.join(out, directory, prefix)))
+        except OSError:
+            continue  # it does not exist, or cannot be read
+    return found
+
+
+def steady_day(inputs: workdir.Inputs) -> datetime:
+    """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
+    from kubectl_mesh.pki.read import describe, load_certificates
+
+    begun = []
+    for path, body in inputs.kept.items():
+        if path.endswith(("root-cert.pem", "ca-cert.pem")):
+            try:
+                begun += [describe(c).not_before for c in load_certificates(path, body)]
+            except MeshError:
+                continue  # told by its own check
+    return max(begun, default=workdir.now())

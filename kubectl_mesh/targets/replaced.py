@@ -1,0 +1,65 @@
+"""The settings of base.yaml that the mesh replaces, as warnings; those that `init` wrote are not settings of a person."""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+
+from kubectl_mesh import versions
+from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.load import load
+from kubectl_mesh.model import Document, Json, Plan
+from kubectl_mesh.overlay import lost
+
+Path = tuple[str | int, ...]
+_KIND = (("apiVersion",), ("kind",))
+
+
+def replaced_problems(
+    base: Mapping[str, Document],
+    overlays: Iterable[tuple[str, object]],
+    plan: Plan,
+    starter: str,
+    version_path: Path | None = None,
+    read_version: Callable[[Json], str | None] = lambda _: None,
+    ignored: tuple[Path, ...] = (),
+) -> list[Problem]:
+    """The values of base.yaml that the mesh replaces, each with its line.
+
+    `overlays` are what is laid over each part of base.yaml, by the name of the part. `version_path` is where a part states its version,
+    which is the default of clusters for which the topology states none. `ignored` are paths whose values the overlay contains.
+    """
+    found = {(part, path) for part, overlay in overlays if part in base for path in lost(base[part].value, overlay)}
+    main, written = next(iter(base)), load("", starter.encode()).value
+    problems = []
+    for part, path in sorted(found, key=str):
+        value = _at(base[part].value, path)
+        if path in (*_KIND, *ignored) or (part == main and value == _at(written, path)):
+            continue
+        what = "is set by the mesh; the value here is lost"
+        if path == version_path:
+            stated, used = read_version(value), used_versions(plan)
+            if stated in used or (part == main and stated in versions.STARTED):
+                continue
+            what = f"is {shown(value)}, and by the topology every cluster runs {' or '.join(used)}; the value here is lost"
+        problems.append(Problem(base[part].place(*path), what, id="base-lost"))
+    return problems
+
+
+def used_versions(plan: Plan) -> list[str]:
+    """The versions that the clusters of a mesh run, as far as they are stated."""
+    return sorted({r.version for m in plan.members.values() for r in m.cluster.releases if r.version is not None})
+
+
+def _at(value: Json, path: Path) -> Json:
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[str(key)]
+    return value
+
+
+def kind_text(target: ModuleType, base: Mapping[str, Document], plan: Plan) -> str:
+    """The kind of control plane; with both versions, where base.yaml states one that no cluster runs."""
+    stated, used = target.version(base), used_versions(plan)
+    if not base or target.KIND == "IstioControlPlane" or stated in (None, *used):
+        return str(target.KIND)
+    return f"{target.KIND} {' and '.join(used)} (base.yaml says {stated})"
