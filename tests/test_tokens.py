@@ -341,7 +341,7 @@ def test_what_istiod_does_with_it(version: str | None, said: str, tmp_path: Path
     (found,) = [c for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if c["id"] == "secret-change"]
     assert found["status"] == ("ok" if version else "warning")
     explained = run("explain", "no healthy upstream", cwd=mesh).out
-    assert ("cannot be told offline: istiod lost the endpoints" in explained) == (version is None)
+    assert ("cannot be known offline: istiod lost the endpoints" in explained) == (version is None)
     differs = run("diff", cwd=mesh).out
     assert ("it cannot be known offline; in 1.30.0 to 1.30.3 istiod reconnects to east, and may lose its endpoints" in differs) == (version is None)
     ran = run("render", cwd=mesh)
