@@ -427,7 +427,7 @@ def test_a_first_render_prints_the_bootstrap(tool: str, kind: str, tmp_path: Pat
     apply = "kubectl apply -f out/_argocd/mesh.yaml" if tool == "argocd" else "kubectl --context=east apply -k out/_flux/east; and the same for 1 more"
     assert apply in first[-2]
     assert first[-1].startswith("next: review out, commit and push it; ")
-    made.topology({"contexts": {"east": {"network": "elsewhere"}}})
+    made.topology({"contexts": {"east": {"eastWestGateway": {"annotations": {"example.com/note": "changed"}}}}})
     assert "once, for" not in run("render", cwd=made).err
     made.topology({"contexts": {"south": {"network": "south", "server": "https://203.0.113.14:6443", "certificateAuthority": "clusters/east.crt"}}})
     again = run("render", cwd=made).err

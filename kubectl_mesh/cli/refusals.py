@@ -15,6 +15,7 @@ from kubectl_mesh.cli import expired, roots, stored
 from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
 from kubectl_mesh.compare import read
 from kubectl_mesh.errors import MeshError, Place, Problem, near
+from kubectl_mesh.git import run_git
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
 from kubectl_mesh.plan import SHARED, token_command
 from kubectl_mesh.safety import with_way_out
@@ -235,15 +236,8 @@ def _committed(out: str, names: Sequence[str]) -> frozenset[str]:
 
 def _has_no_commit(out: str) -> bool:
     """Whether a repository is there and empty yet."""
-    import subprocess
-
-    words = ["git", "-c", "core.fsmonitor=false", "-C", out, "rev-parse", "--verify", "--quiet", "HEAD"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(words, capture_output=True, check=False, env=clean)
-    except OSError:
-        return False
-    return done.returncode == 1
+    done = run_git(out, "rev-parse", "--verify", "--quiet", "HEAD", environment=os.environ)
+    return done is not None and done.returncode == 1
 
 
 def check_effect(names: Sequence[str], *, lifted: bool) -> None:
