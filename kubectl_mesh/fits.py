@@ -21,7 +21,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 _SILENT = {"$schema", "$defs", "definitions", "title", "description", "default", "x-must"}
 
 
-LONGEST = 16_384
+LONGEST = 4_096
 """No text with a pattern is longer: patterns of others take time with the square of the length."""
 
 

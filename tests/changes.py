@@ -530,6 +530,8 @@ def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
     if name is None or len(mesh.contexts) < 3:
         return None
     network = mesh.contexts.pop(name)["network"]
+    for path in (mesh.folder / "credentials").glob(f"{name}.*"):
+        path.unlink()
     stated = mesh.topology.get("networks", {})
     if network in stated:
         stated[network]["gateways"] = [g for g in stated[network]["gateways"] if mesh.taken_from[g["address"]] != name]

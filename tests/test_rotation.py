@@ -432,7 +432,8 @@ def test_begin_by_restarts(mesh: WorkDir, run: Run) -> None:
     mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {}\n")
     mesh.topology({"istio": {"version": "1.17.8"}})
     assert "before Istio 1.20 (context-east-1, context-east-2, context-west-1)" in run(*ROTATE, "begin", cwd=mesh).err
-    rendered(mesh, run)
+    # Another kind of control plane takes the gateways along; no cluster runs them here.
+    assert run("render", *[w for name in NAMES for w in ("--unapplied", name)], cwd=mesh).code == 0
     ran = run(*ROTATE, "begin", "--with-restarts", cwd=mesh)
     assert ran.code == 0
     assert "     kubectl --context=context-east-1 -n istio-system rollout restart deployment -l app=istiod\n" in ran.out

@@ -44,7 +44,7 @@ def find_refusals(
     """
     plan = rendered.plan
     there = _on_disk(plan.topology, changes, out) - unapplied
-    running = [c for c in changes if c.name in there or (c.name == BUNDLE and there)]
+    running = [c for c in changes if c.name not in unapplied and (c.name != BUNDLE or there)]
     found: list[Problem] = []
     readers: set[str] = set()
     for refusal in _tree_refusals(rendered, running, there, out):
@@ -60,7 +60,7 @@ def find_refusals(
     names = sorted(there)
     found += [with_way_out(p, names) for p in withdrawn]
     found += [with_way_out(p, names) for p in (*generations.skipped(plan, running), *_late_holders(rendered, running, there, out))]
-    found += [with_way_out(p, names) if p.id == roots.ID else p for p in roots.exchanged(rendered, out, running, unapplied)]
+    found += [with_way_out(p, names) if p.id == roots.ID else p for p in roots.exchanged(rendered, out, changes, unapplied)]
     found += expired.expired(directory, plan, changes, out, now)
     if not with_restarts:
         logins = reconnect.reconnections(plan, running, stored.sealed_anew(out, rendered, running), out=out)
