@@ -8,6 +8,7 @@ from typing import NamedTuple
 from kubectl_mesh import generations, report, teardown
 from kubectl_mesh.cli.compose import Rendered
 from kubectl_mesh.cli.workdir import read_file
+from kubectl_mesh.errors import MeshError
 from kubectl_mesh.manifest import read
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
 from kubectl_mesh.teardown import DIRECTORIES, Leaving, Tool
@@ -103,7 +104,7 @@ def _gone(rendered: Rendered, changes: Sequence[FolderChange], out: str, stages:
         gone: list[tuple[str, bytes]] = []
         for file in change.changes if change.name in plan.members else ():
             if file.action in ("remove", "update") and _is_listed(file.path, stages):
-                body = read_file(os.path.join(out, change.name, file.path)) or b""
+                body = _read(os.path.join(out, change.name, file.path))
                 if file.action == "remove" or _identity(body) != _identity(tree[change.name][file.path].body):
                     gone.append((file.path, body))
         stay = {thing[:2] + thing[3:] for thing in _rendered(tree, change.name)} if gone else set()
@@ -111,6 +112,14 @@ def _gone(rendered: Rendered, changes: Sequence[FolderChange], out: str, stages:
             for thing in _objects(body):
                 if thing[:2] + thing[3:] not in stay and (path.startswith(STAGES[2]) or thing.kind in kinds):
                     yield change.name, thing
+
+
+def _read(path: str) -> bytes:
+    """A file of the tree; nothing where a person put there what no manifest can be, which the render replaces."""
+    try:
+        return read_file(path, "manifest") or b""
+    except MeshError:
+        return b""
 
 
 def _identity(body: bytes) -> list[bytes]:
