@@ -105,7 +105,7 @@ class _OnDisk(Mapping[str, "bytes | None"]):
     @cached_property
     def _listed(self) -> Mapping[str, object] | None:
         """The digests in the lock; None where it cannot be read."""
-        found = read_lock(read_file(os.path.join(self._folder, LOCK))).get("files")
+        found = read_lock(read_file(os.path.join(self._folder, LOCK), "lock")).get("files")
         return found if isinstance(found, dict) else None
 
     def __getitem__(self, path: str) -> bytes | None:
@@ -119,7 +119,7 @@ class _OnDisk(Mapping[str, "bytes | None"]):
         same = self._rendered.get(path)
         if path != LOCK and same is not None and self._listed is not None and self._listed.get(path) == same.digest:
             return same.body
-        found = read(os.path.join(self._folder, path))
+        found = read(os.path.join(self._folder, path), kind="lock" if path == LOCK else "manifest")
         return found[0] if found is not None else None
 
     def __contains__(self, path: object) -> bool:
@@ -214,7 +214,7 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
         return known[name]
     for folder in sorted(os.listdir(out)) if os.path.isdir(out) else ():
         lock = os.path.join(out, folder, LOCK)
-        if not folder.startswith(("_", ".")) and os.path.isfile(lock) and name in (folder, made_from(read_file(lock)).get("context")):
+        if not folder.startswith(("_", ".")) and os.path.isfile(lock) and name in (folder, made_from(read_file(lock, "lock")).get("context")):
             return folder
     if name in known:
         return known[name]

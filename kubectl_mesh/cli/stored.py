@@ -58,9 +58,9 @@ def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
 
     folder, path = (BUNDLE, f"{peer}.yaml") if rendered.plan.topology.bundled else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
-    old = read_file(os.path.join(out, folder, path))
+    old = read_file(os.path.join(out, folder, path), "manifest")
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
-    return old is not None and _same(rendered, folder, peer, old, key, made_from(read_file(os.path.join(out, folder, LOCK))))
+    return old is not None and _same(rendered, folder, peer, old, key, made_from(read_file(os.path.join(out, folder, LOCK), "lock")))
 
 
 def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:

@@ -67,7 +67,7 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
     paths += [f"{BUNDLE}/{name}.yaml"] if plan.topology.bundled else [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]
     locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{LOCK}" for path in paths}
     there = committed(out, [*locks.values(), *paths], os.environ) if os.path.isdir(out) else {}
-    behind = [p for p in paths if locks[p.partition("/")[0]] in there and there.get(p) != read_file(os.path.join(out, p))]
+    behind = [p for p in paths if locks[p.partition("/")[0]] in there and there.get(p) != read_file(os.path.join(out, p), "manifest")]
     if not behind:
         return []
     more = f", nor are {count(len(behind) - 1, 'more file')}" if len(behind) > 1 else ""
