@@ -60,7 +60,7 @@ def expect_refusal(run: Run, made: WorkDir, check: str) -> str:
     what = found["findings"][0]["what"]
     for words in (("render",), ("render", "--check"), ("describe",), ("diff",), ("render", "--dry-run", "--strict")):
         ran = run(*words, cwd=made)
-        assert ran.code == 2, (words, ran.out)
+        assert ran.code == (1 if words == ("describe",) else 2), (words, ran.out)
         assert what in ran.err, (words, ran.err)
     assert run("check", cwd=made).code == 1
     assert check in {finding["id"] for finding in page_findings(run, made)}

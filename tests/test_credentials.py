@@ -250,9 +250,9 @@ def test_documents_of_base_yaml(modern: Make, run: Run) -> None:
     warned = f"warning: base.yaml:{line}:7: spec.values.ztunnel.network: is set by the mesh; the value here is lost\n"
     assert ran.err.removeprefix("wrote .gitignore, which keeps keys and tokens out of git\n").partition("next: ")[0] == warned
     cni = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/istiocni.yaml").read_text())["spec"]
-    assert (cni["values"], cni["profile"]) == ({"cni": {"logging": {"level": "debug"}}}, "ambient")
+    assert (cni["values"], cni["profile"]) == ({"cni": {"logging": {"level": "debug"}}, "global": {"hub": "docker.io/istio"}}, "ambient")
     tunnel = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/ztunnel.yaml").read_text())["spec"]["values"]["ztunnel"]
-    assert tunnel == {"logLevel": "debug", "multiCluster": {"clusterName": WEST}, "network": "network-west"}
+    assert tunnel == {"hub": "docker.io/istio", "logLevel": "debug", "multiCluster": {"clusterName": WEST}, "network": "network-west"}
 
 
 def test_a_token_that_has_expired_takes_the_place_of_none(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +380,8 @@ def test_a_token_of_another_account(case: str, modern: Make, run: Run) -> None:
     assert (ran.code, f"error: {wanted}" in ran.err) == (2, True)
     assert mesh.snapshot() == before
     mesh.topology({"contexts": {WEST: {"serviceAccountReader": "default"}}})
-    assert ("is the token of" in run("render", cwd=mesh).err) == (case != "another account")
+    idle = [word for context in (EAST1, EAST2, WEST) for word in ("--unapplied", context)]
+    assert ("is the token of" in run("render", *idle, cwd=mesh).err) == (case != "another account")
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_the_same_is_told_before_and_after_a_render(name: str, built: Any, run: 
     git(mesh, "commit", "-qm", "before")
     shutil.copytree(mesh / "out", tmp_path / "old")
     # Where running clusters do not survive it: the tree that is committed counts as not applied.
-    sure = [w for n in ("east", "north", "west") for w in ("--unapplied", n, "--confirm-unapplied", n)] if name in GUARDED else []
+    sure = [w for n in ("east", "north", "west") for w in ("--unapplied", n, "--confirm-unapplied", n)] if name in GUARDED else ["--with-restarts"]
     assert run("render", *sure, cwd=mesh).code == 0
     did = run("diff", tmp_path / "old", "out", "-o", "json", cwd=mesh)
     assert did.code == 1

@@ -73,11 +73,13 @@ def test_every_check_of_the_inputs_is_tripped(tmp_path: Path, run: Run) -> None:
         "private-mode",
         "network-near",
         "server-pending",
+        "server-borrowed",
         "server-ca-expired",
         "server-ca-expiring",
         "token-expired",
         "token-expiring",
         "token-order",
+        "token-account",
         "next-token-pending",
         "token-old",
     }

@@ -16,18 +16,22 @@ from conftest import TOP
 from kubectl_mesh.checks import IDS
 
 PACKAGE = TOP / "kubectl_mesh"
-FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions", "istio"}
+FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions", "istio", "inputs"}
 # What a stage may import besides the floor: the parts that it is made of.
 PARTS = {
     "targets": {"manifest", "overlay", "plan", "eastwest", "load", "teardown"},
     "overlay": set(),
     "manifest": set(),
-    "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates"},
-    "stores": {"manifest", "plan"},
+    "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates", "targets"},
+    "stores": {"manifest", "pem", "plan"},
     "delivery": {"manifest", "teardown", "giturl"},
     "report": {"plan", "teardown"},
     "generations": {"plan"},
-    "dates": {"plan", "credentials"},
+    "dates": {"plan", "credentials", "kubeconfig"},
+    "reconnect": {"plan", "report", "generations"},
+    "safety": {"compare", "view"},
+    "tokens": {"plan", "credentials"},
+    "kubeconfig": {"pem"},
     "revoked": set(),
     "adopt": {"credentials", "pem"},
     "rollout": {"plan", "teardown"},
@@ -45,9 +49,9 @@ PARTS = {
     "validate": {"shape", "giturl"},
     "shape": {"fits"},
     "load": {"scalars"},
-    "view": {"compare", "credentials", "pki", "teardown"},
-    "diff": {"view", "roots", "teardown"},
-    "pki": {"roots"},
+    "view": {"compare", "credentials", "pem", "pki", "teardown"},
+    "diff": {"view", "roots", "safety", "teardown"},
+    "pki": {"pem", "roots"},
 }
 SHELL = {"cli", "assets", "__main__", "__init__"}
 LIBRARIES = {
@@ -55,6 +59,7 @@ LIBRARIES = {
     "edit": {"yaml"},
     "manifest": {"yaml", "jinja2"},
     "shape": {"jsonschema"},
+    "pem": {"cryptography"},
     "pki": {"cryptography"},
     "stores": {"cryptography", "pyrage", "yaml"},
     "view": {"yaml", "cryptography"},

@@ -1,6 +1,7 @@
 """The flow of the original page: init with MESH_ID and ORG_NAME, a topology as the page prints it, render, init again."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,12 @@ from cryptography.x509.oid import NameOID
 
 Make = Callable[..., WorkDir]
 ENVIRONMENT = {"MESH_ID": "mymeshname", "ORG_NAME": "Acme Inc"}
+SERVERS = {
+    "context-east-1": "https://203.0.113.11:6443",
+    "context-east-2": "https://203.0.113.12:6443",
+    "context-west-1": "https://198.51.100.21:6443",
+}
+"""The servers of the page's kubeconfig, which a repeated init copies into topology.yaml."""
 QUICK = "certificates: {keyType: ec-p256}\n"
 
 
@@ -50,8 +57,10 @@ def test_the_pages_flow(run: Run, mesh: WorkDir) -> None:
     ran = run("init", cwd=mesh, env=ENVIRONMENT)
     assert ran.code == 0, ran.err
     assert "update  topology.yaml" in ran.out
-    text = (SEED / "topology.yaml").read_text()
-    assert (mesh / "topology.yaml").read_text() == text.replace("mesh_id: mymeshname\n", 'mesh_id: mymeshname\norganization: "Acme Inc"\n')
+    text = (SEED / "topology.yaml").read_text().replace("mesh_id: mymeshname\n", 'mesh_id: mymeshname\norganization: "Acme Inc"\n')
+    for context, server in SERVERS.items():
+        text = re.sub(f"(  {context}:\n    network: .*\n)", rf"\1    server: {server}\n", text)
+    assert (mesh / "topology.yaml").read_text() == text
     before = mesh.snapshot()
     ran = run("init", cwd=mesh, env=ENVIRONMENT)
     assert {line.split()[0] for line in ran.out.splitlines()} == {"keep"}
@@ -74,13 +83,15 @@ def test_a_topology_without_a_name(run: Run, mesh: WorkDir) -> None:
     mesh.write("topology.yaml", "# mine\ncontexts:  # two\n  context-east-1: {network: a}\n")
     assert 'the field "mesh_id" is missing' in run("init", cwd=mesh).err
     assert run("init", cwd=mesh, env=ENVIRONMENT).code == 0
-    assert (mesh / "topology.yaml").read_text() == ('# mine\nmesh_id: mymeshname\norganization: "Acme Inc"\ncontexts:  # two\n  context-east-1: {network: a}\n')
+    assert (mesh / "topology.yaml").read_text() == (
+        '# mine\nmesh_id: mymeshname\norganization: "Acme Inc"\ncontexts:  # two\n  context-east-1: {network: a, server: https://203.0.113.11:6443}\n'
+    )
     mesh.write("topology.yaml", "{contexts: {context-east-1: {network: a}}}\n")
     assert run("init", cwd=mesh, env={"MESH_ID": "m", "ORG_NAME": "Acme Inc"}).code == 0
     assert yaml.safe_load((mesh / "topology.yaml").read_text()) == {
         "mesh_id": "m",
         "organization": "Acme Inc",
-        "contexts": {"context-east-1": {"network": "a"}},
+        "contexts": {"context-east-1": {"network": "a", "server": SERVERS["context-east-1"]}},
     }
 
 

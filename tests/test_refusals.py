@@ -448,7 +448,7 @@ def test_a_cluster_that_comes_is_accepted(workdir: Make, run: Run, tmp_path: Pat
 
 def test_two_roots_where_1_25_1_hands_out_one(workdir: Make, run: Run, tmp_path: Path) -> None:
     """`diff` asks what `render` and `check` ask; no tree makes it safe, so no way out is named."""
-    mesh = mesh_of("plain", workdir, run, tmp_path, base=ISTIO.replace("1.30.3", "1.25.1"))
+    mesh = mesh_of("plain", workdir, run, tmp_path, base=ISTIO.replace("1.31.3", "1.25.1"))
     mesh.root("spare")
     bundle = (mesh.place / "certs/root-cert.pem").read_bytes() + (tmp_path / "spare/certs/root-cert.pem").read_bytes()
     for path in [mesh.place / "certs/root-cert.pem", *mesh.place.path.glob("certs/intermediate-*/root-cert.pem")]:

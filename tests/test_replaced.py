@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import Run, WorkDir
 
-from kubectl_mesh import targets
+from kubectl_mesh import overlay, targets
 from kubectl_mesh.versions import DEFAULT, STARTED
 
 Make = Callable[..., WorkDir]
@@ -238,3 +238,11 @@ spec:
     lay(mesh, KEYS["flux"])
     assert lost(run, mesh) == [(4, "spec.chart.spec.sourceRef", what)]
     assert value_of(run, mesh, "istiod.yaml")["spec"]["chart"]["spec"]["sourceRef"] == {"kind": "HelmRepository", "name": "istio"}
+
+
+def test_a_mapping_that_the_mesh_repeats_is_not_lost() -> None:
+    """An overlay that replaces a mapping as a whole loses nothing where it has each value of the base; with one more value, the mapping is lost."""
+    whole = {"spec": overlay.Whole({"name": "east", "namespace": "ztunnel"})}
+    assert list(overlay.lost({"spec": {"namespace": "ztunnel"}}, whole)) == []
+    assert list(overlay.lost({"spec": {"namespace": "other"}}, whole)) == [("spec",)]
+    assert list(overlay.lost({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)) == [("spec",)]

@@ -98,7 +98,9 @@ def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig
     versions = {name: member.cluster.version for name, member in made.plan.members.items()}
     wanted = only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None
     common.warn(made.warnings)
-    refused = refusals.find_refusals(made, compare(folder, made.tree, inputs.topology.mesh_id, wanted), folder, directory, at)
+    # A change after which istiod has to restart has an order; the restart is in its line, as between two trees.
+    changes = compare(folder, made.tree, inputs.topology.mesh_id, wanted)
+    refused = refusals.find_refusals(made, changes, folder, directory, at, with_restarts=True)
     return diff(before, after, (folder, "a render"), rendered=True, only=wanted, made=fresh, versions=versions, refused=refused)
 
 

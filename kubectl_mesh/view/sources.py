@@ -56,7 +56,8 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
                     for path in paths:
                         parent, _, file = path.rpartition("/")
                         if parent == above and file and _is_there(file, folder):
-                            found[name][path] = _body(file, folder, "manifest")
+                            with below(os.path.join(out, name, above)):
+                                found[name][path] = _body(file, folder, "manifest")
                 finally:
                     os.close(folder)
     finally:
