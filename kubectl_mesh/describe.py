@@ -1,6 +1,6 @@
 """describe: what the mesh is, cluster by cluster, as a value for programs and as text for people."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,10 @@ from kubectl_mesh.secret_states import SecretState, States, read_states, secret_
 from kubectl_mesh.words import count, one_line, size
 
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
+FEW, NAMED = 8, 3
+"""The text shows so many remote secrets and tokens of a cluster line by line; of more it shows the counts and names so many of each state."""
+EXPECTED = ("ok", "off", "not a peer", "not held here", "not rendered", "server pending", "token pending")
+"""The states of remote secrets that other columns and lines show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,15 @@ class _Shown:
     pki: Pki
     by_name: Mapping[str, FolderChange]
     files: Mapping[str, frozenset[str]]
+    committed: Mapping[str, frozenset[str]] | None
+    """The remote secrets that git's HEAD has, by directory."""
     states: States
     expired: frozenset[tuple[str, str]]
     """The tokens that have ended, by cluster and peer."""
     out: str
     now: datetime
+    bundles: dict[tuple[bool, bool, bool], Mapping[str, dict[str, Any]]] = field(default_factory=dict)
+    """With a bundle, the remote secrets as clusters of one kind have them."""
 
 
 def _files(change: FolderChange) -> frozenset[str]:
@@ -92,7 +100,8 @@ def describe(
         for peer, login in member.logins.items()
         if isinstance(login.get("token"), str) and (said := claims(str(login["token"]))) is not None and said.expires is not None and said.expires <= now
     }
-    shown = _Shown(plan, pki, by_name, existing, states, frozenset(expired), out, now)
+    rendered = {name: _secret_files(name, paths) for name, paths in existing.items()}
+    shown = _Shown(plan, pki, by_name, rendered, _committed_files(committed), states, frozenset(expired), out, now)
     made_root = any(path.startswith("root-") for path in pki.new)
     topology = plan.topology
     near = {plan.members[name].cluster.network for name in only or ()}
@@ -106,7 +115,7 @@ def describe(
         "total": len(topology.clusters),
         "crl": _crl(pki, now),
         "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
-        "clusters": [_cluster(shown, m) | {"counts": _counts(shown, m, committed)} for name, m in plan.members.items() if only is None or name in only],
+        "clusters": [_cluster(shown, m) | {"counts": _counts(shown, m)} for name, m in plan.members.items() if only is None or name in only],
         "pending": [p.value() for p in plan.pending if (only is None or p.subject in only or p.subject in near) and (p.kind, p.subject) not in partial.broken],
         "refused": [{"file": p.where.file, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id} for p in refusals],
         "assumed": assumed or None,
@@ -145,14 +154,11 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
 
 
 def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
-    plan, cluster, pki, now = shown.plan, member.cluster, shown.pki, shown.now
+    cluster, pki, now = member.cluster, shown.pki, shown.now
     change = shown.by_name.get(cluster.name)
     made = f"intermediate-{cluster.name}/ca-cert.pem" in pki.new or cluster.name not in pki.intermediates
     states = {"create": "not rendered", "identical": "up to date", "tighten": "up to date", "update": "out of date"}
     gateways = next((n.gateways for n in member.networks if n.name == cluster.network), ())
-    held = shown.by_name.get(_directory(plan, member))
-    files = {c.path: c for c in held.changes} if held is not None else None
-    peers = frozenset(member.peers)
     return {
         "name": cluster.name,
         "context": cluster.context,
@@ -174,13 +180,29 @@ def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
         "certificate": None if made else _certificate(pki.intermediates[cluster.name].certificate, now),
         "directory": f"{shown.out}/{cluster.name}",
         "tree": "not compared" if change is None else states[change.action],
-        "remoteSecrets": [_remote_secret(shown, member, other, files, peers) for name, other in plan.members.items() if name != cluster.name],
+        "remoteSecrets": _remote_secrets(shown, member),
     }
 
 
 def _directory(plan: Plan, member: Member) -> str:
     """The directory that has the remote secrets of a cluster."""
     return BUNDLE if plan.topology.bundled else member.cluster.name
+
+
+def _remote_secrets(shown: _Shown, member: Member) -> list[dict[str, Any]]:
+    """The remote secrets of all other clusters. With a bundle, clusters of one kind have the same ones, which are described once."""
+    kind = (member.cluster.joined, member.primary is not None, member.held)
+    found = shown.bundles.get(kind)
+    if found is None:
+        members = shown.plan.members
+        change = shown.by_name.get(_directory(shown.plan, member))
+        files = {c.path: c for c in change.changes} if change is not None else None
+        bundled = shown.plan.topology.bundled
+        peers = frozenset(members if bundled else member.peers)
+        found = {name: _remote_secret(shown, member, other, files, peers) for name, other in members.items()}
+        if bundled:
+            shown.bundles[kind] = found
+    return [secret for name, secret in found.items() if name != member.cluster.name]
 
 
 def _remote_secret(shown: _Shown, member: Member, other: Member, files: Mapping[str, Change] | None, peers: frozenset[str]) -> dict[str, Any]:
@@ -195,17 +217,36 @@ def _remote_secret(shown: _Shown, member: Member, other: Member, files: Mapping[
     }
 
 
-def _counts(shown: _Shown, member: Member, committed: frozenset[str] | None) -> dict[str, int | None]:
+def _secret_files(directory: str, paths: Iterable[str]) -> frozenset[str]:
+    """The remote secrets among the files of a directory, without their folder."""
+    folder = "" if directory == BUNDLE else REMOTE_SECRETS
+    return frozenset(p.removeprefix(folder) for p in paths if p.startswith(folder) and p.endswith(".yaml")) - {"kustomization.yaml"}
+
+
+def _committed_files(committed: frozenset[str] | None) -> Mapping[str, frozenset[str]] | None:
+    """The remote secrets among the files that git's HEAD has, by directory."""
+    if committed is None:
+        return None
+    paths: dict[str, list[str]] = {}
+    for path in committed:
+        directory, _, rest = path.partition("/")
+        paths.setdefault(directory, []).append(rest)
+    return {directory: _secret_files(directory, rest) for directory, rest in paths.items()}
+
+
+def _counts(shown: _Shown, member: Member) -> dict[str, int | None]:
     """How many remote secrets the topology asks for, how many lie in the tree, and how many git's HEAD has."""
     bundled, name = shown.plan.topology.bundled and member.primary is None and member.cluster.joined, member.cluster.name
-    folder, prefix = (BUNDLE, "") if bundled else (name, REMOTE_SECRETS)
-    there = shown.files.get(folder, ())
-    kept = [path.removeprefix(f"{folder}/") for path in committed or () if path.startswith(f"{folder}/")]
 
-    def of_others(paths: Collection[str]) -> int:
-        return sum(p.startswith(prefix) and p.endswith(".yaml") and p[len(prefix) :] not in (f"{name}.yaml", "kustomization.yaml") for p in paths)
+    def count_others(files: Mapping[str, frozenset[str]]) -> int:
+        found = files.get(BUNDLE if bundled else name, frozenset())
+        return len(found) - (f"{name}.yaml" in found)
 
-    return {"declared": len(member.peers), "rendered": of_others(there), "committed": None if committed is None else of_others(kept)}
+    return {
+        "declared": len(member.peers),
+        "rendered": count_others(shown.files),
+        "committed": None if shown.committed is None else count_others(shown.committed),
+    }
 
 
 def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
@@ -288,12 +329,15 @@ def text(value: Mapping[str, Any]) -> str:
                 lines.append(f"  istio        {release['version'] or 'version not stated'}, revision {release['revision'] or 'default'}")
         if plane["servedBy"] is not None:
             lines.append(f"  istio        served by {plane['servedBy']}")
-        for token in cluster["tokens"]:
-            if token["subject"] is not None:
-                whom = f" for {token['peer']}" if token["peer"] else ""
-                until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
-                age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] is not None else ""
-                lines.append(f"  token{whom}{'' if whom else '       '} {age}{until}, {one_line(token['subject'])}")
+        tokens = [t for t in cluster["tokens"] if t["subject"] is not None]
+        first = tokens if len(tokens) <= FEW else sorted(tokens, key=lambda t: (t["expires"] is None, t["expires"] or ""))[:NAMED]
+        for token in first:
+            whom = f" for {token['peer']}" if token["peer"] else ""
+            until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
+            age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] is not None else ""
+            lines.append(f"  token{whom}{'' if whom else '       '} {age}{until}, {one_line(token['subject'])}")
+        if len(tokens) > len(first):
+            lines.append(f"  tokens       {len(tokens) - len(first)} more, which end later or never; `kubectl mesh tokens status` lists them")
         if cluster["tokenBeside"] is not None:
             lines.append(f"  rotation     peers use the token of generation {cluster['tokenGeneration']}; generation {cluster['tokenBeside']} is beside it")
         if plane["servedBy"] is not None:
@@ -305,9 +349,7 @@ def text(value: Mapping[str, Any]) -> str:
         if not cluster["joined"]:
             lines.append("  services     kept out of the mesh (disableRegistryJoin)")
             continue
-        width = max((len(r["cluster"]) for r in cluster["remoteSecrets"]), default=0)
-        shown = [f"    {r['cluster']:{width}}  {_secret_text(r)}" for r in cluster["remoteSecrets"]]
-        lines += ["  remote secrets", *(shown or ["    <none>"])]
+        lines += _secret_lines(cluster["remoteSecrets"])
     lines += _pending(value["pending"])
     if value["refused"]:
         lines += ["", f"refused: `kubectl mesh render` refuses this for {count(len(value['refused']), 'reason')}; `kubectl mesh check` prints the steps"]
@@ -321,6 +363,25 @@ def head_lines(value: Mapping[str, Any]) -> list[str]:
     if value["problems"]:
         lines.append(f"not complete: {count(len(value['problems']), 'error')} in the inputs or the tree; the tree is not compared with a render")
     return lines
+
+
+def _secret_lines(secrets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The remote secrets of a cluster: few one by one; many counted by state, what is not ok first and with some names."""
+    if len(secrets) <= FEW:
+        width = max((len(s["cluster"]) for s in secrets), default=0)
+        shown = [f"    {s['cluster']:{width}}  {_secret_text(s)}" for s in secrets]
+        return ["  remote secrets", *(shown or ["    <none>"])]
+    by_state: dict[str, list[Mapping[str, Any]]] = {}
+    for secret in secrets:
+        by_state.setdefault(secret["state"], []).append(secret)
+    parts, explained = [], []
+    for state in sorted(by_state, key=lambda state: (state == "ok", state in EXPECTED)):
+        some, rest = by_state[state][:NAMED], len(by_state[state]) - NAMED
+        names = ", ".join(s["cluster"] for s in some) + (f" and {rest} more" if rest > 0 else "")
+        parts.append(f"{len(by_state[state])} {state}" + ("" if state == "ok" or len(by_state) == 1 else f" ({names})"))
+        explained += [s for s in some if s["detail"]]
+    width = max((len(s["cluster"]) for s in explained), default=0)
+    return [f"  remote secrets  {len(secrets)}: {', '.join(parts)}", *(f"    {s['cluster']:{width}}  {_secret_text(s)}" for s in explained)]
 
 
 def _secret_text(secret: Mapping[str, Any]) -> str:

@@ -80,12 +80,14 @@ def _join(directory: str, name: str) -> str:
 def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
     """Whom each cluster discovers: nobody where it has no control plane or keeps out of the mesh."""
     joined = tuple(c.name for c in topology.clusters if c.joined)
+    place = {name: at for at, name in enumerate(joined)}
     found: dict[str, tuple[str, ...]] = {}
     for cluster in topology.clusters:
         if not cluster.joined or cluster.primary is not None:
             found[cluster.name] = ()
         elif cluster.peers is None:
-            found[cluster.name] = tuple(name for name in joined if name != cluster.name)
+            at = place[cluster.name]
+            found[cluster.name] = joined[:at] + joined[at + 1 :]
         else:
             found[cluster.name] = tuple(sorted(cluster.peers))
     return found

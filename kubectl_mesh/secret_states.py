@@ -38,11 +38,13 @@ def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered
     found: dict[tuple[str, str], SecretState] = {}
     for directory, peers in wanted.items():
         secrets, problems = _read_files(out, directory, peers)
+        own: dict[str, list[RemoteSecret]] = {}
+        for secret in secrets:
+            own.setdefault(secret.file, []).append(secret)
         for peer in peers:
             path = f"{directory}/{secret_path(directory, peer)}"
-            own = [s for s in secrets if s.file == path]
             faults = [p for p in problems if p.where.file == path]
-            found[directory, peer] = _judge(own, faults, plan.members[peer], directory, now, rendered=rendered)
+            found[directory, peer] = _judge(own.get(path, ()), faults, plan.members[peer], directory, now, rendered=rendered)
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kubectl_mesh.describe import head_lines
+from kubectl_mesh.describe import EXPECTED, head_lines
 from kubectl_mesh.words import count, one_line, size
 
 
@@ -20,10 +20,6 @@ def table(value: Mapping[str, Any], width: int) -> str:
     lines += _secrets(value)
     lines.append("SECRETS: remote secrets declared/rendered/committed; CERT: days left")
     return "\n".join(lines) + "\n"
-
-
-EXPECTED = ("ok", "off", "not a peer", "not held here", "not rendered", "server pending", "token pending")
-"""The states of remote secrets that other columns and lines show."""
 
 
 def _secrets(value: Mapping[str, Any]) -> list[str]:

@@ -322,3 +322,36 @@ def test_states_of_what_is_sealed(sealed_mesh: WorkDir, run: Run) -> None:
     value = valid("describe", run("describe", "-o", "json", cwd=sealed_mesh).out)
     found = next(s for s in value["clusters"][0]["remoteSecrets"] if s["cluster"] == "context-east-2")
     assert (found["state"], found["treeServer"]) == ("wrong server", entry["server"])
+
+
+def block(text: str, name: str) -> list[str]:
+    """The lines of a cluster in the text."""
+    (found,) = [part.splitlines() for part in text.split("\n\n") if part.startswith(f"{name}\n")]
+    return found
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_many_remote_secrets_are_counted(tmp_path: Path, run: Run, *, bundled: bool) -> None:
+    """60 clusters: a screen for each at most. What is not ok comes first, with three names; the JSON has all."""
+    made = WorkDir(tmp_path / "mesh")
+    made.path.mkdir()
+    names = tuple(f"c{n:02}" for n in range(60))
+    broken.make(made, names=names)
+    made.topology({"secrets": {"store": "plain"}, **({"remoteSecrets": "bundle"} if bundled else {})})
+    assert run("render", cwd=made).code == 0
+    assert block(run("describe", cwd=made).out, "c00")[-1] == "  remote secrets  59: 59 ok"
+    for name in names[10:15]:
+        (made / f"credentials/{name}.token").unlink()
+    made.topology({"contexts": {"c07": {"server": OTHER}}})
+    ran = run("describe", cwd=made)
+    shown = block(ran.out, "c00")
+    at = next(i for i, line in enumerate(shown) if line.startswith("  remote secrets"))
+    assert shown[at].startswith("  remote secrets  59: 1 wrong server (c07), ")
+    assert shown[at].endswith(" 53 ok")
+    assert "5 token pending (c10, c11, c12 and 2 more)" in shown[at]
+    assert shown[at + 1 :] == [f"    c07  wrong server: https://192.0.2.8:6443 ({OTHER} in the inputs)"]
+    assert max(len(block(ran.out, name)) for name in names) <= 24
+    value = valid("describe", run("describe", "-o", "json", cwd=made).out)
+    assert [len(c["remoteSecrets"]) for c in value["clusters"]] == [59] * 60
+    assert all(s["cluster"] != c["name"] for c in value["clusters"] for s in c["remoteSecrets"])
+    assert [c["counts"]["rendered"] for c in value["clusters"]] == [59] * 60

@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from test_golden import CASES, DAY, GOLDEN, copy_of
 
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.graph.dot import _quoted as dot_label
+from kubectl_mesh.graph.edges import BROKEN, NONE, READS, STALE, WAITS, Reading
 from kubectl_mesh.graph.letters import width, wrap
 from kubectl_mesh.graph.mermaid import _text as mermaid_text
 
@@ -409,6 +411,25 @@ def test_what_is_not_drawn_is_counted(run: Run, tmp_path: Path) -> None:
     assert statement.startswith("full mesh (but for exceptions")
     assert len(lines) == 24
     assert notes == ["cut: 56 more pairs not drawn (56 one-way): ask for some clusters with --cluster, or for -o html"]
+
+
+def test_edges_as_bits() -> None:
+    """The bits of every edge are the letters of the rows; an edge is in trouble unless it works or one of its ends shows what it waits for."""
+    dice = random.Random(7)
+    names = tuple("abcdefg")
+    seen: set[tuple[str, bool, bool]] = set()
+    for _ in range(60):
+        rows = {a: "".join(NONE if a == b else dice.choice((NONE, READS, WAITS, STALE, BROKEN)) for b in names) for a in names}
+        whole = frozenset(dice.sample(names, 3))
+        reading = Reading(names, rows, {name: place for place, name in enumerate(names)}, whole)
+        edges = reading.edges()
+        for (at, a), (to, b) in itertools.product(enumerate(names), repeat=2):
+            letter = rows[a][to]
+            fine = letter in (NONE, READS) or (letter == WAITS and (a in whole or b in whole)) or (letter == STALE and a in whole)
+            assert [e >> to & 1 for e in (edges.reads[a], edges.troubles[a])] == [letter != NONE, not fine]
+            assert [e >> at & 1 for e in (edges.read_by[b], edges.troubled_by[b])] == [letter != NONE, not fine]
+            seen.add((letter, a in whole, b in whole))
+    assert len(seen) == 5 * 4
 
 
 def test_primary_and_remote(run: Run, tmp_path: Path) -> None:

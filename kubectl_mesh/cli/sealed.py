@@ -98,6 +98,8 @@ class Sealed:
     def logins(self) -> tuple[Logins, frozenset[tuple[str, str]]]:
         """The logins that are here, with the public part of those that are sealed; and which these are."""
         topology = self.inputs.topology
+        if not self.encrypts and topology.store != "external":
+            return self.inputs.logins, frozenset()
         holders: dict[tuple[str, str], list[str]] = {}
         for holder, peers in peers_of(topology).items():
             for peer in peers:
@@ -105,7 +107,7 @@ class Sealed:
         clusters = {c.name: c for c in topology.clusters}
         if topology.store == "external":
             return {key: masked(clusters[key[0]].credential) for key in holders}, frozenset(holders)
-        missing = [key for key in holders if key not in self.inputs.logins] if self.encrypts else []
+        missing = [key for key in holders if key not in self.inputs.logins]
         if not missing:
             return self.inputs.logins, frozenset()
         absent = {}

@@ -45,10 +45,35 @@ class Reading:
         """The letter of an edge."""
         return self.rows[reader][self.index[other]]
 
-    def plain(self, reader: str, other: str) -> bool:
-        """Whether nothing has to be said of an edge that is there."""
-        letter = self.of(reader, other)
-        return letter == READS or (letter == WAITS and other in self.whole) or (letter in (STALE, WAITS) and reader in self.whole)
+    def edges(self) -> "Edges":
+        """Every edge as bits: the first cluster of the plan is bit 0."""
+        columns = dict(zip(self.names, map("".join, zip(*(self.rows[n] for n in self.names), strict=True)), strict=True))
+        whole = sum(1 << self.index[name] for name in self.whole if name in self.index)
+        edges = Edges({}, {}, {}, {})
+        for name in self.names:
+            row, column, is_whole = self.rows[name], columns[name], name in self.whole
+            edges.reads[name] = _bits(row, READS + WAITS + STALE + BROKEN)
+            edges.read_by[name] = _bits(column, READS + WAITS + STALE + BROKEN)
+            edges.troubles[name] = _bits(row, BROKEN) | (0 if is_whole else _bits(row, STALE) | (_bits(row, WAITS) & ~whole))
+            edges.troubled_by[name] = _bits(column, BROKEN) | (_bits(column, STALE if is_whole else STALE + WAITS) & ~whole)
+        return edges
+
+
+def _bits(text: str, letters: str) -> int:
+    """The places that have one of the letters."""
+    ones = str.maketrans({letter: "1" if letter in letters else "0" for letter in (NONE, READS, WAITS, STALE, BROKEN)})
+    return int(text[::-1].translate(ones), 2) if text else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """For each cluster, as bits: whom it reads, who reads it, and of these edges those that need a word of their own."""
+
+    reads: dict[str, int]
+    read_by: dict[str, int]
+    troubles: dict[str, int]
+    """An edge without trouble works, or a cluster at one of its ends shows what it waits for."""
+    troubled_by: dict[str, int]
 
 
 def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
@@ -58,20 +83,22 @@ def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
     whole = {p.subject for p in plan.pending if p.kind in ("server", "token", "certificate", "sealing") and not p.peer}
     whole |= {c.name for c in changes or () if c.action == "create"}
     shared = _files(by_name[BUNDLE]) if BUNDLE in by_name else None
+    states = {name: WAITS if member.login("") is None else (shared or {}).get(name, READS) for name, member in plan.members.items()}
+    # The states of clusters that have a login for some readers only, by reader.
+    known: dict[str, dict[str, str]] = {}
+    for name, member in plan.members.items():
+        for reader in member.logins if states[name] == WAITS else ():
+            if member.login(reader) is not None:
+                known.setdefault(reader, {})[name] = (shared or {}).get(name, READS)
+    everyone = frozenset(names)
     rows = {}
     for name, member in plan.members.items():
-        files = shared if shared is not None else _files(by_name[name]) if name in by_name else {}
-        peers = frozenset(member.peers)
-        letters = []
-        for other in names:
-            target = plan.members[other]
-            if other not in peers or other == name:
-                letters.append(NONE)
-            elif target.server is None or target.login(name) is None or member.held:
-                letters.append(WAITS)
-            else:
-                letters.append(files.get(other, READS))
-        rows[name] = "".join(letters)
+        row = dict.fromkeys(names, WAITS) if member.held else {**states, **known.get(name, {})}
+        files = _files(by_name[name]) if shared is None and name in by_name else {}
+        row |= {other: letter for other, letter in files.items() if row.get(other) == READS}
+        row |= dict.fromkeys(everyone.difference(member.peers), NONE)
+        row[name] = NONE
+        rows[name] = "".join(row.values())
     return Reading(names, rows, {name: i for i, name in enumerate(names)}, frozenset(whole))
 
 

@@ -1,17 +1,24 @@
 """What many edges have in common, said once: a full mesh of 60 clusters is one sentence, and only what differs from it is drawn."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
-from kubectl_mesh.graph.edges import BROKEN, NONE, STALE, WAITS, Line, Note, Reading
+from kubectl_mesh.graph.edges import BROKEN, NONE, STALE, WAITS, Edges, Line, Note, Reading
 from kubectl_mesh.model import Plan
 from kubectl_mesh.words import count
 
 MANY, MOST = 5, 24
 """From this many edges of one kind at one cluster on they are said in a note; and so many lines are drawn at most."""
 _URGENCY = ("broken", "pending", "one-way", "cut", "both")
+BOTH, ALONE, CUT, TROUBLED = "both", "alone", "cut", "troubled"
+FORTH, BACK = "forth", "back"
+"""How the clusters of a pair read each other: of `ALONE` only one has an istiod; of `FORTH` the first reads the second only."""
+WHOLE = (BOTH, ALONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +39,55 @@ class _Pair:
     first: str
     second: str
     kind: str
-    declared: bool
     text: str
-    alone: bool = False
-    """Only the first has an istiod that could read."""
 
 
 @dataclass(slots=True)
 class _Between:
-    """The pairs within a network, or between two."""
+    """The pairs within a network, or between two: counted, and created one by one only where they are drawn."""
 
-    pairs: list[_Pair] = field(default_factory=list)
+    rows: list[tuple[str, Mapping[str, int]]] = field(default_factory=list)
+    """A cluster, and as bits the later ones with which it forms pairs, by kind."""
+    counts: Counter[str] = field(default_factory=Counter)
+    clusters: int = 0
+    """The clusters that are in a pair, as bits."""
+    declared: int = 0
+    """In how many pairs each istiod that could read the other has the remote secret."""
+    readers: set[str] = field(default_factory=set)
+    """The networks of those that read and are not read."""
+
+    def add(self, first: str, bit: int, found: Mapping[str, int], declared: int) -> None:
+        """Adds the pairs of a cluster with later ones."""
+        self.rows.append((first, found))
+        for kind, bits in found.items():
+            self.counts[kind] += bits.bit_count()
+            self.clusters |= bits | bit
+        self.declared += declared
+
+    def pairs(self, reading: Reading, edges: Edges, without: Sequence[str]) -> Iterator[_Pair]:
+        """The pairs in the order of the plan, without those of some kinds."""
+        for first, found in self.rows:
+            kinds = {place: kind for kind, bits in found.items() if kind not in without for place in _places(bits)}
+            for place in sorted(kinds):
+                yield _pair(reading, edges, kinds[place], first, reading.names[place])
 
     @property
     def full(self) -> bool:
-        """Whether most of them read each other: then what is missing is drawn, else what is there."""
-        declared = sum(p.declared for p in self.pairs)
-        return declared > 0 and 2 * declared >= len(self.pairs)
+        """Whether most of them read each other: then what is missing is drawn, else what exists."""
+        return self.declared > 0 and 2 * self.declared >= self.counts.total()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all read each other."""
+        return all(kind in WHOLE for kind in self.counts)
+
+
+def _places(bits: int) -> Iterator[int]:
+    """The places of the bits that are set."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
 
 
 def natural(name: str) -> tuple[tuple[str, int], ...]:
@@ -61,37 +100,30 @@ def summary(plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozens
     names = [n for n in plan.members if n in shown and plan.members[n].cluster.joined]
     network = {n: plan.members[n].cluster.network for n in names}
     size = {a: [n for n in names if network[n] == a] for a in sorted(set(network.values()))}
-    between: dict[tuple[str, str], _Between] = {(a, b): _Between() for a in size for b in size if a <= b}
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            if only is not None and first not in only and second not in only:
-                continue
-            pair = _pair(plan, reading, first, second)
-            if pair is not None:
-                a, b = sorted((network[first], network[second]))
-                between[a, b].pairs.append(pair)
+    edges = reading.edges()
+    between = _pairs(plan, reading, edges, size, only)
     on_line = _on_line(size, between)
     lines: list[_Pair] = []
     notes: list[Note] = []
     for (a, b), group in between.items():
-        kinds = {(p.kind, network[p.first]) if p.kind == "one-way" else p.kind for p in group.pairs}
-        if a != b and len(group.pairs) >= MANY and len(kinds) == 1 and kinds <= {("one-way", a), ("one-way", b)}:
-            reader, other = (a, b) if ("one-way", a) in kinds else (b, a)
+        total, several = group.counts.total(), a != b
+        if several and total >= MANY and len(group.readers) == 1 and group.counts[FORTH] + group.counts[BACK] == total:
+            reader, other = (a, b) if a in group.readers else (b, a)
             notes.append(Note("one-way", f"every cluster of {reader} reads every one of {other}, and none of {other} reads back", (*size[a], *size[b])))
-        elif a != b and group.full and not {a, b} <= on_line and len(group.pairs) >= MANY:
+        elif several and group.full and not {a, b} <= on_line and total >= MANY:
             notes.append(Note("both", f"clusters of {a} and {b} read each other", (*size[a], *size[b])))
-            lines += [p for p in group.pairs if p.kind != "whole"]
+            lines += group.pairs(reading, edges, WHOLE)
         else:
-            told = group.full and (a == b or {a, b} <= on_line)
-            lines += [p for p in group.pairs if (p.kind != "whole" if told else p.kind != "cut")]
+            said = group.full and (a == b or {a, b} <= on_line)
+            lines += group.pairs(reading, edges, WHOLE if said else (CUT,))
     bundled, left = _bundle(lines, size)
     notes = [*bundled, *notes]
-    left.sort(key=lambda p: _URGENCY.index(_kind(p)))
+    left.sort(key=lambda p: _URGENCY.index(p.kind))
     if len(left) > MOST:
-        counts = {kind: sum(_kind(p) == kind for p in left[MOST:]) for kind in _URGENCY}
+        counts = {kind: sum(p.kind == kind for p in left[MOST:]) for kind in _URGENCY}
         listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
         notes.append(Note("cut", f"{count(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some clusters with --cluster, or for -o html"))
-    drawn = [Line(_kind(p), p.first, p.second, p.text) for p in left[:MOST]]
+    drawn = [Line(p.kind, p.first, p.second, p.text) for p in left[:MOST]]
     primaries = {n: m.primary.name for n, m in plan.members.items() if n in shown and m.primary is not None and m.primary.name in shown}
     served = [Line("served", n, primary, f"{n} is served by the istiod of {primary}") for n, primary in primaries.items()]
     if len(served) <= MOST // 2:
@@ -100,34 +132,60 @@ def summary(plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozens
     return Summary(_statement(size, between, on_line, only, reading), areas, on_line if len(on_line) > 1 else frozenset(), tuple(drawn), tuple(notes))
 
 
-def _kind(pair: _Pair) -> str:
-    """How a pair is drawn."""
-    if pair.kind == "whole":
-        return "one-way" if pair.alone else "both"
-    return pair.kind
+def _pairs(plan: Plan, reading: Reading, edges: Edges, size: Mapping[str, Sequence[str]], only: frozenset[str] | None) -> dict[tuple[str, str], _Between]:
+    """The pairs of clusters of which one has an istiod that could read the other, by their networks."""
+    bit = {name: 1 << place for name, place in reading.index.items()}
+    network = {name: area for area, names in size.items() for name in names}
+    at = {area: sum(bit[name] for name in names) for area, names in size.items()}
+    able = sum(bit[name] for name in reading.names if plan.members[name].primary is None)
+    asked = sum(bit[name] for name in network if only is None or name in only)
+    between = {(a, b): _Between() for a in size for b in size if a <= b}
+    for first in (name for name in reading.names if name in network):
+        later = ~(2 * bit[first] - 1) & (-1 if bit[first] & asked else asked) & (-1 if bit[first] & able else able)
+        kinds, declared = _kinds(edges, first, able, is_able=bool(bit[first] & able))
+        for area, inside in at.items():
+            among = later & inside
+            found = {kind: bits & among for kind, bits in kinds.items() if bits & among}
+            if found:
+                group = between[min(network[first], area), max(network[first], area)]
+                group.add(first, bit[first], found, (declared & among).bit_count())
+                group.readers |= {reader for kind, reader in ((FORTH, network[first]), (BACK, area)) if kind in found}
+    return between
 
 
-def _pair(plan: Plan, reading: Reading, a: str, b: str) -> _Pair | None:
-    """How two clusters read each other; None where neither has an istiod that could."""
-    there, back = reading.of(a, b), reading.of(b, a)
-    can = [plan.members[n].primary is None for n in (a, b)]
-    if not any(can):
-        return None
-    declared = all(letter != NONE for letter, able in zip((there, back), can, strict=True) if able)
-    troubled = [(x, y, letter) for x, y, letter in ((a, b, there), (b, a, back)) if letter != NONE and not reading.plain(x, y)]
-    if troubled:
-        kind = "broken" if any(letter == BROKEN for _, _, letter in troubled) else "pending"
-        ordered = sorted(troubled, key=lambda t: t[2] != BROKEN)
-        return _Pair(*ordered[0][:2], kind, declared, "; ".join(_trouble(*t) for t in ordered))
-    if declared and not all(can):
-        reader, other = (a, b) if can[0] else (b, a)
-        return _Pair(reader, other, "whole", declared=True, text=f"{reader} reads {other}", alone=True)
-    if declared:
-        return _Pair(a, b, "whole", declared=True, text=f"{a} and {b} read each other")
-    if there == back == NONE:
-        return _Pair(a, b, "cut", declared=False, text=f"{a} and {b} do not read each other")
-    reader, other = (a, b) if there != NONE else (b, a)
-    return _Pair(reader, other, "one-way", declared=False, text=f"{reader} reads {other}, {other} does not read {reader}")
+def _kinds(edges: Edges, first: str, able: int, *, is_able: bool) -> tuple[dict[str, int], int]:
+    """The pairs of a cluster with others by kind, and those of which each istiod reads the other; both as bits."""
+    reads, read_by = edges.reads[first], edges.read_by[first]
+    troubled = edges.troubles[first] | edges.troubled_by[first]
+    declared = reads & (read_by | ~able) if is_able else read_by
+    rest = ~troubled & ~declared
+    kinds = {
+        BOTH: declared & ~troubled & (able if is_able else 0),
+        ALONE: declared & ~troubled & (~able if is_able else -1),
+        FORTH: rest & reads,
+        BACK: rest & read_by & ~reads,
+        CUT: rest & ~reads & ~read_by,
+        TROUBLED: troubled,
+    }
+    return kinds, declared
+
+
+def _pair(reading: Reading, edges: Edges, kind: str, a: str, b: str) -> _Pair:
+    """A pair as it is drawn."""
+    there = (a, b, reading.of(a, b))
+    back = (b, a, reading.of(b, a))
+    reader, other, _ = there if there[2] != NONE else back
+    if kind == TROUBLED:
+        troubles = sorted((t for t in (there, back) if edges.troubles[t[0]] >> reading.index[t[1]] & 1), key=lambda t: t[2] != BROKEN)
+        drawn = "broken" if troubles[0][2] == BROKEN else "pending"
+        return _Pair(*troubles[0][:2], drawn, "; ".join(_trouble(*t) for t in troubles))
+    if kind == ALONE:
+        return _Pair(reader, other, "one-way", f"{reader} reads {other}")
+    if kind == BOTH:
+        return _Pair(a, b, "both", f"{a} and {b} read each other")
+    if kind == CUT:
+        return _Pair(a, b, "cut", f"{a} and {b} do not read each other")
+    return _Pair(reader, other, "one-way", f"{reader} reads {other}, {other} does not read {reader}")
 
 
 def _trouble(reader: str, other: str, letter: str) -> str:
@@ -143,7 +201,7 @@ def _on_line(size: dict[str, list[str]], between: dict[tuple[str, str], _Between
 
     def full(a: str, b: str) -> bool:
         group = between[min(a, b), max(a, b)]
-        return group.full or (a == b and not group.pairs)
+        return group.full or (a == b and not group.counts)
 
     left = [a for a in size if full(a, a)]
     while True:
@@ -161,7 +219,7 @@ def _bundle(pairs: list[_Pair], size: dict[str, list[str]]) -> tuple[list[Note],
     while True:
         at: dict[tuple[str, str, bool], list[_Pair]] = {}
         for p in left:
-            kind = _kind(p)
+            kind = p.kind
             at.setdefault((p.first, kind, True), []).append(p)
             at.setdefault((p.second, kind, kind in ("cut", "both")), []).append(p)
         key = max(at, key=lambda k: (len(at[k]), k), default=None)
@@ -208,20 +266,21 @@ def _listed(words: Iterable[str]) -> str:
 
 def _within(group: _Between, names: list[str], reading: Reading) -> str:
     """The sentence for a network."""
-    if len(names) < 2 or not group.pairs:
+    if len(names) < 2 or not group.counts:
         return ""
     subject = f"all {len(names)}" if len(names) > 2 else "both"
-    if any(p.alone for p in group.pairs):
-        return f"every istiod here reads {subject}" if all(p.kind == "whole" for p in group.pairs) else ""
+    if ALONE in group.counts:
+        return f"every istiod here reads {subject}" if group.whole else ""
     if group.full:
-        return f"{subject} read each other{_but(group.pairs, reading)}"
-    return "" if any(p.kind != "cut" for p in group.pairs) else "none reads another"
+        return f"{subject} read each other{_but([group], reading)}"
+    return "none reads another" if group.counts.keys() == {CUT} else ""
 
 
-def _but(pairs: Sequence[_Pair], reading: Reading) -> str:
+def _but(groups: Sequence[_Between], reading: Reading) -> str:
     """What keeps a sentence on many pairs from being the whole truth."""
-    told = [*(["but for exceptions"] if any(p.kind != "whole" for p in pairs) else [])]
-    told += ["once nothing is pending"] if any({p.first, p.second} & reading.whole for p in pairs) else []
+    clusters = reduce(or_, (g.clusters for g in groups), 0)
+    told = [] if all(g.whole for g in groups) else ["but for exceptions"]
+    told += ["once nothing is pending"] if any(reading.names[place] in reading.whole for place in _places(clusters)) else []
     return f" ({', and '.join(told)})" if told else ""
 
 
@@ -229,18 +288,18 @@ def _statement(
     size: dict[str, list[str]], between: dict[tuple[str, str], _Between], on_line: frozenset[str], only: frozenset[str] | None, reading: Reading
 ) -> str:
     """The mesh in a sentence."""
-    pairs = [p for group in between.values() for p in group.pairs]
+    groups = [group for group in between.values() if group.counts]
     clusters = sum(map(len, size.values()))
-    if not pairs:
+    if not groups:
         return "one cluster: there is nobody else to read" if clusters < 2 else "no cluster reads another"
-    subject = "every istiod reads every other cluster" if any(p.alone for p in pairs) else "every cluster reads every other"
+    subject = "every istiod reads every other cluster" if any(ALONE in g.counts for g in groups) else "every cluster reads every other"
     if only is not None:
         subject = f"{_listed(sorted(only))} and all others read each other"
-    if on_line == frozenset(size) and all(g.full for g in between.values() if g.pairs):
-        return f"full mesh{_but(pairs, reading)}: {subject}"
+    if on_line == frozenset(size) and all(g.full for g in groups):
+        return f"full mesh{_but(groups, reading)}: {subject}"
     if len(on_line) > 1:
-        on_it = [p for (a, b), g in between.items() if {a, b} <= on_line for p in g.pairs]
+        on_it = [g for (a, b), g in between.items() if {a, b} <= on_line]
         return f"clusters of the networks on this line read each other{_but(on_it, reading)}"
-    if all(p.kind == "cut" for p in pairs):
+    if all(g.counts.keys() == {CUT} for g in groups):
         return "no cluster reads another"
     return "no full mesh: only single edges"

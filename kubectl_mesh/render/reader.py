@@ -20,8 +20,8 @@ def own_role(plan: Plan, cluster: Cluster) -> bool:
 def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
     """The account is Istio's own unless another is asked for; then its role is ours too. Whom nobody reads has neither."""
     cluster = member.cluster
-    each = {peer: f"reader-{peer}" for peer in member.readers}
-    readers = each if plan.topology.reader_per_peer or not each else {SHARED: "reader"}
+    shared = {SHARED: "reader"} if member.readers else {}
+    readers = {peer: f"reader-{peer}" for peer in member.readers} if plan.topology.reader_per_peer else shared
     tokens = cluster.credential.way == "tokenFile"
     text = manifests.render("reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=role(cluster))
     for peer, name in readers.items():
