@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.git import lacks_objects, run_git, silence_problem
+from kubectl_mesh.inputs import read_file
 from kubectl_mesh.words import count, one_line
 
 _USUAL = re.compile(r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-", re.DOTALL)
@@ -142,16 +143,16 @@ def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Pr
 
 def let_through(directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]) -> list[Problem]:
     """The private files of a working directory that git would take, as a problem of its .gitignore; `private` are paths below it."""
+    try:
+        # git would wait for a pipe, and read a file of any size.
+        there = set((read_file(os.path.join(directory, ".gitignore"), "gitignore") or b"").decode("utf-8", "replace").splitlines())
+    except MeshError as error:
+        return [replace(problem, where=Place(ignore), id="git-ignored") for problem in error.problems]
     bare = exposed(directory, private, environment)
     if not bare:
         return []
     if silent := _silence_problems(directory, environment):
         return silent
-    try:
-        with open(os.path.join(directory, ".gitignore"), encoding="utf-8", errors="replace") as file:
-            there = set(file.read().splitlines())
-    except OSError:
-        there = set()
     wanted = "".join(f"\n    {line}" for line in lines(private) if line not in there)
     fix = f"add these lines to it:{wanted}" if wanted else "find the line that takes them in again, or `git rm --cached` what is tracked"
     some = one_line(bare[0]) + (f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else "")

@@ -147,7 +147,10 @@ def command(
         text = report.render_text(rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, left=left)
         common.put_text(f"{assumed}\n{text}" if assumed else text)
         if writes and differs:
-            common.say(rollout.apply(rendered.plan, changes, target_folder, inputs.target.KIND))
+            if logins.restarts:
+                common.say(f"next: review {target_folder}, and apply it cluster by cluster, each with the restart that is printed above")
+            else:
+                common.say(rollout.apply(rendered.plan, changes, target_folder, inputs.target.KIND))
     return 1 if check and differs else 0
 
 

@@ -24,6 +24,13 @@ _BY_RENDER = frozenset(
     )
 )
 """The checks that ask what a render would change."""
+_BY_COMPARISON = frozenset(
+    (
+        *("remote-extra", "remote-missing", "remote-names", "remote-server", "remote-ca", "remote-login"),
+        *("tree-identity", "tree-network", "tree-networks", "tree-namespace", "tree-trust-domain"),
+    )
+)
+"""The checks that compare what the tree says with the topology."""
 _BY_MAKING = frozenset(
     (
         *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "version-skew"),
@@ -108,6 +115,10 @@ def survey(
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
+            if cut:
+                # They compare the tree with what a render refuses to write: its fix would undo what clusters run.
+                found.errors = [e for e in found.errors if e.id not in _BY_COMPARISON]
+                found.skipped |= _BY_COMPARISON - {e.id for e in cut}
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             # What a render refuses to change is not out of date because nobody rendered.
             found.errors += cut or general[0]
@@ -130,8 +141,6 @@ def survey(
         found.warnings = [w for w in found.warnings if w.id not in inputs.unasked]
     if rendered is None:
         found.skipped |= _BY_MAKING
-    elif is_hub_unknown(rendered.plan.topology, rendered.inputs.target):
-        found.skipped |= {"images-gone"}
     if inputs is not None and not inputs.kept:
         found.skipped |= {"certificates"}  # those of the render in mind are throw-away
     if inputs is not None and not inputs.logins:
@@ -142,6 +151,9 @@ def survey(
     if inputs is not None:
         found.skipped |= _unasked_servers(inputs)
         unknown = _unknown_checks(inputs, rendered)
+        if is_hub_unknown(inputs.topology, inputs.target):
+            see = kubectl(inputs.topology.clusters[0], "get", "pods", "--all-namespaces", "-o", "jsonpath={..image}")
+            unknown["images-gone"] = checks.Unknown("istio.hub leaves the image registry to the operator or to istioctl, which no file shows", see)
         for problem in ca_date_problems(workdir.server_cas(inputs), at, fail_within):
             (found.errors if problem.id == "server-ca-expired" or fail_within is not None else found.warnings).append(problem)
     if rendered is not None and not any(m.logins for m in rendered.plan.members.values()):

@@ -390,6 +390,9 @@ def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str
     if found is None:
         return None
     path = join(directory, name)
+    own = os.path.realpath(os.path.join(directory, "certs"))
+    if os.path.realpath(os.path.join(directory, name)).startswith(f"{own}{os.sep}"):
+        raise refuse(path, "is a private file of the mesh's certificates, not a token", f"name the file of the token; {command} writes it")
     _private(path, found[1], loose)
     return token(path, found[0], command)
 

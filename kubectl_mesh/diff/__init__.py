@@ -5,6 +5,7 @@ Bytes are compared first, and only files that differ are read. No key, token or 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from kubectl_mesh.diff import clusters, documents, hands, objects, remotes, trust
 from kubectl_mesh.diff.both import Both
@@ -63,11 +64,15 @@ def diff(
     changed = tuple(sorted({both.now(n) for n in (f.partition("/")[0] for f in silent if not f.endswith(LOCK)) if not n.startswith("_")} | telling))
     total = {n for raw in (before, after) for n, files in raw.items() if n and not n.startswith("_") and LOCK in files} - set(both.renamed)
     mesh = next((m.value for c in (*new.clusters.values(), *old.clusters.values()) for m in c.mesh_ids), "") or _mesh(after) or _mesh(before)
+    steps = order(both, lines, changed, _refusals(before, after, names[0], only) if refused is None else refused)
+    if steps.refused:
+        # Clusters still use what these commands delete.
+        lines = tuple(replace(line, commands=()) for line in lines)
     return Diff(
         *names,
         mesh,
         lines,
-        order(both, lines, changed, _refusals(before, after, names[0], only) if refused is None else refused),
+        steps,
         changed,
         len(total),
         looks,

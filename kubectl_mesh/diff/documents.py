@@ -121,7 +121,10 @@ def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tu
     if found and other.part in GATEWAYS:
         yield changed(new.name, "gateway", "east-west gateway", differ(found), other.file, *gateway_effects(found), details=found)
     elif found:
-        yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found, other.part), details=found)
+        parts = (
+            (other.part, "cni", "ztunnel") if other.kind == "IstioOperator" and str(other.settings.get("profile", "")).endswith("ambient") else (other.part,)
+        )
+        yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found, parts), details=found)
 
 
 def _settings(document: ControlPlane) -> Mapping[str, object]:
@@ -139,8 +142,8 @@ def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
     return tuple(effects)
 
 
-def _effects(details: tuple[Detail, ...], part: str) -> tuple[Effect, ...]:
-    """What values do, by where they stand; a DaemonSet of `part` takes its images in another way than istiod."""
+def _effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effect, ...]:
+    """What values do, by where they stand; `parts` are those that a changed hub is for: a DaemonSet takes its images in another way than istiod."""
 
     def rule_of(path: str) -> str:
         if (part in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(r"components\.(cni|ztunnel)\.namespace\Z", path):
@@ -148,7 +151,8 @@ def _effects(details: tuple[Detail, ...], part: str) -> tuple[Effect, ...]:
         return next((rule for pattern, rule in _RULES if pattern.match(path)), "control-plane")
 
     rules = dict.fromkeys(rule_of(d.path) for d in details)
-    return tuple(effect(_IMAGES.get(part, "object") if rule == "images" else rule) for rule in rules)
+    each = ((_IMAGES.get(part, "object") for part in parts) if rule == "images" else (rule,) for rule in rules)
+    return tuple(effect(rule) for rules_of in each for rule in rules_of)
 
 
 def gateway_effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:

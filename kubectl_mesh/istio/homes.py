@@ -15,7 +15,12 @@ PAGE = "docs/istio-move.md"
 BUILT_IN = "built-in"
 """What `istio.hub` states to leave the choice to the operator, the charts or istioctl."""
 _HOSTS = sorted({_CHARTS["gone"][0], *_IMAGES["gone"]})
-_NAMED = re.compile(r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?(" + "|".join(map(re.escape, _HOSTS)) + r")((?:/[A-Za-z0-9._-]+)*)(?=[/:\s\"',@]|$)")
+_NAMED = re.compile(
+    r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?("
+    + "|".join(map(re.escape, _HOSTS))
+    + r")((?:/[A-Za-z0-9._-]+)*)((?::[A-Za-z0-9._-]+)?(?:@sha256:[0-9a-f]+)?)(?=[/:\s\"',@]|$)",
+    re.IGNORECASE,
+)
 _OWN = (CHARTS, RELEASES["charts"]["registry"], *_CHARTS["gone"])
 
 
@@ -35,15 +40,15 @@ class Named(NamedTuple):
 def find_gone(text: str) -> Iterator[Named]:
     """Every retired chart repository and image registry that a text names; a mirror whose path holds such a name is not one."""
     for found in _NAMED.finditer(text):
-        scheme, host, path = found[1] or "", found[2], found[3]
+        scheme, host, path, tag = found[1] or "", found[2].lower(), found[3], found[4]
         if host == _CHARTS["gone"][0]:
             yield Named("charts", found[0], CHARTS)
         elif path == "/charts" or path.startswith("/charts/"):
             yield Named("charts", found[0], f"{scheme}{RELEASES['charts']['registry'].removeprefix('oci://')}{path.removeprefix('/charts')}")
         elif host == "gcr.io/istio-release":
-            yield Named("images", found[0], f"{scheme}{IMAGES}{path}")
+            yield Named("images", found[0], f"{scheme}{IMAGES}{path}{tag}")
         elif path == "/release" or path.startswith("/release/"):
-            yield Named("images", found[0], f"{scheme}{IMAGES}{path.removeprefix('/release')}")
+            yield Named("images", found[0], f"{scheme}{IMAGES}{path.removeprefix('/release')}{tag}")
         else:
             yield Named("images", found[0], None)
 

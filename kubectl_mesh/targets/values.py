@@ -139,6 +139,7 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
             yield Problem(
                 place("pilot", "env", key), "gives istiod of all clusters the same", "remove it: the mesh sets it where it is needed", "base-identity"
             )
+    yield from _contradictions(at, place, topology)
     domain, aliases = at("meshConfig", "trustDomain"), at("meshConfig", "trustDomainAliases")
     known = aliases if isinstance(aliases, list) else []
     if isinstance(domain, str) and topology.trust_domain not in (None, domain) and domain not in known:
@@ -150,6 +151,22 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
     if secrets is not None:
         what = "makes istiod read kubeconfigs from files and pass over every remote secret"
         yield Problem(place("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH"), what, "remove it", "base-reader")
+
+
+def _contradictions(at: Callable[..., Any], place: Callable[..., Any], topology: Topology) -> Iterator[Problem]:
+    """Settings that take away what every cluster with a control plane of its own needs."""
+    own = "remove it: the mesh sets it where it is needed"
+    if at("pilot", "enabled") is False:
+        yield Problem(
+            place("pilot", "enabled"), "leaves every cluster without istiod", "remove it; contexts.CTX.controlPlane is for such clusters", "base-identity"
+        )
+    if at("global", "remotePilotAddress") not in (None, ""):
+        what = "gives every cluster the istiod of another one"
+        yield Problem(place("global", "remotePilotAddress"), what, f"{own} (contexts.CTX.controlPlane)", "base-identity")
+    server = at("pilot", "env", "ENABLE_CA_SERVER")
+    if str(server).lower() == "false" and topology.issuer != "istio-csr":
+        what = "keeps istiod from signing with the intermediates of the mesh"
+        yield Problem(place("pilot", "env", "ENABLE_CA_SERVER"), what, "remove it; certificates.issuer: istio-csr sets it", "base-identity")
 
 
 def reader_problems(base: Document, path: Path, topology: Topology, *, creates: bool) -> Iterator[Problem]:
