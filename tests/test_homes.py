@@ -331,7 +331,8 @@ def test_every_release_fact_has_a_source() -> None:
     [
         (OLD_CHARTS, [("charts", homes.CHARTS)]),
         ("oci://gcr.io/istio-release/charts/istiod", [("charts", "oci://ghcr.io/istio/release/charts/istiod")]),
-        ("registry.istio.io/release/pilot:1.30.3", [("images", "docker.io/istio/pilot")]),
+        ("registry.istio.io/release/pilot:1.30.3", [("images", "docker.io/istio/pilot:1.30.3")]),
+        ("GCR.io/istio-release", [("images", "docker.io/istio")]),
         ("registry.istio.io/testing", [("images", None)]),
         ("gcr.io/istio-release", [("images", "docker.io/istio")]),
         ("global:\n  hub: registry.istio.io/release\n", [("images", "docker.io/istio")]),

@@ -11,6 +11,7 @@ from kubectl_mesh.compare import compare, strangers
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.kubeconfig import ca_date_problems
 from kubectl_mesh.model import FolderChange, Topology
+from kubectl_mesh.plan import kubectl
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tokens import TOKENS, token_findings
 

@@ -121,9 +121,8 @@ def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tu
     if found and other.part in GATEWAYS:
         yield changed(new.name, "gateway", "east-west gateway", differ(found), other.file, *gateway_effects(found), details=found)
     elif found:
-        parts = (
-            (other.part, "cni", "ztunnel") if other.kind == "IstioOperator" and str(other.settings.get("profile", "")).endswith("ambient") else (other.part,)
-        )
+        is_ambient = other.kind == "IstioOperator" and str(other.settings.get("profile", "")).endswith("ambient")
+        parts = (other.part, "cni", "ztunnel") if is_ambient else (other.part,)
         yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found, parts), details=found)
 
 
@@ -146,7 +145,7 @@ def _effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effec
     """What values do, by where they stand; `parts` are those that a changed hub is for: a DaemonSet takes its images in another way than istiod."""
 
     def rule_of(path: str) -> str:
-        if (part in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(r"components\.(cni|ztunnel)\.namespace\Z", path):
+        if (parts[0] in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(r"components\.(cni|ztunnel)\.namespace\Z", path):
             return "component-namespace"
         return next((rule for pattern, rule in _RULES if pattern.match(path)), "control-plane")
 

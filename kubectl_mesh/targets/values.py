@@ -157,9 +157,7 @@ def _contradictions(at: Callable[..., Any], place: Callable[..., Any], topology:
     """Settings that take away what every cluster with a control plane of its own needs."""
     own = "remove it: the mesh sets it where it is needed"
     if at("pilot", "enabled") is False:
-        yield Problem(
-            place("pilot", "enabled"), "leaves every cluster without istiod", "remove it; contexts.CTX.controlPlane is for such clusters", "base-identity"
-        )
+        yield Problem(place("pilot", "enabled"), "leaves every cluster without istiod", "remove it, and use contexts.CTX.controlPlane", "base-identity")
     if at("global", "remotePilotAddress") not in (None, ""):
         what = "gives every cluster the istiod of another one"
         yield Problem(place("global", "remotePilotAddress"), what, f"{own} (contexts.CTX.controlPlane)", "base-identity")
