@@ -49,12 +49,26 @@ def _top(folder: str, known: dict[str, str | None]) -> str | None:
     return known[folder]
 
 
+def _check_ignore_files(directory: str) -> None:
+    """Refuses a .gitignore of the folder, or above it in its work tree, that git would wait for (a pipe) or read for ever."""
+    top = top_of(directory)
+    if top is None:
+        return
+    base = os.path.realpath(directory)
+    below = os.path.relpath(base, top).split(os.sep)
+    for depth in range(len(below) + 1):
+        path = os.path.join(top, *below[:depth], ".gitignore")
+        if os.path.lexists(path):
+            read_file(os.path.relpath(path) if os.path.dirname(path) == base else path, "gitignore")
+
+
 def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """Which of the paths below a directory git would take into a commit; all in a work tree whose git cannot be asked.
 
     Each path is asked for in the repository it lies in. Where GIT_DIR or GIT_WORK_TREE name another, that one is asked too.
     """
     base = os.path.realpath(directory)
+    _check_ignore_files(directory)
     full = {path: os.path.join(base, path) for path in paths}
     tops: dict[str, str | None] = {}
     groups: dict[str, list[str]] = {}
@@ -143,16 +157,12 @@ def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Pr
 
 def let_through(directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]) -> list[Problem]:
     """The private files of a working directory that git would take, as a problem of its .gitignore; `private` are paths below it."""
-    try:
-        # git would wait for a pipe, and read a file of any size.
-        there = set((read_file(os.path.join(directory, ".gitignore"), "gitignore") or b"").decode("utf-8", "replace").splitlines())
-    except MeshError as error:
-        return [replace(problem, where=Place(ignore), id="git-ignored") for problem in error.problems]
     bare = exposed(directory, private, environment)
     if not bare:
         return []
     if silent := _silence_problems(directory, environment):
         return silent
+    there = set((read_file(os.path.join(directory, ".gitignore"), "gitignore") or b"").decode("utf-8", "replace").splitlines())
     wanted = "".join(f"\n    {line}" for line in lines(private) if line not in there)
     fix = f"add these lines to it:{wanted}" if wanted else "find the line that takes them in again, or `git rm --cached` what is tracked"
     some = one_line(bare[0]) + (f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else "")

@@ -339,3 +339,37 @@ def test_no_secret_is_in_a_golden_tree(case: str) -> None:
 def test_there_are_secretive_cases() -> None:
     """Each store but plain, and each issuer whose tree has no key."""
     assert {"sops", "sops-argocd", "sops-flux", "sealed", "external", "cert-manager", "istio-csr"} <= set(SECRETIVE)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "large"])
+def test_a_gitignore_that_is_not_a_small_file(kind: str, workdir: Make, run: Run) -> None:
+    """git would wait for a pipe and read gigabytes: refused before git is asked."""
+    mesh = workdir(tokens=True)
+    subprocess.run(["git", "init", "-q", mesh.path], check=True)
+    if kind == "fifo":
+        os.mkfifo(mesh / ".gitignore")
+    else:
+        with (mesh / ".gitignore").open("wb") as file:
+            file.truncate(3 * 2**30)
+    what = {"fifo": "is no regular file", "large": "is larger than 1 MiB"}[kind]
+    for words in (("render",), ("render", "--dry-run"), ("check",)):
+        ran = run(*words, cwd=mesh)
+        assert what in ran.out + ran.err, (words, ran.out, ran.err)
+        assert ran.code in (1, 2)
+
+
+def test_a_private_file_of_certs_is_not_a_token(workdir: Make, run: Run) -> None:
+    """The seed of sealed files looks like a token; it must not get into a tree, by its name or behind a link."""
+    mesh = workdir(tokens=True)
+    mesh.write("certs/seal-key", "ab" * 32 + "\n", 0o600)
+    mesh.topology({"contexts": {"context-west-1": {"credential": {"tokenFile": "certs/seal-key"}}}})
+    before = mesh.snapshot()
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "not a token" in ran.err, "ab" * 32 in ran.err) == (2, True, False)
+    mesh.topology({"contexts": {"context-west-1": {"credential": None}}})
+    (mesh / "credentials/context-west-1.token").unlink()
+    (mesh / "credentials/context-west-1.token").symlink_to("../certs/seal-key")
+    ran = run("render", cwd=mesh)
+    assert (ran.code, "not a token" in ran.err, "ab" * 32 in ran.err) == (2, True, False)
+    assert not [name for name in mesh.snapshot() if name.startswith("out/")]
+    assert before

@@ -375,3 +375,30 @@ def test_no_file_names_a_retired_home() -> None:
         if any(old in p.read_text(errors="replace") for old in ("istio-release.storage.googleapis.com", "gcr.io/istio-release", "registry.istio.io"))
     }
     assert named == EXPLAINED
+
+
+@pytest.mark.parametrize("kind", NEW)
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [(("pilot", "enabled"), False), (("global", "remotePilotAddress"), "192.0.2.7"), (("pilot", "env", "ENABLE_CA_SERVER"), "false")],
+    ids=["pilot", "remote", "ca"],
+)
+def test_base_yaml_does_not_take_istiod_away(kind: str, keys: tuple[str, ...], value: object, tmp_path: Path, run: Run) -> None:
+    """A setting that leaves clusters without what they need is an error with its place, in `render` and `check`."""
+    made = mesh(tmp_path / "mesh", kind, {}, {"main": nested((*HUB_BASE[kind], *keys), value)})
+    found = findings(run, made, "base-identity")
+    assert [f["path"].endswith(".".join(keys)) for f in found] == [True]
+    ran = run("render", cwd=made)
+    assert (ran.code, found[0]["what"] in ran.err) == (2, True)
+    assert not (made / "out").exists()
+
+
+def test_a_hub_that_no_file_shows_is_unknown(tmp_path: Path, run: Run) -> None:
+    """`built-in` leaves it to the operator: neither an error nor right, with the command that shows it."""
+    made = mesh(tmp_path / "mesh", "Istio", {"istio": {"hub": "built-in"}}, {})
+    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"] if c["id"] == "images-gone"]
+    assert (check["status"], check["findings"]) == ("unknown", [])
+    assert "get pods --all-namespaces" in json.dumps(check["unknown"])
+    made = mesh(tmp_path / "other", "HelmRelease", {"istio": {"hub": "built-in"}}, {})
+    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"] if c["id"] == "images-gone"]
+    assert check["status"] == "ok"
