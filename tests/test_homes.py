@@ -402,3 +402,22 @@ def test_a_hub_that_no_file_shows_is_unknown(tmp_path: Path, run: Run) -> None:
     made = mesh(tmp_path / "other", "HelmRelease", {"istio": {"hub": "built-in"}}, {})
     (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"] if c["id"] == "images-gone"]
     assert check["status"] == "ok"
+
+
+def test_istio_1_4_has_a_hub_only_where_one_is_stated(tmp_path: Path, run: Run) -> None:
+    """Its built-in registry, docker.io/istio, stays; a stated one is in the IstioControlPlane and wins over base.yaml's."""
+    for index, (hub, base, expected) in enumerate(
+        (
+            (None, {}, None),
+            ("mine.example.com/istio", {}, "mine.example.com/istio"),
+            (None, {"main": {"spec": {"hub": "old.example.com/istio"}}}, "old.example.com/istio"),
+        )
+    ):
+        path = tmp_path / str(index)
+        made = mesh(path, "IstioControlPlane", {"istio": {"hub": hub}} if hub else {}, base)
+        made.write("topology.yaml", yaml.safe_dump({k: v for k, v in yaml.safe_load((made / "topology.yaml").read_text()).items() if k != "certificates"}))
+        made.topology({"certificates": {"keyType": "ec-p256"}})
+        assert run("render", cwd=made).code == 0
+        assert findings(run, made, "images-gone") == []
+        value = yaml.safe_load((made / "out/east/2-control-plane/istiocontrolplane.yaml").read_text())
+        assert value["spec"].get("hub") == expected
