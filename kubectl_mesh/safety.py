@@ -266,7 +266,7 @@ def find_refusals(before: Mapping[str, Files], after: Mapping[str, Files], out: 
     tree says so.
     """
     mesh = _Mesh(before, after, out, wanted)
-    moved = [*_network_refusals(mesh), *_namespace_refusals(mesh), *_data_plane_refusals(mesh)]
+    moved = [*_network_refusals(mesh), *_namespace_refusals(mesh), *_data_plane_refusals(mesh), *_server_refusals(mesh)]
     found = [*_rename_refusals(mesh), *_trust_domain_refusals(mesh), *moved, *_revision_refusals(mesh)]
     spaces = {n for n in mesh.changed if mesh.old[n].stated("namespace") != mesh.new[n].stated("namespace")}
     found += _reader_refusals(mesh, spaces)
@@ -320,6 +320,27 @@ def _data_plane_refusals(mesh: _Mesh) -> Iterator[Refusal]:
             change = f"state `dataPlane: {new}`"
             fix = "change the data plane without traffic between clusters:\n" + _BY_HAND.format(who="every cluster", change=change)
             yield _refusal(mesh, names, {n for name in names for n in mesh.neighbours(name)}, IDENTITY, what, fix, "2-control-plane")
+
+
+def _server_refusals(mesh: _Mesh) -> Iterator[Refusal]:
+    """Clusters whose own istiod leaves because the istiod of another cluster serves them: their proxies have none until that one answers."""
+    moves: dict[str, list[str]] = {}
+    for name in mesh.changed:
+        server = mesh.new[name].stated("servedBy")
+        if server and not mesh.old[name].stated("servedBy") and mesh.old[name].revisions and mesh.neighbours(name):
+            moves.setdefault(server, []).append(name)
+    for server, names in moves.items():
+        context = (mesh.new[server].stated("context") if server in mesh.new else "") or server
+        what = f"the control plane of {_some(names)} would leave in the same change in which the istiod of {server} takes over"
+        what += ", while other clusters send traffic there"
+        fix = (
+            "move the cluster without traffic from others:\n"
+            f"  1. state `disableRegistryJoin: true` for {_some(names)} and nothing else, render, and apply it in every cluster;"
+            " until step 2 is done the clusters do not reach each other\n"
+            f"  2. state `controlPlane: {context}` in its place, and `controlPlaneAddress` for {context}; render, and apply it in {server} first,"
+            f" then in the others; restart the workloads of {_some(names)}"
+        )
+        yield _refusal(mesh, names, {n for name in names for n in mesh.neighbours(name)}, IDENTITY, what, fix, "2-control-plane")
 
 
 def _rename_refusals(mesh: _Mesh) -> Iterator[Refusal]:

@@ -291,7 +291,7 @@ def test_the_page_of_kubectl_runs(follow: Follow) -> None:
     """Four kinds of control plane, and a canary."""
     ran = follow("docs/kubectl.md")
     assert len(ran.applied) == 2 * (3 + 1 + 4 + 3)
-    assert "profile: remote" in (ran.work / "mesh/out/context-west-1/2-control-plane/istio.yaml").read_text()
+    assert "profile: remote" in (ran.work / "mesh-remote/out/context-west-1/2-control-plane/istio.yaml").read_text()
     assert (ran.work / "mesh-canary/out/context-east-1/2-control-plane/istio-1-31-3.yaml").is_file()
 
 

@@ -408,6 +408,219 @@ def test_a_control_plane_that_serves_stays_exposed(workdir: Make, run: Run, tmp_
     assert_refused(run, mesh.place, "tree-in-use", "what exposes the istiod of context-east-1 would leave its tree while it serves context-east-2")
 
 
+ADDRESS = {"controlPlaneAddress": "203.0.113.5"}
+SERVED: dict[str, Any] = {"contexts": {EAST: ADDRESS, OTHER: {"controlPlane": EAST}}}
+
+
+@pytest.mark.parametrize("network", ["network-east", "third"])
+@pytest.mark.parametrize("address", [ADDRESS, {}], ids=["stated", "pending"])
+def test_a_cluster_does_not_lose_its_own_control_plane(network: str, address: dict[str, str], workdir: Make, run: Run, tmp_path: Path) -> None:
+    """Its istiod would leave while others send traffic there, whether or not the other istiod can be reached yet."""
+    mesh = mesh_of("plain", workdir, run, tmp_path, {"contexts": {OTHER: {"network": network}}})
+    mesh.place.topology({"contexts": {EAST: address, OTHER: {"controlPlane": EAST}}})
+    what = "the control plane of context-east-2 would leave in the same change in which the istiod of context-east-1 takes over"
+    if address:
+        assert_refused(run, mesh.place, "identity-change", what)
+        return
+    before = snapshot(mesh.place.path)
+    ran = run("render", cwd=mesh.place)
+    assert (ran.code, snapshot(mesh.place.path)) == (2, before)
+    assert what in ran.err
+
+
+def test_the_steps_to_the_control_plane_of_another_cluster_lead_there(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """Out of discovery, then served by the other one; and back by the steps that are printed then."""
+    mesh = mesh_of("plain", workdir, run, tmp_path)
+    place, was = mesh.place, (mesh.place / "topology.yaml").read_text()
+    place.topology(SERVED)
+    assert "1. state `disableRegistryJoin: true` for context-east-2 and nothing else, render" in run("render", cwd=place).err
+    place.write("topology.yaml", was)
+    place.topology({"contexts": {OTHER: {"disableRegistryJoin": True}}})
+    assert_accepted(run, place)
+    place.write("topology.yaml", was)
+    place.topology(SERVED)
+    assert_accepted(run, place)
+    assert not list((place / f"out/{OTHER}").glob("1-trust/cacerts*"))
+    place.write("topology.yaml", was)
+    ran = assert_refused(run, place, "tree-in-use", "what exposes the istiod of context-east-1 would leave its tree while it serves context-east-2")
+    assert "1. take context-east-2 out of the mesh (`kubectl mesh remove`), render, and apply it" in ran.err
+    place.topology({"contexts": {OTHER: None}})
+    assert_accepted(run, place)
+    place.write("topology.yaml", was)
+    assert_accepted(run, place)
+
+
+def aliases(*names: str) -> str:
+    """A base.yaml with these aliases of the trust domain."""
+    listed = f", values: {{meshConfig: {{trustDomainAliases: [{', '.join(names)}]}}}}" if names else ""
+    return f"apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {{version: v1.30.3{listed}}}\n"
+
+
+def network_of(**stated: Any) -> dict[str, Any]:
+    """What a topology states for the last cluster of the east."""
+    return {"contexts": {OTHER: stated}}
+
+
+SEQUENCES: dict[str, tuple[tuple[tuple[dict[str, Any], str], ...], str]] = {
+    "trust-domain": (
+        (
+            ({}, aliases("acme.org")),
+            ({"trustDomain": "acme.org"}, aliases("cluster.local", "acme.org")),
+            ({}, aliases()),
+        ),
+        "the trust domain would change from cluster.local to acme.org",
+    ),
+    "network": (
+        (
+            (network_of(disableRegistryJoin=True), ISTIO),
+            (network_of(network="third"), ISTIO),
+            (network_of(disableRegistryJoin=None), ISTIO),
+        ),
+        "the network of context-east-2 would change from network-east to third",
+    ),
+    "revision": (
+        (
+            ({"istio": {"canary": {"revision": "blue", "version": "1.30.3"}}}, ISTIO),
+            ({"istio": {"canary": None, "revision": "blue"}}, ISTIO),
+        ),
+        "the control plane of the revision default in .* would leave in the same change in which blue comes",
+    ),
+    "name": (
+        (({"contexts": {OTHER: None}}, ISTIO), (network_of(clusterName="renamed"), ISTIO)),
+        "the cluster context-east-2 would be renamed to renamed while it runs",
+    ),
+    "server": (
+        ((network_of(disableRegistryJoin=True), ISTIO), ({"contexts": {EAST: ADDRESS, OTHER: {"controlPlane": EAST, "disableRegistryJoin": None}}}, ISTIO)),
+        "the control plane of context-east-2 would leave in the same change in which the istiod of context-east-1 takes over",
+    ),
+}
+"""Steps, each of which is accepted, and what they are where one commit has them all."""
+
+
+def committed_mesh(make: Make, run: Run, scratch: Path) -> Mesh:
+    """A mesh whose tree is in the last commit."""
+    mesh = mesh_of("plain", make, run, scratch, {"secrets": {"store": "plain"}})
+    git(mesh.place, "init", "-q")
+    commit_tree(mesh)
+    return mesh
+
+
+def commit_tree(mesh: Mesh) -> None:
+    """Commits what is rendered."""
+    git(mesh.place, "add", "-A", "-f", "out")
+    git(mesh.place, "commit", "-q", "--allow-empty", "-m", "a step")
+
+
+def take_step(mesh: Mesh, topology: str, over: dict[str, Any], base: str) -> None:
+    """Lays a step on the topology; a context that had left comes back as it was."""
+    if isinstance(over.get("contexts"), dict) and "clusterName" in str(over):
+        mesh.place.write("topology.yaml", topology)
+        mesh.place.token("renamed", "another")
+    mesh.place.topology(over)
+    mesh.place.write("base.yaml", base)
+
+
+@pytest.mark.parametrize("change", SEQUENCES)
+def test_several_renders_are_not_one_commit(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+    """What clusters run is the last commit, and no step between it and this render reached them."""
+    steps, what = SEQUENCES[change]
+    mesh = committed_mesh(workdir, run, tmp_path)
+    place, topology = mesh.place, (mesh.place / "topology.yaml").read_text()
+    refused = False
+    for over, base in steps:
+        take_step(mesh, topology, over, base)
+        if run("render", "--dry-run", cwd=place).code == 0:
+            mesh.quiet("render")
+            assert "safe in no order" not in run("diff", "--against", "HEAD", cwd=place).out
+            continue
+        refused = True
+        ran = assert_refused(run, place, "identity-change", f"{what}.*; the last commit does not hold what out holds", way_out=change != "name")
+        assert "1. commit what is in out, and have it applied in every cluster" in ran.err
+        # Without the commit, the same renders would be accepted.
+        (place / ".git").rename(place / "git")
+        assert run("render", "--dry-run", cwd=place).code == 0
+        (place / "git").rename(place / ".git")
+        commit_tree(mesh)
+        assert_accepted(run, place)
+    assert refused
+
+
+@pytest.mark.parametrize("change", SEQUENCES)
+def test_a_commit_after_each_step_is_accepted(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+    """Each step may reach the clusters."""
+    mesh = committed_mesh(workdir, run, tmp_path)
+    topology = (mesh.place / "topology.yaml").read_text()
+    for over, base in SEQUENCES[change][0]:
+        take_step(mesh, topology, over, base)
+        assert_accepted(run, mesh.place)
+        commit_tree(mesh)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_work_that_is_not_committed_yet_is_accepted(committed: bool, workdir: Make, run: Run, tmp_path: Path) -> None:
+    """Settings are tried out, one render after the other; the first renders of a mesh among them."""
+    mesh = committed_mesh(workdir, run, tmp_path) if committed else mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
+    if not committed:
+        git(mesh.place, "init", "-q")
+    for over in (
+        {"istio": {"version": "1.30.4"}},
+        {"eastWestGateway": {"replicas": 4}},
+        {"remoteSecrets": "bundle"},
+        STATED,
+        {"contexts": {WEST: {"disableRegistryJoin": True}}},
+    ):
+        mesh.place.topology(over)
+        assert_accepted(run, mesh.place)
+
+
+def test_a_tree_that_is_deleted_hides_nothing(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """The last commit still has it; a render of the same settings is accepted."""
+    mesh = committed_mesh(workdir, run, tmp_path)
+    shutil.rmtree(mesh.place / "out")
+    assert run("render", "--dry-run", cwd=mesh.place).code == 0
+    mesh.place.topology({"trustDomain": "acme.org"})
+    ran = run("render", cwd=mesh.place)
+    assert ran.code == 2
+    assert "fix: put back what the last commit holds, and render again: git checkout HEAD -- out/context-east-1 " in ran.err
+    assert WAY_OUT not in ran.err
+
+
+DOUBT = "so it cannot be known whether clusters that run the last commit survive this render"
+
+
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize("lost", ["HEAD:out", f"HEAD:out/{EAST}", f"HEAD:out/{EAST}/mesh.lock"])
+def test_where_git_does_not_answer_a_render_is_not_refused(lost: str, partial: bool, workdir: Make, run: Run, tmp_path: Path) -> None:
+    """A repository that lacks objects: a warning says what cannot be known, and how to find out."""
+    mesh = committed_mesh(workdir, run, tmp_path)
+    mesh.place.topology({"eastWestGateway": {"replicas": 4}})
+    mesh.quiet("render")
+    mesh.place.topology({"eastWestGateway": {"replicas": 5}})
+    name = git(mesh.place, "rev-parse", lost).strip()
+    (mesh.place / ".git/objects" / name[:2] / name[2:]).unlink()
+    if partial:
+        git(mesh.place, "config", "remote.origin.url", "https://git.example/mesh.git")
+        git(mesh.place, "config", "remote.origin.promisor", "true")
+        git(mesh.place, "config", "extensions.partialClone", "origin")
+    for words in (("diff",), ("describe",), ("check",), ("render",)):
+        ran = run(*words, cwd=mesh.place)
+        assert (ran.err + ran.out).count(DOUBT) == 1, words
+        assert "error" not in ran.err, words
+    assert ran.code == 0
+    # Where nothing changes, nothing is asked.
+    assert DOUBT not in run("render", cwd=mesh.place).err
+
+
+def test_a_repository_without_a_commit_leaves_no_doubt(workdir: Make, run: Run, tmp_path: Path) -> None:
+    """What was never committed, no tool applied from a commit; a repository that does not answer at all is another thing."""
+    mesh = mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
+    git(mesh.place, "init", "-q")
+    mesh.place.topology({"eastWestGateway": {"replicas": 4}})
+    assert DOUBT not in run("diff", cwd=mesh.place).err
+    (mesh.place / ".git/HEAD").write_text("nonsense\n")
+    assert DOUBT in run("diff", cwd=mesh.place).err
+
+
 ORDINARY: dict[str, dict[str, Any]] = {
     "cluster-removed": {"contexts": {WEST: None}},
     "peers-narrowed": {"contexts": {EAST: {"peers": [OTHER]}}},

@@ -52,7 +52,7 @@ CHECKS = (
         "identity-change",
         "tree",
         ERROR,
-        "no running cluster would get another name, network, namespace, trust domain, data plane or revision in one step",
+        "no running cluster would get another name, network, namespace, trust domain, data plane, control plane or revision in one step",
         "connections between workloads of the old and of the new identity that fail, in whatever order clusters apply the change",
         "Take the steps that the finding gives, in their order.",
     ),

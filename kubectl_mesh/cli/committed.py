@@ -1,6 +1,13 @@
 """What git's HEAD has of a folder."""
 
+import hashlib
 import os
+from typing import TYPE_CHECKING
+
+from kubectl_mesh.model import LOCK, REMOTE_SECRETS
+
+if TYPE_CHECKING:
+    from kubectl_mesh.cli.revision import RawTree
 
 
 def committed(folder: str) -> frozenset[str] | None:
@@ -16,3 +23,56 @@ def committed(folder: str) -> frozenset[str] | None:
     if there != os.path.abspath(folder):
         return frozenset()
     return frozenset(os.fsdecode(path) for path in done.stdout.split(b"\0") if path)
+
+
+def read_commit(out: str) -> "RawTree":
+    """The tree in `out` as the last commit has it, without the contents of remote secrets; nothing where the locks on disk are the same.
+
+    Raises `MeshError` where there is a repository and git does not answer.
+    """
+    from kubectl_mesh import guard
+    from kubectl_mesh.cli import revision
+
+    top = guard.top_of(out)
+    if top is None:
+        return {}
+    where = os.path.relpath(os.path.realpath(out), top)
+    prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
+    folders = [path for path, kind, _ in _list_entries(top, [prefix] if prefix else []) if kind == b"tree" and not path.startswith(f"{prefix}.")]
+    locks = _list_entries(top, [f"{path}/{LOCK}" for path in folders]) if folders else []
+    if all(_is_on_disk(os.path.join(top, path), name) for path, _, name in locks):
+        return {}
+    return revision.read(out, "HEAD", without=REMOTE_SECRETS)
+
+
+def _list_entries(top: str, paths: list[str]) -> list[tuple[str, bytes, str]]:
+    """What the last commit has at paths: path, kind and the name of the object; nothing where there is no commit yet."""
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.git import lacks_objects, run_git, silence_problem
+
+    done = run_git(top, "ls-tree", "-z", "--full-tree", "HEAD", *(["--", *paths] if paths else []), environment=os.environ)
+    if done is None or done.returncode != 0 or lacks_objects(done):
+        if done is not None and has_no_commit(top):
+            return []
+        raise MeshError([silence_problem(top, done)])
+    entries = (entry.partition(b"\t") for entry in done.stdout.split(b"\0") if entry)
+    return [(os.fsdecode(path), meta.split()[1], meta.split()[2].decode()) for meta, _, path in entries]
+
+
+def _is_on_disk(path: str, name: str) -> bool:
+    """Whether a file is the object of that name."""
+    try:
+        with open(path, "rb") as file:
+            body = file.read()
+    except OSError:
+        return False
+    digest = hashlib.sha256 if len(name) == hashlib.sha256().digest_size * 2 else hashlib.sha1
+    return digest(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest() == name
+
+
+def has_no_commit(folder: str) -> bool:
+    """Whether a repository is there and empty yet."""
+    from kubectl_mesh.git import run_git
+
+    done = run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD", environment=os.environ)
+    return done is not None and done.returncode == 1

@@ -36,6 +36,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     changes: tuple[FolderChange, ...] = ()
     warnings: tuple[Problem, ...] = ()
     refused: list[Problem] = []
+    doubts: list[Problem] = []
     if not found:
         try:
             rendered = compose.make(inputs, at, folder, throwaway=True)
@@ -43,7 +44,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
             compared = compare(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
             changes = tuple(c for c in compared if c.name in rendered.tree)
             if not found:
-                refused = refusals.find_refusals(rendered, compared, folder, directory, at)
+                refused = refusals.find_refusals(rendered, compared, folder, directory, at, doubts=doubts)
         except MeshError as error:
             found += error.problems
     if plan is None or pki is None:
@@ -54,7 +55,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     assumed = basefile.assumption(directory, inputs.topology, folder)
     held = committed(folder) if output != "text" else None
     value = describe(plan, pki, changes, kind, folder, at, only, held, refused, rest, assumed)
-    common.warn(warnings)
+    common.warn((*warnings, *doubts))
     common.tell(rest.problems if rest is not None else ())
     if output == "json":
         common.put_json(value)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kubectl_mesh.diff.values import Diff
+    from kubectl_mesh.errors import Problem
     from kubectl_mesh.view import RawTree
 
 BUDGET = 65536
@@ -97,10 +98,11 @@ def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig
     )
     versions = {name: member.cluster.version for name, member in made.plan.members.items()}
     wanted = only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None
-    common.warn(made.warnings)
     # A change after which istiod has to restart has an order; the restart is in its line, as between two trees.
     changes = compare(folder, made.tree, inputs.topology.mesh_id, wanted)
-    refused = refusals.find_refusals(made, changes, folder, directory, at, with_restarts=True)
+    doubts: list[Problem] = []
+    refused = refusals.find_refusals(made, changes, folder, directory, at, with_restarts=True, doubts=doubts)
+    common.warn((*made.warnings, *doubts))
     return diff(before, after, (folder, "a render"), rendered=True, only=wanted, made=fresh, versions=versions, refused=refused)
 
 

@@ -4,7 +4,8 @@
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +16,6 @@ from kubectl_mesh.cli import expired, roots, stored
 from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
 from kubectl_mesh.compare import read
 from kubectl_mesh.errors import MeshError, Place, Problem, near
-from kubectl_mesh.git import run_git
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
 from kubectl_mesh.plan import SHARED, token_command
 from kubectl_mesh.safety import with_way_out
@@ -38,17 +38,19 @@ def find_refusals(
     unapplied: frozenset[str] = NONE,
     *,
     with_restarts: bool = False,
+    doubts: list[Problem] | None = None,
 ) -> list[Problem]:
     """Why a render must not change the tree in `out`, each problem with the way out for a tree that no cluster runs.
 
-    `with_restarts` accepts changes of remote secrets after which istiod has to restart.
+    `with_restarts` accepts changes of remote secrets after which istiod has to restart. `doubts` gets what cannot be known here.
     """
     plan = rendered.plan
     there = _on_disk(plan.topology, changes, out) - unapplied
     running = [c for c in changes if c.name not in unapplied and (c.name != BUNDLE or there)]
     found: list[Problem] = []
     readers: set[str] = set()
-    for refusal in _tree_refusals(rendered, running, there, out):
+    refused = _tree_refusals(rendered, running, there, out)
+    for refusal in refused:
         problem = refusal.problem
         if refusal.readers:
             commands, topology = _fetch_commands(plan, refusal, directory), plan.topology
@@ -56,6 +58,9 @@ def find_refusals(
             problem = replace(problem, fix=fix)
             readers.update(refusal.readers)
         found.append(with_way_out(problem, refusal.clusters))
+    known = {(r.problem.id, r.problem.where) for r in refused}
+    since = _commit_refusals(rendered, running, there, out, unapplied, doubts)
+    found += [_commit_first(r, there, rendered, out) for r in since if (r.problem.id, r.problem.where) not in known]
     # What the peers lack of a reader that is not there yet, the refusal above explains.
     withdrawn = [p for p in report.withdrawn(plan, running, out) if p.where not in {plan.members[n].cluster.place for n in readers}]
     names = sorted(there)
@@ -78,18 +83,65 @@ def _on_disk(topology: Topology, changes: Sequence[FolderChange], out: str) -> f
 def _tree_refusals(rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str) -> list[safety.Refusal]:
     if not any(change.differs for change in running):
         return []
+    before, after = _read_trees(rendered, running, there, out)
+    return safety.find_refusals(before, after, out, _peer_question(rendered.plan))
+
+
+def _read_trees(
+    rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str
+) -> tuple[dict[str, safety.Files], dict[str, safety.Files]]:
+    """The tree on disk, and what a render leaves there."""
     folders = {name: os.path.join(out, name) for name in (*there, BUNDLE)}
     before: dict[str, safety.Files] = {name: _OnDisk(path, rendered.tree.get(name, {})) for name, path in folders.items() if os.path.isdir(path)}
     removed = {change.name for change in running if change.action == "remove"}
     after: dict[str, safety.Files] = {name: files for name, files in before.items() if name not in removed}
     after |= {name: _Rendered(folder) for name, folder in rendered.tree.items()}
-    members = rendered.plan.members
-    peers = {name: frozenset(member.peers) for name, member in members.items()}
+    return before, after
+
+
+def _peer_question(plan: Plan) -> Callable[[str, str], bool]:
+    """Whether a cluster is meant to read another one."""
+    peers = {name: frozenset(member.peers) for name, member in plan.members.items()}
 
     def wanted(holder: str, peer: str) -> bool:
         return peer in peers.get(holder, ())
 
-    return safety.find_refusals(before, after, out, wanted)
+    return wanted
+
+
+def _commit_refusals(
+    rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str, unapplied: frozenset[str], doubts: list[Problem] | None
+) -> list[safety.Refusal]:
+    """What clusters that run the last commit do not survive: several renders may lie between it and this one."""
+    from kubectl_mesh.cli.committed import read_commit
+
+    if not any(change.differs for change in running):
+        return []
+    try:
+        tree = read_commit(out)
+    except MeshError as error:
+        if doubts is not None:
+            rest = "; so it cannot be known whether clusters that run the last commit survive this render"
+            doubts += [Problem(Place(out), f"{p.what}{rest}", p.fix, safety.IN_USE) for p in error.problems]
+        return []
+    before: dict[str, safety.Files] = {name: files for name, files in tree.items() if name and name not in unapplied}
+    if not before:
+        return []
+    _, after = _read_trees(rendered, running, there, out)
+    return safety.find_refusals(before, after, out, _peer_question(rendered.plan))
+
+
+def _commit_first(refusal: safety.Refusal, there: frozenset[str], rendered: "Rendered", out: str) -> Problem:
+    """A refusal that only the last commit shows, with the commit that it needs."""
+    problem = refusal.problem
+    what = f"{problem.what}; the last commit does not hold what {out} holds, and clusters may still run that commit"
+    deleted = [name for name in refusal.clusters if name not in there and name in rendered.plan.members]
+    if deleted:
+        paths = " ".join(shlex.quote(join(out, name)) for name in deleted)
+        return replace(problem, what=what, fix=f"put back what the last commit holds, and render again: git checkout HEAD -- {paths}")
+    fix = f"let each step reach the clusters before the next:\n  1. commit what is in {out}, and have it applied in every cluster\n  2. render again"
+    problem = replace(problem, what=what, fix=fix)
+    return with_way_out(problem, refusal.clusters) if there.issuperset(refusal.clusters) else problem
 
 
 class _OnDisk(Mapping[str, "bytes | None"]):
@@ -225,19 +277,13 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
 def _committed(out: str, names: Sequence[str]) -> frozenset[str]:
     """The clusters whose tree the last commit holds; all of them where git cannot be asked."""
     from kubectl_mesh import guard
-    from kubectl_mesh.cli.committed import committed
+    from kubectl_mesh.cli.committed import committed, has_no_commit
 
     paths = committed(out)
     if paths is None:
-        return frozenset(names) if guard.top_of(out) is not None and not _has_no_commit(out) else NONE
+        return frozenset(names) if guard.top_of(out) is not None and not has_no_commit(out) else NONE
     folders = {path.partition("/")[0] for path in paths}
     return frozenset(name for name in names if name in folders)
-
-
-def _has_no_commit(out: str) -> bool:
-    """Whether a repository is there and empty yet."""
-    done = run_git(out, "rev-parse", "--verify", "--quiet", "HEAD", environment=os.environ)
-    return done is not None and done.returncode == 1
 
 
 def check_effect(names: Sequence[str], *, lifted: bool) -> None:

@@ -113,7 +113,8 @@ def command(
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
         at = workdir.now()
         logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(target_folder, rendered, changes), out=target_folder)
-        if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle, with_restarts=with_restarts):
+        doubts: list[Problem] = []
+        if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle, with_restarts=with_restarts, doubts=doubts):
             raise MeshError(cut)
         if idle:
             lifted = bool(basefile.lost(directory, inputs.topology, target_folder)) or bool(
@@ -134,7 +135,7 @@ def command(
                 common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
-    warnings = (*rendered.warnings, *elsewhere, *logins.restarts, *logins.warnings)
+    warnings = (*rendered.warnings, *elsewhere, *logins.restarts, *logins.warnings, *doubts)
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)

@@ -9,8 +9,11 @@ from kubectl_mesh.git import lacks_objects, run_git, silence_problem
 RawTree = dict[str, dict[str, bytes | None]]
 
 
-def read(out: str, revision: str) -> RawTree:
-    """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for what is no regular file there."""
+def read(out: str, revision: str, *, without: str | None = None) -> RawTree:
+    """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for what is no regular file there.
+
+    `without`: a folder of each directory whose files are listed and not read; they count as None too.
+    """
     from kubectl_mesh.guard import top_of
 
     top = top_of(out)
@@ -32,7 +35,9 @@ def read(out: str, revision: str) -> RawTree:
     for entry in listed.split(b"\0")[:-1]:
         meta, _, file = entry.partition(b"\t")
         mode, kind, name = meta.split()
-        entries.append((os.fsdecode(file)[len(prefix) :], kind == b"blob" and mode in (b"100644", b"100755"), name))
+        path = os.fsdecode(file)[len(prefix) :]
+        is_read = without is None or not path.partition("/")[2].startswith(without)
+        entries.append((path, is_read and kind == b"blob" and mode in (b"100644", b"100755"), name))
     bodies = _bodies(top, [name for _, regular, name in entries if regular])
     tree: RawTree = {}
     for path, regular, name in entries:

@@ -112,7 +112,7 @@ def survey(
             _tree(found, topology, folder, at, fail_within, None, ())
         else:
             changes = _compared(folder, rendered)
-            cut = refusals.find_refusals(rendered, changes, folder, directory, at)
+            cut = refusals.find_refusals(rendered, changes, folder, directory, at, doubts=found.warnings)
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
