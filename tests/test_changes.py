@@ -286,7 +286,8 @@ def set_port(mesh: Mesh) -> None:
 
 
 def set_type(mesh: Mesh) -> None:
-    mesh.topology["eastWestGateway"] = {"serviceType": "NodePort"}
+    # With the annotation istiod has addresses, so that the type alone is judged.
+    mesh.topology["eastWestGateway"] = {"serviceType": "NodePort", "annotations": {"traffic.istio.io/nodeSelector": "{}"}}
 
 
 def set_both(mesh: Mesh) -> None:
