@@ -39,10 +39,10 @@ _OTHER_PORTS = (15012, 15017, 15021)
 """The ports of a gateway that lead to istiod, or show its status."""
 _EXPOSED = "3-mesh/istiod-gateway.yaml"
 """What exposes istiod to the clusters that it serves."""
-_DOMAINS = rb"^.*rustDomain.*(?:\n *-.*)*"
-_PLANES = rb"^.*(?:ztunnel|ambient).*"
-_REVISIONS = rb"^ *(?:name|revision):.*"
-_ADDRESSES = rb"^.*(?:address|registryServiceName).*"
+_DOMAINS = re.compile(rb"^.*rustDomain.*|^ *-.*", re.MULTILINE)
+_PLANES = re.compile(rb"^.*(?:ztunnel|ambient).*", re.MULTILINE)
+_REVISIONS = re.compile(rb"^ *(?:name|revision):.*", re.MULTILINE)
+_ADDRESSES = re.compile(rb"^.*(?:address|registryServiceName).*", re.MULTILINE)
 """Lines of a control plane: where these are the same before and after, so is what is read from the document."""
 WAY_OUT = "\n  if no cluster runs this tree yet: "
 """What comes before the way out, at the end of a fix."""
@@ -95,9 +95,8 @@ class _Directory:
         files = {path: self.files[path] for path in wanted}
         return Reader(foreign=True).read({self.name: {**files, LOCK: files.get(LOCK)}}).clusters[self.name]
 
-    def lines(self, pattern: bytes) -> list[tuple[str, list[bytes]]]:
+    def lines(self, found: re.Pattern[bytes]) -> list[tuple[str, list[bytes]]]:
         """The lines of each document of the control plane that match."""
-        found = re.compile(pattern, re.MULTILINE)
         paths = sorted(path for path in self.files if path.startswith("2-control-plane/") and path.endswith(".yaml"))
         return [(path, found.findall(self.files[path] or b"")) for path in paths]
 
@@ -396,7 +395,7 @@ def _trust_domain_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     yield _refusal(mesh, sorted(moving), names, IDENTITY, what, fix, "2-control-plane")
 
 
-def _alike(old: _Directory, new: _Directory, pattern: bytes) -> bool:
+def _alike(old: _Directory, new: _Directory, pattern: re.Pattern[bytes]) -> bool:
     """Whether the lines of the control planes that match are the same, so that no document has to be read."""
     return old.lines(pattern) == new.lines(pattern)
 

@@ -80,7 +80,7 @@ def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(change, put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.put.items()})
 
     monkeypatch.setattr(steps, "begin", broken)
-    assert "(1.29.6) ignores the roots of render" in cut_within(4, prepared=True)
+    assert "(1.29.10) ignores the roots of render" in cut_within(4, prepared=True)
 
 
 def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

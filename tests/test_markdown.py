@@ -95,7 +95,7 @@ def line(name: str, group: str) -> Line:
 
 def diff(name: str, *, refused: bool = False) -> Diff:
     """A diff that says a name wherever one can be."""
-    problem = Problem(Place(name), name, f"{name}\n{name}") if refused else None
+    problem = (Problem(Place(name), name, f"{name}\n{name}"),) if refused else ()
     order = Order(False, ((name,), (name, name)), (name,), (name,), problem)
     return Diff(name, name, name, tuple(line(name, group) for group in GROUPS), order, (name,), 2)
 

@@ -212,7 +212,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, bytes | None]], object], str]] = {
     "deep": (lambda f: f.update({"1-trust/namespace.yaml": b"[" * 5000}), "west/1-trust/namespace.yaml: is not YAML"),
     "not a mapping": (lambda f: f.update({"1-trust/cacerts.yaml": b"- 1\n"}), 'west/1-trust/cacerts.yaml: data."ca-cert.pem": ca-cert.pem is missing'),
     "no bytes of text": (lambda f: f.update({"1-trust/namespace.yaml": b"\xff\xfe\x00"}), "west/1-trust/namespace.yaml: is not YAML"),
-    "a link": (lambda f: f.update({"1-trust/namespace.yaml": None}), "west/1-trust/namespace.yaml: is no regular file"),
+    "a link": (lambda f: f.update({"1-trust/namespace.yaml": None}), "west/1-trust/namespace.yaml: is not a regular file"),
     "no base64": (
         lambda f: f.update({"3-mesh/remote-secrets/east.yaml": re.sub(rb"east: \".*\"", b'east: "*"', f["3-mesh/remote-secrets/east.yaml"] or b"")}),
         "west/3-mesh/remote-secrets/east.yaml: data.east: is not base64",

@@ -32,6 +32,7 @@ _BY_COMPARISON = frozenset(
     )
 )
 """The checks that compare what the tree says with the topology."""
+_REFUSED_FIRST = "take the steps of what a render refuses (identity-change, tree-in-use and others) first"
 _BY_MAKING = frozenset(
     (
         *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "version-skew"),
@@ -117,9 +118,8 @@ def survey(
             if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             if cut:
-                # They compare the tree with what a render refuses to write: its fix would undo what clusters run.
-                found.errors = [e for e in found.errors if e.id not in _BY_COMPARISON]
-                found.skipped |= _BY_COMPARISON - {e.id for e in cut}
+                # They compare the tree with what a render refuses to write: a render is not their fix.
+                found.errors = [replace(e, fix=_REFUSED_FIRST) if e.id in _BY_COMPARISON else e for e in found.errors]
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             # What a render refuses to change is not out of date because nobody rendered.
             found.errors += cut or general[0]

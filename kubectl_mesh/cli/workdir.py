@@ -390,8 +390,11 @@ def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str
     if found is None:
         return None
     path = join(directory, name)
-    own = os.path.realpath(os.path.join(directory, "certs"))
-    if os.path.realpath(os.path.join(directory, name)).startswith(f"{own}{os.sep}"):
+    from kubectl_mesh.stores.sealing import SEAL_KEY
+
+    certs = os.path.realpath(os.path.join(directory, "certs"))
+    folder, last = os.path.split(os.path.realpath(os.path.join(directory, name)))
+    if f"{folder}{os.sep}".startswith(f"{certs}{os.sep}") and (last == SEAL_KEY or last.endswith("-key.pem")):
         raise refuse(path, "is a private file of the mesh's certificates, not a token", f"name the file of the token; {command} writes it")
     _private(path, found[1], loose)
     return token(path, found[0], command)
