@@ -68,10 +68,16 @@ def intermediate_name(organization: str, name: str) -> x509.Name:
     return _name(organization, "Intermediate CA", folder(name))
 
 
-def organization_under(wanted: Wanted, root: x509.Certificate | None) -> str:
-    """The O= of a new certificate of a mesh with this root: what somebody stated, else that of the root, so that all have the same."""
-    found = None if wanted.organization_stated or root is None else organization_of(root)
-    return found or wanted.organization
+def organization_under(wanted: Wanted, root: x509.Certificate | None, own: x509.Certificate | None = None) -> str:
+    """The O= of a new certificate of a mesh with this root: what somebody stated, else that of the certificate that it follows, else the root's.
+
+    The certificate that follows another one keeps its subject: a CRL counts for a subject, and clusters may be late.
+    """
+    for certificate in () if wanted.organization_stated else (own, root):
+        found = organization_of(certificate) if certificate is not None else None
+        if found:
+            return found
+    return wanted.organization
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_length: int | None, start: datetime, end: datetime) -> x509.CertificateBuilder:
@@ -107,9 +113,17 @@ def build_root(wanted: Wanted, key: Key, now: datetime, common_name: str = "Root
     return _builder(name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)).sign(key, hashes.SHA256())
 
 
-def build_intermediate(wanted: Wanted, name: str, key: Key | PublicKey, issuer: x509.Certificate, issuer_key: Key, now: datetime) -> x509.Certificate:
-    """An intermediate for one cluster, signed by the root's key."""
-    subject = intermediate_name(organization_under(wanted, issuer), name)
+def build_intermediate(
+    wanted: Wanted,
+    name: str,
+    key: Key | PublicKey,
+    issuer: x509.Certificate,
+    issuer_key: Key,
+    now: datetime,
+    own: x509.Certificate | None = None,
+) -> x509.Certificate:
+    """An intermediate for one cluster, signed by the root's key; `own` is the one that it follows."""
+    subject = intermediate_name(organization_under(wanted, issuer, own), name)
     # A certificate neither outlives nor predates its issuer.
     start = max(now - _BACKDATE, issuer.not_valid_before_utc)
     end = min(now + timedelta(days=wanted.intermediate_days), issuer.not_valid_after_utc)

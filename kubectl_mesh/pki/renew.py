@@ -16,7 +16,7 @@ from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import build_intermediate, make_keys, pem_key
 from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.pki.read import Key, load_certificates, load_key, same_key
-from kubectl_mesh.pki.requests import accept, request, requested_organization
+from kubectl_mesh.pki.requests import accept, existing_intermediate, request, requested_organization
 from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 
@@ -61,7 +61,7 @@ def signed(
     roots = load_certificates(f"certs/{ROOT_CERT}", bundle)
     for name in names:
         base = folder(name)
-        made = build_intermediate(wanted, name, keys[name], issuer, issuer_key, now)
+        made = build_intermediate(wanted, name, keys[name], issuer, issuer_key, now, existing_intermediate(kept, name))
         faults = list(chain_problems(f"certs/{base}/ca-cert.pem", made, (), roots, now))
         if faults:
             raise MeshError(faults)
@@ -134,7 +134,7 @@ def ask(wanted: Wanted, kept: Mapping[str, bytes], progress: Progress = silent, 
         put |= {f"{next_folder(name)}/ca-key.pem": pem_key(key) for name, key in made.items()}
         keys |= made
     for name in names:
-        put[f"{next_folder(name)}/{REQUEST}"] = request(requested_organization(wanted, kept), name, wanted.namespaces[name], keys[name])
+        put[f"{next_folder(name)}/{REQUEST}"] = request(requested_organization(wanted, kept, name), name, wanted.namespaces[name], keys[name])
     return put
 
 

@@ -85,13 +85,20 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
         new[f"{folder(name)}/ca-key.pem"] = pem_key(key)
     for name, namespace in sorted(wanted.namespaces.items()):
         if f"{folder(name)}/{REQUEST}" not in kept:
-            new[f"{folder(name)}/{REQUEST}"] = request(requested_organization(wanted, kept), name, namespace, keys.get(name) or made[name])
+            new[f"{folder(name)}/{REQUEST}"] = request(requested_organization(wanted, kept, name), name, namespace, keys.get(name) or made[name])
     return new
 
 
-def requested_organization(wanted: Wanted, kept: Mapping[str, bytes]) -> str:
-    """The O= that a request asks for, with the root that is in `kept`, if there is one."""
-    return organization_under(wanted, load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])[0] if ROOT_CERT in kept else None)
+def requested_organization(wanted: Wanted, kept: Mapping[str, bytes], name: str) -> str:
+    """The O= that a cluster's request asks for, with the root and the intermediate that are in `kept`, as far as they are."""
+    root = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])[0] if ROOT_CERT in kept else None
+    return organization_under(wanted, root, existing_intermediate(kept, name))
+
+
+def existing_intermediate(kept: Mapping[str, bytes], name: str) -> x509.Certificate | None:
+    """The intermediate that a cluster has; None if it has none."""
+    path = f"{folder(name)}/ca-cert.pem"
+    return load_certificates(f"certs/{path}", kept[path])[0] if path in kept else None
 
 
 def _same(pem: bytes, key: Key) -> bool:
