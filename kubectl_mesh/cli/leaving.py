@@ -13,7 +13,7 @@ from kubectl_mesh.manifest import read
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
 from kubectl_mesh.teardown import DIRECTORIES, Leaving, Tool
 
-_HEAD = re.compile(rb"^(?:apiVersion|kind): .*$|^metadata:\n(?:[ -].*\n)*", re.MULTILINE)
+_HEAD = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
 
 
 class _Object(NamedTuple):
