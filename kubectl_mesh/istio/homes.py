@@ -18,7 +18,7 @@ _HOSTS = sorted({_CHARTS["gone"][0], *_IMAGES["gone"]})
 _NAMED = re.compile(
     r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?("
     + "|".join(map(re.escape, _HOSTS))
-    + r")((?:/[A-Za-z0-9._-]+)*)((?::[A-Za-z0-9._-]+)?(?:@sha256:[0-9a-f]+)?)(?=[/:\s\"',@]|$)",
+    + r")((?:/[A-Za-z0-9._/-]*)?)((?::[A-Za-z0-9._-]+)?(?:@sha256:[0-9a-f]+)?)(?=[/:\s\"',@]|$)",
     re.IGNORECASE,
 )
 _OWN = (CHARTS, RELEASES["charts"]["registry"], *_CHARTS["gone"])
