@@ -13,6 +13,8 @@ SETTINGS = ("DEFAULT_WORKLOAD_CERT_TTL", "MAX_WORKLOAD_CERT_TTL", "SECRET_TTL", 
 DEFAULT, CITADEL = timedelta(hours=24), timedelta(days=90)
 """What istiod gives and proxies ask for; what Citadel gave (security/pkg/cmd/constants.go)."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|ns)")
+_LONGEST = 2**63 / 1e9
+"""In seconds: what Go counts in nanoseconds with 64 bits, some 292 years."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -50,7 +52,12 @@ def _stated(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str
 
 def _duration(value: Any) -> timedelta | None:
     """A duration as Go's time.ParseDuration reads it; None where it would not."""
-    text = str(value)
-    if not isinstance(value, str) or not text or _PART.sub("", text):
+    if not isinstance(value, str) or not value:
         return None
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))
+    seconds, end = 0.0, 0
+    while end < len(value):
+        part = _PART.match(value, end)
+        if part is None:
+            return None
+        seconds, end = seconds + float(part[1]) * _SECONDS[part[2]], part.end()
+    return timedelta(seconds=seconds) if seconds <= _LONGEST else None

@@ -20,6 +20,7 @@ from test_golden import copy_of
 
 from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.errors import MeshError
 from kubectl_mesh.leaves import longest
 from kubectl_mesh.load import load
 from kubectl_mesh.plan import plan as make_plan
@@ -384,6 +385,13 @@ def test_longest_leaf(text: str, hours: int) -> None:
     base = {"x": load("base.yaml", text.encode())}
     assert longest(base, citadel=False) == timedelta(hours=hours)
     assert longest(base, citadel=True) == timedelta(hours=2160)
+
+
+@pytest.mark.parametrize("text", ["a day", "1h30", "h", "1.5.5h", "3000000h", "9" * 400 + "h", "1" * 100_000, "-1h"], ids=lambda text: text[:9])
+def test_no_duration(text: str) -> None:
+    """What Go does not read, or not count in nanoseconds with 64 bits, is an error with a place."""
+    with pytest.raises(MeshError, match="is no duration of Go's"):
+        longest({"x": load("base.yaml", f"{{SECRET_TTL: '{text}'}}".encode())}, citadel=False)
 
 
 # What begin refuses

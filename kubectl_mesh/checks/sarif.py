@@ -67,7 +67,7 @@ def _result(index: int, result: Result, finding: Problem, relative: Callable[[st
     }
 
 
-_LINK = re.compile(r"(\\*)\]\(")
+_LINK = re.compile(r"(?<!\\)(\\*)\]\(")
 
 
 def message_text(text: str) -> str:

@@ -1,6 +1,5 @@
 """Rules for clusters and networks: names that add up, edges that work."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +44,7 @@ def networks(given: Given) -> Iterator[Problem]:
         if not isinstance(address, str) or not isinstance(port, int | None):
             continue
         place = given.document.place(*path, "address")
-        if re.fullmatch(r"[0-9.]+|.*:.*", address) and not is_address(address):
+        if _looks_numeric(address) and not is_address(address):
             yield Problem(place, f"{shown(address)} is neither an IP address nor a host name")
         elif address == PENDING:
             continue
@@ -57,6 +56,11 @@ def networks(given: Given) -> Iterator[Problem]:
             seen.setdefault(address, []).append((port, network))
             if others:
                 yield Problem(place, f"{shown(address)} is a gateway of network {shown(others[0])} too", "a gateway leads into one network")
+
+
+def _looks_numeric(address: str) -> bool:
+    """Whether somebody who wrote this meant an IP address."""
+    return ":" in address or set(address) <= set("0123456789.")
 
 
 def peers(given: Given) -> Iterator[Problem]:
@@ -109,7 +113,7 @@ def control_planes(given: Given) -> Iterator[Problem]:
             # The last cluster that was served may just have gone.
             what = "no other context names this one as its controlPlane"
             given.warnings.append(Problem(where, what, "remove it, or name this context there", "control-plane-address"))
-        if isinstance(address, str) and address != PENDING and re.fullmatch(r"[0-9.]+|.*:.*", address) and not is_address(address):
+        if isinstance(address, str) and address != PENDING and _looks_numeric(address) and not is_address(address):
             yield Problem(where, f"{shown(address)} is neither an IP address nor a host name")
         elif isinstance(address, str) and is_loopback(f"https://[{address}]" if ":" in address else f"https://{address}"):
             yield Problem(where, f"{shown(address)} is a loopback address, which no other cluster reaches")
