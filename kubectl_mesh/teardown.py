@@ -59,7 +59,8 @@ class Installation:
     kind: str
     """The kind of base.yaml."""
     revisions: tuple[str, ...] = ("",)
-    ambient: bool = False
+    parts: tuple[str, ...] = ()
+    """What the tree installs on its nodes: `cni`, `ztunnel`."""
     served: bool = False
     """It has no control plane of its own."""
     alerts: str = ""
@@ -105,8 +106,8 @@ def tool_of(topology: Topology) -> Tool:
     return Tool(delivery.tool, delivery.namespace or NAMESPACES.get(delivery.tool, ""), topology.mesh_id)
 
 
-def installation_of(cluster: Cluster, topology: Topology, kind: str) -> Installation:
-    """A cluster of the topology, whose base.yaml is of this kind."""
+def installation_of(cluster: Cluster, topology: Topology, kind: str, parts: Iterable[str]) -> Installation:
+    """A cluster of the topology, whose base.yaml is of this kind and installs these parts on the nodes."""
     alerts = topology.alerts.namespace if topology.alerts is not None else None
     return Installation(
         cluster.name,
@@ -114,7 +115,7 @@ def installation_of(cluster: Cluster, topology: Topology, kind: str) -> Installa
         cluster.namespace,
         kind,
         tuple(sorted({r.revision or "" for r in cluster.releases})),
-        ambient=topology.ambient,
+        tuple(sorted(parts)),
         served=cluster.primary is not None,
         alerts=alerts if alerts is not None and alerts != cluster.namespace else "",
     )
@@ -151,10 +152,11 @@ def kustomization_name(stage: str) -> str:
     return f"mesh-{stage}"
 
 
-def release_names(revisions: Iterable[str]) -> list[str]:
+def release_names(cluster: Installation) -> list[str]:
     """The names of all Helm releases that a cluster may have, what uses istiod first."""
-    istiods = [f"istiod-{revision}" if revision else "istiod" for revision in revisions]
-    return ["istio-eastwestgateway", "ztunnel", "istio-cni", *istiods, "istio-base"]
+    istiods = [f"istiod-{revision}" if revision else "istiod" for revision in cluster.revisions]
+    nodes = [name for part, name in (("ztunnel", "ztunnel"), ("cni", "istio-cni")) if part in cluster.parts]
+    return ["istio-eastwestgateway", *nodes, *istiods, "istio-base"]
 
 
 def list_commands(leaving: Sequence[Installation], holders: Sequence[Holder], tool: Tool, *, whole: bool) -> list[Command]:
@@ -262,16 +264,17 @@ def _control_plane(cluster: Installation) -> Iterator[str]:
     context, namespace = cluster.context, cluster.namespace
     last = ("--ignore-not-found", TIMEOUT)
     if cluster.kind == "Istio":
-        if cluster.ambient:
+        if "ztunnel" in cluster.parts:
             yield _kubectl(context, "delete", "ztunnels.sailoperator.io", "default", *last)
         # The Istio itself has no finalizer: what it owns does.
         names = [revision or "default" for revision in cluster.revisions]
         yield _kubectl(context, "delete", "istios.sailoperator.io", *names, "--cascade=foreground", *last)
-        yield _kubectl(context, "delete", "istiocnis.sailoperator.io", "default", *last)
+        if "cni" in cluster.parts:
+            yield _kubectl(context, "delete", "istiocnis.sailoperator.io", "default", *last)
     elif cluster.kind == "HelmRelease":
-        yield _kubectl(context, "-n", namespace, "delete", "helmreleases.helm.toolkit.fluxcd.io", *release_names(cluster.revisions), *last)
+        yield _kubectl(context, "-n", namespace, "delete", "helmreleases.helm.toolkit.fluxcd.io", *release_names(cluster), *last)
     elif cluster.kind == "Application":
-        names = [stage_name(cluster.name, release) for release in release_names(cluster.revisions)]
+        names = [stage_name(cluster.name, release) for release in release_names(cluster)]
         yield from _cascade(["kubectl", f"--context={context}"], NAMESPACES[ARGOCD], names)
     elif cluster.kind == "IstioOperator":
         namespaced = ",".join((*ISTIOCTL, "horizontalpodautoscalers"))
@@ -295,7 +298,7 @@ def _argocd(cluster: Installation, tool: Tool, *, whole: bool) -> Iterator[tuple
     else:
         why = f"; it deletes this once the tree without {cluster.name} is merged"
         yield "stop", _hub(tool, "wait", "--for=delete", f"{APPLICATIONS}/{parent}", TIMEOUT) + why
-    charts = [stage_name(cluster.name, release) for release in release_names(cluster.revisions)]
+    charts = [stage_name(cluster.name, release) for release in release_names(cluster)]
     for text in _cascade(["kubectl"], tool.namespace, [mesh]):
         yield "control-plane", text + HUB
     if cluster.kind == "Application":

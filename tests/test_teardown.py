@@ -249,6 +249,27 @@ def test_every_command_prints_the_same_list(kind: str, tool: str, tmp_path: Path
         assert "--purge" not in text
 
 
+@pytest.mark.parametrize("stated", ["", "cni", "kind"])
+@pytest.mark.parametrize(("kind", "word"), [("Istio", "istiocnis.sailoperator.io"), ("HelmRelease", "istio-cni"), ("Application", "west-istio-cni")])
+def test_what_others_run_on_the_nodes_stays(kind: str, word: str, stated: str, tmp_path: Path, run: Run) -> None:
+    """Istio's CNI goes where the tree installs it, and a ztunnel with ambient alone: another mesh of the cluster may have its own."""
+    made = mesh(tmp_path / "mesh", kind, "kubectl")
+    base = yaml.safe_load((made / "base.yaml").read_text())
+    inner = base["spec"]
+    for key in {"Istio": ["values"], "HelmRelease": ["values"], "Application": ["source", "helm", "valuesObject"]}[kind]:
+        inner = inner.setdefault(key, {})
+    if stated == "cni":
+        inner["pilot"] = {"cni": {"enabled": True}}
+    cni = {"Istio": {}, "HelmRelease": {"chart": {"spec": {"chart": "cni"}}}, "Application": {"source": {"chart": "cni"}}}[kind]
+    own = {"apiVersion": base["apiVersion"], "kind": "IstioCNI" if kind == "Istio" else kind, "metadata": {"name": "default"}, "spec": cni}
+    made.write("base.yaml", yaml.safe_dump_all([base, own] if stated == "kind" else [base]))
+    ran = run("render", "--strict", cwd=made)
+    assert ran.code == 0, ran.err
+    lists = [run("teardown", "--cluster", "west", cwd=made).out, run("remove", ODD, cwd=made).out, run("diff", cwd=made).out]
+    assert [word in text for text in lists] == [bool(stated)] * 3
+    assert [" ztunnel" in text or "ztunnels" in text for text in lists] == [False] * 3
+
+
 def test_definitions_are_apart_and_come_with_a_warning(start: Callable[..., tuple[WorkDir, Clusters]], run: Run) -> None:
     """Only `teardown --definitions` prints what deletes them, and first of all what goes with them."""
     made, clusters = start("Istio", "kubectl", {})

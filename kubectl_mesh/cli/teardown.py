@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kubectl_mesh.model import Topology
-    from kubectl_mesh.teardown import Command
+    from kubectl_mesh.teardown import Command, Installation
 
 STAY = "# Custom resource definitions stay: they hold the objects of every user. `kubectl mesh teardown --definitions` prints what deletes them.\n"
 WARNING = """\
@@ -52,7 +52,6 @@ def list_commands(directory: str, topology: "Topology", gone: frozenset[str]) ->
     from kubectl_mesh import teardown
     from kubectl_mesh.plan import peers_of
 
-    kind = _kind(directory)
     leaving = [c for c in topology.clusters if c.name in gone]
     peers = peers_of(topology)
     holders = [
@@ -61,23 +60,27 @@ def list_commands(directory: str, topology: "Topology", gone: frozenset[str]) ->
         for other in topology.clusters
         if other.name not in gone and cluster.name in peers[other.name]
     ]
-    installed = [teardown.installation_of(c, topology, kind) for c in leaving]
-    return teardown.list_commands(installed, holders, teardown.tool_of(topology), whole=len(leaving) == len(topology.clusters))
+    return teardown.list_commands(_installed(directory, topology, gone), holders, teardown.tool_of(topology), whole=len(leaving) == len(topology.clusters))
 
 
 def list_definitions(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Command]":
     """The commands that delete the custom resource definitions of these clusters."""
     from kubectl_mesh import teardown
 
-    kind = _kind(directory)
-    return teardown.list_definitions([teardown.installation_of(c, topology, kind) for c in topology.clusters if c.name in gone])
+    return teardown.list_definitions(_installed(directory, topology, gone))
 
 
-def _kind(directory: str) -> str:
-    from kubectl_mesh import targets
+def _installed(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Installation]":
+    """What leaves, as base.yaml installs it."""
+    from kubectl_mesh import teardown
     from kubectl_mesh.cli import basefile
+    from kubectl_mesh.errors import MeshError
 
-    return str(targets.choose(basefile.documents(directory)).KIND)
+    read = basefile.gather(directory, topology)
+    if read.unasked:
+        raise MeshError(read.problems)
+    accounts = read.target.component_accounts
+    return [teardown.installation_of(c, topology, read.target.KIND, accounts(read.base, topology, c)) for c in topology.clusters if c.name in gone]
 
 
 def commands_json(found: "Sequence[Command]") -> list[dict[str, str]]:

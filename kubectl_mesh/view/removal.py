@@ -34,7 +34,7 @@ def installation_at(cluster: Cluster) -> Installation:
         namespace,
         stated or next((c.kind for c in cluster.releases), ""),
         tuple(sorted({c.revision or "" for c in cluster.releases})) or ("",),
-        ambient=any(c.part == "ztunnel" for c in cluster.control_plane),
+        tuple(sorted({c.part for c in cluster.control_plane} & {"cni", "ztunnel"})),
         served=served,
         alerts=next((o.namespace for o in cluster.objects if o.kind == "PrometheusRule" and o.namespace not in (None, namespace)), None) or "",
     )
