@@ -8,6 +8,7 @@ import pytest
 from authorities import make_root
 from test_crash import (
     CHUNKS,
+    EVERY,
     FULL,
     KILL,
     LOCK_FILE,
@@ -20,6 +21,8 @@ from test_crash import (
     Start,
     below,
     case,
+    chosen,
+    chunks,
     harmed,
     listing,
     make,
@@ -141,19 +144,21 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
 
 @traced
 @pytest.mark.slow
-@pytest.mark.parametrize("which", range(CHUNKS))
+@pytest.mark.parametrize("which", chunks())
 @pytest.mark.parametrize("harm", [KILL, FULL])
 def test_every_writing_call(tmp_path: Path, start: Start, known: Case, harm: str, which: int) -> None:
     """Killed, or told that the disk is full, at any call that writes: old or new, and the next run repairs."""
     runner, plain, faults = start(harm), start(), Faults()
-    for point in listing(runner, tmp_path / "listing", known, closing=harm == FULL)[which::CHUNKS]:
+    found = listing(runner, tmp_path / "listing", known, closing=harm == FULL)
+    for point in found[which::CHUNKS] if EVERY else chosen(found, harm):
         directory = tmp_path / "w"
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
         faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, repair=faults.tried % 4 == 0))  # type: ignore[misc]
         shutil.rmtree(directory)
-    faults.none(f"{known.args}, {harm}", (15 if "0h" in known.args else 35) // CHUNKS)
+    least = 15 if "0h" in known.args else 35
+    faults.none(f"{known.args}, {harm}", least // CHUNKS if EVERY else least)
 
 
 @traced
@@ -162,7 +167,9 @@ def test_without_an_exchange(tmp_path: Path, start: Start, known: Case) -> None:
     """Where names cannot be exchanged, certs/ may be away for a moment; the next run gives it back."""
     runner, plain, faults = start(KILL, *NO_EXCHANGE), start(), Faults()
     away = 0
-    for point in [p for p in listing(runner, tmp_path / "listing", known, closing=False) if p[0] in ("renameat", "rename", "unlinkat", "rmdir")]:
+    found = [p for p in listing(runner, tmp_path / "listing", known, closing=False) if p[0] in ("renameat", "rename", "unlinkat", "rmdir")]
+    renames = [p for p in found if p[0].startswith("rename")]
+    for point in [*renames, *chosen([p for p in found if p not in renames], KILL)]:
         directory = tmp_path / "w"
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, KILL)

@@ -575,6 +575,22 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
     repaired(directory, known, left, plain, check=check)
 
 
+EVERY = os.environ.get("CRASH_POINTS") == "every"
+"""Whether a run is harmed at every point, as `make crash` asks for; else at one in SHARE of them."""
+CHUNKS = 3
+SHARE = 1 if EVERY else CHUNKS
+
+
+def chosen(found: list[Point], harm: str) -> list[Point]:
+    """The points to try: all, or one in SHARE; a full disk and a kill take different ones."""
+    return found[(1 if harm == FULL else 0) :: SHARE] if not EVERY else found
+
+
+def chunks() -> list[int]:
+    """The chunks of points that are tried, where a test is cut in CHUNKS."""
+    return list(range(CHUNKS)) if EVERY else [0]
+
+
 class Faults:
     """Gathers what went wrong at which point, so that one wrong point does not hide the others."""
 
@@ -591,18 +607,15 @@ class Faults:
             self.found.append(f"{what}: {str(error).splitlines()[0][:500]}")
 
     def none(self, name: str, least: int) -> None:
-        """Asserts that enough was tried and that nothing went wrong."""
+        """Asserts that enough was tried, of all points or of the chosen ones, and that nothing went wrong."""
         print(f"{name}: {self.tried} points")
-        assert self.tried >= least
+        assert self.tried >= least // SHARE
         assert not self.found, f"{len(self.found)} of {self.tried} points:\n" + "\n".join(self.found[:10])
-
-
-CHUNKS = 3
 
 
 @traced
 @pytest.mark.slow
-@pytest.mark.parametrize("which", range(CHUNKS))
+@pytest.mark.parametrize("which", chunks())
 @pytest.mark.parametrize("harm", [KILL, FULL])
 @pytest.mark.parametrize(("name", "least"), [("first", 110), ("update", 180)])
 def test_every_writing_call(request: pytest.FixtureRequest, tmp_path: Path, start: Start, name: str, least: int, harm: str, which: int) -> None:
@@ -610,14 +623,14 @@ def test_every_writing_call(request: pytest.FixtureRequest, tmp_path: Path, star
     known: Case = request.getfixturevalue(name)
     runner, plain, faults = start(harm), start(), Faults()
     found = listing(runner, tmp_path / "listing", known, closing=harm == FULL)
-    for point in found[which::CHUNKS]:
+    for point in found[which::CHUNKS] if EVERY else chosen(found, harm):
         directory = tmp_path / "w"
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
         faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, check=faults.tried % 6 == 0))  # type: ignore[misc]
         shutil.rmtree(directory)
-    faults.none(f"{name}, {harm}", least // CHUNKS)
+    faults.none(f"{name}, {harm}", least // CHUNKS if EVERY else least)
 
 
 NO_EXCHANGE = ("-e", "inject=renameat2:error=ENOSYS")
@@ -632,7 +645,7 @@ def test_without_an_exchange(tmp_path: Path, start: Start, update: Case) -> None
     renames = [point for point in found if point[0].startswith("rename")]
     assert len(renames) >= 10
     away = 0
-    for point in [*renames, *[p for p in found if p not in renames][::3]]:
+    for point in [*renames, *[p for p in found if p not in renames][:: 3 * SHARE]]:
         directory = tmp_path / "w"
         shutil.copytree(update.before, directory, symlinks=True)
         ran = harmed(runner, directory, update.args, point, KILL)
@@ -671,7 +684,7 @@ def test_a_repair_is_killed_too(tmp_path: Path, start: Start, update: Case, at: 
     """A run that is killed while it puts right what a killed one left does no harm either."""
     runner, plain, faults = start(KILL, *(NO_EXCHANGE if at == "between" else ())), start(), Faults()
     left, repair = broken(tmp_path, runner, update, at)
-    for point in repair:
+    for point in chosen(repair, KILL):
         directory = tmp_path / "w"
         shutil.copytree(left, directory, symlinks=True)
         ran = harmed(runner, directory, update.args, point, KILL)
@@ -700,7 +713,7 @@ def test_what_came_meanwhile_is_kept(tmp_path: Path, start: Start, update: Case,
         assert {found[p][2] for p in found if "late.txt" in p} == {b"came late\n"}
         assert {p for p in found if "late.txt" not in p and p != "out/west/new folder"} == set(update.new)
 
-    for point in [p for p in repair if p[0] in ("openat", "renameat", "unlinkat", "mkdirat")]:
+    for point in chosen([p for p in repair if p[0] in ("openat", "renameat", "unlinkat", "mkdirat")], KILL):
         directory = tmp_path / "w"
         shutil.copytree(left, directory, symlinks=True)
         harmed(runner, directory, update.args, point, KILL)
@@ -772,7 +785,7 @@ def test_edits(tmp_path: Path, start: Start, first: Case, verb: str, harm: str) 
         assert not [p for p in end if STAGE in p and not p.startswith("clusters/")]
         assert LOCK_FILE not in end
 
-    for point in listing(runner, tmp_path / "listing", known, closing=False):
+    for point in chosen(listing(runner, tmp_path / "listing", known, closing=False), harm):
         directory = tmp_path / "w"
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)

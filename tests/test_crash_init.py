@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_crash import CA, FULL, KILL, Faults, Ran, Shot, Start, case, harmed, listing, private, sentence, shot, start, tells_nothing, traced, warm
+from test_crash import CA, FULL, KILL, Faults, Ran, Shot, Start, case, chosen, harmed, listing, private, sentence, shot, start, tells_nothing, traced, warm
 
 __all__ = ["start", "warm"]
 
@@ -81,7 +81,7 @@ def test_init(tmp_path: Path, start: Start, harm: str, written: bool) -> None:
         assert {p: v for p, v in shot(directory).items() if p != LEFT} == now
 
     directory = tmp_path / "2"
-    for point in listing(runner, tmp_path / "1", known, closing=False):
+    for point in chosen(listing(runner, tmp_path / "1", known, closing=False), harm):
         if point[2].startswith("write(2,"):
             continue
         shutil.copytree(known.before, directory, symlinks=True)

@@ -5,7 +5,27 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from test_crash import FULL, KILL, Case, Faults, Ran, Shot, Start, case, first, harmed, listing, private, sentence, shot, start, tells_nothing, traced, warm
+from test_crash import (
+    FULL,
+    KILL,
+    Case,
+    Faults,
+    Ran,
+    Shot,
+    Start,
+    case,
+    chosen,
+    first,
+    harmed,
+    listing,
+    private,
+    sentence,
+    shot,
+    start,
+    tells_nothing,
+    traced,
+    warm,
+)
 
 STEPS = {
     "tokens": (("tokens", "rotate", "west", "begin"), "topology.yaml", 10),
@@ -57,7 +77,7 @@ def test_steps(tmp_path: Path, start: Start, first: Case, step: str, harm: str) 
         assert plain.run(directory, "render", "--check").code == 0
         assert not [p for p in shot(directory) if "kubectl-mesh-stage" in p]
 
-    for point in listing(runner, tmp_path / "listing", known, closing=False):
+    for point in chosen(listing(runner, tmp_path / "listing", known, closing=False), harm):
         directory = tmp_path / "w"
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
