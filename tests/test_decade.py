@@ -12,7 +12,7 @@ from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki import rotation, steps
 from kubectl_mesh.pki.names import ROOT_CERT
 
-CHUNKS, SEEDS = 4, 24
+CHUNKS, SEEDS = 2, 8
 
 
 @pytest.fixture(autouse=True, scope="module")

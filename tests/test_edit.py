@@ -470,7 +470,7 @@ def topologies(draw: Any, least: int = 0) -> dict[str, Any]:
     return {k: value[k] for k in draw(st.permutations(sorted(value)))}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(topologies(), NAME, ENTRY)
 def test_add_then_remove_gives_back(value: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
     """An entry that was added on a network of its own and removed again leaves the value, and but for an empty mapping the text, as it was."""
@@ -484,7 +484,7 @@ def test_add_then_remove_gives_back(value: dict[str, Any], name: str, entry: dic
     assert back == before
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(topologies(least=2), st.data())
 def test_remove_any(value: dict[str, Any], data: st.DataObject) -> None:
     """Any entry of any topology can be removed; only the lines of what goes, go."""

@@ -64,14 +64,14 @@ def agree(name: str, value: Any) -> bool:
     return quick
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(SCHEMAS)), values)
 def test_random_values(name: str, value: Any) -> None:
     """A yes is a yes of jsonschema; a no is always worded."""
     agree(name, value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(VALID), st.data())
 def test_valid_values_with_one_change(valid: tuple[str, Any], data: st.DataObject) -> None:
     """Near what is valid, where the two could differ."""

@@ -377,7 +377,7 @@ def test_explain_of_a_closed_stdin(workdir: Make) -> None:
     assert (ran.returncode, ran.stderr) == (2, "error: -: stdin is closed, so there is no text to read\n  fix: pipe the text in, or give it in quotes\n")
 
 
-@pytest.mark.parametrize("word", ["NC ", "HTTP_REQUEST ", "OutOfSync ", "issuer ", "x"])
+@pytest.mark.parametrize("word", ["NC ", "x"])
 def test_explain_of_one_long_line(word: str, tmp_path: Path) -> None:
     """1 MB without a newline."""
     limited("explain", "-", cwd=tmp_path, seconds=12, stdin=word.encode() * (1_000_000 // len(word)))

@@ -22,7 +22,7 @@ from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.validate import name_of, validate
 
 SCHEMA = assets.schema("topology.schema.json")
-MANY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VALID = b"""\
 # A mesh.
 mesh_id: acme
@@ -108,7 +108,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(MANY, max_examples=1000)
+@settings(MANY, max_examples=400)
 @given(st.lists(PIECES, max_size=40).map("".join))
 def test_yaml_like_text(text: str) -> None:
     """Texts made of the pieces of YAML give a document or a `MeshError`."""
@@ -163,7 +163,7 @@ def near_topology(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[s
     return st.fixed_dictionaries({"mesh_id": either(st.just("acme")), "contexts": contexts}, optional=optional)
 
 
-@settings(MANY, max_examples=1000)
+@settings(MANY, max_examples=400)
 @given(st.one_of(VALUES, near_topology(VALUES)))
 @example({"mesh_id": "acme", "contexts": {"a": {"network": "net", "gateways": [{"address": "[", "port": 1}]}}})
 @example({"mesh_id": "acme", "contexts": {"a": {"network": "net", "gateways": [{"address": "a", "port": []}]}}})

@@ -70,7 +70,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     return plan, pki, render(plan, {}, lambda: pki, target, Manifests(assets.template), Plain())
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(topologies(), st.randoms(use_true_random=False))
 def test_topologies(value: dict[str, object], random: object) -> None:
     """Order is irrelevant; twice is the same; n clusters hold n(n-1) remote secrets less those that are off or no peers; everyone's name is the same everywhere."""

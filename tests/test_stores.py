@@ -103,8 +103,8 @@ NAMES = st.from_regex(r"[-._a-zA-Z0-9]{1,30}", fullmatch=True)
 
 
 @pytest.mark.slow
-def test_sops_decrypts_a_thousand_files_equal(tmp_path: Path, ages: Ages, sops_program: str) -> None:
-    """Made-up Secrets, 1,000 of them in four files' worth of runs; sops has to agree on every value and every MAC."""
+def test_sops_decrypts_hundreds_of_files_equal(tmp_path: Path, ages: Ages, sops_program: str) -> None:
+    """Made-up Secrets, 250 of them; sops has to agree on every value and every MAC."""
     import random
 
     chance = random.Random(5)
@@ -112,7 +112,7 @@ def test_sops_decrypts_a_thousand_files_equal(tmp_path: Path, ages: Ages, sops_p
     sealing = {n: tuple(ages.recipient(name) for name in ("admin", "new", *CLUSTERS)[:n]) for n in (1, 2, 5)}
     store = sops.Sops("out", bytes(range(32)), lambda _: None, {f"d{n}": r for n, r in sealing.items()})
     wanted = {}
-    for number in range(1000):
+    for number in range(250):
 
         def text() -> str:
             return "".join(chance.choice(alphabet) for _ in range(chance.randrange(0, 30)))

@@ -18,7 +18,7 @@ from kubectl_mesh.manifest import Manifests, block, document
 from kubectl_mesh.scalars import unfit
 from kubectl_mesh.yamltext import Block, dump, scalar, text, unblocked
 
-MANY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = [
     *SPELT_OUT,
     "true",
