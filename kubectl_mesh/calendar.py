@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from kubectl_mesh.errors import visible
 from kubectl_mesh.model import Date
+from kubectl_mesh.text import visible
 
 REMIND = timedelta(days=30)
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.accounts import SHARED, token_file
+from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import RENEW, Certificate, Date, Member, Pki, Plan
-from kubectl_mesh.plan import SHARED, token_file
 
 SIGN_ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
 
@@ -50,7 +50,7 @@ def crl(made: datetime, until: datetime) -> Date:
 
 def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
     """What a cluster has of its own: the intermediate that signs there, the CA of its API server, and the tokens by which the peers read it."""
-    from kubectl_mesh.kubeconfig import ca_dates
+    from kubectl_mesh.credentials.kubeconfig import ca_dates
 
     name = member.cluster.name
     validity = ca_dates(member.server.ca) if member.server is not None and member.readers else None

@@ -5,13 +5,13 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, Change, FolderChange, Member, Pki, Plan, Topology
 from kubectl_mesh.report import problems_json
 from kubectl_mesh.secret_states import SecretState, States, read_states, secret_path
-from kubectl_mesh.words import count, one_line, size
+from kubectl_mesh.text import count, one_line, size
 
 STORES = {"sops": "encrypted by SOPS", "sealed": "sealed for the controller of each cluster", "external": "in a store of yours; the tree says where"}
 FEW, NAMED = 8, 3

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.git import lacks_objects, run_git, silence_problem
-from kubectl_mesh.inputs import read_file
-from kubectl_mesh.words import count, one_line
+from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
+from kubectl_mesh.fs.read import read_file
+from kubectl_mesh.text import count, one_line
 
 _USUAL = re.compile(r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-", re.DOTALL)
 """What the lines of GITIGNORE match, but for the kubeconfig."""

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from datetime import datetime
 
-from kubectl_mesh.errors import Place, Problem, path_text
+from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.text import path_text
 
 Json = object
 """What a YAML document of ours holds: dict, list, str, int, float, bool or None."""

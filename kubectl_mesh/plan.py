@@ -1,16 +1,15 @@
 """plan: a valid `Topology` and what is known of its clusters become a `Plan`; total and pure."""
 
-import posixpath
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from kubectl_mesh import words
+from kubectl_mesh.commands import address_command
+from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Cluster, Date, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
-
-SHARED = ""
-"""The peer for whom a login is that all peers share."""
+from kubectl_mesh.text import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,56 +24,6 @@ class Traits:
     """istiod finds networks and gateways by labels, so that no address has to be known."""
     gateway_kind: str | None = None
     """What makes the east-west gateway where the topology does not say; None: there is none of its own."""
-
-
-def kubectl(cluster: Cluster, *words: str) -> str:
-    """A kubectl command for a cluster, quoted for a shell."""
-    return shlex.join(["kubectl", f"--context={cluster.context}", *words])
-
-
-def reader_account(cluster: Cluster, peer: str = SHARED) -> str:
-    """The account as which a peer reads a cluster."""
-    return cluster.reader if peer == SHARED else f"{cluster.reader}-{peer}"
-
-
-def reader_secret(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
-    """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a later generation's number behind it."""
-    number = generation or cluster.generation
-    return f"{reader_account(cluster, peer)}-istio-remote-secret-token" + ("" if number == 1 else f"-g{number}")
-
-
-def token_file(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
-    """The file with the token by which a peer reads a cluster; no name of a cluster makes one generation's the file of another."""
-    number = generation or cluster.generation
-    return (cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token") + ("" if number == 1 else f".g{number}")
-
-
-def private_file(cluster: Cluster, peer: str = SHARED) -> str:
-    """The file that holds what is secret of a login, for messages."""
-    if cluster.credential.way == "tokenFile":
-        return token_file(cluster, peer)
-    names = [str(name) for key, name in sorted(cluster.credential.stated.items()) if key.endswith("File")]
-    return " and ".join(names) or f"the credential of {cluster.name}"
-
-
-def token_command(cluster: Cluster, directory: str, peer: str = SHARED, generation: int | None = None) -> str:
-    """The command that fetches the token of a cluster's reader into its file, readable by nobody else."""
-    secret = reader_secret(cluster, peer, generation)
-    get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", secret, "-o", "go-template={{.data.token | base64decode}}")
-    path = _join(directory, token_file(cluster, peer, generation))
-    folder = posixpath.dirname(path)
-    make = f"mkdir -p {shlex.quote(folder)}; " if folder else ""
-    return f"(umask 077; {make}{get} > {shlex.quote(path)})"
-
-
-def address_command(cluster: Cluster, service: str = "istio-eastwestgateway") -> str:
-    """The command that prints the addresses of a gateway's Service."""
-    get = kubectl(cluster, "-n", cluster.namespace, "get", "service", service)
-    return f"{get} -o \"jsonpath={{.status.loadBalancer.ingress[*]['ip','hostname']}}\""
-
-
-def _join(directory: str, name: str) -> str:
-    return name if directory in (".", "") else f"{directory}/{name}"
 
 
 def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
@@ -182,7 +131,7 @@ def _pending_readers(topology: Topology, members: Mapping[str, Member], director
         cluster, readers = member.cluster, member.readers
         if not readers:
             continue
-        held = f"its remote secret in {words.count(len(readers), 'cluster')}"
+        held = f"its remote secret in {count(len(readers), 'cluster')}"
         if member.server is None:
             where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
             dash = "-- " if cluster.context.startswith("-") else ""
@@ -191,11 +140,11 @@ def _pending_readers(topology: Topology, members: Mapping[str, Member], director
         if topology.reader_per_peer:
             for peer in readers:
                 if peer not in member.logins:
-                    what = f"its token for {peer} ({_join(directory, token_file(cluster, peer))})"
+                    what = f"its token for {peer} ({join(directory, token_file(cluster, peer))})"
                     found.append(Pending("token", name, what, f"its remote secret in {peer}", token_command(cluster, directory, peer), peer))
         elif not member.logins:
             if cluster.credential.way == "tokenFile":
-                what = f"its token ({_join(directory, token_file(cluster))})"
+                what = f"its token ({join(directory, token_file(cluster))})"
                 found.append(Pending("token", name, what, held, token_command(cluster, directory)))
             else:
                 what = f"its credential (the files named under credential.{cluster.credential.way})"
@@ -214,7 +163,7 @@ def _pending_rotations(topology: Topology, members: Mapping[str, Member], direct
         for peer in member.readers if topology.reader_per_peer else [SHARED] if member.readers else []:
             if (name, peer) not in coming:
                 whom = f" for {peer}" if peer else ""
-                what = f"its next token{whom} ({_join(directory, token_file(cluster, peer, cluster.coming))})"
+                what = f"its next token{whom} ({join(directory, token_file(cluster, peer, cluster.coming))})"
                 held = f"the move of its peers to it (`kubectl mesh tokens rotate{where} {name} advance`)"
                 found.append(Pending("next-token", name, what, held, token_command(cluster, directory, peer, cluster.coming), peer))
     return found
@@ -227,7 +176,7 @@ def _pending_addresses(members: Mapping[str, Member]) -> list[Pending]:
         if member.serves and member.cluster.address is None:
             remotes = [m for m in members.values() if m.cluster.primary == name]
             what = f"the address of its east-west gateway (to be stated in contexts.{member.cluster.context}.controlPlaneAddress)"
-            held = f"the control plane of {words.count(len(remotes), 'cluster')} without one of their own"
+            held = f"the control plane of {count(len(remotes), 'cluster')} without one of their own"
             found.append(Pending("address", name, what, held, address_command(member.cluster)))
     return found
 
@@ -242,7 +191,7 @@ def _pending_gateways(topology: Topology, joined: tuple[Cluster, ...], members: 
             if others and network.name not in found and unknown:
                 cluster = next(c for c in joined if c.network == network.name)
                 clusters = sum(1 for m in members.values() if m.cluster.network != network.name and any(n.name == network.name for n in m.networks))
-                held = f"traffic into it from {words.count(clusters, 'cluster')} of other networks"
+                held = f"traffic into it from {count(clusters, 'cluster')} of other networks"
                 what = f"the address of its gateway (to be stated in networks.{network.name}.gateways)"
                 found[network.name] = Pending(
                     "gateway",

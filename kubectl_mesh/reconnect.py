@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from kubectl_mesh.commands import kubectl
+from kubectl_mesh.credentials.token_rotation import holders as holders_of
+from kubectl_mesh.credentials.token_rotation import is_push
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.generations import holders as holders_of
-from kubectl_mesh.generations import is_push
+from kubectl_mesh.istio.versions import FAST_SWAP, exact, loses_endpoints, minor
 from kubectl_mesh.model import BUNDLE, STAGES, Cluster, FolderChange, Plan
-from kubectl_mesh.plan import kubectl
-from kubectl_mesh.report import changed_secrets
-from kubectl_mesh.versions import FAST_SWAP, exact, loses_endpoints, minor
-from kubectl_mesh.words import count
+from kubectl_mesh.remote_secrets import changed_secrets
+from kubectl_mesh.text import count
 
 MEASURED = (
     "measured on 1.30.3: every request into the cluster failed until istiod restarted; with the restart right after each apply 42 of 6,438 failed (4 s);"

@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Iterator, Sequence
 
-from kubectl_mesh import versions
+from kubectl_mesh.commands import kubectl
 from kubectl_mesh.errors import Problem
+from kubectl_mesh.istio import versions
 from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
-from kubectl_mesh.plan import kubectl
 from kubectl_mesh.teardown import DIRECTORIES, HUB, TOOLS
 
 OLD = "IstioControlPlane"

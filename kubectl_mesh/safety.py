@@ -17,13 +17,13 @@ from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
-from kubectl_mesh.compare import join
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
+from kubectl_mesh.text import count
 from kubectl_mesh.view import Reader
 from kubectl_mesh.view.values import Cluster, Fields, Gate
-from kubectl_mesh.words import count
 
 Files = Mapping[str, bytes | None]
 IN_USE, IDENTITY = "tree-in-use", "identity-change"

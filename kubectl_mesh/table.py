@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubectl_mesh.describe import EXPECTED, head_lines
-from kubectl_mesh.words import count, one_line, size
+from kubectl_mesh.text import count, one_line, size
 
 
 def table(value: Mapping[str, Any], width: int) -> str:

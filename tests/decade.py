@@ -34,29 +34,31 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from kubectl_mesh import assets, generations, report
 from kubectl_mesh import plan as planning
+from kubectl_mesh import remote_secrets
 from kubectl_mesh.cli import certs_revoke, tokens
 from kubectl_mesh.cli.trust import behind
+from kubectl_mesh.credentials import token_rotation
+from kubectl_mesh.credentials.accounts import SHARED, reader_secret, token_file
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.leaves import DEFAULT
-from kubectl_mesh.load import load
+from kubectl_mesh.fs.exchange import _target as moved_to
+from kubectl_mesh.istio.versions import ROOTS, reads_crl
+from kubectl_mesh.istio.workload_certificates import DEFAULT
 from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, Pki, Plan, Server, Topology
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
 from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.names import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
-from kubectl_mesh.pki.read import describe
 from kubectl_mesh.pki.renew import expiring, renew
 from kubectl_mesh.pki.wanted import Wanted
-from kubectl_mesh.plan import SHARED, reader_secret, token_file
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.roots import order as trusting
 from kubectl_mesh.roots.order import Trust
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
-from kubectl_mesh.versions import ROOTS, reads_crl
-from kubectl_mesh.write.exchange import _target as moved_to
+from kubectl_mesh.x509.certificates import describe
+from kubectl_mesh.x509.layout import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -313,14 +315,16 @@ def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[st
 
 def remember() -> None:
     """Has the stages read each text once: they read the same ones thousands of times here, and always find the same."""
-    from kubectl_mesh.pki import ahead, judge, read, renew, requests
+    from kubectl_mesh.pki import ahead, renew, requests
     from kubectl_mesh.pki import issue as issuing
+    from kubectl_mesh.x509 import certificates
+    from kubectl_mesh.x509 import chain as judge
 
     if hasattr(judge._issued, "cache_info"):
         return
     judge._issued = lru_cache(maxsize=65536)(judge._issued)
-    modules = (read, issuing, kept, renew, requests, rotation, steps, crl, revoking, ahead)
-    for name, where in {"load_certificates": read, "load_key": read, "texts": read, "load": crl}.items():
+    modules = (certificates, issuing, kept, renew, requests, rotation, steps, crl, revoking, ahead)
+    for name, where in {"load_certificates": certificates, "load_key": certificates, "texts": certificates, "load": crl}.items():
         once = lru_cache(maxsize=8192)(getattr(where, name))
         for module in modules:
             if getattr(module, name, None) is getattr(where, name) and module is not where:
@@ -666,23 +670,23 @@ class Decade:
         under = sorted(name for name, stated in self.tokens.items() if "beside" in stated)
         name = name or self.random.choice(under if under and self.random.random() < 0.8 else sorted(self.clusters))
         cluster = plan.members[name].cluster
-        at = generations.step(cluster)
-        step = "begin" if at == generations.STEADY else "abort" if self.random.random() < 0.3 else "advance"
+        at = token_rotation.step(cluster)
+        step = "begin" if at == token_rotation.STEADY else "abort" if self.random.random() < 0.3 else "advance"
         if not self.token_seen(name, plan):
             return
-        if any(self.texts(plan, n) != (self.manifests[n][-1].texts if n in self.manifests else {}) for n in (name, *generations.holders(plan, name))):
+        if any(self.texts(plan, n) != (self.manifests[n][-1].texts if n in self.manifests else {}) for n in (name, *token_rotation.holders(plan, name))):
             self.refused += 1  # The tree is not what a render of the step before would make.
             return
         try:
             tokens._rotatable(SimpleNamespace(plan=plan), cluster, step)  # type: ignore[arg-type]
-            if step == "advance" and at == generations.BEGUN:
+            if step == "advance" and at == token_rotation.BEGUN:
                 tokens._next_is_there(self.inputs(plan), SimpleNamespace(plan=plan), cluster)  # type: ignore[arg-type]
         except MeshError as error:
             self.refused += 1
             self.tell(f"{step} of the token of {name} is refused: {error.problems[0].what[:90]}")
             return
         taken = [int(m[1]) for file in self.credentials if (m := re.fullmatch(rf"credentials/{name}(?:\.c[0-9]+)?\.token\.g([0-9]+)", file))]
-        steps_of = {"begin": lambda c: generations.begun(c, taken), "advance": generations.advanced, "abort": generations.aborted}
+        steps_of = {"begin": lambda c: token_rotation.begun(c, taken), "advance": token_rotation.advanced, "abort": token_rotation.aborted}
         before, entry = self.tokens.get(name, {}), dict(steps_of[step](cluster))
         self.tokens[name] = entry
         after = self.plan()
@@ -694,9 +698,9 @@ class Decade:
             self.refused += 1
             self.tell(f"abort of the token of {name} is refused: {error.problems[0].what[:90]}")
             return
-        now = generations.step(after.members[name].cluster)
+        now = token_rotation.step(after.members[name].cluster)
         self.looks[name] = list(tokens._look(now, SimpleNamespace(plan=after), name, back=step == "abort"))  # type: ignore[arg-type]
-        self.token_rotations += (at, now) == (generations.MOVED, generations.STEADY)
+        self.token_rotations += (at, now) == (token_rotation.MOVED, token_rotation.STEADY)
         self.tell(f"{step} of the token of {name}: {now} {entry}")
         if self.random.random() < 0.3:
             self.within(HOUR, 2 * DAY, lambda: self.hurry(name))
@@ -784,11 +788,11 @@ class Decade:
         plan = self.plan()
         stages = {name: self.stage_3(plan, name) for name in names}
         changes = [self.change(name, *stages[name]) for name in names]
-        if locked_out := [*report.withdrawn(plan, changes, "out"), *generations.skipped(plan, changes)]:
+        if locked_out := [*remote_secrets.withdrawn(plan, changes, "out"), *token_rotation.skipped(plan, changes)]:
             self.refused += 1
             self.tell(f"render is refused: {locked_out[0].what[:100]}")
             return
-        for name, secrets in generations.gone(plan, changes).items():
+        for name, secrets in token_rotation.gone(plan, changes).items():
             self.deletes.setdefault(name, []).extend((self.renders + 1, secret) for secret in secrets)
         for name in pki.intermediates if any("has a CRL of" in w.what for w in pki.warnings) else ():
             subject = describe(parsed(pki.intermediates[name].ca_cert)[0]).subject

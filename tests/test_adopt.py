@@ -20,7 +20,7 @@ from authorities import P256, cacerts, dump, make_root, makefile, openssl, print
 from conftest import SEED, TOP, Golden, Run, snapshot
 from test_docs import LATER
 
-from kubectl_mesh import assets
+from kubectl_mesh.yaml_io import assets
 
 DUMPS = TOP / "tests" / "adopt"
 OLD = {
@@ -519,12 +519,12 @@ def test_a_server_that_nobody_verifies(dumps: Dumps, run: Run) -> None:
 
 def test_a_killed_run_is_completed(dumps: Dumps, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped before any of its files, it leaves a directory that the same command completes; the topology comes last."""
-    from kubectl_mesh import write
+    from kubectl_mesh.fs import owned_files
 
     assert run("adopt", "dumps", "-C", "whole", cwd=dumps.path).code == 0
     whole = {p: m for p, m in snapshot(dumps.path / "whole").items() if not p.startswith(".kubectl")}
     files = sum(stat.S_ISREG(mode) for mode, _ in whole.values())
-    real_add, real_certificates = write.add_files, write.write_certificates
+    real_add, real_certificates = owned_files.add_files, owned_files.write_certificates
     for stop in range(8):
         left = [stop]
 
@@ -538,8 +538,8 @@ def test_a_killed_run_is_completed(dumps: Dumps, run: Run, monkeypatch: pytest.M
             return call
 
         with monkeypatch.context() as patch:
-            patch.setattr(write, "add_files", step(real_add))
-            patch.setattr(write, "write_certificates", step(real_certificates))
+            patch.setattr(owned_files, "add_files", step(real_add))
+            patch.setattr(owned_files, "write_certificates", step(real_certificates))
             ran = run("adopt", "dumps", "-C", f"killed-{stop}", cwd=dumps.path)
         assert ran.code == 2
         assert not (dumps.path / f"killed-{stop}/topology.yaml").exists()

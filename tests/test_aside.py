@@ -122,7 +122,7 @@ def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path, when: str) -> Non
 def test_it_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
     """Who kills a run may run the next one at once."""
     code = (
-        f"from kubectl_mesh.write import locked\nlock = locked({str(tmp_path)!r})\nlock.__enter__()\n"
+        f"from kubectl_mesh.fs.locking import locked\nlock = locked({str(tmp_path)!r})\nlock.__enter__()\n"
         f"def work():\n  open({str(tmp_path / 'held')!r}, 'w').write(' '.join(sorted(os.readlink('/proc/self/fd/' + n) for n in os.listdir('/proc/self/fd') if os.path.lexists('/proc/self/fd/' + n))))\n"
         "with aside(ready) as begin: begin(work)()"
     )

@@ -11,9 +11,10 @@ from conftest import Run, WorkDir
 from test_targets import DELIVERIES, mesh
 from test_unknown import check_results, page_data
 
-from kubectl_mesh import load, targets
+from kubectl_mesh import targets
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.targets import values
+from kubectl_mesh.yaml_io import read
 
 Make = Callable[..., WorkDir]
 KINDS = tuple(DELIVERIES)
@@ -165,7 +166,7 @@ def test_external_ips_of_the_gateway_chart(kind: str, tmp_path: Path, run: Run) 
 
 def read_base(kind: str, *settings: tuple[tuple[str, ...], object]) -> Any:
     """The first document of a base.yaml, as the rules take it."""
-    return load.load_all("base.yaml", base(kind, *settings).encode())[0]
+    return read.load_all("base.yaml", base(kind, *settings).encode())[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

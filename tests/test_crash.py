@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 
 import kubectl_mesh
-from kubectl_mesh.write.kept import SIDE_BY_SIDE
+from kubectl_mesh.fs.owned_files import SIDE_BY_SIDE
 
 STAGE, LOCK_FILE = ".kubectl-mesh-stage", ".kubectl-mesh-lock"
 PYTHON = [sys.executable, "-B", "-s", "-P", "-c"]
@@ -578,7 +578,7 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
 EVERY = os.environ.get("CRASH_POINTS") == "every"
 """Whether a run is harmed at every point, as `make crash` asks for; else at one in SHARE of them."""
 CHUNKS = 3
-SHARE = 1 if EVERY else CHUNKS
+SHARE = 1 if EVERY else 5
 
 
 def chosen(found: list[Point], harm: str) -> list[Point]:
@@ -988,7 +988,7 @@ def test_the_lock_is_held_by_another(tmp_path: Path, start: Start, first: Case) 
     """A run that finds the lock held changes nothing, names the process that holds it, and goes ahead once that one was killed."""
     directory = tmp_path / "w"
     shutil.copytree(first.before, directory, symlinks=True)
-    hold = "from kubectl_mesh.write import locked\nwith locked('.'):\n print('held', flush=True)\n input()"
+    hold = "from kubectl_mesh.fs.locking import locked\nwith locked('.'):\n print('held', flush=True)\n input()"
     with subprocess.Popen([*PYTHON, hold], cwd=directory, env=environment(tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"

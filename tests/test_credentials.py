@@ -15,7 +15,7 @@ from test_kinds import tool
 
 from kubectl_mesh import targets
 from kubectl_mesh.cli import workdir as shell
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.logins import claims
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from decade import CutError, Decade
 
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki import rotation, steps
-from kubectl_mesh.pki.names import ROOT_CERT
+from kubectl_mesh.x509.layout import ROOT_CERT
 
 CHUNKS, SEEDS = 2, 8
 

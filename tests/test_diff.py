@@ -15,7 +15,6 @@ import pytest
 import yaml
 from conftest import TOP, Golden, Run, merged
 
-from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.diff import diff
 from kubectl_mesh.diff.impact import holds, number
@@ -25,6 +24,7 @@ from kubectl_mesh.diff.rules import RULES
 from kubectl_mesh.diff.text import text, value
 from kubectl_mesh.diff.values import Before
 from kubectl_mesh.view.sources import on_disk
+from kubectl_mesh.yaml_io import assets
 
 CASES = TOP / "tests" / "diff"
 NAMES = sorted(p.parent.name for p in CASES.glob("*/case.yaml"))

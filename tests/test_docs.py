@@ -20,7 +20,7 @@ from kubectl_mesh.checks import CATEGORIES, CHECKS
 from kubectl_mesh.cli import VERBS, group
 from kubectl_mesh.cli.schema import names
 from kubectl_mesh.explain import MESSAGES
-from kubectl_mesh.versions import CHANGES
+from kubectl_mesh.istio.versions import CHANGES
 
 PAGES = (
     "README.md",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import edit
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.load import load
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io import edit
+from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.write import dump
 
 PEM = "-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n"
 NEW = {"network": "network-new"}

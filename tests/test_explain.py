@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 from conftest import TOP, Run, WorkDir
 
-from kubectl_mesh import assets
 from kubectl_mesh.checks import IDS
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.explain import MESSAGES, recognise
+from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]
 PASTED = {

@@ -14,11 +14,11 @@ from conftest import SEED, TOP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import assets
-from kubectl_mesh.fits import fits
-from kubectl_mesh.load import load
 from kubectl_mesh.model import Document
-from kubectl_mesh.shape import schema_problems
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.fits import fits
+from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.schema import schema_problems
 
 SCHEMAS = {name: assets.schema(name) for name in ("topology.schema.json", "kinds/istiocontrolplane-install-v1alpha2.json")}
 words = st.sampled_from(

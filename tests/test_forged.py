@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.errors import escaped, visible
 from kubectl_mesh.pki.make import build_root
 from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.text import escaped, visible
 
 Make = Callable[..., WorkDir]
 FORGED = "x\nFORGED: ok\u202e\u061c\r\x1b[31m"

@@ -14,10 +14,10 @@ import click
 import pytest
 from conftest import CLUSTERS, TOP, Run, WorkDir
 
-from kubectl_mesh import git as runner
 from kubectl_mesh import guard
 from kubectl_mesh.cli import group
 from kubectl_mesh.errors import MeshError
+from kubectl_mesh.fs import programs as runner
 from kubectl_mesh.guard import GITIGNORE
 
 Make = Callable[..., WorkDir]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from test_golden import CASES, GOLDEN
 from test_stores import EXTERNAL, SAIL, forms, tree
 
-from kubectl_mesh import leaks
-from kubectl_mesh.words import one_line
+from kubectl_mesh.credentials import leaks
+from kubectl_mesh.text import one_line
 
 Make = Callable[..., WorkDir]
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from conftest import TOP, Golden, Run, WorkDir, merged
 
-from kubectl_mesh import targets, versions
+from kubectl_mesh import targets
 from kubectl_mesh.cli import workdir as shell
-from kubectl_mesh.istio import homes
+from kubectl_mesh.istio import homes, versions
 
 MOVED = TOP / "tests" / "moved"
 CASES = sorted(p.name for p in MOVED.iterdir())

@@ -23,7 +23,7 @@ from test_stores import EXTERNAL, SAIL, changed, forget_private, forms, go_templ
 
 from kubectl_mesh.model import Secret
 from kubectl_mesh.stores import external, sops
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io.write import dump
 
 Make = Callable[..., WorkDir]
 CACERTS = "context-east-1/1-trust/cacerts.yaml"

@@ -19,10 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh import inputs, pem
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.errors import MeshError
+from kubectl_mesh.fs import read
 from kubectl_mesh.stores import sops
+from kubectl_mesh.x509 import parse
 
 Make = Callable[..., WorkDir]
 ASKING = (("render",), ("render", "--dry-run"), ("check",), ("diff",), ("describe",), ("graph",), ("explain", "Unauthorized"), ("tokens", "status"))
@@ -141,12 +142,12 @@ def test_no_step_of_a_path_is_taken_twice(tmp_path: Path) -> None:
     os.symlink("../x", tmp_path / "in/out")
     os.symlink("loop", tmp_path / "in/loop")
     top = str(tmp_path / "in")
-    assert inputs.read_inside(top, "link", "state") == b"inside"
-    assert inputs.read_inside(top, "a/none", "state") is None
-    assert inputs.read_inside(top, "a/x/none", "state") is None
+    assert read.read_inside(top, "link", "state") == b"inside"
+    assert read.read_inside(top, "a/none", "state") is None
+    assert read.read_inside(top, "a/x/none", "state") is None
     for name, said in (("out", "leaves the working directory"), ("loop", "circle"), ("../x", "leaves"), ("a", "is a folder"), ("a/../../x", "leaves")):
         with pytest.raises(MeshError, match=said):
-            inputs.read_inside(top, name, "state")
+            read.read_inside(top, name, "state")
 
 
 # Sizes
@@ -168,7 +169,7 @@ def test_an_input_of_gigabytes(name: str, workdir: Make, run: Run) -> None:
         ran = limited(*words, cwd=mesh)
         text = (ran.stdout + ran.stderr).decode()
         assert f"{name}: is larger than" in text.replace("\n  ", ""), (words, text[-500:])
-    sparse(mesh / name, max(inputs.LIMITS.values()) + 1)
+    sparse(mesh / name, max(read.LIMITS.values()) + 1)
     assert "is larger than" in run("render", cwd=mesh).err
 
 
@@ -289,22 +290,22 @@ def test_what_panics_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rust's panic is no Exception of Python's; everything else that is none stays what it is."""
     panic = type("PanicException", (BaseException,), {})
     for error, expected in (
-        (panic("x"), pem.PemError),
-        (OverflowError(), pem.PemError),
-        (x509.InvalidVersion("x", 9), pem.PemError),
+        (panic("x"), parse.PemError),
+        (OverflowError(), parse.PemError),
+        (x509.InvalidVersion("x", 9), parse.PemError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ):
         monkeypatch.setattr(x509, "load_pem_x509_certificates", lambda _, error=error: (_ for _ in ()).throw(error))
         with pytest.raises(expected):
-            pem.parse_certificates(b"")
+            parse.parse_certificates(b"")
 
 
 def test_blocks_are_those_of_go() -> None:
     """Both lines begin a line and hold nothing else; the end is the next one of the same label."""
     text = b"x\n-----BEGIN A-----\n1\n-----END B-----\n-----BEGIN B-----\n-----END A----- \r\nrest\n -----BEGIN A-----\n-----END A-----\n-----BEGIN C-----\n-----END C-----"
-    found = pem.find_blocks(text)
+    found = parse.find_blocks(text)
     assert [(b.label, text[b.start : b.end].count(b"\n")) for b in found] == [(b"A", 5), (b"C", 1)]
-    assert pem.text_outside(text, found) == b"x\nrest\n -----BEGIN A-----\n-----END A-----\n"
+    assert parse.text_outside(text, found) == b"x\nrest\n -----BEGIN A-----\n-----END A-----\n"
 
 
 @pytest.mark.parametrize("name", ["certs/root-cert.pem", "certs/root-key.pem", "clusters/context-east-1.crt", "certs/ca-crl.pem"])

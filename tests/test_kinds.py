@@ -16,9 +16,9 @@ import yaml
 from conftest import TOP, Run
 from test_golden import CASES, GOLDEN
 
-from kubectl_mesh import assets
 from kubectl_mesh.stores import sealed
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.write import dump
 
 BIN = Path(sys.executable).parent
 TREES = [GOLDEN / case / "tree" for case in CASES]

@@ -13,13 +13,13 @@ from conftest import SPELT_OUT
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import assets
-from kubectl_mesh.credentials import token
+from kubectl_mesh.credentials.kubeconfig import contexts, servers
+from kubectl_mesh.credentials.logins import token
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.kubeconfig import contexts, servers
-from kubectl_mesh.load import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.validate import name_of, validate
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load
 
 SCHEMA = assets.schema("topology.schema.json")
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -302,7 +302,7 @@ def test_hostile_documents_are_refused(name: str) -> None:
 
 def test_depth_without_end_does_not_end_the_interpreter() -> None:
     """What crashes libyaml's composer is refused by a process that lives on."""
-    program = "from kubectl_mesh.load import load\nfrom kubectl_mesh.errors import MeshError\n"
+    program = "from kubectl_mesh.yaml_io.read import load\nfrom kubectl_mesh.errors import MeshError\n"
     program += "for t in (b'[' * 2_000_000, b'{a: ' * 500_000, b'- ' * 500_000, b'? ' * 500_000):\n  try: load('x', t)\n  except MeshError: print('refused')\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout.split()) == (0, ["refused"] * 4)

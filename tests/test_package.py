@@ -1,12 +1,12 @@
 """The package itself: layers, what a wheel holds, what a checkout must not hold, what --help costs."""
 
-import ast
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -16,83 +16,18 @@ from conftest import TOP
 from kubectl_mesh.checks import IDS
 
 PACKAGE = TOP / "kubectl_mesh"
-FLOOR = {"errors", "frozen", "model", "address", "yamltext", "words", "versions", "istio", "inputs"}
-# What a stage may import besides the floor: the parts that it is made of.
-PARTS = {
-    "targets": {"manifest", "overlay", "plan", "eastwest", "load", "teardown"},
-    "overlay": set(),
-    "manifest": set(),
-    "render": {"manifest", "plan", "eastwest", "delivery", "stores", "credentials", "dates", "targets"},
-    "stores": {"manifest", "pem", "plan"},
-    "delivery": {"manifest", "teardown", "giturl"},
-    "report": {"plan", "teardown"},
-    "generations": {"plan"},
-    "dates": {"plan", "credentials", "kubeconfig"},
-    "reconnect": {"plan", "report", "generations"},
-    "safety": {"compare", "view"},
-    "tokens": {"plan", "credentials"},
-    "kubeconfig": {"pem"},
-    "revoked": set(),
-    "adopt": {"credentials", "pem"},
-    "rollout": {"plan", "teardown"},
-    "leaves": set(),
-    "describe": {"credentials", "report", "secret_states"},
-    "secret_states": {"view"},
-    "table": {"describe"},
-    "leaks": {"credentials"},
-    "guard": {"git"},
-    "checks": {"credentials", "plan", "view", "pki"},
-    "explain": {"checks"},
-    "graph": {"credentials"},
-    "write": {"compare"},
-    "verify": {"pki"},
-    "validate": {"shape", "giturl"},
-    "shape": {"fits"},
-    "load": {"scalars"},
-    "view": {"compare", "credentials", "pem", "pki", "teardown"},
-    "diff": {"view", "roots", "safety", "teardown"},
-    "pki": {"pem", "roots"},
-}
-SHELL = {"cli", "assets", "__main__", "__init__"}
-LIBRARIES = {
-    "load": {"yaml"},
-    "edit": {"yaml"},
-    "manifest": {"yaml", "jinja2"},
-    "shape": {"jsonschema"},
-    "pem": {"cryptography"},
-    "pki": {"cryptography"},
-    "stores": {"cryptography", "pyrage", "yaml"},
-    "view": {"yaml", "cryptography"},
-    "kubeconfig": {"cryptography"},
-}
-
-
-def imports(path: Path) -> set[str]:
-    """The modules that a file imports anywhere, by their full names."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{a.name}" if node.module in ("kubectl_mesh", "kubectl_mesh.cli") else node.module for a in node.names}
-    return found
 
 
 def test_layers() -> None:
-    """Stages import the floor and their own library, never each other or the shell; the floor imports the standard library only."""
-    seen = 0
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] in SHELL:
-            continue
-        seen += 1
-        names = imports(path)
-        own = {n.split(".")[1] for n in names if n.startswith("kubectl_mesh.")}
-        others = {n.split(".")[0] for n in names} - {"kubectl_mesh"} - set(sys.stdlib_module_names)
-        allowed = FLOOR | PARTS.get(parts[0], set()) | ({parts[0]} if len(parts) > 1 else set())
-        assert own <= allowed, f"{path.name} imports {own - allowed}"
-        assert others <= LIBRARIES.get(parts[0], set()), f"{path.name} imports {others}"
-    assert seen > 15
+    """A module imports only what stands below it, and libraries only where they belong: the contracts of import-linter, and no top level is forgotten."""
+    done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    tops = {f"kubectl_mesh.{name.removesuffix('.py')}" for name in os.listdir(PACKAGE) if not name.startswith("__")}
+    libraries = [c for c in tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"] if c["type"] == "forbidden"]
+    assert len(libraries) == 5
+    for contract in libraries:
+        assert set(contract["source_modules"]) <= tops
+        assert len(tops - set(contract["source_modules"])) <= 5, contract["name"]
 
 
 def test_the_core_has_no_clock_streams_or_environment() -> None:

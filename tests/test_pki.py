@@ -20,16 +20,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import assets
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.load import load
 from kubectl_mesh.model import File, Pki, Server
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.make import make_keys
-from kubectl_mesh.pki.names import PARTS
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan
 from kubectl_mesh.validate import validate
+from kubectl_mesh.x509.layout import PARTS
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load
 
 KEY_TYPES = tuple(assets.schema("topology.schema.json")["properties"]["certificates"]["properties"]["keyType"]["enum"])
 
@@ -750,14 +750,14 @@ def test_no_secret_has_a_repr() -> None:
     """No private key and no token stands in the repr of any value, nor in that of what holds it."""
     from dataclasses import fields
 
-    from kubectl_mesh import assets
     from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.cli.workdir import Inputs
-    from kubectl_mesh.kubeconfig import Entry
-    from kubectl_mesh.manifest import Manifests
+    from kubectl_mesh.credentials.kubeconfig import Entry
     from kubectl_mesh.render import render
     from kubectl_mesh.stores import Plain
     from kubectl_mesh.targets import istiocontrolplane as target
+    from kubectl_mesh.yaml_io import assets
+    from kubectl_mesh.yaml_io.manifest import Manifests
 
     document = load("t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n")
     topology = validate(document, assets.schema("topology.schema.json"))

@@ -12,11 +12,9 @@ from conftest import SEED, Run, WorkDir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import assets, cli
+from kubectl_mesh import cli
 from kubectl_mesh.cli import compose
 from kubectl_mesh.cli import workdir as shell
-from kubectl_mesh.load import load
-from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import Pki, Plan, Server, Tree
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Wanted
@@ -25,7 +23,10 @@ from kubectl_mesh.render import render
 from kubectl_mesh.stores import Plain
 from kubectl_mesh.targets import istiocontrolplane as target
 from kubectl_mesh.validate import name_of, validate
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.write import dump
 
 CA = base64.b64decode(yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"]["certificate-authority-data"])
 ODD = ["no", "y", "001", "1e3", "0x1F", "null", "on", "12:30", "arn:aws:eks:us-east-1:1:cluster/x", "admin@talos.edge-7", "Ünïcode", 'quo"te', "a b", "~"]

@@ -18,11 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from test_golden import DAY, copy_of
 
-from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.fs import durable, exchange
+from kubectl_mesh.fs.exchange import exchange_certificates
+from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.guard import GITIGNORE
 from kubectl_mesh.model import Exchange
-from kubectl_mesh.write import exchange, exchange_certificates, files, locked
+from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"
@@ -357,7 +359,7 @@ def test_exchange(mesh: WorkDir, monkeypatch: pytest.MonkeyPatch, lacking: str) 
     (mesh / "certs/link").symlink_to("/nowhere")
     (mesh / "certs").chmod(0o755)
     if lacking in ("exchange", "both"):
-        monkeypatch.setattr(files, "libc_rename", lambda *a: False)
+        monkeypatch.setattr(durable, "libc_rename", lambda *a: False)
     if lacking in ("links", "both"):
 
         def link(*args: object, **more: object) -> None:
@@ -405,9 +407,9 @@ def test_what_came_meanwhile_goes_back(mesh: WorkDir, monkeypatch: pytest.Monkey
         mesh.write("certs/.new", "edited\n")
         os.replace(mesh / "certs/.new", mesh / "certs/intermediate-context-east-2/root-cert.pem")
         monkeypatch.undo()
-        return files.libc_rename(*args)
+        return durable.libc_rename(*args)
 
-    monkeypatch.setattr(files, "libc_rename", rename)
+    monkeypatch.setattr(durable, "libc_rename", rename)
     _, after = exchanged(mesh)
     assert after["certs/late.txt"][1] == b"late\n"
     assert after["certs/intermediate-context-east-2/root-cert.pem.kept-1"][1] == b"edited\n"

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from conftest import Run, WorkDir
 
-from kubectl_mesh import overlay, targets
-from kubectl_mesh.versions import DEFAULT, STARTED
+from kubectl_mesh import targets
+from kubectl_mesh.istio.versions import DEFAULT, STARTED
+from kubectl_mesh.yaml_io import merge_patch
 
 Make = Callable[..., WorkDir]
 EAST, WEST = "context-east-1", "context-west-1"
@@ -242,7 +243,7 @@ spec:
 
 def test_a_mapping_that_the_mesh_repeats_is_not_lost() -> None:
     """An overlay that replaces a mapping as a whole loses nothing where it has each value of the base; with one more value, the mapping is lost."""
-    whole = {"spec": overlay.Whole({"name": "east", "namespace": "ztunnel"})}
-    assert list(overlay.lost({"spec": {"namespace": "ztunnel"}}, whole)) == []
-    assert list(overlay.lost({"spec": {"namespace": "other"}}, whole)) == [("spec",)]
-    assert list(overlay.lost({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)) == [("spec",)]
+    whole = {"spec": merge_patch.Whole({"name": "east", "namespace": "ztunnel"})}
+    assert list(merge_patch.lost({"spec": {"namespace": "ztunnel"}}, whole)) == []
+    assert list(merge_patch.lost({"spec": {"namespace": "other"}}, whole)) == [("spec",)]
+    assert list(merge_patch.lost({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)) == [("spec",)]

@@ -18,15 +18,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from test_golden import copy_of
 
-from kubectl_mesh import assets
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.leaves import longest
-from kubectl_mesh.load import load
+from kubectl_mesh.istio.workload_certificates import longest
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.roots.order import Trust, mesh_change, root_change
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load
 
 Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"

@@ -12,14 +12,15 @@ from conftest import TOP, Run, WorkDir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh import assets, targets
+from kubectl_mesh import targets
 from kubectl_mesh.cli import basefile
 from kubectl_mesh.cli.init import KINDS
-from kubectl_mesh.fits import fits
-from kubectl_mesh.load import load, load_all
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.shape import schema_problems
 from kubectl_mesh.validate import validate
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.fits import fits
+from kubectl_mesh.yaml_io.read import load, load_all
+from kubectl_mesh.yaml_io.schema import schema_problems
 
 Make = Callable[..., WorkDir]
 CHART: dict[str, Callable[[str], Any]] = {

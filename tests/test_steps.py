@@ -17,7 +17,7 @@ from meshes import MESHES, Mesh
 from test_rotation import ISTIO, ROTATE, Clock
 from test_rotation import clock as clock  # noqa: PLC0414 -- a fixture
 
-from kubectl_mesh.pki.read import load_key
+from kubectl_mesh.x509.certificates import load_key
 
 STEPS = TOP / "tests" / "golden" / "steps"
 EAST, WEST = "context-east-1", "context-west-1"

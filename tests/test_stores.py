@@ -25,7 +25,7 @@ from test_kinds import SHARED, tool
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import STAGES, Secret
 from kubectl_mesh.stores import age, sealed, sops
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io.write import dump
 
 Make = Callable[..., WorkDir]
 

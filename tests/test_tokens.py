@@ -16,9 +16,9 @@ from conftest import Golden, Run, WorkDir, snapshot
 from test_golden import GOLDEN, copy_of, files
 from test_verbs import valid
 
-from kubectl_mesh import edit
 from kubectl_mesh.cli import workdir as shell
-from kubectl_mesh.load import load
+from kubectl_mesh.yaml_io import edit
+from kubectl_mesh.yaml_io.read import load
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)

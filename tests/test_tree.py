@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Run, WorkDir, snapshot
 
-from kubectl_mesh import write
-from kubectl_mesh.write import files, tree
+from kubectl_mesh.fs import durable, locking
+from kubectl_mesh.tree import write as tree
 
 Make = Callable[..., WorkDir]
 EAST = "out/context-east-1"
@@ -305,7 +305,7 @@ def test_a_file_that_comes_during_the_exchange_is_not_lost(mesh: WorkDir, run: R
 def test_file_systems_that_lack_something(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
     """Without renameat2, or without hard links, the result is the same."""
     if lacking != "links":
-        monkeypatch.setattr(files, "libc_rename", lambda *a: False)
+        monkeypatch.setattr(durable, "libc_rename", lambda *a: False)
     if lacking != "exchange":
 
         def link(*a: object, **k: object) -> None:
@@ -394,7 +394,7 @@ def test_empty_folders_modes_and_a_repository_survive_the_exchange(mesh: WorkDir
 
 def test_a_run_killed_while_it_cleaned_up_leaves_nothing_of_ours_behind(mesh: WorkDir, run: Run) -> None:
     """The old directory, half removed in the stage: the next run removes the rest, and gives back only what is a person's."""
-    stage = mesh / "out" / write.STAGE
+    stage = mesh / "out" / durable.STAGE
     stage.mkdir(0o700)
     shutil.copytree(mesh / EAST, stage / "context-east-1")
     (stage / "context-east-1/1-trust/cacerts.yaml").unlink()
@@ -463,11 +463,11 @@ def test_a_checkout_of_git_is_no_difference(mesh: WorkDir, run: Run) -> None:
 @pytest.mark.parametrize("body", ["mine", "123\nmine"])
 def test_a_persons_file_in_the_place_of_the_lock(mesh: WorkDir, run: Run, body: str) -> None:
     """Neither emptied nor removed; a hard link to another file neither."""
-    mesh.write(write.LOCK_FILE, body)
+    mesh.write(locking.LOCK_FILE, body)
     assert run("render", cwd=mesh).code == 2
-    assert (mesh / write.LOCK_FILE).read_text() == body
-    (mesh / write.LOCK_FILE).unlink()
-    os.link(mesh / "topology.yaml", mesh / write.LOCK_FILE)
+    assert (mesh / locking.LOCK_FILE).read_text() == body
+    (mesh / locking.LOCK_FILE).unlink()
+    os.link(mesh / "topology.yaml", mesh / locking.LOCK_FILE)
     before = (mesh / "topology.yaml").read_text()
     assert run("render", cwd=mesh).code == 2
     assert (mesh / "topology.yaml").read_text() == before

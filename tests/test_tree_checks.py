@@ -407,7 +407,7 @@ def crls(mesh: WorkDir, days: int, *, root: bool = True, revoked: str = "") -> N
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
 
-    from kubectl_mesh.pki.read import load_key
+    from kubectl_mesh.x509.certificates import load_key
 
     now = datetime.now(UTC).replace(microsecond=0)
     body = b""

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from test_explain import PASTED, explained
 
-from kubectl_mesh import assets
 from kubectl_mesh.checks import CHECKS
 from kubectl_mesh.explain import CLEARED, MESSAGES, OPEN, PROVEN, judge
+from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]
 SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from conftest import SEED, TOP, Run, WorkDir
 
-from kubectl_mesh import assets
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.guard import GITIGNORE
+from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]
 BIN = Path(sys.executable).parent

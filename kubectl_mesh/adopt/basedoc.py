@@ -7,7 +7,7 @@ from kubectl_mesh.adopt.controlplane import API_VERSIONS, BESIDE, HELM, VALUES, 
 from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io.write import dump
 
 BASE_HEAD = """\
 # The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: what most of them have.

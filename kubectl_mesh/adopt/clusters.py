@@ -9,8 +9,9 @@ from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Read
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, NETWORK, Given, Mesh, Running
-from kubectl_mesh.errors import MeshError, Place, Problem, near, shown
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import is_own_charts
+from kubectl_mesh.text import near, shown
 
 DEFAULT_DOMAIN = "cluster.local"
 

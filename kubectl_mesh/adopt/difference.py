@@ -10,9 +10,10 @@ from kubectl_mesh.adopt.controlplane import GROUPS, control_plane
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, at, clean, secret_data
 from kubectl_mesh.adopt.remotes import Login, Read, is_remote, remotes
-from kubectl_mesh.errors import MeshError, path_text
+from kubectl_mesh.errors import MeshError
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json
+from kubectl_mesh.text import path_text
 
 FILLED_IN = frozenset(("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace"))
 """Kinds of which the API server fills in what nobody stated."""

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubectl_mesh.adopt.objects import Found
-from kubectl_mesh.errors import Place, Problem, shown
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.text import shown
 
 
 @dataclass(frozen=True, slots=True)

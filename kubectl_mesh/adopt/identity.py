@@ -8,7 +8,8 @@ from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.adopt.running import AGAIN, NETWORK, OWN_REGISTRY, SERVED_BY, Given, Running
-from kubectl_mesh.errors import Problem, near, shown
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.text import near, shown
 
 
 def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, notes: Notes) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
-from kubectl_mesh.errors import MeshError, Place, Problem, shown
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json
+from kubectl_mesh.text import shown
 
 NOISE = frozenset(("creationTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields", "resourceVersion", "selfLink", "uid"))
 """What the API server keeps in the metadata of an object, and nobody who applies it."""

@@ -10,9 +10,10 @@ from dataclasses import field
 from typing import Any
 
 from kubectl_mesh.adopt.objects import Found, at, secret_data
-from kubectl_mesh.errors import MeshError, Problem, shown
+from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json
+from kubectl_mesh.text import shown
 
 LABEL = "istio/multiCluster"
 CONTEXT = "istio.io/clusterContext"

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kubectl_mesh import versions
 from kubectl_mesh.checks.asked import Asked
-from kubectl_mesh.errors import Place, Problem, shown
-from kubectl_mesh.istio import homes
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.istio import homes, versions
+from kubectl_mesh.text import count, shown
 from kubectl_mesh.view.values import ControlPlane
-from kubectl_mesh.words import count
 
 _HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
 _SAIL = ("Istio", "IstioCNI", "ZTunnel")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from kubectl_mesh.checks.result import Result
-from kubectl_mesh.errors import visible
+from kubectl_mesh.text import visible
 
 _NEVER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write (section 2.2)."""

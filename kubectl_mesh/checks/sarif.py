@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from kubectl_mesh.checks.result import Check, Result
-from kubectl_mesh.errors import Problem, visible
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.text import visible
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.checks.result import PAGE, Result
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count
 
 
 def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = False, width: int | None = None) -> str:

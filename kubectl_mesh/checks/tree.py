@@ -5,7 +5,7 @@ from collections.abc import Container, Sequence
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, FolderChange
-from kubectl_mesh.words import one_line
+from kubectl_mesh.text import one_line
 
 CHECKS = (
     Check(

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from kubectl_mesh.checks.result import Unknown
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.commands import address_command, kubectl
+from kubectl_mesh.credentials.accounts import reader_secret
+from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import Cluster, Plan, Server, Topology
-from kubectl_mesh.plan import address_command, kubectl, reader_secret
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count
 
 _TREE = ("tree-complete", "tree-root", "tree-own", "tree-chain", "tree-pair", "tree-ca", "tree-expired", "tree-expiring")
 _REMOTES = ("remote-server", "remote-ca", "remote-login")

@@ -55,7 +55,7 @@ class Verbs(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from kubectl_mesh.errors import near
+            from kubectl_mesh.text import near
 
             raise click.UsageError(f'there is no verb "{args[0]}"{near(args[0], VERBS)}', ctx)
         return super().resolve_command(ctx, args)
@@ -156,7 +156,8 @@ _FIXES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EACCES: _RIGHT, errno.
 
 
 def _sentence(error: Exception) -> str:
-    from kubectl_mesh.errors import MeshError, secretive
+    from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.text import secretive
 
     if isinstance(error, MeshError):
         return "\n".join(f"error: {problem}" for problem in error.problems)
@@ -173,7 +174,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    from kubectl_mesh.errors import visible
+    from kubectl_mesh.text import visible
 
     with contextlib.suppress(OSError):
         click.echo(visible(text), err=True)

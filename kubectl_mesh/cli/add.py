@@ -27,15 +27,17 @@ def command(
     import re
     from dataclasses import replace
 
-    from kubectl_mesh import assets, edit
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig, other_cluster
-    from kubectl_mesh.errors import MeshError, Place, path_text, refuse
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.kubeconfig import ca_fault
-    from kubectl_mesh.load import load
+    from kubectl_mesh.credentials.kubeconfig import ca_fault
+    from kubectl_mesh.errors import MeshError, Place, refuse
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import add_files, replace_file
+    from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.text import path_text
     from kubectl_mesh.validate import validate
-    from kubectl_mesh.write import add_files, locked, replace_file
+    from kubectl_mesh.yaml_io import assets, edit
+    from kubectl_mesh.yaml_io.read import load
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):

@@ -61,7 +61,7 @@ def command(files: tuple[str, ...], directory: str, mesh_id: str | None, network
 
 def _text(directory: str, mesh: "Mesh", done: "Sequence[tuple[str, str]]", found: "Sequence[Difference]", unused: "Sequence[Unused]") -> str:
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.words import count
+    from kubectl_mesh.text import count
 
     lines = [f"{action:7} {join(directory, name)}" for action, name in done]
     changed = len({(d.cluster, d.object) for d in found})

@@ -6,19 +6,21 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from kubectl_mesh import assets, targets
+from kubectl_mesh import targets
 from kubectl_mesh.adopt import basedoc, clusters, difference, files
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.cli import basefile, compose, workdir
-from kubectl_mesh.errors import MeshError, Place, Problem, path_text
-from kubectl_mesh.inputs import read_inside
-from kubectl_mesh.load import load, load_all
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
+from kubectl_mesh.text import path_text
 from kubectl_mesh.validate import validate
 from kubectl_mesh.validate.names import name_of
-from kubectl_mesh.yamltext import dump
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load, load_all
+from kubectl_mesh.yaml_io.write import dump
 
 _TRIES = 50
 
@@ -74,8 +76,8 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
 def _certificates(mesh: Mesh, directory: str, notes: Notes) -> tuple[dict[str, bytes], dict[str, Any], str | None]:
     """The files of `certs/`, what the topology says of certificates, and the organization in the root."""
     from kubectl_mesh.pki.inuse import organization, take
-    from kubectl_mesh.pki.names import ROOT_CERT
     from kubectl_mesh.pki.union import together
+    from kubectl_mesh.x509.layout import ROOT_CERT
 
     held = {c.name: c.authority for c in mesh.clusters if c.authority is not None and c.primary is None}
     issuers = {a.issuer for a in held.values()}
@@ -156,8 +158,10 @@ def _without(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, bytes]) -> list[tuple[str, str]]:
     """Writes what is not there; gives for each path what was done."""
+    from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import add_files, write_certificates
     from kubectl_mesh.guard import GITIGNORE, let_through
-    from kubectl_mesh.write import add_files, locked, make_folder, write_certificates
 
     done: list[tuple[str, str]] = []
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def ready() -> None:
     """Loads what the work takes."""
-    import kubectl_mesh.kubeconfig
+    import kubectl_mesh.credentials.kubeconfig
     import kubectl_mesh.pki.issue  # noqa: F401
 
 
@@ -26,7 +26,7 @@ def issue(wanted: "Wanted", kept: Mapping[str, bytes], at: datetime, progress: "
 
 def judged(cas: Collection[bytes], dated: "Collection[tuple[str, bytes, Place]]", at: datetime, work: "Callable[[], Pki]") -> "Pki | None":
     """What a work makes, with a warning for each CA in `dated` that expires; None where something is wrong with one of the CAs."""
-    from kubectl_mesh.kubeconfig import ca_date_problems, ca_fault
+    from kubectl_mesh.credentials.kubeconfig import ca_date_problems, ca_fault
 
     if any(map(ca_fault, cas)):
         return None

@@ -6,15 +6,18 @@ from dataclasses import field, replace
 from types import ModuleType
 from typing import Any
 
-from kubectl_mesh import assets, targets, versions
+from kubectl_mesh import targets
 from kubectl_mesh.cli.workdir import BASE, join, made_from, read_file
-from kubectl_mesh.errors import MeshError, Place, Problem, path_text
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.inputs import read_inside
-from kubectl_mesh.load import load_all
+from kubectl_mesh.fs.read import read_inside
+from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.safety import with_way_out
-from kubectl_mesh.shape import schema_problems
+from kubectl_mesh.text import path_text
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load_all
+from kubectl_mesh.yaml_io.schema import schema_problems
 
 UNKNOWN = "unknown-field"
 """The id of a problem about a field that no schema has, until it is judged by the version of Istio."""

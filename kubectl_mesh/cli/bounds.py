@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from kubectl_mesh.cli import common
 from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
-from kubectl_mesh.compare import read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.words import one_line
+from kubectl_mesh.fs.folders import read
+from kubectl_mesh.text import one_line
 
 SHORTEST = 8
 """A secret that is shorter may stand anywhere by chance."""
@@ -42,10 +42,10 @@ ARCHIVED = ("certs/archive/intermediate/ca-key.pem", "certs/archive/root/root-ke
 
 def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave among them; and `more` that are about to be written."""
-    from kubectl_mesh.pki.names import NEXT_KEY, ROOT_KEY, folder
+    from kubectl_mesh.fs.durable import STAGE
     from kubectl_mesh.stores import ENCRYPTED
     from kubectl_mesh.stores.sealing import SEAL_KEY
-    from kubectl_mesh.write import STAGE
+    from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_KEY, folder
 
     clusters = inputs.topology.clusters
     found = [
@@ -62,8 +62,9 @@ def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
 
 def _credentials(inputs: Inputs) -> list[str]:
     """Where logins are, or would be."""
-    from kubectl_mesh.credentials import files
-    from kubectl_mesh.plan import peers_of, token_file
+    from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.credentials.logins import files
+    from kubectl_mesh.plan import peers_of
 
     topology = inputs.topology
     found = [name for c in topology.clusters for name, private in files(c.credential).values() if private]
@@ -115,7 +116,8 @@ def borrowed(inputs: Inputs) -> list[Problem]:
 
 def tracked(inputs: Inputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the tree; but for a tree that is to have them."""
-    from kubectl_mesh import guard, leaks
+    from kubectl_mesh import guard
+    from kubectl_mesh.credentials import leaks
 
     plain = os.path.realpath(out) if inputs.topology.store == "plain" else None
     known = _known(inputs)
@@ -148,7 +150,7 @@ def tracked(inputs: Inputs, out: str) -> list[Problem]:
 
 def _known(inputs: Inputs) -> dict[bytes, str]:
     """The tokens that are here, and the seal key, each with where it is."""
-    from kubectl_mesh.plan import private_file
+    from kubectl_mesh.credentials.accounts import private_file
     from kubectl_mesh.stores.sealing import SEAL_KEY
 
     clusters = {c.name: c for c in inputs.topology.clusters}
@@ -164,9 +166,9 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
 
 def ignore(inputs: Inputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
+    from kubectl_mesh.fs.owned_files import add_files
     from kubectl_mesh.guard import GITIGNORE, lines, top_of
-    from kubectl_mesh.pki.names import ROOT_CERT
-    from kubectl_mesh.write import add_files
+    from kubectl_mesh.x509.layout import ROOT_CERT
 
     path = join(inputs.directory, ".gitignore")
     if os.path.lexists(path) or (ROOT_CERT in inputs.kept and top_of(inputs.directory) is None):

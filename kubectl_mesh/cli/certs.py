@@ -35,10 +35,11 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     """
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.pki.names import REQUEST, folder
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.pki.requests import requests
     from kubectl_mesh.pki.wanted import Wanted
-    from kubectl_mesh.write import locked, write_certificates
+    from kubectl_mesh.x509.layout import REQUEST, folder
 
     with locked(directory):
         inputs = _gather(directory)
@@ -73,7 +74,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
 def signing_commands(directory: str, names: list[str], days: int, *, renewed: bool = False) -> str:
     """How the requests are signed, by whatever holds the root; `renewed`: those that follow an intermediate in use."""
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.pki.names import folder, next_folder
+    from kubectl_mesh.x509.layout import folder, next_folder
 
     base = shlex.quote(join(directory, "certs"))
     place = next_folder if renewed else folder
@@ -112,11 +113,12 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     """
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.owned_files import add_files
+    from kubectl_mesh.fs.read import read_inside
     from kubectl_mesh.pki.requests import read_request
     from kubectl_mesh.pki.requests import sign as signed
-    from kubectl_mesh.write import add_files, make_folder
+    from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
     kept: dict[str, bytes] = {}
     for name in (ROOT_CERT, ROOT_KEY):
@@ -163,10 +165,11 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         return
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-    from kubectl_mesh.pki.judge import outlives
-    from kubectl_mesh.pki.names import ROOT_CERT, folder
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.pki.requests import accept, follows
-    from kubectl_mesh.write import locked, write_certificates
+    from kubectl_mesh.x509.chain import outlives
+    from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
     bodies = {path: workdir.read_file(path, "certificates") for path in (file, root) if path is not None}
     if missing := [path for path, body in bodies.items() if body is None]:
@@ -200,10 +203,10 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.pki.judge import outlives
-    from kubectl_mesh.pki.names import folder
+    from kubectl_mesh.fs.exchange import exchange_certificates
     from kubectl_mesh.pki.renew import accept_next
-    from kubectl_mesh.write import exchange_certificates
+    from kubectl_mesh.x509.chain import outlives
+    from kubectl_mesh.x509.layout import folder
 
     try:
         change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, workdir.now())
@@ -223,7 +226,7 @@ def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") 
     """Refuses an intermediate of a root that does not sign at this step of a rotation."""
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.names import ROOT_CERT, folder
+    from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
     chain, current = put.get(f"{folder(cluster)}/cert-chain.pem"), inputs.kept.get(f"{folder(cluster)}/cert-chain.pem")
     if chain is not None and ROOT_CERT in inputs.kept and (wrong := rotation.unfit(rotation.read(inputs.kept), file, chain, inputs.kept[ROOT_CERT], current)):
@@ -244,9 +247,10 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
 
     from kubectl_mesh.cli import compose, workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.owned_files import add_files
     from kubectl_mesh.guard import exposed
     from kubectl_mesh.stores import external
-    from kubectl_mesh.write import add_files, make_folder
 
     inputs = workdir.gather(directory, None)
     topology = inputs.topology

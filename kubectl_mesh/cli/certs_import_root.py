@@ -41,8 +41,10 @@ def command(directory: str, files: tuple[str, ...], key: str | None, union: bool
 def _own(directory: str, file: str, key: str | None) -> None:
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.pki.own import own_root
-    from kubectl_mesh.write import locked, make_folder, write_certificates
 
     named = {path: workdir.read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None}
     if missing := [path for path, body in named.items() if body is None]:
@@ -77,10 +79,11 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     from kubectl_mesh.adopt.authority import roots
     from kubectl_mesh.cli import certs_renew, dumps, rotating, workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
+    from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.joining import join
-    from kubectl_mesh.pki.names import NEXT_KEY, ROOT_CERT
-    from kubectl_mesh.write import exchange_certificates, locked
+    from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_CERT
 
     others: list[tuple[str, bytes]] = []
     problems: list[Problem] = []
@@ -130,7 +133,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
 
 def _order(path: str) -> tuple[bool, str]:
     """The bundle comes before its copies."""
-    from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.x509.layout import ROOT_CERT
 
     return path != ROOT_CERT, path
 
@@ -146,7 +149,7 @@ def _signs_here(directory: str, topology: "Topology | None") -> None:
 
 
 def _names(key: bool) -> tuple[str, ...]:
-    from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
     return (ROOT_CERT, ROOT_KEY) if key else (ROOT_CERT,)
 
@@ -161,8 +164,8 @@ def topology_of(directory: str) -> "Topology | None":
 def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, bytes], tuple[str, ...]]:
     """The files of `certs/` that are there, and the clusters whose intermediates are among them."""
     from kubectl_mesh.cli import workdir
-    from kubectl_mesh.compare import open_folder
-    from kubectl_mesh.pki.names import CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
+    from kubectl_mesh.fs.folders import open_folder
+    from kubectl_mesh.x509.layout import CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
     kept: dict[str, bytes] = {}
     path = workdir.join(directory, "certs")
@@ -192,8 +195,8 @@ def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
     """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are others than one that signs."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.fs.owned_files import add_files
     from kubectl_mesh.guard import GITIGNORE, let_through
-    from kubectl_mesh.write import add_files
 
     ignore = workdir.join(directory, ".gitignore")
     if not os.path.lexists(ignore):

@@ -26,10 +26,11 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.cli.certs_import_root import keep_out
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.pki.inuse import take as taken
-    from kubectl_mesh.pki.judge import outlives
-    from kubectl_mesh.pki.names import ROOT_CERT, folder
-    from kubectl_mesh.write import locked, write_certificates
+    from kubectl_mesh.x509.chain import outlives
+    from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
     base = workdir.join(directory, "certs")
     with locked(directory):
@@ -74,7 +75,7 @@ def _files(own: "Mapping[str, str]", root: str | None, kept: "Mapping[str, bytes
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.pki.inuse import of_chain
-    from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.x509.layout import ROOT_CERT
 
     if root is None and ROOT_CERT not in kept:
         raise refuse(own["ca-cert.pem"], f"cannot be judged, for there is no certs/{ROOT_CERT} yet", "name its root with --root FILE")

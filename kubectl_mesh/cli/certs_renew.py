@@ -32,10 +32,12 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.pki.names import CRL, folder
+    from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.pki.renew import ask, renew
     from kubectl_mesh.pki.wanted import Wanted
-    from kubectl_mesh.write import exchange_certificates, locked, write_certificates
+    from kubectl_mesh.x509.layout import CRL, folder
 
     with contextlib.ExitStack() as held:
         if not dry_run:
@@ -102,8 +104,8 @@ def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: ti
     """The clusters that are meant, each with an intermediate that can be renewed."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-    from kubectl_mesh.pki.names import folder
     from kubectl_mesh.pki.renew import expiring
+    from kubectl_mesh.x509.layout import folder
 
     if sum((bool(names), everyone, within is not None)) != 1:
         raise click.UsageError("say whose, in one way: NAME..., --all or --within TIME", click.get_current_context())
@@ -130,8 +132,8 @@ def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: ti
 
 def _renewed(inputs: "Inputs", wanted: "Wanted", change: "Exchange", *, keep_key: bool, dry_run: bool) -> str:
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.pki.names import folder
-    from kubectl_mesh.pki.read import describe, load_certificates
+    from kubectl_mesh.x509.certificates import describe, load_certificates
+    from kubectl_mesh.x509.layout import folder
 
     base = join(inputs.directory, "certs")
     lines = []
@@ -149,7 +151,7 @@ def _renewed(inputs: "Inputs", wanted: "Wanted", change: "Exchange", *, keep_key
 def _asked(inputs: "Inputs", wanted: "Wanted", put: dict[str, bytes], *, dry_run: bool) -> str:
     from kubectl_mesh.cli.certs import signing_commands
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.pki.names import REQUEST, next_folder
+    from kubectl_mesh.x509.layout import REQUEST, next_folder
 
     base = join(inputs.directory, "certs")
     names = sorted(wanted.namespaces)

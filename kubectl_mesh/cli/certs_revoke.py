@@ -70,13 +70,14 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
 
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
+    from kubectl_mesh.istio.crl_support import unread
     from kubectl_mesh.pki import ahead, crl, kept
-    from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, ROTATION
     from kubectl_mesh.pki.revoke import former
     from kubectl_mesh.pki.revoke import revoke as anew
-    from kubectl_mesh.revoked import unread
-    from kubectl_mesh.words import count
-    from kubectl_mesh.write import locked, write_certificates
+    from kubectl_mesh.text import count
+    from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, ROTATION
 
     with locked(directory):
         inputs = workdir.gather(directory, None, topology=workdir.read_topology(directory, empty=True))
@@ -132,8 +133,8 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
 
 def _archive(directory: str, names: "Sequence[str]") -> dict[str, bytes]:
     """The files of `certs/archive/`, by their paths below `certs/`."""
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.pki.names import ARCHIVE, ROOT_KEY
+    from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.x509.layout import ARCHIVE, ROOT_KEY
 
     paths = [f"{ARCHIVE}/{name}/{file}" for name in names for file in ("ca-cert.pem", "ca-key.pem", ROOT_KEY)]
     bodies = {path: read_inside(directory, f"certs/{path}", "key" if path.endswith("key.pem") else "certificates") for path in paths}
@@ -146,7 +147,7 @@ def _again(held: "Mapping[str, bytes]", body: bytes, at: "datetime") -> "dict[st
 
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.ahead import lacking
-    from kubectl_mesh.pki.names import CRL, ROTATION
+    from kubectl_mesh.x509.layout import CRL, ROTATION
 
     on = rotation.read(held)
     if on is None or on.step != "trust-both" or not lacking(held, {on.new}, at) or lacking({**held, CRL: body}, {on.new}, at):
@@ -178,7 +179,7 @@ def _chosen(
     """The certificates that are to be revoked, each judged; all that keeps one from it is told at once."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
-    from kubectl_mesh.pki.read import load_certificates
+    from kubectl_mesh.x509.certificates import load_certificates
 
     place = workdir.join(directory, "certs")
     asked = [(f"{place}/intermediate-{name}/ca-cert.pem", name, "name a cluster whose intermediate is, or its file with --certificate") for name in names]
@@ -204,7 +205,7 @@ def _revocable(
     """Refuses what is in use, is revoked already, or is none of this root's."""
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.pki.crl import Listed
-    from kubectl_mesh.pki.judge import direct_issuer
+    from kubectl_mesh.x509.chain import direct_issuer
 
     assert isinstance(listed, Listed)
     if certificate in current:

@@ -134,10 +134,11 @@ def _step(directory: str, out: str | None, made: "Callable[[Inputs, Holdings, Wa
     """One change of certs/, made under the lock, and what it asks for."""
     from kubectl_mesh.cli import bounds, certs_renew, rotating, workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.names import NEXT_KEY
     from kubectl_mesh.pki.wanted import Wanted
-    from kubectl_mesh.write import exchange_certificates, locked
+    from kubectl_mesh.x509.layout import NEXT_KEY
 
     with locked(directory):
         inputs = certs_renew.gather(directory)

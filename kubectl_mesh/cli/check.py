@@ -82,7 +82,8 @@ def command(
 
 def _wanted(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
     from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
-    from kubectl_mesh.errors import MeshError, Place, Problem, near
+    from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.text import near
 
     problems = [
         Problem(Place("--category"), f'no checks are called "{c}"{near(c, CATEGORIES)}', f"take one of {', '.join(CATEGORIES)}")

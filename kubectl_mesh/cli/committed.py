@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def committed(folder: str) -> frozenset[str] | None:
     """The paths below a folder that are in the last commit; None where there is no repository, no commit yet, or git does not answer."""
-    from kubectl_mesh.git import run_git
+    from kubectl_mesh.fs.programs import run_git
 
     there = os.path.abspath(folder)
     while not os.path.isdir(there):
@@ -48,7 +48,7 @@ def read_commit(out: str) -> "RawTree":
 def _list_entries(top: str, paths: list[str]) -> list[tuple[str, bytes, str]]:
     """What the last commit has at paths: path, kind and the name of the object; nothing where there is no commit yet."""
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.git import lacks_objects, run_git, silence_problem
+    from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
 
     done = run_git(top, "ls-tree", "-z", "--full-tree", "HEAD", *(["--", *paths] if paths else []), environment=os.environ)
     if done is None or done.returncode != 0 or lacks_objects(done):
@@ -72,7 +72,7 @@ def _is_on_disk(path: str, name: str) -> bool:
 
 def has_no_commit(folder: str) -> bool:
     """Whether a repository is there and empty yet."""
-    from kubectl_mesh.git import run_git
+    from kubectl_mesh.fs.programs import run_git
 
     done = run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD", environment=os.environ)
     return done is not None and done.returncode == 1

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from kubectl_mesh.cli import own
-from kubectl_mesh.errors import Problem, escaped, visible
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.text import escaped, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,21 +7,22 @@ from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
-from kubectl_mesh import assets, stores
+from kubectl_mesh import stores
 from kubectl_mesh.cli import bounds, workdir
 from kubectl_mesh.cli.aside import Begin, aside
 from kubectl_mesh.cli.authorities import issue, judged, ready
 from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
-from kubectl_mesh.compare import below, open_folder
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.fs.folders import below, open_folder
+from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
-from kubectl_mesh.pki.names import ROTATION
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
-from kubectl_mesh.revoked import unread
 from kubectl_mesh.stores import Sealing
 from kubectl_mesh.targets.releases import release_warnings
+from kubectl_mesh.x509.layout import ROTATION
+from kubectl_mesh.yaml_io import assets
 
 if TYPE_CHECKING:
     from kubectl_mesh import render
@@ -87,7 +88,7 @@ def make(
         return pki
 
     from kubectl_mesh import render
-    from kubectl_mesh.manifest import Manifests
+    from kubectl_mesh.yaml_io.manifest import Manifests
 
     store = store or sealed.store()
     tree = render.render(plan, inputs.base, made, target, Manifests(assets.template), store, inputs.only)
@@ -101,7 +102,7 @@ def make(
         *located(inputs.directory, sealed.warnings(store)),
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
-    from kubectl_mesh.tokens import DAY, token_findings
+    from kubectl_mesh.credentials.tokens import DAY, token_findings
 
     tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
     warnings |= set(bounds.borrowed(inputs))
@@ -132,7 +133,7 @@ def _placed(inputs: Inputs, work: Callable[[], M]) -> M:
 
 def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress = silent) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
-    from kubectl_mesh.pki.names import ROOT_CERT
+    from kubectl_mesh.x509.layout import ROOT_CERT
 
     topology = inputs.topology
     if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
@@ -159,7 +160,7 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
 def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
     from kubectl_mesh.pki.issue import issue
-    from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
+    from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
     kept: dict[str, bytes] = {}
     folders: tuple[str, ...] = ()

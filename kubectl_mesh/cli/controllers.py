@@ -5,7 +5,7 @@ from typing import Any
 
 from kubectl_mesh.cli.workdir import located
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.inputs import read_inside
+from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Topology
 
 

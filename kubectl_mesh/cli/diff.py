@@ -81,8 +81,8 @@ def command(
 def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig: str | None) -> "Diff":
     """The tree on disk against a render."""
     from kubectl_mesh.cli import compose, refusals, workdir
-    from kubectl_mesh.compare import compare
     from kubectl_mesh.diff import diff
+    from kubectl_mesh.tree.compare import compare
     from kubectl_mesh.view.sources import on_disk, rendered
 
     inputs = workdir.gather(directory, kubeconfig, out=folder)
@@ -119,7 +119,8 @@ def _stated(directory: str) -> dict[str, str | None]:
 
 def _chosen(clusters: tuple[str, ...], *trees: "RawTree") -> frozenset[str] | None:
     """The directories of the clusters that were asked for."""
-    from kubectl_mesh.errors import MeshError, Place, Problem, near
+    from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.text import near
 
     if not clusters:
         return None

@@ -7,11 +7,12 @@ from typing import Any
 from click.core import ParameterSource
 
 from kubectl_mesh.cli import workdir
-from kubectl_mesh.errors import MeshError, Place, Problem, shown
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.inputs import read_inside
-from kubectl_mesh.load import load
+from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.read import load
 
 _ROOT = "certs/root-cert.pem"
 _REPLACE = "`kubectl mesh certs rotate-root begin`"
@@ -33,7 +34,7 @@ def complete_topology(directory: str, asked: Asked) -> tuple[Topology, bytes, by
 
     Raises a `MeshError` with every value that contradicts the file or the root, next to everything that is wrong with the file itself.
     """
-    from kubectl_mesh import edit
+    from kubectl_mesh.yaml_io import edit
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""

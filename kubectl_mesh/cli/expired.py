@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from kubectl_mesh.cli.workdir import join
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
+from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import BUNDLE, FolderChange, Plan
-from kubectl_mesh.plan import SHARED, token_command, token_file
-from kubectl_mesh.report import changed_secrets
-from kubectl_mesh.words import count
+from kubectl_mesh.remote_secrets import changed_secrets
+from kubectl_mesh.text import count
 
 
 def expired(directory: str, plan: Plan, changes: Sequence[FolderChange], out: str, now: datetime) -> list[Problem]:

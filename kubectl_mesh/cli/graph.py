@@ -62,10 +62,11 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
 
     Without --on the same mesh gives the same bytes on every day.
     """
-    from kubectl_mesh import assets, graph
+    from kubectl_mesh import graph
     from kubectl_mesh.cli import partial, workdir
     from kubectl_mesh.cli.survey import survey
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.yaml_io import assets
 
     found = survey(directory, out, kubeconfig, lambda inputs: day or partial.steady_day(inputs))
     if found.topology is None or found.inputs is None:

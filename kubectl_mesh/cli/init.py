@@ -12,7 +12,7 @@ from kubectl_mesh.errors import Place, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kubectl_mesh.kubeconfig import Entry
+    from kubectl_mesh.credentials.kubeconfig import Entry
     from kubectl_mesh.model import Topology
 
 ISSUERS = ("local", "csr")
@@ -55,14 +55,17 @@ def command(
     are an error. It gets the servers that it lacks, and clusters/ the CAs, from the kubeconfig (first of all kubeconfig.yaml in the
     working directory); comments and order stay.
     """
-    from kubectl_mesh import assets, targets
+    from kubectl_mesh import targets
     from kubectl_mesh.cli import basefile, bounds, compose, existing, workdir
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.guard import GITIGNORE, let_through
-    from kubectl_mesh.load import load
     from kubectl_mesh.validate import validate
-    from kubectl_mesh.write import locked, make_folder, write_certificates
-    from kubectl_mesh.yamltext import dump
+    from kubectl_mesh.yaml_io import assets
+    from kubectl_mesh.yaml_io.read import load
+    from kubectl_mesh.yaml_io.write import dump
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     there = os.path.lexists(path)
@@ -140,7 +143,7 @@ def command(
 
 
 def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -> None:
-    from kubectl_mesh.write import add_files
+    from kubectl_mesh.fs.owned_files import add_files
 
     for name, body in files.items():
         if os.path.lexists(os.path.join(directory, name)):
@@ -152,13 +155,13 @@ def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -
 
 def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: "Topology", kubeconfig: str | None) -> list[tuple[str, str]]:
     """Writes a completed topology with the servers and CAs that it lacks, from a kubeconfig; what cannot be used stays as it is, and is reported."""
-    from kubectl_mesh import edit
     from kubectl_mesh.cli import workdir
+    from kubectl_mesh.credentials.kubeconfig import ca_fault, usable
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.kubeconfig import ca_fault, usable
-    from kubectl_mesh.load import load
-    from kubectl_mesh.write import add_files, replace_file
+    from kubectl_mesh.fs.owned_files import add_files, replace_file
+    from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.yaml_io import edit
+    from kubectl_mesh.yaml_io.read import load
 
     own = workdir.join(directory, workdir.KUBECONFIG)
     known = {} if workdir.has_no_clusters(directory) else workdir.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None)) or {}
@@ -226,7 +229,7 @@ def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[st
 
 def _fix(problem: Problem, entries: "Mapping[str, Mapping[str, object]]") -> str:
     """What to do about a problem of the topology; `init` takes no cluster's name, `add` does."""
-    from kubectl_mesh.errors import path_text
+    from kubectl_mesh.text import path_text
 
     context = next((c for c in entries if path_text(("contexts", c)) == problem.where.path), None)
     if context is None or not problem.fix.startswith("state a clusterName"):
@@ -248,8 +251,9 @@ def other_cluster(context: str) -> str:
 
 def from_kubeconfig(context: str, known: "dict[str, Entry] | None", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:
     """The server and the CA of a context, as a topology holds them; nothing where there is no kubeconfig at all."""
-    from kubectl_mesh.errors import MeshError, near, refuse
-    from kubectl_mesh.kubeconfig import usable
+    from kubectl_mesh.credentials.kubeconfig import usable
+    from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.text import near
 
     if known is None:
         return {}, None

@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kubectl_mesh import generations, report, teardown
+from kubectl_mesh import remote_secrets, teardown
 from kubectl_mesh.cli.compose import Rendered
 from kubectl_mesh.cli.workdir import read_file
+from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.manifest import read
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
 from kubectl_mesh.teardown import DIRECTORIES, Leaving, Tool
+from kubectl_mesh.yaml_io.manifest import read
 
 _HEAD = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
 
@@ -30,10 +31,10 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
     tool = _tool(changes, out, plan.topology.mesh_id)
     gone = _clusters(rendered, changes, out, tool)
     if tool.name in teardown.TOOLS:
-        deletes = any((report.removed_secrets(plan, changes), generations.gone(plan, changes), *_gone(rendered, changes, out, STAGES[1:])))
+        deletes = any((remote_secrets.removed_secrets(plan, changes), token_rotation.gone(plan, changes), *_gone(rendered, changes, out, STAGES[1:])))
         return Leaving(gone, tuple(_before(rendered, changes, out, tool)), teardown.TOOLS[tool.name], deletes=deletes)
     members = plan.members
-    held = [(members[name].cluster, members[peer].cluster if peer in members else None, peer) for name, peer in report.removed_secrets(plan, changes)]
+    held = [(members[name].cluster, members[peer].cluster if peer in members else None, peer) for name, peer in remote_secrets.removed_secrets(plan, changes)]
     commands = [
         teardown.forget_peer(
             teardown.holder_of(cluster, other, plan.topology)
@@ -43,7 +44,7 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
         )
         for cluster, other, peer in held
     ]
-    commands += generations.forget(plan, changes)
+    commands += token_rotation.forget(plan, changes)
     for name, thing in _gone(rendered, changes, out, STAGES[2:]):
         commands += teardown.delete_object(members[name].cluster.context, *thing)
     for name, thing in _gone(rendered, changes, out, STAGES[1:2]):

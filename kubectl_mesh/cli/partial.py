@@ -5,12 +5,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from kubectl_mesh import assets
 from kubectl_mesh.cli import compose, workdir
-from kubectl_mesh.errors import MeshError, Problem, path_text
+from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
 from kubectl_mesh.plan import plan
+from kubectl_mesh.text import path_text
 from kubectl_mesh.validate import validate
+from kubectl_mesh.yaml_io import assets
 
 
 def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
@@ -72,7 +73,7 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
 
 def steady_day(inputs: workdir.Inputs) -> datetime:
     """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
-    from kubectl_mesh.pki.read import describe, load_certificates
+    from kubectl_mesh.x509.certificates import describe, load_certificates
 
     begun = []
     for path, body in inputs.kept.items():

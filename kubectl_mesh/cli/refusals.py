@@ -11,15 +11,16 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kubectl_mesh import generations, reconnect, report, safety
+from kubectl_mesh import reconnect, remote_secrets, safety
 from kubectl_mesh.cli import expired, roots, stored
 from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
-from kubectl_mesh.compare import read
-from kubectl_mesh.errors import MeshError, Place, Problem, near
+from kubectl_mesh.credentials import token_rotation
+from kubectl_mesh.credentials.accounts import SHARED, token_command
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import read
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
-from kubectl_mesh.plan import SHARED, token_command
 from kubectl_mesh.safety import with_way_out
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count, near
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -62,10 +63,10 @@ def find_refusals(
     since = _commit_refusals(rendered, running, there, out, unapplied, doubts)
     found += [_commit_first(r, there, rendered, out) for r in since if (r.problem.id, r.problem.where) not in known]
     # What the peers lack of a reader that is not there yet, the refusal above explains.
-    withdrawn = [p for p in report.withdrawn(plan, running, out) if p.where not in {plan.members[n].cluster.place for n in readers}]
+    withdrawn = [p for p in remote_secrets.withdrawn(plan, running, out) if p.where not in {plan.members[n].cluster.place for n in readers}]
     names = sorted(there)
     found += [with_way_out(p, names) for p in withdrawn]
-    found += [with_way_out(p, names) for p in (*generations.skipped(plan, running), *_late_holders(rendered, running, there, out))]
+    found += [with_way_out(p, names) for p in (*token_rotation.skipped(plan, running), *_late_holders(rendered, running, there, out))]
     found += [with_way_out(p, names) if p.id == roots.ID else p for p in roots.exchanged(rendered, out, changes, unapplied)]
     found += expired.expired(directory, plan, changes, out, now)
     if not with_restarts:
@@ -224,7 +225,7 @@ def _late_holders(rendered: "Rendered", running: Sequence[FolderChange], there: 
     """Tokens that would go although peers that this render leaves as they are may still use them."""
     plan = rendered.plan
     found = []
-    for name, secrets in generations.gone(plan, running).items():
+    for name, secrets in token_rotation.gone(plan, running).items():
         late = [
             h
             for h in sorted(there & plan.members.keys())

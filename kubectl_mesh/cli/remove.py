@@ -17,14 +17,16 @@ def command(context: str, directory: str, output: str) -> None:
     Its certificates, token and CA stay where they are. The next render removes its directory in out/, and its remote secret
     from every peer. The commands that take Istio off it are printed; none is run.
     """
-    from kubectl_mesh import edit
     from kubectl_mesh.cli import bounds, teardown, workdir
-    from kubectl_mesh.errors import near, refuse
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.load import load
-    from kubectl_mesh.plan import token_file
+    from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.errors import refuse
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import replace_file
+    from kubectl_mesh.fs.read import read_inside
     from kubectl_mesh.teardown import TOOLS
-    from kubectl_mesh.write import locked, replace_file
+    from kubectl_mesh.text import near
+    from kubectl_mesh.yaml_io import edit
+    from kubectl_mesh.yaml_io.read import load
 
     path = workdir.join(directory, workdir.TOPOLOGY)
     with locked(directory):

@@ -71,14 +71,16 @@ def command(
         held.enter_context(_reading_is_possible())
         from kubectl_mesh import reconnect, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
-        from kubectl_mesh.compare import compare, strangers
+        from kubectl_mesh.credentials.tokens import TOKENS
         from kubectl_mesh.errors import MeshError, refuse
-        from kubectl_mesh.pki.names import CRL
+        from kubectl_mesh.fs.locking import locked
+        from kubectl_mesh.fs.owned_files import write_certificates
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.stores.sealing import SEAL_KEY
         from kubectl_mesh.targets.replaced import kind_text
-        from kubectl_mesh.tokens import TOKENS
-        from kubectl_mesh.write import clear, locked, write_certificates, write_tree
+        from kubectl_mesh.tree.compare import compare, strangers
+        from kubectl_mesh.tree.write import clear, write_tree
+        from kubectl_mesh.x509.layout import CRL
 
         out = out.rstrip("/") or "/" if out else out
         target_folder = out if out is not None else workdir.join(directory, "out")
@@ -161,7 +163,7 @@ def _reading_is_possible() -> "Iterator[None]":
     from dataclasses import replace
 
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.write import ASK
+    from kubectl_mesh.fs.durable import ASK
 
     try:
         yield

@@ -3,8 +3,9 @@
 import os
 import shlex
 
-from kubectl_mesh.errors import MeshError, refuse, shown
-from kubectl_mesh.git import lacks_objects, run_git, silence_problem
+from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
+from kubectl_mesh.text import shown
 
 RawTree = dict[str, dict[str, bytes | None]]
 

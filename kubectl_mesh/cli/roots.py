@@ -74,8 +74,8 @@ def _issuer(body: bytes | None) -> str | None:
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.pki.names import ROOT_CERT
     from kubectl_mesh.roots.sets import Signing, refused
+    from kubectl_mesh.x509.layout import ROOT_CERT
 
     pki = rendered.pki
     before = {name: Signing(t.roots, t.intermediate, t.signer or None) for name, t in there.items() if t.intermediate}

@@ -9,14 +9,14 @@ from kubectl_mesh import barriers, rollout
 from kubectl_mesh.cli import trust, workdir
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.inputs import read_inside
-from kubectl_mesh.leaves import longest
+from kubectl_mesh.fs.read import read_inside
+from kubectl_mesh.istio.versions import reads_crl
+from kubectl_mesh.istio.workload_certificates import longest
 from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
-from kubectl_mesh.pki.names import ARCHIVE, CRL, PARTS
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
 from kubectl_mesh.pki.steps import Holdings
-from kubectl_mesh.versions import reads_crl
+from kubectl_mesh.x509.layout import ARCHIVE, CRL, PARTS
 
 
 def able(inputs: Inputs, with_restarts: bool) -> None:

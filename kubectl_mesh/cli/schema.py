@@ -2,7 +2,7 @@
 
 import click
 
-from kubectl_mesh import assets
+from kubectl_mesh.yaml_io import assets
 
 
 def names() -> dict[str, str]:
@@ -27,7 +27,7 @@ def command(name: str, listing: bool, location: bool) -> None:
         click.echo("\n".join(known))
         return
     if name not in known:
-        from kubectl_mesh.errors import near
+        from kubectl_mesh.text import near
 
         raise click.UsageError(f'there is no schema "{name}"{near(name, known)}; `kubectl mesh schema --list` names them')
     click.echo(assets.text(f"schemas/{known[name]}"), nl=False)

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from kubectl_mesh import checks, reconnect
 from kubectl_mesh.cli import bounds, compose, refusals, roots, stored, workdir
-from kubectl_mesh.compare import compare, strangers
+from kubectl_mesh.commands import kubectl
+from kubectl_mesh.credentials.kubeconfig import ca_date_problems
+from kubectl_mesh.credentials.tokens import TOKENS, token_findings
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.kubeconfig import ca_date_problems
 from kubectl_mesh.model import FolderChange, Topology
-from kubectl_mesh.plan import kubectl
 from kubectl_mesh.targets.releases import is_hub_unknown
-from kubectl_mesh.tokens import TOKENS, token_findings
+from kubectl_mesh.tree.compare import compare, strangers
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(

@@ -52,12 +52,14 @@ def rotate(
     back) or status. Each writes the topology alone. The tree, and the last commit of its repository, must hold the step before; a
     step by which a token goes also needs --seen-for. Every render may be applied in any order.
     """
-    from kubectl_mesh import edit, generations
     from kubectl_mesh.cli import bounds, workdir
+    from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.load import load
-    from kubectl_mesh.write import locked, replace_file
+    from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.owned_files import replace_file
+    from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.yaml_io import edit
+    from kubectl_mesh.yaml_io.read import load
 
     folder = out if out is not None else workdir.join(directory, "out")
     bounds.check_folders(directory, out)
@@ -77,10 +79,10 @@ def rotate(
         if step == "begin":
             if not with_restarts:
                 _need_no_restart(rendered, cluster)
-            entry = generations.begun(cluster, _taken(directory, cluster, rendered))
+            entry = token_rotation.begun(cluster, _taken(directory, cluster, rendered))
         else:
             # What no tree has had is in no cluster.
-            entry = generations.advanced(cluster) if step == "advance" else generations.aborted(cluster, was=was)
+            entry = token_rotation.advanced(cluster) if step == "advance" else token_rotation.aborted(cluster, was=was)
         source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
         after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
@@ -90,10 +92,10 @@ def rotate(
         if behind:
             what = "is not what a render of the step before would make"
             raise refuse(behind[0], what, "run `kubectl mesh render`, review and apply it; then go on")
-        goes = generations.step(cluster) == (generations.MOVED if step == "advance" else generations.BEGUN)
+        goes = token_rotation.step(cluster) == (token_rotation.MOVED if step == "advance" else token_rotation.BEGUN)
         if step != "begin" and was and (problems := [*tokens_status.uncommitted(rendered, folder, cluster), *_seen(inputs, cluster, seen_for, goes=goes)]):
             raise MeshError(problems)
-        if step == "advance" and generations.step(cluster) == generations.BEGUN:
+        if step == "advance" and token_rotation.step(cluster) == token_rotation.BEGUN:
             _next_is_there(inputs, rendered, cluster)
         elif step == "advance":
             _last_may_go(inputs, rendered, cluster)
@@ -106,28 +108,29 @@ def rotate(
 
 def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
     """Refuses what is no step from here."""
-    from kubectl_mesh import generations
+    from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import refuse
 
-    way, at = cluster.credential.way, generations.step(cluster)
+    way, at = cluster.credential.way, token_rotation.step(cluster)
     if way != "tokenFile":
         raise refuse(str(cluster.place), f"peers log in to it by {way}, and only tokens are rotated here", "change what credential names, and render")
     if not rendered.plan.members[cluster.name].readers:
         raise refuse(str(cluster.place), "no cluster discovers it, so it has no token for peers", "name a cluster that others read")
-    if step == "begin" and at != generations.STEADY:
+    if step == "begin" and at != token_rotation.STEADY:
         numbers = f"generation {cluster.generation} with {cluster.beside} beside it"
         fix = f"go on with `kubectl mesh tokens rotate {cluster.name} advance`, or back with abort"
         raise refuse(str(cluster.place), f"is being rotated already: {numbers}", fix)
-    if step != "begin" and at == generations.STEADY:
+    if step != "begin" and at == token_rotation.STEADY:
         raise refuse(str(cluster.place), "is not being rotated", f"begin with `kubectl mesh tokens rotate {cluster.name} begin`")
 
 
 def _need_no_restart(rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses a rotation in which istiod of a peer loses the cluster until it restarts, which nobody has agreed to."""
-    from kubectl_mesh import generations, reconnect
+    from kubectl_mesh import reconnect
+    from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import MeshError
 
-    holders = [rendered.plan.members[h].cluster for h in generations.holders(rendered.plan, cluster.name)]
+    holders = [rendered.plan.members[h].cluster for h in token_rotation.holders(rendered.plan, cluster.name)]
     if problems := reconnect.restart_problems(cluster.place, "the second step changes its remote secret", holders):
         raise MeshError(problems)
 
@@ -154,7 +157,7 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
     import os
 
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.plan import token_file
+    from kubectl_mesh.credentials.accounts import token_file
 
     peers = ("", *rendered.plan.members[cluster.name].readers)
     found = []
@@ -168,10 +171,10 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
 def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers to a token that is not here, or is not the next one."""
     from kubectl_mesh.cli.workdir import join, now
-    from kubectl_mesh.credentials import claims
+    from kubectl_mesh.credentials.accounts import reader_secret, token_command, token_file
+    from kubectl_mesh.credentials.logins import claims
+    from kubectl_mesh.credentials.tokens import DAY, account_problems, expiring_text
     from kubectl_mesh.errors import MeshError, Place, Problem
-    from kubectl_mesh.plan import reader_secret, token_command, token_file
-    from kubectl_mesh.tokens import DAY, account_problems, expiring_text
 
     topology, member = inputs.topology, rendered.plan.members[cluster.name]
     if topology.store == "external":
@@ -202,8 +205,8 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
 def _first_is_there(inputs: "Inputs", rendered: "Rendered", after: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers back to a token that is not here, as of a peer that joined since they moved: no render would go on from there."""
     from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem
-    from kubectl_mesh.plan import token_command, token_file
 
     problems: list[Problem] = []
     back = after.plan.members[cluster.name]
@@ -220,9 +223,9 @@ def _first_is_there(inputs: "Inputs", rendered: "Rendered", after: "Rendered", c
 def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to take away the first token while peers use it, under the name of the next."""
     from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem
-    from kubectl_mesh.inputs import read_inside
-    from kubectl_mesh.plan import token_command, token_file
+    from kubectl_mesh.fs.read import read_inside
 
     problems: list[Problem] = []
     for peer in rendered.plan.members[cluster.name].readers if inputs.topology.reader_per_peer else ("",):
@@ -238,17 +241,18 @@ def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> 
 
 def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, folder: str, output: str) -> None:
     """What was decided, what comes next, and what has to be seen before that."""
-    from kubectl_mesh import generations, reconnect
+    from kubectl_mesh import reconnect
+    from kubectl_mesh.credentials import token_rotation
 
     cluster = after.plan.members[name].cluster
-    at = generations.step(cluster)
+    at = token_rotation.step(cluster)
     notes = _notes(step, at, before, after, name)
-    back = step == "abort" and at != generations.STEADY
+    back = step == "abort" and at != token_rotation.STEADY
     look = _look(at, after, name, back=back)
-    moves = back or at == generations.MOVED
+    moves = back or at == token_rotation.MOVED
     seen_for = f" --seen-for {'2h' if after.plan.topology.store == 'external' else '0h'}" if moves else ""
     advance = own.whole(f"kubectl mesh tokens rotate {name} advance{'' if back else seen_for}")
-    holders = [after.plan.members[h].cluster for h in generations.holders(after.plan, name)]
+    holders = [after.plan.members[h].cluster for h in token_rotation.holders(after.plan, name)]
     restarts = reconnect.restart_lines(after.plan, holders, folder) if moves else []
     value: dict[str, Any] = {
         "cluster": name,
@@ -259,13 +263,13 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
         "notes": notes,
         "render": own.whole(f"kubectl mesh render{' --with-restarts' if restarts else ''}"),
         "look": [{"command": c, "prints": p} for c, p in look],
-        "then": None if at == generations.STEADY else advance,
+        "then": None if at == token_rotation.STEADY else advance,
     }
     if output == "json":
         common.put_json(value)
         return
     lines = [f"update  {path}", *notes, f"next: {value['render']}; review and apply it, in any order of the clusters", *(f"  {line}" for line in restarts)]
-    if at != generations.STEADY:
+    if at != token_rotation.STEADY:
         lines.append(f"then: {advance}")
     if back:
         lines.append(f"or: {advance.removesuffix('advance')}abort{seen_for}, and the Secret of generation {cluster.beside} goes")
@@ -277,16 +281,17 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
 
 
 def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str) -> list[str]:
-    from kubectl_mesh import generations, reconnect
-    from kubectl_mesh.plan import token_file
-    from kubectl_mesh.words import count
+    from kubectl_mesh import reconnect
+    from kubectl_mesh.credentials import token_rotation
+    from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.text import count
 
     cluster, external = after.plan.members[name].cluster, after.plan.topology.store == "external"
-    holding = generations.holders(after.plan, name)
+    holding = token_rotation.holders(after.plan, name)
     old = before.plan.members[name].cluster
-    if at == generations.BEGUN and step == "begin":
+    if at == token_rotation.BEGUN and step == "begin":
         notes = [f"{name}: a Secret for the token of generation {cluster.beside} comes beside that of generation {cluster.generation}; no peer changes"]
-    elif at == generations.STEADY:
+    elif at == token_rotation.STEADY:
         gone = old.beside
         notes = [f"{name}: the Secret of generation {gone} goes, and its token is void; the peers keep generation {cluster.generation}"]
         if not external and gone is not None:
@@ -306,21 +311,21 @@ def _look(at: str, after: "Rendered", name: str, *, back: bool) -> "list[tuple[s
     import base64
     import hashlib
 
-    from kubectl_mesh import generations
+    from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.render.remotes import kubeconfig
 
     plan = after.plan
-    if at == generations.BEGUN and not back:
+    if at == token_rotation.BEGUN and not back:
         return [(p.command, "") for p in plan.pending if p.kind == "next-token" and p.subject == name]
-    if at == generations.STEADY:
+    if at == token_rotation.STEADY:
         return []
     member = plan.members[name]
     digests = {}
-    for holder in generations.holders(plan, name):
+    for holder in token_rotation.holders(plan, name):
         login = member.login(holder)
         if login is not None and not ({holder, ""} & member.absent) and plan.topology.store != "external":
             digests[holder] = hashlib.sha256(base64.b64encode(kubeconfig(member, login).encode())).hexdigest() + "  -"
     return [
-        *((c, "the time of the push") for c in (generations.pushed(plan, name) if plan.topology.store == "external" else [])),
-        *generations.seen(plan, name, digests),
+        *((c, "the time of the push") for c in (token_rotation.pushed(plan, name) if plan.topology.store == "external" else [])),
+        *token_rotation.seen(plan, name, digests),
     ]

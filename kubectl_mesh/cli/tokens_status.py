@@ -25,7 +25,7 @@ def rendered(inputs: "Inputs", out: str) -> "Rendered":
 
 def differing(made: "Rendered", out: str) -> list[str]:
     """The directories that are not as a render would create them now."""
-    from kubectl_mesh.compare import compare
+    from kubectl_mesh.tree.compare import compare
 
     return [c.name for c in compare(out, made.tree, made.plan.topology.mesh_id) if c.differs]
 
@@ -37,13 +37,13 @@ def stale(made: "Rendered", out: str, cluster: "Cluster") -> list[str]:
 
 def concerned(made: "Rendered", cluster: "Cluster", names: "Sequence[str]") -> list[str]:
     """Those of some directories that the rotation of a cluster concerns."""
-    from kubectl_mesh import generations
+    from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.model import BUNDLE
 
     if not names:
         return []
     plan = made.plan
-    own = {cluster.name, *generations.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
+    own = {cluster.name, *token_rotation.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
     return [name for name in names if name in own]
 
 
@@ -54,16 +54,16 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
     """
     import os
 
-    from kubectl_mesh import generations
     from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import Place, Problem
     from kubectl_mesh.guard import committed
     from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
-    from kubectl_mesh.words import count
+    from kubectl_mesh.text import count
 
     plan, name = made.plan, cluster.name
-    paths = [f"{name}/{path}" for path in made.tree[name] if generations.is_token(path)]
-    holders = generations.holders(plan, name)
+    paths = [f"{name}/{path}" for path in made.tree[name] if token_rotation.is_token(path)]
+    holders = token_rotation.holders(plan, name)
     paths += [f"{BUNDLE}/{name}.yaml"] if plan.topology.bundled else [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]
     locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{LOCK}" for path in paths}
     there = committed(out, [*locks.values(), *paths], os.environ) if os.path.isdir(out) else {}
@@ -95,8 +95,8 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
     """Prints the state of rotations and tokens, of these clusters or of all."""
     from kubectl_mesh.calendar import calendar
     from kubectl_mesh.cli import workdir
+    from kubectl_mesh.credentials.tokens import TOKENS
     from kubectl_mesh.dates import dates
-    from kubectl_mesh.tokens import TOKENS
 
     inputs = workdir.gather(directory, kubeconfig)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None
@@ -124,10 +124,10 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
 def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "datetime") -> dict[str, Any]:
     import os
 
-    from kubectl_mesh import generations
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.credentials import claims
-    from kubectl_mesh.plan import token_file
+    from kubectl_mesh.credentials import token_rotation
+    from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.credentials.logins import claims
 
     inputs, plan = made.inputs, made.plan
     member = plan.members[cluster.name]
@@ -157,7 +157,7 @@ def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "
     return {
         "name": cluster.name,
         "credential": cluster.credential.way,
-        "step": generations.step(cluster),
+        "step": token_rotation.step(cluster),
         "generation": cluster.generation,
         "beside": cluster.beside,
         "tree": "out of date" if concerned(made, cluster, names) else "up to date",

@@ -31,9 +31,9 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.cli.sealed import Sealed
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-    from kubectl_mesh.manifest import parse, read
     from kubectl_mesh.stores import ENCRYPTED
-    from kubectl_mesh.words import count
+    from kubectl_mesh.text import count
+    from kubectl_mesh.yaml_io.manifest import parse, read
 
     folder = out if out is not None else workdir.join(directory, "out")
     bounds.check_folders(directory, out)

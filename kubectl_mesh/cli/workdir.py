@@ -11,17 +11,19 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
-from kubectl_mesh import assets, stores
-from kubectl_mesh.compare import below, open_folder, read
-from kubectl_mesh.compare import join as join  # noqa: PLC0414  so that verbs have it from here
-from kubectl_mesh.errors import MeshError, Place, Problem, near, refuse
+from kubectl_mesh import stores
+from kubectl_mesh.credentials.kubeconfig import Entry
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.inputs import read_file as read_file  # noqa: PLC0414
-from kubectl_mesh.inputs import read_inside, read_with_mode, unreadable
-from kubectl_mesh.kubeconfig import Entry
-from kubectl_mesh.load import load
+from kubectl_mesh.fs.folders import below, open_folder, read
+from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs have it from here
+from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
+from kubectl_mesh.fs.read import read_inside, read_with_mode, unreadable
 from kubectl_mesh.model import PRIVATE_ENDINGS, Cluster, Document, Json, Server, Topology
+from kubectl_mesh.text import near
 from kubectl_mesh.validate import validate
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 T = TypeVar("T")
@@ -173,8 +175,8 @@ def gather(
     base.yaml is lost, but for the clusters in `unapplied`.
     """
     from kubectl_mesh.cli import basefile, controllers
-    from kubectl_mesh.kubeconfig import ca_fault, credentials, servers
-    from kubectl_mesh.plan import token_command, token_file
+    from kubectl_mesh.credentials.accounts import token_command, token_file
+    from kubectl_mesh.credentials.kubeconfig import ca_fault, credentials, servers
 
     topology = topology if topology is not None else read_topology(directory)
     problems: list[Problem] = []
@@ -305,7 +307,7 @@ def server_cas(inputs: Inputs) -> list[tuple[str, bytes, Place]]:
 
 def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:
     """The validity of the CA of every API server that is known; what is wrong with one, `check` reports."""
-    from kubectl_mesh.kubeconfig import ca_dates, servers
+    from kubectl_mesh.credentials.kubeconfig import ca_dates, servers
 
     try:
         config = _kubeconfig(directory, None)
@@ -332,7 +334,7 @@ def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
 
 
 def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[str, Json] | None:
-    from kubectl_mesh.credentials import files, login
+    from kubectl_mesh.credentials.logins import files, login
 
     bodies: dict[str, bytes] = {}
     for key, (name, private) in files(cluster.credential).items():
@@ -357,7 +359,7 @@ def _kubeconfig(directory: str, option: str | None) -> Document | None:
 
 def _later_server_problems(topology: Topology, config: Document, authorities: Mapping[str, bytes]) -> list[Problem]:
     """What is wrong with a kubeconfig in which keys stand twice: that they do, and what the later values are."""
-    from kubectl_mesh.kubeconfig import servers
+    from kubectl_mesh.credentials.kubeconfig import servers
 
     found = list(config.problems)
     for variant in config.variants:
@@ -384,7 +386,7 @@ def _authorities(directory: str, topology: Topology) -> dict[str, bytes]:
 
 
 def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str | None:
-    from kubectl_mesh.credentials import token
+    from kubectl_mesh.credentials.logins import token
 
     found = read_with_mode(directory, name, "credential")
     if found is None:
@@ -422,9 +424,9 @@ class Certificates:
 
 def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Certificates:
     """Reads `certs/`, through no symbolic link."""
-    from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, ROTATION, folder, next_folder
+    from kubectl_mesh.fs.durable import STAGE
     from kubectl_mesh.stores.sealing import SEAL_KEY
-    from kubectl_mesh.write import STAGE
+    from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, ROTATION, folder, next_folder
 
     path = join(directory, "certs")
     top = open_folder(path)
@@ -507,7 +509,7 @@ def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
 
     As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is read.
     """
-    from kubectl_mesh.kubeconfig import contexts
+    from kubectl_mesh.credentials.kubeconfig import contexts
 
     if option is not None:
         paths = [option]

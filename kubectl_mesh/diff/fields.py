@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.diff.values import Detail
-from kubectl_mesh.errors import secretive, shown
+from kubectl_mesh.text import count, secretive, shown
 from kubectl_mesh.view.values import Fields
-from kubectl_mesh.words import count
 
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
 _ABSENT: Any = object()

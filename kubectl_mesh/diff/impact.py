@@ -2,10 +2,10 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from kubectl_mesh import versions
 from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNING, Rule, Version
 from kubectl_mesh.diff.values import Effect
+from kubectl_mesh.istio import versions
 from kubectl_mesh.view.values import Cluster, ControlPlane
 
 UNKNOWN = "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "

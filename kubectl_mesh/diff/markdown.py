@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.diff.text import changed, order, summary, where
 from kubectl_mesh.diff.values import GROUPS, Diff, Line
-from kubectl_mesh.errors import visible
-from kubectl_mesh.words import count, one_line
+from kubectl_mesh.text import count, one_line, visible
 
 LEAST = 1024
 """The smallest budget: room for the heading, the summary and what is said of a cut."""

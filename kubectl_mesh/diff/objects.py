@@ -11,9 +11,9 @@ from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
 from kubectl_mesh.teardown import Tool
+from kubectl_mesh.text import count
 from kubectl_mesh.view.parse import without
 from kubectl_mesh.view.values import Cluster, Directory, Object
-from kubectl_mesh.words import count
 
 _GATEWAY = re.compile(r"3-mesh/(eastwest-|cross-network-gateway|cluster-aware-gateway|remote-gateways/|istiod-(gateway|virtual-service))")
 _READER = re.compile(r"3-mesh/reader")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.diff.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.words import count, one_line
+from kubectl_mesh.text import count, one_line
 
 MANY = 12
 """How many details of a line are shown in text."""

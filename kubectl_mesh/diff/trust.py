@@ -10,8 +10,8 @@ from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
 from kubectl_mesh.roots.sets import Signing, exchange
+from kubectl_mesh.text import count
 from kubectl_mesh.view.values import Trust
-from kubectl_mesh.words import count
 
 MADE = "made by the render"
 CERTS = "certs/"

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from kubectl_mesh.errors import Problem, path_text
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Plan
+from kubectl_mesh.text import path_text
 
 _FILE = re.compile(r"(?:^|/)(?:certs/intermediate-(?P<ca>[^/]+)/|credentials/(?P<token>[^/.]+)\.|clusters/(?P<server>[^/]+)\.[a-z]+$)")
 _WORDS = {"tree-edited": "edited by hand", "tree-withdrawn": "secret withdrawn", "server-ca": "server without CA", "tree-foreign": "foreign file"}

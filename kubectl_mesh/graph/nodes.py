@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.graph.findings import Finding

@@ -8,12 +8,12 @@ from html import escape
 from string import Template
 from typing import Any
 
-from kubectl_mesh.errors import visible
 from kubectl_mesh.graph.findings import Finding
 from kubectl_mesh.graph.nodes import Area, Node
 from kubectl_mesh.graph.picture import Picture
 from kubectl_mesh.graph.svg import drawing
 from kubectl_mesh.model import Certificate, Pending
+from kubectl_mesh.text import visible
 
 WIDTHS = (("wide", 1240.0, True), ("large", 860.0, True), ("medium", 600.0, True), ("narrow", 340.0, False))
 """The drawings, of which the page shows the one that fits: a name, the width, and whether there is room for lines."""

@@ -8,7 +8,7 @@ from kubectl_mesh.graph.findings import Finding, by_subject
 from kubectl_mesh.graph.nodes import Area, Node, Seen, area, node
 from kubectl_mesh.graph.summary import natural, summary
 from kubectl_mesh.model import Plan
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count
 
 FINE = "nothing is pending, nothing is broken"
 """The sentence of a mesh of which nothing has to be said."""

@@ -10,7 +10,7 @@ from operator import or_
 
 from kubectl_mesh.graph.edges import BROKEN, NONE, STALE, WAITS, Edges, Line, Note, Reading
 from kubectl_mesh.model import Plan
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count
 
 MANY, MOST = 5, 24
 """From this many edges of one kind at one cluster on they are said in a note; and so many lines are drawn at most."""

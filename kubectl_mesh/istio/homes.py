@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kubectl_mesh.versions import RELEASES
+from kubectl_mesh.istio.versions import RELEASES
 
 _CHARTS, _IMAGES = RELEASES["charts"], RELEASES["images"]
 CHARTS: str = _CHARTS["home"]

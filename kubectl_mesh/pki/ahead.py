@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.pki.crl import NAME, Listed, Signer, alive, load, sign
-from kubectl_mesh.pki.names import CRL, NEXT_KEY, ROOT_CERT
-from kubectl_mesh.pki.read import describe, load_certificates, load_key, same_key
 from kubectl_mesh.pki.rotation import fingerprint
+from kubectl_mesh.x509.certificates import describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.layout import CRL, NEXT_KEY, ROOT_CERT
 
 
 def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Crl
-from kubectl_mesh.pem import PemError, find_blocks, parse_crl, text_outside
-from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, State
-from kubectl_mesh.pki.names import CRL, ROOT_KEY, folder
-from kubectl_mesh.pki.read import Key, describe, extension, load_certificates, same_key
+from kubectl_mesh.x509.certificates import Key, describe, extension, load_certificates, same_key
+from kubectl_mesh.x509.chain import direct_issuer
+from kubectl_mesh.x509.layout import CRL, ROOT_KEY, folder
+from kubectl_mesh.x509.parse import PemError, find_blocks, parse_crl, text_outside
 
 NAME = f"certs/{CRL}"
 ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"

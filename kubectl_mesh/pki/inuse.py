@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
-from kubectl_mesh.pki.names import PARTS, ROOT_CERT, folder
-from kubectl_mesh.pki.read import load_certificates, organization_of
+from kubectl_mesh.x509.certificates import load_certificates, organization_of
+from kubectl_mesh.x509.chain import direct_issuer
+from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, folder
 
 NONE: Mapping[str, str] = {}
 UNION = "`kubectl mesh certs import-root --union FILE` has every cluster trust both"

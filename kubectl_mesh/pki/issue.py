@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives import serialization
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki import rotation
-from kubectl_mesh.pki.judge import ca_problems, chain_problems, constrained, direct_issuer, root_of, soon
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own, of_another
 from kubectl_mesh.pki.make import build_intermediate, build_root, make_keys, pem_key
-from kubectl_mesh.pki.names import CRL, ROOT_CERT, ROOT_KEY, folder
-from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import ca_problems, chain_problems, constrained, direct_issuer, root_of, soon
+from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, folder
 
 
 def issue(

@@ -8,13 +8,13 @@ from cryptography import x509
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki.ahead import ahead
-from kubectl_mesh.pki.judge import ca_problems, root_of
-from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
 from kubectl_mesh.pki.own import Taken
-from kubectl_mesh.pki.read import load_certificates, load_key, same_key
 from kubectl_mesh.pki.renew import to_archive
 from kubectl_mesh.pki.rotation import Rotation, fingerprint, read, trusts, write
 from kubectl_mesh.pki.union import union
+from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import ca_problems, root_of
+from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
 Named = tuple[str, bytes]
 """The name of a file, for messages, and what is in it."""

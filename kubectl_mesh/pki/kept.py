@@ -10,9 +10,9 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import RENEW
-from kubectl_mesh.pki.judge import ca_problems, chain_problems, root_of
-from kubectl_mesh.pki.names import PARTS, ROOT_CERT, ROOT_KEY, folder
-from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key
+from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, path_length, same_key
+from kubectl_mesh.x509.chain import ca_problems, chain_problems, root_of
+from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, ROOT_KEY, folder
 
 ENDED = "nothing that it signed is accepted any more: go on with a rotation that is on; where none is, move certs/ and the tree away, and render"
 

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.pki.names import folder
-from kubectl_mesh.pki.read import CURVES, Key, PublicKey, extension, organization_of
 from kubectl_mesh.pki.wanted import Progress, Wanted
+from kubectl_mesh.x509.certificates import CURVES, Key, PublicKey, extension, organization_of
+from kubectl_mesh.x509.layout import folder
 
 _BACKDATE = timedelta(minutes=10)
 

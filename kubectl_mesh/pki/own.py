@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.pki.judge import ca_problems, constrained, direct_issuer, soon
 from kubectl_mesh.pki.kept import Root, kept_intermediate
-from kubectl_mesh.pki.names import ROOT_CERT, ROOT_KEY
-from kubectl_mesh.pki.read import load_certificates, load_key, path_length, same_key
+from kubectl_mesh.x509.certificates import load_certificates, load_key, path_length, same_key
+from kubectl_mesh.x509.chain import ca_problems, constrained, direct_issuer, soon
+from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
 ROTATE = "`kubectl mesh certs rotate-root begin` brings in another root while traffic flows"
 

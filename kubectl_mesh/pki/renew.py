@@ -10,15 +10,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
-from kubectl_mesh.pem import PemError, parse_certificate
-from kubectl_mesh.pki.judge import chain_problems
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import build_intermediate, make_keys, pem_key
-from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
-from kubectl_mesh.pki.read import Key, load_certificates, load_key, same_key
 from kubectl_mesh.pki.requests import accept, existing_intermediate, request, requested_organization
 from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import chain_problems
+from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
+from kubectl_mesh.x509.parse import PemError, parse_certificate
 
 
 def renew(

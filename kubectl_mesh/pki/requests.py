@@ -18,13 +18,13 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.pem import PemError, parse_request
-from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.make import build_intermediate, intermediate_name, make_keys, organization_under, pem_key
-from kubectl_mesh.pki.names import REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
-from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import ca_problems, direct_issuer
+from kubectl_mesh.x509.layout import REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
+from kubectl_mesh.x509.parse import PemError, parse_request
 
 
 @dataclass(frozen=True, slots=True)

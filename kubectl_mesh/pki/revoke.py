@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.crl import NAME, Listed, Signer, alive, load, sign, signed_by, signers, unable
-from kubectl_mesh.pki.judge import direct_issuer
 from kubectl_mesh.pki.kept import Root, State
-from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, folder
-from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import direct_issuer
+from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, folder
 
 _LARGEST = 2**20 - 2**14
 

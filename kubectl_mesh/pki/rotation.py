@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from kubectl_mesh.errors import MeshError, Place, Problem, shown
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.pki.judge import root_of
-from kubectl_mesh.pki.names import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
-from kubectl_mesh.pki.read import load_certificates, load_key, same_key
 from kubectl_mesh.roots.order import Trust
+from kubectl_mesh.text import shown
+from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import root_of
+from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
 FOLLOWS = {"trust-both": "sign-new", "sign-new": "drop-old", "drop-old": "", "sign-old": "drop-new", "drop-new": ""}
 """Each step, and the one that `advance` leads to; "": the rotation is over."""

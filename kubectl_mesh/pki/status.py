@@ -8,12 +8,11 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from kubectl_mesh.errors import visible
 from kubectl_mesh.model import Certificate
-from kubectl_mesh.pki.judge import root_of
-from kubectl_mesh.pki.names import CRL, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
-from kubectl_mesh.pki.read import Key, describe, load_certificates, load_key, same_key
-from kubectl_mesh.words import count, one_line
+from kubectl_mesh.text import count, one_line, visible
+from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.chain import root_of
+from kubectl_mesh.x509.layout import CRL, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 
 WIDTH = 80
 _NAMED = 3

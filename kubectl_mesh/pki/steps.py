@@ -13,14 +13,14 @@ from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import RENEW, Exchange
 from kubectl_mesh.pki.ahead import ahead, lacking
 from kubectl_mesh.pki.joining import restored
-from kubectl_mesh.pki.judge import ca_problems, direct_issuer
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import build_root, make_keys, pem_key
-from kubectl_mesh.pki.names import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
-from kubectl_mesh.pki.read import Key, load_certificates, load_key, path_length, same_key, texts
 from kubectl_mesh.pki.renew import free_name, signed, to_archive
 from kubectl_mesh.pki.rotation import Rotation, back, fingerprint, follows, trusts, write
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, path_length, same_key, texts
+from kubectl_mesh.x509.chain import ca_problems, direct_issuer
+from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
 
 @dataclass(frozen=True, slots=True)

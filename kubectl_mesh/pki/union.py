@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.judge import soon
-from kubectl_mesh.pki.names import ROOT_CERT, folder
 from kubectl_mesh.pki.own import Taken, judged
-from kubectl_mesh.pki.read import describe, extension, load_certificates
+from kubectl_mesh.x509.certificates import describe, extension, load_certificates
+from kubectl_mesh.x509.chain import soon
+from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
 
 def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime, *, before: bool = False) -> Taken:

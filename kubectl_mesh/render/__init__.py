@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Protocol
 
 from kubectl_mesh import delivery
-from kubectl_mesh.manifest import Manifests
 from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Secret, Tree
 from kubectl_mesh.render import alerts, gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.yaml_io.manifest import Manifests
 
 
 class Store(Protocol):

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.dates import of_cluster, shared
-from kubectl_mesh.manifest import Manifests, parse
 from kubectl_mesh.model import Alerts, Date, Member, Pki, Plan
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.yaml_io.manifest import Manifests, parse
 
 FILE = "expiry-alerts.yaml"
 NAME = "kubectl-mesh-expiry"

@@ -1,11 +1,11 @@
 """Stage 3: the gateways of a cluster, and what they let in (Istio's samples/multicluster: expose-services.yaml, expose-istiod.yaml)."""
 
-from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
-from kubectl_mesh.eastwest import HBONE_PORT, NAME, NETWORK, SELECTOR, TLS_PORT, VIEW, elsewhere, labels, service_ports
-from kubectl_mesh.manifest import Manifests
+from kubectl_mesh.istio import versions
+from kubectl_mesh.istio.east_west_gateway import HBONE_PORT, NAME, NETWORK, SELECTOR, TLS_PORT, VIEW, elsewhere, labels, service_ports
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.yaml_io.manifest import Manifests
 
 
 def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:

@@ -6,8 +6,8 @@ istio-csr: deploy/charts/istio-csr/values.yaml.
 
 from collections.abc import Mapping
 
-from kubectl_mesh.manifest import document
 from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.yaml_io.manifest import document
 
 KEYS: dict[str, dict[str, object]] = {
     "ec-p256": {"algorithm": "ECDSA", "size": 256},

@@ -1,10 +1,10 @@
 """Stage 3, the half that lets others in: the accounts as which the peers read this cluster, and their tokens."""
 
-from kubectl_mesh.manifest import Manifests
+from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
-from kubectl_mesh.plan import SHARED, reader_account, reader_secret
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import external
+from kubectl_mesh.yaml_io.manifest import Manifests
 
 
 def role(cluster: Cluster) -> str:

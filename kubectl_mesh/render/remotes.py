@@ -3,12 +3,12 @@
 import base64
 from collections.abc import Mapping
 
-from kubectl_mesh.credentials import masked
-from kubectl_mesh.manifest import Manifests, document
+from kubectl_mesh.credentials.accounts import SHARED, private_file
+from kubectl_mesh.credentials.logins import masked
 from kubectl_mesh.model import BUNDLE, Json, Member, Plan, Secret
-from kubectl_mesh.plan import SHARED, private_file
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import ENCRYPTED, external
+from kubectl_mesh.yaml_io.manifest import Manifests, document
 
 
 class Remotes:

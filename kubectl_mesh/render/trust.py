@@ -3,13 +3,13 @@
 import base64
 from collections.abc import Mapping
 
-from kubectl_mesh.manifest import Manifests
+from kubectl_mesh.istio.versions import reads_crl
 from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import ENCRYPTED, external
 from kubectl_mesh.targets.node_components import extra_namespaces
-from kubectl_mesh.versions import reads_crl
+from kubectl_mesh.yaml_io.manifest import Manifests
 
 KEEP: dict[str, tuple[str | None, str | None]] = {
     "kubectl": (None, None),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count
 
 ID = "root-exchange"
 FIX = (

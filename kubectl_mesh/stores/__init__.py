@@ -7,9 +7,10 @@ A store that encrypts keeps what is in the tree already wherever it is still rig
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.errors import Place, Problem, shown
+from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, OnDisk, Secret, Topology
 from kubectl_mesh.stores.sealing import Sealing
+from kubectl_mesh.text import shown
 
 __all__ = ["ENCRYPTED", "Plain", "Sealing", "cacerts_before", "problems", "sealed_before", "warnings"]
 

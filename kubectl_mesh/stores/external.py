@@ -8,9 +8,9 @@ Each cluster pushes its own token there, so nobody copies one.
 import re
 from collections.abc import Mapping
 
-from kubectl_mesh.manifest import document
+from kubectl_mesh.credentials.accounts import SHARED, reader_secret
 from kubectl_mesh.model import Cluster, Topology
-from kubectl_mesh.plan import SHARED, reader_secret
+from kubectl_mesh.yaml_io.manifest import document
 
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 CRL = "ca-crl.pem"

@@ -20,11 +20,11 @@ import yaml
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.manifest import read
 from kubectl_mesh.model import Cluster, OnDisk, Secret
-from kubectl_mesh.pem import PemError, find_blocks, parse_certificate, parse_key
 from kubectl_mesh.stores.sealing import Sealing, digest
-from kubectl_mesh.yamltext import dump, text
+from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
+from kubectl_mesh.yaml_io.manifest import read
+from kubectl_mesh.yaml_io.write import dump, text
 
 SHORTEST = 2048
 """Bits of a controller's key; a controller makes 4096 unless told otherwise."""

@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from kubectl_mesh.frozen import dataclass
-from kubectl_mesh.manifest import read
 from kubectl_mesh.model import OnDisk, Secret
 from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Sealing, digest
-from kubectl_mesh.yamltext import dump, text
+from kubectl_mesh.yaml_io.manifest import read
+from kubectl_mesh.yaml_io.write import dump, text
 
 ENCRYPTED_REGEX = "^(data|stringData)$"
 TIME = "2000-01-01T00:00:00Z"

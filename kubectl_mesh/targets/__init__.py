@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from kubectl_mesh.errors import MeshError, Problem, near, shown
+from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
+from kubectl_mesh.text import near, shown
 
 KINDS = {
     "Istio": "kubectl_mesh.targets.istio",

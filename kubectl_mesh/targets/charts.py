@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh import versions
-from kubectl_mesh.eastwest import NAME, SELECTOR, VIEW, labels, service_ports
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.istio import versions
+from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
 from kubectl_mesh.model import Document, Json, Member, Plan, Release, Topology
-from kubectl_mesh.overlay import merge
 from kubectl_mesh.targets import images, modern, values
+from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.merge_patch import merge
 
 REPOSITORY: str = versions.RELEASES["charts"]["home"]
 """Where Istio publishes its charts."""

@@ -8,7 +8,7 @@ own images in place only where no `global.hub` is stated (pkg/istiovalues/digest
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kubectl_mesh import versions
+from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.homes import BUILT_IN, IMAGES
 from kubectl_mesh.model import Json, Topology
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh import versions
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.manifest import document
+from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
-from kubectl_mesh.overlay import merge
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, modern, node_components, values
 from kubectl_mesh.targets.replaced import replaced_problems
+from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.merge_patch import merge
 
 KIND = "Istio"
 API_VERSION = "sailoperator.io/v1"

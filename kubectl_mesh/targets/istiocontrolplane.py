@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.address import is_address
-from kubectl_mesh.errors import Problem, near, shown
-from kubectl_mesh.manifest import block, document
+from kubectl_mesh.commands import address_command
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, Document, Json, Member, Network, Pki, Plan, Topology
-from kubectl_mesh.overlay import Whole, merge, shared
-from kubectl_mesh.plan import Traits, address_command
+from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.targets.replaced import replaced_problems
-from kubectl_mesh.yamltext import Block
+from kubectl_mesh.text import near, shown
+from kubectl_mesh.yaml_io.manifest import block, document
+from kubectl_mesh.yaml_io.merge_patch import Whole, merge, shared
+from kubectl_mesh.yaml_io.write import Block
 
 KIND = "IstioControlPlane"
 API_VERSION = "install.istio.io/v1alpha2"

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh import versions
 from kubectl_mesh.address import is_address
-from kubectl_mesh.eastwest import HBONE_PORT, TLS_PORT
-from kubectl_mesh.errors import Place, Problem, shown
+from kubectl_mesh.commands import address_command
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.istio import versions
+from kubectl_mesh.istio.east_west_gateway import HBONE_PORT, TLS_PORT
 from kubectl_mesh.model import Cluster, Topology
-from kubectl_mesh.plan import Traits, address_command, peers_of
+from kubectl_mesh.plan import Traits, peers_of
+from kubectl_mesh.text import shown
 
 
 def traits(kind: str, topology: Topology) -> Traits:

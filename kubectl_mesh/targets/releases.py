@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from kubectl_mesh import versions
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio import homes
+from kubectl_mesh.istio import homes, versions
 from kubectl_mesh.model import Document, Json, Topology
 from kubectl_mesh.targets import images, modern
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 
-from kubectl_mesh import versions
-from kubectl_mesh.errors import Problem, shown
-from kubectl_mesh.load import load
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Document, Json, Plan
-from kubectl_mesh.overlay import lost
+from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.merge_patch import lost
+from kubectl_mesh.yaml_io.read import load
 
 Path = tuple[str | int, ...]
 _KIND = (("apiVersion",), ("kind",))

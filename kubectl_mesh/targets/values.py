@@ -6,13 +6,14 @@ Istio's operator/pkg/apis/values_types.proto and manifests/charts/istio-control/
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh import versions
-from kubectl_mesh.eastwest import elsewhere
-from kubectl_mesh.errors import Place, Problem, shown
-from kubectl_mesh.manifest import block
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.istio import versions
+from kubectl_mesh.istio.east_west_gateway import elsewhere
 from kubectl_mesh.model import DEFAULT_READER, Document, Json, Member, Plan, Topology
-from kubectl_mesh.overlay import Whole
-from kubectl_mesh.yamltext import Block
+from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.manifest import block
+from kubectl_mesh.yaml_io.merge_patch import Whole
+from kubectl_mesh.yaml_io.write import Block
 
 ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
 """istiod's environment variable that lists what a remote secret may ask for beyond a token (pkg/kube/util.go)."""

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kubectl_mesh.errors import EITHER, MeshError, Problem, path_text
+from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
-from kubectl_mesh.shape import schema_problems
+from kubectl_mesh.text import EITHER, path_text
 from kubectl_mesh.validate import rules
 from kubectl_mesh.validate.given import Given
 from kubectl_mesh.validate.names import LABEL, PENDING, inside, name_of, no_name
+from kubectl_mesh.yaml_io.schema import schema_problems
 
 __all__ = ["inside", "name_of", "no_name", "validate"]
 

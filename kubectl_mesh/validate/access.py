@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.address import is_loopback, url_fault
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.text import shown
 from kubectl_mesh.validate.given import Given, Path
 from kubectl_mesh.validate.names import inside, no_name
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubectl_mesh.address import is_address, is_loopback
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.text import shown
 from kubectl_mesh.validate.given import Given
 from kubectl_mesh.validate.names import LABEL, PENDING, name_of
 

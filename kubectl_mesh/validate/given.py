@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from kubectl_mesh.errors import Hints
 from kubectl_mesh.model import Document
+from kubectl_mesh.text import Hints
 from kubectl_mesh.validate.names import name_of
 
 if TYPE_CHECKING:

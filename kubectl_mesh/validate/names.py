@@ -2,7 +2,7 @@
 
 import re
 
-from kubectl_mesh.errors import secretive
+from kubectl_mesh.text import secretive
 
 PENDING = "pending"
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")

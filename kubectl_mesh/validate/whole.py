@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.errors import Problem, shown
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.giturl import flux_url, is_argocd_url
+from kubectl_mesh.text import shown
 from kubectl_mesh.validate.given import Given
 
 

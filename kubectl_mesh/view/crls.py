@@ -12,7 +12,7 @@ def takes(proxies: Trust, signing: Trust) -> bool:
     A CRL is the CA's by its signature, as Envoy would have it (X509_V_FLAG_CRL_CHECK_ALL).
     """
     from kubectl_mesh.pki.crl import Listed, load
-    from kubectl_mesh.pki.read import load_certificates
+    from kubectl_mesh.x509.certificates import load_certificates
 
     if CRL not in proxies.files:
         return True

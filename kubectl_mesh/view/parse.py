@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from kubectl_mesh.errors import Place, Problem, path_text, secretive
+from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json
+from kubectl_mesh.text import path_text, secretive
 from kubectl_mesh.view.values import Fields, Opaque
 
 RENDER = "look at what was edited, and render again"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import Json
 from kubectl_mesh.view.parse import Parser, items_at, mapping_at, opaque, text_at, texts
 from kubectl_mesh.view.trust import store_of

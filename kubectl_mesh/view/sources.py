@@ -3,10 +3,11 @@
 import os
 from collections.abc import Collection, Mapping
 
-from kubectl_mesh.compare import below, open_folder, read, scan
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.inputs import UnreadableError
+from kubectl_mesh.fs.folders import below, open_folder, read
+from kubectl_mesh.fs.read import UnreadableError
 from kubectl_mesh.model import Tree
+from kubectl_mesh.tree.compare import scan
 
 
 def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:

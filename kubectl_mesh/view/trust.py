@@ -45,7 +45,7 @@ class Certificates:
 
     def read(self, file: str, pem: bytes, parser: Parser, path: str) -> tuple[Certificate, ...]:
         """The certificates of a text."""
-        from kubectl_mesh.pki.read import describe, load_certificates
+        from kubectl_mesh.x509.certificates import describe, load_certificates
 
         if pem not in self._known:
             try:
@@ -58,9 +58,9 @@ class Certificates:
 
     def signer(self, files: Mapping[str, bytes]) -> str | None:
         """The fingerprint of the root that an intermediate leads to, by the signatures; None where it leads to none."""
-        from kubectl_mesh.pem import parse_certificates
-        from kubectl_mesh.pki.judge import direct_issuer
-        from kubectl_mesh.pki.read import describe
+        from kubectl_mesh.x509.certificates import describe
+        from kubectl_mesh.x509.chain import direct_issuer
+        from kubectl_mesh.x509.parse import parse_certificates
 
         try:
             own, *above = (c for name in ("ca-cert.pem", "cert-chain.pem") for c in parse_certificates(files.get(name, b"")))

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.address import is_loopback, url_fault
-from kubectl_mesh.errors import Hints, MeshError, Place, Problem, shown
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, Document, Server, Topology
+from kubectl_mesh.text import Hints, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def credentials(document: Document) -> bool:
 
 def ca_fault(pem: bytes) -> str:
     """Why a text is no CA for an API server, or nothing."""
-    from kubectl_mesh.pem import PemError, parse_certificates
+    from kubectl_mesh.x509.parse import PemError, parse_certificates
 
     if b"PRIVATE KEY" in pem:
         return "holds a private key; a CA certificate is public"

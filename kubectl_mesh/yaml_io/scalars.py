@@ -3,8 +3,8 @@
 import re
 from functools import lru_cache
 
-from kubectl_mesh.errors import FORMAT, shown
 from kubectl_mesh.model import Json
+from kubectl_mesh.text import FORMAT, shown
 
 SPELT = {"y", "n", "yes", "no", "on", "off"}
 NULL = {"", "~", "null", "Null", "NULL"}

@@ -12,13 +12,12 @@ import shlex
 import stat
 from collections.abc import Iterator, Mapping
 
-from kubectl_mesh.compare import FOLDER, join, open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.frozen import dataclass
+from kubectl_mesh.fs import durable
+from kubectl_mesh.fs.durable import EXCHANGE, STAGE, must, put_back, same_there, write_file
+from kubectl_mesh.fs.folders import FOLDER, join, open_folder, read
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Exchange
-from kubectl_mesh.write import files
-from kubectl_mesh.write.files import EXCHANGE, STAGE, must, write_file
-from kubectl_mesh.write.tree import put_back, same_there
 
 CERTS = "certs"
 STAGE_CERTS = ".kubectl-mesh-certs"
@@ -58,7 +57,7 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
         finally:
             os.close(old)
         try:
-            exchanged = files.libc_rename(top, STAGE_CERTS, top, CERTS, EXCHANGE)
+            exchanged = durable.libc_rename(top, STAGE_CERTS, top, CERTS, EXCHANGE)
             if not exchanged:
                 # The name is free for a moment; should the run end there, `settle` gives it back.
                 os.rename(CERTS, _ASIDE, src_dir_fd=top, dst_dir_fd=top)

@@ -9,8 +9,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import RENEW
-from kubectl_mesh.pki.names import ROOT_CERT
-from kubectl_mesh.pki.read import extension, load_certificates, path_length
+from kubectl_mesh.x509.certificates import extension, load_certificates, path_length
+from kubectl_mesh.x509.layout import ROOT_CERT
 
 _LONGEST_CHAIN = 10
 """How many certificates a chain may have."""

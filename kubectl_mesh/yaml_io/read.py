@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 import yaml
 from yaml import events
 
-from kubectl_mesh import yamltext
-from kubectl_mesh.errors import EITHER, MeshError, Place, Problem, path_text, shown
+from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
-from kubectl_mesh.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
+from kubectl_mesh.text import EITHER, path_text, shown
+from kubectl_mesh.yaml_io import write
+from kubectl_mesh.yaml_io.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 40
@@ -318,7 +319,7 @@ class _Builder:
         key = event.value
         if event.implicit[0] and key == "<<":
             raise _StopError(event.start_mark, "is a merge key (<<), which readers treat differently", "write the fields out", top.path)
-        if len(key) > MAX_KEY or len(yamltext.text(key)) > 2 * MAX_KEY:
+        if len(key) > MAX_KEY or len(write.text(key)) > 2 * MAX_KEY:
             raise _StopError(event.start_mark, f"a key is longer than {MAX_KEY} characters", "", top.path)
         assert isinstance(top.value, dict)
         if key in top.value:

@@ -4,58 +4,17 @@ A file is ours when the lock beside it lists it. Ours that differ from the lock 
 is foreign and stays.
 """
 
-import contextlib
-import errno
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
-from kubectl_mesh.errors import MeshError, Place, Problem, shown
-from kubectl_mesh.inputs import LIMITS, too_large, unreadable
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import below, open_folder, read
+from kubectl_mesh.fs.read import unreadable
 from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-def join(directory: str, name: str) -> str:
-    """A path as messages show it: nothing before it for the current directory."""
-    return name if directory in (".", "") else os.path.join(directory, name)
-
-
-@contextlib.contextmanager
-def below(folder: str) -> Iterator[None]:
-    """What is refused by a name in a folder is told with the folder before it."""
-    try:
-        yield
-    except PermissionError as error:
-        raise unreadable(os.path.join(folder, error.filename)) from None
-    except MeshError as error:
-        raise MeshError(replace(p, where=replace(p.where, file=os.path.join(folder, p.where.file))) for p in error.problems) from None
-
-
-def open_folder(path: str, dir_fd: int | None = None) -> int | None:
-    """A descriptor of a folder, None where there is none; a symbolic link or a file in its place is refused."""
-    try:
-        return os.open(path, FOLDER, dir_fd=dir_fd)
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        raise unreadable(path) from None
-    except NotADirectoryError:
-        what = "is a symbolic link, and kubectl mesh writes through none" if _is_link(path, dir_fd) else "is in the way: a folder belongs there"
-        raise MeshError([Problem(Place(path), what, "move it away")]) from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise MeshError([Problem(Place(path), "is a symbolic link, and kubectl mesh writes through none", "move it away")]) from None
-        raise
-
-
-def _is_link(path: str, dir_fd: int | None) -> bool:
-    return stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode) if dir_fd is not None else os.path.islink(path)
+from kubectl_mesh.text import shown
 
 
 def scan(folder: int) -> OnDisk:
@@ -117,33 +76,6 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
                 files[path] = body
         else:
             others.add(path)
-
-
-def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[bytes, int] | None:
-    """The bytes and the mode of a regular file, None where there is none or something else; a `MeshError` where it is too large for its kind."""
-    try:
-        descriptor = os.open(name, _READ, dir_fd=folder)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
-            return None
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        if status.st_size > LIMITS[kind]:
-            raise too_large(name, kind)
-        body = os.read(descriptor, status.st_size + 1)
-        # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is read to its end.
-        while len(body) != status.st_size and len(body) <= LIMITS[kind] and (more := os.read(descriptor, 65536)):
-            body += more
-        if len(body) > LIMITS[kind]:
-            raise too_large(name, kind)
-        return body, stat.S_IMODE(status.st_mode)
-    finally:
-        os.close(descriptor)
 
 
 def ours(disk: OnDisk) -> list[str]:

@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
-from kubectl_mesh.compare import FOLDER, open_folder, private_folders, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs import durable
+from kubectl_mesh.fs.durable import EXCHANGE, NO_REPLACE, STAGE, make_folder, must, must_be_writable, put_back, same_there, write_file
+from kubectl_mesh.fs.folders import FOLDER, open_folder, read
 from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
-from kubectl_mesh.write import files
-from kubectl_mesh.write.files import EXCHANGE, NO_REPLACE, STAGE, make_folder, must, must_be_writable, within, write_file
+from kubectl_mesh.tree.compare import private_folders
 
 
 def clear(out: str) -> None:
@@ -61,7 +62,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
             _build(stage, name, old, change, new)
             if old is None:
                 _take_name(stage, name, top)
-            elif not files.libc_rename(stage, name, top, name, EXCHANGE):
+            elif not durable.libc_rename(stage, name, top, name, EXCHANGE):
                 # Without an exchange the name is free for a moment; should the run end there, the next one puts it right.
                 os.rename(name, f"{name}.old", src_dir_fd=top, dst_dir_fd=stage)
                 os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
@@ -74,7 +75,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
 
 
 def _take_name(stage: int, name: str, top: int) -> None:
-    if not files.libc_rename(stage, name, top, name, NO_REPLACE):
+    if not durable.libc_rename(stage, name, top, name, NO_REPLACE):
         os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
 
 
@@ -200,36 +201,6 @@ def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: 
             os.unlink(last, dir_fd=folder)
         else:
             put_back(folder, last, top, f"{name}/{path}")
-
-
-def same_there(folder: int, last: str, top: int, path: str) -> bool:
-    """Whether the file in place holds the same, or is the same link: then this one is a copy of it."""
-    try:
-        with within(top, path) as (above, name):
-            mine, theirs = read(last, folder), read(name, above)
-            if mine is not None and theirs is not None:
-                return mine[0] == theirs[0]
-            return mine is None and theirs is None and os.readlink(last, dir_fd=folder) == os.readlink(name, dir_fd=above)
-    except (OSError, MeshError):
-        return False
-
-
-def put_back(folder: int, last: str, top: int, path: str) -> None:
-    """Gives a file in a stage the name that it should have below `top`, or one beside it where that is taken."""
-    parts = path.split("/")
-    for stop in range(1, len(parts)):
-        with within(top, "/".join(parts[:stop])) as (above, name), contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o777, dir_fd=above)
-    with within(top, path) as (above, name):
-        target, number = name, 0
-        while True:
-            try:
-                os.stat(target, dir_fd=above, follow_symlinks=False)
-            except FileNotFoundError:
-                break
-            number += 1
-            target = f"{name}.kept-{number}"
-        os.rename(last, target, src_dir_fd=folder, dst_dir_fd=above)
 
 
 def _clear_stage(top: int) -> None:

@@ -7,10 +7,11 @@ whatever order one likes, but the third has to wait until all peers have applied
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from kubectl_mesh.commands import kubectl
+from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Cluster, FolderChange, Plan
-from kubectl_mesh.plan import SHARED, kubectl, reader_account, reader_secret
-from kubectl_mesh.words import count
+from kubectl_mesh.text import count
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"
 _TOKEN = re.compile(r"3-mesh/reader(?:-(.+?))?-token(?:-g([0-9]+))?\.yaml")

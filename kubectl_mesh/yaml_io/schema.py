@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.errors import Hints, Problem, near, shown
-from kubectl_mesh.fits import fits, matches
+from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Document
-from kubectl_mesh.words import count
+from kubectl_mesh.text import Hints, count, near, shown
+from kubectl_mesh.yaml_io.fits import fits, matches
 
 Path = tuple[str | int, ...]
 MOST_STRANGERS = 40

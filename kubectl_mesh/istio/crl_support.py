@@ -1,8 +1,8 @@
 """revoked: which clusters go on trusting what is revoked, as a `Problem` for all of them."""
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.istio.versions import reads_crl
 from kubectl_mesh.model import Topology
-from kubectl_mesh.versions import reads_crl
 
 
 def unread(topology: Topology, present: bool) -> tuple[Problem, ...]:

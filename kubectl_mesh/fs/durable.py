@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from kubectl_mesh.compare import open_folder
-from kubectl_mesh.errors import refuse
+from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.fs.folders import open_folder, read
 
 STAGE = ".kubectl-mesh-stage"
 
@@ -106,3 +106,33 @@ def within(root: int, path: str) -> Iterator[tuple[int, str]]:
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def same_there(folder: int, last: str, top: int, path: str) -> bool:
+    """Whether the file in place holds the same, or is the same link: then this one is a copy of it."""
+    try:
+        with within(top, path) as (above, name):
+            mine, theirs = read(last, folder), read(name, above)
+            if mine is not None and theirs is not None:
+                return mine[0] == theirs[0]
+            return mine is None and theirs is None and os.readlink(last, dir_fd=folder) == os.readlink(name, dir_fd=above)
+    except (OSError, MeshError):
+        return False
+
+
+def put_back(folder: int, last: str, top: int, path: str) -> None:
+    """Gives a file in a stage the name that it should have below `top`, or one beside it where that is taken."""
+    parts = path.split("/")
+    for stop in range(1, len(parts)):
+        with within(top, "/".join(parts[:stop])) as (above, name), contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o777, dir_fd=above)
+    with within(top, path) as (above, name):
+        target, number = name, 0
+        while True:
+            try:
+                os.stat(target, dir_fd=above, follow_symlinks=False)
+            except FileNotFoundError:
+                break
+            number += 1
+            target = f"{name}.kept-{number}"
+        os.rename(last, target, src_dir_fd=folder, dst_dir_fd=above)

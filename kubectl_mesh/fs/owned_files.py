@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Collection, Mapping, Sequence
 
-from kubectl_mesh.compare import FOLDER, join, open_folder, read
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.durable import STAGE, make_folder, must, must_be_writable, take_name_of, write_file
+from kubectl_mesh.fs.folders import FOLDER, join, open_folder, read
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
-from kubectl_mesh.write.files import STAGE, make_folder, must, must_be_writable, take_name_of, write_file
 
 SIDE_BY_SIDE = 8
 """How many folders are synced at the same time, where there are as many."""

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-RELEASES: Any = json.loads((Path(__file__).resolve().parent / "istio" / "releases.json").read_text(encoding="utf-8"))
+RELEASES: Any = json.loads((Path(__file__).resolve().parent / "releases.json").read_text(encoding="utf-8"))
 """The data: see docs/releases.md for its fields."""
 
 OLDEST: int = RELEASES["oldest"]

@@ -12,7 +12,7 @@ import yaml
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Json
-from kubectl_mesh.yamltext import dump, scalar, text
+from kubectl_mesh.yaml_io.write import dump, scalar, text
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'')
 Read = Callable[[str], Json]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json
-from kubectl_mesh.yamltext import Block, unblocked
+from kubectl_mesh.yaml_io.write import Block, unblocked
 
 
 @dataclass(frozen=True, slots=True)

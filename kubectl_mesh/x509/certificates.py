@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID, PublicKeyAlgorithmOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
-from kubectl_mesh.pem import PemError, find_blocks, parse_certificate, parse_certificates, parse_key, text_outside
+from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_certificates, parse_key, text_outside
 
 CURVES: dict[str, ec.EllipticCurve] = {"ec-p256": ec.SECP256R1(), "ec-p384": ec.SECP384R1()}
 

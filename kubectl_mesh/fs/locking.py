@@ -7,12 +7,12 @@ import os
 import stat
 from collections.abc import Iterator
 
-from kubectl_mesh.compare import join
 from kubectl_mesh.errors import refuse
-from kubectl_mesh.inputs import unreadable
+from kubectl_mesh.fs.durable import ASK, STAGE
+from kubectl_mesh.fs.exchange import settle
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import unreadable
 from kubectl_mesh.model import PRIVATE_MODE
-from kubectl_mesh.write.exchange import settle
-from kubectl_mesh.write.files import ASK, STAGE
 
 LOCK_FILE = ".kubectl-mesh-lock"
 

@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping
 
-from kubectl_mesh.credentials import claims
+from kubectl_mesh.credentials.logins import claims
 
 _KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\[rn]|\s)+[A-Za-z0-9+/=]{16}")
 _ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from kubectl_mesh.yamltext import Block, dump, scalar
+from kubectl_mesh.yaml_io.write import Block, dump, scalar
 
 _MARKER = re.compile(r"kubectlMesh[0-9]+m")
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from kubectl_mesh.errors import MeshError, Problem, shown
+from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
+from kubectl_mesh.text import shown
 
 SETTINGS = ("DEFAULT_WORKLOAD_CERT_TTL", "MAX_WORKLOAD_CERT_TTL", "SECRET_TTL", "workloadCertTtl", "maxWorkloadCertTtl")
 """Where it may be set: istiod's and the proxies' environment, ztunnel's, and the values of Citadel in Istio 1.4."""

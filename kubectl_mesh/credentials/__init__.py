@@ -1,0 +1,1 @@
+"""How peers log in at a cluster: kubeconfigs, logins, tokens and their rotation."""

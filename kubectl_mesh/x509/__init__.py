@@ -1,0 +1,1 @@
+"""Certificates as values: parsed, named, and followed to their roots."""
