@@ -82,8 +82,8 @@ demo: setup-demo
 MEMORY = $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 4194304 2>/dev/null && awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ {print $$2; exit}' /proc/mounts)
 
 test: setup
-	$(BIN)/ruff format --check kubectl_mesh tests
-	$(BIN)/ruff check kubectl_mesh tests
+	$(BIN)/ruff format --check kubectl_mesh tests tools
+	$(BIN)/ruff check kubectl_mesh tests tools
 	$(BIN)/mypy
 	$(BIN)/kubectl-mesh render -C examples/seed --out out --check
 	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
