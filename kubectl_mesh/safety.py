@@ -9,19 +9,18 @@ Sources: istio pilot/pkg/networking/plugin/authn/util.go and pilot/pkg/model/pus
 pilot/pkg/serviceregistry/kube/controller/network.go (networks and gateways), pkg/kube/multicluster/secretcontroller.go (remote secrets).
 """
 
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
 from kubectl_mesh.text import count
+from kubectl_mesh.tree.lock_file import LockFile, Source, parse_lock
 from kubectl_mesh.view import Reader
 from kubectl_mesh.view.values import Cluster, Fields, Gate
 
@@ -75,18 +74,9 @@ class _Directory:
         self.name, self.files = name, files
 
     @cached_property
-    def made_from(self) -> Mapping[str, Any]:
-        """What the lock says that the directory was made from; nothing where it cannot be read."""
-        try:
-            value = json.loads(self.files[LOCK] or b"")["madeFrom"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
-
-    def stated(self, key: str) -> str:
-        """A text of the lock."""
-        found = self.made_from.get(key)
-        return found if isinstance(found, str) else ""
+    def lock(self) -> LockFile:
+        """What the lock says; nothing where it is missing or cannot be read."""
+        return parse_lock(self.files.get(LOCK)) or LockFile()
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -172,7 +162,7 @@ class _Directory:
     @property
     def waits(self) -> bool:
         """Whether the control plane is held back, which another refusal reports where one was rendered."""
-        return bool(self.made_from.get("waits")) or not any(path.startswith("2-control-plane/") for path in self.files)
+        return bool(self.lock.waits) or not any(path.startswith("2-control-plane/") for path in self.files)
 
 
 def _is_public(path: str) -> bool:
@@ -215,13 +205,12 @@ class _Mesh:
             return False
         return self._wanted(holder, peer) if self._wanted is not None else _holds(self._after, holder, peer)
 
-    def sources(self, peer: str, *, after: bool) -> Mapping[str, Any] | None:
+    def sources(self, peer: str, *, after: bool) -> Source | None:
         """What the remote secrets for a cluster are made from, by the lock of one that has it."""
         tree = self._after if after else self._before
         for directory in (_Directory(n, files) for n, files in tree.items() if n):
-            found = directory.made_from.get("remoteSecrets")
-            if isinstance(found, dict) and isinstance(found.get(peer), dict):
-                return dict(found[peer])
+            if peer in directory.lock.remote:
+                return directory.lock.remote[peer]
         return None
 
     def users(self, peer: str) -> list[str]:
@@ -246,7 +235,7 @@ def _holds(tree: Mapping[str, Files], holder: str, peer: str) -> bool:
         return False
     listed = files.get("3-mesh/kustomization.yaml") or b""
     # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
-    return f"../../{BUNDLE}".encode() in listed or ("servedBy" not in _Directory(holder, files).made_from and b'"recipients"' in (bundle.get(LOCK) or b""))
+    return f"../../{BUNDLE}".encode() in listed or (_Directory(holder, files).lock.served_by is None and b'"recipients"' in (bundle.get(LOCK) or b""))
 
 
 def with_way_out(problem: Problem, names: Sequence[str]) -> Problem:
@@ -267,7 +256,7 @@ def find_refusals(before: Mapping[str, Files], after: Mapping[str, Files], out: 
     mesh = _Mesh(before, after, out, wanted)
     moved = [*_network_refusals(mesh), *_namespace_refusals(mesh), *_data_plane_refusals(mesh), *_server_refusals(mesh)]
     found = [*_rename_refusals(mesh), *_trust_domain_refusals(mesh), *moved, *_revision_refusals(mesh)]
-    spaces = {n for n in mesh.changed if mesh.old[n].stated("namespace") != mesh.new[n].stated("namespace")}
+    spaces = {n for n in mesh.changed if mesh.old[n].lock.namespace != mesh.new[n].lock.namespace}
     found += _reader_refusals(mesh, spaces)
     if not moved:
         found += [*_gateway_refusals(mesh), *_service_refusals(mesh), *_address_refusals(mesh), *_circle_refusals(mesh), *_exposure_refusals(mesh)]
@@ -286,7 +275,7 @@ def _network_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Clusters that get another network: their endpoints move there in every istiod, whatever the packets can reach."""
     moves: dict[tuple[str, str], list[str]] = {}
     for name in mesh.changed:
-        old, new = mesh.old[name].stated("network"), mesh.new[name].stated("network")
+        old, new = mesh.old[name].lock.network, mesh.new[name].lock.network
         if old and new and old != new and mesh.neighbours(name):
             moves.setdefault((old, new), []).append(name)
     for (old, new), names in moves.items():
@@ -299,7 +288,7 @@ def _namespace_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Clusters whose Istio moves to another namespace, with the account that others read as and the Secrets that it reads."""
     moves: dict[tuple[str, str], list[str]] = {}
     for name in mesh.changed:
-        old, new = mesh.old[name].stated("namespace"), mesh.new[name].stated("namespace")
+        old, new = mesh.old[name].lock.namespace, mesh.new[name].lock.namespace
         if old and new and old != new and mesh.neighbours(name):
             moves.setdefault((old, new), []).append(name)
     for (old, new), names in moves.items():
@@ -325,11 +314,11 @@ def _server_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Clusters whose own istiod leaves because the istiod of another cluster serves them: their proxies have none until that one answers."""
     moves: dict[str, list[str]] = {}
     for name in mesh.changed:
-        server = mesh.new[name].stated("servedBy")
-        if server and not mesh.old[name].stated("servedBy") and mesh.old[name].revisions and mesh.neighbours(name):
+        server = mesh.new[name].lock.served_by
+        if server and not mesh.old[name].lock.served_by and mesh.old[name].revisions and mesh.neighbours(name):
             moves.setdefault(server, []).append(name)
     for server, names in moves.items():
-        context = (mesh.new[server].stated("context") if server in mesh.new else "") or server
+        context = (mesh.new[server].lock.context if server in mesh.new else "") or server
         what = f"the control plane of {_some(names)} would leave in the same change in which the istiod of {server} takes over"
         what += ", while other clusters send traffic there"
         fix = (
@@ -354,7 +343,7 @@ def _rename_refusals(mesh: _Mesh) -> Iterator[Refusal]:
         readers = [n for n in mesh.stay if mesh.reads(n, name)]
         what = f"the cluster {name} would be renamed to {new} while it runs: its proxies keep the old name, and "
         what += f"{count(len(readers), 'peer')} would lose the remote secret by which they read it" if readers else "istiod refuses them"
-        context = shlex.quote(old.stated("context") or name)
+        context = shlex.quote(old.lock.context or name)
         fix = (
             "put clusterName back, and take the cluster out before it comes back under its new name:\n"
             f"  1. kubectl mesh remove {context}; render, apply it in every cluster, and run the printed commands; until step 2 peers do not reach it\n"
@@ -367,8 +356,8 @@ def _is_same(mesh: _Mesh, old: _Directory, new: _Directory) -> bool:
     """Whether two names are those of one cluster: the same API server, or the same context where no CA says otherwise."""
     one, other = mesh.sources(old.name, after=False), mesh.sources(new.name, after=True)
     if one is not None and other is not None:
-        return one == other or (old.stated("context") == new.stated("context") and one.get("ca") == other.get("ca"))
-    return bool(old.stated("context")) and old.stated("context") == new.stated("context")
+        return one == other or (old.lock.context == new.lock.context and one.ca == other.ca)
+    return bool(old.lock.context) and old.lock.context == new.lock.context
 
 
 def _trust_domain_refusals(mesh: _Mesh) -> Iterator[Refusal]:
@@ -485,7 +474,7 @@ def _gateway_refusals(mesh: _Mesh) -> Iterator[Refusal]:
         gone = sorted(old.gates - (new.gates if new is not None else frozenset()))
         users = _gateway_users(mesh, old) if gone else []
         if users:
-            network = old.stated("network")
+            network = old.lock.network
             what = (
                 f"the gateway {gone[0][1]} of the network {network} would leave the tree of {name} while {_some(users)} reach{'es' if len(users) == 1 else ''} "
             )
@@ -505,13 +494,13 @@ def _loses_files(old: _Directory, new: _Directory) -> bool:
 
 def _gateway_users(mesh: _Mesh, old: _Directory) -> list[str]:
     """The clusters that reach a network by the gateways of one cluster, and by no other."""
-    network = old.stated("network")
-    there = [n for n in mesh.stay if mesh.old[n].stated("network") == network]
+    network = old.lock.network
+    there = [n for n in mesh.stay if mesh.old[n].lock.network == network]
     rest = [n for n in there if n != old.name and mesh.old[n].gates & mesh.new[n].gates]
     found = []
     for user in mesh.stay:
-        served = mesh.old[user].stated("servedBy") == old.name == mesh.new[user].stated("servedBy")
-        across = mesh.old[user].stated("network") != network and any(mesh.reads(user, n) and mesh.wants(user, n) for n in there if n != user)
+        served = mesh.old[user].lock.served_by == old.name == mesh.new[user].lock.served_by
+        across = mesh.old[user].lock.network != network and any(mesh.reads(user, n) and mesh.wants(user, n) for n in there if n != user)
         other = any(mesh.reads(user, n) and mesh.wants(user, n) for n in rest) or network in mesh.old[user].declared
         if user != old.name and (served or (across and not other)):
             found.append(user)
@@ -524,10 +513,10 @@ def _service_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     for name in mesh.changed:
         old, new = mesh.old[name], mesh.new[name]
         if not new.waits and any(old.services[key] - new.services[key] for key in old.services.keys() & new.services.keys()):
-            lost.setdefault(old.stated("network"), []).append(name)
+            lost.setdefault(old.lock.network, []).append(name)
     for network, names in lost.items():
-        there = [n for n in mesh.stay if mesh.old[n].stated("network") == network]
-        across = [n for n in mesh.stay if mesh.old[n].stated("network") != network and any(mesh.reads(n, p) and mesh.wants(n, p) for p in there if p != n)]
+        there = [n for n in mesh.stay if mesh.old[n].lock.network == network]
+        across = [n for n in mesh.stay if mesh.old[n].lock.network != network and any(mesh.reads(n, p) and mesh.wants(n, p) for p in there if p != n)]
         stated = [n for n in across if network in mesh.old[n].declared]
         # istiod reads another port from a label by itself, and the address of a load balancer as long as there is one.
         dropped = [n for n in names if network in mesh.old[n].labelled and mesh.old[n].balanced - mesh.new[n].balanced]
@@ -573,8 +562,8 @@ def _address_refusals(mesh: _Mesh) -> Iterator[Refusal]:
         if new.waits or (_alike(old, new, _ADDRESSES) and not _loses_files(old, new)):
             continue
         for network in sorted(old.declared - new.declared):
-            there = [n for n in mesh.stay if mesh.new[n].stated("network") == network and mesh.reads(name, n) and mesh.wants(name, n)]
-            if there and new.stated("network") != network and not any(network in mesh.new[n].labelled for n in there):
+            there = [n for n in mesh.stay if mesh.new[n].lock.network == network and mesh.reads(name, n) and mesh.wants(name, n)]
+            if there and new.lock.network != network and not any(network in mesh.new[n].labelled for n in there):
                 lost.setdefault(network, []).append(name)
     for network, names in lost.items():
         what = f"the addresses of the network {network} would leave {_some(names)}, which send{'s' if len(names) == 1 else ''} traffic there by nothing else"
@@ -586,7 +575,7 @@ def _exposure_refusals(mesh: _Mesh) -> Iterator[Refusal]:
     """Control planes that stop serving clusters which still use them."""
     for name in mesh.changed:
         if _EXPOSED in mesh.old[name].files and _EXPOSED not in mesh.new[name].files and not mesh.new[name].waits:
-            users = [n for n in mesh.stay if mesh.old[n].stated("servedBy") == name]
+            users = [n for n in mesh.stay if mesh.old[n].lock.served_by == name]
             if users:
                 what = f"what exposes the istiod of {name} would leave its tree while it serves {_some(users)}"
                 fix = (

@@ -632,7 +632,7 @@ def test_certificates_of_controllers(workdir: Make, run: Run) -> None:
     assert "sealing-certificate" in checked.out
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(min_size=1, max_size=300), st.binary(min_size=1, max_size=300), NAMES)
 def test_equal_values_give_equal_texts_and_others_do_not(one: bytes, two: bytes, name: str) -> None:
     """The vectors are derived; two values never share one under one key."""

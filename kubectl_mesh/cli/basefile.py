@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli.workdir import BASE, join, made_from, read_file
+from kubectl_mesh.cli.workdir import BASE, join, read_file
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.read import read_inside
@@ -15,6 +15,7 @@ from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.safety import with_way_out
 from kubectl_mesh.text import path_text
+from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_all
 from kubectl_mesh.yaml_io.schema import schema_problems
@@ -176,7 +177,7 @@ def rendered_kind(topology: Topology, out: str) -> str | None:
 def _kind(out: str, name: str) -> str | None:
     """The kind of control plane that a directory was rendered with; None where its lock does not say, or cannot be read, which others tell."""
     try:
-        kind = made_from(read_file(os.path.join(out, name, LOCK), "lock")).get("controlPlane")
+        lock = parse_lock(read_file(os.path.join(out, name, LOCK), "lock"))
     except MeshError:
         return None
-    return kind if isinstance(kind, str) else None
+    return None if lock is None else lock.control_plane

@@ -81,7 +81,7 @@ def _clusters(rendered: Rendered, changes: Sequence[FolderChange], out: str, too
     contexts = {member.cluster.context for member in rendered.plan.members.values()}
     servers = {member.server.url for member in rendered.plan.members.values() if member.server is not None}
     # A cluster that only has another name now runs on: nothing is taken off it.
-    stay = {peer for d in (*view.clusters.values(), *view.shared.values()) if d.lock for peer, source in d.lock.remote.items() if source.server in servers}
+    stay = {peer for d in (*view.clusters.values(), *view.shared.values()) if d.lock for peer, source in d.lock.says.remote.items() if source.server in servers}
     installed = [installation_at(view.clusters[name]) for name in raw if name in view.clusters and name not in stay]
     installed = [cluster for cluster in installed if cluster.context not in contexts]
     return tuple(step.text for step in teardown.list_commands(installed, (), tool, whole=False))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_mesh import reconnect, remote_secrets, safety
 from kubectl_mesh.cli import expired, roots, stored
-from kubectl_mesh.cli.workdir import join, made_from, read_file, read_lock
+from kubectl_mesh.cli.workdir import join, read_file
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import SHARED, token_command
 from kubectl_mesh.errors import MeshError, Place, Problem
@@ -21,6 +21,7 @@ from kubectl_mesh.fs.folders import read
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
 from kubectl_mesh.safety import with_way_out
 from kubectl_mesh.text import count, near
+from kubectl_mesh.tree.lock_file import parse_lock
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -156,10 +157,10 @@ class _OnDisk(Mapping[str, "bytes | None"]):
         self._known: dict[str, bytes | None] = {}
 
     @cached_property
-    def _listed(self) -> Mapping[str, object] | None:
+    def _listed(self) -> Mapping[str, str] | None:
         """The digests in the lock; None where it cannot be read."""
-        found = read_lock(read_file(os.path.join(self._folder, LOCK), "lock")).get("files")
-        return found if isinstance(found, dict) else None
+        lock = parse_lock(read_file(os.path.join(self._folder, LOCK), "lock"))
+        return None if lock is None else lock.files
 
     def __getitem__(self, path: str) -> bytes | None:
         if path not in self:
@@ -266,9 +267,11 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
     if name in known and os.path.lexists(os.path.join(out, known[name], LOCK)):
         return known[name]
     for folder in sorted(os.listdir(out)) if os.path.isdir(out) else ():
-        lock = os.path.join(out, folder, LOCK)
-        if not folder.startswith(("_", ".")) and os.path.isfile(lock) and name in (folder, made_from(read_file(lock, "lock")).get("context")):
-            return folder
+        path = os.path.join(out, folder, LOCK)
+        if not folder.startswith(("_", ".")) and os.path.isfile(path):
+            lock = parse_lock(read_file(path, "lock"))
+            if name == folder or (lock is not None and name == lock.context):
+                return folder
     if name in known:
         return known[name]
     problems.append(Problem(Place(option), f'no cluster "{name}" in the topology or in {out}{near(name, known)}', "name a cluster or its context"))

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_mesh import rollout
-from kubectl_mesh.cli.workdir import made_from
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, FolderChange
 from kubectl_mesh.roots.sets import ID as ID  # noqa: PLC0414 -- the check that reports it
+from kubectl_mesh.tree.lock_file import parse_lock
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -65,11 +65,10 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
 
 def _issuer(body: bytes | None) -> str | None:
     """Whose root a lock says that is trusted; None where it says nothing of it."""
-    try:
-        made = made_from(body)
-        return CERTS if made["roots"] else str(made["issuer"]).partition(": ")[2]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    lock = parse_lock(body)
+    if lock is None or not (lock.roots or lock.issuer):
         return None
+    return CERTS if lock.roots else (lock.issuer or "").partition(": ")[2]
 
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:

@@ -3,10 +3,11 @@
 import base64
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
+from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
@@ -26,13 +27,13 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     Nothing is said of those whose login is seen to be the same; of the others, what happens to them as far as can be told. What is sealed
     can be compared where the seal key is here. It is asked before anything is written.
     """
-    from kubectl_mesh.cli.workdir import made_from, read_file
+    from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
 
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
     found = {}
     as_before: set[str] = set()
-    whom: dict[str, Mapping[str, object]] = {}
+    whom: dict[str, LockFile | None] = {}
     for name, path, peer in _updated(changes):
         if name in as_before:
             continue  # one store holds all of a directory
@@ -42,7 +43,7 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
             as_before.add(name)
             continue
         if name not in whom:
-            whom[name] = made_from(read_file(os.path.join(out, name, LOCK), "lock"))
+            whom[name] = parse_lock(read_file(os.path.join(out, name, LOCK), "lock"))
         if _same(rendered, name, peer, old, key, whom[name]):
             found[name, peer] = ""
         elif before != now:
@@ -54,13 +55,13 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
 
 def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a render gives it."""
-    from kubectl_mesh.cli.workdir import made_from, read_file
+    from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
 
     folder, path = (BUNDLE, f"{peer}.yaml") if rendered.plan.topology.bundled else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
     old = read_file(os.path.join(out, folder, path), "manifest")
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
-    return old is not None and _same(rendered, folder, peer, old, key, made_from(read_file(os.path.join(out, folder, LOCK), "lock")))
+    return old is not None and _same(rendered, folder, peer, old, key, parse_lock(read_file(os.path.join(out, folder, LOCK), "lock")))
 
 
 def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
@@ -78,8 +79,8 @@ def _held(body: bytes) -> tuple[bytes, bool]:
     return kind[1] if kind is not None else b"", _SOPS.search(body) is not None
 
 
-def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, whom: Mapping[str, object]) -> bool:
-    """Whether a remote secret as it was is seen to hold the login that it is to hold; `whom` says for whom it was sealed."""
+def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, lock: LockFile | None) -> bool:
+    """Whether a remote secret as it was is seen to hold the login that it is to hold; the lock says for whom it was sealed."""
     from kubectl_mesh.render.remotes import kubeconfig
     from kubectl_mesh.stores import sealed, sops
 
@@ -91,12 +92,11 @@ def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | N
     encoded = base64.b64encode(config)
     if _held(old) == CLEAR:
         return encoded in old
-    if key is None:
+    if key is None or lock is None:
         return False
-    recipients, fingerprint = whom.get("recipients"), whom.get("sealedFor")
-    if _held(old) == SOPS and isinstance(recipients, list):
-        return sops.holds(old, sops.data_key(key, name, map(str, recipients)), peer, encoded.decode())
+    if _held(old) == SOPS and lock.recipients:
+        return sops.holds(old, sops.data_key(key, name, lock.recipients), peer, encoded.decode())
     if _held(old) == SEALED and name in members:
         label = f"{members[name].cluster.namespace}/istio-remote-secret-{peer}".encode()
-        return sealed.holds(old, sealed.session_key(key, str(fingerprint), label, peer, config), peer, config)
+        return sealed.holds(old, sealed.session_key(key, lock.sealed_for or "", label, peer, config), peer, config)
     return False

@@ -3,22 +3,21 @@
 import os
 from collections.abc import Iterable, Mapping
 
-from kubectl_mesh.cli.workdir import join, made_from, read_file
+from kubectl_mesh.cli.workdir import join, read_file
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, Tree
 from kubectl_mesh.roots.order import Trust, mesh_change
 from kubectl_mesh.roots.sets import ID
+from kubectl_mesh.tree.lock_file import parse_lock
 
 
 def of_lock(body: bytes | None) -> Trust | None:
     """What a lock says; None where it is not there, or says nothing of roots."""
-    try:
-        made = made_from(body)
-        roots = tuple(map(str, made["roots"]))
-        own = str(made.get("intermediate", ""))
-        return Trust(roots, str(made.get("signer", roots[0] if len(roots) == 1 and own else "")), own, str(made.get("crl", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    lock = parse_lock(body)
+    if lock is None or not lock.context:
         return None
+    own = lock.intermediate or ""
+    return Trust(lock.roots, lock.signer or (lock.roots[0] if len(lock.roots) == 1 and own else ""), own, lock.crl or "")
 
 
 def of_tree(out: str, names: Iterable[str]) -> dict[str, Trust]:

@@ -1,6 +1,5 @@
 """The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
-import json
 import os
 import re
 import shlex
@@ -55,21 +54,6 @@ def located(directory: str, problems: Iterable[Problem], names: Iterable[str | N
 
 def _moved(directory: str, text: str) -> str:
     return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
-
-
-def read_lock(lock: bytes | None) -> Mapping[str, Any]:
-    """What a lock says; nothing where it is missing, or cannot be read."""
-    try:
-        value = json.loads(lock or b"")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def made_from(lock: bytes | None) -> Mapping[str, Any]:
-    """What a lock says that its directory was made from; nothing where it is not there, or cannot be read."""
-    value = read_lock(lock).get("madeFrom")
-    return value if isinstance(value, dict) else {}
 
 
 def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:

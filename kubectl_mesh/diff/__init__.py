@@ -3,7 +3,6 @@
 Bytes are compared first, and only files that differ are read. No key, token or ciphertext is in any part of a `Diff`.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.safety import find_refusals
+from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.view import RawTree, Reader
 from kubectl_mesh.view.removal import tool_at
 from kubectl_mesh.view.values import Cluster
@@ -49,7 +49,7 @@ def diff(
     reader = Reader()
     old, new = reader.read(trimmed(before, after, wanted), wanted), reader.read(trimmed(after, before, wanted), wanted)
     found = pairs(old, new)
-    tool = tool_at(before, next((c.lock.mesh for c in old.clusters.values() if c.lock is not None), ""))
+    tool = tool_at(before, next((c.lock.says.mesh for c in old.clusters.values() if c.lock is not None), ""))
     both = Both(before, after, old, new, found, made, {p.before.name: p.name for p in found if p.before is not None and p.renamed}, tool)
     facts = list(_facts(both, rendered=rendered))
     running = {**new.clusters, **{both.now(n): c for n, c in old.clusters.items()}}
@@ -89,12 +89,8 @@ def _refusals(before: RawTree, after: RawTree, name: str, only: frozenset[str] |
 
 def _mesh(tree: RawTree) -> str:
     """The name of the mesh by the locks of a tree; nothing where no lock says it."""
-    for files in tree.values():
-        try:
-            return str(json.loads(files.get(LOCK) or b"")["madeFrom"]["mesh"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    return ""
+    locks = (parse_lock(files.get(LOCK)) for files in tree.values())
+    return next((lock.mesh for lock in locks if lock is not None), "")
 
 
 def _facts(both: Both, *, rendered: bool) -> Iterator[Fact]:

@@ -89,8 +89,8 @@ def _unchanged(both: Both) -> dict[str, Signing]:
     names = {n for n in both.raw_after if n and not n.startswith("_")} - {n for p in both.pairs for n in (p.before and p.before.name, p.after and p.after.name)}
     for name in names:
         state = lock(name, both.raw_after[name], {}, Parser())
-        if state is not None and state.intermediate is not None:
-            found[name] = Signing(state.roots, state.intermediate)
+        if state is not None and state.says.intermediate is not None:
+            found[name] = Signing(state.says.roots, state.says.intermediate)
     return found
 
 

@@ -110,6 +110,6 @@ def _same(old: Cluster, new: Cluster, before: Mapping[str, tuple[str, str]], aft
     mine, theirs = old.trust.intermediate_fingerprint, new.trust.intermediate_fingerprint
     if mine is not None and mine == theirs:
         return "the same intermediate"
-    if old.lock is not None and new.lock is not None and old.lock.context and old.lock.context == new.lock.context:
+    if old.lock is not None and new.lock is not None and old.lock.says.context and old.lock.says.context == new.lock.says.context:
         return "the same context"
     return ""

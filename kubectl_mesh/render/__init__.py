@@ -12,6 +12,7 @@ from kubectl_mesh import delivery
 from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Secret, Tree
 from kubectl_mesh.render import alerts, gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.tree.lock_file import LockFile, dump_lock
 from kubectl_mesh.yaml_io.manifest import Manifests
 
 
@@ -63,21 +64,22 @@ def render(
             files[path] = made[key]
         return files, sealed
 
-    def locked(files: dict[str, File], body: bytes) -> Folder:
+    def locked(files: dict[str, File], made_from: LockFile) -> Folder:
+        body = dump_lock(made_from)
         files[LOCK] = File(body, private=False, digest=hashlib.sha256(body).hexdigest())
         return files
 
-    lines = lock.sources(plan)
+    known = lock.sources(plan)
     tree: dict[str, Folder] = {}
     for member, texts in _clusters(plan, base, pki, target, manifests, only):
         name = member.cluster.name
         files, sealed = folder(name, texts)
         head = store.head(name) if sealed else {}
-        tree[name] = locked(files, lock.of_cluster(plan, member, pki(), target.KIND, files, lines, head, sealed))
+        tree[name] = locked(files, lock.of_cluster(plan, member, pki(), target.KIND, files, known, head, sealed))
     for name, shared in _shared(plan, target, manifests):
         files, sealed = folder(name, shared)
         head = store.head(name) if sealed else {}
-        tree[name] = locked(files, lock.of_all(name, plan, target.KIND, files, lines, head, sealed))
+        tree[name] = locked(files, lock.of_all(name, plan, target.KIND, files, known, head, sealed))
     return tree
 
 

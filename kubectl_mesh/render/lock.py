@@ -1,72 +1,69 @@
-"""The lock of a directory: every file with its SHA-256, and what it was made from."""
+"""What the lock of each directory says: the files, and what they were made from."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 
 from kubectl_mesh.model import BUNDLE, Folder, Member, Pki, Plan
 from kubectl_mesh.render.trust import crls
+from kubectl_mesh.tree.lock_file import LockFile, Source
 
 
-def sources(plan: Plan) -> dict[str, str]:
-    """What the remote secrets of each cluster are made from, as lines of a lock."""
-    found = {}
-    for name, member in plan.members.items():
-        if member.server is not None and member.logins:
-            value = {"ca": hashlib.sha256(member.server.ca).hexdigest(), "server": member.server.url}
-            if member.server.tls_server_name is not None:
-                value["tlsServerName"] = member.server.tls_server_name
-            found[name] = f"      {json.dumps(name)}: {json.dumps(value, sort_keys=True)}"
-    return found
+def sources(plan: Plan) -> dict[str, Source]:
+    """What the remote secrets of each cluster are made from."""
+    return {
+        name: Source(member.server.url, hashlib.sha256(member.server.ca).hexdigest(), member.server.tls_server_name)
+        for name, member in plan.members.items()
+        if member.server is not None and member.logins
+    }
 
 
 def of_cluster(
-    plan: Plan, member: Member, pki: Pki, kind: str, files: Folder, lines: Mapping[str, str], store: Mapping[str, object], sealed: Mapping[str, str]
-) -> bytes:
+    plan: Plan, member: Member, pki: Pki, kind: str, files: Folder, known: Mapping[str, Source], store: Mapping[str, object], sealed: Mapping[str, str]
+) -> LockFile:
     """The lock of a cluster's directory."""
     cluster = member.cluster
-    head = {
-        "context": cluster.context,
-        "mesh": plan.topology.mesh_id,
-        "network": cluster.network,
-        "namespace": cluster.namespace,
-        "controlPlane": kind,
-    }
+    held = {} if plan.topology.bundled else {p: known[p] for p in member.peers if p in known and plan.members[p].login(cluster.name) is not None}
+    return LockFile(
+        cluster=cluster.name,
+        mesh=plan.topology.mesh_id,
+        context=cluster.context,
+        network=cluster.network,
+        namespace=cluster.namespace,
+        control_plane=kind,
+        roots=tuple(root.fingerprint for root in pki.roots),
+        remote=held,
+        files=_digests(files),
+        sealed=sealed,
+        **_certificates(plan, member, pki),  # type: ignore[arg-type]
+        **store,  # type: ignore[arg-type]
+    )
+
+
+def _certificates(plan: Plan, member: Member, pki: Pki) -> dict[str, str]:
+    """Who signs in a cluster, as fields of its lock."""
     if member.held:
-        head["waits"] = "for its intermediate"
-    elif not plan.topology.own_intermediates:
+        return {"waits": "for its intermediate"}
+    if not plan.topology.own_intermediates:
         assert plan.topology.issuer_ref is not None
         name, issuer, group = plan.topology.issuer_ref
-        head["issuer"] = f"{plan.topology.issuer}: {issuer}.{group}/{name}"
-    elif member.primary is None:
-        head["intermediate"] = pki.intermediates[cluster.name].certificate.fingerprint
-        if pki.intermediates[cluster.name].signer:
-            head["signer"] = pki.intermediates[cluster.name].signer
-        if (listed := crls(member, pki)) is not None:
-            head["crl"] = hashlib.sha256(listed).hexdigest()
-    else:
-        head["servedBy"] = member.primary.name
-    roots = {"roots": [root.fingerprint for root in pki.roots]}
-    held = () if plan.topology.bundled else [lines[p] for p in member.peers if p in lines and plan.members[p].login(cluster.name) is not None]
-    return _lock(cluster.name, {**head, **roots, **store}, files, held, sealed)
+        return {"issuer": f"{plan.topology.issuer}: {issuer}.{group}/{name}"}
+    if member.primary is not None:
+        return {"served_by": member.primary.name}
+    own = pki.intermediates[member.cluster.name]
+    listed = crls(member, pki)
+    return {
+        "intermediate": own.certificate.fingerprint,
+        **({"signer": own.signer} if own.signer else {}),
+        **({"crl": hashlib.sha256(listed).hexdigest()} if listed is not None else {}),
+    }
 
 
-def of_all(name: str, plan: Plan, kind: str, files: Folder, lines: Mapping[str, str], store: Mapping[str, object], sealed: Mapping[str, str]) -> bytes:
+def of_all(name: str, plan: Plan, kind: str, files: Folder, known: Mapping[str, Source], store: Mapping[str, object], sealed: Mapping[str, str]) -> LockFile:
     """The lock of a directory that belongs to the mesh as a whole."""
-    held = [lines[n] for n in sorted(lines)] if name == BUNDLE else ()
-    return _lock(name, {"mesh": plan.topology.mesh_id, "controlPlane": kind, **store}, files, held, sealed)
+    held = {peer: known[peer] for peer in sorted(known)} if name == BUNDLE else {}
+    head = {"cluster": name, "mesh": plan.topology.mesh_id, "control_plane": kind, "remote": held, "files": _digests(files), "sealed": sealed}
+    return LockFile(**head, **store)  # type: ignore[arg-type]
 
 
-def _lock(name: str, head: Mapping[str, object], files: Folder, held: "list[str] | tuple[str, ...]", sealed: Mapping[str, str]) -> bytes:
-    """JSON, a line per file and per source; `sealed` are the digests of what is public of each sealed file.
-
-    Nothing in it but names, addresses, public fingerprints and digests.
-    """
-    peers = ",\n".join(held)
-    made_from = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
-    listed = ",\n".join(f'    {json.dumps(path)}: "{file.digest}"' for path, file in files.items())
-    opening = f'{{\n  "lock": 1,\n  "cluster": {json.dumps(name)},\n  "madeFrom": {{\n{made_from}'
-    remote = f'    "remoteSecrets": {{\n{peers}\n    }}\n' if peers else '    "remoteSecrets": {}\n'
-    kept = ",\n".join(f'    {json.dumps(path)}: "{digest}"' for path, digest in sealed.items())
-    inputs = f'  "sealed": {{\n{kept}\n  }},\n' if sealed else ""
-    return f'{opening}{remote}  }},\n{inputs}  "files": {{\n{listed}\n  }}\n}}\n'.encode()
+def _digests(files: Folder) -> dict[str, str]:
+    return {path: file.digest for path, file in files.items()}

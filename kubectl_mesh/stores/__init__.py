@@ -34,7 +34,7 @@ class Plain:
         return self._bytes[secret.text], None
 
     def head(self, directory: str) -> dict[str, object]:
-        """What the lock says of the directory."""
+        """What the lock says of the directory, as fields of a `LockFile`."""
         return {}
 
     def beside(self, directory: str) -> dict[str, str]:

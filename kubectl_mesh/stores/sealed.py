@@ -158,7 +158,7 @@ class SealedSecrets(Sealing):
 
     def head(self, directory: str) -> dict[str, object]:
         """Who can open the directory."""
-        return {"store": "sealed", "sealedFor": self.certificates[directory].fingerprint}
+        return {"store": "sealed", "sealed_for": self.certificates[directory].fingerprint}
 
     def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
         """The file, with the values of `old` that are still right."""

@@ -71,7 +71,7 @@ class Sealing(ABC):
         """Whether everything in a sealed file that can be read without a key is as it would be sealed today."""
 
     def head(self, directory: str) -> dict[str, object]:
-        """What the lock says of the directory."""
+        """What the lock says of the directory, as fields of a `LockFile`."""
         return {}
 
     def beside(self, directory: str) -> dict[str, str]:

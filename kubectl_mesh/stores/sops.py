@@ -61,7 +61,7 @@ class Sops(Sealing):
 
     def head(self, directory: str) -> dict[str, object]:
         """Who can open the directory."""
-        return {"store": "sops", "recipients": list(self.recipients[directory])}
+        return {"store": "sops", "recipients": tuple(self.recipients[directory])}
 
     def beside(self, directory: str) -> dict[str, str]:
         """The settings for sops itself."""

@@ -5,7 +5,6 @@ is foreign and stays.
 """
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from kubectl_mesh.fs.folders import below, open_folder, read
 from kubectl_mesh.fs.read import unreadable
 from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
 from kubectl_mesh.text import shown
+from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 
 def scan(folder: int) -> OnDisk:
@@ -22,9 +22,6 @@ def scan(folder: int) -> OnDisk:
     files: dict[str, tuple[bytes, int]] = {}
     folders: dict[str, int] = {}
     others: set[str] = set()
-    locked: dict[str, str] = {}
-    sealed: dict[str, str] = {}
-    cluster = mesh = ""
     damaged = False
     try:
         lock = read(LOCK, folder, "lock")
@@ -32,18 +29,14 @@ def scan(folder: int) -> OnDisk:
         raise unreadable(LOCK) from None
     except MeshError:
         lock, damaged = None, True
+    stated = LockFile()
     if lock is not None:
         files[LOCK] = lock
-        try:
-            value = json.loads(lock[0])
-            locked = {str(path): str(digest) for path, digest in value["files"].items()}
-            cluster, mesh = str(value["cluster"]), str(value["madeFrom"]["mesh"])
-            sealed = {str(path): str(digest) for path, digest in value.get("sealed", {}).items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            damaged, locked, sealed = True, {}, {}
-    _walk(folder, "", files, folders, others, locked)
+        parsed = parse_lock(lock[0])
+        stated, damaged = parsed or stated, parsed is None
+    _walk(folder, "", files, folders, others, stated.files)
     has_lock = LOCK in files or LOCK in others
-    return OnDisk(files, folders, frozenset(others), locked, has_lock, damaged, cluster, mesh, sealed)
+    return OnDisk(files, folders, frozenset(others), stated.files, has_lock, damaged, stated.cluster, stated.mesh, stated.sealed)
 
 
 def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str], locked: Mapping[str, str]) -> None:

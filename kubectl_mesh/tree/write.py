@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from kubectl_mesh.fs.durable import EXCHANGE, NO_REPLACE, STAGE, make_folder, mu
 from kubectl_mesh.fs.folders import FOLDER, open_folder, read
 from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
 from kubectl_mesh.tree.compare import private_folders
+from kubectl_mesh.tree.lock_file import parse_lock
 
 
 def clear(out: str) -> None:
@@ -236,7 +236,5 @@ def _listed(stage: int, name: str) -> set[str]:
         found = read(LOCK, folder)
     finally:
         os.close(folder)
-    try:
-        return {LOCK, *json.loads(found[0])["files"]} if found is not None else {LOCK}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {LOCK}
+    stated = parse_lock(found[0]) if found is not None else None
+    return {LOCK} if stated is None else {LOCK, *stated.files}

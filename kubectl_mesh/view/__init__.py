@@ -57,7 +57,7 @@ class Reader:
     def _directory(self, name: str, files: Files, wanted: Collection[str] | None) -> tuple[Directory, Seen]:
         found = digests(files, wanted)
         state = lock(name, files, found, self._parser)
-        ours = set(state.files) if state is not None and not state.damaged and not self._foreign else set(files)
+        ours = set(state.says.files) if state is not None and not state.damaged and not self._foreign else set(files)
         seen: list[tuple[Object, Json]] = []
         for path in sorted(ours & set(files)):
             if path.endswith(_ENDINGS) and (wanted is None or path in wanted):
@@ -91,8 +91,8 @@ class Reader:
         cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS}"), None)
         resources = [r for o, v in seen if o.file == f"{name}/3-mesh/kustomization.yaml" for r in items_at(v, "resources")]
         mesh_ids = said(documents, MESH)
-        if base.lock is not None and base.lock.mesh:
-            mesh_ids = (*mesh_ids, Said(base.lock.mesh, base.lock.file, "madeFrom.mesh"))
+        if base.lock is not None and base.lock.says.mesh:
+            mesh_ids = (*mesh_ids, Said(base.lock.says.mesh, base.lock.file, "madeFrom.mesh"))
         return Cluster(
             name,
             base.files,

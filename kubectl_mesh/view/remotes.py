@@ -60,7 +60,7 @@ class Remotes:
         annotations = texts(mapping_at(metadata, "annotations"))
         for key, content in data.items():
             peer = str(key)
-            source = lock.remote.get(peer) if lock is not None else None
+            source = lock.says.remote.get(peer) if lock is not None else None
             if not isinstance(content, str):
                 self.parser.problem(file, "is no text", path=f"data.{peer}")
                 continue
@@ -77,7 +77,7 @@ class Remotes:
                 context=annotations.get(CONTEXT),
                 labelled=text_at(metadata, "labels", LABEL) == "true",
                 source=source,
-                made_from=lock.sealed.get(path) if lock is not None else None,
+                made_from=lock.says.sealed.get(path) if lock is not None else None,
                 **told,
             )
 

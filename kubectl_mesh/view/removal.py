@@ -13,21 +13,21 @@ MARKS = {"_argocd": "mesh.yaml", "_flux": "gitrepository.yaml"}
 
 def context_at(cluster: Cluster) -> str:
     """The kubectl context of a cluster, as its lock says; without one its name."""
-    return cluster.lock.context if cluster.lock is not None and cluster.lock.context else cluster.name
+    return cluster.lock.says.context if cluster.lock is not None and cluster.lock.says.context else cluster.name
 
 
 def namespace_at(cluster: Cluster) -> str:
     """Istio's namespace in a cluster."""
     if cluster.namespace is not None:
         return cluster.namespace.value
-    return cluster.lock.namespace if cluster.lock is not None and cluster.lock.namespace else "istio-system"
+    return cluster.lock.says.namespace if cluster.lock is not None and cluster.lock.says.namespace else "istio-system"
 
 
 def installation_at(cluster: Cluster) -> Installation:
     """A cluster of the tree as its removal needs it."""
     namespace = namespace_at(cluster)
-    stated = cluster.lock.control_plane if cluster.lock is not None else ""
-    served = cluster.served_by is not None or (cluster.lock is not None and cluster.lock.served_by is not None)
+    stated = cluster.lock.says.control_plane if cluster.lock is not None else ""
+    served = cluster.served_by is not None or (cluster.lock is not None and cluster.lock.says.served_by is not None)
     return Installation(
         cluster.name,
         context_at(cluster),

@@ -83,8 +83,8 @@ def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certif
     file = f"{directory}/{CACERTS}"
     lock = lock if lock is not None else Lock(file)
     if value is None:
-        csr = lock.issuer is not None and lock.issuer.startswith("istio-csr")
-        return _told(Trust(lock.file, "istio-csr" if csr else "none", issuer={"issuer": lock.issuer} if csr else {}), value, lock)
+        csr = lock.says.issuer is not None and lock.says.issuer.startswith("istio-csr")
+        return _told(Trust(lock.file, "istio-csr" if csr else "none", issuer={"issuer": lock.says.issuer} if csr else {}), value, lock)
     store, kind = store_of(value), text_at(value, "kind") or ""
     if store == "plain":
         return _plain(file, kind, mapping_at(value, "data"), parser, certificates)
@@ -103,12 +103,12 @@ def _told(made: Trust, value: Json, lock: Lock) -> Trust:
     """With what the lock tells of what cannot be read."""
     return replace(
         made,
-        intermediate_fingerprint=lock.intermediate,
-        root_fingerprints=lock.roots,
-        signer=made.signer or lock.signer,
-        others={CRL: opaque(lock.crl)} if lock.crl is not None else {},
-        recipients=recipients(value) or lock.recipients,
-        sealed_for=lock.sealed_for,
+        intermediate_fingerprint=lock.says.intermediate,
+        root_fingerprints=lock.says.roots,
+        signer=made.signer or lock.says.signer,
+        others={CRL: opaque(lock.says.crl)} if lock.says.crl is not None else {},
+        recipients=recipients(value) or lock.says.recipients,
+        sealed_for=lock.says.sealed_for,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Certificate, Json
+from kubectl_mesh.tree.lock_file import LockFile, Source
 
 Fields = Mapping[str, Json]
 """Values by the text of their path: `global.network` -> `east`; an empty mapping or list is a value too."""
@@ -29,46 +30,13 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What a remote secret is made from, as far as it is public: the server, the SHA-256 of its CA in hex, the name in its certificate."""
-
-    server: str | None
-    ca: str | None
-    tls_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Lock:
-    """What the lock of a directory says, and how the directory differs from it. `damaged`: it cannot be read."""
+    """The lock of a directory, and how the directory differs from it."""
 
     file: str
+    says: LockFile = field(default_factory=LockFile)
     damaged: bool = False
-    cluster: str = ""
-    mesh: str = ""
-    context: str = ""
-    network: str = ""
-    namespace: str = ""
-    control_plane: str = ""
-    """The kind that base.yaml asked for."""
-    intermediate: str | None = None
-    """The fingerprint of the intermediate."""
-    roots: tuple[str, ...] = ()
-    signer: str | None = None
-    """The root that signed the intermediate, where there are several."""
-    crl: str | None = None
-    """The SHA-256 of the CRLs, where there are any."""
-    issuer: str | None = None
-    """Who makes the intermediate, where it is made in the cluster."""
-    served_by: str | None = None
-    waits: str | None = None
-    store: str | None = None
-    """The store, where it is one that encrypts."""
-    recipients: tuple[str, ...] = ()
-    sealed_for: str | None = None
-    remote: Mapping[str, Source] = field(default_factory=dict)
-    """What the remote secrets are made from, by peer."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    sealed: Mapping[str, str] = field(default_factory=dict)
+    """It is there and cannot be read."""
     edited: tuple[str, ...] = ()
     """Files that are there, but not as the lock lists them."""
     missing: tuple[str, ...] = ()
