@@ -1,13 +1,12 @@
 """describe: what the mesh is, cluster by cluster, as a value for programs and as text for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Certificate, Change, FolderChange, Member, Pki, Plan, Topology
 from kubectl_mesh.report import problems_json
 from kubectl_mesh.secret_states import SecretState, States, read_states, secret_path

@@ -1,9 +1,8 @@
 """What can be wrong: `Problem`, a sentence with its place, and `MeshError`, which carries all of them."""
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.text import one_line
 
 

@@ -1,11 +1,10 @@
 """The values that travel from stage to stage; frozen, and with no repr of anything secret."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.text import path_text
 
 Json = object

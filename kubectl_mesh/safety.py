@@ -12,11 +12,10 @@ pilot/pkg/serviceregistry/kube/controller/network.go (networks and gateways), pk
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
 from kubectl_mesh.text import count

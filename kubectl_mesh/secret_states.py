@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, Member, Plan
 from kubectl_mesh.view import Reader
 from kubectl_mesh.view.parse import opaque

@@ -13,8 +13,8 @@ uninstalls istiod); Istio's operator/pkg/uninstall/prune.go (`istioctl uninstall
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import STAGES, Cluster, Topology
 
 HUB = "  # where Argo CD runs"

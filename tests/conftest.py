@@ -22,7 +22,6 @@ from cryptography.x509.oid import NameOID
 from hypothesis import settings
 
 from kubectl_mesh import cli
-from kubectl_mesh.cli import aside
 
 # The same examples in every run, so that a green run stays green; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("fixed", derandomize=True)
@@ -220,7 +219,6 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     def call(*args: "str | os.PathLike[str]", cwd: "str | os.PathLike[str] | None" = None, env: "Mapping[str, str] | None" = None) -> Ran:
         with monkeypatch.context() as patch:
             # To fork a process as large as this one costs more than it saves; processes of their own make certificates beside.
-            patch.setattr(aside, "_start", lambda ready: None)
             for name in ("KUBECONFIG", "MESH_ID", "ORG_NAME"):
                 patch.delenv(name, raising=False)
             patch.setenv("HOME", os.devnull)

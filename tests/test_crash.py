@@ -81,10 +81,6 @@ from kubectl_mesh import cli
 for module in pkgutil.walk_packages(kubectl_mesh.__path__, "kubectl_mesh."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-# A fork less in each of thousands of runs; the processes of their own, below, make certificates beside.
-from kubectl_mesh.cli import aside
-assert callable(aside._start)
-aside._start = lambda ready: None
 import fcntl
 libc = ctypes.CDLL(None)
 empty = {

@@ -444,3 +444,24 @@ def test_a_token_in_quotes_is_not_one(quote: str, modern: Make, run: Run) -> Non
     mesh.token(WEST, f"{quote}token-abcde:xyz{quote}")
     ran = run("render", cwd=mesh)
     assert (ran.code, "is in quotes, which are not part of a token" in ran.err, "abcde" in ran.err) == (2, True, False)
+
+
+def test_a_render_judges_the_cas_of_servers(workdir: Make, run: Run) -> None:
+    """A CA that is none is refused, whether anything else is wrong or not; and nothing is written."""
+    mesh = workdir(tokens=True, over={"contexts": {"context-east-1": {"server": "https://203.0.113.9:6443"}}})
+    mesh.write("clusters/context-east-1.crt", "no certificate")
+    before = mesh.snapshot()
+
+    def refused() -> str:
+        ran = run("render", cwd=mesh)
+        assert (ran.code, ran.out) == (2, "")
+        assert mesh.snapshot() == before
+        return ran.err
+
+    alone = refused()
+    assert alone.startswith("error: clusters/context-east-1.crt: is not a PEM certificate that can be read\n")
+    mesh.write("credentials/context-east-2.token", "")
+    before = mesh.snapshot()
+    both = refused()
+    assert both.startswith(alone)
+    assert "error: credentials/context-east-2.token: is empty\n" in both

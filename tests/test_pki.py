@@ -765,7 +765,7 @@ def test_no_secret_has_a_repr() -> None:
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
     tokens = {("east", ""): {"token": "tokentokentoken-east"}, ("west", ""): {"token": "tokentokentoken-west"}}
     made_plan = plan(topology, servers, tokens, target.traits(topology))
-    tree = render(made_plan, {}, lambda: done, target, Manifests(assets.template), Plain())
+    tree = render(made_plan, {}, done, target, Manifests(assets.template), Plain())
     told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "logins": tokens, "kept": done.new}
     inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())

@@ -68,7 +68,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     plan = make_plan(topology, servers, tokens, target.traits(topology))
     pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, shell.now())
     KEPT.update(pki.new)
-    return plan, pki, render(plan, {}, lambda: pki, target, Manifests(assets.template), Plain())
+    return plan, pki, render(plan, {}, pki, target, Manifests(assets.template), Plain())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.adopt.objects import Found, at, clean
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json
 
 Path = tuple[str, ...]

@@ -1,7 +1,7 @@
 """What runs and what was rendered become the differences between them: object by object, path by path, each with its reason."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.adopt import reasons
@@ -11,7 +11,6 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, at, clean, secret_data
 from kubectl_mesh.adopt.remotes import Login, Read, is_remote, remotes
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json
 from kubectl_mesh.text import path_text
 

@@ -3,11 +3,10 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.text import shown
 

@@ -6,12 +6,11 @@ pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.adopt.objects import Found, at, secret_data
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.text import shown
 

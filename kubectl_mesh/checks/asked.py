@@ -1,11 +1,10 @@
 """What the checks of a tree are given: the tree as it is, what it should be, and how a finding names a file of it."""
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json, Topology
 from kubectl_mesh.view.values import View
 

@@ -1,9 +1,9 @@
 """A check of the table, and what a run of it found."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 
 ERROR, WARNING = "error", "warning"
 PAGE = "docs/checks.md"

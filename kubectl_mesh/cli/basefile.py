@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 from kubectl_mesh import targets
 from kubectl_mesh.cli.workdir import BASE, join, read_file
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology

@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from kubectl_mesh import stores
 from kubectl_mesh.cli import bounds, workdir
-from kubectl_mesh.cli.aside import Begin, aside
-from kubectl_mesh.cli.authorities import issue, judged, ready
 from kubectl_mesh.cli.sealed import Sealed
 from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.folders import below, open_folder
 from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
@@ -26,9 +23,6 @@ from kubectl_mesh.yaml_io import assets
 
 if TYPE_CHECKING:
     from kubectl_mesh import render
-
-
-M = TypeVar("M", Pki, Pki | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +47,13 @@ def make(
     store: "render.Store | None" = None,
     throwaway: bool = False,
     progress: Progress = silent,
-    begin: Begin | None = None,
 ) -> Rendered:
     """From the inputs, and what is sealed in `out` already, to the tree.
 
     `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the topology's. `throwaway` makes missing
-    certificates with the quickest keys, for verbs that write nothing. `begin` begins the work on certificates, beside this one
-    where the caller has a process that is ready for it.
+    certificates with the quickest keys, for verbs that write nothing.
     """
-    if begin is None:
-        with aside(ready) as own:
-            return make(inputs, at, out, reseal=reseal, store=store, throwaway=throwaway, progress=progress, begin=own)
+    from kubectl_mesh.credentials.kubeconfig import ca_date_problems
     from kubectl_mesh.plan import plan as make_plan
 
     topology, target = inputs.topology, inputs.target
@@ -76,23 +66,17 @@ def make(
     keyless = sealed.keyless()
 
     asked = _asked(inputs, at, keyless, throwaway=throwaway, progress=progress)
-    cas = {server.ca for server in inputs.servers.values()} if inputs.unjudged is not None else ()
-    wait = begin(partial(judged, sorted(cas), workdir.server_cas(inputs), at, asked))
 
-    @cache
-    def made() -> Pki:
-        pki = _placed(inputs, wait)
-        if pki is None:
-            assert inputs.unjudged is not None
-            raise MeshError(inputs.unjudged())
-        return pki
+    def issued() -> Pki:
+        pki = asked()
+        return replace(pki, warnings=(*pki.warnings, *ca_date_problems(workdir.server_cas(inputs), at)))
 
+    pki = _placed(inputs, issued)
     from kubectl_mesh import render
     from kubectl_mesh.yaml_io.manifest import Manifests
 
     store = store or sealed.store()
-    tree = render.render(plan, inputs.base, made, target, Manifests(assets.template), store, inputs.only)
-    pki = made()
+    tree = render.render(plan, inputs.base, pki, target, Manifests(assets.template), store, inputs.only)
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(sealed.restorable(store))
     warnings = {
@@ -122,17 +106,18 @@ def certificates(inputs: Inputs, at: datetime, keyless: frozenset[str] = frozens
     return _placed(inputs, _asked(inputs, at, keyless, throwaway=throwaway))
 
 
-def _placed(inputs: Inputs, work: Callable[[], M]) -> M:
+def _placed(inputs: Inputs, work: Callable[[], Pki]) -> Pki:
     """The certificates that a work makes; what is to be said of them has the working directory before it."""
     try:
         pki = work()
     except MeshError as error:
         raise MeshError(located(inputs.directory, error.problems)) from None
-    return replace(pki, warnings=located(inputs.directory, pki.warnings)) if pki is not None else pki
+    return replace(pki, warnings=located(inputs.directory, pki.warnings))
 
 
 def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress = silent) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
+    from kubectl_mesh.pki.issue import issue
     from kubectl_mesh.x509.layout import ROOT_CERT
 
     topology = inputs.topology

@@ -1,14 +1,13 @@
 """`init` where topology.yaml exists: what it adds to the file, and what contradicts it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from click.core import ParameterSource
 
 from kubectl_mesh.cli import workdir
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.text import shown

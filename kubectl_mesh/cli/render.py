@@ -63,11 +63,7 @@ def command(
     Certificates that are missing are made; what is there is kept. The tree is written to out/, where only files that the
     lock of a directory lists are ever replaced or removed.
     """
-    from kubectl_mesh.cli.aside import aside
-    from kubectl_mesh.cli.authorities import ready
-
     with contextlib.ExitStack() as held:
-        begin = held.enter_context(aside(ready))  # before anything else is loaded, which goes on meanwhile
         held.enter_context(_reading_is_possible())
         from kubectl_mesh import reconnect, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
@@ -93,7 +89,7 @@ def command(
         idle = refusals.NONE
         if unapplied or confirmed:
             idle = refusals.resolve_unapplied(unapplied, confirmed, workdir.read_topology(directory), target_folder)
-        inputs = workdir.gather(directory, kubeconfig, later=True, out=target_folder, unapplied=idle)
+        inputs = workdir.gather(directory, kubeconfig, out=target_folder, unapplied=idle)
         only = workdir.chosen(inputs.topology, clusters)
         exposed = bounds.in_clear(inputs, target_folder)
         if os.path.lexists(workdir.join(directory, ".gitignore")):
@@ -107,9 +103,7 @@ def command(
             raise refuse("--reseal", why, "leave one of the two out" if clusters else "leave it out")
         if writes:
             clear(target_folder)
-        rendered = compose.make(
-            inputs, workdir.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"), begin=begin
-        )
+        rendered = compose.make(inputs, workdir.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)

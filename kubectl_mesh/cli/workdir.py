@@ -5,7 +5,7 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
@@ -13,7 +13,6 @@ from typing import Any, TypeGuard, TypeVar
 from kubectl_mesh import stores
 from kubectl_mesh.credentials.kubeconfig import Entry
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs.folders import below, open_folder, read
 from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs have it from here
 from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
@@ -132,8 +131,6 @@ class Inputs:
     """The next tokens that are here, by cluster and peer, where peers are to move to another."""
     archived: tuple[str, ...] = ()
     """What lies in `certs/archive/`."""
-    unjudged: Callable[[], list[Problem]] | None = field(default=None, repr=False)
-    """Tells what is wrong with the CAs of the servers, where that is put off."""
     unasked: frozenset[str] = frozenset()
     """The checks that nobody could make, for base.yaml is wrong."""
     borrowed: tuple[str, ...] = ()
@@ -148,19 +145,17 @@ def gather(
     found: list[Problem] | None = None,
     topology: Topology | None = None,
     *,
-    later: bool = False,
     out: str | None = None,
     unapplied: frozenset[str] = frozenset(),
 ) -> Inputs:
     """Reads a working directory; every problem of every file at once, once the topology itself is right.
 
-    With a list in `found` the problems go there, and what could be read is given all the same. `later` leaves it to the caller to judge
-    the CAs of the servers, which takes loading cryptography, unless something else is wrong already. The tree in `out` says whether
-    base.yaml is lost, but for the clusters in `unapplied`.
+    With a list in `found` the problems go there, and what could be read is given all the same. The tree in
+    `out` says whether base.yaml is lost, but for the clusters in `unapplied`.
     """
     from kubectl_mesh.cli import basefile, controllers
     from kubectl_mesh.credentials.accounts import token_command, token_file
-    from kubectl_mesh.credentials.kubeconfig import ca_fault, credentials, servers
+    from kubectl_mesh.credentials.kubeconfig import credentials, servers
 
     topology = topology if topology is not None else read_topology(directory)
     problems: list[Problem] = []
@@ -191,12 +186,8 @@ def gather(
     def of_servers(faults: Mapping[str, tuple[Problem, ...]]) -> list[Problem]:
         return list(located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters)))
 
-    def unjudged() -> list[Problem]:
-        return of_servers(servers(topology, config, authorities)[1])
-
-    fault = (lambda _: "") if later else ca_fault
     unread = len(problems)
-    known, faults = tried(lambda: servers(topology, config, authorities, fault), nothing, "kubeconfig-context")
+    known, faults = tried(lambda: servers(topology, config, authorities), nothing, "kubeconfig-context")
     is_unread = any(p.id == "kubeconfig-context" for p in problems[:unread]) or len(problems) > unread
     if config is not None and config.problems:
         problems += _later_server_problems(topology, config, authorities)
@@ -240,8 +231,6 @@ def gather(
         from kubectl_mesh.pki.rotation import judge
 
         tried(lambda: judge(certs.kept, topology.issuer), None, "certs-readable")
-    if later and problems:
-        problems += tried(unjudged, [], "kubeconfig-context")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -262,7 +251,6 @@ def gather(
         sealing,
         coming=coming,
         archived=certs.archived,
-        unjudged=unjudged if later else None,
         unasked=control_plane.unasked,
         borrowed=() if kubeconfig is not None else tuple(c.name for c in topology.clusters if c.name in known and is_borrowed(c, authorities)),
     )

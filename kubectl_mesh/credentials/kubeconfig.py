@@ -7,13 +7,12 @@ import base64
 import binascii
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.address import is_loopback, url_fault
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 from kubectl_mesh.text import Hints, shown
 

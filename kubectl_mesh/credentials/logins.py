@@ -5,11 +5,11 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import SEALED, Credential, Json
 
 _TOKEN = re.compile(r"[!-~]+\Z")

@@ -1,11 +1,10 @@
 """Two views side by side: what every comparison of a part needs of them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import CHANGED, Detail, Effect, Fact
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.teardown import ARGOCD, TOOLS, Tool, delete_object, forget_peer, set_finalizer
 from kubectl_mesh.view import RawTree
 from kubectl_mesh.view.removal import context_at, holder_at, namespace_at
@@ -24,7 +23,7 @@ class Both:
     made: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The new name of a cluster by its old one."""
-    tool: Tool = Tool()
+    tool: Tool = field(default_factory=Tool)
     """What applied the tree before: it deletes what leaves the tree, or nothing does."""
 
     def now(self, name: str) -> str:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import BUNDLE
 from kubectl_mesh.view import RawTree
 from kubectl_mesh.view.values import Cluster, View

@@ -5,7 +5,7 @@ release notes; Istio's issues 60612, 60920 and 61043 (a changed remote secret in
 cacerts, on by default since 1.18), 55793 (1.25.1 hands out one root only).
 """
 
-from kubectl_mesh.frozen import dataclass
+from dataclasses import dataclass
 
 Version = tuple[int, int]
 """Minor and patch of 1.x; the patch is -1 where only a line is stated."""

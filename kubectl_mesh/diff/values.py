@@ -1,10 +1,9 @@
 """What a diff is made of: lines in terms of the mesh, what each does in running clusters, and the order in which clusters may apply them."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 
 NEW, CHANGED, DELETED, FOREIGN = GROUPS = ("new", "changed", "deleted", "foreign")
 

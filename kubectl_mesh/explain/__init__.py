@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.explain import delivery, envoy, istiod, ztunnel
 from kubectl_mesh.explain.known import Cause, Known
-from kubectl_mesh.frozen import dataclass
 
 __all__ = ["LONGEST", "MESSAGES", "Cause", "Judged", "Known", "judge", "named", "recognise"]
 

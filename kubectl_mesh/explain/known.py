@@ -1,6 +1,6 @@
 """An error message that is known: how it is recognised, what it means, and what it may come from."""
 
-from kubectl_mesh.frozen import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.fs import durable
 from kubectl_mesh.fs.durable import EXCHANGE, STAGE, must, put_back, same_there, write_file
 from kubectl_mesh.fs.folders import FOLDER, join, open_folder, read

@@ -1,8 +1,8 @@
 """The edges of discovery: who reads whom, and what is the matter with it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, FolderChange, Plan
 
 NONE, READS, WAITS, STALE, BROKEN = ".", "r", "p", "n", "x"

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Plan
 from kubectl_mesh.text import path_text
 

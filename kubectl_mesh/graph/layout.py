@@ -1,8 +1,8 @@
 """Where everything stands in the SVG: areas in rows, clusters in a grid, and the lanes of lines between them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.graph.edges import Line
 from kubectl_mesh.graph.lanes import ALONG, DOWN, GAP, MARGIN, Gutter, Route, Slot, Way, route, runs, spread, ways
 from kubectl_mesh.graph.letters import width, wrap

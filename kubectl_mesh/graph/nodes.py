@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.graph.findings import Finding
 from kubectl_mesh.model import Certificate, FolderChange, Member, Pki, Plan
 

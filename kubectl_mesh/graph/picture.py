@@ -1,8 +1,8 @@
 """What is drawn: clusters in their networks, the lines and sentences of who reads whom, and a sentence on the whole."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.graph.edges import Line, Note, Reading, readings
 from kubectl_mesh.graph.findings import Finding, by_subject
 from kubectl_mesh.graph.nodes import Area, Node, Seen, area, node

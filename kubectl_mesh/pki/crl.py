@@ -7,6 +7,7 @@ the same in every cluster: the root's, which lists what is revoked, and one of e
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Crl
 from kubectl_mesh.pki.kept import Root, State
 from kubectl_mesh.x509.certificates import Key, describe, extension, load_certificates, same_key

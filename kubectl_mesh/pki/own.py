@@ -1,7 +1,7 @@
 """An own root, judged before anything of it is taken in: a CA that istiod and Envoy accept, whose key is its own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.pki.kept import Root, kept_intermediate
 from kubectl_mesh.x509.certificates import load_certificates, load_key, path_length, same_key
 from kubectl_mesh.x509.chain import ca_problems, constrained, direct_issuer, soon

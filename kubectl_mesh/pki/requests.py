@@ -6,7 +6,7 @@ The root may be an offline machine, an HSM, Vault, a cloud's CA; or a directory 
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.make import build_intermediate, intermediate_name, make_keys, organization_under, pem_key
 from kubectl_mesh.pki.wanted import Wanted

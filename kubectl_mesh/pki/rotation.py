@@ -11,13 +11,13 @@ Every arrow but abort waits until each cluster has been seen to hold the step be
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.roots.order import Trust
 from kubectl_mesh.text import shown
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key

@@ -1,9 +1,7 @@
 """What new certificates are to be like; here, so that who asks for some need not load what makes them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
-
-from kubectl_mesh.frozen import dataclass
+from dataclasses import dataclass, field
 
 Progress = Callable[[int, int], None]
 """Told of each key: how many are made, and how many are to be made."""

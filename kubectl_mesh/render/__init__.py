@@ -4,7 +4,7 @@ A cluster's directory has three stages, each a kustomization: what it trusts, it
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Protocol
 
@@ -34,16 +34,13 @@ Texts = Mapping[str, str | Secret]
 def render(
     plan: Plan,
     base: Mapping[str, Document],
-    pki: Callable[[], Pki],
+    pki: Pki,
     target: ModuleType,
     manifests: Manifests,
     store: Store,
     only: frozenset[str] | None = None,
 ) -> Tree:
-    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object.
-
-    `pki` is asked for as late as can be: certificates may be made while what needs none is rendered.
-    """
+    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object."""
     made: dict[tuple[bytes, bool], File] = {}
 
     def folder(directory: str, texts: Texts) -> tuple[dict[str, File], dict[str, str]]:
@@ -75,7 +72,7 @@ def render(
         name = member.cluster.name
         files, sealed = folder(name, texts)
         head = store.head(name) if sealed else {}
-        tree[name] = locked(files, lock.of_cluster(plan, member, pki(), target.KIND, files, known, head, sealed))
+        tree[name] = locked(files, lock.of_cluster(plan, member, pki, target.KIND, files, known, head, sealed))
     for name, shared in _shared(plan, target, manifests):
         files, sealed = folder(name, shared)
         head = store.head(name) if sealed else {}
@@ -84,7 +81,7 @@ def render(
 
 
 def _clusters(
-    plan: Plan, base: Mapping[str, Document], pki: Callable[[], Pki], target: ModuleType, manifests: Manifests, only: frozenset[str] | None
+    plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, only: frozenset[str] | None
 ) -> Iterator[tuple[Member, dict[str, str | Secret]]]:
     """For each cluster its files."""
     control_plane = target.control_plane(plan, base)
@@ -101,9 +98,9 @@ def _clusters(
             reader.add(stages[2], plan, member, manifests, legacy=legacy)
             secrets.add(stages[2], member)
             if plan.topology.alerts is not None:
-                alerts.add(stages[2], plan, plan.topology.alerts, member, pki(), manifests)
+                alerts.add(stages[2], plan, plan.topology.alerts, member, pki, manifests)
         accounts = target.component_accounts(base, plan.topology, member.cluster)
-        trust.add(stages[0], plan, member, pki(), manifests, accounts)
+        trust.add(stages[0], plan, member, pki, manifests, accounts)
         files: dict[str, str | Secret] = {}
         applied = []
         for stage, into in zip(STAGES, stages, strict=True):

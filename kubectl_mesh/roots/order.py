@@ -1,9 +1,7 @@
 """What a cluster trusts and what signs there, and whether a running mesh can go from one such state to another without a cut."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
-
-from kubectl_mesh.frozen import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What is trusted and who signs: whether two states of a cluster, and those of several, can be side by side in a mesh."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.text import count
 
 ID = "root-exchange"

@@ -12,14 +12,13 @@ import re
 import shlex
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Cluster, OnDisk, Secret
 from kubectl_mesh.stores.sealing import Sealing, digest
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key

@@ -12,12 +12,11 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import OnDisk, Secret
 from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Sealing, digest

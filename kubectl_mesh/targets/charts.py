@@ -6,10 +6,10 @@ istioctl read too.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
 from kubectl_mesh.model import Document, Json, Member, Plan, Release, Topology

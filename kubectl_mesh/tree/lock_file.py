@@ -7,6 +7,7 @@ public fingerprints and digests. Its format is frozen: keys are only ever added.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -103,8 +104,13 @@ def _digests(value: Any) -> dict[str, str]:
 
 
 def _parse_source(value: Any) -> Source:
-    found = (value.get("server"), value.get("ca"), value.get("tlsServerName"))
-    return Source(*(None if part is None else str(part) for part in found))
+    return _source(value.get("server"), value.get("ca"), value.get("tlsServerName"))
+
+
+@lru_cache(maxsize=8192)
+def _source(*parts: Any) -> Source:
+    # Of a cluster there is one in the lock of every peer.
+    return Source(*(None if part is None else str(part) for part in parts))
 
 
 def dump_lock(lock: LockFile) -> bytes:
@@ -122,6 +128,7 @@ def dump_lock(lock: LockFile) -> bytes:
     return f'{opening}{remote}  }},\n{inputs}  "files": {{\n{listed}\n  }}\n}}\n'.encode()
 
 
+@lru_cache(maxsize=8192)
 def _dump_source(source: Source) -> str:
     value = {"ca": source.ca, "server": source.server, "tlsServerName": source.tls_name}
     return json.dumps({key: part for key, part in value.items() if part is not None}, sort_keys=True)

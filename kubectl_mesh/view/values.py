@@ -1,11 +1,10 @@
 """What a view is made of: the mesh as its manifests say it, each value with the file that says so, and nothing secret but as `Opaque`."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Certificate, Json
 from kubectl_mesh.tree.lock_file import LockFile, Source
 

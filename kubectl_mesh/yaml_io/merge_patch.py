@@ -1,8 +1,8 @@
 """overlay: base.yaml and what the mesh sets become one control plane, by RFC 7386 (JSON Merge Patch)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from kubectl_mesh.frozen import dataclass
 from kubectl_mesh.model import Json
 from kubectl_mesh.yaml_io.write import Block, unblocked
 
