@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs import owned_files
 from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.text import count, one_line
@@ -13,6 +14,9 @@ from kubectl_mesh.text import count, one_line
 _USUAL = re.compile(r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-", re.DOTALL)
 """What the lines of GITIGNORE match, but for the kubeconfig."""
 _SPECIAL = re.compile(rb"[.+*?(){}$|\[\\^]")
+GITIGNORE_FILE = ".gitignore"
+MADE_FIRST = ("certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x")
+"""What a mesh makes first that is private; x stands for any cluster."""
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
 /certs/root-key.pem
@@ -144,6 +148,15 @@ def lines(private: Sequence[str]) -> list[str]:
     paths = map(os.path.normpath, private)
     unusual = {ignore_pattern(path) for path in paths if not _USUAL.match(path)}
     return [*usual, *sorted(unusual - set(usual))]
+
+
+def write_gitignore(directory: str, private: Sequence[str] = ()) -> bool:
+    """Writes the .gitignore of a working directory where there is none, and says whether it did; `private` are paths below it, known already."""
+    if os.path.lexists(os.path.join(directory, GITIGNORE_FILE)):
+        return False
+    more = [line for line in lines(private) if line not in GITIGNORE.splitlines()]
+    owned_files.add_files(directory, {GITIGNORE_FILE: (GITIGNORE + "".join(f"{line}\n" for line in more)).encode()})
+    return True
 
 
 def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Problem]:

@@ -52,7 +52,7 @@ from kubectl_mesh.pki.renew import expiring, renew
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.roots import order as trusting
-from kubectl_mesh.roots.order import Trust
+from kubectl_mesh.roots.trust import Trust
 from kubectl_mesh.targets import istio, values
 from kubectl_mesh.validate import validate
 from kubectl_mesh.x509.certificates import describe

@@ -8,7 +8,7 @@ from kubectl_mesh.checks.asked import RENDER, Asked
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.pki.issue import judge_bundle
-from kubectl_mesh.view.values import Trust
+from kubectl_mesh.view.values import Cacerts
 
 _ANEW = "Render, which puts what is in certs/ back; and find out who put the other there."
 CHECKS = (
@@ -106,13 +106,13 @@ def cacerts_findings(asked: Asked) -> tuple[list[Problem], list[Problem]]:
     return errors, warnings
 
 
-def _most(trusts: Iterable[Trust]) -> frozenset[str] | None:
+def _most(trusts: Iterable[Cacerts]) -> frozenset[str] | None:
     """The root that most clusters have, where the one of certs/ is not at hand."""
     counted = Counter(frozenset(t.root_fingerprints) for t in trusts)
     return min(counted, key=lambda r: (-counted[r], sorted(r))) if counted else None
 
 
-def _wrong(asked: Asked, name: str, trust: Trust, roots: frozenset[str] | None) -> Iterator[Problem]:
+def _wrong(asked: Asked, name: str, trust: Cacerts, roots: frozenset[str] | None) -> Iterator[Problem]:
     own = frozenset(trust.root_fingerprints)
     if roots is not None and own != roots and _unrendered(asked, name, trust, roots):
         what = "does not have the roots of certs/ yet: a step of `certs rotate-root` or `certs import-root` is not rendered"
@@ -135,7 +135,7 @@ def _wrong(asked: Asked, name: str, trust: Trust, roots: frozenset[str] | None) 
         yield asked.problem(trust.file, problem.what, check, path=f'data."{problem.where.file}"', fix=_expired_fix(asked, name, trust, check))
 
 
-def _unrendered(asked: Asked, name: str, trust: Trust, roots: frozenset[str]) -> bool:
+def _unrendered(asked: Asked, name: str, trust: Cacerts, roots: frozenset[str]) -> bool:
     """Whether the roots of a cluster are those of the step before: as they were rendered, and part or whole of those in certs/."""
     own = frozenset(trust.root_fingerprints)
     rendered = asked.roots is not None and trust.file not in asked.by_hand and asked.view.clusters[name].lock is not None
@@ -148,7 +148,7 @@ def _root_fix(asked: Asked) -> str:
     return "find out who changed it. Then run `kubectl mesh render`, which puts the root of certs/ into the tree, and apply all clusters"
 
 
-def _expired_fix(asked: Asked, name: str, trust: Trust, check: str) -> str:
+def _expired_fix(asked: Asked, name: str, trust: Cacerts, check: str) -> str:
     if check != "tree-expired":
         return RENDER
     newer = asked.intermediates.get(name) not in (None, trust.intermediate_fingerprint)
@@ -159,7 +159,7 @@ def _expired_fix(asked: Asked, name: str, trust: Trust, check: str) -> str:
     )
 
 
-def _whose(asked: Asked, name: str, trust: Trust) -> str | None:
+def _whose(asked: Asked, name: str, trust: Cacerts) -> str | None:
     """The other cluster whose intermediate this is."""
     return next((n for n, fingerprint in asked.intermediates.items() if n != name and fingerprint == trust.intermediate_fingerprint), None) or next(
         (
@@ -174,7 +174,7 @@ def _whose(asked: Asked, name: str, trust: Trust) -> str | None:
     )
 
 
-def _soon(asked: Asked, name: str, trust: Trust) -> list[Problem]:
+def _soon(asked: Asked, name: str, trust: Cacerts) -> list[Problem]:
     """Certificates of the tree that end within the time that was asked for, else soon; those that are in certs/ too are told of there."""
     found = [(c, "root-cert.pem") for c in trust.roots if c.fingerprint not in (asked.roots or ())]
     if trust.intermediate is not None and trust.intermediate.fingerprint != asked.intermediates.get(name):

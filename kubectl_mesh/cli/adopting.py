@@ -161,7 +161,7 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import add_files, write_certificates
-    from kubectl_mesh.guard import GITIGNORE, let_through
+    from kubectl_mesh.guard import GITIGNORE_FILE, let_through, write_gitignore
 
     done: list[tuple[str, str]] = []
 
@@ -173,9 +173,9 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
 
     make_folder(directory)
     with locked(directory):
-        add(".gitignore", GITIGNORE.encode())
+        done.append(("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE))
         secret = [n for n in private if not n.startswith("certs/") or n.endswith("key.pem")]
-        if bare := let_through(directory, [*secret, "certs/root-key.pem"], workdir.join(directory, ".gitignore"), os.environ):
+        if bare := let_through(directory, [*secret, "certs/root-key.pem"], workdir.join(directory, GITIGNORE_FILE), os.environ):
             raise MeshError(bare)
         certs = {n.removeprefix("certs/"): b for n, b in private.items() if n.startswith("certs/")}
         # A folder is taken over whole or not at all.

@@ -44,8 +44,7 @@ def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave among them; and `more` that are about to be written."""
     from kubectl_mesh.fs.durable import STAGE
     from kubectl_mesh.stores import ENCRYPTED
-    from kubectl_mesh.stores.sealing import SEAL_KEY
-    from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_KEY, folder
+    from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_KEY, SEAL_KEY, folder
 
     clusters = inputs.topology.clusters
     found = [
@@ -151,7 +150,7 @@ def tracked(inputs: Inputs, out: str) -> list[Problem]:
 def _known(inputs: Inputs) -> dict[bytes, str]:
     """The tokens that are here, and the seal key, each with where it is."""
     from kubectl_mesh.credentials.accounts import private_file
-    from kubectl_mesh.stores.sealing import SEAL_KEY
+    from kubectl_mesh.x509.layout import SEAL_KEY
 
     clusters = {c.name: c for c in inputs.topology.clusters}
     found = {}
@@ -166,13 +165,10 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
 
 def ignore(inputs: Inputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
-    from kubectl_mesh.fs.owned_files import add_files
-    from kubectl_mesh.guard import GITIGNORE, lines, top_of
+    from kubectl_mesh.guard import GITIGNORE_FILE, top_of, write_gitignore
     from kubectl_mesh.x509.layout import ROOT_CERT
 
-    path = join(inputs.directory, ".gitignore")
-    if os.path.lexists(path) or (ROOT_CERT in inputs.kept and top_of(inputs.directory) is None):
-        return ""
-    body = GITIGNORE + "".join(f"{line}\n" for line in lines(private_files(inputs)) if line not in GITIGNORE.splitlines())
-    add_files(inputs.directory, {".gitignore": body.encode()})
-    return f"wrote {path}, which keeps keys and tokens out of git"
+    path = join(inputs.directory, GITIGNORE_FILE)
+    is_wanted = os.path.lexists(path) or ROOT_CERT not in inputs.kept or top_of(inputs.directory) is not None
+    wrote = is_wanted and write_gitignore(inputs.directory, private_files(inputs))
+    return f"wrote {path}, which keeps keys and tokens out of git" if wrote else ""

@@ -163,45 +163,24 @@ def topology_of(directory: str) -> "Topology | None":
 
 def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, bytes], tuple[str, ...]]:
     """The files of `certs/` that are there, and the clusters whose intermediates are among them."""
-    from kubectl_mesh.cli import workdir
-    from kubectl_mesh.fs.folders import open_folder
+    from kubectl_mesh.workdir.certs_folder import read_certs
     from kubectl_mesh.x509.layout import CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
-    kept: dict[str, bytes] = {}
-    path = workdir.join(directory, "certs")
-    top = open_folder(path)
-    if top is None:
-        return kept, ()
-    try:
-        for name in (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL):
-            workdir.keep(kept, name, top, f"{path}/{name}", name, [])
-        known = {folder(c.name) for c in topology.clusters} if topology is not None else set()
-        folders = [f for f in workdir.intermediates(top) if f in known or topology is None]
-        for base in folders:
-            inner = open_folder(base, top)
-            if inner is None:
-                continue
-            try:
-                for part in PARTS:
-                    workdir.keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", [])
-            finally:
-                os.close(inner)
-    finally:
-        os.close(top)
-    return kept, tuple(f.removeprefix("intermediate-") for f in folders)
+    there = read_certs(directory, None if topology is None else [c.name for c in topology.clusters])
+    known = there.intermediates if topology is None else tuple(f for f in there.intermediates if f in {folder(c.name) for c in topology.clusters})
+    wanted = {ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, *(f"{base}/{part}" for base in known for part in PARTS)}
+    kept = {path: body for path, body in there.files.items() if path in wanted}
+    return kept, tuple(f.removeprefix(folder("")) for f in known)
 
 
 def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
     """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are others than one that signs."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.fs.owned_files import add_files
-    from kubectl_mesh.guard import GITIGNORE, let_through
+    from kubectl_mesh.guard import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
 
-    ignore = workdir.join(directory, ".gitignore")
-    if not os.path.lexists(ignore):
-        add_files(directory, {".gitignore": GITIGNORE.encode()})
+    ignore = workdir.join(directory, GITIGNORE_FILE)
+    if write_gitignore(directory):
         common.say(f"wrote {ignore}, which keeps keys and tokens out of git")
-    private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x", *more]
-    if bare := let_through(directory, private, ignore, os.environ):
+    if bare := let_through(directory, [*MADE_FIRST, *more], ignore, os.environ):
         raise MeshError(bare)

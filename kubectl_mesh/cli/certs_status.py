@@ -24,7 +24,9 @@ def command(directory: str, output: str) -> None:
     if not topology.own_intermediates:
         path = workdir.join(directory, workdir.TOPOLOGY)
         raise refuse(path, f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is here", "look there")
-    certs = workdir.certificates(directory, topology, [])
+    from kubectl_mesh.workdir.certs_folder import read_certs
+
+    certs = read_certs(directory, [c.name for c in topology.clusters])
     validity = workdir.server_ca_dates(directory, topology)
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
@@ -32,13 +34,13 @@ def command(directory: str, output: str) -> None:
             from kubectl_mesh import dates
             from kubectl_mesh.calendar import calendar
 
-            roots, intermediates, crl = ends(certs.kept, own)
+            roots, intermediates, crl = ends(certs.files, own)
             found = [*map(dates.root, roots), *(dates.intermediate(name, one) for name, one in intermediates.items())]
             found += [dates.server_ca(name, ends_) for name, ends_ in validity.items()]
             common.put_calendar(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]))
             return
-        on = rotation.read(certs.kept)
-        value = status(topology.mesh_id, topology.issuer, certs.kept, own, certs.archived, workdir.now(), on.step if on is not None else None)
+        on = rotation.read(certs.files)
+        value = status(topology.mesh_id, topology.issuer, certs.files, own, certs.archive, workdir.now(), on.step if on is not None else None)
         value["servers"] = server_ca_values(validity, workdir.now())
     except MeshError as error:
         raise MeshError(workdir.located(directory, error.problems)) from None

@@ -1,6 +1,5 @@
 """The stages composed: from the inputs of a working directory to certificates and tree."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING
 from kubectl_mesh import stores
 from kubectl_mesh.cli import bounds, workdir
 from kubectl_mesh.cli.sealed import Sealed
-from kubectl_mesh.cli.workdir import Inputs, intermediates, join, keep, located
+from kubectl_mesh.cli.workdir import Inputs, located
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.fs.folders import below, open_folder
 from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
@@ -145,22 +143,13 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
 def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
     from kubectl_mesh.pki.issue import issue
+    from kubectl_mesh.workdir.certs_folder import read_certs
     from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
-    kept: dict[str, bytes] = {}
-    folders: tuple[str, ...] = ()
-    path = join(directory, "certs")
-    top = open_folder(path)
-    if top is not None:
-        try:
-            for name in (ROOT_CERT, ROOT_KEY):
-                keep(kept, name, top, f"{path}/{name}", name, [])
-            with below(path):
-                folders = intermediates(top)
-        finally:
-            os.close(top)
+    there = read_certs(directory, ())
+    kept = {name: body for name, body in there.files.items() if name in (ROOT_CERT, ROOT_KEY)}
     try:
-        return issue(Wanted(organization, key_type, days, 730, {}), kept, workdir.now(), folders=folders)
+        return issue(Wanted(organization, key_type, days, 730, {}), kept, workdir.now(), folders=there.intermediates)
     except MeshError as error:
         raise MeshError(located(directory, error.problems)) from None
 

@@ -61,7 +61,7 @@ def command(
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.guard import GITIGNORE, let_through
+    from kubectl_mesh.guard import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
     from kubectl_mesh.validate import validate
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.read import load
@@ -113,11 +113,10 @@ def command(
     new[workdir.BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):
-        ignore = workdir.join(directory, ".gitignore")
+        ignore = workdir.join(directory, GITIGNORE_FILE)
         done: list[tuple[str, str]] = [("keep", workdir.TOPOLOGY)] if there else []
-        _add(directory, {".gitignore": GITIGNORE.encode()}, done)
-        private = ["certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x"]
-        if bare := let_through(directory, private, ignore, os.environ):
+        done.append(("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE))
+        if bare := let_through(directory, MADE_FIRST, ignore, os.environ):
             raise MeshError(bare)
         _add(directory, new, done)
         if there:

@@ -72,11 +72,10 @@ def command(
         from kubectl_mesh.fs.locking import locked
         from kubectl_mesh.fs.owned_files import write_certificates
         from kubectl_mesh.stores import ENCRYPTED
-        from kubectl_mesh.stores.sealing import SEAL_KEY
         from kubectl_mesh.targets.replaced import kind_text
         from kubectl_mesh.tree.compare import compare, strangers
         from kubectl_mesh.tree.write import clear, write_tree
-        from kubectl_mesh.x509.layout import CRL
+        from kubectl_mesh.x509.layout import CRL, SEAL_KEY
 
         out = out.rstrip("/") or "/" if out else out
         target_folder = out if out is not None else workdir.join(directory, "out")

@@ -13,8 +13,7 @@ from kubectl_mesh.tree.lock_file import parse_lock
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
-    from kubectl_mesh.roots.order import Trust
-    from kubectl_mesh.roots.sets import Signing
+    from kubectl_mesh.roots.trust import Trust
 
 CERTS = "certs/"
 GONE = "put it back, with its key"
@@ -73,11 +72,12 @@ def _issuer(body: bytes | None) -> str | None:
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.roots.sets import Signing, refused
+    from kubectl_mesh.roots.sets import refused
+    from kubectl_mesh.roots.trust import Trust
     from kubectl_mesh.x509.layout import ROOT_CERT
 
     pki = rendered.pki
-    before = {name: Signing(t.roots, t.intermediate, t.signer or None) for name, t in there.items() if t.intermediate}
+    before = {name: trust for name, trust in there.items() if trust.intermediate}
     roots = tuple(root.fingerprint for root in pki.roots)
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
     if all(set(old.roots) == set(roots) and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
@@ -86,7 +86,7 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
 
     read = Certificates()
     after = {
-        name: Signing(roots, known[name], read.signer({"ca-cert.pem": i.ca_cert, "cert-chain.pem": i.cert_chain, "root-cert.pem": i.root_cert}))
+        name: Trust(roots, read.signer({"ca-cert.pem": i.ca_cert, "cert-chain.pem": i.cert_chain, "root-cert.pem": i.root_cert}), known[name])
         for name, i in pki.intermediates.items()
     }
     where = join(rendered.inputs.directory, f"certs/{ROOT_CERT}")
@@ -98,7 +98,7 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
     return [problem] if problem is not None else []
 
 
-def _signers(before: "dict[str, Signing]", out: str) -> "dict[str, Signing]":
+def _signers(before: "dict[str, Trust]", out: str) -> "dict[str, Trust]":
     """With the root that signed, where there are several, no lock tells it, and the tree holds the certificates in clear."""
     from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.model import CACERTS

@@ -138,7 +138,7 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
     lines += [f"     {line}" for line in look]
     wait = _wait(inputs, on)
     least = rollout.hours(wait.total_seconds())
-    then = follows(on, {t.signer for t in signers.values()}) or "the end"
+    then = follows(on, {t.signer or "" for t in signers.values()}) or "the end"
     lines += [f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance --seen-for {least}  ({then})"]
     return [*lines, f"back: {barriers.back(on.step, union=on.union)}"]
 
@@ -147,7 +147,7 @@ def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) 
     """The state for programs; the schema is `report/certs-rotation`."""
     folder = out if out is not None else workdir.join(inputs.directory, "out")
     wanted = _wanted(inputs, have) if "root-cert.pem" in have.kept else {}
-    there, signers = trust.of_tree(folder, wanted), {t.signer for t in wanted.values()}
+    there, signers = trust.of_tree(folder, wanted), {t.signer or "" for t in wanted.values()}
     return {
         "mesh": inputs.topology.mesh_id,
         "step": on.step if on is not None else None,

@@ -15,9 +15,9 @@ from kubectl_mesh.fs.folders import below, open_folder
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
-from kubectl_mesh.stores.sealing import SEAL_KEY, new_key, read_key
+from kubectl_mesh.stores.sealing import new_key, read_key
 from kubectl_mesh.tree.compare import scan
-from kubectl_mesh.x509.layout import REQUEST
+from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
 RESEAL = "put it back; or have a new one made by `kubectl mesh render --reseal`, with all keys and credentials here"

@@ -28,7 +28,8 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     can be compared where the seal key is here. It is asked before anything is written.
     """
     from kubectl_mesh.cli.workdir import read_file
-    from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
+    from kubectl_mesh.stores.sealing import read_key
+    from kubectl_mesh.x509.layout import SEAL_KEY
 
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
     found = {}
@@ -56,7 +57,8 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
 def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a render gives it."""
     from kubectl_mesh.cli.workdir import read_file
-    from kubectl_mesh.stores.sealing import SEAL_KEY, read_key
+    from kubectl_mesh.stores.sealing import read_key
+    from kubectl_mesh.x509.layout import SEAL_KEY
 
     folder, path = (BUNDLE, f"{peer}.yaml") if rendered.plan.topology.bundled else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
     old = read_file(os.path.join(out, folder, path), "manifest")

@@ -180,7 +180,7 @@ def _unasked_servers(inputs: workdir.Inputs) -> frozenset[str]:
 
 def _unknown_checks(inputs: workdir.Inputs, rendered: compose.Rendered | None) -> dict[str, checks.Unknown]:
     """What no file shows."""
-    from kubectl_mesh.stores.sealing import SEAL_KEY
+    from kubectl_mesh.x509.layout import SEAL_KEY
 
     plan = rendered.plan if rendered is not None else None
     detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from kubectl_mesh.cli.workdir import join, read_file
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, Tree
-from kubectl_mesh.roots.order import Trust, mesh_change
+from kubectl_mesh.roots.order import mesh_change
 from kubectl_mesh.roots.sets import ID
+from kubectl_mesh.roots.trust import Trust
 from kubectl_mesh.tree.lock_file import parse_lock
 
 
@@ -16,8 +17,9 @@ def of_lock(body: bytes | None) -> Trust | None:
     lock = parse_lock(body)
     if lock is None or not lock.context:
         return None
-    own = lock.intermediate or ""
-    return Trust(lock.roots, lock.signer or (lock.roots[0] if len(lock.roots) == 1 and own else ""), own, lock.crl or "")
+    # A lock names the signer where there are several roots.
+    only = lock.roots[0] if len(lock.roots) == 1 and lock.intermediate else None
+    return Trust(lock.roots, lock.signer or only, lock.intermediate, lock.crl)
 
 
 def of_tree(out: str, names: Iterable[str]) -> dict[str, Trust]:

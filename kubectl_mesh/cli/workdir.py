@@ -2,8 +2,6 @@
 
 import os
 import re
-import shlex
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,13 +11,13 @@ from typing import Any, TypeGuard, TypeVar
 from kubectl_mesh import stores
 from kubectl_mesh.credentials.kubeconfig import Entry
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.folders import below, open_folder, read
 from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs have it from here
 from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
-from kubectl_mesh.fs.read import read_inside, read_with_mode, unreadable
-from kubectl_mesh.model import PRIVATE_ENDINGS, Cluster, Document, Json, Server, Topology
+from kubectl_mesh.fs.read import read_inside, read_with_mode
+from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.text import near
 from kubectl_mesh.validate import validate
+from kubectl_mesh.workdir.certs_folder import CertsFolder, mode_problems, read_certs
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 
@@ -226,11 +224,12 @@ def gather(
             broken.add(("token", cluster.name))
     no_sealing: dict[str, Any] = {}
     sealing = tried(lambda: controllers.certificates(directory, topology, now(), loose), no_sealing, "sealing-certificate")
-    certs = tried(lambda: certificates(directory, topology, loose), Certificates(), "certs-readable")
-    if not {"rotation.json", "next-root-key.pem"}.isdisjoint(certs.kept):
+    certs = tried(lambda: read_certs(directory, [c.name for c in topology.clusters]), CertsFolder(), "certs-readable")
+    loose += certs.warnings
+    if not {"rotation.json", "next-root-key.pem"}.isdisjoint(certs.files):
         from kubectl_mesh.pki.rotation import judge
 
-        tried(lambda: judge(certs.kept, topology.issuer), None, "certs-readable")
+        tried(lambda: judge(certs.files, topology.issuer), None, "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -242,15 +241,15 @@ def gather(
         target,
         known,
         logins,
-        certs.kept,
-        certs.folders,
-        certs.leftovers,
+        certs.files,
+        certs.intermediates,
+        certs.was_interrupted,
         tuple(loose),
         frozenset(broken),
         secret_kubeconfig,
         sealing,
         coming=coming,
-        archived=certs.archived,
+        archived=certs.archive,
         unasked=control_plane.unasked,
         borrowed=() if kubeconfig is not None else tuple(c.name for c in topology.clusters if c.name in known and is_borrowed(c, authorities)),
     )
@@ -314,7 +313,7 @@ def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[st
         if found is None:
             return None
         if private:
-            _private(join(directory, name), found[1], loose)
+            loose.extend(mode_problems(join(directory, name), found[1]))
         bodies[key] = found[0]
     return login(cluster.credential, bodies, lambda name: join(directory, name))
 
@@ -364,104 +363,14 @@ def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str
     if found is None:
         return None
     path = join(directory, name)
-    from kubectl_mesh.stores.sealing import SEAL_KEY
+    from kubectl_mesh.x509.layout import SEAL_KEY
 
     certs = os.path.realpath(os.path.join(directory, "certs"))
     folder, last = os.path.split(os.path.realpath(os.path.join(directory, name)))
     if f"{folder}{os.sep}".startswith(f"{certs}{os.sep}") and (last == SEAL_KEY or last.endswith("-key.pem")):
         raise refuse(path, "is a private file of the mesh's certificates, not a token", f"name the file of the token; {command} writes it")
-    _private(path, found[1], loose)
+    loose.extend(mode_problems(path, found[1]))
     return token(path, found[0], command)
-
-
-def _private(path: str, mode: int, loose: list[Problem]) -> None:
-    if stat.S_IMODE(mode) & 0o077:
-        loose.append(
-            Problem(Place(path), f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {shlex.quote(path)}", "private-mode")
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """What is in `certs/`."""
-
-    kept: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """The files that concern the mesh, by path below `certs/`."""
-    folders: tuple[str, ...] = ()
-    """The intermediates that are there, those of clusters outside the topology too."""
-    leftovers: bool = False
-    """A killed run left something unfinished."""
-    archived: tuple[str, ...] = ()
-
-
-def certificates(directory: str, topology: Topology, loose: list[Problem]) -> Certificates:
-    """Reads `certs/`, through no symbolic link."""
-    from kubectl_mesh.fs.durable import STAGE
-    from kubectl_mesh.stores.sealing import SEAL_KEY
-    from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, PARTS, REQUEST, ROOT_CERT, ROOT_KEY, ROTATION, folder, next_folder
-
-    path = join(directory, "certs")
-    top = open_folder(path)
-    if top is None:
-        return Certificates()
-    kept: dict[str, bytes] = {}
-
-    def inside(base: str) -> list[str]:
-        """What a folder holds; nothing where there is none."""
-        with below(path):
-            inner = open_folder(base, top)
-        if inner is None:
-            return []
-        try:
-            for part in (*PARTS, REQUEST):
-                keep(kept, part, inner, f"{path}/{base}/{part}", f"{base}/{part}", loose)
-            return os.listdir(inner)
-        finally:
-            os.close(inner)
-
-    try:
-        with below(path):
-            folders = intermediates(top)
-        names = os.listdir(top)
-        for name in (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, SEAL_KEY):
-            keep(kept, name, top, f"{path}/{name}", name, loose)
-        for cluster in topology.clusters:
-            names += inside(folder(cluster.name))
-            if next_folder(cluster.name) in names:
-                names += inside(next_folder(cluster.name))
-        archived = tuple(sorted(name for name in inside(ARCHIVE) if not name.startswith(".")))
-    finally:
-        os.close(top)
-    return Certificates(kept, folders, any(name.startswith(STAGE) for name in names), archived)
-
-
-def intermediates(certs: int) -> tuple[str, ...]:
-    """The folders below `certs/` that hold an intermediate, whosever it is."""
-    return tuple(n for n in sorted(os.listdir(certs)) if n.startswith("intermediate-") and _is_there(f"{n}/ca-cert.pem", certs))
-
-
-def keep(kept: dict[str, bytes], name: str, folder: int, path: str, key: str, loose: list[Problem]) -> None:
-    """Puts a regular file of `certs/` into `kept`; a private one that others may read is put into `loose`."""
-    try:
-        found = read(name, folder, "key" if name.endswith(PRIVATE_ENDINGS) else "state")
-    except PermissionError:
-        raise unreadable(path) from None
-    except MeshError as error:
-        raise MeshError(replace(p, where=Place(path)) for p in error.problems) from None
-    if found is not None:
-        kept[key] = found[0]
-        if name.endswith(PRIVATE_ENDINGS):
-            _private(path, found[1], loose)
-    elif _is_there(name, folder):
-        raise refuse(path, "is no regular file (a link is not followed here)", "put the file itself there")
-
-
-def _is_there(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True) -> frozenset[str]:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from kubectl_mesh.diff import crls
 from kubectl_mesh.diff.both import Both
 from kubectl_mesh.diff.clusters import readers
-from kubectl_mesh.diff.trust import elsewhere, signing
+from kubectl_mesh.diff.trust import elsewhere
 from kubectl_mesh.diff.values import DELETED, Before, Line, Order
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.roots import unsafe
-from kubectl_mesh.roots.sets import Signing
+from kubectl_mesh.roots.trust import Trust
 from kubectl_mesh.safety import WAY_OUT
 from kubectl_mesh.view.locks import lock
 from kubectl_mesh.view.parse import Parser
@@ -37,9 +37,11 @@ def order(both: Both, lines: Sequence[Line], changed: Iterable[str], refused: Se
     if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
         kinds.discard("recipients")
     notes = (*(says for kind, says in _WAIT.items() if kind in kinds), *_elsewhere(both), *crls.notes(both))
-    before = {p.name: signing(p.before.trust) for p in both.pairs if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint}
-    after = {p.name: signing(p.after.trust) for p in both.pairs if p.after is not None and p.after.trust.intermediate_fingerprint}
-    if before != {n: after.get(n) for n in before} or before.keys() != after.keys():
+    before = {
+        p.name: p.before.trust.fingerprints for p in both.pairs if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint
+    }
+    after = {p.name: p.after.trust.fingerprints for p in both.pairs if p.after is not None and p.after.trust.intermediate_fingerprint}
+    if before.keys() != after.keys() or not all(trust.is_unchanged(after.get(name)) for name, trust in before.items()):
         unchanged = _unchanged(both)
         before, after = {**unchanged, **before}, {**unchanged, **after}
     problem = unsafe(CACERTS, before, after)
@@ -83,14 +85,14 @@ def ranked(there: frozenset[str], found: Sequence[Before]) -> dict[str, int] | N
     return None
 
 
-def _unchanged(both: Both) -> dict[str, Signing]:
+def _unchanged(both: Both) -> dict[str, Trust]:
     """What the clusters trust that nothing changes in, by their locks."""
     found = {}
     names = {n for n in both.raw_after if n and not n.startswith("_")} - {n for p in both.pairs for n in (p.before and p.before.name, p.after and p.after.name)}
     for name in names:
         state = lock(name, both.raw_after[name], {}, Parser())
         if state is not None and state.says.intermediate is not None:
-            found[name] = Signing(state.says.roots, state.says.intermediate)
+            found[name] = Trust(state.says.roots, intermediate=state.says.intermediate)
     return found
 
 

@@ -9,9 +9,9 @@ from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
-from kubectl_mesh.roots.sets import Signing, exchange
+from kubectl_mesh.roots.sets import exchange
 from kubectl_mesh.text import count
-from kubectl_mesh.view.values import Trust
+from kubectl_mesh.view.values import Cacerts
 
 MADE = "made by the render"
 CERTS = "certs/"
@@ -56,12 +56,7 @@ def _object(pair: Pair) -> Iterator[Fact]:
             yield changed(pair.name, "object", f"{other[0].kind} cacerts", differ(found), other[0].file, effect("secret-metadata"), details=found)
 
 
-def signing(trust: Trust) -> Signing:
-    """What a trust comes to, for the rule about roots."""
-    return Signing(trust.root_fingerprints, trust.intermediate_fingerprint, trust.signer)
-
-
-def elsewhere(old: Trust, new: Trust) -> Fact | None:
+def elsewhere(old: Cacerts, new: Cacerts) -> Fact | None:
     """That the root is another issuer's from now on, where only the clusters know one of the two."""
     before, after = _issuer(old), _issuer(new)
     if None in (before, after) or before == after:
@@ -70,7 +65,7 @@ def elsewhere(old: Trust, new: Trust) -> Fact | None:
     return changed("", "roots", "the roots", f"are those of {after} from now on, and were those of {before}", new.file, effect(rule))
 
 
-def _issuer(trust: Trust) -> str | None:
+def _issuer(trust: Cacerts) -> str | None:
     """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same where they name one issuer."""
     if trust.root_fingerprints:
         return CERTS
@@ -81,7 +76,7 @@ def _issuer(trust: Trust) -> str | None:
     return None
 
 
-def _recipients(name: str, old: Trust, new: Trust) -> Iterator[Fact]:
+def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     come, gone = sorted(set(new.recipients) - set(old.recipients)), sorted(set(old.recipients) - set(new.recipients))
     if old.store != new.store:
         return
@@ -108,7 +103,7 @@ def _describe(certificate: Certificate | None, fingerprint: str | None) -> dict[
     }
 
 
-def _intermediate(both: Both, name: str, old: Trust, new: Trust) -> Iterator[Fact]:
+def _intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     subject = f"intermediate of {name}"
     before, after = old.intermediate_fingerprint, new.intermediate_fingerprint
     if before == after:
@@ -143,14 +138,14 @@ def _intermediate(both: Both, name: str, old: Trust, new: Trust) -> Iterator[Fac
     yield changed(name, "intermediate", subject, f"is a new one{signer}", new.file, *effects, details=found)
 
 
-def _resealed(old: Trust, new: Trust) -> bool:
+def _resealed(old: Cacerts, new: Cacerts) -> bool:
     """Whether the ciphertext is another, and nothing that is told of it elsewhere: who opens it, the roots and CRLs in it."""
     if old.sealed is None or new.sealed is None or old.sealed == new.sealed or old.store != new.store:
         return False
     return old.recipients == new.recipients and old.root_fingerprints == new.root_fingerprints and old.others == new.others
 
 
-def _roots(both: Both, name: str, old: Trust, new: Trust, *, ambient: bool) -> Iterator[Fact]:
+def _roots(both: Both, name: str, old: Cacerts, new: Cacerts, *, ambient: bool) -> Iterator[Fact]:
     before, after = set(old.root_fingerprints), set(new.root_fingerprints)
     if not before or not after:
         if (there := elsewhere(old, new)) is not None:
@@ -162,7 +157,7 @@ def _roots(both: Both, name: str, old: Trust, new: Trust, *, ambient: bool) -> I
             yield changed(name, "roots", "the roots", "stand in another order, or are written otherwise", new.file, effect("roots-text"))
         return
     come, gone = [f for f in new.root_fingerprints if f not in before], [f for f in old.root_fingerprints if f not in after]
-    if exchange(signing(old), signing(new)) is not None:
+    if exchange(old.fingerprints, new.fingerprints) is not None:
         effects.insert(0, effect("roots-exchanged"))
     what = f"grow by {len(come)}" if not gone else f"shrink by {len(gone)}" if not come else f"are exchanged: {len(gone)} out, {len(come)} in"
     known = {c.fingerprint: c for c in (*old.roots, *new.roots)}

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.roots.order import Trust
+from kubectl_mesh.roots.trust import Trust
 from kubectl_mesh.text import shown
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import root_of
@@ -133,7 +133,7 @@ def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
         if f"{base}/cert-chain.pem" in kept:
             chain += load_certificates(f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"])
         signer = root_of(chain, roots)
-        found[name] = Trust(fingerprints, "" if signer is None else fingerprint(signer))
+        found[name] = Trust(fingerprints, None if signer is None else fingerprint(signer))
     return found
 
 

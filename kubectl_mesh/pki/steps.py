@@ -164,7 +164,7 @@ def abort(
 
 def _signers(have: Holdings, wanted: Wanted) -> set[str]:
     """The roots that sign in the clusters now."""
-    return {trust.signer for trust in trusts(have.kept, sorted(wanted.namespaces)).values()}
+    return {trust.signer or "" for trust in trusts(have.kept, sorted(wanted.namespaces)).values()}
 
 
 def _key_of(mark: str, have: Holdings) -> str:

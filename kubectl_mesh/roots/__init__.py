@@ -5,26 +5,28 @@ of the bundles, and the clusters that lag, by what the locks tell. Render, check
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.roots.order import Trust, mesh_change
-from kubectl_mesh.roots.sets import ID, Signing, refused
+from kubectl_mesh.roots.order import mesh_change
+from kubectl_mesh.roots.sets import ID, refused
+from kubectl_mesh.roots.trust import Trust
 
 FIX = "change roots step by step with `kubectl mesh certs rotate-root`, which keeps the old text as it is and in one piece; or put certs/ back"
 """What to do where the order of the text, or of the clusters, is at fault."""
 
 
-def unsafe(where: str, before: Mapping[str, Signing], after: Mapping[str, Signing]) -> Problem | None:
+def unsafe(where: str, before: Mapping[str, Trust], after: Mapping[str, Trust]) -> Problem | None:
     """What is wrong with a change of roots over all clusters, by either part; None where each may apply it when it likes. `where` is the file to be told."""
     problem = refused(where, before, after)
     if problem is not None:
         return problem
-    cut = list(mesh_change({name: _trust(s) for name, s in before.items()}, {name: _trust(s) for name, s in after.items()}))
+    cut = list(mesh_change(_with_signers(before), _with_signers(after)))
     if not cut:
         return None
     what = "; ".join(f"{name} {why}" for name, why in cut[:3]) + (f"; and {len(cut) - 3} more" if len(cut) > 3 else "")
     return Problem(Place(where), what, FIX, ID)
 
 
-def _trust(signing: Signing) -> Trust:
-    return Trust(signing.roots, signing.known_signer or "", signing.intermediate or "")
+def _with_signers(trusts: Mapping[str, Trust]) -> dict[str, Trust]:
+    return {name: replace(trust, signer=trust.known_signer) for name, trust in trusts.items()}

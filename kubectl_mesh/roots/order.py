@@ -1,19 +1,8 @@
 """What a cluster trusts and what signs there, and whether a running mesh can go from one such state to another without a cut."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """The roots of a bundle by their fingerprints, in order, and the one that signs; "" where that is not known."""
-
-    roots: tuple[str, ...]
-    signer: str = ""
-    intermediate: str = field(default="", compare=False)
-    """Its fingerprint, where a lock tells it."""
-    crl: str = field(default="", compare=False)
-    """The SHA-256 of the CRLs that go with it, where proxies go by them."""
+from kubectl_mesh.roots.trust import Trust
 
 
 def root_change(before: Trust, after: Trust) -> str | None:

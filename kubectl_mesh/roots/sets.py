@@ -1,9 +1,9 @@
 """What is trusted and who signs: whether two states of a cluster, and those of several, can be side by side in a mesh."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.roots.trust import Trust
 from kubectl_mesh.text import count
 
 ID = "root-exchange"
@@ -15,29 +15,12 @@ FIX = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Signing:
-    """What one cluster trusts and signs with: fingerprints of the roots, of the intermediate, and of the root that signed that.
-
-    `signer` is None where nothing tells it.
-    """
-
-    roots: tuple[str, ...]
-    intermediate: str | None = None
-    signer: str | None = None
-
-    @property
-    def known_signer(self) -> str | None:
-        """The root that signs; the only one, where there is only one."""
-        return self.signer or (self.roots[0] if len(self.roots) == 1 else None)
-
-
-def exchange(before: Signing, after: Signing) -> str | None:
+def exchange(before: Trust, after: Trust) -> str | None:
     """Why two states of one cluster cannot be side by side in a mesh; None where they can.
 
     While the change is under way, every proxy that has the old bundle meets certificates that the new signer made, and the other way round.
     """
-    if not before.roots or not after.roots or before == after:
+    if not before.roots or not after.roots or before.is_unchanged(after):
         return None
     one, other = frozenset(before.roots), frozenset(after.roots)
     if not (one <= other or other <= one):
@@ -55,7 +38,7 @@ def exchange(before: Signing, after: Signing) -> str | None:
     return None
 
 
-def refused(where: str, before: Mapping[str, Signing], after: Mapping[str, Signing]) -> Problem | None:
+def refused(where: str, before: Mapping[str, Trust], after: Mapping[str, Trust]) -> Problem | None:
     """What is wrong with a change of roots, over all clusters; None where each may apply it when it likes.
 
     `where` is the file to be told. Clusters of `before` that are not in `after` stay as they are.
@@ -69,7 +52,7 @@ def refused(where: str, before: Mapping[str, Signing], after: Mapping[str, Signi
         elif name in after and not reasons[0]:
             new = after[name].known_signer
             behind = sorted(n for n, other in before.items() if other.roots and new is not None and new not in other.roots)
-            if behind and after[name] != before[name]:
+            if behind and not after[name].is_unchanged(before.get(name)):
                 reasons = [f"the intermediate is signed by a root that is not trusted yet in {', '.join(behind)}"]
         for why in filter(None, reasons):
             found.setdefault(why, []).append(name)
@@ -79,7 +62,7 @@ def refused(where: str, before: Mapping[str, Signing], after: Mapping[str, Signi
     return Problem(Place(where), what, FIX, ID)
 
 
-def _stranger(there: Signing, new: Signing) -> str | None:
+def _stranger(there: Trust, new: Trust) -> str | None:
     """Why a new cluster cannot join one that is there."""
     signer = new.known_signer
     if there.roots and signer is not None and signer not in there.roots:

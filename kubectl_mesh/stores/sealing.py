@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import OnDisk, Secret
+from kubectl_mesh.x509.layout import SEAL_KEY
 
-SEAL_KEY = "seal-key"
-"""The file below `certs/` from which all that is random in what is sealed is derived; it opens nothing that the keys beside it do not."""
 LENGTH = 32
 
 

@@ -1,12 +1,12 @@
 """Whether proxies that go by the CRLs of one `cacerts` take what another one signs."""
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.view.values import Trust
+from kubectl_mesh.view.values import Cacerts
 
 CRL = "ca-crl.pem"
 
 
-def takes(proxies: Trust, signing: Trust) -> bool:
+def takes(proxies: Cacerts, signing: Cacerts) -> bool:
     """Whether each CA in the chain of `signing` has a CRL among those of `proxies`; so it is too where there are none to go by, or nothing can be read.
 
     A CRL is the CA's by its signature, as Envoy would have it (X509_V_FLAG_CRL_CHECK_ALL).

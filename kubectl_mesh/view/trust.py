@@ -10,14 +10,13 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
 from kubectl_mesh.view.crls import CRL
 from kubectl_mesh.view.parse import Parser, flat, items_at, mapping_at, opaque, text_at
-from kubectl_mesh.view.values import Lock, Trust
+from kubectl_mesh.view.values import Cacerts, Lock
 
 if TYPE_CHECKING:
     from kubectl_mesh.view.values import Opaque
 
 NAMES = {"ca-cert.pem": "tls.crt", "ca-key.pem": "tls.key", "cert-chain.pem": "tls.crt", "root-cert.pem": "ca.crt"}
 """The files of `cacerts`, and what cert-manager calls them."""
-_LONGEST = 10
 
 
 def store_of(value: Json) -> str:
@@ -59,32 +58,24 @@ class Certificates:
     def signer(self, files: Mapping[str, bytes]) -> str | None:
         """The fingerprint of the root that an intermediate leads to, by the signatures; None where it leads to none."""
         from kubectl_mesh.x509.certificates import describe
-        from kubectl_mesh.x509.chain import direct_issuer
-        from kubectl_mesh.x509.parse import parse_certificates
+        from kubectl_mesh.x509.chain import root_of
+        from kubectl_mesh.x509.parse import PemError, parse_certificates
 
         try:
-            own, *above = (c for name in ("ca-cert.pem", "cert-chain.pem") for c in parse_certificates(files.get(name, b"")))
-            roots = parse_certificates(files.get("root-cert.pem", b""))
-            for _ in range(_LONGEST):
-                root = direct_issuer(own, roots)
-                if root is not None:
-                    return describe(root).fingerprint
-                issuer = direct_issuer(own, [c for c in above if c != own])
-                if issuer is None:
-                    return None
-                own = issuer
-        except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed, which is told where it is read
+            chain = [c for name in ("ca-cert.pem", "cert-chain.pem") for c in parse_certificates(files.get(name, b""))]
+            root = root_of(chain, parse_certificates(files.get("root-cert.pem", b""))) if chain else None
+        except PemError:  # it is told where it is read
             return None
-        return None
+        return describe(root).fingerprint if root is not None else None
 
 
-def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates) -> Trust:
+def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates) -> Cacerts:
     """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
     file = f"{directory}/{CACERTS}"
     lock = lock if lock is not None else Lock(file)
     if value is None:
         csr = lock.says.issuer is not None and lock.says.issuer.startswith("istio-csr")
-        return _told(Trust(lock.file, "istio-csr" if csr else "none", issuer={"issuer": lock.says.issuer} if csr else {}), value, lock)
+        return _told(Cacerts(lock.file, "istio-csr" if csr else "none", issuer={"issuer": lock.says.issuer} if csr else {}), value, lock)
     store, kind = store_of(value), text_at(value, "kind") or ""
     if store == "plain":
         return _plain(file, kind, mapping_at(value, "data"), parser, certificates)
@@ -96,10 +87,10 @@ def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certif
         sealed = opaque(mapping_at(value, "spec", "encryptedData"))
     else:
         issuer_fields = flat(mapping_at(value, "spec"))
-    return _told(Trust(file, store, kind, sealed=sealed, issuer=issuer_fields), value, lock)
+    return _told(Cacerts(file, store, kind, sealed=sealed, issuer=issuer_fields), value, lock)
 
 
-def _told(made: Trust, value: Json, lock: Lock) -> Trust:
+def _told(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
     """With what the lock tells of what cannot be read."""
     return replace(
         made,
@@ -112,7 +103,7 @@ def _told(made: Trust, value: Json, lock: Lock) -> Trust:
     )
 
 
-def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates) -> Trust:
+def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates) -> Cacerts:
     files: dict[str, bytes] = {}
     for name, other in NAMES.items():
         stands = name if name in data else other
@@ -127,7 +118,7 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
     key, crl = files.pop("ca-key.pem", None), _crl(data)
     read = {name: certificates.read(file, body, parser, f'data."{name}"') for name, body in files.items()}
     own, roots = read.get("ca-cert.pem", ()), read.get("root-cert.pem", ())
-    return Trust(
+    return Cacerts(
         file,
         "plain",
         kind,

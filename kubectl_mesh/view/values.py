@@ -6,6 +6,7 @@ from datetime import datetime
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Certificate, Json
+from kubectl_mesh.roots.trust import Trust
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 Fields = Mapping[str, Json]
@@ -61,7 +62,7 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class Cacerts:
     """What istiod signs with, and what is trusted. Certificates are there where they can be read, fingerprints wherever something tells them."""
 
     file: str
@@ -91,6 +92,11 @@ class Trust:
     """The public files of `cacerts` in clear, by name."""
     others: Mapping[str, Opaque] = field(default_factory=dict)
     """What else stands in `cacerts`, by name."""
+
+    @property
+    def fingerprints(self) -> Trust:
+        """What is trusted and who signs, for the rules about roots."""
+        return Trust(self.root_fingerprints, self.signer, self.intermediate_fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +207,7 @@ class Cluster(Directory):
     namespaces: tuple[Said, ...]
     """Istio's namespace, by the control plane."""
     served_by: Said | None
-    trust: Trust
+    trust: Cacerts
     control_plane: tuple[ControlPlane, ...]
     gates: tuple[Gate, ...]
     readers: tuple[Reader, ...]

@@ -1,7 +1,8 @@
 """Whether a certificate is a CA that istiod and Envoy accept, and whether a chain leads to its root."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,6 +15,14 @@ from kubectl_mesh.x509.layout import ROOT_CERT
 
 _LONGEST_CHAIN = 10
 """How many certificates a chain may have."""
+
+
+class Step(NamedTuple):
+    """A certificate on the way to a root, and the certificate that signed it; None where none here did."""
+
+    certificate: x509.Certificate
+    issuer: x509.Certificate | None
+    is_root: bool = False
 
 
 def ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
@@ -60,18 +69,27 @@ def direct_issuer(certificate: x509.Certificate, issuers: Iterable[x509.Certific
     return next((issuer for issuer in issuers if _issued(certificate, issuer)), None)
 
 
+def walk(own: x509.Certificate, chain: Iterable[x509.Certificate], roots: Sequence[x509.Certificate]) -> Iterator[Step]:
+    """From a certificate to its root: each certificate of the way, and what signed it.
+
+    The last step has the root, or None where the way ends before one. `chain` is what lies beside the certificate, in any order, itself
+    among it or not; each certificate of it is passed once.
+    """
+    current, left = own, [c for c in chain if c != own]
+    for _ in range(_LONGEST_CHAIN):
+        root = direct_issuer(current, roots)
+        above = root or direct_issuer(current, left)
+        yield Step(current, above, is_root=root is not None)
+        if root is not None or above is None:
+            return
+        left = [c for c in left if c != above]
+        current = above
+    yield Step(current, None)
+
+
 def root_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> x509.Certificate | None:
     """The root that a chain leads to, its own certificate first; None where it leads to none of these."""
-    current, left = chain[0], list(chain[1:])
-    while True:
-        root = direct_issuer(current, roots)
-        if root is not None:
-            return root
-        above = direct_issuer(current, [c for c in left if c != current])
-        if above is None:
-            return None
-        left.remove(above)
-        current = above
+    return next((step.issuer for step in walk(chain[0], chain[1:], roots) if step.is_root), None)
 
 
 def chain_problems(
@@ -80,27 +98,19 @@ def chain_problems(
     """Follows a certificate to one of the roots through the others of its chain."""
     if not roots:
         return
-    current = certificate
-    for below in range(_LONGEST_CHAIN):
-        root = direct_issuer(current, roots)
-        if root is not None:
-            limit = path_length(root)
-            if limit is not None and below + 1 > limit:
-                what = f"is at depth {below + 1} below a root whose pathlen:{limit} allows {limit}"
-                yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
+    for below, step in enumerate(walk(certificate, chain, roots), 1):
+        if step.issuer is None:
+            what = f"is not signed by the root in certs/{ROOT_CERT}"
+            fix = "put back the root that signed it; moved away, its folder is made anew under the root that is here"
+            yield Problem(Place(name), what, fix, "certs-chain")
             return
-        above = direct_issuer(current, (c for c in chain if c not in (current, certificate)))
-        if above is None:
-            break
-        yield from ca_problems(name.replace("ca-cert.pem", "cert-chain.pem"), above, now)
-        limit = path_length(above)
-        if limit is not None and below + 1 > limit:
-            what = f"is at depth {below + 1} below a CA of its chain whose pathlen:{limit} allows {limit}"
+        if not step.is_root:
+            yield from ca_problems(name.replace("ca-cert.pem", "cert-chain.pem"), step.issuer, now)
+        limit = path_length(step.issuer)
+        if limit is not None and below > limit:
+            whom = "a root" if step.is_root else "a CA of its chain"
+            what = f"is at depth {below} below {whom} whose pathlen:{limit} allows {limit}"
             yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
-        current = above
-    what = f"is not signed by the root in certs/{ROOT_CERT}"
-    fix = "put back the root that signed it; moved away, its folder is made anew under the root that is here"
-    yield Problem(Place(name), what, fix, "certs-chain")
 
 
 def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:

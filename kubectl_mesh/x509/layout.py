@@ -18,6 +18,9 @@ REQUEST = "ca.csr"
 CRL = "ca-crl.pem"
 """What is revoked: a CRL of every CA of the mesh."""
 
+SEAL_KEY = "seal-key"
+"""The file below `certs/` from which all that is random in what is sealed is derived; it opens nothing that the keys beside it do not."""
+
 PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 
 

@@ -1,0 +1,127 @@
+"""certs/: the files of roots and intermediates as they lie there, through no symbolic link. Read here alone; judged in `pki`."""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.durable import STAGE
+from kubectl_mesh.fs.folders import below, join, open_folder, read
+from kubectl_mesh.fs.read import unreadable
+from kubectl_mesh.model import PRIVATE_ENDINGS
+from kubectl_mesh.x509.layout import (
+    ARCHIVE,
+    CRL,
+    NEXT_KEY,
+    PARTS,
+    REQUEST,
+    ROOT_CERT,
+    ROOT_KEY,
+    ROTATION,
+    SEAL_KEY,
+    folder,
+    next_folder,
+)
+
+CERTS = "certs"
+_TOP = (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, SEAL_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class CertsFolder:
+    """What is in `certs/`."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The files that concern the mesh, by path below `certs/`."""
+    intermediates: tuple[str, ...] = ()
+    """The folders of intermediates that are there, those of clusters outside the topology too."""
+    was_interrupted: bool = False
+    """A killed run left something unfinished."""
+    archive: tuple[str, ...] = ()
+    """The names in the archive."""
+    warnings: tuple[Problem, ...] = ()
+    """Private files that others may read."""
+
+
+def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
+    """Reads `certs/` of a working directory, with the intermediates of these clusters, or of all that are there.
+
+    Raises a `MeshError` for what is no regular file, what may not be read, and what is too large for its kind.
+    """
+    path = join(directory, CERTS)
+    top = open_folder(path)
+    if top is None:
+        return CertsFolder()
+    reader = _Reader(path, top)
+    try:
+        with below(path):
+            folders = tuple(_list_intermediates(top))
+        names = os.listdir(top)
+        reader.read_files(_TOP, top, "")
+        for cluster in clusters if clusters is not None else [name.removeprefix(folder("")) for name in folders]:
+            names += reader.read_folder(folder(cluster))
+            if next_folder(cluster) in names:
+                names += reader.read_folder(next_folder(cluster))
+        archive = tuple(sorted(name for name in reader.read_folder(ARCHIVE) if not name.startswith(".")))
+    finally:
+        os.close(top)
+    return CertsFolder(reader.files, folders, any(name.startswith(STAGE) for name in names), archive, tuple(reader.warnings))
+
+
+def mode_problems(path: str, mode: int) -> Iterator[Problem]:
+    """A warning for a private file that others may read."""
+    if stat.S_IMODE(mode) & 0o077:
+        what = f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})"
+        yield Problem(Place(path), what, f"chmod 600 {shlex.quote(path)}", "private-mode")
+
+
+class _Reader:
+    """Reads files of `certs/` one by one."""
+
+    def __init__(self, path: str, top: int) -> None:
+        self._path, self._top = path, top
+        self.files: dict[str, bytes] = {}
+        self.warnings: list[Problem] = []
+
+    def read_folder(self, name: str) -> list[str]:
+        """Reads the files of a folder, and gives the names of all that it holds; none where there is no folder."""
+        with below(self._path):
+            inner = open_folder(name, self._top)
+        if inner is None:
+            return []
+        try:
+            self.read_files((*PARTS, REQUEST), inner, f"{name}/")
+            return os.listdir(inner)
+        finally:
+            os.close(inner)
+
+    def read_files(self, names: Sequence[str], inner: int, prefix: str) -> None:
+        """Reads those of the files that are there."""
+        for name in names:
+            path, is_private = f"{self._path}/{prefix}{name}", name.endswith(PRIVATE_ENDINGS)
+            try:
+                found = read(name, inner, "key" if is_private else "state")
+            except PermissionError:
+                raise unreadable(path) from None
+            except MeshError as error:
+                raise MeshError(replace(p, where=Place(path)) for p in error.problems) from None
+            if found is not None:
+                self.files[prefix + name] = found[0]
+                self.warnings += mode_problems(path, found[1]) if is_private else ()
+            elif _is_there(name, inner):
+                raise refuse(path, "is no regular file (a link is not followed here)", "put the file itself there")
+
+
+def _list_intermediates(certs: int) -> Iterator[str]:
+    """The folders below `certs/` that hold an intermediate, whosever it is."""
+    return (n for n in sorted(os.listdir(certs)) if n.startswith(folder("")) and _is_there(f"{n}/ca-cert.pem", certs))
+
+
+def _is_there(name: str, inner: int) -> bool:
+    try:
+        os.stat(name, dir_fd=inner, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
