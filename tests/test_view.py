@@ -56,9 +56,9 @@ def test_a_tree_says_what_the_topology_asked_for(case: str) -> None:
         assert cluster.namespace is not None
         assert {cluster.namespace.value, *(n.value for n in cluster.namespaces)} == {namespace}
         assert cluster.lock is not None
-        assert {n.value for n in cluster.names} == (set() if cluster.lock.waits else {name})
+        assert {n.value for n in cluster.names} == (set() if cluster.lock.says.waits else {name})
         assert {m.value for m in cluster.mesh_ids} == {said["mesh"]}
-        assert (cluster.lock.context, cluster.lock.cluster) == (said["context"], name)
+        assert (cluster.lock.says.context, cluster.lock.says.cluster) == (said["context"], name)
         assert (cluster.lock.edited, cluster.lock.missing, cluster.lock.foreign) == ((), (), ())
 
 
@@ -68,24 +68,24 @@ def test_trust_is_what_the_certificates_say(case: str) -> None:
     for name, cluster in read(tree(case)).clusters.items():
         trust, lock = cluster.trust, cluster.lock
         assert lock is not None
-        assert trust.intermediate_fingerprint == lock.intermediate
+        assert trust.intermediate_fingerprint == lock.says.intermediate
         folder = GOLDEN / case / "in/certs" / f"intermediate-{name}"
         if trust.store == "plain":
             assert trust.intermediate is not None
-            assert trust.intermediate.fingerprint == lock.intermediate == trust.chain[0].fingerprint
-            assert tuple(r.fingerprint for r in trust.roots) == lock.roots == trust.root_fingerprints
+            assert trust.intermediate.fingerprint == lock.says.intermediate == trust.chain[0].fingerprint
+            assert tuple(r.fingerprint for r in trust.roots) == lock.says.roots == trust.root_fingerprints
             assert trust.root_pem == (folder / "root-cert.pem").read_bytes()
             assert trust.key is not None
         elif trust.store in ("sops", "sealed"):
             assert trust.intermediate is None
             assert trust.sealed is not None
-            assert trust.root_fingerprints == lock.roots != ()
-            assert (trust.recipients, trust.sealed_for) == (lock.recipients, lock.sealed_for)
+            assert trust.root_fingerprints == lock.says.roots != ()
+            assert (trust.recipients, trust.sealed_for) == (lock.says.recipients, lock.says.sealed_for)
             assert trust.recipients or trust.sealed_for
         elif trust.store in ("external", "cert-manager", "istio-csr"):
             assert trust.issuer
         else:
-            assert lock.served_by or lock.waits
+            assert lock.says.served_by or lock.says.waits
             assert trust.store == "none"
 
 
@@ -116,12 +116,12 @@ def test_releases_and_gateways(case: str) -> None:
     view = read(tree(case))
     for cluster in view.clusters.values():
         assert cluster.lock is not None
-        if cluster.lock.waits:
+        if cluster.lock.says.waits:
             continue
         assert cluster.releases
         kinds = {c.kind for c in cluster.control_plane}
-        assert cluster.lock.control_plane in kinds
-        assert all(c.version for c in cluster.releases) == (cluster.lock.control_plane not in ("IstioOperator", "IstioControlPlane"))
+        assert cluster.lock.says.control_plane in kinds
+        assert all(c.version for c in cluster.releases) == (cluster.lock.says.control_plane not in ("IstioOperator", "IstioControlPlane"))
         assert cluster.readers or not {b for _, b in view.edges} & {cluster.name}
     if len({c.network for c in view.clusters.values()}) > 1:
         assert any(c.gates for c in view.clusters.values())

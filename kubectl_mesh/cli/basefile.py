@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
 from kubectl_mesh import targets
@@ -13,6 +12,7 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology
 from kubectl_mesh.safety import with_way_out
+from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import path_text
 from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.yaml_io import assets
@@ -50,7 +50,7 @@ class Read:
     """What base.yaml says: its documents by what they customise, the target, and the topology with the version that it states."""
 
     base: Mapping[str, Document] = field(default_factory=dict)
-    target: ModuleType = field(default_factory=lambda: targets.module(targets.OLD))
+    target: Target = field(default_factory=lambda: targets.module(targets.OLD))
     topology: Topology | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
@@ -97,7 +97,7 @@ def judged(found: tuple[Document, ...], topology: Topology) -> Read:
     return Read(base, target, settled, _told(dict.fromkeys(problems)), warnings, BY_SHAPE if shapeless else frozenset())
 
 
-def _newer_values(problems: list[Problem], target: ModuleType, topology: Topology) -> tuple[tuple[Problem, ...], list[Problem]]:
+def _newer_values(problems: list[Problem], target: Target, topology: Topology) -> tuple[tuple[Problem, ...], list[Problem]]:
     """The unknown values of an Istio whose charts are not known, as warnings; and the other problems."""
     newest = max((versions.minor(r.version) for c in topology.clusters for r in c.releases if r.version is not None), default=0)
     if newest <= versions.NEWEST_WITH_CHARTS:

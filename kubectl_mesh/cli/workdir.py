@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import stores
@@ -15,6 +14,7 @@ from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs
 from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
 from kubectl_mesh.fs.read import read_inside, read_with_mode
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
+from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near
 from kubectl_mesh.validate import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder, mode_problems, read_certs
@@ -105,7 +105,7 @@ class Inputs:
     topology: Topology
     base: Mapping[str, Document]
     """The documents of base.yaml by what they customise."""
-    target: ModuleType
+    target: Target
     servers: Mapping[str, Server]
     logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
     """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""

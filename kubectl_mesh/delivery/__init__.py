@@ -1,13 +1,38 @@
-"""What applies the tree besides kubectl, each a module: `DIRECTORY` in `out/`, and `files(plan, hub)`, the objects of the tool by path."""
+"""What applies the tree besides kubectl. `Delivery` says what these are; a new one is a module and a line in `TOOLS`."""
 
-from types import ModuleType
+from collections.abc import Callable
+from typing import Protocol
 
-TOOLS = {"argocd": "kubectl_mesh.delivery.argocd", "flux": "kubectl_mesh.delivery.flux"}
-"""Every tool that wants objects of its own, and the module that makes them."""
+from kubectl_mesh.model import Plan
 
 
-def module(tool: str) -> ModuleType | None:
-    """The module of a tool; None for kubectl, which wants nothing."""
-    from importlib import import_module
+class Delivery(Protocol):
+    """A tool that wants objects of its own in the tree."""
 
-    return import_module(TOOLS[tool]) if tool in TOOLS else None
+    @property
+    def DIRECTORY(self) -> str:  # noqa: N802  the constant of a module
+        """The directory of these objects in `out/`."""
+
+    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
+        """The objects of the tool by their path; `hub`: the control plane is for the cluster of the tool."""
+
+
+def _argocd() -> Delivery:
+    from kubectl_mesh.delivery import argocd
+
+    return argocd
+
+
+def _flux() -> Delivery:
+    from kubectl_mesh.delivery import flux
+
+    return flux
+
+
+TOOLS: dict[str, Callable[[], Delivery]] = {"argocd": _argocd, "flux": _flux}
+"""Every tool that wants objects of its own, and what loads it."""
+
+
+def module(tool: str) -> Delivery | None:
+    """The delivery of a tool; None for kubectl, which wants nothing."""
+    return TOOLS[tool]() if tool in TOOLS else None

@@ -5,13 +5,13 @@ A cluster's directory has three stages, each a kustomization: what it trusts, it
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from types import ModuleType
 from typing import Protocol
 
 from kubectl_mesh import delivery
 from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Secret, Tree
 from kubectl_mesh.render import alerts, gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.targets.target import Target
 from kubectl_mesh.tree.lock_file import LockFile, dump_lock
 from kubectl_mesh.yaml_io.manifest import Manifests
 
@@ -35,7 +35,7 @@ def render(
     plan: Plan,
     base: Mapping[str, Document],
     pki: Pki,
-    target: ModuleType,
+    target: Target,
     manifests: Manifests,
     store: Store,
     only: frozenset[str] | None = None,
@@ -81,7 +81,7 @@ def render(
 
 
 def _clusters(
-    plan: Plan, base: Mapping[str, Document], pki: Pki, target: ModuleType, manifests: Manifests, only: frozenset[str] | None
+    plan: Plan, base: Mapping[str, Document], pki: Pki, target: Target, manifests: Manifests, only: frozenset[str] | None
 ) -> Iterator[tuple[Member, dict[str, str | Secret]]]:
     """For each cluster its files."""
     control_plane = target.control_plane(plan, base)
@@ -132,7 +132,7 @@ def kustomization(plan: Plan, resources: Iterable[str], files: Texts, manifests:
     return {"kustomization.yaml": text("kustomization.yaml", resources=left, generators=tuple(made)), **made} if left or made else {}
 
 
-def _shared(plan: Plan, target: ModuleType, manifests: Manifests) -> Iterator[tuple[str, dict[str, str | Secret]]]:
+def _shared(plan: Plan, target: Target, manifests: Manifests) -> Iterator[tuple[str, dict[str, str | Secret]]]:
     """The directories that belong to the mesh as a whole."""
     if plan.topology.bundled:
         found = remotes.bundle(plan, manifests)

@@ -1,45 +1,65 @@
 """The control planes that can be rendered, each a module with the same functions; base.yaml's kind chooses one.
 
-A target module has
-- `KIND`, `API_VERSION`, `SCHEMAS` of the parts of base.yaml (the main one first), `STARTER` (what `init` writes), `DEFAULT_BASE` (where there is none),
-- `KEY_TYPE` of new keys, `APPLIED` (whether a cluster reads the control plane as it stands in the tree), `HUB` (whether that is the cluster of
-  Argo CD, where there is one for all),
-- `part(document)` that names what a document of base.yaml customises, `version(base)` that it states, `checked(part, topology, read)` for the
-  schemas of values, `base_problems(base, topology)`, `lost_settings(plan, base)`,
-- `component_accounts(base, topology, cluster)`, the namespace and account of each component on the nodes, `can_detect_platform(base)`,
-- `traits(topology)` for the plan, `problems(topology)`, `warnings(topology, pki)`,
-- `control_plane(plan, base)`, which gives for each cluster the files of its control plane.
-A `base` is the documents of base.yaml by the part that they customise.
+`target.Target` says what these are. A new target is a module and a line in `KINDS`.
 """
 
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
+from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near, shown
 
-KINDS = {
-    "Istio": "kubectl_mesh.targets.istio",
-    "IstioOperator": "kubectl_mesh.targets.istiooperator",
-    "Application": "kubectl_mesh.targets.application",
-    "HelmRelease": "kubectl_mesh.targets.helmrelease",
-    "IstioControlPlane": "kubectl_mesh.targets.istiocontrolplane",
+
+def _istio() -> Target:
+    from kubectl_mesh.targets import istio
+
+    return istio
+
+
+def _istiooperator() -> Target:
+    from kubectl_mesh.targets import istiooperator
+
+    return istiooperator
+
+
+def _application() -> Target:
+    from kubectl_mesh.targets import application
+
+    return application
+
+
+def _helmrelease() -> Target:
+    from kubectl_mesh.targets import helmrelease
+
+    return helmrelease
+
+
+def _istiocontrolplane() -> Target:
+    from kubectl_mesh.targets import istiocontrolplane
+
+    return istiocontrolplane
+
+
+KINDS: dict[str, Callable[[], Target]] = {
+    "Istio": _istio,
+    "IstioOperator": _istiooperator,
+    "Application": _application,
+    "HelmRelease": _helmrelease,
+    "IstioControlPlane": _istiocontrolplane,
 }
-"""Every kind of base.yaml and the module that renders it."""
+"""Every kind of base.yaml, and what loads its target."""
 OLD = "IstioControlPlane"
 """The kind that a mesh without a base.yaml has, as the old tool had it."""
 
 
-def module(kind: str) -> ModuleType:
-    """The module of a kind in `KINDS`."""
-    from importlib import import_module
-
-    return import_module(KINDS[kind])
+def module(kind: str) -> Target:
+    """The target of a kind in `KINDS`."""
+    return KINDS[kind]()
 
 
-def choose(base: Sequence[Document]) -> ModuleType:
+def choose(base: Sequence[Document]) -> Target:
     """The target of a base.yaml, by its first document; without one, Istio 1.4's, as the old tool had it."""
     if not base:
         return module(OLD)
@@ -49,7 +69,7 @@ def choose(base: Sequence[Document]) -> ModuleType:
     return target
 
 
-def parts(base: Sequence[Document], target: ModuleType) -> dict[str, Document]:
+def parts(base: Sequence[Document], target: Target) -> dict[str, Document]:
     """The documents of a base.yaml by what they customise, in the order of the target's schemas."""
     found: dict[str, Document] = {}
     problems: list[Problem] = []
@@ -79,20 +99,20 @@ def parts(base: Sequence[Document], target: ModuleType) -> dict[str, Document]:
     return found
 
 
-def _kind(document: Document, kinds: "Sequence[str] | dict[str, str]") -> str:
+def _kind(document: Document, kinds: Iterable[str]) -> str:
     value: Any = document.value
     if not isinstance(value, dict):
         raise MeshError([Problem(document.place(), "must be a mapping with apiVersion, kind and spec", id="base-valid")])
     missing = [Problem(document.place(), f'the field "{key}" is missing', "", "base-valid") for key in ("apiVersion", "kind") if value.get(key) is None]
     if missing:
         raise MeshError(missing)
-    kind = value["kind"]
+    kinds, kind = list(kinds), value["kind"]
     if not isinstance(kind, str):
         raise MeshError([Problem(document.place("kind"), "must be the kind of a control plane, as a text", f"the kinds are: {', '.join(kinds)}", "base-valid")])
     known = ", ".join(kinds)
     if kind not in kinds:
         what = f"the kind {shown(kind)} is no control plane that can be rendered{near(kind, kinds)}"
-        if kind in KINDS or kinds is not KINDS:
+        if kind in KINDS or kinds != list(KINDS):
             what = f"a document of kind {shown(kind)} has no place here{near(kind, kinds)}"
         raise MeshError([Problem(document.place("kind"), what, f"the kinds are: {known}", "base-valid")])
     return kind

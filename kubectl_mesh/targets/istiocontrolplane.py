@@ -26,6 +26,7 @@ HUB = False
 APPLIED = True
 SCHEMAS = {"IstioControlPlane": "kinds/istiocontrolplane-install-v1alpha2.json"}
 VERSION = ("spec", "tag")
+VALUES = ("spec", "values")
 """Where a document of base.yaml states a version."""
 KEY_TYPE = "rsa-4096"
 OPERATOR_NAMESPACE = "istio-operator"

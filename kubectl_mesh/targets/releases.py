@@ -1,18 +1,18 @@
 """What is known of the releases of Istio that topology.yaml and base.yaml state, and of the places that their charts and images come from."""
 
 from collections.abc import Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import homes, versions
 from kubectl_mesh.model import Document, Json, Topology
 from kubectl_mesh.targets import images, modern
+from kubectl_mesh.targets.target import Target
 
 Path = tuple[str | int, ...]
 
 
-def release_warnings(topology: Topology, base: Mapping[str, Document], target: ModuleType) -> Iterator[Problem]:
+def release_warnings(topology: Topology, base: Mapping[str, Document], target: Target) -> Iterator[Problem]:
     """What is wrong with a stated release, and with a stated place of charts or images."""
     for where, version in stated_releases(topology, base, target):
         yield from _version_warnings(where, version, topology)
@@ -24,7 +24,7 @@ def release_warnings(topology: Topology, base: Mapping[str, Document], target: M
     yield from _built_in(topology, target)
 
 
-def stated_releases(topology: Topology, base: Mapping[str, Document], target: ModuleType) -> Iterator[tuple[Place, str]]:
+def stated_releases(topology: Topology, base: Mapping[str, Document], target: Target) -> Iterator[tuple[Place, str]]:
     """Every version that counts, with its place: those of the topology, and those of base.yaml where a cluster takes its version from there."""
     for path, version in modern.stated_versions(topology):
         yield topology.document.place(*path), version
@@ -53,7 +53,7 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
         yield Problem(where, what, f"upgrade to a supported release, such as {versions.DEFAULT}", "istio-security")
 
 
-def _built_in(topology: Topology, target: ModuleType) -> Iterator[Problem]:
+def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
     """The hub that charts or istioctl have built in, where the topology leaves the choice to them. Which operator runs, no file says."""
     if topology.hub != homes.BUILT_IN or target.KIND == "Istio":
         return
@@ -65,7 +65,7 @@ def _built_in(topology: Topology, target: ModuleType) -> Iterator[Problem]:
             yield Problem(where, what, f"write {homes.IMAGES}, or remove it; {homes.PAGE} has the commands", "images-gone")
 
 
-def is_hub_unknown(topology: Topology, target: ModuleType) -> bool:
+def is_hub_unknown(topology: Topology, target: Target) -> bool:
     """Whether no file says where images come from: the operator brings its own, or istioctl of a version that no file states."""
     if topology.hub != homes.BUILT_IN:
         return False

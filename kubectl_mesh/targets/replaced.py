@@ -1,11 +1,11 @@
 """The settings of base.yaml that the mesh replaces, as warnings; those that `init` wrote are not settings of a person."""
 
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Document, Json, Plan
+from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.merge_patch import lost
 from kubectl_mesh.yaml_io.read import load
@@ -58,7 +58,7 @@ def _at(value: Json, path: Path) -> Json:
     return value
 
 
-def kind_text(target: ModuleType, base: Mapping[str, Document], plan: Plan) -> str:
+def kind_text(target: Target, base: Mapping[str, Document], plan: Plan) -> str:
     """The kind of control plane; with both versions, where base.yaml states one that no cluster runs."""
     stated, used = target.version(base), used_versions(plan)
     if not base or target.KIND == "IstioControlPlane" or stated in (None, *used):
