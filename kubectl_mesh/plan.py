@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.commands import address_command
 from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Cluster, Date, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
+from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.text import count
 
 

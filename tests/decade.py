@@ -35,7 +35,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from kubectl_mesh import plan as planning
-from kubectl_mesh import remote_secrets
 from kubectl_mesh.cli import certs_revoke, tokens
 from kubectl_mesh.cli.trust import behind
 from kubectl_mesh.credentials import token_rotation
@@ -45,16 +44,17 @@ from kubectl_mesh.fs.exchange import _target as moved_to
 from kubectl_mesh.istio.versions import ROOTS, reads_crl
 from kubectl_mesh.istio.workload_certificates import DEFAULT
 from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, Pki, Plan, Server, Topology
+from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.renew import expiring, renew
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.render.remotes import kubeconfig
-from kubectl_mesh.roots import order as trusting
-from kubectl_mesh.roots.trust import Trust
+from kubectl_mesh.safety import remote_secrets
+from kubectl_mesh.safety import root_order as trusting
 from kubectl_mesh.targets import istio, values
-from kubectl_mesh.validate import validate
+from kubectl_mesh.topology import validate
 from kubectl_mesh.x509.certificates import describe
 from kubectl_mesh.x509.layout import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
 from kubectl_mesh.yaml_io import assets

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from kubectl_mesh import __version__
 from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
-from kubectl_mesh.checks.sarif import message_text
 from kubectl_mesh.cli import basefile, survey
+from kubectl_mesh.reports.sarif import message_text
 
 Make = Callable[..., WorkDir]
 

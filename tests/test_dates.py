@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_golden import DAY, GOLDEN, copy_of, files
 
-from kubectl_mesh.calendar import calendar
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.model import Date
 from kubectl_mesh.render.alerts import remembered
+from kubectl_mesh.reports.calendar import calendar
 
 END = datetime(2027, 11, 1, 12, 30, 5, tzinfo=UTC)
 ONE = Date(END, "intermediate-east", "intermediate", "east", "the intermediate of east", "renew it; then render, and apply", END - timedelta(days=730))

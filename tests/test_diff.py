@@ -18,12 +18,12 @@ from conftest import TOP, Golden, Run, merged
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.diff import diff
 from kubectl_mesh.diff.impact import holds, number
-from kubectl_mesh.diff.markdown import markdown
 from kubectl_mesh.diff.order import ranked
 from kubectl_mesh.diff.rules import RULES
-from kubectl_mesh.diff.text import text, value
 from kubectl_mesh.diff.values import Before
-from kubectl_mesh.view.sources import on_disk
+from kubectl_mesh.observed.sources import on_disk
+from kubectl_mesh.reports.diff_markdown import markdown
+from kubectl_mesh.reports.diff_text import text, value
 from kubectl_mesh.yaml_io import assets
 
 CASES = TOP / "tests" / "diff"

@@ -14,11 +14,11 @@ import click
 import pytest
 from conftest import CLUSTERS, TOP, Run, WorkDir
 
-from kubectl_mesh import guard
 from kubectl_mesh.cli import group
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs import programs as runner
-from kubectl_mesh.guard import GITIGNORE
+from kubectl_mesh.workdir import git_ignore
+from kubectl_mesh.workdir.git_ignore import GITIGNORE
 
 Make = Callable[..., WorkDir]
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed here")
@@ -167,9 +167,9 @@ def test_replaced_objects_do_not_count(repository: Path, monkeypatch: pytest.Mon
     old = git("-C", repository, "rev-parse", "HEAD:out/a").strip()
     new = git("-C", repository, "hash-object", "-w", "--stdin", stdin=b"forged\n").strip()
     git("-C", repository, "replace", old, new)
-    assert guard.committed(*asked) == {"out/a": b"x\n"}
+    assert git_ignore.committed(*asked) == {"out/a": b"x\n"}
     keep_only(monkeypatch)
-    assert guard.committed(*asked) == {"out/a": b"forged\n"}
+    assert git_ignore.committed(*asked) == {"out/a": b"forged\n"}
 
 
 def test_git_writes_no_index(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,11 +311,11 @@ def test_missing_objects_are_not_called_absent(repository: Path, tmp_path: Path,
         with monkeypatch.context() as patch:
             keep_only(patch, *alone)
             with pytest.raises(MeshError, match="is in a partial clone that lacks objects of this commit") as caught:
-                guard.committed(str(repository), ["out/a"], environment)
+                git_ignore.committed(str(repository), ["out/a"], environment)
     fix = caught.value.problems[0].fix.removeprefix("fetch them: ")
     git("-C", repository, "config", "--unset", "remote.origin.uploadpack")
     subprocess.run(["sh", "-c", fix], check=True, env=environment, capture_output=True)
-    assert guard.committed(str(repository), ["out/a"], environment) == {"out/a": b"x\n"}
+    assert git_ignore.committed(str(repository), ["out/a"], environment) == {"out/a": b"x\n"}
 
 
 @pytest.fixture
@@ -495,16 +495,16 @@ def test_gitignore_lines_match_the_name_alone(tmp_path: Path, name: str) -> None
     """What is suggested makes git ignore the file, and not its neighbours."""
     git("init", "-q", tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
-    assert guard.exposed(str(tmp_path), [name], environment) == [name]
-    (problem,) = guard.let_through(str(tmp_path), [name], ".gitignore", environment)
+    assert git_ignore.exposed(str(tmp_path), [name], environment) == [name]
+    (problem,) = git_ignore.let_through(str(tmp_path), [name], ".gitignore", environment)
     assert problem.fix.startswith("add these lines to it:\n    ")
     lines = [line.removeprefix("    ") for line in problem.fix.split("\n")[1:]]
     assert all(line.isprintable() for line in lines)
     assert "\n" not in problem.what
     (tmp_path / ".gitignore").write_text("".join(f"{line}\n" for line in lines))
-    assert guard.exposed(str(tmp_path), [name], environment) == []
+    assert git_ignore.exposed(str(tmp_path), [name], environment) == []
     others = ["other", "e", "n", "xx", "sub/other", *(["token", "tokXen", "tokXXen"] if name.isprintable() else [])]
-    assert guard.exposed(str(tmp_path), others, environment) == others
+    assert git_ignore.exposed(str(tmp_path), others, environment) == others
 
 
 def test_a_gitignore_line_for_bytes_that_are_not_utf8(tmp_path: Path) -> None:
@@ -512,8 +512,8 @@ def test_a_gitignore_line_for_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     git("init", "-q", tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
     name = os.fsdecode(b"tok\xff\xfeen")
-    (tmp_path / ".gitignore").write_text("\n".join(guard.lines([name])) + "\n")
-    assert guard.exposed(str(tmp_path), [name, "tokXen"], environment) == ["tokXen"]
+    (tmp_path / ".gitignore").write_text("\n".join(git_ignore.lines([name])) + "\n")
+    assert git_ignore.exposed(str(tmp_path), [name, "tokXen"], environment) == ["tokXen"]
 
 
 def test_printed_commands_quote_their_paths(workdir: Make, run: Run, tmp_path: Path) -> None:

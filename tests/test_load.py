@@ -17,7 +17,7 @@ from kubectl_mesh.credentials.kubeconfig import contexts, servers
 from kubectl_mesh.credentials.logins import token
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.validate import name_of, validate
+from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kubectl_mesh.diff.markdown import markdown
 from kubectl_mesh.diff.values import GROUPS, Detail, Diff, Line, Order
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.reports.diff_markdown import markdown
 
 GOLDENS = sorted((Path(__file__).parent / "diff").glob("*/diff.md"))
 KNOWN = {"details", "summary", "pre", "h3", "h4", "p", "ul", "ol", "li", "strong", "em", "code", "blockquote", "br"}

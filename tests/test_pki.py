@@ -26,7 +26,7 @@ from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.make import make_keys
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan
-from kubectl_mesh.validate import validate
+from kubectl_mesh.topology import validate
 from kubectl_mesh.x509.layout import PARTS
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load

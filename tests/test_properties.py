@@ -22,7 +22,7 @@ from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import render
 from kubectl_mesh.stores import Plain
 from kubectl_mesh.targets import istiocontrolplane as target
-from kubectl_mesh.validate import name_of, validate
+from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.manifest import Manifests
 from kubectl_mesh.yaml_io.read import load

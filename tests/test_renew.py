@@ -22,8 +22,8 @@ from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.fs import durable, exchange
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.locking import locked
-from kubectl_mesh.guard import GITIGNORE
 from kubectl_mesh.model import Exchange
+from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]

@@ -21,11 +21,11 @@ from test_golden import copy_of
 from kubectl_mesh.cli import workdir as shell
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.workload_certificates import longest
+from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.plan import plan as make_plan
-from kubectl_mesh.roots.order import mesh_change, root_change
-from kubectl_mesh.roots.trust import Trust
+from kubectl_mesh.safety.root_order import mesh_change, root_change
 from kubectl_mesh.targets import istio, values
-from kubectl_mesh.validate import validate
+from kubectl_mesh.topology import validate
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 

@@ -16,7 +16,7 @@ from kubectl_mesh import targets
 from kubectl_mesh.cli import basefile
 from kubectl_mesh.cli.init import KINDS
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.validate import validate
+from kubectl_mesh.topology import validate
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.fits import fits
 from kubectl_mesh.yaml_io.read import load, load_all

@@ -17,7 +17,7 @@ from standin_cluster import World, chart_objects, simplify_object
 from test_kinds import tool as program
 
 from kubectl_mesh import targets
-from kubectl_mesh.giturl import flux_url, is_argocd_url
+from kubectl_mesh.model.git_url import flux_url, is_argocd_url
 
 CASES = [
     *(("Istio", tool) for tool in ("kubectl", "argocd", "flux")),

@@ -18,7 +18,7 @@ import yaml
 from conftest import SEED, TOP, Run, WorkDir
 
 from kubectl_mesh.cli import VERBS
-from kubectl_mesh.guard import GITIGNORE
+from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from conftest import TOP
 
-from kubectl_mesh.view import Reader, read
-from kubectl_mesh.view.parse import without
-from kubectl_mesh.view.sources import on_disk, rendered
-from kubectl_mesh.view.values import View
+from kubectl_mesh.observed import Reader, read
+from kubectl_mesh.observed.parse import without
+from kubectl_mesh.observed.sources import on_disk, rendered
+from kubectl_mesh.observed.values import View
 
 GOLDEN = TOP / "tests" / "golden"
 CASES = sorted(p.parent.name for p in GOLDEN.glob("*/tree"))

@@ -9,7 +9,6 @@ from kubectl_mesh.checks.homes import home_findings
 from kubectl_mesh.checks.identity import identity_findings
 from kubectl_mesh.checks.remotes import remote_findings
 from kubectl_mesh.checks.result import ERROR, PAGE, WARNING, Check, Result, Unknown, results
-from kubectl_mesh.checks.show import text, value
 from kubectl_mesh.checks.topology import near_networks
 from kubectl_mesh.checks.tree import tree_findings
 from kubectl_mesh.checks.unknown import unknown_checks
@@ -35,10 +34,8 @@ __all__ = [
     "pending_findings",
     "remote_findings",
     "results",
-    "text",
     "tree_findings",
     "unknown_checks",
-    "value",
 ]
 
 CHECKS: tuple[Check, ...] = tuple(

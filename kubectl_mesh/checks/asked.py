@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json, Topology
-from kubectl_mesh.view.values import View
+from kubectl_mesh.observed.values import View
 
 RENDER = "run `kubectl mesh render`, which makes the file anew; where the topology is not what changed, find out who changed the file"
 

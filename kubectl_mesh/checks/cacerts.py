@@ -7,8 +7,8 @@ from datetime import timedelta
 from kubectl_mesh.checks.asked import RENDER, Asked
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
 from kubectl_mesh.errors import Problem
+from kubectl_mesh.observed.values import Cacerts
 from kubectl_mesh.pki.issue import judge_bundle
-from kubectl_mesh.view.values import Cacerts
 
 _ANEW = "Render, which puts what is in certs/ back; and find out who put the other there."
 CHECKS = (

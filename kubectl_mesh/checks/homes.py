@@ -6,8 +6,8 @@ from typing import Any
 from kubectl_mesh.checks.asked import Asked
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import homes, versions
+from kubectl_mesh.observed.values import ControlPlane
 from kubectl_mesh.text import count, shown
-from kubectl_mesh.view.values import ControlPlane
 
 _HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
 _SAIL = ("Istio", "IstioCNI", "ZTunnel")

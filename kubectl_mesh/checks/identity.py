@@ -6,8 +6,8 @@ from kubectl_mesh.checks.asked import Asked
 from kubectl_mesh.checks.result import ERROR, Check
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster as Wanted
+from kubectl_mesh.observed.values import Cluster, Gate, Said
 from kubectl_mesh.text import shown
-from kubectl_mesh.view.values import Cluster, Gate, Said
 
 _STATED = "Render, which makes the file anew; what it should be is stated in topology.yaml."
 CHECKS = (

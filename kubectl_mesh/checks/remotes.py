@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from kubectl_mesh.address import is_loopback, url_fault
 from kubectl_mesh.checks.asked import Asked
 from kubectl_mesh.checks.result import ERROR, Check
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.model.address import is_loopback, url_fault
+from kubectl_mesh.observed.values import RemoteSecret
 from kubectl_mesh.text import shown
-from kubectl_mesh.view.values import RemoteSecret
 
 _BLIND = "istiod of the one cluster has no endpoints of the other: `no healthy upstream`"
 CHECKS = (

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from kubectl_mesh.checks.result import Unknown
-from kubectl_mesh.commands import address_command, kubectl
 from kubectl_mesh.credentials.accounts import reader_secret
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import Cluster, Plan, Server, Topology
+from kubectl_mesh.model.commands import address_command, kubectl
 from kubectl_mesh.text import count
 
 _TREE = ("tree-complete", "tree-root", "tree-own", "tree-chain", "tree-pair", "tree-ca", "tree-expired", "tree-expiring")

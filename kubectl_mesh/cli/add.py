@@ -35,7 +35,7 @@ def command(
     from kubectl_mesh.fs.owned_files import add_files, replace_file
     from kubectl_mesh.fs.read import read_inside
     from kubectl_mesh.text import path_text
-    from kubectl_mesh.validate import validate
+    from kubectl_mesh.topology import validate
     from kubectl_mesh.yaml_io import assets, edit
     from kubectl_mesh.yaml_io.read import load
 

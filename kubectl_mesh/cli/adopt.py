@@ -108,7 +108,7 @@ def _value(
     warnings: "Sequence[Problem]",
 ) -> "Mapping[str, Any]":
     from kubectl_mesh.adopt.difference import value
-    from kubectl_mesh.report import problems_json
+    from kubectl_mesh.reports.render import problems_json
 
     return {
         "directory": directory,

@@ -16,8 +16,8 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
 from kubectl_mesh.text import path_text
-from kubectl_mesh.validate import validate
-from kubectl_mesh.validate.names import name_of
+from kubectl_mesh.topology import validate
+from kubectl_mesh.topology.names import name_of
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load, load_all
 from kubectl_mesh.yaml_io.write import dump
@@ -161,7 +161,7 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import add_files, write_certificates
-    from kubectl_mesh.guard import GITIGNORE_FILE, let_through, write_gitignore
+    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, let_through, write_gitignore
 
     done: list[tuple[str, str]] = []
 

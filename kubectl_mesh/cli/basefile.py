@@ -11,7 +11,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology
-from kubectl_mesh.safety import with_way_out
+from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import path_text
 from kubectl_mesh.tree.lock_file import parse_lock

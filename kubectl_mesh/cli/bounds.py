@@ -75,7 +75,7 @@ def _credentials(inputs: Inputs) -> list[str]:
 
 def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
-    from kubectl_mesh.guard import let_through
+    from kubectl_mesh.workdir.git_ignore import let_through
 
     return let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), os.environ)
 
@@ -90,7 +90,7 @@ def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> None:
 
 def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     """A tree in clear that git would take into a commit, though the topology does not say so."""
-    from kubectl_mesh.guard import in_clear
+    from kubectl_mesh.workdir.git_ignore import in_clear
 
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
@@ -100,10 +100,10 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
 
 def borrowed(inputs: Inputs) -> list[Problem]:
     """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a clone could not render."""
-    from kubectl_mesh import guard
+    from kubectl_mesh.workdir import git_ignore
 
     directory = inputs.directory or "."
-    if not inputs.borrowed or guard.top_of(directory) is None or guard.exposed(directory, [KUBECONFIG], os.environ):
+    if not inputs.borrowed or git_ignore.top_of(directory) is None or git_ignore.exposed(directory, [KUBECONFIG], os.environ):
         return []
     names = ", ".join(inputs.borrowed[:3]) + (f" and {len(inputs.borrowed) - 3} more" if len(inputs.borrowed) > 3 else "")
     where = "" if inputs.directory in (".", "") else f" -C {shlex.quote(inputs.directory)}"
@@ -115,21 +115,21 @@ def borrowed(inputs: Inputs) -> list[Problem]:
 
 def tracked(inputs: Inputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the tree; but for a tree that is to have them."""
-    from kubectl_mesh import guard
     from kubectl_mesh.credentials import leaks
+    from kubectl_mesh.workdir import git_ignore
 
     plain = os.path.realpath(out) if inputs.topology.store == "plain" else None
     known = _known(inputs)
     # A token that is a JWT is a sign already.
     signs = [*leaks.SIGNS, *(text for secret in known if not secret.startswith(b"eyJ") for text in leaks.encoded(secret))]
     places = [inputs.directory or "."]
-    if os.path.isdir(out) and (
-        guard.top_of(out) != guard.top_of(places[0]) or os.path.commonpath([os.path.realpath(p) for p in (out, places[0])]) != os.path.realpath(places[0])
-    ):
+    top = os.path.realpath(places[0])
+    is_elsewhere = os.path.isdir(out) and os.path.commonpath([os.path.realpath(out), top]) != top
+    if os.path.isdir(out) and (is_elsewhere or git_ignore.top_of(out) != git_ignore.top_of(places[0])):
         places.append(out)
     problems = []
     for place in places:
-        paths = guard.suspects(place, signs, os.environ)
+        paths = git_ignore.suspects(place, signs, os.environ)
         if paths is None:
             problems.append(
                 Problem(Place(place), "lies in a git work tree, and git does not tell what it tracks there", "see what `git status` says", "git-tracked")
@@ -165,7 +165,7 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
 
 def ignore(inputs: Inputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
-    from kubectl_mesh.guard import GITIGNORE_FILE, top_of, write_gitignore
+    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
     from kubectl_mesh.x509.layout import ROOT_CERT
 
     path = join(inputs.directory, GITIGNORE_FILE)

@@ -200,11 +200,11 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
 
 def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     """Takes in an intermediate that follows the one in use, which goes to the archive."""
-    from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
     from kubectl_mesh.pki.renew import accept_next
+    from kubectl_mesh.safety import rollout
     from kubectl_mesh.x509.chain import outlives
     from kubectl_mesh.x509.layout import folder
 
@@ -249,8 +249,8 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.owned_files import add_files
-    from kubectl_mesh.guard import exposed
     from kubectl_mesh.stores import external
+    from kubectl_mesh.workdir.git_ignore import exposed
 
     inputs = workdir.gather(directory, None)
     topology = inputs.topology

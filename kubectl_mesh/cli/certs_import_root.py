@@ -177,7 +177,7 @@ def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
     """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are others than one that signs."""
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.guard import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
+    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
 
     ignore = workdir.join(directory, GITIGNORE_FILE)
     if write_gitignore(directory):

@@ -29,7 +29,6 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     """
     import contextlib
 
-    from kubectl_mesh import rollout
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
@@ -37,6 +36,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.pki.renew import ask, renew
     from kubectl_mesh.pki.wanted import Wanted
+    from kubectl_mesh.safety import rollout
     from kubectl_mesh.x509.layout import CRL, folder
 
     with contextlib.ExitStack() as held:
@@ -81,7 +81,7 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
 
 def follow_up(inputs: "Inputs") -> None:
     """What comes after a renewal."""
-    from kubectl_mesh import rollout
+    from kubectl_mesh.safety import rollout
 
     common.say("next: `kubectl mesh render`, look at the difference, and apply it, in any order")
     if inputs.topology.store == "external":

@@ -31,8 +31,8 @@ def command(directory: str, output: str) -> None:
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
         if output == "ics":
-            from kubectl_mesh import dates
-            from kubectl_mesh.calendar import calendar
+            from kubectl_mesh.pki import dates
+            from kubectl_mesh.reports.calendar import calendar
 
             roots, intermediates, crl = ends(certs.files, own)
             found = [*map(dates.root, roots), *(dates.intermediate(name, one) for name, one in intermediates.items())]

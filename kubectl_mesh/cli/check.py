@@ -97,17 +97,17 @@ def _wanted(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
 
 
 def _put(results: "Sequence[Result]", output: str, assumed: str) -> None:
-    from kubectl_mesh import checks
+    from kubectl_mesh.reports import checks
 
     if output == "json":
         common.put_json(checks.value(results) | {"assumed": assumed or None})
     elif output == "sarif":
         from kubectl_mesh import __version__
-        from kubectl_mesh.checks.sarif import sarif
+        from kubectl_mesh.reports.sarif import sarif
 
         common.put_json(sarif(results, relative, __version__))
     elif output == "junit":
-        from kubectl_mesh.checks.junit import junit
+        from kubectl_mesh.reports.junit import junit
 
         common.put_text(junit(results, relative), people=False)
     else:

@@ -30,10 +30,10 @@ def read_commit(out: str) -> "RawTree":
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
-    from kubectl_mesh import guard
     from kubectl_mesh.cli import revision
+    from kubectl_mesh.workdir import git_ignore
 
-    top = guard.top_of(out)
+    top = git_ignore.top_of(out)
     if top is None:
         return {}
     where = os.path.relpath(os.path.realpath(out), top)

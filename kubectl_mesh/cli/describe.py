@@ -20,10 +20,10 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     """
     from kubectl_mesh.cli import basefile, compose, partial, refusals, workdir
     from kubectl_mesh.cli.committed import committed
-    from kubectl_mesh.describe import Partial, describe, text
     from kubectl_mesh.errors import MeshError, Problem
     from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
-    from kubectl_mesh.table import table
+    from kubectl_mesh.reports.describe import Partial, describe, text
+    from kubectl_mesh.reports.table import table
     from kubectl_mesh.tree.compare import compare
 
     folder = out if out is not None else workdir.join(directory, "out")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kubectl_mesh.diff.values import Diff
     from kubectl_mesh.errors import Problem
-    from kubectl_mesh.view import RawTree
+    from kubectl_mesh.observed import RawTree
 
 BUDGET = 65536
 """What a comment in a pull request may hold."""
@@ -49,7 +49,7 @@ def command(
     from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.diff import diff
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.view.sources import on_disk
+    from kubectl_mesh.observed.sources import on_disk
 
     folder = out if out is not None else workdir.join(directory, "out")
     if max_bytes is not None and output != "markdown":
@@ -82,8 +82,8 @@ def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig
     """The tree on disk against a render."""
     from kubectl_mesh.cli import compose, refusals, workdir
     from kubectl_mesh.diff import diff
+    from kubectl_mesh.observed.sources import on_disk, rendered
     from kubectl_mesh.tree.compare import compare
-    from kubectl_mesh.view.sources import on_disk, rendered
 
     inputs = workdir.gather(directory, kubeconfig, out=folder)
     only = workdir.chosen(inputs.topology, clusters)
@@ -132,14 +132,14 @@ def _chosen(clusters: tuple[str, ...], *trees: "RawTree") -> frozenset[str] | No
 
 
 def _tell(found: "Diff", output: str, budget: int | None) -> int:
-    from kubectl_mesh.diff.text import text, value
+    from kubectl_mesh.reports.diff_text import text, value
 
     problems: Iterable[Any] = found.problems
     common.warn(problems)
     if output == "json":
         common.put_json(value(found))
     elif output == "markdown":
-        from kubectl_mesh.diff.markdown import markdown
+        from kubectl_mesh.reports.diff_markdown import markdown
 
         click.echo(markdown(found, budget or BUDGET), nl=False)
     else:

@@ -30,7 +30,7 @@ def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig:
     Exit code 1 if nothing in it is known.
     """
     from kubectl_mesh import explain
-    from kubectl_mesh.explain import show
+    from kubectl_mesh.reports import explain as show
 
     text = _stdin(explain.LONGEST) if words == ("-",) else " ".join(words)[: explain.LONGEST]
     results, versions, names, unread = _mesh(directory, out, kubeconfig)

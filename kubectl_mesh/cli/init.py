@@ -61,8 +61,8 @@ def command(
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.guard import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
-    from kubectl_mesh.validate import validate
+    from kubectl_mesh.topology import validate
+    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.read import load
     from kubectl_mesh.yaml_io.write import dump

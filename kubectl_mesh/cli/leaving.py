@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kubectl_mesh import remote_secrets, teardown
 from kubectl_mesh.cli.compose import Rendered
 from kubectl_mesh.cli.workdir import read_file
 from kubectl_mesh.credentials import token_rotation
+from kubectl_mesh.delivery import teardown
+from kubectl_mesh.delivery.teardown import DIRECTORIES, Leaving, Tool
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
-from kubectl_mesh.teardown import DIRECTORIES, Leaving, Tool
+from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.yaml_io.manifest import read
 
 _HEAD = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
@@ -58,8 +59,8 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
 
 def _tool(changes: Sequence[FolderChange], out: str, mesh: str) -> Tool:
     """What applied the tree until now."""
-    from kubectl_mesh.view import sources
-    from kubectl_mesh.view.removal import tool_at
+    from kubectl_mesh.observed import sources
+    from kubectl_mesh.observed.removal import tool_at
 
     there = [c.name for c in changes if c.name in DIRECTORIES and c.action != "create"]
     if not there:
@@ -69,9 +70,9 @@ def _tool(changes: Sequence[FolderChange], out: str, mesh: str) -> Tool:
 
 def _clusters(rendered: Rendered, changes: Sequence[FolderChange], out: str, tool: Tool) -> tuple[str, ...]:
     """The commands that take Istio off the clusters whose directories leave; their peers are not among them."""
-    from kubectl_mesh.view import read as read_view
-    from kubectl_mesh.view import sources
-    from kubectl_mesh.view.removal import installation_at
+    from kubectl_mesh.observed import read as read_view
+    from kubectl_mesh.observed import sources
+    from kubectl_mesh.observed.removal import installation_at
 
     names = [c for c in changes if c.action == "remove" and not c.name.startswith("_") and c.name not in rendered.plan.members]
     if not names:

@@ -10,7 +10,7 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
 from kubectl_mesh.plan import plan
 from kubectl_mesh.text import path_text
-from kubectl_mesh.validate import validate
+from kubectl_mesh.topology import validate
 from kubectl_mesh.yaml_io import assets
 
 

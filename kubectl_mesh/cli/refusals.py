@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kubectl_mesh import reconnect, remote_secrets, safety
 from kubectl_mesh.cli import expired, roots, stored
 from kubectl_mesh.cli.workdir import join, read_file
 from kubectl_mesh.credentials import token_rotation
@@ -19,7 +18,8 @@ from kubectl_mesh.credentials.accounts import SHARED, token_command
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import read
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
-from kubectl_mesh.safety import with_way_out
+from kubectl_mesh.safety import reconnect, remote_secrets, review
+from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.text import count, near
 from kubectl_mesh.tree.lock_file import parse_lock
 
@@ -56,7 +56,7 @@ def find_refusals(
         problem = refusal.problem
         if refusal.readers:
             commands, topology = _fetch_commands(plan, refusal, directory), plan.topology
-            fix = safety.reader_steps(out, refusal.clusters, commands, store=topology.store, bundled=topology.bundled)
+            fix = review.reader_steps(out, refusal.clusters, commands, store=topology.store, bundled=topology.bundled)
             problem = replace(problem, fix=fix)
             readers.update(refusal.readers)
         found.append(with_way_out(problem, refusal.clusters))
@@ -82,21 +82,21 @@ def _on_disk(topology: Topology, changes: Sequence[FolderChange], out: str) -> f
     return frozenset(name for name in known if not name.startswith("_") and os.path.lexists(os.path.join(out, name, LOCK)))
 
 
-def _tree_refusals(rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str) -> list[safety.Refusal]:
+def _tree_refusals(rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str) -> list[review.Refusal]:
     if not any(change.differs for change in running):
         return []
     before, after = _read_trees(rendered, running, there, out)
-    return safety.find_refusals(before, after, out, _peer_question(rendered.plan))
+    return review.find_refusals(before, after, out, _peer_question(rendered.plan))
 
 
 def _read_trees(
     rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str
-) -> tuple[dict[str, safety.Files], dict[str, safety.Files]]:
+) -> tuple[dict[str, review.Files], dict[str, review.Files]]:
     """The tree on disk, and what a render leaves there."""
     folders = {name: os.path.join(out, name) for name in (*there, BUNDLE)}
-    before: dict[str, safety.Files] = {name: _OnDisk(path, rendered.tree.get(name, {})) for name, path in folders.items() if os.path.isdir(path)}
+    before: dict[str, review.Files] = {name: _OnDisk(path, rendered.tree.get(name, {})) for name, path in folders.items() if os.path.isdir(path)}
     removed = {change.name for change in running if change.action == "remove"}
-    after: dict[str, safety.Files] = {name: files for name, files in before.items() if name not in removed}
+    after: dict[str, review.Files] = {name: files for name, files in before.items() if name not in removed}
     after |= {name: _Rendered(folder) for name, folder in rendered.tree.items()}
     return before, after
 
@@ -113,7 +113,7 @@ def _peer_question(plan: Plan) -> Callable[[str, str], bool]:
 
 def _commit_refusals(
     rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str, unapplied: frozenset[str], doubts: list[Problem] | None
-) -> list[safety.Refusal]:
+) -> list[review.Refusal]:
     """What clusters that run the last commit do not survive: several renders may lie between it and this one."""
     from kubectl_mesh.cli.committed import read_commit
 
@@ -124,16 +124,16 @@ def _commit_refusals(
     except MeshError as error:
         if doubts is not None:
             rest = "; so it cannot be known whether clusters that run the last commit survive this render"
-            doubts += [Problem(Place(out), f"{p.what}{rest}", p.fix, safety.IN_USE) for p in error.problems]
+            doubts += [Problem(Place(out), f"{p.what}{rest}", p.fix, review.IN_USE) for p in error.problems]
         return []
-    before: dict[str, safety.Files] = {name: files for name, files in tree.items() if name and name not in unapplied}
+    before: dict[str, review.Files] = {name: files for name, files in tree.items() if name and name not in unapplied}
     if not before:
         return []
     _, after = _read_trees(rendered, running, there, out)
-    return safety.find_refusals(before, after, out, _peer_question(rendered.plan))
+    return review.find_refusals(before, after, out, _peer_question(rendered.plan))
 
 
-def _commit_first(refusal: safety.Refusal, there: frozenset[str], rendered: "Rendered", out: str) -> Problem:
+def _commit_first(refusal: review.Refusal, there: frozenset[str], rendered: "Rendered", out: str) -> Problem:
     """A refusal that only the last commit shows, with the commit that it needs."""
     problem = refusal.problem
     what = f"{problem.what}; the last commit does not hold what {out} holds, and clusters may still run that commit"
@@ -209,7 +209,7 @@ class _Rendered(Mapping[str, "bytes | None"]):
         return len(self._folder)
 
 
-def _fetch_commands(plan: Plan, refusal: safety.Refusal, directory: str) -> list[str]:
+def _fetch_commands(plan: Plan, refusal: review.Refusal, directory: str) -> list[str]:
     """The commands that fetch the tokens of the readers that come."""
     if plan.topology.store == "external":
         return []  # each cluster pushes its own
@@ -280,12 +280,12 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
 
 def _committed(out: str, names: Sequence[str]) -> frozenset[str]:
     """The clusters whose tree the last commit holds; all of them where git cannot be asked."""
-    from kubectl_mesh import guard
     from kubectl_mesh.cli.committed import committed, has_no_commit
+    from kubectl_mesh.workdir import git_ignore
 
     paths = committed(out)
     if paths is None:
-        return frozenset(names) if guard.top_of(out) is not None and not has_no_commit(out) else NONE
+        return frozenset(names) if git_ignore.top_of(out) is not None and not has_no_commit(out) else NONE
     folders = {path.partition("/")[0] for path in paths}
     return frozenset(name for name in names if name in folders)
 

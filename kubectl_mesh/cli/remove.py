@@ -19,11 +19,11 @@ def command(context: str, directory: str, output: str) -> None:
     """
     from kubectl_mesh.cli import bounds, teardown, workdir
     from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.delivery.teardown import TOOLS
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import replace_file
     from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.teardown import TOOLS
     from kubectl_mesh.text import near
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load

@@ -65,12 +65,13 @@ def command(
     """
     with contextlib.ExitStack() as held:
         held.enter_context(_reading_is_possible())
-        from kubectl_mesh import reconnect, report, rollout
         from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
         from kubectl_mesh.credentials.tokens import TOKENS
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.fs.locking import locked
         from kubectl_mesh.fs.owned_files import write_certificates
+        from kubectl_mesh.reports import render
+        from kubectl_mesh.safety import reconnect, rollout
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.targets.replaced import kind_text
         from kubectl_mesh.tree.compare import compare, strangers
@@ -136,11 +137,11 @@ def command(
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
     assumed = basefile.assumption(directory, inputs.topology, target_folder, idle)
     if output == "json":
-        value = report.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, left=left)
-        common.put_json(value | {"warnings": report.problems_json(warnings), "assumed": assumed or None})
+        value = render.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, left=left)
+        common.put_json(value | {"warnings": render.problems_json(warnings), "assumed": assumed or None})
     else:
         kind = kind_text(inputs.target, inputs.base, rendered.plan)
-        text = report.render_text(rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, left=left)
+        text = render.render_text(rendered.plan, rendered.pki, changes, target_folder, other, kind=kind, would=not writes, files=not writes, left=left)
         common.put_text(f"{assumed}\n{text}" if assumed else text)
         if writes and differs:
             if logins.restarts:

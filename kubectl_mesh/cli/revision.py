@@ -15,7 +15,7 @@ def read(out: str, revision: str, *, without: str | None = None) -> RawTree:
 
     `without`: a folder of each directory whose files are listed and not read; they count as None too.
     """
-    from kubectl_mesh.guard import top_of
+    from kubectl_mesh.workdir.git_ignore import top_of
 
     top = top_of(out)
     if top is None:

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kubectl_mesh import rollout
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK, FolderChange
-from kubectl_mesh.roots.sets import ID as ID  # noqa: PLC0414 -- the check that reports it
+from kubectl_mesh.safety import rollout
+from kubectl_mesh.safety.root_exchange import ID as ID  # noqa: PLC0414 -- the check that reports it
 from kubectl_mesh.tree.lock_file import parse_lock
 
 if TYPE_CHECKING:
     from kubectl_mesh.cli.compose import Rendered
-    from kubectl_mesh.roots.trust import Trust
+    from kubectl_mesh.model.trust import Trust
 
 CERTS = "certs/"
 GONE = "put it back, with its key"
@@ -72,8 +72,8 @@ def _issuer(body: bytes | None) -> str | None:
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
     from kubectl_mesh.cli.workdir import join
-    from kubectl_mesh.roots.sets import refused
-    from kubectl_mesh.roots.trust import Trust
+    from kubectl_mesh.model.trust import Trust
+    from kubectl_mesh.safety.root_exchange import refused
     from kubectl_mesh.x509.layout import ROOT_CERT
 
     pki = rendered.pki
@@ -82,7 +82,7 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
     if all(set(old.roots) == set(roots) and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
         return []
-    from kubectl_mesh.view.trust import Certificates
+    from kubectl_mesh.observed.trust import Certificates
 
     read = Certificates()
     after = {
@@ -102,7 +102,7 @@ def _signers(before: "dict[str, Trust]", out: str) -> "dict[str, Trust]":
     """With the root that signed, where there are several, no lock tells it, and the tree holds the certificates in clear."""
     from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.model import CACERTS
-    from kubectl_mesh.view import read as view
+    from kubectl_mesh.observed import read as view
 
     found = {}
     for name, old in before.items():

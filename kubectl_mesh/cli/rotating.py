@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from kubectl_mesh import barriers, rollout
 from kubectl_mesh.cli import trust, workdir
 from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem
@@ -16,6 +15,7 @@ from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
 from kubectl_mesh.pki.steps import Holdings
+from kubectl_mesh.safety import rollout, rotation_steps
 from kubectl_mesh.x509.layout import ARCHIVE, CRL, PARTS
 
 
@@ -109,7 +109,7 @@ def former(directory: str, inputs: Inputs) -> dict[str, bytes]:
 def told(inputs: Inputs, on: Rotation) -> list[str]:
     """What a step is, what it asks for, and the ways on and back."""
     topology, kind = inputs.topology, inputs.target.KIND
-    lines = [f"{on.step}: {barriers.means(on.step, union=on.union)}", "", "1. kubectl mesh render; look at the difference, and apply it, in any order"]
+    lines = [f"{on.step}: {rotation_steps.means(on.step, union=on.union)}", "", "1. kubectl mesh render; look at the difference, and apply it, in any order"]
     if on.step == "trust-both" and len(rollout.by_restart(topology.clusters, kind, ambient=topology.ambient)) < len(topology.clusters):
         lines += [
             "   ISTIO_MULTIROOT_MESH and PROXY_CONFIG_XDS_AGENT are rendered while a rotation is on, unless base.yaml has them:",
@@ -140,7 +140,7 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
     least = rollout.hours(wait.total_seconds())
     then = follows(on, {t.signer or "" for t in signers.values()}) or "the end"
     lines += [f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: kubectl mesh certs rotate-root advance --seen-for {least}  ({then})"]
-    return [*lines, f"back: {barriers.back(on.step, union=on.union)}"]
+    return [*lines, f"back: {rotation_steps.back(on.step, union=on.union)}"]
 
 
 def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class Sealed:
         """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way comes first."""
         if not store.touched or not os.path.isdir(self.out):
             return store.lacking
-        from kubectl_mesh.guard import committed, top_of
+        from kubectl_mesh.workdir.git_ignore import committed, top_of
 
         try:
             bodies = committed(self.out, list(store.touched), os.environ)

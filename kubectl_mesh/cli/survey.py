@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kubectl_mesh import checks, reconnect
+from kubectl_mesh import checks
 from kubectl_mesh.cli import bounds, compose, refusals, roots, stored, workdir
-from kubectl_mesh.commands import kubectl
 from kubectl_mesh.credentials.kubeconfig import ca_date_problems
 from kubectl_mesh.credentials.tokens import TOKENS, token_findings
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
+from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
 
@@ -225,10 +226,10 @@ def _tree(
     changes: Sequence[FolderChange],
 ) -> frozenset[str]:
     """Reads the tree as it is and asks what it says; gives the files of which something was told."""
+    from kubectl_mesh.observed import Reader
+    from kubectl_mesh.observed.sources import on_disk, some
+    from kubectl_mesh.observed.sources import rendered as as_rendered
     from kubectl_mesh.plan import peers_of
-    from kubectl_mesh.view import Reader
-    from kubectl_mesh.view.sources import on_disk, some
-    from kubectl_mesh.view.sources import rendered as as_rendered
 
     meant, trusted, intermediates = None, None, {}
     same: frozenset[str] = frozenset()

@@ -9,8 +9,8 @@ from kubectl_mesh.cli import common
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kubectl_mesh.delivery.teardown import Command, Installation
     from kubectl_mesh.model import Topology
-    from kubectl_mesh.teardown import Command, Installation
 
 STAY = "# Custom resource definitions stay: they hold the objects of every user. `kubectl mesh teardown --definitions` prints what deletes them.\n"
 WARNING = """\
@@ -49,7 +49,7 @@ def command(directory: str, clusters: tuple[str, ...], definitions: bool, output
 
 def list_commands(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Command]":
     """The commands that take Istio off these clusters, in order; the others forget them first."""
-    from kubectl_mesh import teardown
+    from kubectl_mesh.delivery import teardown
     from kubectl_mesh.plan import peers_of
 
     leaving = [c for c in topology.clusters if c.name in gone]
@@ -65,15 +65,15 @@ def list_commands(directory: str, topology: "Topology", gone: frozenset[str]) ->
 
 def list_definitions(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Command]":
     """The commands that delete the custom resource definitions of these clusters."""
-    from kubectl_mesh import teardown
+    from kubectl_mesh.delivery import teardown
 
     return teardown.list_definitions(_installed(directory, topology, gone))
 
 
 def _installed(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Installation]":
     """What leaves, as base.yaml installs it."""
-    from kubectl_mesh import teardown
     from kubectl_mesh.cli import basefile
+    from kubectl_mesh.delivery import teardown
     from kubectl_mesh.errors import MeshError
 
     read = basefile.gather(directory, topology)

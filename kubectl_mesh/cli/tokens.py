@@ -126,9 +126,9 @@ def _rotatable(rendered: "Rendered", cluster: "Cluster", step: str) -> None:
 
 def _need_no_restart(rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses a rotation in which istiod of a peer loses the cluster until it restarts, which nobody has agreed to."""
-    from kubectl_mesh import reconnect
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.safety import reconnect
 
     holders = [rendered.plan.members[h].cluster for h in token_rotation.holders(rendered.plan, cluster.name)]
     if problems := reconnect.restart_problems(cluster.place, "the second step changes its remote secret", holders):
@@ -137,8 +137,8 @@ def _need_no_restart(rendered: "Rendered", cluster: "Cluster") -> None:
 
 def _seen(inputs: "Inputs", cluster: "Cluster", seen_for: timedelta | None, *, goes: bool) -> "list[Problem]":
     """Why it is too early for a step, by what was seen; `goes`: a token goes by it, which peers may still use."""
-    from kubectl_mesh import rollout
     from kubectl_mesh.errors import Place, Problem
+    from kubectl_mesh.safety import rollout
 
     wait = PUSHED if inputs.topology.store == "external" else timedelta()
     least = rollout.hours(wait.total_seconds())
@@ -241,8 +241,8 @@ def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> 
 
 def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str, folder: str, output: str) -> None:
     """What was decided, what comes next, and what has to be seen before that."""
-    from kubectl_mesh import reconnect
     from kubectl_mesh.credentials import token_rotation
+    from kubectl_mesh.safety import reconnect
 
     cluster = after.plan.members[name].cluster
     at = token_rotation.step(cluster)
@@ -281,9 +281,9 @@ def _tell(step: str, before: "Rendered", after: "Rendered", name: str, path: str
 
 
 def _notes(step: str, at: str, before: "Rendered", after: "Rendered", name: str) -> list[str]:
-    from kubectl_mesh import reconnect
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.safety import reconnect
     from kubectl_mesh.text import count
 
     cluster, external = after.plan.members[name].cluster, after.plan.topology.store == "external"

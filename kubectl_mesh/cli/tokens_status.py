@@ -57,9 +57,9 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
     from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import Place, Problem
-    from kubectl_mesh.guard import committed
     from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
     from kubectl_mesh.text import count
+    from kubectl_mesh.workdir.git_ignore import committed
 
     plan, name = made.plan, cluster.name
     paths = [f"{name}/{path}" for path in made.tree[name] if token_rotation.is_token(path)]
@@ -93,10 +93,10 @@ def status(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfi
 
 def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]") -> None:
     """Prints the state of rotations and tokens, of these clusters or of all."""
-    from kubectl_mesh.calendar import calendar
     from kubectl_mesh.cli import workdir
     from kubectl_mesh.credentials.tokens import TOKENS
-    from kubectl_mesh.dates import dates
+    from kubectl_mesh.pki.dates import dates
+    from kubectl_mesh.reports.calendar import calendar
 
     inputs = workdir.gather(directory, kubeconfig)
     only = workdir.chosen(inputs.topology, clusters) if clusters else None

@@ -27,11 +27,10 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
 
     Exit code 1 if a file does not open, or holds something else. No secret is shown, and nothing is written.
     """
-    from kubectl_mesh import verify
     from kubectl_mesh.cli import bounds, compose, workdir
     from kubectl_mesh.cli.sealed import Sealed
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-    from kubectl_mesh.stores import ENCRYPTED
+    from kubectl_mesh.stores import ENCRYPTED, verify
     from kubectl_mesh.text import count
     from kubectl_mesh.yaml_io.manifest import parse, read
 

@@ -16,7 +16,7 @@ from kubectl_mesh.fs.read import read_inside, read_with_mode
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near
-from kubectl_mesh.validate import validate
+from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder, mode_problems, read_certs
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load

@@ -3,9 +3,9 @@
 import posixpath
 import shlex
 
-from kubectl_mesh.commands import kubectl
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Cluster
+from kubectl_mesh.model.commands import kubectl
 
 SHARED = ""
 """The peer for whom a login is that all peers share."""

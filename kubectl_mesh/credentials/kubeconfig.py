@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from kubectl_mesh.address import is_loopback, url_fault
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Cluster, Document, Server, Topology
+from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.text import Hints, shown
 
 

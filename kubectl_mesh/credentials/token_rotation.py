@@ -7,10 +7,10 @@ whatever order one likes, but the third has to wait until all peers have applied
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from kubectl_mesh.commands import kubectl
 from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Cluster, FolderChange, Plan
+from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.text import count
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from kubectl_mesh.commands import kubectl
 from kubectl_mesh.credentials.accounts import reader_account, token_command, token_file
 from kubectl_mesh.credentials.logins import Claims, claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Cluster, Plan
+from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.text import count, one_line, shown
 
 DAY = timedelta(days=1)

@@ -7,8 +7,8 @@ above has a single wave, and Argo CD does not wait for the last wave (gitops-eng
 
 from collections.abc import Iterable
 
+from kubectl_mesh.delivery.teardown import ARGOCD, NAMESPACES, mesh_name, parent_name, stage_name
 from kubectl_mesh.model import Member, Plan
-from kubectl_mesh.teardown import ARGOCD, NAMESPACES, mesh_name, parent_name, stage_name
 from kubectl_mesh.yaml_io.manifest import document
 
 DIRECTORY = "_argocd"

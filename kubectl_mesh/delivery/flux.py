@@ -1,8 +1,8 @@
 """Flux: for each cluster the repository of the tree, and a Kustomization per stage, each waiting for the one before (kustomize.toolkit.fluxcd.io/v1)."""
 
-from kubectl_mesh.giturl import flux_url
+from kubectl_mesh.delivery.teardown import FLUX, NAMESPACES, kustomization_name
 from kubectl_mesh.model import STAGES, Member, Plan
-from kubectl_mesh.teardown import FLUX, NAMESPACES, kustomization_name
+from kubectl_mesh.model.git_url import flux_url
 from kubectl_mesh.yaml_io.manifest import document
 
 DIRECTORY = "_flux"

@@ -16,11 +16,11 @@ from kubectl_mesh.diff.rules import RESTARTS
 from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import LOCK
-from kubectl_mesh.safety import find_refusals
+from kubectl_mesh.observed import RawTree, Reader
+from kubectl_mesh.observed.removal import tool_at
+from kubectl_mesh.observed.values import Cluster
+from kubectl_mesh.safety.review import find_refusals
 from kubectl_mesh.tree.lock_file import parse_lock
-from kubectl_mesh.view import RawTree, Reader
-from kubectl_mesh.view.removal import tool_at
-from kubectl_mesh.view.values import Cluster
 
 _KINDS = (
     "cluster", "rename", "mesh", "trust-domain", "namespace", "network", "discovery", "roots", "intermediate", "issuer", "store", "recipients", "bundle",

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kubectl_mesh.delivery.teardown import ARGOCD, TOOLS, Tool, delete_object, forget_peer, set_finalizer
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import CHANGED, Detail, Effect, Fact
-from kubectl_mesh.teardown import ARGOCD, TOOLS, Tool, delete_object, forget_peer, set_finalizer
-from kubectl_mesh.view import RawTree
-from kubectl_mesh.view.removal import context_at, holder_at, namespace_at
-from kubectl_mesh.view.values import Cluster, Object, RemoteSecret, View
+from kubectl_mesh.observed import RawTree
+from kubectl_mesh.observed.removal import context_at, holder_at, namespace_at
+from kubectl_mesh.observed.values import Cluster, Object, RemoteSecret, View
 
 
 @dataclass(frozen=True, slots=True)

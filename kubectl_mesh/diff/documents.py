@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from kubectl_mesh.delivery.teardown import Tool, delete_release
 from kubectl_mesh.diff.both import changed, delete, effect, removal_effect, told
 from kubectl_mesh.diff.fields import details as differing
 from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.impact import number
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
-from kubectl_mesh.teardown import Tool, delete_release
-from kubectl_mesh.view.parse import without
-from kubectl_mesh.view.removal import context_at
-from kubectl_mesh.view.values import Cluster, ControlPlane
+from kubectl_mesh.observed.parse import without
+from kubectl_mesh.observed.removal import context_at
+from kubectl_mesh.observed.values import Cluster, ControlPlane
 
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.diff.values import Detail
+from kubectl_mesh.observed.values import Fields
 from kubectl_mesh.text import count, secretive, shown
-from kubectl_mesh.view.values import Fields
 
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
 _ABSENT: Any = object()

@@ -6,7 +6,7 @@ from kubectl_mesh.diff.fields import public
 from kubectl_mesh.diff.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNING, Rule, Version
 from kubectl_mesh.diff.values import Effect
 from kubectl_mesh.istio import versions
-from kubectl_mesh.view.values import Cluster, ControlPlane
+from kubectl_mesh.observed.values import Cluster, ControlPlane
 
 UNKNOWN = "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
 

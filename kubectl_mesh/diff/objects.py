@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from kubectl_mesh.delivery.teardown import Tool
 from kubectl_mesh.diff.both import Both, changed, delete, effect, removal_effect, told
 from kubectl_mesh.diff.documents import GATEWAYS, gateway_effects
 from kubectl_mesh.diff.fields import details as differing
@@ -10,10 +11,9 @@ from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
-from kubectl_mesh.teardown import Tool
+from kubectl_mesh.observed.parse import without
+from kubectl_mesh.observed.values import Cluster, Directory, Object
 from kubectl_mesh.text import count
-from kubectl_mesh.view.parse import without
-from kubectl_mesh.view.values import Cluster, Directory, Object
 
 _GATEWAY = re.compile(r"3-mesh/(eastwest-|cross-network-gateway|cluster-aware-gateway|remote-gateways/|istiod-(gateway|virtual-service))")
 _READER = re.compile(r"3-mesh/reader")

@@ -10,12 +10,12 @@ from kubectl_mesh.diff.trust import elsewhere
 from kubectl_mesh.diff.values import DELETED, Before, Line, Order
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS
-from kubectl_mesh.roots import unsafe
-from kubectl_mesh.roots.trust import Trust
-from kubectl_mesh.safety import WAY_OUT
-from kubectl_mesh.view.locks import lock
-from kubectl_mesh.view.parse import Parser
-from kubectl_mesh.view.values import Cluster
+from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.observed.locks import lock
+from kubectl_mesh.observed.parse import Parser
+from kubectl_mesh.observed.values import Cluster
+from kubectl_mesh.safety.review import WAY_OUT
+from kubectl_mesh.safety.roots import unsafe
 
 _WAIT = {
     "roots": "apply it in every cluster, and wait until all workloads have the new bundle (a day, or restart them), before anything else about roots changes",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubectl_mesh.model import BUNDLE
-from kubectl_mesh.view import RawTree
-from kubectl_mesh.view.values import Cluster, View
+from kubectl_mesh.observed import RawTree
+from kubectl_mesh.observed.values import Cluster, View
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
 """What says whether a cluster takes the remote secrets that all share."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from kubectl_mesh.diff.both import Both, changed, effect, forget, removal_effect
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import DELETED, NEW, Detail, Fact
-from kubectl_mesh.view.removal import namespace_at
-from kubectl_mesh.view.values import Cluster, RemoteSecret
+from kubectl_mesh.observed.removal import namespace_at
+from kubectl_mesh.observed.values import Cluster, RemoteSecret
 
 _LOGINS = {"token": "token", "clientCertificate": "client certificate", "oidc": "OIDC login", "exec": "command", None: "login"}
 

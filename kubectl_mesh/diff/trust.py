@@ -9,9 +9,9 @@ from kubectl_mesh.diff.fields import differ
 from kubectl_mesh.diff.pair import Pair
 from kubectl_mesh.diff.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
-from kubectl_mesh.roots.sets import exchange
+from kubectl_mesh.observed.values import Cacerts
+from kubectl_mesh.safety.root_exchange import exchange
 from kubectl_mesh.text import count
-from kubectl_mesh.view.values import Cacerts
 
 MADE = "made by the render"
 CERTS = "certs/"

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.roots.trust import Trust
+from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.text import shown
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import root_of

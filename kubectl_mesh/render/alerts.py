@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kubectl_mesh.dates import of_cluster, shared
 from kubectl_mesh.model import Alerts, Date, Member, Pki, Plan
+from kubectl_mesh.pki.dates import of_cluster, shared
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.yaml_io.manifest import Manifests, parse
 

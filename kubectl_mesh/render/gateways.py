@@ -1,9 +1,9 @@
 """Stage 3: the gateways of a cluster, and what they let in (Istio's samples/multicluster: expose-services.yaml, expose-istiod.yaml)."""
 
-from kubectl_mesh.address import is_address
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import HBONE_PORT, NAME, NETWORK, SELECTOR, TLS_PORT, VIEW, elsewhere, labels, service_ports
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
+from kubectl_mesh.model.address import is_address
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.yaml_io.manifest import Manifests
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from kubectl_mesh.delivery.teardown import ARGOCD, NAMESPACES, stage_name
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import charts, modern, node_components, values
 from kubectl_mesh.targets.replaced import replaced_problems
-from kubectl_mesh.teardown import ARGOCD, NAMESPACES, stage_name
 from kubectl_mesh.yaml_io.manifest import document
 from kubectl_mesh.yaml_io.merge_patch import Whole, merge
 

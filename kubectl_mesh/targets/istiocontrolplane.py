@@ -8,10 +8,10 @@ registry `Kubernetes`, the name under which Pilot 1.4 knows its own.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.address import is_address
-from kubectl_mesh.commands import address_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, Document, Json, Member, Network, Pki, Plan, Topology
+from kubectl_mesh.model.address import is_address
+from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, modern, values
 from kubectl_mesh.targets.replaced import replaced_problems

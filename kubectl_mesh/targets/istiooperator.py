@@ -7,11 +7,11 @@ here without the `networks:` that 1.4 had, for the chart of 1.5 writes it itself
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.commands import address_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Release, Topology
+from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, modern, node_components, values
 from kubectl_mesh.targets.replaced import replaced_problems

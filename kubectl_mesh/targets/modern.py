@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubectl_mesh.address import is_address
-from kubectl_mesh.commands import address_command
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import HBONE_PORT, TLS_PORT
 from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.model.address import is_address
+from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.plan import Traits, peers_of
 from kubectl_mesh.text import shown
 

@@ -1,0 +1,37 @@
+"""The lock of a directory, and how the directory differs from it."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+from kubectl_mesh.model import LOCK
+from kubectl_mesh.observed.parse import Parser
+from kubectl_mesh.observed.values import Lock
+from kubectl_mesh.tree.lock_file import parse_lock
+
+UNASKED = ""
+
+
+def digests(files: Mapping[str, bytes | None], wanted: Collection[str] | None = None) -> dict[str, str]:
+    """The SHA-256 of every file in hex, `UNASKED` where only others are wanted; of what is no regular file a word that is none."""
+    return {
+        path: UNASKED if wanted is not None and path not in wanted else "no file" if body is None else hashlib.sha256(body).hexdigest()
+        for path, body in files.items()
+    }
+
+
+def lock(name: str, files: Mapping[str, bytes | None], found: Mapping[str, str], parser: Parser) -> Lock | None:
+    """The lock of a directory; None where there is none."""
+    if LOCK not in files:
+        return None
+    file = f"{name}/{LOCK}"
+    says = parse_lock(files[LOCK])
+    if says is None:
+        parser.problem(file, "is damaged", "render again, and look at the difference")
+        return Lock(file, damaged=True)
+    return Lock(
+        file,
+        says,
+        edited=tuple(sorted(path for path, digest in says.files.items() if path in found and found[path] not in (digest, UNASKED))),
+        missing=tuple(sorted(path for path in says.files if path not in found)),
+        foreign=tuple(sorted(path for path in found if path not in says.files and path != LOCK)),
+    )

@@ -1,0 +1,217 @@
+"""YAML of a tree into values: whatever stands there, a `Problem` in the place of a traceback; the same bytes are read once."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.model import Json
+from kubectl_mesh.observed.values import Fields, Opaque
+from kubectl_mesh.text import path_text, secretive
+
+RENDER = "look at what was edited, and render again"
+MAX_BYTES = 4 << 20
+_DEEPEST = 100
+_KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
+"""By which one item of a list is told from another."""
+_LONG = 59
+"""The longest name of an item that a path shows."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as Kubernetes reads it: a key stands once, a date is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        made: dict[Any, Any] = super().construct_mapping(node, deep=True)
+        if len(made) != len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+        return made
+
+
+class Parser:
+    """Reads files; `problems` collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._known: dict[bytes, tuple[Json, ...] | str] = {}
+
+    def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
+        """The documents of a file, or of what stands at a path in it; none where it cannot be read."""
+        if body is None:
+            self.problem(file, "is not a regular file, or is larger than any that is rendered", "move it away, and render again")
+            return ()
+        found = self._known.get(body)
+        if found is None:
+            found = self._known[body] = _load(body)
+        if isinstance(found, str):
+            self.problem(file, found, path=path)
+            return ()
+        return found
+
+    def mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
+        """The one document of a text that ought to hold a mapping; an empty one where it does not."""
+        found = self.documents(file, body, path)
+        if len(found) == 1 and isinstance(found[0], dict):
+            return found[0]
+        if found:
+            self.problem(file, "holds no mapping", path=path)
+        return {}
+
+    def problem(self, file: str, what: str, fix: str = RENDER, path: str = "") -> None:
+        """Collects a problem."""
+        self.problems.append(Problem(Place(file, path=path), what, fix, "tree-readable"))
+
+
+def _load(body: bytes) -> tuple[Json, ...] | str:
+    if len(body) > MAX_BYTES:
+        return "is larger than any manifest of a mesh"
+    try:
+        # An alias could stand for a thousand others.
+        if b"&" in body and b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
+            return "holds a YAML alias, which no manifest of ours has"
+        found = tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
+        return "is nested deeper than any manifest is" if _too_deep(found) else found
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        return "is not YAML" + (f" (line {mark.line + 1})" if mark is not None else "")
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError):
+        return "is not YAML"
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether something is nested deeper than Python, and what is made of it, can follow."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list | tuple) else ())]
+        if not level:
+            return False
+    return True
+
+
+def at(value: Json, *path: str) -> Any:
+    """What stands at a path of mappings, None where there is nothing."""
+    found: Any = value
+    for step in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(step)
+    return found
+
+
+def text_at(value: Json, *path: str) -> str | None:
+    """The text at a path; None where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, str) else str(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def mapping_at(value: Json, *path: str) -> Mapping[str, Any]:
+    """The mapping at a path, an empty one where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def items_at(value: Json, *path: str) -> tuple[Any, ...]:
+    """The list at a path, an empty one where there is none."""
+    found = at(value, *path)
+    return tuple(found) if isinstance(found, list) else ()
+
+
+def texts(value: Mapping[str, Any]) -> dict[str, str]:
+    """A mapping of texts, as labels and annotations are."""
+    return {str(k): str(v) for k, v in value.items()}
+
+
+class Flat(Mapping[str, Json]):
+    """Every value of a document by the text of its path; items of a list by their name where they have one. Made when it is asked for."""
+
+    __slots__ = ("_made", "_skip", "_value")
+
+    def __init__(self, value: Json, skip: tuple[str, ...] = ()) -> None:
+        self._value, self._skip = value, skip
+        self._made: dict[str, Json] | None = None
+
+    def _all(self) -> dict[str, Json]:
+        if self._made is None:
+            self._made = {path: value for path, value in _flat(self._value, ()) if not self._skips(path)}
+        return self._made
+
+    def _skips(self, path: str) -> bool:
+        return bool(self._skip) and (path in self._skip or path.startswith(tuple(prefix + end for prefix in self._skip for end in ".[")))
+
+    def __getitem__(self, path: str) -> Json:
+        if self._made is None and "[" not in path and '"' not in path and not self._skips(path):
+            found: Any = self._value
+            for step in path.split("."):
+                if not isinstance(found, dict) or step not in found:
+                    raise KeyError(path)
+                found = found[step]
+            if not isinstance(found, dict | list):
+                return found
+        return self._all()[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Flat):
+            return (self._skip == other._skip and self._value == other._value) or self._all() == other._all()
+        return self._all() == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def without(self, *prefixes: str) -> "Flat":
+        """The fields that stand at none of these paths, nor below."""
+        return Flat(self._value, (*self._skip, *prefixes))
+
+
+def flat(value: Json) -> Flat:
+    """The values of a document by path."""
+    return Flat(value)
+
+
+def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(item, (*path, str(key)))
+    elif isinstance(value, list) and value and any(isinstance(item, dict | list) for item in value):
+        named = _named(value)
+        for index, item in enumerate(value):
+            step = path_text(path) + (f"[{named[index]}]" if named else f"[{index}]")
+            for below, leaf in _flat(item, ()):
+                yield f"{step}.{below}" if below and not below.startswith("[") else f"{step}{below}", leaf
+    elif path:
+        yield path_text(path), value
+    else:
+        yield "", value
+
+
+def _named(items: list[Any]) -> list[str] | None:
+    for key in _KEYS:
+        found = [str(item[key]) for item in items if isinstance(item, dict) and isinstance(item.get(key), str | int)]
+        if len(found) == len(items) == len(set(found)):
+            return ["…" if secretive(name) or len(name) > _LONG else name for name in found]
+    return None
+
+
+def without(fields: Fields, *prefixes: str) -> Fields:
+    """The fields that stand at none of the paths, nor below."""
+    if isinstance(fields, Flat):
+        return fields.without(*prefixes)
+    return {k: v for k, v in fields.items() if not any(k == p or k.startswith((f"{p}.", f"{p}[")) for p in prefixes)}
+
+
+def opaque(value: Json) -> Opaque:
+    """The digest of what a value says, whatever the order of its keys."""
+    body = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, default=str).encode()
+    return Opaque(hashlib.sha256(body).digest())

@@ -1,0 +1,97 @@
+"""The states of remote secrets on disk, as the old tool had them: what differs from the inputs, and how."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, Member, Plan
+from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed.parse import opaque
+from kubectl_mesh.observed.sources import some
+from kubectl_mesh.observed.values import RemoteSecret
+
+
+@dataclass(frozen=True, slots=True)
+class SecretState:
+    """The state of a remote secret, what explains it, and the server that the file on disk has."""
+
+    state: str
+    detail: str | None = None
+    server: str | None = None
+
+
+Wanted = Mapping[str, Sequence[str]]
+"""The clusters whose remote secrets are asked for, by the directory that has them."""
+States = Mapping[tuple[str, str], SecretState]
+"""By directory and cluster."""
+
+
+def secret_path(directory: str, peer: str) -> str:
+    """The path of a remote secret in its directory."""
+    return f"{peer}.yaml" if directory == BUNDLE else f"{REMOTE_SECRETS}{peer}.yaml"
+
+
+def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered: bool) -> States:
+    """The states of remote secrets that exist on disk. `rendered`: a render would write other files; else nobody has compared them."""
+    found: dict[tuple[str, str], SecretState] = {}
+    for directory, peers in wanted.items():
+        secrets, problems = _read_files(out, directory, peers)
+        own: dict[str, list[RemoteSecret]] = {}
+        for secret in secrets:
+            own.setdefault(secret.file, []).append(secret)
+        for peer in peers:
+            path = f"{directory}/{secret_path(directory, peer)}"
+            faults = [p for p in problems if p.where.file == path]
+            found[directory, peer] = _judge(own.get(path, ()), faults, plan.members[peer], directory, now, rendered=rendered)
+    return found
+
+
+def _read_files(out: str, directory: str, peers: Sequence[str]) -> tuple[Sequence[RemoteSecret], list[Problem]]:
+    """The remote secrets of a directory, and what is wrong with their files."""
+    secrets: list[RemoteSecret] = []
+    problems: list[Problem] = []
+    paths = [secret_path(directory, peer) for peer in peers]
+    # All files at once; one by one where something cannot be read.
+    for group in (paths, *([path] for path in paths)):
+        try:
+            view = Reader(foreign=True).read(some(out, {directory: {*group, LOCK}}))
+        except MeshError as error:
+            if len(group) == 1:
+                problems += [Problem(Place(f"{directory}/{group[0]}"), p.what) for p in error.problems]
+            continue
+        holder = view.clusters.get(directory) or view.shared.get(directory)
+        secrets += holder.remote_secrets if holder is not None else ()
+        problems += view.problems
+        if group is paths:
+            break
+    return secrets, problems
+
+
+def _judge(secrets: Sequence[RemoteSecret], faults: Sequence[Problem], other: Member, directory: str, now: datetime, *, rendered: bool) -> SecretState:
+    """The first thing that is wrong with a file, in the order in which istiod would notice it."""
+    name = other.cluster.name
+    own = next((s for s in secrets if s.peer == name), None)
+    if faults:
+        return SecretState("unreadable", faults[0].what, own.server if own is not None else None)
+    if own is None:
+        keys = ", ".join(sorted(s.peer for s in secrets))
+        return SecretState("wrong data key", f"{keys}, not {name}") if keys else SecretState("unreadable", "does not contain a kubeconfig")
+    if own.server is None and own.store in ("plain", "external"):
+        return SecretState("no server", "the kubeconfig in it has no server")
+    server, login = other.server, other.login("" if directory == BUNDLE else directory)
+    if server is not None and own.server is not None:
+        if own.server != server.url:
+            return SecretState("wrong server", f"{own.server} ({server.url} in the inputs)", own.server)
+        if own.ca != hashlib.sha256(server.ca).hexdigest():
+            return SecretState("wrong CA", "another CA than the one in the inputs", own.server)
+        if own.tls_name != server.tls_server_name:
+            return SecretState(
+                "wrong server name", f"tls-server-name {own.tls_name or 'missing'} ({server.tls_server_name or 'none'} in the inputs)", own.server
+            )
+    if own.expires is not None and own.expires <= now:
+        return SecretState("expired token", f"since {own.expires:%Y-%m-%d}", own.server)
+    if own.secret is not None and login is not None and own.secret != opaque(dict(login)):
+        return SecretState("other token" if own.login == "token" and "token" in login else "other login", "another than the one in the inputs", own.server)
+    return SecretState("out of date" if rendered else "not compared", None, own.server)

@@ -1,0 +1,168 @@
+"""report: what a render did, or would do, as text for people and as a value for programs; never a secret."""
+
+from collections.abc import Iterator, Sequence
+
+from kubectl_mesh.delivery.teardown import Leaving
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.model import FolderChange, Pending, Pki, Plan
+from kubectl_mesh.text import count, one_line
+
+ACTIONS = ("create", "update", "tighten", "remove")
+
+
+def mesh_line(plan: Plan, kind: str) -> str:
+    """What the mesh is, in one line."""
+    clusters = plan.topology.clusters
+    return f"mesh {plan.topology.mesh_id}: {count(len(clusters), 'cluster')}, {count(len({c.network for c in clusters}), 'network')}, {kind}"
+
+
+def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
+    """Whether the root has been made, for which clusters an intermediate, and for which only what was missing beside it."""
+    made = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if path.endswith("/ca-cert.pem")}
+    touched = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path}
+    return any(path.startswith("root-") for path in pki.new), sorted(made), sorted(touched - made)
+
+
+def certificates_line(pki: Pki, would: bool) -> str:
+    """What was made of certificates, or nothing."""
+    root, made, completed = made_certificates(pki)
+    if not pki.new:
+        return ""
+    verb = "would be " if would else ""
+    parts = [*(["root"] if root else []), *([count(len(made), "intermediate")] if made else [])]
+    said = [f"{' and '.join(parts)} {verb}made"] if parts else []
+    said += [f"{count(len(completed), 'intermediate')} {verb}completed"] if completed else []
+    said += [f"CRLs {verb}signed"] if "ca-crl.pem" in pki.new else []
+    return f"certificates: {', '.join(said)}"
+
+
+def folder_line(change: FolderChange, out: str) -> str:
+    """What happens to one directory, in one line."""
+    actions = [c.action for c in change.changes]
+    if change.action in ("update", "tighten"):
+        detail = ", ".join(f"{actions.count(a)} {a}{'d' if a[-1] == 'e' else 'ed'}" for a in ACTIONS if actions.count(a))
+    else:
+        detail = count(len(actions), "file")
+    return f"{change.action:9} {out}/{change.name}  {detail}"
+
+
+def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str], would: bool) -> Iterator[str]:
+    """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
+
+    def did(past: str, future: str) -> str:
+        return future if would else past
+
+    for change in changes:
+        base = f"{out}/{change.name}"
+        if change.repaired:
+            yield f"{did('repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as after a power loss"
+        for file in change.changes:
+            path = f"{base}/{file.path}"
+            edited = " (it had been edited by hand)" if file.edited else ""
+            if file.action == "remove" and (change.action != "remove" or file.edited):
+                yield f"{did('removed  ', 'remove   ')} {path}{edited}"
+            elif file.edited and file.action == "create":
+                yield f"edited    {path}: it had been deleted by hand, and {did('was', 'would be')} written again"
+            elif file.edited:
+                yield f"edited    {path}: it had been changed by hand, and {did('was', 'would be')} rewritten"
+            elif file.action == "tighten":
+                yield f"{did('tightened', 'tighten  ')} {path}: others {did('could', 'can')} read it"
+        if change.foreign and change.action == "remove":
+            yield f"{did('kept     ', 'keep     ')} {base}: files that are not of kubectl mesh's making are in it"
+        for foreign in change.foreign:
+            yield f"foreign   {base}/{one_line(foreign)}: left alone"
+    for name in strangers:
+        yield f"foreign   {out}/{one_line(name)}: left alone"
+
+
+def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
+    """What is not known yet, what it holds back, and the command that gets it."""
+    if pending:
+        yield f"pending: {count(len(pending), 'thing')} not known yet; the rest is complete"
+    for item in pending:
+        owner = "network" if item.kind == "gateway" else "cluster"
+        yield f"  {owner} {item.subject}: {item.what}"
+        yield f"    holds back {item.holds_back}; the command that gets it:"
+        yield f"    {item.command}"
+
+
+def render_text(
+    plan: Plan,
+    pki: Pki,
+    changes: Sequence[FolderChange],
+    out: str,
+    strangers: Sequence[str],
+    *,
+    kind: str,
+    would: bool,
+    files: bool,
+    left: Leaving,
+) -> str:
+    """The report of a render. `would`: nothing was written; `files`: name each file that changes; `left`: what left the tree."""
+    lines = [mesh_line(plan, kind)]
+    made = certificates_line(pki, would)
+    if made:
+        lines.append(made)
+    changed = [c for c in changes if c.action != "identical"]
+    identical = len(changes) - len(changed)
+    for change in changed:
+        lines.append(folder_line(change, out))
+        if files:
+            lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
+    if identical:
+        lines.append(f"identical {count(identical, 'directory')}")
+    lines += notes(changes, out, strangers, would)
+    lines += _left_lines(left, would)
+    lines += pending_lines(plan.pending)
+    return "\n".join(lines) + "\n"
+
+
+def _left_lines(left: Leaving, would: bool) -> Iterator[str]:
+    """What left the tree and is in the clusters."""
+    said = "would leave" if would else "left"
+    if left.deletes:
+        yield f"{said} the tree; {left.tool} deletes it from the clusters once the change is merged"
+    if left.before:
+        yield f"{said} the tree: Applications whose charts {left.tool} would not uninstall; the command that changes this, before you merge:"
+        yield from (f"    {command}" for command in left.before)
+    if left.commands and left.tool:
+        yield f"{said} the mesh: what {left.tool} does not delete; once the change is merged, the commands that do:"
+    elif left.commands:
+        yield f"{said} the tree, but not the clusters, for `kubectl apply` deletes nothing; the commands that do:"
+    yield from (f"    {command}" for command in left.commands)
+
+
+def render_json(
+    plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool, left: Leaving
+) -> dict[str, object]:
+    """The report of a render for programs; its schema is `report/render`."""
+    root, made, completed = made_certificates(pki)
+    return {
+        "mesh": plan.topology.mesh_id,
+        "written": written,
+        "changed": bool(pki.new) or any(c.differs for c in changes),
+        "certificates": {"root": root, "intermediates": made, "completed": completed},
+        "directories": [
+            {
+                "name": c.name,
+                "path": f"{out}/{c.name}",
+                "action": c.action,
+                "changes": [{"path": f.path, "action": f.action, "edited": f.edited} for f in c.changes if f.action != "identical"],
+                "foreign": list(c.foreign),
+                "repaired": c.repaired,
+            }
+            for c in changes
+        ],
+        "foreign": list(strangers),
+        "delete": list(left.commands),
+        "deleteBefore": list(left.before),
+        "deletedBy": left.tool if left.deletes else None,
+        "pending": [item.value() for item in plan.pending],
+    }
+
+
+def problems_json(problems: Sequence[Problem]) -> list[dict[str, object]]:
+    """Problems or warnings, for programs."""
+    return [
+        {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id} for p in problems
+    ]

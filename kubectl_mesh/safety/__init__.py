@@ -1,0 +1,1 @@
+"""What running clusters do not survive, and what they need when something changes."""
