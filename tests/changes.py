@@ -40,7 +40,7 @@ from cryptography.x509.oid import NameOID
 from uses import Mixture, Object, Stage, Token, Wanted, World, apply_stages, one_group, read_facts, read_tree
 
 from kubectl_mesh import cli
-from kubectl_mesh.cli import tokens, workdir
+from kubectl_mesh.cli import clock, tokens
 
 NAMES = ("ash", "bay", "elm", "fir", "oak", "yew", "box", "may")
 NETWORKS = ("north", "south", "west")
@@ -220,7 +220,7 @@ class Mesh:
         out, err = io.StringIO(), io.StringIO()
         environment = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")} | {"HOME": os.devnull}
         with (
-            mock.patch.object(workdir, "now", return_value=self.now),
+            mock.patch.object(clock, "now", return_value=self.now),
             mock.patch.dict(os.environ, environment, clear=True),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),

@@ -36,7 +36,6 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from kubectl_mesh import plan as planning
 from kubectl_mesh.cli import certs_revoke, tokens
-from kubectl_mesh.cli.trust import behind
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import SHARED, reader_secret, token_file
 from kubectl_mesh.errors import MeshError
@@ -45,6 +44,7 @@ from kubectl_mesh.istio.versions import ROOTS, reads_crl
 from kubectl_mesh.istio.workload_certificates import DEFAULT
 from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, Pki, Plan, Server, Topology
 from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.operations.tree_trust import behind
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
 from kubectl_mesh.pki.issue import issue
@@ -717,7 +717,13 @@ class Decade:
         files = {(c.name, p): (c, p) for c in plan.topology.clusters for p in (plan.members[c.name].readers if self.readers == "perPeer" else (SHARED,))}
         coming = {key: self.credentials.get(token_file(c, p, c.coming)) for key, (c, p) in files.items() if c.coming is not None}
         logins = {key: {"token": self.credentials[token_file(c, p)]} for key, (c, p) in files.items() if token_file(c, p) in self.credentials}
-        return SimpleNamespace(topology=plan.topology, directory=".", coming={k: t for k, t in coming.items() if t is not None}, logins=logins)
+        return SimpleNamespace(
+            topology=plan.topology,
+            directory=".",
+            coming={k: t for k, t in coming.items() if t is not None},
+            logins=logins,
+            machine=SimpleNamespace(now=self.now),
+        )
 
     def token_seen(self, name: str, plan: Plan) -> bool:
         """Whether each command that was told prints what it has to; of a cluster that left nobody asks."""

@@ -12,7 +12,7 @@ from test_targets import DELIVERIES, mesh
 from test_unknown import check_results, page_data
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.operations import working_directory as shell
 from kubectl_mesh.targets import values
 from kubectl_mesh.yaml_io import read
 

@@ -336,7 +336,7 @@ def test_light_and_dark_by_hand(opened: Open, tmp_path: Path) -> None:
 def test_days_are_counted_in_the_page(run: Run, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the day that was asked for, else by the browser's clock: what has expired is an error there, what will soon a warning."""
     made = datetime.now(UTC) - timedelta(days=38, hours=12)
-    monkeypatch.setattr("kubectl_mesh.cli.workdir.now", lambda: made)
+    monkeypatch.setattr("kubectl_mesh.cli.clock.now", lambda: made)
     mesh = rendered(run, fleet(tmp_path / "mesh", 3, 2, top={"certificates": {"keyType": "ec-p256", "intermediateDays": 40, "rootDays": 60}}))
     page = opened(mesh)
     assert "1 day left" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
@@ -349,7 +349,7 @@ def test_days_are_counted_in_the_page(run: Run, opened: Open, tmp_path: Path, mo
     assert "expired" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
     assert page.css('.check[data-key="check/certs-expired"]').get_attribute("class") == "check error"
     assert page.css("i.over")
-    monkeypatch.setattr("kubectl_mesh.cli.workdir.now", lambda: datetime.now(UTC) + timedelta(days=9))
+    monkeypatch.setattr("kubectl_mesh.cli.clock.now", lambda: datetime.now(UTC) + timedelta(days=9))
     page = opened(rendered(run, fleet(tmp_path / "young", 2, 1)))
     assert "not valid yet" in page.css('.bar-row[data-key="certificate/root"]').text
     page.clean()

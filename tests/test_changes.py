@@ -351,6 +351,6 @@ def test_one_network_at_a_time_has_an_order(tmp_path: Path, over: dict[str, Any]
 
 def accept_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks the product: a render refuses nothing for the sake of running clusters."""
-    from kubectl_mesh.cli import refusals
+    from kubectl_mesh.operations import refusals
 
     monkeypatch.setattr(refusals, "find_refusals", lambda *args, **kwargs: [])

@@ -14,7 +14,7 @@ from conftest import Run, WorkDir
 from test_kinds import tool
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.credentials.logins import claims
 
 Make = Callable[..., WorkDir]

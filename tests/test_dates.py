@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_golden import DAY, GOLDEN, copy_of, files
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.model import Date
 from kubectl_mesh.render.alerts import remembered
 from kubectl_mesh.reports.calendar import calendar

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import TOP, Run, WorkDir
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 
 Make = Callable[..., WorkDir]
 

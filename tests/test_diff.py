@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import TOP, Golden, Run, merged
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.diff import diff
 from kubectl_mesh.diff.impact import holds, number
 from kubectl_mesh.diff.order import ranked

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import TOP, Golden, Run
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 
 GOLDEN = TOP / "tests" / "golden"
 CASES = sorted(p.parent.name for p in GOLDEN.glob("*/in"))

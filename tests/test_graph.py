@@ -19,7 +19,7 @@ import yaml
 from conftest import SEED, TOP, Golden, Run, WorkDir
 from test_golden import CASES, DAY, GOLDEN, copy_of
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.graph.dot import _quoted as dot_label
 from kubectl_mesh.graph.edges import BROKEN, NONE, READS, STALE, WAITS, Reading
 from kubectl_mesh.graph.letters import width, wrap

@@ -12,7 +12,7 @@ import yaml
 from conftest import TOP, Golden, Run, WorkDir, merged
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.istio import homes, versions
 
 MOVED = TOP / "tests" / "moved"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs import read
 from kubectl_mesh.stores import sops

@@ -130,7 +130,7 @@ def test_dates(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     """A root that has expired, or is not valid yet."""
     from datetime import UTC, datetime
 
-    from kubectl_mesh.cli import workdir as shell
+    from kubectl_mesh.cli import clock as shell
 
     make_root(mesh.path)
     for year, what in ((2050, "expired on 20"), (2020, "is not valid before 20")):

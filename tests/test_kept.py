@@ -9,7 +9,7 @@ import pytest
 from conftest import TOP, Run
 from test_golden import copy_of
 
-from kubectl_mesh.cli import workdir
+from kubectl_mesh.cli import clock
 
 KEPT = TOP / "tests" / "kept" / "63637b9"
 Words = list[str]
@@ -59,7 +59,7 @@ def lost(old: Any, new: Any, path: str = "") -> list[str]:
 def test_a_report_has_all_that_it_had(name: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are only ever added."""
     case, before, words = CASES[name]
-    monkeypatch.setattr(workdir, "now", lambda: datetime(2026, 12, 1, 12, tzinfo=UTC))
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 1, 12, tzinfo=UTC))
     mesh = tmp_path / "mesh"
     if case:
         copy_of(case, mesh)

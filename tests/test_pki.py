@@ -750,9 +750,9 @@ def test_no_secret_has_a_repr() -> None:
     """No private key and no token stands in the repr of any value, nor in that of what holds it."""
     from dataclasses import fields
 
-    from kubectl_mesh.cli.compose import Rendered
-    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.credentials.kubeconfig import Entry
+    from kubectl_mesh.operations.build import Rendered
+    from kubectl_mesh.operations.working_directory import Inputs
     from kubectl_mesh.render import render
     from kubectl_mesh.stores import Plain
     from kubectl_mesh.targets import istiocontrolplane as target

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubectl_mesh import cli
-from kubectl_mesh.cli import compose
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock
 from kubectl_mesh.model import Pki, Plan, Server, Tree
+from kubectl_mesh.operations import build
+from kubectl_mesh.operations import working_directory as shell
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan as make_plan
@@ -66,7 +67,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
     plan = make_plan(topology, servers, tokens, target.traits(topology))
-    pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, shell.now())
+    pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, clock.now())
     KEPT.update(pki.new)
     return plan, pki, render(plan, {}, pki, target, Manifests(assets.template), Plain())
 
@@ -141,15 +142,15 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
         ran = run(*words, cwd=mesh)
         assert ran.code == 0, (words, ran.err)
         texts.append(ran.out + ran.err)
-    inputs = shell.gather(str(mesh), None)
-    rendered = compose.make(inputs, shell.now(), str(mesh / "out"))
+    inputs = shell.gather(str(mesh), None, clock.machine())
+    rendered = build.make(inputs, clock.now(), str(mesh / "out"))
     texts += [
         repr(inputs),
         repr(rendered),
         repr(rendered.plan),
         repr(rendered.pki),
         repr(rendered.tree),
-        repr(issue(Wanted("t", "ec-p256", 9, 9, {"a": "b"}), {}, shell.now())),
+        repr(issue(Wanted("t", "ec-p256", 9, 9, {"a": "b"}), {}, clock.now())),
     ]
     secrets = secrets_of(mesh.path)
     assert len(secrets) > 30

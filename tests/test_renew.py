@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from test_golden import DAY, copy_of
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.fs import durable, exchange
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.locking import locked

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from test_golden import GOLDEN, copy_of
 from test_verbs import valid
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.pki import crl
 from kubectl_mesh.pki import revoke as revoking
 

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from test_golden import copy_of
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.workload_certificates import longest
 from kubectl_mesh.model.trust import Trust

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli import basefile
 from kubectl_mesh.cli.init import KINDS
 from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.operations import base_file
 from kubectl_mesh.topology import validate
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.fits import fits
@@ -76,8 +76,8 @@ def parts() -> Iterator[tuple[str, str]]:
 def schemas(kind: str, part: str, topology: Topology) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The schemas of a part, each with where it begins."""
     target = targets.module(kind)
-    yield (), basefile.base_schema(target.SCHEMAS[part])
-    yield from target.checked(part, basefile._settled(topology, "1.30.3"), assets.schema)
+    yield (), base_file.base_schema(target.SCHEMAS[part])
+    yield from target.checked(part, base_file._settled(topology, "1.30.3"), assets.schema)
 
 
 def start(kind: str, part: str) -> list[Any]:
@@ -92,12 +92,12 @@ def start(kind: str, part: str) -> list[Any]:
     return [main, {"apiVersion": main["apiVersion"], "kind": kind, "spec": CHART[kind](part)}]
 
 
-def judge(documents: list[Any], topology: Topology) -> basefile.Read:
+def judge(documents: list[Any], topology: Topology) -> base_file.Read:
     """What is said of a base.yaml."""
-    return basefile.judged(load_all("base.yaml", yaml.safe_dump_all(documents).encode()), topology)
+    return base_file.judged(load_all("base.yaml", yaml.safe_dump_all(documents).encode()), topology)
 
 
-def said(found: basefile.Read) -> None:
+def said(found: base_file.Read) -> None:
     """Every problem has its place and words of ours."""
     for problem in found.problems:
         assert problem.where.line, problem

@@ -12,7 +12,7 @@ from conftest import TOP, Run, WorkDir
 from test_kinds import SHARED, location, tool
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.operations import working_directory as shell
 
 Make = Callable[..., WorkDir]
 FLEET = {"contexts": {"kind-local": {"server": "https://198.51.100.99:6443"}}}

@@ -16,7 +16,7 @@ from conftest import Golden, Run, WorkDir, snapshot
 from test_golden import GOLDEN, copy_of, files
 from test_verbs import valid
 
-from kubectl_mesh.cli import workdir as shell
+from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load
 

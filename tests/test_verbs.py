@@ -103,7 +103,7 @@ def test_an_unforeseen_exception_shows_nothing_secret(run: Run, monkeypatch: pyt
     def fail(*a: object, **options: object) -> None:
         raise ValueError("-----BEGIN PRIVATE KEY-----")
 
-    monkeypatch.setattr("kubectl_mesh.cli.workdir.gather", fail)
+    monkeypatch.setattr("kubectl_mesh.operations.working_directory.gather", fail)
     ran = run("render", cwd=workdir())
     assert ran.code == 2
     assert ran.err.startswith("error: kubectl mesh has a fault of its own (ValueError at test_verbs.py:")

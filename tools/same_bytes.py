@@ -23,10 +23,14 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 SEALING = ("sops", "sealed")
 RENDER = """
-import contextlib, importlib, io, json, os, sys
+import contextlib, io, json, os, sys
 from datetime import UTC, datetime
 from kubectl_mesh import cli
-clock = importlib.import_module(json.loads(sys.argv[1]))
+try:
+    from kubectl_mesh.cli import clock
+except ImportError:  # before there was a module for it
+    from kubectl_mesh.cli import workdir as clock
+assert callable(clock.now)
 clock.now = lambda: datetime(2026, 12, 1, 12, tzinfo=UTC)
 for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
@@ -34,8 +38,6 @@ for line in sys.stdin:
         code = cli.run(["render", "-C", line.rstrip("\\n")])
     print(json.dumps([code, err.getvalue()]), flush=True)
 """
-CLOCK = "kubectl_mesh.cli.workdir"
-"""The module whose `now` the command line asks for the time."""
 STORIES = (
     "import sys; sys.path.insert(0, 'tests'); import decade; print(*(s for n in range(int(sys.argv[1])) for s in decade.Decade(n).run().story), sep='\\n')"
 )
@@ -72,7 +74,7 @@ def render(package: Path, folders: list[Path]) -> list[tuple[int, str]]:
     """Renders each folder with a package; the exit codes, and what was said on stderr."""
     environment = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")} | {"PYTHONPATH": str(package)}
     feed = "".join(f"{folder}\n" for folder in folders)
-    command = [sys.executable, "-P", "-c", RENDER, json.dumps(CLOCK)]
+    command = [sys.executable, "-P", "-c", RENDER]
     done = subprocess.run(command, input=feed, capture_output=True, text=True, env=environment, check=True)
     told = [json.loads(line) for line in done.stdout.splitlines()]
     return [(code, text.replace(str(folder), ".")) for folder, (code, text) in zip(folders, told, strict=True)]

@@ -1,5 +1,7 @@
 """`kubectl mesh add`"""
 
+import os
+
 import click
 
 from kubectl_mesh.cli import common
@@ -27,23 +29,23 @@ def command(
     import re
     from dataclasses import replace
 
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig, other_cluster
     from kubectl_mesh.credentials.kubeconfig import ca_fault
     from kubectl_mesh.errors import MeshError, Place, refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import add_files, replace_file
     from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.text import path_text
     from kubectl_mesh.topology import validate
     from kubectl_mesh.yaml_io import assets, edit
     from kubectl_mesh.yaml_io.read import load
 
-    path = workdir.join(directory, workdir.TOPOLOGY)
+    path = working_directory.join(directory, working_directory.TOPOLOGY)
     with locked(directory):
-        bounds.check_regular(path)
-        workdir.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
-        source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
+        private_files.check_regular(path)
+        working_directory.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
+        source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
         document = load(path, source)
         assert isinstance(document.value, dict)
         contexts = document.value.get("contexts")
@@ -56,13 +58,13 @@ def command(
             )
         authority = None
         if ca is not None:
-            authority = workdir.read_file(ca, "certificates")
+            authority = working_directory.read_file(ca, "certificates")
             if authority is None:
                 raise refuse(ca, "is not there", "name a PEM file")
             if fault := ca_fault(authority):
                 raise refuse(ca, fault, "name a file with the CA certificate of the API server")
         found: dict[str, object] = {}
-        known = workdir.kubeconfig_entries(kubeconfig)
+        known = working_directory.kubeconfig_entries(kubeconfig, os.environ)
         if server is None:
             if known is None:
                 no_kubeconfig((context,))
@@ -96,17 +98,17 @@ def command(
         if server is not None and authority is None and there is None and stated is None:
             raise refuse("--server", "needs the CA of that API server, and no kubeconfig has it", "give --ca FILE")
         if authority is not None and there is not None and there != authority:
-            raise refuse(workdir.join(directory, crt), "is there and is kept, but the CA given now is another", "remove the wrong one")
+            raise refuse(working_directory.join(directory, crt), "is there and is kept, but the CA given now is another", "remove the wrong one")
         done = []
         if authority is not None and there is None:
             add_files(directory, {crt: authority})
             done.append(("create", crt))
         if entry:
             replace_file(path, source, body.encode())
-            done.append(("update", workdir.TOPOLOGY))
+            done.append(("update", working_directory.TOPOLOGY))
     common.warn(topology.warnings)
     if output == "json":
         common.put_json({"directory": directory, "cluster": name, "files": [{"path": p, "action": a} for a, p in done]})
     else:
-        common.put_text("".join(f"{a:7} {workdir.join(directory, p)}\n" for a, p in done) or "nothing to add\n")
+        common.put_text("".join(f"{a:7} {working_directory.join(directory, p)}\n" for a, p in done) or "nothing to add\n")
         common.say(common.NEXT)

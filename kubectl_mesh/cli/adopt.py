@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 from kubectl_mesh.cli.init import KINDS
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def command(files: tuple[str, ...], directory: str, mesh_id: str | None, network
     runs is told path by path. Whatever is there already is kept.
     """
     from kubectl_mesh.adopt.evidence import Notes
-    from kubectl_mesh.cli import adopting, dumps
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.operations import adoption, dumps
 
     given: dict[str, str] = {}
     for pair in networks:
@@ -44,11 +44,12 @@ def command(files: tuple[str, ...], directory: str, mesh_id: str | None, network
         given[context] = network
     objects = dumps.named(files)
     notes = Notes()
-    mesh, new, private = adopting.made(objects, mesh_id, given, control_plane, directory, notes)
+    machine = clock.machine()
+    mesh, new, private = adoption.made(objects, mesh_id, given, control_plane, directory, machine.now, notes)
     if notes.problems:
         raise MeshError(notes.problems)
-    done = adopting.write(directory, new, private)
-    found, warnings = adopting.compared(directory, mesh, objects, notes)
+    done = adoption.write(directory, new, private, machine.environment)
+    found, warnings = adoption.compared(directory, machine, mesh, objects, notes)
     unused = sorted(set(notes.unused))
     warnings = [*dumps.open_to_others(objects), *warnings]
     common.warn(warnings)
@@ -60,7 +61,7 @@ def command(files: tuple[str, ...], directory: str, mesh_id: str | None, network
 
 
 def _text(directory: str, mesh: "Mesh", done: "Sequence[tuple[str, str]]", found: "Sequence[Difference]", unused: "Sequence[Unused]") -> str:
-    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.operations.working_directory import join
     from kubectl_mesh.text import count
 
     lines = [f"{action:7} {join(directory, name)}" for action, name in done]

@@ -1,16 +1,17 @@
 """`kubectl mesh certs`: certificates over the years, intermediates that somebody else signs, and what goes into a store by hand."""
 
+import os
 import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import certs_import_root, certs_in_use, certs_renew, certs_revoke, certs_rotate, certs_status, common
+from kubectl_mesh.cli import certs_import_root, certs_in_use, certs_renew, certs_revoke, certs_rotate, certs_status, clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kubectl_mesh.cli.workdir import Inputs
+    from kubectl_mesh.operations.working_directory import Inputs
 
 
 @click.group(name="certs")
@@ -33,10 +34,10 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
 
     And their keys; for those that are named, else for all that await one. Nothing that is there is replaced. The commands that sign the requests are printed.
     """
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.pki.requests import requests
     from kubectl_mesh.pki.wanted import Wanted
     from kubectl_mesh.x509.layout import REQUEST, folder
@@ -44,7 +45,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     with locked(directory):
         inputs = _gather(directory)
         topology = inputs.topology
-        only = workdir.chosen(topology, names, "NAME") if names else None
+        only = working_directory.chosen(topology, names, "NAME") if names else None
         if served := sorted(c.name for c in topology.clusters if only is not None and c.name in only and c.primary is not None):
             raise refuse("NAME", f"{', '.join(served)} has no intermediate: another cluster's istiod signs there", "leave it out")
         asked = {
@@ -61,10 +62,10 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
         try:
             new = requests(wanted, inputs.kept, common.progress("making keys:"))
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
-        bounds.keep_out(inputs)
-        write_certificates(workdir.join(directory, "certs"), new)
-    base = workdir.join(directory, "certs")
+            raise MeshError(working_directory.located(directory, error.problems)) from None
+        common.say_if(private_files.keep_out(inputs))
+        write_certificates(working_directory.join(directory, "certs"), new)
+    base = working_directory.join(directory, "certs")
     lines = [f"{'create' if f'{folder(n)}/{REQUEST}' in new else 'keep':7} {base}/{folder(n)}/{REQUEST}\n" for n in sorted(asked)]
     if not asked:
         lines = ["no cluster awaits a certificate\n"]
@@ -73,7 +74,7 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
 
 def signing_commands(directory: str, names: list[str], days: int, *, renewed: bool = False) -> str:
     """How the requests are signed, by whatever holds the root; `renewed`: those that follow an intermediate in use."""
-    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.operations.working_directory import join
     from kubectl_mesh.x509.layout import folder, next_folder
 
     base = shlex.quote(join(directory, "certs"))
@@ -111,11 +112,11 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
 
     They are for clusters of a mesh elsewhere. Look at what is asked for before you sign: `openssl req -in REQUEST -noout -text`.
     """
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.owned_files import add_files
     from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.requests import read_request
     from kubectl_mesh.pki.requests import sign as signed
     from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
@@ -128,22 +129,22 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     problems: list[Problem] = []
     made: dict[str, tuple[str, bytes]] = {}
     for file in files:
-        body = workdir.read_file(file, "certificates")
+        body = working_directory.read_file(file, "certificates")
         try:
             if body is None:
                 raise refuse(file, "is not there", "name a request")
             found = read_request(file, body)
             if found.cluster in made:
                 raise refuse(file, f"asks for {found.cluster}, as {made[found.cluster][0]} does", "sign them into folders of their own")
-            made[found.cluster] = (file, signed(found, kept, days, workdir.now()))
+            made[found.cluster] = (file, signed(found, kept, days, clock.now()))
         except MeshError as error:
-            problems += workdir.located(directory, error.problems, given=files)
+            problems += working_directory.located(directory, error.problems, given=files)
     if problems:
         raise MeshError(problems)
     make_folder(to)
     add_files(to, {f"{name}.pem": body for name, (_, body) in made.items()})
     common.put_text("".join(f"signed  {file} as {to}/{name}.pem\n" for name, (file, _) in sorted(made.items())))
-    root = workdir.join(directory, f"certs/{ROOT_CERT}")
+    root = working_directory.join(directory, f"certs/{ROOT_CERT}")
     common.say(f"next: give back {to}, the first time with {root}; where the requests come from, `certs import NAME FILE` takes it in")
 
 
@@ -163,60 +164,62 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     if key is not None or certs_in_use.in_use(file):
         certs_in_use.take(directory, name, file, root, key)
         return
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.pki.requests import accept, follows
     from kubectl_mesh.x509.chain import outlives
     from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
-    bodies = {path: workdir.read_file(path, "certificates") for path in (file, root) if path is not None}
+    bodies = {path: working_directory.read_file(path, "certificates") for path in (file, root) if path is not None}
     if missing := [path for path, body in bodies.items() if body is None]:
         fixes = {file: "name the file that came back, or what was printed of cacerts"}
         raise MeshError(Problem(Place(path), "is not there", fixes.get(path, "name the root's certificate")) for path in missing)
     with locked(directory):
         inputs = _gather(directory)
-        (cluster,) = workdir.chosen(inputs.topology, (name,), "NAME")
+        (cluster,) = working_directory.chosen(inputs.topology, (name,), "NAME")
         trusted = None if root is None else (root, bodies[root] or b"")
         there = inputs.kept.get(ROOT_CERT)
         if trusted is not None and there is not None and there.split() != trusted[1].split():
-            raise refuse(trusted[0], f"is another root than {workdir.join(directory, 'certs')}/{ROOT_CERT}", "leave --root out, or find out which is right")
+            raise refuse(
+                trusted[0], f"is another root than {working_directory.join(directory, 'certs')}/{ROOT_CERT}", "leave --root out, or find out which is right"
+            )
         if follows(cluster, inputs.kept):
             _follow(inputs, cluster, file, bodies[file] or b"")
             return
         try:
-            new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, workdir.now())
+            new = accept(cluster, [c.name for c in inputs.topology.clusters], file, bodies[file] or b"", trusted, inputs.kept, clock.now())
             _fit(inputs, cluster, file, new)
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems, given=(file, root))) from None
-        bounds.keep_out(inputs)
-        write_certificates(workdir.join(directory, "certs"), new)
+            raise MeshError(working_directory.located(directory, error.problems, given=(file, root))) from None
+        common.say_if(private_files.keep_out(inputs))
+        write_certificates(working_directory.join(directory, "certs"), new)
     common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
-    common.put_text("".join(f"create  {workdir.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
-    base = f"{workdir.join(directory, 'certs')}/{folder(cluster)}"
+    common.put_text("".join(f"create  {working_directory.join(directory, 'certs')}/{path}\n" for path in sorted(new)))
+    base = f"{working_directory.join(directory, 'certs')}/{folder(cluster)}"
     common.say(f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`, then `kubectl mesh render`")
 
 
 def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     """Takes in an intermediate that follows the one in use, which goes to the archive."""
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.pki.renew import accept_next
     from kubectl_mesh.safety import rollout
     from kubectl_mesh.x509.chain import outlives
     from kubectl_mesh.x509.layout import folder
 
     try:
-        change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, workdir.now())
+        change = accept_next(cluster, [c.name for c in inputs.topology.clusters], file, pem, inputs.kept, inputs.archived, clock.now())
         _fit(inputs, cluster, file, change.put)
     except MeshError as error:
-        raise MeshError(workdir.located(inputs.directory, error.problems, given=(file,))) from None
-    bounds.keep_out(inputs, bounds.ARCHIVED)
+        raise MeshError(working_directory.located(inputs.directory, error.problems, given=(file,))) from None
+    common.say_if(private_files.keep_out(inputs, private_files.ARCHIVED))
     exchange_certificates(inputs.directory, change)
     common.warn(outlives(file, change.put, folder(cluster)))
-    base = workdir.join(inputs.directory, "certs")
+    base = working_directory.join(inputs.directory, "certs")
     common.put_text(f"renewed  {base}/{folder(cluster)}\n  the old one is {base}/{change.moved[folder(cluster)]}\n")
     common.say("\n".join(rollout.renewed([c for c in inputs.topology.clusters if c.name == cluster], inputs.target.KIND)))
     certs_renew.follow_up(inputs)
@@ -243,28 +246,29 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     Each cluster pushes its own token into the store; the CA material of `certs/` is put there by whoever has it.
     """
     import json
-    import os
 
-    from kubectl_mesh.cli import compose, workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.owned_files import add_files
+    from kubectl_mesh.operations import build, working_directory
     from kubectl_mesh.stores import external
     from kubectl_mesh.workdir.git_ignore import exposed
 
-    inputs = workdir.gather(directory, None)
+    inputs = working_directory.gather(directory, None, clock.machine())
     topology = inputs.topology
     if topology.store != "external":
         raise refuse(
-            workdir.join(directory, workdir.TOPOLOGY), f"says store: {topology.store}; only the store external is filled by hand", "write store: external"
+            working_directory.join(directory, working_directory.TOPOLOGY),
+            f"says store: {topology.store}; only the store external is filled by hand",
+            "write store: external",
         )
-    only = workdir.chosen(topology, clusters) if clusters else None
+    only = working_directory.chosen(topology, clusters) if clusters else None
     chosen = [c for c in topology.clusters if c.primary is None and (only is None or c.name in only)]
     if not topology.own_intermediates:
         common.put_text(f"nothing is put there by hand: {topology.issuer} makes the certificates, and each cluster pushes its own token\n")
         return
-    pki = compose.certificates(inputs, workdir.now(), frozenset(c.name for c in topology.clusters), throwaway=True)
-    base = workdir.join(directory, "certs")
+    pki = build.certificates(inputs, clock.now(), frozenset(c.name for c in topology.clusters), throwaway=True)
+    base = working_directory.join(directory, "certs")
     if pki.new:
         raise refuse(base, "has no intermediate yet for some cluster", "run `kubectl mesh render` first, which makes them")
     waiting = [c.name for c in chosen if c.name not in pki.intermediates]
@@ -308,12 +312,12 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
 
 def _gather(directory: str) -> "Inputs":
     """The working directory, for an issuer that these verbs are for."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.operations import working_directory
 
-    inputs = workdir.gather(directory, None)
+    inputs = working_directory.gather(directory, None, clock.machine())
     if inputs.topology.issuer != "csr":
-        path = workdir.join(directory, workdir.TOPOLOGY)
+        path = working_directory.join(directory, working_directory.TOPOLOGY)
         what = f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody else signs"
         raise refuse(path, what, "write `certificates: {issuer: csr}`")
     return inputs

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,37 +39,37 @@ def command(directory: str, files: tuple[str, ...], key: str | None, union: bool
 
 
 def _own(directory: str, file: str, key: str | None) -> None:
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.own import own_root
 
-    named = {path: workdir.read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None}
+    named = {path: working_directory.read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None}
     if missing := [path for path, body in named.items() if body is None]:
         raise MeshError(Problem(Place(path), "is not there", "name the root's certificate" if path == file else "name the root's key") for path in missing)
     topology = topology_of(directory)
     _signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
-        path = workdir.join(directory, workdir.TOPOLOGY)
+        path = working_directory.join(directory, working_directory.TOPOLOGY)
         what = f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing here"
         raise refuse(path, what, "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs")
     make_folder(directory)
-    base = workdir.join(directory, "certs")
+    base = working_directory.join(directory, "certs")
     with locked(directory):
         kept, clusters = kept_files(directory, topology)
         try:
             pair = None if key is None else (key, named[key] or b"")
-            taken = own_root((file, named[file] or b""), pair, kept, clusters, workdir.now())
+            taken = own_root((file, named[file] or b""), pair, kept, clusters, clock.now())
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(working_directory.located(directory, error.problems)) from None
         keep_out(directory)
         for name, body in taken.files.items():
             write_certificates(base, {name: body})
         if not taken.files:
             write_certificates(base, {})  # takes away what a killed run left unfinished
-    common.warn(workdir.located(directory, taken.warnings))
+    common.warn(working_directory.located(directory, taken.warnings))
     common.put_text("".join(f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n" for name in _names(pair is not None)))
     issuer = "" if pair is not None else " --issuer csr"
     common.say(f"next: kubectl mesh {f'init{issuer} --mesh-id NAME' if topology is None else 'render'}")
@@ -77,10 +77,11 @@ def _own(directory: str, file: str, key: str | None) -> None:
 
 def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     from kubectl_mesh.adopt.authority import roots
-    from kubectl_mesh.cli import certs_renew, dumps, rotating, workdir
+    from kubectl_mesh.cli import certs_renew
     from kubectl_mesh.errors import MeshError, Problem, refuse
     from kubectl_mesh.fs.exchange import exchange_certificates
     from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.operations import dumps, root_rotation, working_directory
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.joining import join
     from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_CERT
@@ -89,7 +90,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     problems: list[Problem] = []
     for file in files:
         try:
-            body = None if os.path.isdir(file) else workdir.read_file(file, pipe=True)
+            body = None if os.path.isdir(file) else working_directory.read_file(file, pipe=True)
             if body is None and not os.path.isdir(file):
                 raise refuse(file, "is not there", "name the root of a cluster: PEM, or a dump")
             others.append((file, body if body is not None and dumps.is_pem(body) else roots(file, dumps.read(file))))
@@ -97,23 +98,23 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
             problems += error.problems
     own = None
     if key is not None:
-        own = workdir.read_file(key, "key", pipe=True)
+        own = working_directory.read_file(key, "key", pipe=True)
         if own is None:
             problems += refuse(key, "is not there", "name the key of the root that all are to come under").problems
     if problems:
         raise MeshError(problems)
-    base = workdir.join(directory, "certs")
+    base = working_directory.join(directory, "certs")
     with locked(directory):
         topology = topology_of(directory)
         _signs_here(directory, topology)
         kept, clusters = kept_files(directory, topology)
         runs = topology is not None and topology.own_intermediates and [c.context for c in topology.clusters] != [EMPTY]
         if runs:
-            rotating.whole(workdir.gather(directory, None))
+            root_rotation.whole(working_directory.gather(directory, None, clock.machine()))
         try:
-            change, taken = join(others, (key, own) if key is not None and own is not None else None, kept, clusters, workdir.now())
+            change, taken = join(others, (key, own) if key is not None and own is not None else None, kept, clusters, clock.now())
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(working_directory.located(directory, error.problems)) from None
         if change.put:
             keep_out(directory, (f"certs/{NEXT_KEY}", ".kubectl-mesh-certs/root-key.pem"))
             exchange_certificates(directory, change)
@@ -128,7 +129,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
         common.say(f"first take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE")
     inputs = certs_renew.gather(directory)
     if (on := rotation.read(inputs.kept)) is not None:
-        common.say("\n".join(rotating.told(inputs, on)))
+        common.say("\n".join(root_rotation.told(inputs, on)))
 
 
 def _order(path: str) -> tuple[bool, str]:
@@ -140,12 +141,12 @@ def _order(path: str) -> tuple[bool, str]:
 
 def _signs_here(directory: str, topology: "Topology | None") -> None:
     """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.operations import working_directory
 
     if topology is not None and not topology.own_intermediates:
         what = f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here signs nothing"
-        raise refuse(workdir.join(directory, workdir.TOPOLOGY), what, "bring the root in there; or write issuer: local or csr")
+        raise refuse(working_directory.join(directory, working_directory.TOPOLOGY), what, "bring the root in there; or write issuer: local or csr")
 
 
 def _names(key: bool) -> tuple[str, ...]:
@@ -156,9 +157,9 @@ def _names(key: bool) -> tuple[str, ...]:
 
 def topology_of(directory: str) -> "Topology | None":
     """The topology, None where there is none yet: a root may be there before the mesh is."""
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.operations import working_directory
 
-    return workdir.read_topology(directory, empty=True) if os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)) else None
+    return working_directory.read_topology(directory, empty=True) if os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY)) else None
 
 
 def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, bytes], tuple[str, ...]]:
@@ -175,11 +176,11 @@ def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, b
 
 def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
     """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are others than one that signs."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
 
-    ignore = workdir.join(directory, GITIGNORE_FILE)
+    ignore = working_directory.join(directory, GITIGNORE_FILE)
     if write_gitignore(directory):
         common.say(f"wrote {ignore}, which keeps keys and tokens out of git")
     if bare := let_through(directory, [*MADE_FIRST, *more], ignore, os.environ):

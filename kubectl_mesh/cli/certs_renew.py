@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 from kubectl_mesh.cli.check import Duration
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.model import Exchange
+    from kubectl_mesh.operations.working_directory import Inputs
     from kubectl_mesh.pki.wanted import Wanted
 
 
@@ -29,11 +29,11 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
     """
     import contextlib
 
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.pki.renew import ask, renew
     from kubectl_mesh.pki.wanted import Wanted
     from kubectl_mesh.safety import rollout
@@ -56,22 +56,22 @@ def command(directory: str, names: tuple[str, ...], everyone: bool, within: time
         if CRL in inputs.kept and not keep_key:
             # A proxy that goes by CRLs refuses a key that it has no CRL of, in whatever order they are applied.
             keep_key = True
-            common.say(f"the keys stay, for proxies go by {workdir.join(directory, 'certs')}/{CRL}, which knows no other")
+            common.say(f"the keys stay, for proxies go by {working_directory.join(directory, 'certs')}/{CRL}, which knows no other")
         try:
             if topology.issuer == "csr":
                 put = ask(wanted, inputs.kept, progress, keep_key=keep_key)
             else:
-                change = renew(wanted, inputs.kept, inputs.archived, workdir.now(), progress, keep_key=keep_key)
+                change = renew(wanted, inputs.kept, inputs.archived, clock.now(), progress, keep_key=keep_key)
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
+            raise MeshError(working_directory.located(directory, error.problems)) from None
         if topology.issuer == "csr":
             if not dry_run:
-                bounds.keep_out(inputs)
-                write_certificates(workdir.join(directory, "certs"), put)
+                common.say_if(private_files.keep_out(inputs))
+                write_certificates(working_directory.join(directory, "certs"), put)
             common.put_text(_asked(inputs, wanted, put, dry_run=dry_run))
             return
         if not dry_run:
-            bounds.keep_out(inputs, bounds.ARCHIVED)
+            common.say_if(private_files.keep_out(inputs, private_files.ARCHIVED))
             exchange_certificates(directory, change)
     common.put_text(_renewed(inputs, wanted, change, keep_key=keep_key, dry_run=dry_run))
     common.say("\n".join(rollout.renewed([c for c in topology.clusters if folder(c.name) in change.moved], inputs.target.KIND)))
@@ -90,20 +90,20 @@ def follow_up(inputs: "Inputs") -> None:
 
 def gather(directory: str) -> "Inputs":
     """The working directory of a mesh whose certificates are in it."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.operations import working_directory
 
-    inputs = workdir.gather(directory, None)
+    inputs = working_directory.gather(directory, None, clock.machine())
     if not inputs.topology.own_intermediates:
-        path = workdir.join(directory, workdir.TOPOLOGY)
+        path = working_directory.join(directory, working_directory.TOPOLOGY)
         raise refuse(path, f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the clusters", "renew them there")
     return inputs
 
 
 def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: timedelta | None) -> list[str]:
     """The clusters that are meant, each with an intermediate that can be renewed."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.renew import expiring
     from kubectl_mesh.x509.layout import folder
 
@@ -113,13 +113,13 @@ def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: ti
     own = [c.name for c in topology.clusters if c.primary is None]
     if within is not None:
         try:
-            return expiring(own, inputs.kept, workdir.now(), within)
+            return expiring(own, inputs.kept, clock.now(), within)
         except MeshError as error:
-            raise MeshError(workdir.located(inputs.directory, error.problems)) from None
-    wanted = workdir.chosen(topology, names, "NAME") if names else frozenset(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
+            raise MeshError(working_directory.located(inputs.directory, error.problems)) from None
+    wanted = working_directory.chosen(topology, names, "NAME") if names else frozenset(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
     if served := sorted(wanted - set(own)):
         raise refuse("NAME", f"{', '.join(served)} has no intermediate: another cluster's istiod signs there", "leave it out")
-    base = workdir.join(inputs.directory, "certs")
+    base = working_directory.join(inputs.directory, "certs")
     lacking = [
         Problem(Place(f"{base}/{folder(n)}/ca-cert.pem"), "is not there, so there is nothing to renew", "run `kubectl mesh render`", "certs-complete")
         for n in sorted(wanted)
@@ -131,7 +131,7 @@ def _chosen(inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: ti
 
 
 def _renewed(inputs: "Inputs", wanted: "Wanted", change: "Exchange", *, keep_key: bool, dry_run: bool) -> str:
-    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.operations.working_directory import join
     from kubectl_mesh.x509.certificates import describe, load_certificates
     from kubectl_mesh.x509.layout import folder
 
@@ -150,7 +150,7 @@ def _renewed(inputs: "Inputs", wanted: "Wanted", change: "Exchange", *, keep_key
 
 def _asked(inputs: "Inputs", wanted: "Wanted", put: dict[str, bytes], *, dry_run: bool) -> str:
     from kubectl_mesh.cli.certs import signing_commands
-    from kubectl_mesh.cli.workdir import join
+    from kubectl_mesh.operations.working_directory import join
     from kubectl_mesh.x509.layout import REQUEST, next_folder
 
     base = join(inputs.directory, "certs")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,11 +68,11 @@ def crl(directory: str, days: int, clear: bool, added: tuple[str, ...]) -> None:
 def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[str]", added: "Sequence[str]", *, clear: bool) -> None:
     from datetime import timedelta
 
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.istio.crl_support import unread
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki import ahead, crl, kept
     from kubectl_mesh.pki.revoke import former
     from kubectl_mesh.pki.revoke import revoke as anew
@@ -80,18 +80,20 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
     from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, ROTATION
 
     with locked(directory):
-        inputs = workdir.gather(directory, None, topology=workdir.read_topology(directory, empty=True))
-        topology, at = inputs.topology, workdir.now()
-        alone = not inputs.folders and workdir.has_no_clusters(directory)
-        path = f"{workdir.join(directory, 'certs')}/{CRL}"
+        inputs = working_directory.gather(directory, None, clock.machine(), topology=working_directory.read_topology(directory, empty=True))
+        topology, at = inputs.topology, clock.now()
+        alone = not inputs.folders and working_directory.has_no_clusters(directory)
+        path = f"{working_directory.join(directory, 'certs')}/{CRL}"
         if not topology.own_intermediates:
             what = f"says issuer: {topology.issuer}; what it signed, it revokes"
-            raise refuse(workdir.join(directory, workdir.TOPOLOGY), what, "revoke it where that issuer is")
+            raise refuse(working_directory.join(directory, working_directory.TOPOLOGY), what, "revoke it where that issuer is")
         if ROOT_CERT not in inputs.kept:
-            raise refuse(workdir.join(directory, "certs"), "has no root yet, so nothing to revoke", "run `kubectl mesh render` first")
+            raise refuse(working_directory.join(directory, "certs"), "has no root yet, so nothing to revoke", "run `kubectl mesh render` first")
         if alone and ROOT_KEY not in inputs.kept:
             raise refuse(
-                f"{workdir.join(directory, 'certs')}/{ROOT_KEY}", "is not here, and its CRL is signed with it", "put it back for as long as this takes"
+                f"{working_directory.join(directory, 'certs')}/{ROOT_KEY}",
+                "is not here, and its CRL is signed with it",
+                "put it back for as long as this takes",
             )
         if CRL not in inputs.kept and not names and not files and not added and not alone:
             raise refuse(path, "is not there: nothing is revoked, and no proxy asks for it", "begin with `kubectl mesh certs revoke NAME`")
@@ -112,17 +114,17 @@ def _sign(directory: str, days: int, names: "Sequence[str]", files: "Sequence[st
             _, told, _, warnings = crl.complete(body, states, root, at)
             put = {**_again(inputs.kept, body, at), CRL: body}
         except MeshError as error:
-            raise MeshError(workdir.located(directory, error.problems)) from None
-        write_certificates(workdir.join(directory, "certs"), put, replaced=(ROTATION, CRL))
+            raise MeshError(working_directory.located(directory, error.problems)) from None
+        write_certificates(working_directory.join(directory, "certs"), put, replaced=(ROTATION, CRL))
     lines = [f"{'update' if CRL in inputs.kept else 'create':7} {path}: CRL number {told.number}, valid until {told.until:%Y-%m-%d}"]
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in told.revoked] or ["nothing is revoked"]
     if clear and told.revoked:
         lines.append("its CRL is kept until it ends, for it is of a root that signs no more, and whose key is not here")
-    common.warn(workdir.located(directory, (*warnings, *late)))
+    common.warn(working_directory.located(directory, (*warnings, *late)))
     if alone:
         common.put_text("\n".join([*lines, f"next: in the directory of the mesh, kubectl mesh certs crl --add {shlex.quote(path)}"]) + "\n", people=False)
         return
-    common.warn(workdir.located(directory, unread(topology, present=True)))
+    common.warn(working_directory.located(directory, unread(topology, present=True)))
     if ROTATION in put:
         lines.append("trust-both counts from now on, for the new root may sign only where proxies have its CRL")
     if CRL not in inputs.kept:
@@ -156,13 +158,13 @@ def _again(held: "Mapping[str, bytes]", body: bytes, at: "datetime") -> "dict[st
 
 
 def _given(files: "Sequence[str]", authorities: "Sequence[x509.Certificate]") -> "list[x509.CertificateRevocationList]":
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki import crl
 
     found: list[x509.CertificateRevocationList] = []
     for file in files:
-        body = workdir.read_file(file, "certificates")
+        body = working_directory.read_file(file, "certificates")
         if body is None:
             raise refuse(file, "is not there", "name a CRL in PEM")
         given = crl.load(file, body)
@@ -177,18 +179,18 @@ def _chosen(
     directory: str, names: "Sequence[str]", files: "Sequence[str]", judged: "Callable[[str, x509.Certificate], x509.Certificate]"
 ) -> "list[x509.Certificate]":
     """The certificates that are to be revoked, each judged; all that keeps one from it is told at once."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, Problem, refuse
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.x509.certificates import load_certificates
 
-    place = workdir.join(directory, "certs")
+    place = working_directory.join(directory, "certs")
     asked = [(f"{place}/intermediate-{name}/ca-cert.pem", name, "name a cluster whose intermediate is, or its file with --certificate") for name in names]
     asked += [(file, "x", "name a certificate in PEM") for file in files]
     found: list[x509.Certificate] = []
     problems: list[Problem] = []
     for path, name, fix in dict.fromkeys(asked):
         try:
-            body = workdir.read_file(path, "certificates") if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) else None
+            body = working_directory.read_file(path, "certificates") if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) else None
             if body is None:
                 raise refuse(path, "is not there", fix)
             found.append(judged(path, load_certificates(path, body)[0]))

@@ -2,7 +2,7 @@
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="status")
@@ -15,19 +15,19 @@ def command(directory: str, output: str) -> None:
 
     Dates, fingerprints, what signs now, what is trusted.
     """
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.status import ends, server_ca_values, status, text
 
-    topology = workdir.read_topology(directory)
+    topology = working_directory.read_topology(directory)
     if not topology.own_intermediates:
-        path = workdir.join(directory, workdir.TOPOLOGY)
+        path = working_directory.join(directory, working_directory.TOPOLOGY)
         raise refuse(path, f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is here", "look there")
     from kubectl_mesh.workdir.certs_folder import read_certs
 
     certs = read_certs(directory, [c.name for c in topology.clusters])
-    validity = workdir.server_ca_dates(directory, topology)
+    validity = working_directory.server_ca_dates(directory, topology)
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
         if output == "ics":
@@ -40,10 +40,10 @@ def command(directory: str, output: str) -> None:
             common.put_calendar(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]))
             return
         on = rotation.read(certs.files)
-        value = status(topology.mesh_id, topology.issuer, certs.files, own, certs.archive, workdir.now(), on.step if on is not None else None)
-        value["servers"] = server_ca_values(validity, workdir.now())
+        value = status(topology.mesh_id, topology.issuer, certs.files, own, certs.archive, clock.now(), on.step if on is not None else None)
+        value["servers"] = server_ca_values(validity, clock.now())
     except MeshError as error:
-        raise MeshError(workdir.located(directory, error.problems)) from None
+        raise MeshError(working_directory.located(directory, error.problems)) from None
     if output == "json":
         common.put_json(value)
     else:

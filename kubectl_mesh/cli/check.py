@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from kubectl_mesh.checks import Result
@@ -69,14 +69,15 @@ def command(
     Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in docs/checks.md.
     """
     from kubectl_mesh import checks
-    from kubectl_mesh.cli import basefile, workdir
-    from kubectl_mesh.cli.survey import survey
+    from kubectl_mesh.operations import base_file, working_directory
+    from kubectl_mesh.operations.survey import survey
 
     wanted = _wanted(categories, ids)
-    found = survey(directory, out, kubeconfig, lambda _: workdir.now(), fail_within, token_age)
+    machine = clock.machine()
+    found = survey(directory, out, kubeconfig, machine, lambda _: machine.now, fail_within, token_age)
     results = [r for r in found.results if r.check.id in wanted]
-    folder = out if out is not None else workdir.join(directory, "out")
-    _put(results, output, basefile.assumption(directory, found.topology, folder) if found.topology is not None else "")
+    folder = out if out is not None else working_directory.join(directory, "out")
+    _put(results, output, base_file.assumption(directory, found.topology, folder) if found.topology is not None else "")
     return 1 if any(r.status == checks.ERROR for r in results) else 0
 
 

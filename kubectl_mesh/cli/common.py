@@ -38,6 +38,12 @@ def put_text(text: str, *, people: bool = True) -> None:
     click.echo(visible(own.whole(text) if people else text), nl=False)
 
 
+def say_if(text: str) -> None:
+    """As `say`, where there is something to say."""
+    if text:
+        say(text)
+
+
 def say(text: str) -> None:
     """What is said beside a report: what comes next, and what was done on the way."""
     click.echo(visible(own.whole(text)), err=True)
@@ -76,8 +82,8 @@ def _progress(what: str, shown: bool, done: int, of: int) -> None:
 
 def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The contexts of the topology, for a shell's completion; nothing where it cannot be read."""
-    from kubectl_mesh.cli.workdir import read_topology
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.operations.working_directory import read_topology
 
     try:
         topology = read_topology(ctx.params.get("directory") or ".")

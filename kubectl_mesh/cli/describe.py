@@ -1,8 +1,10 @@
 """`kubectl mesh describe`"""
 
+import os
+
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="describe")
@@ -18,19 +20,19 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
 
     Where inputs are wrong, shows what can be known, and exits 1.
     """
-    from kubectl_mesh.cli import basefile, compose, partial, refusals, workdir
-    from kubectl_mesh.cli.committed import committed
     from kubectl_mesh.errors import MeshError, Problem
     from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
+    from kubectl_mesh.operations import base_file, build, partial, refusals, working_directory
+    from kubectl_mesh.operations.last_commit import committed
     from kubectl_mesh.reports.describe import Partial, describe, text
     from kubectl_mesh.reports.table import table
     from kubectl_mesh.tree.compare import compare
 
-    folder = out if out is not None else workdir.join(directory, "out")
+    folder = out if out is not None else working_directory.join(directory, "out")
     found: list[Problem] = []
-    inputs = workdir.gather(directory, kubeconfig, found, partial.read_valid_contexts(directory, found), out=folder)
-    only = workdir.chosen(inputs.topology, clusters) if clusters else None
-    at = workdir.now()
+    inputs = working_directory.gather(directory, kubeconfig, clock.machine(), found, partial.read_valid_contexts(directory, found), out=folder)
+    only = working_directory.chosen(inputs.topology, clusters) if clusters else None
+    at = clock.now()
     plan: Plan | None = None
     pki: Pki | None = None
     changes: tuple[FolderChange, ...] = ()
@@ -39,7 +41,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     doubts: list[Problem] = []
     if not found:
         try:
-            rendered = compose.make(inputs, at, folder, throwaway=True)
+            rendered = build.make(inputs, at, folder, throwaway=True)
             plan, pki, warnings = rendered.plan, rendered.pki, rendered.warnings
             compared = compare(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
             changes = tuple(c for c in compared if c.name in rendered.tree)
@@ -51,9 +53,9 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
         plan, pki = partial.plan_without_render(inputs, [p.where.file for p in found])
     unknown = {*plan.members, *([BUNDLE] if plan.topology.bundled else ())} - {c.name for c in changes}
     rest = Partial(tuple(sorted(set(found))), partial.listed_files(folder, unknown), inputs.broken) if found else None
-    kind = "control plane not known" if inputs.unasked >= basefile.BY_CONTROL_PLANE else inputs.target.KIND
-    assumed = basefile.assumption(directory, inputs.topology, folder)
-    held = committed(folder) if output != "text" else None
+    kind = "control plane not known" if inputs.unasked >= base_file.BY_CONTROL_PLANE else inputs.target.KIND
+    assumed = base_file.assumption(directory, inputs.topology, folder)
+    held = committed(folder, os.environ) if output != "text" else None
     value = describe(plan, pki, changes, kind, folder, at, only, held, refused, rest, assumed)
     common.warn((*warnings, *doubts))
     common.tell(rest.problems if rest is not None else ())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,12 +46,12 @@ def command(
     Without arguments the tree on disk is compared with what a render would write; with --against REV, the tree of a revision of git with
     the one on disk; with two folders, one tree with the other. Nothing is written. Exit code 1 if anything but formatting differs.
     """
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.diff import diff
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.observed.sources import on_disk
+    from kubectl_mesh.operations import private_files, working_directory
 
-    folder = out if out is not None else workdir.join(directory, "out")
+    folder = out if out is not None else working_directory.join(directory, "out")
     if max_bytes is not None and output != "markdown":
         raise refuse("--max-bytes", f"is for -o markdown, not for -o {output}", "leave it out")
     if directories:
@@ -66,13 +66,13 @@ def command(
                 raise refuse(name, "is no folder", "name a folder with a rendered tree")
         before, after = on_disk(directories[0]), on_disk(directories[1])
         return _tell(diff(before, after, directories, only=_chosen(clusters, before, after)), output, max_bytes)
-    bounds.check_folders(directory, out)
+    private_files.check_folders(directory, out)
     if against is not None:
-        from kubectl_mesh.cli import revision
+        from kubectl_mesh.operations import revision
 
         if kubeconfig is not None:
             raise refuse("--kubeconfig", "is for a render, and --against makes none", "leave one of the two out")
-        before, after = revision.read(folder, against), on_disk(folder)
+        before, after = revision.read(folder, against, os.environ), on_disk(folder)
         names = (f"{folder} at {against}", folder)
         return _tell(diff(before, after, names, only=_chosen(clusters, before, after), versions=_stated(directory)), output, max_bytes)
     return _tell(_rendered(directory, folder, clusters, kubeconfig), output, max_bytes)
@@ -80,17 +80,17 @@ def command(
 
 def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig: str | None) -> "Diff":
     """The tree on disk against a render."""
-    from kubectl_mesh.cli import compose, refusals, workdir
     from kubectl_mesh.diff import diff
     from kubectl_mesh.observed.sources import on_disk, rendered
+    from kubectl_mesh.operations import build, refusals, working_directory
     from kubectl_mesh.tree.compare import compare
 
-    inputs = workdir.gather(directory, kubeconfig, out=folder)
-    only = workdir.chosen(inputs.topology, clusters)
+    inputs = working_directory.gather(directory, kubeconfig, clock.machine(), out=folder)
+    only = working_directory.chosen(inputs.topology, clusters)
     if clusters:
-        inputs = compose.narrowed(inputs, only)
-    at = workdir.now()
-    made = compose.make(inputs, at, folder, throwaway=True)
+        inputs = build.narrowed(inputs, only)
+    at = clock.now()
+    made = build.make(inputs, at, folder, throwaway=True)
     before: RawTree = on_disk(folder)
     after: RawTree = rendered(made.tree)
     fresh = frozenset(
@@ -108,11 +108,11 @@ def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig
 
 def _stated(directory: str) -> dict[str, str | None]:
     """The versions that the topology states, for trees that do not; nothing where there is no topology that can be read."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.operations import working_directory
 
     try:
-        return {c.name: c.version for c in workdir.read_topology(directory).clusters}
+        return {c.name: c.version for c in working_directory.read_topology(directory).clusters}
     except MeshError:
         return {}
 

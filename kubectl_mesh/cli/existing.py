@@ -6,10 +6,10 @@ from typing import Any
 
 from click.core import ParameterSource
 
-from kubectl_mesh.cli import workdir
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.operations import working_directory
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.read import load
 
@@ -35,11 +35,11 @@ def complete_topology(directory: str, asked: Asked) -> tuple[Topology, bytes, by
     """
     from kubectl_mesh.yaml_io import edit
 
-    path = workdir.join(directory, workdir.TOPOLOGY)
-    source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
+    path = working_directory.join(directory, working_directory.TOPOLOGY)
+    source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
     document = load(path, source, lenient=True)
     if not isinstance(document.value, dict) or document.problems:
-        return workdir.read_topology(directory, empty=True), source, source
+        return working_directory.read_topology(directory, empty=True), source, source
     problems = [*_stated_problems(document, asked, has_root=_root(directory) is not None), *root_problems(directory, document.value, asked)]
     missing: dict[str, str] = {}
     if asked.mesh_id is not None and "mesh_id" not in document.value:
@@ -51,7 +51,7 @@ def complete_topology(directory: str, asked: Asked) -> tuple[Topology, bytes, by
     try:
         if missing:
             body = edit.fill(body, missing, lambda text: load(path, text.encode()).value, path)
-        topology = workdir.valid_topology(load(path, body.encode()), empty=True)
+        topology = working_directory.valid_topology(load(path, body.encode()), empty=True)
     except MeshError as error:
         flags = {key: asked.sources[key] for key in missing}
         raise MeshError([*problems, *(replace(p, where=Place(flags[p.where.path])) if p.where.path in flags else p for p in error.problems)]) from None
@@ -107,7 +107,7 @@ def root_problems(directory: str, value: Mapping[str, Any], asked: Asked) -> Ite
             f"{_without(asked.sources['organization'])}: all certificates then have O={found}; or write organization: {asked.organization} "
             f"in topology.yaml and replace the root: {_REPLACE}"
         )
-        yield Problem(Place(workdir.join(directory, _ROOT)), what, fix)
+        yield Problem(Place(working_directory.join(directory, _ROOT)), what, fix)
 
 
 def _root(directory: str) -> bytes | None:

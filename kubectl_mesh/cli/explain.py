@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,14 +56,15 @@ def _stdin(longest: int) -> str:
 
 def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Mapping[str, Result] | None, set[str], list[str], tuple[Problem, ...]]":
     """The results of all checks by id, the versions of Istio, the clusters, and why inputs are of no use; nothing where there is no working directory."""
-    from kubectl_mesh.cli import basefile, workdir
-    from kubectl_mesh.cli.survey import survey
+    from kubectl_mesh.operations import base_file, working_directory
+    from kubectl_mesh.operations.survey import survey
 
-    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
+    if not os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY)):
         if directory != ".":
-            workdir.read_topology(directory)  # says what is missing
+            working_directory.read_topology(directory)  # says what is missing
         return None, set(), [], ()
-    seen = survey(directory, out, kubeconfig, lambda _: workdir.now())
+    machine = clock.machine()
+    seen = survey(directory, out, kubeconfig, machine, lambda _: machine.now)
     clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
     stated = {release.version for c in clusters if c.primary is None for release in c.releases}
     # A control plane of an unknown version rules nothing out.
@@ -72,6 +73,6 @@ def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Map
     unread = results["topology-valid"].findings if seen.topology is None else results["base-valid"].findings
     if results["base-valid"].findings:
         # What rests on a base.yaml that `render` refuses is known of no mesh.
-        results |= {i: replace(results[i], status="skipped", findings=()) for i in basefile.BY_CONTROL_PLANE}
+        results |= {i: replace(results[i], status="skipped", findings=()) for i in base_file.BY_CONTROL_PLANE}
         versions = set()
     return results, versions, [c.name for c in clusters], unread

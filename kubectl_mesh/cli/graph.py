@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.survey import Survey
-    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.graph import Picture
+    from kubectl_mesh.operations.survey import Survey
+    from kubectl_mesh.operations.working_directory import Inputs
 
 
 class Day(click.ParamType):  # type: ignore[type-arg]
@@ -19,10 +19,9 @@ class Day(click.ParamType):  # type: ignore[type-arg]
     name = "day"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from kubectl_mesh.cli import workdir
 
         if value == "today":
-            return workdir.now()
+            return clock.now()
         try:
             # What ends in the course of the day has ended.
             return datetime.strptime(str(value), "%Y-%m-%d").replace(hour=23, minute=59, second=59, tzinfo=UTC)
@@ -63,15 +62,15 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
     Without --on the same mesh gives the same bytes on every day.
     """
     from kubectl_mesh import graph
-    from kubectl_mesh.cli import partial, workdir
-    from kubectl_mesh.cli.survey import survey
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.operations import partial, working_directory
+    from kubectl_mesh.operations.survey import survey
     from kubectl_mesh.yaml_io import assets
 
-    found = survey(directory, out, kubeconfig, lambda inputs: day or partial.steady_day(inputs))
+    found = survey(directory, out, kubeconfig, clock.machine(), lambda inputs: day or partial.steady_day(inputs))
     if found.topology is None or found.inputs is None:
         raise MeshError(problem for result in found.results for problem in result.findings)
-    only = workdir.chosen(found.topology, clusters) if clusters else None
+    only = working_directory.chosen(found.topology, clusters) if clusters else None
     picture = _picture(found, found.inputs, only, day)
     if output == "html":
         files = {name: assets.text(f"templates/{name}") for name in ("graph.html", "graph.css", "graph-svg.css", "graph.js")}
@@ -95,7 +94,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
 
 def _picture(found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None) -> "Picture":
     from kubectl_mesh import graph
-    from kubectl_mesh.cli import partial
+    from kubectl_mesh.operations import partial
 
     findings = [
         (r.status if r.status == "error" else "warning", p) for r in found.results for p in r.findings if day is not None or r.check.id not in graph.DATED

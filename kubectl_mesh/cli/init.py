@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 from kubectl_mesh.errors import Place, Problem
 
 if TYPE_CHECKING:
@@ -56,18 +56,19 @@ def command(
     working directory); comments and order stay.
     """
     from kubectl_mesh import targets
-    from kubectl_mesh.cli import basefile, bounds, compose, existing, workdir
+    from kubectl_mesh.cli import existing
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
+    from kubectl_mesh.operations import base_file, build, private_files, working_directory
     from kubectl_mesh.topology import validate
     from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.read import load
     from kubectl_mesh.yaml_io.write import dump
 
-    path = workdir.join(directory, workdir.TOPOLOGY)
+    path = working_directory.join(directory, working_directory.TOPOLOGY)
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
     final: dict[str, bytes] = {}
@@ -77,7 +78,7 @@ def command(
     if there:
         topology, before, completed = existing.complete_topology(directory, asked)
         if completed != before:
-            bounds.check_regular(path)
+            private_files.check_regular(path)
         key_type, days = topology.key_type, topology.root_days
     else:
         if mesh_id is None:
@@ -95,26 +96,28 @@ def command(
             raise MeshError(
                 Problem(Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path), p.what, _fix(p, entries)) for p in error.problems
             ) from None
-        final[workdir.TOPOLOGY] = body.encode()
+        final[working_directory.TOPOLOGY] = body.encode()
         for cluster in topology.clusters:
             if cluster.context in authorities:
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
         key_type, days = None, topology.root_days
-    if os.path.lexists(workdir.join(directory, workdir.BASE)):
-        target = basefile.gather(directory, topology).target
+    if os.path.lexists(working_directory.join(directory, working_directory.BASE)):
+        target = base_file.gather(directory, topology).target
         if sources["control_plane"] and control_plane != target.KIND:
             fix = f"leave --control-plane out; or move base.yaml away, to have one of kind {control_plane} written"
-            raise refuse(workdir.join(directory, workdir.BASE), f"is of kind {target.KIND}, and --control-plane asks for {control_plane}", fix)
+            raise refuse(
+                working_directory.join(directory, working_directory.BASE), f"is of kind {target.KIND}, and --control-plane asks for {control_plane}", fix
+            )
     else:
         if there and not sources["control_plane"]:
             # A tree that was rendered without base.yaml keeps its kind.
-            control_plane = basefile.rendered_kind(topology, workdir.join(directory, "out")) or control_plane
+            control_plane = base_file.rendered_kind(topology, working_directory.join(directory, "out")) or control_plane
         target = targets.module(control_plane)
-    new[workdir.BASE] = target.STARTER.encode()
+    new[working_directory.BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):
-        ignore = workdir.join(directory, GITIGNORE_FILE)
-        done: list[tuple[str, str]] = [("keep", workdir.TOPOLOGY)] if there else []
+        ignore = working_directory.join(directory, GITIGNORE_FILE)
+        done: list[tuple[str, str]] = [("keep", working_directory.TOPOLOGY)] if there else []
         done.append(("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE))
         if bare := let_through(directory, MADE_FIRST, ignore, os.environ):
             raise MeshError(bare)
@@ -122,11 +125,11 @@ def command(
         if there:
             done[:1] = _fill(directory, path, before, completed, topology, kubeconfig)
         if topology.issuer == "local":
-            pki = compose.root(directory, topology.organization, key_type or target.KEY_TYPE, days)
+            pki = build.root(directory, topology.organization, key_type or target.KEY_TYPE, days, clock.now())
             if pki.new:
-                write_certificates(workdir.join(directory, "certs"), pki.new)
+                write_certificates(working_directory.join(directory, "certs"), pki.new)
             done += [("create" if name in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
-        make_folder(workdir.join(directory, "credentials"), 0o700)
+        make_folder(working_directory.join(directory, "credentials"), 0o700)
         # Last: without it, every command says what to do; with it and without base.yaml, the mesh would be one of Istio 1.4.
         last: list[tuple[str, str]] = []
         _add(directory, final, last)
@@ -134,8 +137,8 @@ def command(
     if output == "json":
         common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
     else:
-        common.put_text("".join(f"{action:7} {workdir.join(directory, name)}\n" for action, name in done))
-        if there and ("create", workdir.BASE) in done:
+        common.put_text("".join(f"{action:7} {working_directory.join(directory, name)}\n" for action, name in done))
+        if there and ("create", working_directory.BASE) in done:
             common.say(f"note: base.yaml is new, and of kind {target.KIND}; without it a render is for Istio 1.4 (kind {targets.OLD})")
         empty = not there and not contexts
         common.say(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}")
@@ -154,16 +157,20 @@ def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -
 
 def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: "Topology", kubeconfig: str | None) -> list[tuple[str, str]]:
     """Writes a completed topology with the servers and CAs that it lacks, from a kubeconfig; what cannot be used stays as it is, and is reported."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.credentials.kubeconfig import ca_fault, usable
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.owned_files import add_files, replace_file
     from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load
 
-    own = workdir.join(directory, workdir.KUBECONFIG)
-    known = {} if workdir.has_no_clusters(directory) else workdir.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None)) or {}
+    own = working_directory.join(directory, working_directory.KUBECONFIG)
+    known = (
+        {}
+        if working_directory.has_no_clusters(directory)
+        else working_directory.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None), os.environ) or {}
+    )
     text = completed.decode()
     authorities: dict[str, bytes] = {}
     problems: list[Problem] = []
@@ -172,7 +179,7 @@ def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: 
         entry = known.get(cluster.context)
         crt = f"clusters/{cluster.name}.crt"
         there = read_inside(directory, crt, "certificates")
-        if entry is None or not workdir.is_borrowed(cluster, {} if there is None else {crt: there}):
+        if entry is None or not working_directory.is_borrowed(cluster, {} if there is None else {crt: there}):
             continue
         try:
             if cluster.server is not None and (entry.ca is None or entry.insecure or ca_fault(entry.ca)):
@@ -180,7 +187,7 @@ def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: 
             ca = entry.ca if cluster.server is not None else usable(entry, cluster.context, cluster.place, entry.place.file)
             if cluster.authority is None and there is not None and there != ca:
                 what = f"is not the CA that {entry.place.file} has for {cluster.context}; its server was not copied"
-                raise MeshError([Problem(Place(workdir.join(directory, crt)), what, "remove the wrong one", "server-ca")])
+                raise MeshError([Problem(Place(working_directory.join(directory, crt)), what, "remove the wrong one", "server-ca")])
             if cluster.server is None:
                 tls = {"tlsServerName": entry.tls_server_name} if entry.tls_server_name and not cluster.tls_server_name else {}
                 text = edit.add(text, cluster.context, {"server": entry.server, **tls}, read, path)
@@ -193,18 +200,18 @@ def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: 
         add_files(directory, {name: body})
     if text.encode() != before:
         replace_file(path, before, text.encode())
-    return [("keep" if text.encode() == before else "update", workdir.TOPOLOGY), *(("create", name) for name in authorities)]
+    return [("keep" if text.encode() == before else "update", working_directory.TOPOLOGY), *(("create", name) for name in authorities)]
 
 
 def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:
     """The topology's entries and the CAs for the contexts that were named; everything that is wrong with them at once."""
-    from kubectl_mesh.cli.workdir import kubeconfig_entries
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.operations.working_directory import kubeconfig_entries
 
     entries: dict[str, dict[str, object]] = {}
     authorities: dict[str, bytes] = {}
     problems: list[Problem] = []
-    known = kubeconfig_entries(kubeconfig) if contexts else {}
+    known = kubeconfig_entries(kubeconfig, os.environ) if contexts else {}
     if known is None:
         no_kubeconfig(contexts)
     for given in contexts:

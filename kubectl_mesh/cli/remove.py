@@ -17,21 +17,22 @@ def command(context: str, directory: str, output: str) -> None:
     Its certificates, token and CA stay where they are. The next render removes its directory in out/, and its remote secret
     from every peer. The commands that take Istio off it are printed; none is run.
     """
-    from kubectl_mesh.cli import bounds, teardown, workdir
+    from kubectl_mesh.cli import teardown
     from kubectl_mesh.credentials.accounts import token_file
     from kubectl_mesh.delivery.teardown import TOOLS
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import replace_file
     from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.text import near
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load
 
-    path = workdir.join(directory, workdir.TOPOLOGY)
+    path = working_directory.join(directory, working_directory.TOPOLOGY)
     with locked(directory):
-        bounds.check_regular(path)
-        topology = workdir.read_topology(directory)
+        private_files.check_regular(path)
+        topology = working_directory.read_topology(directory)
         cluster = next((c for c in topology.clusters if c.context == context), None)
         if cluster is None:
             hint = near(context, {c.context for c in topology.clusters})
@@ -46,19 +47,19 @@ def command(context: str, directory: str, output: str) -> None:
             raise refuse(path, f'istiod of "{context}" serves {which}', "remove them first, or give them another controlPlane (or none)")
         commands = teardown.list_commands(directory, topology, frozenset({cluster.name}))
         tool = TOOLS.get(topology.delivery.tool)
-        source = (read_inside(directory, workdir.TOPOLOGY, "topology") or b"").decode()
+        source = (read_inside(directory, working_directory.TOPOLOGY, "topology") or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())
     alone = cluster.network in topology.networks and all(c.network != cluster.network for c in topology.clusters if c is not cluster)
     left = [f"certs/intermediate-{cluster.name}", *(token_file(cluster, generation=n) for n in cluster.generations), f"clusters/{cluster.name}.crt"]
-    left = [name for name in left if os.path.lexists(workdir.join(directory, name))]
+    left = [name for name in left if os.path.lexists(working_directory.join(directory, name))]
     if output == "json":
-        files = [{"path": workdir.TOPOLOGY, "action": "update"}]
+        files = [{"path": working_directory.TOPOLOGY, "action": "update"}]
         common.put_json({"directory": directory, "cluster": cluster.name, "files": files, "left": left, "commands": teardown.commands_json(commands)})
         return
     common.put_text(f"update  {path}" + (f" (networks.{cluster.network} too: nobody is on it any more)" if alone else "") + "\n")
     for name in left:
-        common.put_text(f"keep    {workdir.join(directory, name)}\n")
+        common.put_text(f"keep    {working_directory.join(directory, name)}\n")
     common.put_text(f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its peers; Istio stays on the cluster itself.\n")
     if tool:
         common.put_text(f"Once that is merged, {tool} deletes the remote secret from the peers. These commands wait for that and take Istio off:\n")

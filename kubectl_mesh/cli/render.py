@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import common, own
+from kubectl_mesh.cli import clock, common, own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +65,11 @@ def command(
     """
     with contextlib.ExitStack() as held:
         held.enter_context(_reading_is_possible())
-        from kubectl_mesh.cli import basefile, bounds, compose, leaving, refusals, roots, stored, workdir
         from kubectl_mesh.credentials.tokens import TOKENS
         from kubectl_mesh.errors import MeshError, refuse
         from kubectl_mesh.fs.locking import locked
         from kubectl_mesh.fs.owned_files import write_certificates
+        from kubectl_mesh.operations import base_file, build, private_files, refusals, removals, root_changes, sealed_logins, working_directory
         from kubectl_mesh.reports import render
         from kubectl_mesh.safety import reconnect, rollout
         from kubectl_mesh.stores import ENCRYPTED
@@ -79,63 +79,63 @@ def command(
         from kubectl_mesh.x509.layout import CRL, SEAL_KEY
 
         out = out.rstrip("/") or "/" if out else out
-        target_folder = out if out is not None else workdir.join(directory, "out")
+        target_folder = out if out is not None else working_directory.join(directory, "out")
         writes = not (check or dry_run)
-        bounds.check_folders(directory, out)
+        private_files.check_folders(directory, out)
         if writes:
             held.enter_context(locked(directory))
             if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
                 held.enter_context(locked(out))
         idle = refusals.NONE
         if unapplied or confirmed:
-            idle = refusals.resolve_unapplied(unapplied, confirmed, workdir.read_topology(directory), target_folder)
-        inputs = workdir.gather(directory, kubeconfig, out=target_folder, unapplied=idle)
-        only = workdir.chosen(inputs.topology, clusters)
-        exposed = bounds.in_clear(inputs, target_folder)
-        if os.path.lexists(workdir.join(directory, ".gitignore")):
-            exposed += bounds.let_through(inputs)
+            idle = refusals.resolve_unapplied(unapplied, confirmed, working_directory.read_topology(directory), target_folder, os.environ)
+        inputs = working_directory.gather(directory, kubeconfig, clock.machine(), out=target_folder, unapplied=idle)
+        only = working_directory.chosen(inputs.topology, clusters)
+        exposed = private_files.in_clear(inputs, target_folder)
+        if os.path.lexists(working_directory.join(directory, ".gitignore")):
+            exposed += private_files.let_through(inputs)
         if exposed:
             raise MeshError(exposed)
         if clusters:
-            inputs = compose.narrowed(inputs, only)
+            inputs = build.narrowed(inputs, only)
         if reseal and (clusters or inputs.topology.store not in ENCRYPTED):
             why = "seals the whole mesh, and --cluster a part of it" if clusters else f"is for the stores sops and sealed, not for {inputs.topology.store}"
             raise refuse("--reseal", why, "leave one of the two out" if clusters else "leave it out")
         if writes:
             clear(target_folder)
-        rendered = compose.make(inputs, workdir.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
+        rendered = build.make(inputs, clock.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        at = workdir.now()
-        logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(target_folder, rendered, changes), out=target_folder)
+        at = clock.now()
+        logins = reconnect.reconnections(rendered.plan, changes, sealed_logins.sealed_anew(target_folder, rendered, changes), out=target_folder)
         doubts: list[Problem] = []
         if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle, with_restarts=with_restarts, doubts=doubts):
             raise MeshError(cut)
         if idle:
-            lifted = bool(basefile.lost(directory, inputs.topology, target_folder)) or bool(
+            lifted = bool(base_file.lost(directory, inputs.topology, target_folder)) or bool(
                 refusals.find_refusals(rendered, changes, target_folder, directory, at, with_restarts=with_restarts)
             )
             refusals.check_effect(unapplied, lifted=lifted)
-        elsewhere = roots.elsewhere(rendered, target_folder, changes)
+        elsewhere = root_changes.elsewhere(rendered, target_folder, changes)
         doubtful = [w for w in rendered.warnings if w.id in TOKENS]
         if strict and (rendered.plan.pending or doubtful):
             raise MeshError((*_pending_errors(rendered.plan), *doubtful))
-        left = leaving.list_leaving(rendered, changes, target_folder)
+        left = removals.list_leaving(rendered, changes, target_folder)
         if writes:
-            bounds.keep_out(inputs)
+            common.say_if(private_files.keep_out(inputs))
             made = {**rendered.pki.new, **({SEAL_KEY: rendered.seal_key} if rendered.seal_key is not None else {})}
             if made or inputs.leftovers:
-                write_certificates(workdir.join(directory, "certs"), made, replaced=(CRL, *((SEAL_KEY,) if reseal else ())))
+                write_certificates(working_directory.join(directory, "certs"), made, replaced=(CRL, *((SEAL_KEY,) if reseal else ())))
             if rendered.seal_key is not None:
-                common.say(f"wrote {workdir.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
+                common.say(f"wrote {working_directory.join(directory, 'certs')}/{SEAL_KEY}, by which later renders change no more than they must: keep it")
             write_tree(target_folder, rendered.tree, changes)
     other = strangers(target_folder, rendered.tree, changes) if not clusters else ()
     warnings = (*rendered.warnings, *elsewhere, *logins.restarts, *logins.warnings, *doubts)
     common.warn(warnings)
     # git keeps no modes: a checkout of the very same tree is no difference.
     differs = bool(rendered.pki.new) or rendered.seal_key is not None or any(c.differs for c in changes)
-    assumed = basefile.assumption(directory, inputs.topology, target_folder, idle)
+    assumed = base_file.assumption(directory, inputs.topology, target_folder, idle)
     if output == "json":
         value = render.render_json(rendered.plan, rendered.pki, changes, target_folder, other, written=writes, left=left)
         common.put_json(value | {"warnings": render.problems_json(warnings), "assumed": assumed or None})

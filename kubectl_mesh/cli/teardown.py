@@ -34,10 +34,10 @@ def command(directory: str, clusters: tuple[str, ...], definitions: bool, output
     With --cluster the others forget these clusters first. The working directory stays as it is. Custom resource definitions
     stay, unless --definitions asks for the commands that delete them: with them goes every object of every user.
     """
-    from kubectl_mesh.cli import workdir
+    from kubectl_mesh.operations import working_directory
 
-    topology = workdir.read_topology(directory)
-    only = workdir.chosen(topology, clusters, hint=False) if clusters else frozenset(c.name for c in topology.clusters)
+    topology = working_directory.read_topology(directory)
+    only = working_directory.chosen(topology, clusters, hint=False) if clusters else frozenset(c.name for c in topology.clusters)
     found = list_definitions(directory, topology, only) if definitions else list_commands(directory, topology, only)
     if output == "json":
         common.put_json({"mesh": topology.mesh_id, "commands": commands_json(found)})
@@ -72,11 +72,11 @@ def list_definitions(directory: str, topology: "Topology", gone: frozenset[str])
 
 def _installed(directory: str, topology: "Topology", gone: frozenset[str]) -> "list[Installation]":
     """What leaves, as base.yaml installs it."""
-    from kubectl_mesh.cli import basefile
     from kubectl_mesh.delivery import teardown
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.operations import base_file
 
-    read = basefile.gather(directory, topology)
+    read = base_file.gather(directory, topology)
     if read.unasked:
         raise MeshError(read.problems)
     accounts = read.target.component_accounts

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common, own, tokens_status
+from kubectl_mesh.cli import clock, common, own, tokens_status
 from kubectl_mesh.cli.certs_rotate import seen
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.compose import Rendered
-    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Cluster
+    from kubectl_mesh.operations.build import Rendered
+    from kubectl_mesh.operations.working_directory import Inputs
 
 PUSHED = timedelta(hours=2)
 """How long it takes at most until the peers hold a token that goes through a store of the user's: each side looks once an hour."""
@@ -52,25 +52,25 @@ def rotate(
     back) or status. Each writes the topology alone. The tree, and the last commit of its repository, must hold the step before; a
     step by which a token goes also needs --seen-for. Every render may be applied in any order.
     """
-    from kubectl_mesh.cli import bounds, workdir
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import replace_file
     from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.operations import private_files, working_directory
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load
 
-    folder = out if out is not None else workdir.join(directory, "out")
-    bounds.check_folders(directory, out)
+    folder = out if out is not None else working_directory.join(directory, "out")
+    private_files.check_folders(directory, out)
     if step == "status":
         tokens_status.show(directory, folder, kubeconfig, output, (name,))
         return
-    path = workdir.join(directory, workdir.TOPOLOGY)
+    path = working_directory.join(directory, working_directory.TOPOLOGY)
     with locked(directory):
-        bounds.check_regular(path)
-        inputs = workdir.gather(directory, kubeconfig)
-        (chosen,) = workdir.chosen(inputs.topology, (name,), "NAME")
+        private_files.check_regular(path)
+        inputs = working_directory.gather(directory, kubeconfig, clock.machine())
+        (chosen,) = working_directory.chosen(inputs.topology, (name,), "NAME")
         cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
         rendered = tokens_status.rendered(inputs, folder)
         _rotatable(rendered, cluster, step)
@@ -83,9 +83,9 @@ def rotate(
         else:
             # What no tree has had is in no cluster.
             entry = token_rotation.advanced(cluster) if step == "advance" else token_rotation.aborted(cluster, was=was)
-        source = read_inside(directory, workdir.TOPOLOGY, "topology") or b""
+        source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
         body = edit.tokens(source.decode(), cluster.context, entry, lambda text: load(path, text.encode()).value, path)
-        after = workdir.gather(directory, kubeconfig, topology=workdir.parsed(path, body.encode()))
+        after = working_directory.gather(directory, kubeconfig, clock.machine(), topology=working_directory.parsed(path, body.encode()))
         made = None
         if behind and step == "abort" and not tokens_status.stale(made := tokens_status.rendered(after, folder), folder, cluster):
             behind = []
@@ -156,8 +156,8 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
     """The generations of which a token is here already."""
     import os
 
-    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.credentials.accounts import token_file
+    from kubectl_mesh.operations.working_directory import join
 
     peers = ("", *rendered.plan.members[cluster.name].readers)
     found = []
@@ -170,11 +170,11 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
 
 def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers to a token that is not here, or is not the next one."""
-    from kubectl_mesh.cli.workdir import join, now
     from kubectl_mesh.credentials.accounts import reader_secret, token_command, token_file
     from kubectl_mesh.credentials.logins import claims
     from kubectl_mesh.credentials.tokens import DAY, account_problems, expiring_text
     from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.operations.working_directory import join
 
     topology, member = inputs.topology, rendered.plan.members[cluster.name]
     if topology.store == "external":
@@ -192,8 +192,14 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
             problems.append(Problem(place, f"holds the token of generation {cluster.generation}, which is to go", fetch))
         elif token in others:
             problems.append(Problem(place, f'holds the token of "{others[token]}", which this cluster would refuse', fetch))
-        elif said is not None and said.expires is not None and said.expires <= now() + DAY:
-            problems.append(Problem(place, expiring_text(said.expires, now()) if said.expires > now() else f"expired on {said.expires:%Y-%m-%d}", fetch))
+        elif said is not None and said.expires is not None and said.expires <= inputs.machine.now + DAY:
+            problems.append(
+                Problem(
+                    place,
+                    expiring_text(said.expires, inputs.machine.now) if said.expires > inputs.machine.now else f"expired on {said.expires:%Y-%m-%d}",
+                    fetch,
+                )
+            )
         elif said is not None and (other := account_problems(place, said, cluster, peer, cluster.coming)):
             problems += other
         elif said is not None and said.secret not in (None, reader_secret(cluster, peer, cluster.coming)):
@@ -204,9 +210,9 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
 
 def _first_is_there(inputs: "Inputs", rendered: "Rendered", after: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers back to a token that is not here, as of a peer that joined since they moved: no render would go on from there."""
-    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.operations.working_directory import join
 
     problems: list[Problem] = []
     back = after.plan.members[cluster.name]
@@ -222,10 +228,10 @@ def _first_is_there(inputs: "Inputs", rendered: "Rendered", after: "Rendered", c
 
 def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to take away the first token while peers use it, under the name of the next."""
-    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem
     from kubectl_mesh.fs.read import read_inside
+    from kubectl_mesh.operations.working_directory import join
 
     problems: list[Problem] = []
     for peer in rendered.plan.members[cluster.name].readers if inputs.topology.reader_per_peer else ("",):

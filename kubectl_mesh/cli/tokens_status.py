@@ -1,26 +1,27 @@
 """`kubectl mesh tokens status`"""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from kubectl_mesh.cli.compose import Rendered
-    from kubectl_mesh.cli.workdir import Inputs
     from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Cluster
+    from kubectl_mesh.operations.build import Rendered
+    from kubectl_mesh.operations.working_directory import Inputs
 
 
 def rendered(inputs: "Inputs", out: str) -> "Rendered":
     """What a render would make now, with throw-away certificates where one is missing."""
-    from kubectl_mesh.cli import compose, workdir
+    from kubectl_mesh.operations import build
 
-    return compose.make(inputs, workdir.now(), out, throwaway=True)
+    return build.make(inputs, clock.now(), out, throwaway=True)
 
 
 def differing(made: "Rendered", out: str) -> list[str]:
@@ -52,12 +53,10 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
 
     Whoever applies from the repository applies what is committed: a directory on disk says nothing of the clusters.
     """
-    import os
-
-    from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import Place, Problem
     from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
+    from kubectl_mesh.operations.working_directory import read_file
     from kubectl_mesh.text import count
     from kubectl_mesh.workdir.git_ignore import committed
 
@@ -85,27 +84,27 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
 )
 def status(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
     """Show where each rotation stands, and how old the tokens are."""
-    from kubectl_mesh.cli import bounds, workdir
+    from kubectl_mesh.operations import private_files, working_directory
 
-    bounds.check_folders(directory, out)
-    show(directory, out if out is not None else workdir.join(directory, "out"), kubeconfig, output, clusters)
+    private_files.check_folders(directory, out)
+    show(directory, out if out is not None else working_directory.join(directory, "out"), kubeconfig, output, clusters)
 
 
 def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]") -> None:
     """Prints the state of rotations and tokens, of these clusters or of all."""
-    from kubectl_mesh.cli import workdir
     from kubectl_mesh.credentials.tokens import TOKENS
+    from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.dates import dates
     from kubectl_mesh.reports.calendar import calendar
 
-    inputs = workdir.gather(directory, kubeconfig)
-    only = workdir.chosen(inputs.topology, clusters) if clusters else None
+    inputs = working_directory.gather(directory, kubeconfig, clock.machine())
+    only = working_directory.chosen(inputs.topology, clusters) if clusters else None
     made = rendered(inputs, out)
     if output == "ics":
         text = calendar(made.plan.topology.mesh_id, (d for d in dates(made.plan, made.pki) if d.kind == "token" and (only is None or d.subject in only)))
         common.put_calendar(text)
         return
-    at = workdir.now()
+    at = clock.now()
     common.warn([w for w in made.warnings if w.id in TOKENS])
     names = differing(made, out)
     value = {"clusters": [_cluster(made, c, names, at) for c in inputs.topology.clusters if only is None or c.name in only]}
@@ -122,12 +121,11 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
 
 
 def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "datetime") -> dict[str, Any]:
-    import os
 
-    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.credentials.accounts import token_file
     from kubectl_mesh.credentials.logins import claims
+    from kubectl_mesh.operations.working_directory import join
 
     inputs, plan = made.inputs, made.plan
     member = plan.members[cluster.name]

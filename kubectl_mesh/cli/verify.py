@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_mesh.cli import common
+from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,27 +27,27 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
 
     Exit code 1 if a file does not open, or holds something else. No secret is shown, and nothing is written.
     """
-    from kubectl_mesh.cli import bounds, compose, workdir
-    from kubectl_mesh.cli.sealed import Sealed
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.operations import build, private_files, working_directory
+    from kubectl_mesh.operations.sealed_tree import Sealed
     from kubectl_mesh.stores import ENCRYPTED, verify
     from kubectl_mesh.text import count
     from kubectl_mesh.yaml_io.manifest import parse, read
 
-    folder = out if out is not None else workdir.join(directory, "out")
-    bounds.check_folders(directory, out)
-    inputs = workdir.gather(directory, kubeconfig)
+    folder = out if out is not None else working_directory.join(directory, "out")
+    private_files.check_folders(directory, out)
+    inputs = working_directory.gather(directory, kubeconfig, clock.machine())
     topology = inputs.topology
     if topology.store not in ENCRYPTED:
         raise refuse("verify", f"opens what is sealed by the stores sops and sealed; the topology says store: {topology.store}", "look at the tree itself")
-    body = workdir.read_file(identity, "key", pipe=True)
+    body = working_directory.read_file(identity, "key", pipe=True)
     if body is None:
         raise refuse(identity, "is not there", "name the file with the identity of a cluster")
     sealed = Sealed(inputs, folder)
     mine, opens = _opener(topology.store, identity, body, inputs.sealing)
     meant = verify.Meant()
-    compose.make(inputs, workdir.now(), folder, throwaway=True, store=meant)
-    only = workdir.chosen(topology, clusters) if clusters else None
+    build.make(inputs, clock.now(), folder, throwaway=True, store=meant)
+    only = working_directory.chosen(topology, clusters) if clusters else None
     problems: list[Problem] = []
     lines: list[str] = []
     for name in dict.fromkeys(directory for directory, _ in meant.public):

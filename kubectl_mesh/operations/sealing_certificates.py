@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from kubectl_mesh.cli.workdir import located
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Topology
+from kubectl_mesh.operations.working_directory import located
 
 
 def certificates(directory: str, topology: Topology, at: datetime, loose: list[Problem]) -> dict[str, Any]:

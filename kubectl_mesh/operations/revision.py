@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 
 from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
@@ -10,7 +11,7 @@ from kubectl_mesh.text import shown
 RawTree = dict[str, dict[str, bytes | None]]
 
 
-def read(out: str, revision: str, *, without: str | None = None) -> RawTree:
+def read(out: str, revision: str, environment: Mapping[str, str], *, without: str | None = None) -> RawTree:
     """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for what is no regular file there.
 
     `without`: a folder of each directory whose files are listed and not read; they count as None too.
@@ -23,12 +24,12 @@ def read(out: str, revision: str, *, without: str | None = None) -> RawTree:
     where = os.path.relpath(os.path.realpath(out), top)
     if revision.startswith("-") or not revision.strip():
         raise refuse("--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit")
-    found = _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    found = _git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found is None:
         raise refuse("--against", f"git knows no commit {shown(revision)}", f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)")
     commit = found.decode().strip()
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
-    listed = _git(top, "ls-tree", "-r", "-z", "--full-tree", commit, *(["--", prefix] if prefix else []))
+    listed = _git(top, environment, "ls-tree", "-r", "-z", "--full-tree", commit, *(["--", prefix] if prefix else []))
     if not listed:
         what = f"{shown(revision)} has no tree at {prefix.rstrip('/') or 'the top'}"
         raise refuse("--against", what, "name a revision in which it was committed; where `out/` is ignored, there is none")
@@ -39,7 +40,7 @@ def read(out: str, revision: str, *, without: str | None = None) -> RawTree:
         path = os.fsdecode(file)[len(prefix) :]
         is_read = without is None or not path.partition("/")[2].startswith(without)
         entries.append((path, is_read and kind == b"blob" and mode in (b"100644", b"100755"), name))
-    bodies = _bodies(top, [name for _, regular, name in entries if regular])
+    bodies = _bodies(top, [name for _, regular, name in entries if regular], environment)
     tree: RawTree = {}
     for path, regular, name in entries:
         first, _, rest = path.partition("/")
@@ -48,12 +49,12 @@ def read(out: str, revision: str, *, without: str | None = None) -> RawTree:
     return tree
 
 
-def _bodies(top: str, names: list[bytes]) -> dict[bytes, bytes]:
+def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dict[bytes, bytes]:
     """What objects hold, asked for all at once."""
     if not names:
         return {}
     wanted = list(dict.fromkeys(names))
-    out = _git(top, "cat-file", "--batch", feed=b"".join(name + b"\n" for name in wanted))
+    out = _git(top, environment, "cat-file", "--batch", feed=b"".join(name + b"\n" for name in wanted))
     if out is None:
         raise refuse("--against", "git could not give all files of this revision", "look at `git fsck`, or fetch what is missing")
     found, at = {}, 0
@@ -68,9 +69,9 @@ def _bodies(top: str, names: list[bytes]) -> dict[bytes, bytes]:
     return found
 
 
-def _git(top: str, *words: str, feed: bytes = b"") -> bytes | None:
+def _git(top: str, environment: Mapping[str, str], *words: str, feed: bytes = b"") -> bytes | None:
     """What git prints; None where it says no."""
-    done = run_git(top, *words, environment=os.environ, feed=feed)
+    done = run_git(top, *words, environment=environment, feed=feed)
     if done is None:
         raise refuse("git", "is not on PATH, and --against asks it for the revision", "install it, or compare two directories")
     if lacks_objects(done) or b"dubious ownership" in done.stderr:

@@ -12,8 +12,8 @@ from kubectl_mesh.safety.root_exchange import ID as ID  # noqa: PLC0414 -- the c
 from kubectl_mesh.tree.lock_file import parse_lock
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.compose import Rendered
     from kubectl_mesh.model.trust import Trust
+    from kubectl_mesh.operations.build import Rendered
 
 CERTS = "certs/"
 GONE = "put it back, with its key"
@@ -25,7 +25,7 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange], u
     # Roots and intermediates stand in the locks: where no directory differs, they are the same.
     if not rendered.pki.intermediates or not any(change.differs for change in changes):
         return narrow
-    from kubectl_mesh.cli import trust
+    from kubectl_mesh.operations import tree_trust as trust
 
     directory, members = rendered.inputs.directory, rendered.plan.members
     there = trust.of_tree(out, members.keys() - unapplied)
@@ -38,7 +38,7 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     differing = [change.name for change in changes if change.differs and change.name in rendered.plan.members]
     if not differing:
         return []
-    from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.operations.working_directory import read_file
 
     found = []
     for name in differing:
@@ -71,8 +71,8 @@ def _issuer(body: bytes | None) -> str | None:
 
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
-    from kubectl_mesh.cli.workdir import join
     from kubectl_mesh.model.trust import Trust
+    from kubectl_mesh.operations.working_directory import join
     from kubectl_mesh.safety.root_exchange import refused
     from kubectl_mesh.x509.layout import ROOT_CERT
 
@@ -100,9 +100,9 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
 
 def _signers(before: "dict[str, Trust]", out: str) -> "dict[str, Trust]":
     """With the root that signed, where there are several, no lock tells it, and the tree holds the certificates in clear."""
-    from kubectl_mesh.cli.workdir import read_file
     from kubectl_mesh.model import CACERTS
     from kubectl_mesh.observed import read as view
+    from kubectl_mesh.operations.working_directory import read_file
 
     found = {}
     for name, old in before.items():

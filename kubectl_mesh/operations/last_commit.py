@@ -2,22 +2,23 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.revision import RawTree
+    from kubectl_mesh.operations.revision import RawTree
 
 
-def committed(folder: str) -> frozenset[str] | None:
+def committed(folder: str, environment: Mapping[str, str]) -> frozenset[str] | None:
     """The paths below a folder that are in the last commit; None where there is no repository, no commit yet, or git does not answer."""
     from kubectl_mesh.fs.programs import run_git
 
     there = os.path.abspath(folder)
     while not os.path.isdir(there):
         there = os.path.dirname(there)
-    done = run_git(there, "ls-tree", "-r", "-z", "--name-only", "HEAD", environment=os.environ)
+    done = run_git(there, "ls-tree", "-r", "-z", "--name-only", "HEAD", environment=environment)
     if done is None or done.returncode != 0:
         return None
     if there != os.path.abspath(folder):
@@ -25,12 +26,12 @@ def committed(folder: str) -> frozenset[str] | None:
     return frozenset(os.fsdecode(path) for path in done.stdout.split(b"\0") if path)
 
 
-def read_commit(out: str) -> "RawTree":
+def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
     """The tree in `out` as the last commit has it, without the contents of remote secrets; nothing where the locks on disk are the same.
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
-    from kubectl_mesh.cli import revision
+    from kubectl_mesh.operations import revision
     from kubectl_mesh.workdir import git_ignore
 
     top = git_ignore.top_of(out)
@@ -38,21 +39,21 @@ def read_commit(out: str) -> "RawTree":
         return {}
     where = os.path.relpath(os.path.realpath(out), top)
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
-    folders = [path for path, kind, _ in _list_entries(top, [prefix] if prefix else []) if kind == b"tree" and not path.startswith(f"{prefix}.")]
-    locks = _list_entries(top, [f"{path}/{LOCK}" for path in folders]) if folders else []
+    folders = [path for path, kind, _ in _list_entries(top, [prefix] if prefix else [], environment) if kind == b"tree" and not path.startswith(f"{prefix}.")]
+    locks = _list_entries(top, [f"{path}/{LOCK}" for path in folders], environment) if folders else []
     if all(_is_on_disk(os.path.join(top, path), name) for path, _, name in locks):
         return {}
-    return revision.read(out, "HEAD", without=REMOTE_SECRETS)
+    return revision.read(out, "HEAD", environment, without=REMOTE_SECRETS)
 
 
-def _list_entries(top: str, paths: list[str]) -> list[tuple[str, bytes, str]]:
+def _list_entries(top: str, paths: list[str], environment: Mapping[str, str]) -> list[tuple[str, bytes, str]]:
     """What the last commit has at paths: path, kind and the name of the object; nothing where there is no commit yet."""
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
 
-    done = run_git(top, "ls-tree", "-z", "--full-tree", "HEAD", *(["--", *paths] if paths else []), environment=os.environ)
+    done = run_git(top, "ls-tree", "-z", "--full-tree", "HEAD", *(["--", *paths] if paths else []), environment=environment)
     if done is None or done.returncode != 0 or lacks_objects(done):
-        if done is not None and has_no_commit(top):
+        if done is not None and has_no_commit(top, environment):
             return []
         raise MeshError([silence_problem(top, done)])
     entries = (entry.partition(b"\t") for entry in done.stdout.split(b"\0") if entry)
@@ -70,9 +71,9 @@ def _is_on_disk(path: str, name: str) -> bool:
     return digest(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest() == name
 
 
-def has_no_commit(folder: str) -> bool:
+def has_no_commit(folder: str, environment: Mapping[str, str]) -> bool:
     """Whether a repository is there and empty yet."""
     from kubectl_mesh.fs.programs import run_git
 
-    done = run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD", environment=os.environ)
+    done = run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD", environment=environment)
     return done is not None and done.returncode == 1

@@ -10,7 +10,7 @@ from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.compose import Rendered
+    from kubectl_mesh.operations.build import Rendered
 
 CLEAR, SOPS, SEALED = (b"Secret", False), (b"Secret", True), (b"SealedSecret", False)
 """What holds a remote secret: its kind, and whether SOPS encrypted it."""
@@ -27,7 +27,7 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     Nothing is said of those whose login is seen to be the same; of the others, what happens to them as far as can be told. What is sealed
     can be compared where the seal key is here. It is asked before anything is written.
     """
-    from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.operations.working_directory import read_file
     from kubectl_mesh.stores.sealing import read_key
     from kubectl_mesh.x509.layout import SEAL_KEY
 
@@ -56,7 +56,7 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
 
 def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a render gives it."""
-    from kubectl_mesh.cli.workdir import read_file
+    from kubectl_mesh.operations.working_directory import read_file
     from kubectl_mesh.stores.sealing import read_key
     from kubectl_mesh.x509.layout import SEAL_KEY
 

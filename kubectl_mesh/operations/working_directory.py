@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import stores
@@ -14,6 +14,7 @@ from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs
 from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
 from kubectl_mesh.fs.read import read_inside, read_with_mode
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
+from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near
 from kubectl_mesh.topology import validate
@@ -23,16 +24,6 @@ from kubectl_mesh.yaml_io.read import load
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 T = TypeVar("T")
-EARLIEST, LATEST = 1951, 9890
-"""X.509 has dates from 1950 on (RFC 5280, section 4.1.2.5); the latest leaves room for a root of a hundred years before 9999."""
-
-
-def now() -> datetime:
-    """The clock; one that is so far off that no certificate can have its dates is refused."""
-    at = datetime.now(UTC)
-    if not EARLIEST <= at.year <= LATEST:
-        raise refuse("clock", f"this machine says that it is {at:%Y-%m-%d}", "set the date of this machine")
-    return at
 
 
 def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
@@ -135,11 +126,13 @@ class Inputs:
     """The clusters whose server or CA only kubeconfig.yaml has."""
     others: Mapping[str, bytes] = field(default_factory=dict)
     """The certificates of the intermediates of clusters that are not to be rendered."""
+    machine: Machine = field(kw_only=True, repr=False)
 
 
 def gather(
     directory: str,
     kubeconfig: str | None,
+    machine: Machine,
     found: list[Problem] | None = None,
     topology: Topology | None = None,
     *,
@@ -151,9 +144,9 @@ def gather(
     With a list in `found` the problems go there, and what could be read is given all the same. The tree in
     `out` says whether base.yaml is lost, but for the clusters in `unapplied`.
     """
-    from kubectl_mesh.cli import basefile, controllers
     from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.credentials.kubeconfig import credentials, servers
+    from kubectl_mesh.operations import base_file, sealing_certificates
 
     topology = topology if topology is not None else read_topology(directory)
     problems: list[Problem] = []
@@ -166,10 +159,10 @@ def gather(
             problems.extend(p if p.id else replace(p, id=check) for p in located(directory, error.problems))
             return otherwise
 
-    if lost := basefile.lost(directory, topology, out if out is not None else join(directory, "out"), unapplied):
+    if lost := base_file.lost(directory, topology, out if out is not None else join(directory, "out"), unapplied):
         # Whatever else there is to say rests on another control plane than the one that runs.
         raise MeshError(lost)
-    control_plane = basefile.gather(directory, topology)
+    control_plane = base_file.gather(directory, topology)
     base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
     problems += control_plane.problems
     loose += control_plane.warnings
@@ -223,7 +216,7 @@ def gather(
         if len(problems) > before:
             broken.add(("token", cluster.name))
     no_sealing: dict[str, Any] = {}
-    sealing = tried(lambda: controllers.certificates(directory, topology, now(), loose), no_sealing, "sealing-certificate")
+    sealing = tried(lambda: sealing_certificates.certificates(directory, topology, machine.now, loose), no_sealing, "sealing-certificate")
     certs = tried(lambda: read_certs(directory, [c.name for c in topology.clusters]), CertsFolder(), "certs-readable")
     loose += certs.warnings
     if not {"rotation.json", "next-root-key.pem"}.isdisjoint(certs.files):
@@ -250,6 +243,7 @@ def gather(
         sealing,
         coming=coming,
         archived=certs.archive,
+        machine=machine,
         unasked=control_plane.unasked,
         borrowed=() if kubeconfig is not None else tuple(c.name for c in topology.clusters if c.name in known and is_borrowed(c, authorities)),
     )
@@ -385,7 +379,7 @@ def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster", 
     return frozenset(known[w] for w in wanted)
 
 
-def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
+def kubeconfig_entries(option: str | None, environment: Mapping[str, str]) -> dict[str, Entry] | None:
     """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG, else ~/.kube/config; None if there is none.
 
     As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is read.
@@ -394,8 +388,8 @@ def kubeconfig_entries(option: str | None) -> dict[str, Entry] | None:
 
     if option is not None:
         paths = [option]
-    elif os.environ.get("KUBECONFIG"):
-        paths = [p for p in os.environ["KUBECONFIG"].split(os.pathsep) if p]
+    elif environment.get("KUBECONFIG"):
+        paths = [p for p in environment["KUBECONFIG"].split(os.pathsep) if p]
     else:
         paths = [os.path.expanduser("~/.kube/config")]
     found: dict[str, Entry] = {}

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kubectl_mesh import stores
-from kubectl_mesh.cli import bounds, workdir
-from kubectl_mesh.cli.sealed import Sealed
-from kubectl_mesh.cli.workdir import Inputs, located
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
+from kubectl_mesh.operations import private_files, working_directory
+from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.operations.working_directory import Inputs, located
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.stores import Sealing
 from kubectl_mesh.targets.releases import release_warnings
@@ -67,7 +67,7 @@ def make(
 
     def issued() -> Pki:
         pki = asked()
-        return replace(pki, warnings=(*pki.warnings, *ca_date_problems(workdir.server_cas(inputs), at)))
+        return replace(pki, warnings=(*pki.warnings, *ca_date_problems(working_directory.server_cas(inputs), at)))
 
     pki = _placed(inputs, issued)
     from kubectl_mesh import render
@@ -87,7 +87,7 @@ def make(
     from kubectl_mesh.credentials.tokens import DAY, token_findings
 
     tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
-    warnings |= set(bounds.borrowed(inputs))
+    warnings |= set(private_files.borrowed(inputs))
     warnings |= set(located(inputs.directory, tokens, (p.where.file for p in tokens)))
     told = {
         w
@@ -140,7 +140,7 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
     return partial(issue, wanted, inputs.kept, at, progress, inputs.folders)
 
 
-def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
+def root(directory: str, organization: str, key_type: str, days: int, at: datetime) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
     from kubectl_mesh.pki.issue import issue
     from kubectl_mesh.workdir.certs_folder import read_certs
@@ -149,7 +149,7 @@ def root(directory: str, organization: str, key_type: str, days: int) -> Pki:
     there = read_certs(directory, ())
     kept = {name: body for name, body in there.files.items() if name in (ROOT_CERT, ROOT_KEY)}
     try:
-        return issue(Wanted(organization, key_type, days, 730, {}), kept, workdir.now(), folders=there.intermediates)
+        return issue(Wanted(organization, key_type, days, 730, {}), kept, at, folders=there.intermediates)
     except MeshError as error:
         raise MeshError(located(directory, error.problems)) from None
 

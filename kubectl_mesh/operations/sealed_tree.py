@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.credentials.accounts import SHARED
 from kubectl_mesh.credentials.logins import masked
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import below, open_folder
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
+from kubectl_mesh.operations.working_directory import Inputs, join
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
 from kubectl_mesh.stores.sealing import new_key, read_key
@@ -170,7 +170,7 @@ class Sealed:
         from kubectl_mesh.workdir.git_ignore import committed, top_of
 
         try:
-            bodies = committed(self.out, list(store.touched), os.environ)
+            bodies = committed(self.out, list(store.touched), self.inputs.machine.environment)
         except MeshError:
             return store.lacking
         good = {path for path, body in bodies.items() if hashlib.sha256(body).hexdigest() == store.touched[path]}

@@ -11,20 +11,20 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kubectl_mesh.cli import expired, roots, stored
-from kubectl_mesh.cli.workdir import join, read_file
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import SHARED, token_command
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import read
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
+from kubectl_mesh.operations import expired_tokens, root_changes, sealed_logins
+from kubectl_mesh.operations.working_directory import join, read_file
 from kubectl_mesh.safety import reconnect, remote_secrets, review
 from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.text import count, near
 from kubectl_mesh.tree.lock_file import parse_lock
 
 if TYPE_CHECKING:
-    from kubectl_mesh.cli.compose import Rendered
+    from kubectl_mesh.operations.build import Rendered
 
 NONE: frozenset[str] = frozenset()
 _FEW = 3
@@ -68,10 +68,10 @@ def find_refusals(
     names = sorted(there)
     found += [with_way_out(p, names) for p in withdrawn]
     found += [with_way_out(p, names) for p in (*token_rotation.skipped(plan, running), *_late_holders(rendered, running, there, out))]
-    found += [with_way_out(p, names) if p.id == roots.ID else p for p in roots.exchanged(rendered, out, changes, unapplied)]
-    found += expired.expired(directory, plan, changes, out, now)
+    found += [with_way_out(p, names) if p.id == root_changes.ID else p for p in root_changes.exchanged(rendered, out, changes, unapplied)]
+    found += expired_tokens.expired(directory, plan, changes, out, now)
     if not with_restarts:
-        logins = reconnect.reconnections(plan, running, stored.sealed_anew(out, rendered, running), out=out)
+        logins = reconnect.reconnections(plan, running, sealed_logins.sealed_anew(out, rendered, running), out=out)
         found += [with_way_out(p, names) for p in logins.refusals]
     return list(dict.fromkeys(found))
 
@@ -115,12 +115,12 @@ def _commit_refusals(
     rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str, unapplied: frozenset[str], doubts: list[Problem] | None
 ) -> list[review.Refusal]:
     """What clusters that run the last commit do not survive: several renders may lie between it and this one."""
-    from kubectl_mesh.cli.committed import read_commit
+    from kubectl_mesh.operations.last_commit import read_commit
 
     if not any(change.differs for change in running):
         return []
     try:
-        tree = read_commit(out)
+        tree = read_commit(out, rendered.inputs.machine.environment)
     except MeshError as error:
         if doubts is not None:
             rest = "; so it cannot be known whether clusters that run the last commit survive this render"
@@ -230,7 +230,7 @@ def _late_holders(rendered: "Rendered", running: Sequence[FolderChange], there: 
         late = [
             h
             for h in sorted(there & plan.members.keys())
-            if h not in rendered.tree and name in plan.members[h].peers and not stored.holds_login(rendered, h, name, out)
+            if h not in rendered.tree and name in plan.members[h].peers and not sealed_logins.holds_login(rendered, h, name, out)
         ]
         if late:
             what = f"its Secret {secrets[0]} would go, and {', '.join(late[:_FEW])} may still log in by it: nothing here shows another token there"
@@ -238,12 +238,12 @@ def _late_holders(rendered: "Rendered", running: Sequence[FolderChange], there: 
     return found
 
 
-def resolve_unapplied(names: Sequence[str], confirmed: Sequence[str], topology: Topology, out: str) -> frozenset[str]:
+def resolve_unapplied(names: Sequence[str], confirmed: Sequence[str], topology: Topology, out: str, environment: Mapping[str, str]) -> frozenset[str]:
     """The clusters that are named by `--unapplied`; refuses what names none, what has no tree, and what was committed and is not confirmed."""
     problems: list[Problem] = []
     chosen = {_resolve(name, "--unapplied", topology, out, problems): name for name in names}
     sure = {_resolve(name, "--confirm-unapplied", topology, out, problems): name for name in confirmed}
-    held = _committed(out, [name for name in chosen if name]) if chosen else NONE
+    held = _committed(out, [name for name in chosen if name], environment) if chosen else NONE
     for cluster, name in chosen.items():
         if cluster and not os.path.lexists(os.path.join(out, cluster, LOCK)):
             problems.append(Problem(Place("--unapplied"), f"{join(out, cluster)} does not exist, so nothing has to count as not applied", f"leave out {name}"))
@@ -278,14 +278,14 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
     return ""
 
 
-def _committed(out: str, names: Sequence[str]) -> frozenset[str]:
+def _committed(out: str, names: Sequence[str], environment: Mapping[str, str]) -> frozenset[str]:
     """The clusters whose tree the last commit holds; all of them where git cannot be asked."""
-    from kubectl_mesh.cli.committed import committed, has_no_commit
+    from kubectl_mesh.operations.last_commit import committed, has_no_commit
     from kubectl_mesh.workdir import git_ignore
 
-    paths = committed(out)
+    paths = committed(out, environment)
     if paths is None:
-        return frozenset(names) if git_ignore.top_of(out) is not None and not has_no_commit(out) else NONE
+        return frozenset(names) if git_ignore.top_of(out) is not None and not has_no_commit(out, environment) else NONE
     folders = {path.partition("/")[0] for path in paths}
     return frozenset(name for name in names if name in folders)
 

@@ -4,10 +4,9 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from kubectl_mesh.cli import common
-from kubectl_mesh.cli.workdir import KUBECONFIG, Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.folders import read
+from kubectl_mesh.operations.working_directory import KUBECONFIG, Inputs, join
 from kubectl_mesh.text import one_line
 
 SHORTEST = 8
@@ -77,15 +76,18 @@ def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
     from kubectl_mesh.workdir.git_ignore import let_through
 
-    return let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), os.environ)
+    return let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), inputs.machine.environment)
 
 
-def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> None:
-    """Keeps what is about to be written out of git, or refuses to write it; `more` are private files that are not there yet."""
-    if told := ignore(inputs):
-        common.say(told)
+def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> str:
+    """Keeps what is about to be written out of git, or refuses to write it; `more` are private files that are not there yet.
+
+    Gives what is to be told of it: nothing where it is kept out already.
+    """
+    told = ignore(inputs)
     if bare := let_through(inputs, more):
         raise MeshError(bare)
+    return told
 
 
 def in_clear(inputs: Inputs, out: str) -> list[Problem]:
@@ -95,7 +97,7 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
         return []
-    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], os.environ)
+    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], inputs.machine.environment)
 
 
 def borrowed(inputs: Inputs) -> list[Problem]:
@@ -103,7 +105,7 @@ def borrowed(inputs: Inputs) -> list[Problem]:
     from kubectl_mesh.workdir import git_ignore
 
     directory = inputs.directory or "."
-    if not inputs.borrowed or git_ignore.top_of(directory) is None or git_ignore.exposed(directory, [KUBECONFIG], os.environ):
+    if not inputs.borrowed or git_ignore.top_of(directory) is None or git_ignore.exposed(directory, [KUBECONFIG], inputs.machine.environment):
         return []
     names = ", ".join(inputs.borrowed[:3]) + (f" and {len(inputs.borrowed) - 3} more" if len(inputs.borrowed) > 3 else "")
     where = "" if inputs.directory in (".", "") else f" -C {shlex.quote(inputs.directory)}"
@@ -129,7 +131,7 @@ def tracked(inputs: Inputs, out: str) -> list[Problem]:
         places.append(out)
     problems = []
     for place in places:
-        paths = git_ignore.suspects(place, signs, os.environ)
+        paths = git_ignore.suspects(place, signs, inputs.machine.environment)
         if paths is None:
             problems.append(
                 Problem(Place(place), "lies in a git work tree, and git does not tell what it tracks there", "see what `git status` says", "git-tracked")

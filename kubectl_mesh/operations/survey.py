@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kubectl_mesh import checks
-from kubectl_mesh.cli import bounds, compose, refusals, roots, stored, workdir
 from kubectl_mesh.credentials.kubeconfig import ca_date_problems
 from kubectl_mesh.credentials.tokens import TOKENS, token_findings
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import build, private_files, refusals, root_changes, sealed_logins, working_directory
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
@@ -72,8 +73,8 @@ class Survey:
     """What was found, as far as it could be looked at."""
 
     topology: Topology | None
-    inputs: workdir.Inputs | None
-    rendered: compose.Rendered | None
+    inputs: working_directory.Inputs | None
+    rendered: build.Rendered | None
     changes: tuple[FolderChange, ...] | None
     """What a render would change; None where the tree could not be compared."""
     results: tuple[checks.Result, ...]
@@ -83,7 +84,8 @@ def survey(
     directory: str,
     out: str | None,
     kubeconfig: str | None,
-    clock: Callable[[workdir.Inputs], datetime],
+    machine: Machine,
+    clock: Callable[[working_directory.Inputs], datetime],
     fail_within: timedelta | None = None,
     token_age: timedelta | None = None,
 ) -> Survey:
@@ -91,22 +93,22 @@ def survey(
 
     A directory without a topology is refused, for there is nothing to answer.
     """
-    folder = out if out is not None else workdir.join(directory, "out")
+    folder = out if out is not None else working_directory.join(directory, "out")
     found = _Found([], [])
-    bounds.check_folders(directory, out)
-    if not os.path.lexists(workdir.join(directory, workdir.TOPOLOGY)):
-        workdir.read_topology(directory)  # says what is missing
+    private_files.check_folders(directory, out)
+    if not os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY)):
+        working_directory.read_topology(directory)  # says what is missing
     topology: Topology | None = None
-    inputs: workdir.Inputs | None = None
-    rendered: compose.Rendered | None = None
+    inputs: working_directory.Inputs | None = None
+    rendered: build.Rendered | None = None
     changes: tuple[FolderChange, ...] | None = None
-    at = workdir.now()
+    at = machine.now
     try:
-        topology = workdir.read_topology(directory)
+        topology = working_directory.read_topology(directory)
         found.warnings += checks.near_networks(topology)
-        inputs = workdir.gather(directory, kubeconfig, found.errors, topology, out=folder)
+        inputs = working_directory.gather(directory, kubeconfig, machine, found.errors, topology, out=folder)
         at = clock(inputs)
-        found.errors += bounds.in_clear(inputs, folder) + bounds.let_through(inputs)
+        found.errors += private_files.in_clear(inputs, folder) + private_files.let_through(inputs)
         if any(e.id != "git-ignored" for e in found.errors):
             found.skipped = _BY_RENDER
         rendered = _inputs(found, inputs, folder, at, fail_within, token_age)
@@ -124,8 +126,8 @@ def survey(
             general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
             # What a render refuses to change is not out of date because nobody rendered.
             found.errors += cut or general[0]
-            logins = reconnect.reconnections(rendered.plan, changes, stored.sealed_anew(folder, rendered, changes), out=folder)
-            found.warnings += (*general[1], *roots.elsewhere(rendered, folder, changes), *logins.warnings)
+            logins = reconnect.reconnections(rendered.plan, changes, sealed_logins.sealed_anew(folder, rendered, changes), out=folder)
+            found.warnings += (*general[1], *root_changes.elsewhere(rendered, folder, changes), *logins.warnings)
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)
@@ -135,7 +137,7 @@ def survey(
         if named and topology is not None:
             _tree(found, topology, folder, at, fail_within, None, ())
     if inputs is not None:
-        found.errors += bounds.tracked(inputs, folder)
+        found.errors += private_files.tracked(inputs, folder)
         found.warnings += inputs.loose
         found.skipped |= inputs.unasked
         # What was judged by a control plane that nobody knows is no finding.
@@ -156,7 +158,7 @@ def survey(
         if is_hub_unknown(inputs.topology, inputs.target):
             see = kubectl(inputs.topology.clusters[0], "get", "pods", "--all-namespaces", "-o", "jsonpath={..image}")
             unknown["images-gone"] = checks.Unknown("istio.hub leaves the image registry to the operator or to istioctl, which no file shows", see)
-        for problem in ca_date_problems(workdir.server_cas(inputs), at, fail_within):
+        for problem in ca_date_problems(working_directory.server_cas(inputs), at, fail_within):
             (found.errors if problem.id == "server-ca-expired" or fail_within is not None else found.warnings).append(problem)
     if rendered is not None and not any(m.logins for m in rendered.plan.members.values()):
         found.skipped |= {"token-expired", "token-expiring", "token-old"}
@@ -169,7 +171,7 @@ def survey(
     return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped, unknown))
 
 
-def _unasked_servers(inputs: workdir.Inputs) -> frozenset[str]:
+def _unasked_servers(inputs: working_directory.Inputs) -> frozenset[str]:
     """The checks of API servers that had no server to ask about."""
     unknown = [c for c in inputs.topology.clusters if c.name not in inputs.servers]
     return frozenset(
@@ -179,32 +181,34 @@ def _unasked_servers(inputs: workdir.Inputs) -> frozenset[str]:
     )
 
 
-def _unknown_checks(inputs: workdir.Inputs, rendered: compose.Rendered | None) -> dict[str, checks.Unknown]:
+def _unknown_checks(inputs: working_directory.Inputs, rendered: build.Rendered | None) -> dict[str, checks.Unknown]:
     """What no file shows."""
     from kubectl_mesh.x509.layout import SEAL_KEY
 
     plan = rendered.plan if rendered is not None else None
     detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)
     return checks.unknown_checks(
-        inputs.topology, inputs.servers, plan, lambda c: workdir.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, can_detect_platform=detects
+        inputs.topology, inputs.servers, plan, lambda c: working_directory.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, can_detect_platform=detects
     )
 
 
-def _inputs(found: _Found, inputs: workdir.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None) -> compose.Rendered:
+def _inputs(
+    found: _Found, inputs: working_directory.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None
+) -> build.Rendered:
     """The render in mind, and what it finds in the inputs."""
     directory = inputs.directory
-    rendered = compose.make(inputs, at, folder, throwaway=True)
+    rendered = build.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
-        found.errors += workdir.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
+        found.errors += working_directory.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
     tokens = token_findings(rendered.plan, at, fail_within, token_age)
-    found.errors += workdir.located(directory, tokens[0], (p.where.file for p in tokens[0]))
-    found.warnings += workdir.located(directory, tokens[1], (p.where.file for p in tokens[1]))
+    found.errors += working_directory.located(directory, tokens[0], (p.where.file for p in tokens[0]))
+    found.warnings += working_directory.located(directory, tokens[1], (p.where.file for p in tokens[1]))
     # What the tokens and the CAs say is in the findings already, as errors where it is one.
     found.warnings += (*(w for w in rendered.warnings if w.id not in (*_BY_CA, *TOKENS)), *checks.pending_findings(rendered.plan, inputs.broken))
     return rendered
 
 
-def _compared(folder: str, rendered: compose.Rendered) -> tuple[FolderChange, ...]:
+def _compared(folder: str, rendered: build.Rendered) -> tuple[FolderChange, ...]:
     try:
         return compare(folder, rendered.tree, rendered.plan.topology.mesh_id)
     except MeshError as error:
@@ -222,7 +226,7 @@ def _tree(
     out: str,
     at: datetime,
     within: timedelta | None,
-    rendered: compose.Rendered | None,
+    rendered: build.Rendered | None,
     changes: Sequence[FolderChange],
 ) -> frozenset[str]:
     """Reads the tree as it is and asks what it says; gives the files of which something was told."""

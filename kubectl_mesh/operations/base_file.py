@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli.workdir import BASE, join, read_file
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology
+from kubectl_mesh.operations.working_directory import BASE, join, read_file
 from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import path_text

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -11,10 +12,11 @@ from kubectl_mesh.adopt import basedoc, clusters, difference, files
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.adopt.running import Given, Mesh
-from kubectl_mesh.cli import basefile, compose, workdir
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import base_file, build, working_directory
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
 from kubectl_mesh.topology.names import name_of
@@ -37,17 +39,17 @@ def parse(body: bytes) -> Document:
 
 
 def made(
-    found: Sequence[Found], mesh_id: str | None, networks: Mapping[str, str], wanted: str | None, directory: str, notes: Notes
+    found: Sequence[Found], mesh_id: str | None, networks: Mapping[str, str], wanted: str | None, directory: str, now: datetime, notes: Notes
 ) -> tuple[Mesh, dict[str, bytes], dict[str, bytes]]:
     """The mesh, and the files of its working directory: those that all may read, and the private ones. What does not fit goes to the notes."""
     mesh = clusters.mesh(found, read, parse, name_of, Given(mesh_id, networks), notes)
     kind = files.kind_of(mesh, wanted, notes)
-    certificates, stated, organization = _certificates(mesh, directory, notes)
+    certificates, stated, organization = _certificates(mesh, directory, now, notes)
     value, named = files.topology(mesh, kind, stated, organization, name_of, notes)
     if notes.problems:
         return mesh, {}, {}
     text = files.TOPOLOGY_HEAD + dump(value)
-    path = workdir.join(directory, workdir.TOPOLOGY)
+    path = working_directory.join(directory, working_directory.TOPOLOGY)
     try:
         topology = validate(load(path, text.encode()), assets.schema("topology.schema.json"))
     except MeshError as error:
@@ -57,7 +59,11 @@ def made(
     base = _base(basedoc.base(mesh, kind, next(iter(common)) if len(common) == 1 else None), kind, topology, directory, mesh, notes)
     if notes.problems:
         return mesh, {}, {}
-    public = {workdir.TOPOLOGY: text.encode(), workdir.BASE: base.encode(), **{n: b for n, b in named.items() if not n.startswith("credentials/")}}
+    public = {
+        working_directory.TOPOLOGY: text.encode(),
+        working_directory.BASE: base.encode(),
+        **{n: b for n, b in named.items() if not n.startswith("credentials/")},
+    }
     return mesh, public, {**{n: b for n, b in named.items() if n.startswith("credentials/")}, **certificates}
 
 
@@ -73,7 +79,7 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
     return replace(problem, where=Place("the topology that they make", path=path))
 
 
-def _certificates(mesh: Mesh, directory: str, notes: Notes) -> tuple[dict[str, bytes], dict[str, Any], str | None]:
+def _certificates(mesh: Mesh, directory: str, now: datetime, notes: Notes) -> tuple[dict[str, bytes], dict[str, Any], str | None]:
     """The files of `certs/`, what the topology says of certificates, and the organization in the root."""
     from kubectl_mesh.pki.inuse import organization, take
     from kubectl_mesh.pki.union import together
@@ -99,13 +105,13 @@ def _certificates(mesh: Mesh, directory: str, notes: Notes) -> tuple[dict[str, b
     there = read_inside(directory, f"certs/{ROOT_CERT}", "certificates")
     if there is not None and whole and there.split() != whole.split():
         what = f"is there and is kept, and is another root than that of the clusters in {next(iter(roots))}"
-        notes.problems.append(Problem(Place(workdir.join(directory, f"certs/{ROOT_CERT}")), what, "adopt into an empty directory"))
+        notes.problems.append(Problem(Place(working_directory.join(directory, f"certs/{ROOT_CERT}")), what, "adopt into an empty directory"))
         return {}, {}, None
     if whole:
         made[ROOT_CERT] = kept[ROOT_CERT] = whole
     for name, authority in held.items():
         try:
-            made |= take(name, list(held), str(authority.found.place), authority.files, kept, workdir.now())
+            made |= take(name, list(held), str(authority.found.place), authority.files, kept, now)
         except MeshError as error:
             notes.problems += error.problems
     own = any(a.own for a in held.values())
@@ -117,11 +123,11 @@ def _base(parts: dict[str, dict[str, Any]], kind: str, topology: Topology, direc
     target = targets.module(kind)
     if not parts:
         return str(target.STARTER)
-    path = workdir.join(directory, workdir.BASE)
+    path = working_directory.join(directory, working_directory.BASE)
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):
         text = basedoc.base_text(parts)
-        found = basefile.judged(load_all(path, text.encode()), topology)
+        found = base_file.judged(load_all(path, text.encode()), topology)
         if not found.problems:
             return text
         dropped = [_dropped(parts, p, found.base, mains[0].found, notes) for p in found.problems]
@@ -156,7 +162,7 @@ def _without(value: Any, path: tuple[str | int, ...]) -> Any:
     return value
 
 
-def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, bytes]) -> list[tuple[str, str]]:
+def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, bytes], environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """Writes what is not there; gives for each path what was done."""
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.locking import locked
@@ -175,7 +181,7 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
     with locked(directory):
         done.append(("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE))
         secret = [n for n in private if not n.startswith("certs/") or n.endswith("key.pem")]
-        if bare := let_through(directory, [*secret, "certs/root-key.pem"], workdir.join(directory, GITIGNORE_FILE), os.environ):
+        if bare := let_through(directory, [*secret, "certs/root-key.pem"], working_directory.join(directory, GITIGNORE_FILE), environment):
             raise MeshError(bare)
         certs = {n.removeprefix("certs/"): b for n, b in private.items() if n.startswith("certs/")}
         # A folder is taken over whole or not at all.
@@ -188,18 +194,18 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
                 add(name, body, hidden=True)
         done += [("create" if p in fresh else "keep", f"certs/{p}") for p in sorted(certs)]
         # The topology comes last: while it is not there, nothing is rendered of what is not complete.
-        for name, body in sorted(public.items(), key=lambda item: item[0] == workdir.TOPOLOGY):
+        for name, body in sorted(public.items(), key=lambda item: item[0] == working_directory.TOPOLOGY):
             add(name, body)
         make_folder(os.path.join(directory, "credentials"), 0o700)
     return sorted(done, key=lambda item: (item[1] != ".gitignore", "/" in item[1], item[1]))
 
 
-def compared(directory: str, mesh: Mesh, found: Sequence[Found], notes: Notes) -> tuple[list[difference.Difference], list[Problem]]:
+def compared(directory: str, machine: Machine, mesh: Mesh, found: Sequence[Found], notes: Notes) -> tuple[list[difference.Difference], list[Problem]]:
     """What the first render of the directory would change of what runs, and the warnings of that render."""
     from kubectl_mesh.stores import Plain
 
-    inputs = workdir.gather(directory, None)
-    rendered = compose.make(inputs, workdir.now(), workdir.join(directory, "out"), store=Plain(), throwaway=True)
+    inputs = working_directory.gather(directory, None, machine)
+    rendered = build.make(inputs, machine.now, working_directory.join(directory, "out"), store=Plain(), throwaway=True)
     pairs = []
     for cluster in inputs.topology.clusters:
         folder = rendered.tree[cluster.name]
@@ -235,4 +241,4 @@ def _apart(mesh: Mesh, directory: str) -> list[Problem]:
         return []
     what = f"holds the roots of {', '.join(sorted(roots))}, which are not the same: every cluster is to trust all of them, and signs as before"
     fix = "docs/adopt.md tells how to go on from here to one root"
-    return [Problem(Place(workdir.join(directory, "certs/root-cert.pem")), what, fix, "certs-one-root")]
+    return [Problem(Place(working_directory.join(directory, "certs/root-cert.pem")), what, fix, "certs-one-root")]

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from kubectl_mesh.cli import compose, workdir
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
+from kubectl_mesh.operations import build, working_directory
 from kubectl_mesh.plan import plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
@@ -17,10 +17,10 @@ from kubectl_mesh.yaml_io import assets
 def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
     """The topology without the contexts that are wrong, whose problems go to `found`; raises a `MeshError` if anything else is wrong."""
     try:
-        return workdir.read_topology(directory)
+        return working_directory.read_topology(directory)
     except MeshError as error:
         problems = error.problems
-        document = workdir.topology_document(directory)
+        document = working_directory.topology_document(directory)
         value = document.value if document is not None else None
         contexts = value.get("contexts") if isinstance(value, dict) else None
         if document is None or not isinstance(value, dict) or not isinstance(contexts, dict):
@@ -45,13 +45,13 @@ def _is_below(path: str, above: str) -> bool:
     return path == above or path.startswith((f"{above}.", f"{above}["))
 
 
-def plan_without_render(inputs: workdir.Inputs, files: Sequence[str]) -> tuple[Plan, Pki]:
+def plan_without_render(inputs: working_directory.Inputs, files: Sequence[str]) -> tuple[Plan, Pki]:
     """The plan, and the certificates that nothing is said against but their age; `files` are those of which something is."""
     topology = inputs.topology
     made = plan(topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory)
     rest = frozenset(c.name for c in topology.clusters if not any(f"intermediate-{c.name}/" in file for file in files))
     try:
-        return made, compose.certificates(compose.narrowed(inputs, rest), steady_day(inputs), throwaway=True)
+        return made, build.certificates(build.narrowed(inputs, rest), steady_day(inputs), throwaway=True)
     except MeshError as error:
         more = [p.where.file for p in error.problems if "/intermediate-" in p.where.file]
         if more and not set(more) <= set(files):
@@ -71,7 +71,7 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
     return found
 
 
-def steady_day(inputs: workdir.Inputs) -> datetime:
+def steady_day(inputs: working_directory.Inputs) -> datetime:
     """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
     from kubectl_mesh.x509.certificates import describe, load_certificates
 
@@ -82,4 +82,4 @@ def steady_day(inputs: workdir.Inputs) -> datetime:
                 begun += [describe(c).not_before for c in load_certificates(path, body)]
             except MeshError:
                 continue  # told by its own check
-    return max(begun, default=workdir.now())
+    return max(begun, default=inputs.machine.now)

@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kubectl_mesh.cli.compose import Rendered
-from kubectl_mesh.cli.workdir import read_file
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.delivery import teardown
 from kubectl_mesh.delivery.teardown import DIRECTORIES, Leaving, Tool
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
+from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.working_directory import read_file
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.yaml_io.manifest import read
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from kubectl_mesh.cli import trust, workdir
-from kubectl_mesh.cli.workdir import Inputs, join
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio.versions import reads_crl
 from kubectl_mesh.istio.workload_certificates import longest
+from kubectl_mesh.operations import tree_trust, working_directory
+from kubectl_mesh.operations.working_directory import Inputs, join
 from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
@@ -42,17 +42,17 @@ def whole(inputs: Inputs) -> None:
 
 def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> None:
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
-    folder = out if out is not None else workdir.join(inputs.directory, "out")
+    folder = out if out is not None else working_directory.join(inputs.directory, "out")
     wanted = _wanted(inputs, have)
     if on.step == "trust-both" and CRL in have.kept:
         digest = hashlib.sha256(have.kept[CRL]).hexdigest()
         read = {c.name for c in inputs.topology.clusters if any(reads_crl(r.version) for r in c.releases)}
         wanted = {name: replace(t, crl=digest) if name in read else t for name, t in wanted.items()}
-    problems = trust.behind(folder, trust.of_tree(folder, wanted), wanted, "run `kubectl mesh render`, apply it everywhere, and see that it is there")
-    committed = trust.of_commit(folder, wanted)
+    problems = tree_trust.behind(folder, tree_trust.of_tree(folder, wanted), wanted, "run `kubectl mesh render`, apply it everywhere, and see that it is there")
+    committed = tree_trust.of_commit(folder, wanted, inputs.machine.environment)
     if committed and not problems:
         there = {name: t for name, t in wanted.items() if name in committed}
-        problems = trust.behind(f"HEAD:{folder}", committed, there, "commit what was rendered, and have it applied everywhere")
+        problems = tree_trust.behind(f"HEAD:{folder}", committed, there, "commit what was rendered, and have it applied everywhere")
     # What came back from the archive is not in question; and who had the one root from the start keeps it.
     unsigned = (
         []
@@ -63,7 +63,9 @@ def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> N
         fix = f"renew them: `kubectl mesh certs renew {' '.join(unsigned)}`, then `certs import`, render and apply"
         which = "new" if on.step == "sign-new" else "old"
         problems = [
-            Problem(Place(workdir.join(inputs.directory, "certs")), f"has intermediates that the {which} root did not sign: {', '.join(unsigned)}", fix)
+            Problem(
+                Place(working_directory.join(inputs.directory, "certs")), f"has intermediates that the {which} root did not sign: {', '.join(unsigned)}", fix
+            )
         ]
     if problems:
         raise MeshError(problems)
@@ -80,7 +82,7 @@ def _wait(inputs: Inputs, on: Rotation) -> timedelta:
 
 def waited(inputs: Inputs, on: Rotation, seen_for: timedelta | None) -> None:
     """Refuses while it is too early by what was seen."""
-    if found := early(on, seen_for, _wait(inputs, on), workdir.now()):
+    if found := early(on, seen_for, _wait(inputs, on), inputs.machine.now):
         raise MeshError([found])
 
 
@@ -120,7 +122,7 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
         late = [n for n, t in signers.items() if t.signer != (on.old[0] if on.step == "sign-old" else on.new)]
         whose = "--all" if len(late) == len(signers) and not on.union else " ".join(late)
         lines[2:2] = [f"0. kubectl mesh certs renew {whose}; have the {on.step[5:]} root sign the requests; certs import what comes back"] if late else []
-    if on.step == "trust-both" and lacking(inputs.kept, {on.new}, workdir.now()):
+    if on.step == "trust-both" and lacking(inputs.kept, {on.new}, inputs.machine.now):
         lines[2:2] = ["0. have the new root sign a CRL, an empty one too, for proxies go by CRLs; kubectl mesh certs crl --add FILE"]
     if topology.store == "external":
         lines += [f"   {rollout.BY_HAND}"]
@@ -145,9 +147,9 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
 
 def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) -> dict[str, Any]:
     """The state for programs; the schema is `report/certs-rotation`."""
-    folder = out if out is not None else workdir.join(inputs.directory, "out")
+    folder = out if out is not None else working_directory.join(inputs.directory, "out")
     wanted = _wanted(inputs, have) if "root-cert.pem" in have.kept else {}
-    there, signers = trust.of_tree(folder, wanted), {t.signer or "" for t in wanted.values()}
+    there, signers = tree_trust.of_tree(folder, wanted), {t.signer or "" for t in wanted.values()}
     return {
         "mesh": inputs.topology.mesh_id,
         "step": on.step if on is not None else None,
