@@ -16,11 +16,11 @@ import yaml
 from conftest import TOP, Golden, Run, merged
 
 from kubectl_mesh.cli import clock as shell
-from kubectl_mesh.diff import diff
-from kubectl_mesh.diff.impact import holds, number
-from kubectl_mesh.diff.order import ranked
-from kubectl_mesh.diff.rules import RULES
-from kubectl_mesh.diff.values import Before
+from kubectl_mesh.differences import diff
+from kubectl_mesh.differences.impact import holds, number
+from kubectl_mesh.differences.order import ranked
+from kubectl_mesh.differences.rules import RULES
+from kubectl_mesh.differences.values import Before
 from kubectl_mesh.observed.sources import on_disk
 from kubectl_mesh.reports.diff_markdown import markdown
 from kubectl_mesh.reports.diff_text import text, value
@@ -510,14 +510,14 @@ def test_every_rule_is_one_sentence_for_every_version() -> None:
 def test_every_rule_is_used_and_every_effect_has_one() -> None:
     """The names in the code are those of the table."""
     used = set()
-    for path in (TOP / "kubectl_mesh/diff").glob("*.py"):
+    for path in (TOP / "kubectl_mesh/differences").glob("*.py"):
         if path.name != "rules.py":
             used |= set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', path.read_text()))
     names = {rule.name for rule in RULES} - {f"store-{s}" for s in ("plain", "sops", "sealed", "external")}
     pruned = {name for name in names if name.endswith("-pruned")}
     assert names - pruned <= used
     assert {name.removesuffix("-pruned") for name in pruned} <= names
-    for path in (TOP / "kubectl_mesh/diff").glob("*.py"):
+    for path in (TOP / "kubectl_mesh/differences").glob("*.py"):
         for name in re.findall(r'effect\("([a-z-]+)"', path.read_text()):
             assert name in names, (path.name, name)
         for name in re.findall(r'removal_effect\("([a-z-]+)"', path.read_text()):

@@ -38,6 +38,7 @@ PAGES = (
     "docs/certificates.md",
     "docs/istio-move.md",
     "docs/releases.md",
+    "docs/library.md",
 )
 
 

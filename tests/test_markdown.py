@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kubectl_mesh.diff.values import GROUPS, Detail, Diff, Line, Order
+from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line, Order
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.diff_markdown import markdown
 

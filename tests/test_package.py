@@ -22,7 +22,7 @@ def test_layers() -> None:
     """A module imports only what stands below it, and libraries only where they belong: the contracts of import-linter, and no top level is forgotten."""
     done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=TOP, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    tops = {f"kubectl_mesh.{name.removesuffix('.py')}" for name in os.listdir(PACKAGE) if not name.startswith("__")}
+    tops = {f"kubectl_mesh.{name.removesuffix('.py')}" for name in os.listdir(PACKAGE) if not name.startswith("__") and name != "py.typed"}
     libraries = [c for c in tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"] if c["type"] == "forbidden"]
     assert len(libraries) == 5
     for contract in libraries:
@@ -76,7 +76,7 @@ def test_the_wheel_holds_what_the_checkout_has(wheel: Path) -> None:
     """Modules, templates and schemas: all of them, and nothing else but the metadata."""
     with zipfile.ZipFile(wheel) as archive:
         names = {n for n in archive.namelist() if ".dist-info/" not in n}
-    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")} | {"kubectl_mesh/istio/releases.json"}
+    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")} | {"kubectl_mesh/istio/releases.json", "kubectl_mesh/py.typed"}
     for folder in ("templates", "schemas"):
         wanted |= {f"kubectl_mesh/{p.relative_to(TOP).as_posix()}" for p in (TOP / folder).rglob("*") if p.is_file()}
     assert names == wanted

@@ -10,7 +10,7 @@ from kubectl_mesh.cli import clock, common
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kubectl_mesh.diff.values import Diff
+    from kubectl_mesh.differences.values import Diff
     from kubectl_mesh.errors import Problem
     from kubectl_mesh.observed import RawTree
 
@@ -46,7 +46,7 @@ def command(
     Without arguments the tree on disk is compared with what a render would write; with --against REV, the tree of a revision of git with
     the one on disk; with two folders, one tree with the other. Nothing is written. Exit code 1 if anything but formatting differs.
     """
-    from kubectl_mesh.diff import diff
+    from kubectl_mesh.differences import diff
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.observed.sources import on_disk
     from kubectl_mesh.operations import private_files, working_directory
@@ -80,7 +80,7 @@ def command(
 
 def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig: str | None) -> "Diff":
     """The tree on disk against a render."""
-    from kubectl_mesh.diff import diff
+    from kubectl_mesh.differences import diff
     from kubectl_mesh.observed.sources import on_disk, rendered
     from kubectl_mesh.operations import build, refusals, working_directory
     from kubectl_mesh.tree.compare import compare

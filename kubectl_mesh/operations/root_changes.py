@@ -48,7 +48,7 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
             found.append((before, after))
     if not found:
         return []
-    from kubectl_mesh.diff.rules import BETWEEN, ELSEWHERE, HERE
+    from kubectl_mesh.differences.rules import BETWEEN, ELSEWHERE, HERE
 
     return [
         Problem(

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from kubectl_mesh.diff.values import GROUPS, Diff, Line
+from kubectl_mesh.differences.values import GROUPS, Diff, Line
 from kubectl_mesh.reports.diff_text import changed, order, summary, where
 from kubectl_mesh.text import count, one_line, visible
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.diff.values import GROUPS, Detail, Diff, Line
+from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.text import count, one_line
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_mesh.delivery.teardown import ARGOCD, TOOLS, Tool, delete_object, forget_peer, set_finalizer
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import CHANGED, Detail, Effect, Fact
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.removal import context_at, holder_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, Object, RemoteSecret, View

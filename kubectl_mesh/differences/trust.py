@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kubectl_mesh.diff.both import Both, changed, effect, told
-from kubectl_mesh.diff.fields import details as differing
-from kubectl_mesh.diff.fields import differ
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import Detail, Effect, Fact
+from kubectl_mesh.differences.both import Both, changed, effect, told
+from kubectl_mesh.differences.fields import details as differing
+from kubectl_mesh.differences.fields import differ
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
 from kubectl_mesh.observed.values import Cacerts
 from kubectl_mesh.safety.root_exchange import exchange

@@ -2,9 +2,9 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from kubectl_mesh.diff.fields import public
-from kubectl_mesh.diff.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNING, Rule, Version
-from kubectl_mesh.diff.values import Effect
+from kubectl_mesh.differences.fields import public
+from kubectl_mesh.differences.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNING, Rule, Version
+from kubectl_mesh.differences.values import Effect
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.values import Cluster, ControlPlane
 

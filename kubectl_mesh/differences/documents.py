@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.delivery.teardown import Tool, delete_release
-from kubectl_mesh.diff.both import changed, delete, effect, removal_effect, told
-from kubectl_mesh.diff.fields import details as differing
-from kubectl_mesh.diff.fields import differ
-from kubectl_mesh.diff.impact import number
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.differences.both import changed, delete, effect, removal_effect, told
+from kubectl_mesh.differences.fields import details as differing
+from kubectl_mesh.differences.fields import differ
+from kubectl_mesh.differences.impact import number
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, ControlPlane

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kubectl_mesh.diff import crls
-from kubectl_mesh.diff.both import Both
-from kubectl_mesh.diff.clusters import readers
-from kubectl_mesh.diff.trust import elsewhere
-from kubectl_mesh.diff.values import DELETED, Before, Line, Order
+from kubectl_mesh.differences import crls
+from kubectl_mesh.differences.both import Both
+from kubectl_mesh.differences.clusters import readers
+from kubectl_mesh.differences.trust import elsewhere
+from kubectl_mesh.differences.values import DELETED, Before, Line, Order
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.model.trust import Trust

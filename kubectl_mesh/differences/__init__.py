@@ -6,14 +6,14 @@ Bytes are compared first, and only files that differ are read. No key, token or 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kubectl_mesh.diff import clusters, documents, hands, objects, remotes, trust
-from kubectl_mesh.diff.both import Both
-from kubectl_mesh.diff.fields import public
-from kubectl_mesh.diff.impact import sentences
-from kubectl_mesh.diff.order import order
-from kubectl_mesh.diff.pair import pairs, trimmed, worth_reading
-from kubectl_mesh.diff.rules import RESTARTS
-from kubectl_mesh.diff.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
+from kubectl_mesh.differences import clusters, documents, hands, objects, remotes, trust
+from kubectl_mesh.differences.both import Both
+from kubectl_mesh.differences.fields import public
+from kubectl_mesh.differences.impact import sentences
+from kubectl_mesh.differences.order import order
+from kubectl_mesh.differences.pair import pairs, trimmed, worth_reading
+from kubectl_mesh.differences.rules import RESTARTS
+from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.observed import RawTree, Reader

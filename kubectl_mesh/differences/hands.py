@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kubectl_mesh.diff.both import Both, changed, effect
-from kubectl_mesh.diff.values import DELETED, FOREIGN, NEW, Fact
+from kubectl_mesh.differences.both import Both, changed, effect
+from kubectl_mesh.differences.values import DELETED, FOREIGN, NEW, Fact
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.observed.values import Directory, View
 from kubectl_mesh.text import one_line

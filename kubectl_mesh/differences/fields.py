@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from kubectl_mesh.diff.values import Detail
+from kubectl_mesh.differences.values import Detail
 from kubectl_mesh.observed.values import Fields
 from kubectl_mesh.text import count, secretive, shown
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.delivery.teardown import Tool
-from kubectl_mesh.diff.both import Both, changed, delete, effect, removal_effect, told
-from kubectl_mesh.diff.documents import GATEWAYS, gateway_effects
-from kubectl_mesh.diff.fields import details as differing
-from kubectl_mesh.diff.fields import differ
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.differences.both import Both, changed, delete, effect, removal_effect, told
+from kubectl_mesh.differences.documents import GATEWAYS, gateway_effects
+from kubectl_mesh.differences.fields import details as differing
+from kubectl_mesh.differences.fields import differ
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.values import Cluster, Directory, Object

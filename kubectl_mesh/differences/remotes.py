@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.diff.both import Both, changed, effect, forget, removal_effect
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import DELETED, NEW, Detail, Fact
+from kubectl_mesh.differences.both import Both, changed, effect, forget, removal_effect
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.observed.removal import namespace_at
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.delivery.teardown import list_commands, secret_name
-from kubectl_mesh.diff.both import Both, changed, effect, forget, kubectl, mesh, removal_effect
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import CHANGED, DELETED, NEW, Detail, Fact
+from kubectl_mesh.differences.both import Both, changed, effect, forget, kubectl, mesh, removal_effect
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.removal import holder_at, installation_at, namespace_at

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from kubectl_mesh.diff.both import Both
-from kubectl_mesh.diff.pair import Pair
-from kubectl_mesh.diff.values import Before
+from kubectl_mesh.differences.both import Both
+from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.values import Before
 from kubectl_mesh.observed.crls import takes
 
 _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"
