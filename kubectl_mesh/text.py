@@ -1,5 +1,6 @@
 """Text for people: plurals, suggestions, and foreign text shown without harm."""
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -101,8 +102,6 @@ _MANY = 50
 
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean "…"?)` where a known word is near, else nothing."""
-    import difflib
-
     if secretive(word):
         return ""
     known = sorted(k for k in known if not secretive(k))

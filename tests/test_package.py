@@ -1,5 +1,6 @@
 """The package itself: layers, what a wheel holds, what a checkout must not hold, what --help costs."""
 
+import ast
 import json
 import os
 import re
@@ -175,3 +176,23 @@ def test_surroundings(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[False, False, False] set() 0o22 ('UTC', 'UTC') C.UTF-8 False\n"
+
+
+LAZY = {
+    "__init__.py": "the library interface is loaded when a name of it is asked for: the command line starts without it",
+    "yaml_io/schema.py": "jsonschema takes a tenth of a small render to load, and words the problems of the few documents that have any",
+    "operations/root_changes.py": "the rules of differences load all of them, and an issuer seldom changes",
+}
+"""Where modules besides those of `cli`, which load the operation of a command, are loaded inside of a function, and why."""
+
+
+def test_imports_are_at_the_top() -> None:
+    """What a module needs is seen in its first lines; every exception has its reason, and there are no others."""
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        if not name.startswith("cli/") and any(isinstance(inner, ast.Import | ast.ImportFrom) for node in functions for inner in ast.walk(node)):
+            found.add(name)
+    assert found == LAZY.keys()
+    assert len(LAZY) <= 5

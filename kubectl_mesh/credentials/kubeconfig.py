@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography import x509
+
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.text import Hints, shown
+from kubectl_mesh.x509.parse import PemError, parse_certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,6 @@ def credentials(document: Document) -> bool:
 
 def ca_fault(pem: bytes) -> str:
     """Why a text is no CA for an API server, or nothing."""
-    from kubectl_mesh.x509.parse import PemError, parse_certificates
-
     if b"PRIVATE KEY" in pem:
         return "holds a private key; a CA certificate is public"
     try:
@@ -132,8 +133,6 @@ def ca_date_problems(cas: Iterable[tuple[str, bytes, Place]], now: datetime, wit
 
 def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
     """The validity of the certificate that expires last; None if a text holds none that can be read, which `server-ca` reports."""
-    from cryptography import x509
-
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except (ValueError, x509.InvalidVersion):

@@ -1,8 +1,9 @@
 """What applies the tree besides kubectl. `Delivery` says what these are; a new one is a module and a line in `TOOLS`."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Protocol
 
+from kubectl_mesh.delivery import argocd, flux
 from kubectl_mesh.model import Plan
 
 
@@ -17,22 +18,10 @@ class Delivery(Protocol):
         """The objects of the tool by their path; `hub`: the control plane is for the cluster of the tool."""
 
 
-def _argocd() -> Delivery:
-    from kubectl_mesh.delivery import argocd
-
-    return argocd
-
-
-def _flux() -> Delivery:
-    from kubectl_mesh.delivery import flux
-
-    return flux
-
-
-TOOLS: dict[str, Callable[[], Delivery]] = {"argocd": _argocd, "flux": _flux}
-"""Every tool that wants objects of its own, and what loads it."""
+TOOLS: Mapping[str, Delivery] = {"argocd": argocd, "flux": flux}
+"""Every tool that wants objects of its own."""
 
 
 def module(tool: str) -> Delivery | None:
     """The delivery of a tool; None for kubectl, which wants nothing."""
-    return TOOLS[tool]() if tool in TOOLS else None
+    return TOOLS.get(tool)

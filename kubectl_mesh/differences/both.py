@@ -1,5 +1,6 @@
 """Two views side by side: what every comparison of a part needs of them."""
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -53,8 +54,6 @@ def mesh(cluster: Cluster) -> str | None:
 
 def kubectl(cluster: Cluster, *words: str) -> str:
     """A kubectl command for a cluster, quoted for a shell."""
-    import shlex
-
     return shlex.join(["kubectl", f"--context={context_at(cluster)}", *words])
 
 

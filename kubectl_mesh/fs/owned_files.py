@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Mapping, Sequence
+from threading import Thread
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import STAGE, make_folder, must, must_be_writable, take_name_of, write_file
@@ -80,7 +81,6 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
         for name in staged:
             _sync_folder(name, top)
         return
-    from threading import Thread
 
     failed: list[Exception] = []
 

@@ -2,6 +2,8 @@
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.observed.values import Cacerts
+from kubectl_mesh.pki.crl import Listed, load
+from kubectl_mesh.x509.certificates import load_certificates
 
 CRL = "ca-crl.pem"
 
@@ -11,9 +13,6 @@ def takes(proxies: Cacerts, signing: Cacerts) -> bool:
 
     A CRL is the CA's by its signature, as Envoy would have it (X509_V_FLAG_CRL_CHECK_ALL).
     """
-    from kubectl_mesh.pki.crl import Listed, load
-    from kubectl_mesh.x509.certificates import load_certificates
-
     if CRL not in proxies.files:
         return True
     try:

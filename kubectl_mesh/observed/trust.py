@@ -11,6 +11,10 @@ from kubectl_mesh.model import CACERTS, Certificate, Json
 from kubectl_mesh.observed.crls import CRL
 from kubectl_mesh.observed.parse import Parser, flat, items_at, mapping_at, opaque, text_at
 from kubectl_mesh.observed.values import Cacerts, Lock
+from kubectl_mesh.pki.issue import check_pair
+from kubectl_mesh.x509.certificates import describe, load_certificates
+from kubectl_mesh.x509.chain import root_of
+from kubectl_mesh.x509.parse import PemError, parse_certificates
 
 if TYPE_CHECKING:
     from kubectl_mesh.observed.values import Opaque
@@ -44,8 +48,6 @@ class Certificates:
 
     def read(self, file: str, pem: bytes, parser: Parser, path: str) -> tuple[Certificate, ...]:
         """The certificates of a text."""
-        from kubectl_mesh.x509.certificates import describe, load_certificates
-
         if pem not in self._known:
             try:
                 self._known[pem] = tuple(map(describe, load_certificates(file, pem)))
@@ -57,10 +59,6 @@ class Certificates:
 
     def signer(self, files: Mapping[str, bytes]) -> str | None:
         """The fingerprint of the root that an intermediate leads to, by the signatures; None where it leads to none."""
-        from kubectl_mesh.x509.certificates import describe
-        from kubectl_mesh.x509.chain import root_of
-        from kubectl_mesh.x509.parse import PemError, parse_certificates
-
         try:
             chain = [c for name in ("ca-cert.pem", "cert-chain.pem") for c in parse_certificates(files.get(name, b""))]
             root = root_of(chain, parse_certificates(files.get("root-cert.pem", b""))) if chain else None
@@ -145,6 +143,5 @@ def _crl(data: Mapping[str, Any]) -> bytes | None:
 
 
 def _pair(file: str, certificate: bytes, key: bytes) -> bool:
-    from kubectl_mesh.pki.issue import check_pair
 
     return not check_pair(file, certificate, key)

@@ -13,13 +13,21 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.durable import make_folder
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.owned_files import add_files, write_certificates
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file, build, working_directory
+from kubectl_mesh.pki import inuse
+from kubectl_mesh.pki.union import together
+from kubectl_mesh.stores import Plain
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
 from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, let_through, write_gitignore
+from kubectl_mesh.x509.layout import ROOT_CERT
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load, load_all
 from kubectl_mesh.yaml_io.write import dump
@@ -81,10 +89,6 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
 
 def _certificates(mesh: Mesh, directory: str, now: datetime, notes: Notes) -> tuple[dict[str, bytes], dict[str, Any], str | None]:
     """The files of `certs/`, what the topology says of certificates, and the organization in the root."""
-    from kubectl_mesh.pki.inuse import organization, take
-    from kubectl_mesh.pki.union import together
-    from kubectl_mesh.x509.layout import ROOT_CERT
-
     held = {c.name: c.authority for c in mesh.clusters if c.authority is not None and c.primary is None}
     issuers = {a.issuer for a in held.values()}
     if len(issuers) == 1 and (issuer := next(iter(issuers))) is not None:
@@ -111,11 +115,11 @@ def _certificates(mesh: Mesh, directory: str, now: datetime, notes: Notes) -> tu
         made[ROOT_CERT] = kept[ROOT_CERT] = whole
     for name, authority in held.items():
         try:
-            made |= take(name, list(held), str(authority.found.place), authority.files, kept, now)
+            made |= inuse.take(name, list(held), str(authority.found.place), authority.files, kept, now)
         except MeshError as error:
             notes.problems += error.problems
     own = any(a.own for a in held.values())
-    return {f"certs/{path}": body for path, body in made.items()}, {"issuer": "csr"}, organization(whole) if whole and not own else None
+    return {f"certs/{path}": body for path, body in made.items()}, {"issuer": "csr"}, inuse.organization(whole) if whole and not own else None
 
 
 def _base(parts: dict[str, dict[str, Any]], kind: str, topology: Topology, directory: str, mesh: Mesh, notes: Notes) -> str:
@@ -164,11 +168,6 @@ def _without(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, bytes], environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """Writes what is not there; gives for each path what was done."""
-    from kubectl_mesh.fs.durable import make_folder
-    from kubectl_mesh.fs.locking import locked
-    from kubectl_mesh.fs.owned_files import add_files, write_certificates
-    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, let_through, write_gitignore
-
     done: list[tuple[str, str]] = []
 
     def add(name: str, body: bytes, *, hidden: bool = False) -> None:
@@ -202,8 +201,6 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
 
 def compared(directory: str, machine: Machine, mesh: Mesh, found: Sequence[Found], notes: Notes) -> tuple[list[difference.Difference], list[Problem]]:
     """What the first render of the directory would change of what runs, and the warnings of that render."""
-    from kubectl_mesh.stores import Plain
-
     inputs = working_directory.gather(directory, None, machine)
     rendered = build.make(inputs, machine.now, working_directory.join(directory, "out"), store=Plain(), throwaway=True)
     pairs = []

@@ -7,14 +7,15 @@ from typing import Any
 
 from kubectl_mesh import targets
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.read import read_inside
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_file, read_inside
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import LOCK, Document, Topology
-from kubectl_mesh.operations.working_directory import BASE, join, read_file
 from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import path_text
 from kubectl_mesh.tree.lock_file import parse_lock
+from kubectl_mesh.workdir.places import BASE
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_all
 from kubectl_mesh.yaml_io.schema import schema_problems

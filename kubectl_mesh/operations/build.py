@@ -4,23 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
-from kubectl_mesh import stores
+from kubectl_mesh import render, stores
+from kubectl_mesh.credentials.kubeconfig import ca_date_problems
+from kubectl_mesh.credentials.tokens import DAY, token_findings
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.operations import private_files, working_directory
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.operations.working_directory import Inputs, located
+from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.stores import Sealing
 from kubectl_mesh.targets.releases import release_warnings
-from kubectl_mesh.x509.layout import ROTATION
+from kubectl_mesh.workdir.certs_folder import read_certs
+from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY, ROTATION
 from kubectl_mesh.yaml_io import assets
-
-if TYPE_CHECKING:
-    from kubectl_mesh import render
+from kubectl_mesh.yaml_io.manifest import Manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,6 @@ def make(
     `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the topology's. `throwaway` makes missing
     certificates with the quickest keys, for verbs that write nothing.
     """
-    from kubectl_mesh.credentials.kubeconfig import ca_date_problems
-    from kubectl_mesh.plan import plan as make_plan
-
     topology, target = inputs.topology, inputs.target
     sealed = Sealed(inputs, out, reseal=reseal)
     logins, absent = sealed.logins()
@@ -70,8 +69,6 @@ def make(
         return replace(pki, warnings=(*pki.warnings, *ca_date_problems(working_directory.server_cas(inputs), at)))
 
     pki = _placed(inputs, issued)
-    from kubectl_mesh import render
-    from kubectl_mesh.yaml_io.manifest import Manifests
 
     store = store or sealed.store()
     tree = render.render(plan, inputs.base, pki, target, Manifests(assets.template), store, inputs.only)
@@ -84,7 +81,6 @@ def make(
         *located(inputs.directory, sealed.warnings(store)),
         *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
     }
-    from kubectl_mesh.credentials.tokens import DAY, token_findings
 
     tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
     warnings |= set(private_files.borrowed(inputs))
@@ -115,9 +111,6 @@ def _placed(inputs: Inputs, work: Callable[[], Pki]) -> Pki:
 
 def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress = silent) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
-    from kubectl_mesh.pki.issue import issue
-    from kubectl_mesh.x509.layout import ROOT_CERT
-
     topology = inputs.topology
     if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
         return partial(Pki, b"", (), {}, {})
@@ -142,10 +135,6 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
 
 def root(directory: str, organization: str, key_type: str, days: int, at: datetime) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
-    from kubectl_mesh.pki.issue import issue
-    from kubectl_mesh.workdir.certs_folder import read_certs
-    from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
-
     there = read_certs(directory, ())
     kept = {name: body for name, body in there.files.items() if name in (ROOT_CERT, ROOT_KEY)}
     try:

@@ -6,8 +6,8 @@ from datetime import datetime
 from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import BUNDLE, FolderChange, Plan
-from kubectl_mesh.operations.working_directory import join
 from kubectl_mesh.safety.remote_secrets import changed_secrets
 from kubectl_mesh.text import count
 

@@ -5,7 +5,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from kubectl_mesh.errors import MeshError
+from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS
+from kubectl_mesh.operations import revision
+from kubectl_mesh.workdir import git_ignore
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.revision import RawTree
@@ -13,8 +17,6 @@ if TYPE_CHECKING:
 
 def committed(folder: str, environment: Mapping[str, str]) -> frozenset[str] | None:
     """The paths below a folder that are in the last commit; None where there is no repository, no commit yet, or git does not answer."""
-    from kubectl_mesh.fs.programs import run_git
-
     there = os.path.abspath(folder)
     while not os.path.isdir(there):
         there = os.path.dirname(there)
@@ -31,9 +33,6 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
-    from kubectl_mesh.operations import revision
-    from kubectl_mesh.workdir import git_ignore
-
     top = git_ignore.top_of(out)
     if top is None:
         return {}
@@ -48,9 +47,6 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
 
 def _list_entries(top: str, paths: list[str], environment: Mapping[str, str]) -> list[tuple[str, bytes, str]]:
     """What the last commit has at paths: path, kind and the name of the object; nothing where there is no commit yet."""
-    from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
-
     done = run_git(top, "ls-tree", "-z", "--full-tree", "HEAD", *(["--", *paths] if paths else []), environment=environment)
     if done is None or done.returncode != 0 or lacks_objects(done):
         if done is not None and has_no_commit(top, environment):
@@ -73,7 +69,5 @@ def _is_on_disk(path: str, name: str) -> bool:
 
 def has_no_commit(folder: str, environment: Mapping[str, str]) -> bool:
     """Whether a repository is there and empty yet."""
-    from kubectl_mesh.fs.programs import run_git
-
     done = run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD", environment=environment)
     return done is not None and done.returncode == 1

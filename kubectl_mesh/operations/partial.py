@@ -11,6 +11,7 @@ from kubectl_mesh.operations import build, working_directory
 from kubectl_mesh.plan import plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
+from kubectl_mesh.x509.certificates import describe, load_certificates
 from kubectl_mesh.yaml_io import assets
 
 
@@ -73,8 +74,6 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
 
 def steady_day(inputs: working_directory.Inputs) -> datetime:
     """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
-    from kubectl_mesh.x509.certificates import describe, load_certificates
-
     begun = []
     for path, body in inputs.kept.items():
         if path.endswith(("root-cert.pem", "ca-cert.pem")):

@@ -4,10 +4,19 @@ import os
 import shlex
 from collections.abc import Sequence
 
+from kubectl_mesh.credentials import leaks
+from kubectl_mesh.credentials.accounts import private_file, token_file
+from kubectl_mesh.credentials.logins import files
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.durable import STAGE
 from kubectl_mesh.fs.folders import read
 from kubectl_mesh.operations.working_directory import KUBECONFIG, Inputs, join
+from kubectl_mesh.plan import peers_of
+from kubectl_mesh.stores import ENCRYPTED
 from kubectl_mesh.text import one_line
+from kubectl_mesh.workdir import git_ignore
+from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
+from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_CERT, ROOT_KEY, SEAL_KEY, folder
 
 SHORTEST = 8
 """A secret that is shorter may stand anywhere by chance."""
@@ -41,10 +50,6 @@ ARCHIVED = ("certs/archive/intermediate/ca-key.pem", "certs/archive/root/root-ke
 
 def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave among them; and `more` that are about to be written."""
-    from kubectl_mesh.fs.durable import STAGE
-    from kubectl_mesh.stores import ENCRYPTED
-    from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_KEY, SEAL_KEY, folder
-
     clusters = inputs.topology.clusters
     found = [
         f"certs/{ROOT_KEY}",
@@ -60,10 +65,6 @@ def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
 
 def _credentials(inputs: Inputs) -> list[str]:
     """Where logins are, or would be."""
-    from kubectl_mesh.credentials.accounts import token_file
-    from kubectl_mesh.credentials.logins import files
-    from kubectl_mesh.plan import peers_of
-
     topology = inputs.topology
     found = [name for c in topology.clusters for name, private in files(c.credential).values() if private]
     if topology.reader_per_peer:
@@ -74,9 +75,7 @@ def _credentials(inputs: Inputs) -> list[str]:
 
 def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
-    from kubectl_mesh.workdir.git_ignore import let_through
-
-    return let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), inputs.machine.environment)
+    return git_ignore.let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), inputs.machine.environment)
 
 
 def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> str:
@@ -92,18 +91,14 @@ def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> str:
 
 def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     """A tree in clear that git would take into a commit, though the topology does not say so."""
-    from kubectl_mesh.workdir.git_ignore import in_clear
-
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
         return []
-    return in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], inputs.machine.environment)
+    return git_ignore.in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], inputs.machine.environment)
 
 
 def borrowed(inputs: Inputs) -> list[Problem]:
     """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a clone could not render."""
-    from kubectl_mesh.workdir import git_ignore
-
     directory = inputs.directory or "."
     if not inputs.borrowed or git_ignore.top_of(directory) is None or git_ignore.exposed(directory, [KUBECONFIG], inputs.machine.environment):
         return []
@@ -117,9 +112,6 @@ def borrowed(inputs: Inputs) -> list[Problem]:
 
 def tracked(inputs: Inputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the tree; but for a tree that is to have them."""
-    from kubectl_mesh.credentials import leaks
-    from kubectl_mesh.workdir import git_ignore
-
     plain = os.path.realpath(out) if inputs.topology.store == "plain" else None
     known = _known(inputs)
     # A token that is a JWT is a sign already.
@@ -151,9 +143,6 @@ def tracked(inputs: Inputs, out: str) -> list[Problem]:
 
 def _known(inputs: Inputs) -> dict[bytes, str]:
     """The tokens that are here, and the seal key, each with where it is."""
-    from kubectl_mesh.credentials.accounts import private_file
-    from kubectl_mesh.x509.layout import SEAL_KEY
-
     clusters = {c.name: c for c in inputs.topology.clusters}
     found = {}
     if SEAL_KEY in inputs.kept:
@@ -167,9 +156,6 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
 
 def ignore(inputs: Inputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
-    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
-    from kubectl_mesh.x509.layout import ROOT_CERT
-
     path = join(inputs.directory, GITIGNORE_FILE)
     is_wanted = os.path.lexists(path) or ROOT_CERT not in inputs.kept or top_of(inputs.directory) is not None
     wrote = is_wanted and write_gitignore(inputs.directory, private_files(inputs))

@@ -17,11 +17,13 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import read
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
 from kubectl_mesh.operations import expired_tokens, root_changes, sealed_logins
+from kubectl_mesh.operations.last_commit import committed, has_no_commit, read_commit
 from kubectl_mesh.operations.working_directory import join, read_file
 from kubectl_mesh.safety import reconnect, remote_secrets, review
 from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.text import count, near
 from kubectl_mesh.tree.lock_file import parse_lock
+from kubectl_mesh.workdir import git_ignore
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.build import Rendered
@@ -115,8 +117,6 @@ def _commit_refusals(
     rendered: "Rendered", running: Sequence[FolderChange], there: frozenset[str], out: str, unapplied: frozenset[str], doubts: list[Problem] | None
 ) -> list[review.Refusal]:
     """What clusters that run the last commit do not survive: several renders may lie between it and this one."""
-    from kubectl_mesh.operations.last_commit import read_commit
-
     if not any(change.differs for change in running):
         return []
     try:
@@ -280,9 +280,6 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
 
 def _committed(out: str, names: Sequence[str], environment: Mapping[str, str]) -> frozenset[str]:
     """The clusters whose tree the last commit holds; all of them where git cannot be asked."""
-    from kubectl_mesh.operations.last_commit import committed, has_no_commit
-    from kubectl_mesh.workdir import git_ignore
-
     paths = committed(out, environment)
     if paths is None:
         return frozenset(names) if git_ignore.top_of(out) is not None and not has_no_commit(out, environment) else NONE

@@ -10,6 +10,9 @@ from kubectl_mesh.delivery import teardown
 from kubectl_mesh.delivery.teardown import DIRECTORIES, Leaving, Tool
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
+from kubectl_mesh.observed import read as read_view
+from kubectl_mesh.observed import sources
+from kubectl_mesh.observed.removal import installation_at, tool_at
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.working_directory import read_file
 from kubectl_mesh.safety import remote_secrets
@@ -59,9 +62,6 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
 
 def _tool(changes: Sequence[FolderChange], out: str, mesh: str) -> Tool:
     """What applied the tree until now."""
-    from kubectl_mesh.observed import sources
-    from kubectl_mesh.observed.removal import tool_at
-
     there = [c.name for c in changes if c.name in DIRECTORIES and c.action != "create"]
     if not there:
         return Tool(mesh=mesh)
@@ -70,10 +70,6 @@ def _tool(changes: Sequence[FolderChange], out: str, mesh: str) -> Tool:
 
 def _clusters(rendered: Rendered, changes: Sequence[FolderChange], out: str, tool: Tool) -> tuple[str, ...]:
     """The commands that take Istio off the clusters whose directories leave; their peers are not among them."""
-    from kubectl_mesh.observed import read as read_view
-    from kubectl_mesh.observed import sources
-    from kubectl_mesh.observed.removal import installation_at
-
     names = [c for c in changes if c.action == "remove" and not c.name.startswith("_") and c.name not in rendered.plan.members]
     if not names:
         return ()

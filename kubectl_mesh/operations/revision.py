@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
 from kubectl_mesh.text import shown
+from kubectl_mesh.workdir.git_ignore import top_of
 
 RawTree = dict[str, dict[str, bytes | None]]
 
@@ -16,8 +17,6 @@ def read(out: str, revision: str, environment: Mapping[str, str], *, without: st
 
     `without`: a folder of each directory whose files are listed and not read; they count as None too.
     """
-    from kubectl_mesh.workdir.git_ignore import top_of
-
     top = top_of(out)
     if top is None:
         raise refuse(out, "lies in no git work tree, so there is no revision to compare with", "compare two directories: kubectl mesh diff DIR DIR")

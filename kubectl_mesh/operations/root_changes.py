@@ -6,13 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import LOCK, FolderChange
+from kubectl_mesh.model import CACERTS, LOCK, FolderChange
+from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.observed import read as view
+from kubectl_mesh.observed.trust import Certificates
+from kubectl_mesh.operations import tree_trust
+from kubectl_mesh.operations.working_directory import join, read_file
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.safety.root_exchange import ID as ID  # noqa: PLC0414 -- the check that reports it
+from kubectl_mesh.safety.root_exchange import refused
 from kubectl_mesh.tree.lock_file import parse_lock
+from kubectl_mesh.x509.layout import ROOT_CERT
 
 if TYPE_CHECKING:
-    from kubectl_mesh.model.trust import Trust
     from kubectl_mesh.operations.build import Rendered
 
 CERTS = "certs/"
@@ -25,11 +31,9 @@ def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange], u
     # Roots and intermediates stand in the locks: where no directory differs, they are the same.
     if not rendered.pki.intermediates or not any(change.differs for change in changes):
         return narrow
-    from kubectl_mesh.operations import tree_trust as trust
-
     directory, members = rendered.inputs.directory, rendered.plan.members
-    there = trust.of_tree(out, members.keys() - unapplied)
-    return narrow or (_sets(rendered, out, there) or trust.cut(out, there, rendered.tree, members, directory) if there else [])
+    there = tree_trust.of_tree(out, members.keys() - unapplied)
+    return narrow or (_sets(rendered, out, there) or tree_trust.cut(out, there, rendered.tree, members, directory) if there else [])
 
 
 def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
@@ -38,7 +42,6 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     differing = [change.name for change in changes if change.differs and change.name in rendered.plan.members]
     if not differing:
         return []
-    from kubectl_mesh.operations.working_directory import read_file
 
     found = []
     for name in differing:
@@ -48,7 +51,8 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
             found.append((before, after))
     if not found:
         return []
-    from kubectl_mesh.differences.rules import BETWEEN, ELSEWHERE, HERE
+
+    from kubectl_mesh.differences.rules import BETWEEN, ELSEWHERE, HERE  # loads all of `differences`, and the case is rare
 
     return [
         Problem(
@@ -71,10 +75,6 @@ def _issuer(body: bytes | None) -> str | None:
 
 
 def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[Problem]:
-    from kubectl_mesh.model.trust import Trust
-    from kubectl_mesh.operations.working_directory import join
-    from kubectl_mesh.safety.root_exchange import refused
-    from kubectl_mesh.x509.layout import ROOT_CERT
 
     pki = rendered.pki
     before = {name: trust for name, trust in there.items() if trust.intermediate}
@@ -82,7 +82,6 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
     if all(set(old.roots) == set(roots) and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
         return []
-    from kubectl_mesh.observed.trust import Certificates
 
     read = Certificates()
     after = {
@@ -100,10 +99,6 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
 
 def _signers(before: "dict[str, Trust]", out: str) -> "dict[str, Trust]":
     """With the root that signed, where there are several, no lock tells it, and the tree holds the certificates in clear."""
-    from kubectl_mesh.model import CACERTS
-    from kubectl_mesh.observed import read as view
-    from kubectl_mesh.operations.working_directory import read_file
-
     found = {}
     for name, old in before.items():
         body = read_file(os.path.join(out, name, CACERTS), "manifest") if len(old.roots) > 1 and old.signer is None else None

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
+from kubectl_mesh.operations.working_directory import read_file
+from kubectl_mesh.render.remotes import kubeconfig
+from kubectl_mesh.stores import sealed, sops
+from kubectl_mesh.stores.sealing import read_key
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
+from kubectl_mesh.x509.layout import SEAL_KEY
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.build import Rendered
@@ -27,10 +32,6 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     Nothing is said of those whose login is seen to be the same; of the others, what happens to them as far as can be told. What is sealed
     can be compared where the seal key is here. It is asked before anything is written.
     """
-    from kubectl_mesh.operations.working_directory import read_file
-    from kubectl_mesh.stores.sealing import read_key
-    from kubectl_mesh.x509.layout import SEAL_KEY
-
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
     found = {}
     as_before: set[str] = set()
@@ -56,10 +57,6 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
 
 def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a render gives it."""
-    from kubectl_mesh.operations.working_directory import read_file
-    from kubectl_mesh.stores.sealing import read_key
-    from kubectl_mesh.x509.layout import SEAL_KEY
-
     folder, path = (BUNDLE, f"{peer}.yaml") if rendered.plan.topology.bundled else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
     old = read_file(os.path.join(out, folder, path), "manifest")
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
@@ -83,9 +80,6 @@ def _held(body: bytes) -> tuple[bytes, bool]:
 
 def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, lock: LockFile | None) -> bool:
     """Whether a remote secret as it was is seen to hold the login that it is to hold; the lock says for whom it was sealed."""
-    from kubectl_mesh.render.remotes import kubeconfig
-    from kubectl_mesh.stores import sealed, sops
-
     members = rendered.plan.members
     login = members[peer].login("" if name == BUNDLE else name) if peer in members else None
     if login is None:

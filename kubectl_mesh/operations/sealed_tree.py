@@ -14,9 +14,13 @@ from kubectl_mesh.fs.folders import below, open_folder
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
 from kubectl_mesh.operations.working_directory import Inputs, join
 from kubectl_mesh.plan import peers_of
+from kubectl_mesh.render.alerts import FILE, remembered
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
+from kubectl_mesh.stores import sealed as sealed_secrets
 from kubectl_mesh.stores.sealing import new_key, read_key
+from kubectl_mesh.stores.sops import Sops
 from kubectl_mesh.tree.compare import scan
+from kubectl_mesh.workdir.git_ignore import committed, top_of
 from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
@@ -64,12 +68,13 @@ class Sealed:
         """What clusters wait for before they may have a control plane, as far as it is a matter of the store."""
         if self.inputs.topology.store != "sealed":
             return self._uncertified()
-        from kubectl_mesh.stores.sealed import command, file_name
-
         where = self.inputs.directory
         waiting = [c for c in self.inputs.topology.clusters if c.primary is None and c.name not in self.inputs.sealing]
         what = "the certificate of its Sealed Secrets controller"
-        found = [Pending("sealing", c.name, f"{what} ({join(where, file_name(c))})", "all but its namespace", command(c, where)) for c in waiting]
+        found = [
+            Pending("sealing", c.name, f"{what} ({join(where, sealed_secrets.file_name(c))})", "all but its namespace", sealed_secrets.command(c, where))
+            for c in waiting
+        ]
         return [*found, *self._uncertified()]
 
     def _uncertified(self) -> list[Pending]:
@@ -123,7 +128,6 @@ class Sealed:
         """What the tree tells of the tokens that are sealed and not here."""
         if not absent or self.inputs.topology.alerts is None:
             return {}
-        from kubectl_mesh.render.alerts import FILE, remembered
 
         found = {}
         for name in sorted({name for name, _ in absent}):
@@ -142,10 +146,7 @@ class Sealed:
         # Who seals all anew keeps nothing, so what has no key or credential here is lacking.
         read = (lambda _: None) if self.reseal else self.read
         if topology.store == "sealed":
-            from kubectl_mesh.stores.sealed import SealedSecrets
-
-            return SealedSecrets(self.out, key, read, self.inputs.sealing)
-        from kubectl_mesh.stores.sops import Sops
+            return sealed_secrets.SealedSecrets(self.out, key, read, self.inputs.sealing)
 
         recipients = {c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients))) for c in topology.clusters}
         everyone = dict.fromkeys(r for own in recipients.values() for r in own)
@@ -167,7 +168,6 @@ class Sealed:
         """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way comes first."""
         if not store.touched or not os.path.isdir(self.out):
             return store.lacking
-        from kubectl_mesh.workdir.git_ignore import committed, top_of
 
         try:
             bodies = committed(self.out, list(store.touched), self.inputs.machine.environment)

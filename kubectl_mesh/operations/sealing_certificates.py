@@ -6,14 +6,14 @@ from typing import Any
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Topology
-from kubectl_mesh.operations.working_directory import located
+from kubectl_mesh.stores import sealed
+from kubectl_mesh.workdir.places import located
 
 
 def certificates(directory: str, topology: Topology, at: datetime, loose: list[Problem]) -> dict[str, Any]:
     """The certificates of the Sealed Secrets controllers that are there."""
     if topology.store != "sealed":
         return {}
-    from kubectl_mesh.stores import sealed
 
     found: dict[str, Any] = {}
     problems: list[Problem] = []

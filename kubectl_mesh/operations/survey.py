@@ -12,10 +12,15 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed.sources import on_disk, some
+from kubectl_mesh.observed.sources import rendered as as_rendered
 from kubectl_mesh.operations import build, private_files, refusals, root_changes, sealed_logins, working_directory
+from kubectl_mesh.plan import peers_of
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
+from kubectl_mesh.x509.layout import SEAL_KEY
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
@@ -183,8 +188,6 @@ def _unasked_servers(inputs: working_directory.Inputs) -> frozenset[str]:
 
 def _unknown_checks(inputs: working_directory.Inputs, rendered: build.Rendered | None) -> dict[str, checks.Unknown]:
     """What no file shows."""
-    from kubectl_mesh.x509.layout import SEAL_KEY
-
     plan = rendered.plan if rendered is not None else None
     detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)
     return checks.unknown_checks(
@@ -230,11 +233,6 @@ def _tree(
     changes: Sequence[FolderChange],
 ) -> frozenset[str]:
     """Reads the tree as it is and asks what it says; gives the files of which something was told."""
-    from kubectl_mesh.observed import Reader
-    from kubectl_mesh.observed.sources import on_disk, some
-    from kubectl_mesh.observed.sources import rendered as as_rendered
-    from kubectl_mesh.plan import peers_of
-
     meant, trusted, intermediates = None, None, {}
     same: frozenset[str] = frozenset()
     made: frozenset[str] | None = None

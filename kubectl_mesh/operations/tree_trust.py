@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, Tree
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.operations.working_directory import join, read_file
 from kubectl_mesh.safety.root_exchange import ID
 from kubectl_mesh.safety.root_order import mesh_change
 from kubectl_mesh.tree.lock_file import parse_lock
+from kubectl_mesh.workdir.git_ignore import committed
 
 
 def of_lock(body: bytes | None) -> Trust | None:
@@ -30,8 +32,6 @@ def of_tree(out: str, names: Iterable[str]) -> dict[str, Trust]:
 
 def of_commit(out: str, names: Iterable[str], environment: Mapping[str, str]) -> dict[str, Trust]:
     """The tree as the last commit has it; nothing where it has none."""
-    from kubectl_mesh.workdir.git_ignore import committed
-
     bodies = committed(out, [f"{name}/{LOCK}" for name in names], environment) if os.path.isdir(out) else {}
     found = {path.rpartition("/")[0]: of_lock(body) for path, body in bodies.items()}
     return {name: trust for name, trust in found.items() if trust is not None}

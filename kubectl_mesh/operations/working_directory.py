@@ -1,47 +1,38 @@
 """The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeGuard, TypeVar
 
 from kubectl_mesh import stores
-from kubectl_mesh.credentials.kubeconfig import Entry
+from kubectl_mesh.credentials import kubeconfig as kubeconfigs
+from kubectl_mesh.credentials import logins as login_files
+from kubectl_mesh.credentials.accounts import token_command, token_file
+from kubectl_mesh.credentials.kubeconfig import Entry, contexts
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs have it from here
 from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
 from kubectl_mesh.fs.read import read_inside, read_with_mode
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import base_file, sealing_certificates
+from kubectl_mesh.pki import rotation
+from kubectl_mesh.plan import peers_of
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder, mode_problems, read_certs
+from kubectl_mesh.workdir.places import BASE as BASE  # noqa: PLC0414
+from kubectl_mesh.workdir.places import KUBECONFIG as KUBECONFIG  # noqa: PLC0414
+from kubectl_mesh.workdir.places import TOPOLOGY as TOPOLOGY  # noqa: PLC0414
+from kubectl_mesh.workdir.places import located as located  # noqa: PLC0414
+from kubectl_mesh.x509.layout import SEAL_KEY
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 
-TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 T = TypeVar("T")
-
-
-def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
-    """Problems of stages that know files by their place in the working directory, with that directory before them.
-
-    Files of the command line (`given`) lie where they are said to.
-    """
-    own, given = set(names), set(given)
-    return tuple(
-        replace(p, where=replace(p.where, file=join(directory, p.where.file)), what=_moved(directory, p.what), fix=_moved(directory, p.fix))
-        if (p.where.file.startswith(("certs/", "clusters/")) and p.where.file not in given) or p.where.file in own
-        else p
-        for p in problems
-    )
-
-
-def _moved(directory: str, text: str) -> str:
-    return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
 
 
 def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:
@@ -144,10 +135,6 @@ def gather(
     With a list in `found` the problems go there, and what could be read is given all the same. The tree in
     `out` says whether base.yaml is lost, but for the clusters in `unapplied`.
     """
-    from kubectl_mesh.credentials.accounts import token_command, token_file
-    from kubectl_mesh.credentials.kubeconfig import credentials, servers
-    from kubectl_mesh.operations import base_file, sealing_certificates
-
     topology = topology if topology is not None else read_topology(directory)
     problems: list[Problem] = []
     loose: list[Problem] = []
@@ -178,11 +165,11 @@ def gather(
         return list(located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters)))
 
     unread = len(problems)
-    known, faults = tried(lambda: servers(topology, config, authorities), nothing, "kubeconfig-context")
+    known, faults = tried(lambda: kubeconfigs.servers(topology, config, authorities), nothing, "kubeconfig-context")
     is_unread = any(p.id == "kubeconfig-context" for p in problems[:unread]) or len(problems) > unread
     if config is not None and config.problems:
         problems += _later_server_problems(topology, config, authorities)
-    secret_kubeconfig = config is not None and kubeconfig is None and credentials(config)
+    secret_kubeconfig = config is not None and kubeconfig is None and kubeconfigs.credentials(config)
     problems += of_servers(faults)
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     coming: dict[tuple[str, str], str] = {}
@@ -220,9 +207,7 @@ def gather(
     certs = tried(lambda: read_certs(directory, [c.name for c in topology.clusters]), CertsFolder(), "certs-readable")
     loose += certs.warnings
     if not {"rotation.json", "next-root-key.pem"}.isdisjoint(certs.files):
-        from kubectl_mesh.pki.rotation import judge
-
-        tried(lambda: judge(certs.files, topology.issuer), None, "certs-readable")
+        tried(lambda: rotation.judge(certs.files, topology.issuer), None, "certs-readable")
     if found is not None and not unfit:
         found += problems
     elif problems:
@@ -272,14 +257,12 @@ def server_cas(inputs: Inputs) -> list[tuple[str, bytes, Place]]:
 
 def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:
     """The validity of the CA of every API server that is known; what is wrong with one, `check` reports."""
-    from kubectl_mesh.credentials.kubeconfig import ca_dates, servers
-
     try:
         config = _kubeconfig(directory, None)
-        known = servers(topology, config, _authorities(directory, topology))[0]
+        known = kubeconfigs.servers(topology, config, _authorities(directory, topology))[0]
     except MeshError:
         return {}
-    found = {name: ca_dates(server.ca) for name, server in known.items()}
+    found = {name: kubeconfigs.ca_dates(server.ca) for name, server in known.items()}
     return {name: validity for name, validity in found.items() if validity is not None}
 
 
@@ -290,8 +273,6 @@ def is_borrowed(cluster: Cluster, authorities: Mapping[str, bytes]) -> bool:
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
     """Whose login is wanted, and for whom; the peer "" stands for all."""
-    from kubectl_mesh.plan import peers_of
-
     if not topology.reader_per_peer:
         return [(cluster, "") for cluster in topology.clusters if cluster.joined]
     peers = peers_of(topology)
@@ -299,17 +280,15 @@ def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
 
 
 def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[str, Json] | None:
-    from kubectl_mesh.credentials.logins import files, login
-
     bodies: dict[str, bytes] = {}
-    for key, (name, private) in files(cluster.credential).items():
+    for key, (name, private) in login_files.files(cluster.credential).items():
         found = read_with_mode(directory, name, "credential" if private else "certificates")
         if found is None:
             return None
         if private:
             loose.extend(mode_problems(join(directory, name), found[1]))
         bodies[key] = found[0]
-    return login(cluster.credential, bodies, lambda name: join(directory, name))
+    return login_files.login(cluster.credential, bodies, lambda name: join(directory, name))
 
 
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
@@ -324,12 +303,10 @@ def _kubeconfig(directory: str, option: str | None) -> Document | None:
 
 def _later_server_problems(topology: Topology, config: Document, authorities: Mapping[str, bytes]) -> list[Problem]:
     """What is wrong with a kubeconfig in which keys stand twice: that they do, and what the later values are."""
-    from kubectl_mesh.credentials.kubeconfig import servers
-
     found = list(config.problems)
     for variant in config.variants:
         try:
-            faults = servers(topology, variant, authorities)[1]
+            faults = kubeconfigs.servers(topology, variant, authorities)[1]
         except MeshError as error:
             found += error.problems
         else:
@@ -351,20 +328,17 @@ def _authorities(directory: str, topology: Topology) -> dict[str, bytes]:
 
 
 def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str | None:
-    from kubectl_mesh.credentials.logins import token
-
     found = read_with_mode(directory, name, "credential")
     if found is None:
         return None
     path = join(directory, name)
-    from kubectl_mesh.x509.layout import SEAL_KEY
 
     certs = os.path.realpath(os.path.join(directory, "certs"))
     folder, last = os.path.split(os.path.realpath(os.path.join(directory, name)))
     if f"{folder}{os.sep}".startswith(f"{certs}{os.sep}") and (last == SEAL_KEY or last.endswith("-key.pem")):
         raise refuse(path, "is a private file of the mesh's certificates, not a token", f"name the file of the token; {command} writes it")
     loose.extend(mode_problems(path, found[1]))
-    return token(path, found[0], command)
+    return login_files.token(path, found[0], command)
 
 
 def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True) -> frozenset[str]:
@@ -384,8 +358,6 @@ def kubeconfig_entries(option: str | None, environment: Mapping[str, str]) -> di
 
     As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is read.
     """
-    from kubectl_mesh.credentials.kubeconfig import contexts
-
     if option is not None:
         paths = [option]
     elif environment.get("KUBECONFIG"):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kubectl_mesh.credentials.accounts import SHARED, token_file
+from kubectl_mesh.credentials.kubeconfig import ca_dates
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import RENEW, Certificate, Date, Member, Pki, Plan
 
@@ -50,8 +51,6 @@ def crl(made: datetime, until: datetime) -> Date:
 
 def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
     """What a cluster has of its own: the intermediate that signs there, the CA of its API server, and the tokens by which the peers read it."""
-    from kubectl_mesh.credentials.kubeconfig import ca_dates
-
     name = member.cluster.name
     validity = ca_dates(member.server.ca) if member.server is not None and member.readers else None
     if validity is not None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
-from kubectl_mesh.pki import rotation
+from kubectl_mesh.pki import ahead, crl, rotation
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own, of_another
 from kubectl_mesh.pki.make import build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.rotation import waits
@@ -94,8 +94,6 @@ def issue(
     warnings += (*not_own(states), *of_another(states, {}, shared=True))
     listed = None
     if CRL in kept:
-        from kubectl_mesh.pki import ahead, crl
-
         pem, listed, added, told = crl.complete(kept[CRL], states, root, now)
         on = rotation.read(kept)
         warnings += (*told, *(ahead.lacking(kept, {on.new}, now) if on is not None and on.step == "trust-both" else ()))

@@ -1,6 +1,8 @@
 """New keys and certificates."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -33,9 +35,6 @@ def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -
 
 def _rsa_keys(size: int, names: Sequence[str]) -> Iterator[tuple[str, Key]]:
     """RSA keys as they are ready."""
-    import os
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         work = {pool.submit(rsa.generate_private_key, 65537, size): name for name in names}

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.model import Certificate
+from kubectl_mesh.pki import crl
 from kubectl_mesh.text import count, one_line, visible
 from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import root_of
@@ -73,7 +74,6 @@ def ends(kept: Mapping[str, bytes], clusters: Sequence[str]) -> tuple[list[Certi
     own = {name: describe(load_certificates(f"certs/{path}", kept[path])[0]) for name, path in paths.items() if path in kept}
     if CRL not in kept:
         return roots, own, None
-    from kubectl_mesh.pki import crl
 
     found = [(c.last_update_utc, c.next_update_utc) for c in crl.load(f"certs/{CRL}", kept[CRL]) if c.next_update_utc is not None]
     return roots, own, min(found, key=lambda dates: dates[1], default=None)

@@ -443,13 +443,15 @@ def reader_steps(out: str, names: Iterable[str], commands: Sequence[str] | None 
     `commands` fetch the new tokens; there are none where nobody fetches them, and None where nothing here says so.
     """
     folder = f"next/{BUNDLE}" if bundled else f"next/NAME/{REMOTE_SECRETS.rstrip('/')}"
-    applied = f"`sops decrypt FILE | kubectl apply -f -` for each file in {folder}" if store == "sops" else f"`kubectl apply -f {folder}`"
+    applied = (
+        f"`sops decrypt FILE | kubectl --context=CTX apply -f -` for each file in {folder}" if store == "sops" else f"`kubectl --context=CTX apply -f {folder}`"
+    )
     fetch = [f"     {command}" for command in (commands or ())[:_MANY]]
     fetch += [f"     and {len(commands) - _MANY} more, in the same way"] if commands and len(commands) > _MANY else []
     seen = "then `istioctl proxy-config endpoints` of a workload must list the endpoints of every peer (Istio 1.30.0 to 1.30.3: restart istiod first)"
     steps = (
         f"cp -R {shlex.quote(out)} next && kubectl mesh render --out next{_options(sorted(set(names)))}",
-        "in each cluster that gets another reader: `kubectl apply -f FILE` for each next/NAME/3-mesh/reader*.yaml; the old objects stay",
+        "in each cluster that gets another reader: `kubectl --context=CTX apply -f FILE` for each next/NAME/3-mesh/reader*.yaml; the old objects stay",
         *(["\n".join(("fetch the new tokens, and render again: kubectl mesh render --out next", *fetch))] if commands != [] else []),
         f"stop the tool that applies {out}, if there is one; in each peer: {applied};\n     {seen}",
         f"put next in the place of {out}, commit it, and let the tool apply it; only now the old objects leave",

@@ -9,6 +9,8 @@ from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, OnDisk, Secret, Topology
+from kubectl_mesh.stores.age import is_recipient
+from kubectl_mesh.stores.sealed import command, file_name
 from kubectl_mesh.stores.sealing import Sealing
 from kubectl_mesh.text import shown
 
@@ -58,7 +60,6 @@ def problems(topology: Topology) -> Iterator[Problem]:
     """Recipients that are none."""
     if topology.store != "sops":
         return
-    from kubectl_mesh.stores.age import is_recipient
 
     stated: list[tuple[tuple[str | int, ...], str]] = [(("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)]
     stated += [(("contexts", c.context, "recipients", i), r) for c in topology.clusters for i, r in enumerate(c.recipients)]
@@ -94,7 +95,6 @@ def warnings(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem
 
 
 def _same_controller(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem]:
-    from kubectl_mesh.stores.sealed import command, file_name
 
     owners: dict[Any, str] = {}
     for cluster in topology.clusters:

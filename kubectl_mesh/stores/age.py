@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+import pyrage
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
 from kubectl_mesh.errors import MeshError, Place, Problem
 
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -11,9 +14,6 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 @lru_cache(maxsize=4096)
 def is_recipient(recipient: str) -> bool:
     """Whether a text is the public half of an age identity, checksum and all, and one with which a secret can be shared."""
-    import pyrage
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-
     try:
         pyrage.x25519.Recipient.from_str(recipient)
     except pyrage.RecipientError:
@@ -31,8 +31,6 @@ def is_recipient(recipient: str) -> bool:
 
 def wrap(key: bytes, recipients: tuple[str, ...]) -> str:
     """The data key for each recipient, encrypted by age, as the block `age` of a file."""
-    import pyrage
-
     return block({r: pyrage.encrypt(key, [pyrage.x25519.Recipient.from_str(r)], armored=True).decode() for r in recipients})
 
 
@@ -45,8 +43,6 @@ def block(stanzas: Mapping[str, str]) -> str:
 
 def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
     """What unwraps data keys with the identities of a file, as age-keygen writes it. Raises a `MeshError` that shows none."""
-    import pyrage
-
     lines = [line.strip() for line in body.decode("utf-8", "replace").splitlines()]
     found = []
     for line in lines:

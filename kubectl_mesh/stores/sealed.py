@@ -17,6 +17,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Cluster, OnDisk, Secret
@@ -51,9 +56,6 @@ def command(cluster: Cluster, directory: str) -> str:
 
 def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate, tuple[Problem, ...]]:
     """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it. Raises a `MeshError`."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
     place = Place(name)
 
     def refused(what: str) -> MeshError:
@@ -85,8 +87,6 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
 
 def private_keys(name: str, pem: bytes) -> list[Any]:
     """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows none."""
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
     found = []
     for block in find_blocks(pem):
         if block.label not in (b"PRIVATE KEY", b"RSA PRIVATE KEY"):
@@ -111,11 +111,6 @@ def is_for(keys: list[Any], certificate: Certificate | None) -> bool:
 
 def unseal(keys: list[Any], body: bytes) -> Any:
     """The Secret that the controller makes of a SealedSecret. Raises a ValueError that says why not."""
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.asymmetric import padding
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     try:
         value = read(body)
         place, spec = value["metadata"], value["spec"]
@@ -229,16 +224,12 @@ def around(secret: Any) -> tuple[str, str]:
 
 
 def _aes(session: bytes, body: bytes) -> bytes:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(session).encrypt(bytes(12), body, None)
 
 
 def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None) -> str:
     """A value in base64; the old one, if its part that is AES is what would be made."""
-    from cryptography.hazmat.primitives.asymmetric import padding
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     sealed = _aes(session, body)
     size = key.key_size // 8
     if old is not None:

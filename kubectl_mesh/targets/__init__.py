@@ -3,60 +3,30 @@
 `target.Target` says what these are. A new target is a module and a line in `KINDS`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
+from kubectl_mesh.targets import application, helmrelease, istio, istiocontrolplane, istiooperator
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near, shown
 
-
-def _istio() -> Target:
-    from kubectl_mesh.targets import istio
-
-    return istio
-
-
-def _istiooperator() -> Target:
-    from kubectl_mesh.targets import istiooperator
-
-    return istiooperator
-
-
-def _application() -> Target:
-    from kubectl_mesh.targets import application
-
-    return application
-
-
-def _helmrelease() -> Target:
-    from kubectl_mesh.targets import helmrelease
-
-    return helmrelease
-
-
-def _istiocontrolplane() -> Target:
-    from kubectl_mesh.targets import istiocontrolplane
-
-    return istiocontrolplane
-
-
-KINDS: dict[str, Callable[[], Target]] = {
-    "Istio": _istio,
-    "IstioOperator": _istiooperator,
-    "Application": _application,
-    "HelmRelease": _helmrelease,
-    "IstioControlPlane": _istiocontrolplane,
+KINDS: Mapping[str, Target] = {
+    "Istio": istio,
+    "IstioOperator": istiooperator,
+    "Application": application,
+    "HelmRelease": helmrelease,
+    "IstioControlPlane": istiocontrolplane,
 }
-"""Every kind of base.yaml, and what loads its target."""
+"""Every kind of base.yaml, and its target."""
 OLD = "IstioControlPlane"
 """The kind that a mesh without a base.yaml has, as the old tool had it."""
 
 
 def module(kind: str) -> Target:
     """The target of a kind in `KINDS`."""
-    return KINDS[kind]()
+    return KINDS[kind]
 
 
 def choose(base: Sequence[Document]) -> Target:

@@ -8,10 +8,10 @@ import re
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from cryptography import x509
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 T = TypeVar("T")
 
@@ -72,15 +72,11 @@ def parse_certificates(pem: bytes, *, whole: bool = True) -> "tuple[x509.Certifi
 
     With `whole` false a certificate may have a key or an extension that cryptography does not know, as the CA of an API server may.
     """
-    from cryptography import x509
-
     return _parse(lambda: tuple(_read_certificate(c, whole=whole) for c in x509.load_pem_x509_certificates(pem)))
 
 
 def parse_certificate(pem: bytes) -> "x509.Certificate":
     """The first certificate of a text; raises `PemError`."""
-    from cryptography import x509
-
     return _parse(lambda: _read_certificate(x509.load_pem_x509_certificate(pem), whole=True))
 
 
@@ -94,7 +90,6 @@ def _read_certificate(certificate: "x509.Certificate", *, whole: bool) -> "x509.
 
 def parse_crl(pem: bytes) -> "x509.CertificateRevocationList":
     """A CRL; raises `PemError`."""
-    from cryptography import x509
 
     def read() -> "x509.CertificateRevocationList":
         crl = x509.load_pem_x509_crl(pem)
@@ -106,7 +101,6 @@ def parse_crl(pem: bytes) -> "x509.CertificateRevocationList":
 
 def parse_request(pem: bytes) -> "x509.CertificateSigningRequest":
     """A certificate signing request; raises `PemError`."""
-    from cryptography import x509
 
     def read() -> "x509.CertificateSigningRequest":
         request = x509.load_pem_x509_csr(pem)
@@ -118,8 +112,6 @@ def parse_request(pem: bytes) -> "x509.CertificateSigningRequest":
 
 def parse_key(pem: bytes, *, validate: bool = True) -> Any:
     """A private key without a password; raises `PemError`. With `validate` false the numbers of an RSA key are not proven, which takes long."""
-    from cryptography.hazmat.primitives import serialization
-
     return _parse(lambda: serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=not validate))
 
 

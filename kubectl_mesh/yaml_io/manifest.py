@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import jinja2
 import yaml
 
 from kubectl_mesh.yaml_io.write import Block, dump, scalar
@@ -21,8 +22,6 @@ _MARKER = re.compile(r"kubectlMesh[0-9]+m")
 @cache
 def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
     """What gives a template by its name, compiled once in a process."""
-    import jinja2  # not needed by whoever uses `document` alone, and slow
-
     environment = jinja2.Environment(loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["yaml"] = scalar
     return cache(environment.get_template)
