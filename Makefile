@@ -1,7 +1,7 @@
 # make demo   the page's three clusters, with today's Istio and then with the page's, rendered in a scratch directory
 # make test   every check
 # make bench  the numbers, as ratios
-# make crash  every crash test at every system call that writes; `make test` tries one in five
+# make crash  every crash test at every system call that writes; `make test` tries one in eight
 # make decade a thousand decades of certificates, CRLs and tokens that change while traffic flows
 # make docs   the generated parts of the documentation
 # make screenshots   the pictures of docs/graph.md, by Chromium

@@ -574,7 +574,7 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
 EVERY = os.environ.get("CRASH_POINTS") == "every"
 """Whether a run is harmed at every point, as `make crash` asks for; else at one in SHARE of them."""
 CHUNKS = 3
-SHARE = 1 if EVERY else 5
+SHARE = 1 if EVERY else 8
 
 
 def chosen(found: list[Point], harm: str) -> list[Point]:

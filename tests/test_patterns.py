@@ -32,7 +32,7 @@ SIZE = 1_000_000
 """The length of the text."""
 SECONDS = 10
 """Of the processor, for one pattern and all its inputs."""
-SEEDS = 3
+SEEDS = 2
 """What of a pattern is repeated, at most, in each of two ways."""
 OWN_TEXT = {
     "kubectl_mesh.graph.svg:_LIGHT_DARK": "reads the style sheet of the page, which is ours",

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -655,14 +654,6 @@ def test_identities_are_never_shown(ages: Ages) -> None:
     assert "NONSENSE" not in str(caught.value)
     with pytest.raises(MeshError, match="holds no age identity"):
         age.identities("id.txt", b"# a comment\n")
-
-
-def test_plain_needs_none_of_the_libraries(workdir: Make) -> None:
-    """pyrage is imported only where something is sealed."""
-    mesh = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
-    code = "import sys; from kubectl_mesh import cli; cli.run(['render', '-C', sys.argv[1]]); print('pyrage' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, mesh.path], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
 
 
 def flip(path: Path, old: str, new: str) -> None:

@@ -18,7 +18,7 @@ from kubectl_mesh.yaml_io.read import load
 from kubectl_mesh.yaml_io.scalars import unfit
 from kubectl_mesh.yaml_io.write import Block, dump, scalar, text, unblocked
 
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = [
     *SPELT_OUT,
     "true",

@@ -13,9 +13,9 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs import owned_files
 from kubectl_mesh.fs.durable import make_folder
 from kubectl_mesh.fs.locking import locked
-from kubectl_mesh.fs.owned_files import add_files, write_certificates
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
 from kubectl_mesh.model.machine import Machine
@@ -173,7 +173,7 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
     def add(name: str, body: bytes, *, hidden: bool = False) -> None:
         there = os.path.lexists(os.path.join(directory, name))
         if not there:
-            add_files(directory, {name: body}, private=hidden)
+            owned_files.add_files(directory, {name: body}, private=hidden)
         done.append(("keep" if there else "create", name))
 
     make_folder(directory)
@@ -187,7 +187,7 @@ def write(directory: str, public: Mapping[str, bytes], private: Mapping[str, byt
         folders = {p.partition("/")[0] for p in certs if os.path.lexists(os.path.join(directory, "certs", p.partition("/")[0]))}
         fresh = {p: b for p, b in certs.items() if p.partition("/")[0] not in folders}
         if certs:
-            write_certificates(os.path.join(directory, "certs"), fresh)
+            owned_files.write_certificates(os.path.join(directory, "certs"), fresh)
         for name, body in private.items():
             if not name.startswith("certs/"):
                 add(name, body, hidden=True)
