@@ -1,6 +1,7 @@
 """The library interface: the program of docs/library.md, and that it gives what the commands give."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from test_golden import files
 
 import kubectl_mesh
 from kubectl_mesh import MeshError, build, check, diff, load
+from kubectl_mesh.workdir.git_ignore import GITIGNORE
 
 Make = Callable[..., WorkDir]
 NOW = datetime.now(UTC)
@@ -113,3 +115,18 @@ def test_the_command_line_starts_without_it() -> None:
     assert done.stdout.split() == ["False", "MeshError", "__version__", "build", "check", "diff", "load"]
     with pytest.raises(AttributeError, match="has no attribute 'rendre'"):
         kubectl_mesh.rendre  # noqa: B018
+
+
+def test_git_starts_with_the_environment(workdir: Make, tmp_path: Path) -> None:
+    """With HOME, git goes by the global excludes of its owner; without, private files that only these ignore are an error."""
+    made = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
+    subprocess.run(["git", "init", "-q", made.path], check=True, capture_output=True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "excludes").write_text(GITIGNORE)
+    (tmp_path / "home/.gitconfig").write_text(f"[core]\n  excludesFile = {tmp_path / 'excludes'}\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
+    made.write(".gitignore", "")
+    status = {
+        name: {r.check.id: r.status for r in check(made.path, NOW, environment=e)}["git-ignored"] for name, e in (("with", environment), ("without", None))
+    }
+    assert status == {"with": "ok", "without": "error"}

@@ -196,3 +196,17 @@ def test_imports_are_at_the_top() -> None:
             found.add(name)
     assert found == LAZY.keys()
     assert len(LAZY) <= 5
+
+
+def test_completing_a_context_loads_little(tmp_path: Path) -> None:
+    """A shell waits for it: only what reads topology.yaml is loaded."""
+    (tmp_path / "topology.yaml").write_text("mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n")
+    code = (
+        "import sys; sys.argv = ['kubectl_complete-mesh', 'remove', 'e']\nfrom kubectl_mesh import cli\ncli.complete()\n"
+        "print(*sorted(m for m in sys.modules if m.startswith(('cryptography', 'jsonschema', 'jinja2', 'kubectl_mesh.'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    names, loaded = done.stdout.rsplit("\n", 2)[0], done.stdout.splitlines()[-1].split()
+    assert names.splitlines()[0] == "east"
+    assert "kubectl_mesh.workdir.topology_file" in loaded
+    assert [m for m in loaded if m.startswith(("cryptography", "jsonschema", "jinja2", "kubectl_mesh.operations", "kubectl_mesh.targets"))] == []

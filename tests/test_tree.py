@@ -471,3 +471,14 @@ def test_a_persons_file_in_the_place_of_the_lock(mesh: WorkDir, run: Run, body: 
     before = (mesh / "topology.yaml").read_text()
     assert run("render", cwd=mesh).code == 2
     assert (mesh / "topology.yaml").read_text() == before
+
+
+def test_a_lock_that_does_not_state_its_kind(mesh: WorkDir, run: Run) -> None:
+    """It says nothing of a lost base.yaml: no kind is guessed."""
+    for path in (mesh / "out").glob("*/mesh.lock"):
+        value = json.loads(path.read_text())
+        del value["madeFrom"]["controlPlane"]
+        path.write_text(json.dumps(value))
+    ran = run("check", "-o", "short", cwd=mesh)
+    assert "was rendered with one of kind" not in ran.out + ran.err
+    assert run("render", cwd=mesh).code == 0

@@ -83,7 +83,7 @@ def _progress(what: str, shown: bool, done: int, of: int) -> None:
 def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The contexts of the topology, for a shell's completion; nothing where it cannot be read."""
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.operations.working_directory import read_topology
+    from kubectl_mesh.workdir.topology_file import read_topology
 
     try:
         topology = read_topology(ctx.params.get("directory") or ".")

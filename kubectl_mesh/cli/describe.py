@@ -32,7 +32,7 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
     found: list[Problem] = []
     inputs = working_directory.gather(directory, kubeconfig, clock.machine(), found, partial.read_valid_contexts(directory, found), out=folder)
     only = working_directory.chosen(inputs.topology, clusters) if clusters else None
-    at = clock.now()
+    at = inputs.machine.now
     plan: Plan | None = None
     pki: Pki | None = None
     changes: tuple[FolderChange, ...] = ()

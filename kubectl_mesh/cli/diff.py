@@ -89,7 +89,7 @@ def _rendered(directory: str, folder: str, clusters: tuple[str, ...], kubeconfig
     only = working_directory.chosen(inputs.topology, clusters)
     if clusters:
         inputs = build.narrowed(inputs, only)
-    at = clock.now()
+    at = inputs.machine.now
     made = build.make(inputs, at, folder, throwaway=True)
     before: RawTree = on_disk(folder)
     after: RawTree = rendered(made.tree)

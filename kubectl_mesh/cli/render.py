@@ -103,11 +103,11 @@ def command(
             raise refuse("--reseal", why, "leave one of the two out" if clusters else "leave it out")
         if writes:
             clear(target_folder)
-        rendered = build.make(inputs, clock.now(), target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
+        rendered = build.make(inputs, inputs.machine.now, target_folder, reseal=reseal, throwaway=not writes, progress=common.progress("making keys:"))
         # What belongs to the mesh as a whole is made with any of its clusters, which may take it.
         wanted = only | {name for name in rendered.tree if name.startswith("_")} if clusters else None
         changes = compare(target_folder, rendered.tree, inputs.topology.mesh_id, wanted)
-        at = clock.now()
+        at = inputs.machine.now
         logins = reconnect.reconnections(rendered.plan, changes, sealed_logins.sealed_anew(target_folder, rendered, changes), out=target_folder)
         doubts: list[Problem] = []
         if cut := refusals.find_refusals(rendered, changes, target_folder, directory, at, idle, with_restarts=with_restarts, doubts=doubts):

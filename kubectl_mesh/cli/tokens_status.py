@@ -21,7 +21,7 @@ def rendered(inputs: "Inputs", out: str) -> "Rendered":
     """What a render would make now, with throw-away certificates where one is missing."""
     from kubectl_mesh.operations import build
 
-    return build.make(inputs, clock.now(), out, throwaway=True)
+    return build.make(inputs, inputs.machine.now, out, throwaway=True)
 
 
 def differing(made: "Rendered", out: str) -> list[str]:
@@ -104,7 +104,7 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
         text = calendar(made.plan.topology.mesh_id, (d for d in dates(made.plan, made.pki) if d.kind == "token" and (only is None or d.subject in only)))
         common.put_calendar(text)
         return
-    at = clock.now()
+    at = inputs.machine.now
     common.warn([w for w in made.warnings if w.id in TOKENS])
     names = differing(made, out)
     value = {"clusters": [_cluster(made, c, names, at) for c in inputs.topology.clusters if only is None or c.name in only]}

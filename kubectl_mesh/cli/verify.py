@@ -46,7 +46,7 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
     sealed = Sealed(inputs, folder)
     mine, opens = _opener(topology.store, identity, body, inputs.sealing)
     meant = verify.Meant()
-    build.make(inputs, clock.now(), folder, throwaway=True, store=meant)
+    build.make(inputs, inputs.machine.now, folder, throwaway=True, store=meant)
     only = working_directory.chosen(topology, clusters) if clusters else None
     problems: list[Problem] = []
     lines: list[str] = []

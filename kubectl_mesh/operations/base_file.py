@@ -180,4 +180,4 @@ def _kind(out: str, name: str) -> str | None:
         lock = parse_lock(read_file(os.path.join(out, name, LOCK), "lock"))
     except MeshError:
         return None
-    return None if lock is None else lock.control_plane
+    return lock.control_plane or None if lock is not None else None

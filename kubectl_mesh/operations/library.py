@@ -34,9 +34,10 @@ class Built:
 
 
 def load(directory: str | os.PathLike[str], now: datetime, *, kubeconfig: str | None = None, environment: Mapping[str, str] | None = None) -> Inputs:
-    """Reads a working directory; `now` is in UTC, `environment` is what git is started with.
+    """Reads a working directory.
 
-    Raises a `MeshError` with every problem of every file.
+    `now` is in UTC. git starts with `environment`; without HOME it ignores the user's own configuration. Raises a `MeshError` with
+    every problem of every file.
     """
     return working_directory.gather(os.fspath(directory), kubeconfig, Machine(now, environment or {}))
 

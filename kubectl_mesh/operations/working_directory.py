@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 from kubectl_mesh import stores
 from kubectl_mesh.credentials import kubeconfig as kubeconfigs
@@ -22,14 +22,17 @@ from kubectl_mesh.pki import rotation
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near
-from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder, mode_problems, read_certs
 from kubectl_mesh.workdir.places import BASE as BASE  # noqa: PLC0414
 from kubectl_mesh.workdir.places import KUBECONFIG as KUBECONFIG  # noqa: PLC0414
 from kubectl_mesh.workdir.places import TOPOLOGY as TOPOLOGY  # noqa: PLC0414
 from kubectl_mesh.workdir.places import located as located  # noqa: PLC0414
+from kubectl_mesh.workdir.topology_file import has_no_clusters as has_no_clusters  # noqa: PLC0414
+from kubectl_mesh.workdir.topology_file import parsed as parsed  # noqa: PLC0414
+from kubectl_mesh.workdir.topology_file import read_topology as read_topology  # noqa: PLC0414
+from kubectl_mesh.workdir.topology_file import topology_document as topology_document  # noqa: PLC0414
+from kubectl_mesh.workdir.topology_file import valid_topology as valid_topology  # noqa: PLC0414
 from kubectl_mesh.x509.layout import SEAL_KEY
-from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 
 T = TypeVar("T")
@@ -39,44 +42,6 @@ def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> 
     """A kubeconfig outside the working directory, None where there is none; `lenient` as in `load`."""
     body = read_file(path, "kubeconfig", pipe=pipe)
     return None if body is None else load(path, body, typed=False, lenient=lenient)
-
-
-def topology_document(directory: str) -> Document | None:
-    """The document of topology.yaml, None where there is none."""
-    body = read_inside(directory, TOPOLOGY, "topology")
-    return None if body is None else load(join(directory, TOPOLOGY), body, lenient=True)
-
-
-def read_topology(directory: str, *, empty: bool = False) -> Topology:
-    """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
-    path = join(directory, TOPOLOGY)
-    document = topology_document(directory)
-    if document is None:
-        raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
-    return valid_topology(document, empty=empty)
-
-
-def valid_topology(document: Document, *, empty: bool = False) -> Topology:
-    """The topology of a document; `empty` accepts one that has no clusters yet."""
-    if empty and _without_clusters(document.value):
-        # With a cluster in its place, the rest can be judged.
-        document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})
-    return validate(document, assets.schema("topology.schema.json"))
-
-
-def has_no_clusters(directory: str) -> bool:
-    """Whether a working directory holds a root alone, as `init` may leave it."""
-    document = topology_document(directory)
-    return document is not None and _without_clusters(document.value)
-
-
-def _without_clusters(value: object) -> TypeGuard[dict[str, object]]:
-    return isinstance(value, dict) and value.get("contexts", 0) in ({}, None)
-
-
-def parsed(path: str, body: bytes) -> Topology:
-    """A topology that is not written yet."""
-    return validate(load(path, body), assets.schema("topology.schema.json"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,51 @@
+"""topology.yaml: read and validated. Shell completion loads this module and little else."""
+
+from dataclasses import replace
+from typing import TypeGuard
+
+from kubectl_mesh.errors import refuse
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_inside
+from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.topology import validate
+from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.read import load
+
+
+def topology_document(directory: str) -> Document | None:
+    """The document of topology.yaml, None where there is none."""
+    body = read_inside(directory, TOPOLOGY, "topology")
+    return None if body is None else load(join(directory, TOPOLOGY), body, lenient=True)
+
+
+def read_topology(directory: str, *, empty: bool = False) -> Topology:
+    """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
+    path = join(directory, TOPOLOGY)
+    document = topology_document(directory)
+    if document is None:
+        raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
+    return valid_topology(document, empty=empty)
+
+
+def valid_topology(document: Document, *, empty: bool = False) -> Topology:
+    """The topology of a document; `empty` accepts one that has no clusters yet."""
+    if empty and _without_clusters(document.value):
+        # With a cluster in its place, the rest can be judged.
+        document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})
+    return validate(document, assets.schema("topology.schema.json"))
+
+
+def has_no_clusters(directory: str) -> bool:
+    """Whether a working directory holds a root alone, as `init` may leave it."""
+    document = topology_document(directory)
+    return document is not None and _without_clusters(document.value)
+
+
+def _without_clusters(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict) and value.get("contexts", 0) in ({}, None)
+
+
+def parsed(path: str, body: bytes) -> Topology:
+    """A topology that is not written yet."""
+    return validate(load(path, body), assets.schema("topology.schema.json"))
