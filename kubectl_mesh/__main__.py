@@ -1,11 +1,15 @@
-"""The programs: `kubectl mesh`, which is `python -m kubectl_mesh` too, and `kubectl_complete-mesh`."""
+"""The programs: `kubectl mesh`, which is `python -m kubectl_mesh` too, and
+`kubectl_complete-mesh`.
+"""
 
 import gc
 import os
 import signal
 from collections.abc import Callable
 
-gc.disable()  # a run makes values, uses them and ends; looking for cycles among them, and among what is loaded, costs a tenth of it
+# a run makes values, uses them and ends; looking for cycles among them, and among what is loaded,
+# costs a tenth of it
+gc.disable()
 
 # Ctrl-C while all that is loaded ends the process as it ends any other, with nothing to be told.
 HEARD = signal.getsignal(signal.SIGINT) is signal.default_int_handler

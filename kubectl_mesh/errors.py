@@ -1,4 +1,6 @@
-"""What can be wrong: `Problem`, a sentence with its place, and `MeshError`, which carries all of them."""
+"""What can be wrong: `Problem`, a sentence with its place, and `MeshError`, which carries all of
+them.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,7 +10,9 @@ from kubectl_mesh.text import one_line
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands: a file, a line and column counted from 1 (0: unknown), and the path of a field."""
+    """Where something stands: a file, a line and column counted from 1 (0: unknown), and the path
+    of a field.
+    """
 
     file: str
     line: int = 0
@@ -28,7 +32,9 @@ class Problem:
     what: str
     fix: str = ""
     id: str = field(default="", compare=False)
-    """The check that found it, for those that `kubectl mesh check` reports under a name of their own."""
+    """The check that found it, for those that `kubectl mesh check` reports under a name of their
+    own.
+    """
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.what}") + (f"\n  fix: {self.fix}" if self.fix else "")
@@ -39,7 +45,19 @@ class MeshError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         # In their own order; as tuples they compare ten times as fast, where there are thousands.
-        self.problems = tuple(sorted(set(problems), key=lambda p: (p.where.file, p.where.line, p.where.column, p.where.path, p.what, p.fix)))
+        self.problems = tuple(
+            sorted(
+                set(problems),
+                key=lambda p: (
+                    p.where.file,
+                    p.where.line,
+                    p.where.column,
+                    p.where.path,
+                    p.what,
+                    p.fix,
+                ),
+            )
+        )
         super().__init__("\n".join(map(str, self.problems)))
 
 

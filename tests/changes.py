@@ -37,7 +37,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
-from uses import Mixture, Object, Stage, Token, Wanted, World, apply_stages, one_group, read_facts, read_tree
+from uses import (
+    Mixture,
+    Object,
+    Stage,
+    Token,
+    Wanted,
+    World,
+    apply_stages,
+    one_group,
+    read_facts,
+    read_tree,
+)
 
 from kubectl_mesh import cli
 from kubectl_mesh.cli import clock, tokens
@@ -75,8 +86,16 @@ def make_server_ca(name: str) -> bytes:
     """The CA of an API server."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(7)
-    builder = builder.not_valid_before(datetime.now(UTC) - timedelta(days=9)).not_valid_after(datetime.now(UTC) + timedelta(days=3650))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+    )
+    builder = builder.not_valid_before(datetime.now(UTC) - timedelta(days=9)).not_valid_after(
+        datetime.now(UTC) + timedelta(days=3650)
+    )
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -93,9 +112,14 @@ def open_sops(thing: Object) -> dict[str, bytes]:
     key = read_data_key(thing["sops"]["age"][0]["enc"])
     found = {}
     for name, text in thing["data"].items():
-        parts = dict(part.split(":", 1) for part in text.removeprefix("ENC[AES256_GCM,").removesuffix("]").split(","))
+        parts = dict(
+            part.split(":", 1)
+            for part in text.removeprefix("ENC[AES256_GCM,").removesuffix("]").split(",")
+        )
         body, vector, tag = (base64.b64decode(parts[part]) for part in ("data", "iv", "tag"))
-        found[name] = base64.b64decode(AESGCM(key).decrypt(vector, body + tag, f"data:{name}:".encode()))
+        found[name] = base64.b64decode(
+            AESGCM(key).decrypt(vector, body + tag, f"data:{name}:".encode())
+        )
     return found
 
 
@@ -168,13 +192,20 @@ class Mesh:
         self.write("base.yaml", yaml.safe_dump_all(self.base, sort_keys=False))
         for context, entry in self.contexts.items():
             name = entry.get("clusterName", context)
-            for file, body in ((f"clusters/{name}.crt", make_server_ca(context)), (f"clusters/{name}.sealing.crt", make_controller().certificate)):
+            for file, body in (
+                (f"clusters/{name}.crt", make_server_ca(context)),
+                (f"clusters/{name}.sealing.crt", make_controller().certificate),
+            ):
                 if self.store == "sealed" or not file.endswith(".sealing.crt"):
                     self.write(file, body)
 
     def files(self) -> dict[str, bytes]:
         """Every file of the working directory."""
-        return {p.relative_to(self.folder).as_posix(): p.read_bytes() for p in self.folder.rglob("*") if p.is_file() and not p.name.startswith(".kubectl-mesh")}
+        return {
+            p.relative_to(self.folder).as_posix(): p.read_bytes()
+            for p in self.folder.rglob("*")
+            if p.is_file() and not p.name.startswith(".kubectl-mesh")
+        }
 
     def put_back(self, files: Mapping[str, bytes]) -> None:
         """Brings every file back to what it was."""
@@ -183,7 +214,11 @@ class Mesh:
         for name, body in files.items():
             path = self.folder / name
             if not path.exists() or path.read_bytes() != body:
-                self.write(name, body, 0o600 if name.startswith("credentials/") or name.endswith("key.pem") else 0o644)
+                self.write(
+                    name,
+                    body,
+                    0o600 if name.startswith("credentials/") or name.endswith("key.pem") else 0o644,
+                )
 
     # What the topology says
 
@@ -208,9 +243,18 @@ class Mesh:
         """What the topology asks for."""
         joined = [c for c, e in self.contexts.items() if not e.get("disableRegistryJoin")]
         served = {c: e["controlPlane"] for c, e in self.contexts.items() if "controlPlane" in e}
-        edges = {(c, p) for c in joined if c not in served for p in self.contexts[c].get("peers", joined) if p != c and p in joined}
+        edges = {
+            (c, p)
+            for c in joined
+            if c not in served
+            for p in self.contexts[c].get("peers", joined)
+            if p != c and p in joined
+        }
         return Wanted(
-            {c: e.get("clusterName", c) for c, e in self.contexts.items()}, frozenset(edges), served, {c: e["server"] for c, e in self.contexts.items()}
+            {c: e.get("clusterName", c) for c, e in self.contexts.items()},
+            frozenset(edges),
+            served,
+            {c: e["server"] for c, e in self.contexts.items()},
         )
 
     # Commands
@@ -218,7 +262,9 @@ class Mesh:
     def call(self, *words: str) -> tuple[int, str, str]:
         """`kubectl mesh WORDS` in this process: exit code, stdout, stderr."""
         out, err = io.StringIO(), io.StringIO()
-        environment = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")} | {"HOME": os.devnull}
+        environment = {
+            k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")
+        } | {"HOME": os.devnull}
         with (
             mock.patch.object(clock, "now", return_value=self.now),
             mock.patch.dict(os.environ, environment, clear=True),
@@ -248,7 +294,9 @@ class Mesh:
         """What a store of the user's has."""
         found: dict[str, dict[str, bytes]] = {}
         for path in self.folder.glob("certs/intermediate-*/*.pem"):
-            found.setdefault(path.parent.name.removeprefix("intermediate-"), {})[path.name] = path.read_bytes()
+            found.setdefault(path.parent.name.removeprefix("intermediate-"), {})[path.name] = (
+                path.read_bytes()
+            )
         return Store(found)
 
     def follow(self, kinds: tuple[str, ...], groups: list[set[str]] | None = None) -> None:
@@ -257,10 +305,20 @@ class Mesh:
         self.learn(tree, wanted)
         if kinds:
             whom = {c for w in (self.wanted, wanted) for c in w.names}
-            mixture = Mixture(self.world, (self.tree, tree), (self.wanted, wanted), (self.opened, store))
+            mixture = Mixture(
+                self.world, (self.tree, tree), (self.wanted, wanted), (self.opened, store)
+            )
             found = mixture.problems(groups or one_group([self.wanted, wanted]) if whom else [])
             if found:
-                raise LostError("\n".join([self.story(), f"and then {', '.join(kinds)}:", *(f"  {p}" for p in found[:12])]))
+                raise LostError(
+                    "\n".join(
+                        [
+                            self.story(),
+                            f"and then {', '.join(kinds)}:",
+                            *(f"  {p}" for p in found[:12]),
+                        ]
+                    )
+                )
         self.tree, self.wanted, self.opened = tree, wanted, store
 
     def learn(self, tree: Mapping[str, tuple[Stage, ...]], wanted: Wanted) -> None:
@@ -268,9 +326,16 @@ class Mesh:
         for address, context in self.taken_from.items():
             if address in self.world.addresses:
                 continue
-            stages = self.tree.get(self.wanted.names.get(context, ""), tree.get(wanted.names.get(context, ""), ({}, {}, {})))
+            stages = self.tree.get(
+                self.wanted.names.get(context, ""),
+                tree.get(wanted.names.get(context, ""), ({}, {}, {})),
+            )
             things = apply_stages(stages, stages, 0)
-            things = {k: t for k, t in things.items() if t["kind"] not in ("Secret", "SealedSecret", "ExternalSecret")}
+            things = {
+                k: t
+                for k, t in things.items()
+                if t["kind"] not in ("Secret", "SealedSecret", "ExternalSecret")
+            }
             gates = read_facts("", things, lambda *_: {}).gates
             if gates:
                 self.world.addresses[address] = (context, gates[0].source)
@@ -293,14 +358,28 @@ class Mesh:
         for item in report["pending"]:
             if item["kind"] in ("token", "next-token"):
                 words = shlex.split(item["command"].strip("()"))
-                context = next(w for w in words if w.startswith("--context=")).removeprefix("--context=")
+                context = next(w for w in words if w.startswith("--context=")).removeprefix(
+                    "--context="
+                )
                 namespace, secret = words[words.index("-n") + 1], words[words.index("secret") + 1]
                 path = words[words.index(">") + 1]
-                live = {k: t for stage in self.tree[self.wanted.names[context]] for k, t in stage.items()} if context in self.wanted.names else {}
+                live = (
+                    {
+                        k: t
+                        for stage in self.tree[self.wanted.names[context]]
+                        for k, t in stage.items()
+                    }
+                    if context in self.wanted.names
+                    else {}
+                )
                 thing = live.get(("Secret", namespace, secret))
                 if thing is not None:
                     account = thing["metadata"]["annotations"]["kubernetes.io/service-account.name"]
-                    self.write(os.path.relpath(path, self.folder), self.token(context, namespace, account, secret), 0o600)
+                    self.write(
+                        os.path.relpath(path, self.folder),
+                        self.token(context, namespace, account, secret),
+                        0o600,
+                    )
                     got += 1
         return got
 
@@ -308,7 +387,11 @@ class Mesh:
 
     def change(self, kinds: tuple[str, ...], doing: Callable[[], str | None]) -> Step | None:
         """A change: refused and taken back, or accepted and followed through every mixture. None where it does not apply."""
-        before, topology, base = self.files(), copy.deepcopy(self.topology), copy.deepcopy(self.base)
+        before, topology, base = (
+            self.files(),
+            copy.deepcopy(self.topology),
+            copy.deepcopy(self.base),
+        )
         addresses = dict(self.world.addresses)
         said = doing()
         same = (self.topology, self.base) == (topology, base) and self.files() == before
@@ -337,9 +420,13 @@ class Mesh:
             self.put_back(before)
             return step
         step.accepted = True
-        order = json.loads(report)["order"] if report else {"any": True, "steps": [], "refused": None}
+        order = (
+            json.loads(report)["order"] if report else {"any": True, "steps": [], "refused": None}
+        )
         if order.get("refused"):
-            raise LostError(f"{self.story()}\n`diff` says that this is refused, and `render` takes it: {order['refused']}")
+            raise LostError(
+                f"{self.story()}\n`diff` says that this is refused, and `render` takes it: {order['refused']}"
+            )
         names = {name: context for context, name in self.asks().names.items()}
         groups = [{names[name] for name in group if name in names} for group in order["steps"]]
         self.ordered += bool(groups)
@@ -350,7 +437,11 @@ class Mesh:
             code, _, err = self.call("render")
             assert code == 0, f"{self.story()}\n{err}"
             order = json.loads(report)["order"] if report else {"steps": []}
-            self.follow(("tokens arrive",), [{names[name] for name in group if name in names} for group in order["steps"]] or None)
+            self.follow(
+                ("tokens arrive",),
+                [{names[name] for name in group if name in names} for group in order["steps"]]
+                or None,
+            )
         return step
 
     def command(self, said: str, step: Step) -> bool:
@@ -379,16 +470,42 @@ def base_of(kind: str, version: str) -> list[dict[str, Any]]:
     """A base.yaml."""
     settings = {"meshConfig": {"accessLogFile": "/dev/stdout"}}
     if kind == "Istio":
-        return [{"apiVersion": "sailoperator.io/v1", "kind": kind, "spec": {"version": f"v{version}", "values": settings}}]
+        return [
+            {
+                "apiVersion": "sailoperator.io/v1",
+                "kind": kind,
+                "spec": {"version": f"v{version}", "values": settings},
+            }
+        ]
     if kind == "HelmRelease":
         chart = {"spec": {"chart": "istiod", "version": version}}
-        return [{"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": kind, "spec": {"interval": "10m", "chart": chart, "values": settings}}]
+        return [
+            {
+                "apiVersion": "helm.toolkit.fluxcd.io/v2",
+                "kind": kind,
+                "spec": {"interval": "10m", "chart": chart, "values": settings},
+            }
+        ]
     if kind == "Application":
         source = {"chart": "istiod", "targetRevision": version, "helm": {"valuesObject": settings}}
-        return [{"apiVersion": "argoproj.io/v1alpha1", "kind": kind, "spec": {"project": "default", "source": source, "syncPolicy": {"automated": {}}}}]
+        return [
+            {
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": kind,
+                "spec": {"project": "default", "source": source, "syncPolicy": {"automated": {}}},
+            }
+        ]
     if kind == "IstioOperator":
-        return [{"apiVersion": "install.istio.io/v1alpha1", "kind": kind, "spec": {"profile": "minimal", **settings}}]
-    return [{"apiVersion": "install.istio.io/v1alpha2", "kind": kind, "spec": {"profile": "default"}}]
+        return [
+            {
+                "apiVersion": "install.istio.io/v1alpha1",
+                "kind": kind,
+                "spec": {"profile": "minimal", **settings},
+            }
+        ]
+    return [
+        {"apiVersion": "install.istio.io/v1alpha2", "kind": kind, "spec": {"profile": "default"}}
+    ]
 
 
 def settings_of(base: dict[str, Any]) -> dict[str, Any]:
@@ -399,21 +516,32 @@ def settings_of(base: dict[str, Any]) -> dict[str, Any]:
         return found
     if base["kind"] == "IstioOperator":
         return spec
-    return dict[str, Any](spec.setdefault("values", {})) if base["kind"] == "IstioControlPlane" else spec["values"]
+    return (
+        dict[str, Any](spec.setdefault("values", {}))
+        if base["kind"] == "IstioControlPlane"
+        else spec["values"]
+    )
 
 
 def new_mesh(seed: int, folder: Path) -> Mesh:
     """A mesh by its seed, not rendered yet."""
     mesh = Mesh(seed, folder)
     rng = mesh.random
-    kind = rng.choices(("Istio", "HelmRelease", "Application", "IstioOperator", "IstioControlPlane"), (10, 4, 4, 2, 1))[0]
+    kind = rng.choices(
+        ("Istio", "HelmRelease", "Application", "IstioOperator", "IstioControlPlane"),
+        (10, 4, 4, 2, 1),
+    )[0]
     old = kind == "IstioControlPlane"
     ambient = kind in ("Istio", "HelmRelease", "Application") and rng.random() < 0.2
     version = rng.choice(VERSIONS)
     mesh.base = base_of(kind, version)
     names = NAMES[: rng.choice((2, 2, 3, 3, 4, 5))]
     networks = OWN_NETWORKS[: len(names)] if ambient else NETWORKS[: rng.choice((1, 2, 2, 2, 3))]
-    topology: dict[str, Any] = {"mesh_id": "acme", "organization": "Acme", "certificates": {"keyType": "ec-p256"}}
+    topology: dict[str, Any] = {
+        "mesh_id": "acme",
+        "organization": "Acme",
+        "certificates": {"keyType": "ec-p256"},
+    }
     istio: dict[str, Any] = {"dataPlane": "ambient"} if ambient else {}
     if kind == "IstioOperator":
         istio["version"] = "1.23.4"
@@ -423,11 +551,16 @@ def new_mesh(seed: int, folder: Path) -> Mesh:
         topology["istio"] = istio
     if not old and rng.random() < 0.25:
         topology["trustDomain"] = "acme.example"
-    tool = {"HelmRelease": "flux", "Application": "argocd"}.get(kind, "") if rng.random() < 0.5 else ""
+    tool = (
+        {"HelmRelease": "flux", "Application": "argocd"}.get(kind, "") if rng.random() < 0.5 else ""
+    )
     if kind == "Istio" and rng.random() < 0.4:
         tool = rng.choice(("flux", "argocd"))
     if tool or kind == "Application":
-        topology["delivery"] = {"tool": tool or "argocd", "repoURL": "https://git.example.com/mesh.git"}
+        topology["delivery"] = {
+            "tool": tool or "argocd",
+            "repoURL": "https://git.example.com/mesh.git",
+        }
     store = rng.choices(("plain", "sops", "sealed", "external"), (4, 3, 2, 2))[0]
     topology["secrets"] = secrets_of(store)
     bundle = store != "sealed" and rng.random() < 0.2
@@ -448,7 +581,10 @@ def new_mesh(seed: int, folder: Path) -> Mesh:
     contexts: dict[str, Any] = {}
     topology["contexts"] = contexts
     for number, name in enumerate(names):
-        entry: dict[str, Any] = {"network": networks[number % len(networks)], "server": f"https://203.0.113.{number + 11}:6443"}
+        entry: dict[str, Any] = {
+            "network": networks[number % len(networks)],
+            "server": f"https://203.0.113.{number + 11}:6443",
+        }
         if rng.random() < 0.15:
             entry["serviceAccountReader"] = "mesh-reader"
         if number > 1 and rng.random() < 0.15:
@@ -460,12 +596,16 @@ def new_mesh(seed: int, folder: Path) -> Mesh:
         contexts[names[1]].update(controlPlane=names[0])
     elif not bundle and len(joined) > 2 and rng.random() < 0.3:
         name = rng.choice(joined)
-        contexts[name]["peers"] = sorted(rng.sample([n for n in joined if n != name], rng.randint(1, len(joined) - 1)))
+        contexts[name]["peers"] = sorted(
+            rng.sample([n for n in joined if n != name], rng.randint(1, len(joined) - 1))
+        )
     if old or (not only_found and rng.random() < 0.3):
         for network in networks if old else rng.sample(networks, 1):
             inside = [n for n in joined if contexts[n]["network"] == network]
             if inside:
-                topology.setdefault("networks", {})[network] = {"gateways": [{"address": mesh.address(n)} for n in inside[:2]]}
+                topology.setdefault("networks", {})[network] = {
+                    "gateways": [{"address": mesh.address(n)} for n in inside[:2]]
+                }
     return mesh
 
 
@@ -494,7 +634,9 @@ def change(weight: int) -> Callable[[Change], Change]:
     return put
 
 
-def pick_cluster(mesh: Mesh, rng: random.Random, keep: Callable[[str, dict[str, Any]], bool] = lambda c, e: True) -> str | None:
+def pick_cluster(
+    mesh: Mesh, rng: random.Random, keep: Callable[[str, dict[str, Any]], bool] = lambda c, e: True
+) -> str | None:
     """One of the clusters."""
     found = [c for c, e in mesh.contexts.items() if keep(c, e)]
     return rng.choice(found) if found else None
@@ -518,8 +660,15 @@ def add_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
     if not fresh or len(mesh.contexts) > 4:
         return None
     name = rng.choice(fresh)
-    network = "harbour" if mesh.ambient else rng.choice((*sorted({e["network"] for e in mesh.contexts.values()}), *NETWORKS))
-    mesh.contexts[name] = {"network": network, "server": f"https://203.0.113.{NAMES.index(name) + 31}:6443"}
+    network = (
+        "harbour"
+        if mesh.ambient
+        else rng.choice((*sorted({e["network"] for e in mesh.contexts.values()}), *NETWORKS))
+    )
+    mesh.contexts[name] = {
+        "network": network,
+        "server": f"https://203.0.113.{NAMES.index(name) + 31}:6443",
+    }
     return f"{name} on {network}"
 
 
@@ -533,7 +682,9 @@ def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
         path.unlink()
     stated = mesh.topology.get("networks", {})
     if network in stated:
-        stated[network]["gateways"] = [g for g in stated[network]["gateways"] if mesh.taken_from[g["address"]] != name]
+        stated[network]["gateways"] = [
+            g for g in stated[network]["gateways"] if mesh.taken_from[g["address"]] != name
+        ]
         if not stated[network]["gateways"]:
             del stated[network]
     for entry in mesh.contexts.values():
@@ -547,7 +698,11 @@ def remove_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
 @change(6)
 def narrow_peers(mesh: Mesh, rng: random.Random) -> str | None:
     joined = [c for c, e in mesh.contexts.items() if not e.get("disableRegistryJoin")]
-    name = pick_cluster(mesh, rng, lambda c, e: c in joined and "controlPlane" not in e and c not in list_primaries(mesh))
+    name = pick_cluster(
+        mesh,
+        rng,
+        lambda c, e: c in joined and "controlPlane" not in e and c not in list_primaries(mesh),
+    )
     if name is None or is_bundled(mesh):
         return None
     now = mesh.contexts[name].get("peers", [c for c in joined if c != name])
@@ -569,7 +724,11 @@ def leave_discovery(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick_cluster(
         mesh,
         rng,
-        lambda c, e: "controlPlane" not in e and not {"peers", "disableRegistryJoin"} & e.keys() and c not in list_primaries(mesh) | peers_named(mesh),
+        lambda c, e: (
+            "controlPlane" not in e
+            and not {"peers", "disableRegistryJoin"} & e.keys()
+            and c not in list_primaries(mesh) | peers_named(mesh)
+        ),
     )
     if name is None:
         return None
@@ -616,7 +775,9 @@ def shorter_intermediates(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(4)
 def alerts(mesh: Mesh, rng: random.Random) -> str | None:
-    mesh.topology["alerts"] = {"prometheusRule": not mesh.topology.get("alerts", {}).get("prometheusRule", False)}
+    mesh.topology["alerts"] = {
+        "prometheusRule": not mesh.topology.get("alerts", {}).get("prometheusRule", False)
+    }
     return str(mesh.topology["alerts"])
 
 
@@ -639,13 +800,19 @@ def replicas_and_annotations(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind == "IstioControlPlane":
         return None
     gateway = mesh.topology.setdefault("eastWestGateway", {})
-    gateway["annotations"] = {"example.com/pool": "a" if gateway.get("annotations") == {"example.com/pool": "b"} else "b"}
+    gateway["annotations"] = {
+        "example.com/pool": "a" if gateway.get("annotations") == {"example.com/pool": "b"} else "b"
+    }
     return str(gateway["annotations"])
 
 
 @change(4)
 def bundle_or_copies(mesh: Mesh, rng: random.Random) -> str | None:
-    if not is_bundled(mesh) and (mesh.store == "sealed" or "readers" in mesh.topology or any("peers" in e for e in mesh.contexts.values())):
+    if not is_bundled(mesh) and (
+        mesh.store == "sealed"
+        or "readers" in mesh.topology
+        or any("peers" in e for e in mesh.contexts.values())
+    ):
         return None
     mesh.topology["remoteSecrets"] = "copies" if is_bundled(mesh) else "bundle"
     return str(mesh.topology["remoteSecrets"])
@@ -653,7 +820,13 @@ def bundle_or_copies(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(3)
 def another_store(mesh: Mesh, rng: random.Random) -> str | None:
-    store = rng.choice([s for s in ("plain", "sops", "sealed", "external") if s != mesh.store and not (s == "sealed" and is_bundled(mesh))])
+    store = rng.choice(
+        [
+            s
+            for s in ("plain", "sops", "sealed", "external")
+            if s != mesh.store and not (s == "sealed" and is_bundled(mesh))
+        ]
+    )
     mesh.topology["secrets"] = secrets_of(store)
     return store
 
@@ -692,7 +865,10 @@ def another_delivery(mesh: Mesh, rng: random.Random) -> str | None:
     if stated is None:
         if mesh.kind != "Istio":
             return None
-        mesh.topology["delivery"] = {"tool": rng.choice(("flux", "argocd")), "repoURL": "https://git.example.com/mesh.git"}
+        mesh.topology["delivery"] = {
+            "tool": rng.choice(("flux", "argocd")),
+            "repoURL": "https://git.example.com/mesh.git",
+        }
     else:
         stated["revision"] = "main" if stated.get("revision") == "stable" else "stable"
     return str(mesh.topology["delivery"])
@@ -717,7 +893,11 @@ def rotate_tokens(mesh: Mesh, rng: random.Random) -> str | None:
     assert name is not None
     begun = "beside" in mesh.contexts[name].get("tokens", {})
     word = rng.choice(("advance", "advance", "advance", "abort")) if begun else "begin"
-    seen = " --seen-for 60h" if word != "begin" and any(p.name == "seen_for" for p in tokens.rotate.params) else ""
+    seen = (
+        " --seen-for 60h"
+        if word != "begin" and any(p.name == "seen_for" for p in tokens.rotate.params)
+        else ""
+    )
     return f"$ tokens rotate {mesh.contexts[name].get('clusterName', name)} {word}{seen}"
 
 
@@ -729,7 +909,11 @@ def drop_a_generation_by_hand(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick_cluster(mesh, rng)
     assert name is not None
     stated = mesh.contexts[name].get("tokens", {})
-    mesh.contexts[name]["tokens"] = {"generation": max(stated.get("beside", 1), stated.get("generation", 1), 2 if not stated else 1)}
+    mesh.contexts[name]["tokens"] = {
+        "generation": max(
+            stated.get("beside", 1), stated.get("generation", 1), 2 if not stated else 1
+        )
+    }
     return f"{name}: {mesh.contexts[name]['tokens']}"
 
 
@@ -753,7 +937,9 @@ def shared_or_own_readers(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def another_trust_domain(mesh: Mesh, rng: random.Random) -> str | None:
-    mesh.topology["trustDomain"] = rng.choice([d for d in ("acme.example", "other.example") if d != mesh.topology.get("trustDomain")])
+    mesh.topology["trustDomain"] = rng.choice(
+        [d for d in ("acme.example", "other.example") if d != mesh.topology.get("trustDomain")]
+    )
     return str(mesh.topology["trustDomain"])
 
 
@@ -761,7 +947,9 @@ def another_trust_domain(mesh: Mesh, rng: random.Random) -> str | None:
 def trust_domain_aliases(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind == "IstioControlPlane":
         return None
-    aliases = rng.choice(([], ["cluster.local", "other.example", "acme.example"], ["cluster.local"]))
+    aliases = rng.choice(
+        ([], ["cluster.local", "other.example", "acme.example"], ["cluster.local"])
+    )
     settings_of(mesh.base[0])["meshConfig"]["trustDomainAliases"] = aliases
     return str(aliases)
 
@@ -789,8 +977,18 @@ def one_network(mesh: Mesh, rng: random.Random) -> str | None:
 
 @change(2)
 def another_namespace(mesh: Mesh, rng: random.Random) -> str | None:
-    namespace = "istio-mesh" if all("namespace" not in e or e["namespace"] == "istio-system" for e in mesh.contexts.values()) else "istio-system"
-    whom = list(mesh.contexts) if rng.random() < 0.5 or is_bundled(mesh) or list_primaries(mesh) else [rng.choice(list(mesh.contexts))]
+    namespace = (
+        "istio-mesh"
+        if all(
+            "namespace" not in e or e["namespace"] == "istio-system" for e in mesh.contexts.values()
+        )
+        else "istio-system"
+    )
+    whom = (
+        list(mesh.contexts)
+        if rng.random() < 0.5 or is_bundled(mesh) or list_primaries(mesh)
+        else [rng.choice(list(mesh.contexts))]
+    )
     for name in whom:
         mesh.contexts[name]["namespace"] = namespace
     return f"{whom}: {namespace}"
@@ -803,7 +1001,11 @@ def rename_a_cluster(mesh: Mesh, rng: random.Random) -> str | None:
         return None
     mesh.contexts[name]["clusterName"] = f"{name}-new"
     if rng.random() < 0.5:
-        for path in (p for folder in ("certs", "credentials") for p in list((mesh.folder / folder).glob(f"*{name}*"))):
+        for path in (
+            p
+            for folder in ("certs", "credentials")
+            for p in list((mesh.folder / folder).glob(f"*{name}*"))
+        ):
             path.rename(path.with_name(re.sub(rf"\b{name}\b", f"{name}-new", path.name)))
         return f"{name}-new, with its files"
     return f"{name}-new"
@@ -825,7 +1027,13 @@ def another_kind_of_gateway(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind not in ("Istio", "HelmRelease", "Application") or mesh.ambient:
         return None
     gateway = mesh.topology.setdefault("eastWestGateway", {})
-    gateway["kind"] = rng.choice([k for k in ("Deployment", "Gateway", *(["Chart"] if mesh.kind != "Istio" else [])) if k != gateway.get("kind")])
+    gateway["kind"] = rng.choice(
+        [
+            k
+            for k in ("Deployment", "Gateway", *(["Chart"] if mesh.kind != "Istio" else []))
+            if k != gateway.get("kind")
+        ]
+    )
     return str(gateway["kind"])
 
 
@@ -834,7 +1042,13 @@ def another_type_of_service(mesh: Mesh, rng: random.Random) -> str | None:
     if mesh.kind == "IstioControlPlane":
         return None
     gateway = mesh.topology.setdefault("eastWestGateway", {})
-    gateway["serviceType"] = rng.choice([t for t in ("NodePort", "ClusterIP", "LoadBalancer") if t != gateway.get("serviceType", "LoadBalancer")])
+    gateway["serviceType"] = rng.choice(
+        [
+            t
+            for t in ("NodePort", "ClusterIP", "LoadBalancer")
+            if t != gateway.get("serviceType", "LoadBalancer")
+        ]
+    )
     return str(gateway["serviceType"])
 
 
@@ -868,9 +1082,18 @@ def declare_addresses(mesh: Mesh, rng: random.Random) -> str | None:
     port = mesh.topology.get("eastWestGateway", {}).get("port")
     networks = mesh.topology.setdefault("networks", {})
     for network in found if rng.random() < 0.2 else [rng.choice(found)]:
-        inside = [c for c, e in mesh.contexts.items() if e["network"] == network and not e.get("disableRegistryJoin")]
+        inside = [
+            c
+            for c, e in mesh.contexts.items()
+            if e["network"] == network and not e.get("disableRegistryJoin")
+        ]
         if inside:
-            networks[network] = {"gateways": [{"address": mesh.address(n), **({"port": port} if port else {})} for n in inside[:2]]}
+            networks[network] = {
+                "gateways": [
+                    {"address": mesh.address(n), **({"port": port} if port else {})}
+                    for n in inside[:2]
+                ]
+            }
     return str(networks) if networks else None
 
 
@@ -888,7 +1111,11 @@ def forget_addresses(mesh: Mesh, rng: random.Random) -> str | None:
 @change(2)
 def log_in_by_a_command(mesh: Mesh, rng: random.Random) -> str | None:
     name = pick_cluster(mesh, rng, lambda c, e: "tokens" not in e)
-    if name is None or mesh.topology.get("readers") == "perPeer" or mesh.kind == "IstioControlPlane":
+    if (
+        name is None
+        or mesh.topology.get("readers") == "perPeer"
+        or mesh.kind == "IstioControlPlane"
+    ):
         return None
     entry = mesh.contexts[name]
     if "credential" in entry:
@@ -908,7 +1135,11 @@ def another_token(mesh: Mesh, rng: random.Random) -> str | None:
     known = mesh.world.tokens.get(path.read_text())
     if known is None:
         return None
-    mesh.write(f"credentials/{path.name}", mesh.token(known.context, known.namespace, known.account, None), 0o600)
+    mesh.write(
+        f"credentials/{path.name}",
+        mesh.token(known.context, known.namespace, known.account, None),
+        0o600,
+    )
     return path.name
 
 
@@ -941,7 +1172,9 @@ def another_control_plane(mesh: Mesh, rng: random.Random) -> str | None:
         del mesh.contexts[served]["controlPlane"]
         return f"{served} gets its own"
     primary = pick_cluster(mesh, rng, lambda c, e: not {"peers", "disableRegistryJoin"} & e.keys())
-    remote = pick_cluster(mesh, rng, lambda c, e: c != primary and not {"peers", "disableRegistryJoin"} & e.keys())
+    remote = pick_cluster(
+        mesh, rng, lambda c, e: c != primary and not {"peers", "disableRegistryJoin"} & e.keys()
+    )
     if primary is None or remote is None:
         return None
     mesh.contexts[primary]["controlPlaneAddress"] = mesh.address(primary)
@@ -987,7 +1220,9 @@ def run_seed(seed: int, changes: int = 8, first: str | None = None) -> Run:
             for number in range(changes):
                 # Every kind has its turn, whatever chance does.
                 turn = first if number == 0 else None
-                one_change(mesh, turn or (kinds[(2 * seed + number) % len(kinds)] if number < 2 else None))
+                one_change(
+                    mesh, turn or (kinds[(2 * seed + number) % len(kinds)] if number < 2 else None)
+                )
         except LostError as lost:
             found.lost = str(lost)
         except AssertionError as wrong:
@@ -1010,7 +1245,9 @@ def one_change(mesh: Mesh, first: str | None = None) -> None:
 
         def doing(kinds: tuple[str, ...] = kinds) -> str | None:
             said = [CHANGES[kind][1](mesh, rng) for kind in kinds]
-            if any(s is None for s in said) or (len(said) > 1 and any(str(s).startswith("$") for s in said)):
+            if any(s is None for s in said) or (
+                len(said) > 1 and any(str(s).startswith("$") for s in said)
+            ):
                 return None
             return "; ".join(map(str, said))
 
@@ -1053,23 +1290,39 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[], help="leave a kind of change out")
     parser.add_argument("--why", action="store_true", help="the refusals, each with its first line")
     given = parser.parse_args()
-    seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
+    seeds = (
+        [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
+    )
     for kind in given.without:
         del CHANGES[kind]
     runs: list[Run] = []
     with ProcessPoolExecutor(given.jobs) as pool:
-        for run in (pool.map if given.jobs > 1 else map)(run_seed, seeds, [given.changes] * len(seeds)):
+        for run in (pool.map if given.jobs > 1 else map)(
+            run_seed, seeds, [given.changes] * len(seeds)
+        ):
             runs.append(run)
             if run.lost:
                 print(run.lost, end="\n\n", flush=True)
             elif given.seed is not None:
                 for step in run.steps:
-                    print("did" if step.accepted else "not", ", ".join(step.kinds), step.said, "" if step.accepted else step.why)
+                    print(
+                        "did" if step.accepted else "not",
+                        ", ".join(step.kinds),
+                        step.said,
+                        "" if step.accepted else step.why,
+                    )
     if given.why:
         for run in runs:
             for step in run.steps:
                 if not step.accepted:
-                    print(run.seed, ", ".join(step.kinds), "|", step.said, "|", step.why.splitlines()[0][:240] if step.why else "")
+                    print(
+                        run.seed,
+                        ", ".join(step.kinds),
+                        "|",
+                        step.said,
+                        "|",
+                        step.why.splitlines()[0][:240] if step.why else "",
+                    )
     print(*kind_lines(runs), sep="\n")
     print(dict(sum((run.seen for run in runs), Counter())))
     print(figures_text(runs))

@@ -39,7 +39,9 @@ def _settle() -> None:
             signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
-    for name in [n for n in os.environ if n.startswith(("LC_", "GIT_")) or n in ("LANG", "LANGUAGE")]:
+    for name in [
+        n for n in os.environ if n.startswith(("LC_", "GIT_")) or n in ("LANG", "LANGUAGE")
+    ]:
         del os.environ[name]
     os.environ |= {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
     time.tzset()
@@ -48,7 +50,24 @@ def _settle() -> None:
 _settle()
 TOP = Path(__file__).resolve().parent.parent
 SEED = TOP / "examples" / "page"
-SPELT_OUT = ["y", "Y", "n", "N", "yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"]
+SPELT_OUT = [
+    "y",
+    "Y",
+    "n",
+    "N",
+    "yes",
+    "Yes",
+    "YES",
+    "no",
+    "No",
+    "NO",
+    "on",
+    "On",
+    "ON",
+    "off",
+    "Off",
+    "OFF",
+]
 """Booleans to YAML 1.1, texts to YAML 1.2."""
 QUICK = {"certificates": {"keyType": "ec-p256"}}
 """What makes a render quick: RSA keys, the default of Istio 1.4, take seconds to make."""
@@ -56,7 +75,11 @@ QUICK = {"certificates": {"keyType": "ec-p256"}}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option that rewrites golden files."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files that differ (read the diff before you commit it)")
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="rewrite the golden files that differ (read the diff before you commit it)",
+    )
 
 
 class Golden:
@@ -71,7 +94,11 @@ class Golden:
 
     def tree(self, folder: Path, got: "Mapping[str, str | bytes]") -> None:
         """Compares all files below a folder (path -> what it holds); fails with the diffs of all, and with those too many."""
-        there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} if folder.is_dir() else set()
+        there = (
+            {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+            if folder.is_dir()
+            else set()
+        )
         differences = [self._difference(folder / name, got[name]) for name in sorted(got)]
         for name in sorted(there - set(got)):
             if self.update:
@@ -92,13 +119,21 @@ class Golden:
         name = os.path.relpath(path, TOP)
         if wanted is None:
             return f"{name}: is not there yet; it would hold\n{body.decode('utf-8', 'backslashreplace')}\n"
-        before, after = (text.decode("utf-8", "backslashreplace").splitlines(keepends=True) for text in (wanted, body))
-        return "".join(line if line.endswith("\n") else line + "\n" for line in difflib.unified_diff(before, after, name, f"{name} (now)"))
+        before, after = (
+            text.decode("utf-8", "backslashreplace").splitlines(keepends=True)
+            for text in (wanted, body)
+        )
+        return "".join(
+            line if line.endswith("\n") else line + "\n"
+            for line in difflib.unified_diff(before, after, name, f"{name} (now)")
+        )
 
     def _fail(self, differences: str) -> None:
         __tracebackhide__ = True
         if differences:
-            pytest.fail("golden files differ; --update-golden rewrites them\n" + differences, pytrace=False)
+            pytest.fail(
+                "golden files differ; --update-golden rewrites them\n" + differences, pytrace=False
+            )
 
 
 @pytest.fixture
@@ -111,7 +146,9 @@ def merged(base: object, over: object) -> object:
     """The mapping `over` laid over `base`, mapping by mapping; None takes a key away."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over
-    value = {k: merged(base[k], over[k]) if k in over else base[k] for k in base} | {k: v for k, v in over.items() if k not in base}
+    value = {k: merged(base[k], over[k]) if k in over else base[k] for k in base} | {
+        k: v for k, v in over.items() if k not in base
+    }
     return {k: v for k, v in value.items() if v is not None or k not in over}
 
 
@@ -140,7 +177,9 @@ class WorkDir:
 
     def token(self, cluster: str, text: str | None = None) -> Path:
         """Writes the token of a cluster as the printed command does: 0600, in a folder 0700."""
-        path = self.write(f"credentials/{cluster}.token", f"token-of-{cluster}" if text is None else text, 0o600)
+        path = self.write(
+            f"credentials/{cluster}.token", f"token-of-{cluster}" if text is None else text, 0o600
+        )
         path.parent.chmod(0o700)
         return path
 
@@ -190,7 +229,11 @@ def workdir(tmp_path: Path) -> Callable[..., WorkDir]:
             made.topology(merged(QUICK if quick else {}, over or {}))  # type: ignore[arg-type]
         if kubeconfig:
             made.write("kubeconfig.yaml", (SEED / "kubeconfig.yaml").read_bytes(), 0o600)
-        names = ("context-east-1", "context-east-2", "context-west-1") if tokens is True else tokens or ()
+        names = (
+            ("context-east-1", "context-east-2", "context-west-1")
+            if tokens is True
+            else tokens or ()
+        )
         for cluster in names:
             made.token(cluster)
         return made
@@ -216,7 +259,11 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     The environment's own kubeconfig, MESH_ID, ORG_NAME are out of sight; `env` sets variables for the run.
     """
 
-    def call(*args: "str | os.PathLike[str]", cwd: "str | os.PathLike[str] | None" = None, env: "Mapping[str, str] | None" = None) -> Ran:
+    def call(
+        *args: "str | os.PathLike[str]",
+        cwd: "str | os.PathLike[str] | None" = None,
+        env: "Mapping[str, str] | None" = None,
+    ) -> Ran:
         with monkeypatch.context() as patch:
             # To fork a process as large as this one costs more than it saves; processes of their own make certificates beside.
             for name in ("KUBECONFIG", "MESH_ID", "ORG_NAME"):
@@ -242,7 +289,9 @@ class Ages:
     """An age identity for each cluster and one for all, as files."""
 
     def __init__(self, folder: Path) -> None:
-        self.identities = {name: pyrage.x25519.Identity.generate() for name in (*CLUSTERS, "admin", "new")}
+        self.identities = {
+            name: pyrage.x25519.Identity.generate() for name in (*CLUSTERS, "admin", "new")
+        }
         self.files = {}
         for name, identity in self.identities.items():
             self.files[name] = folder / f"{name}.agekey"
@@ -283,13 +332,28 @@ class Controller:
         self.key = rsa.generate_private_key(65537, 2048)
         begins = begins or datetime.now(UTC) - timedelta(days=1)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sealed-secret")])
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
-        builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=days))
-        self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self.key.public_key())
+        )
+        builder = (
+            builder.serial_number(1)
+            .not_valid_before(begins)
+            .not_valid_after(begins + timedelta(days=days))
+        )
+        self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(
+            serialization.Encoding.PEM
+        )
 
     def pem(self) -> bytes:
         """The private key."""
-        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
 
     def open(self, manifest: dict[str, Any]) -> dict[str, bytes]:
         """What the controller does (pkg/crypto/crypto.go): the values of a SealedSecret."""
@@ -299,7 +363,10 @@ class Controller:
             blob = base64.b64decode(text)
             size = int.from_bytes(blob[:2], "big")
             label = f"{place['namespace']}/{place['name']}".encode()
-            session = self.key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label))
+            session = self.key.decrypt(
+                blob[2 : 2 + size],
+                padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label),
+            )
             found[name] = AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
         return found
 

@@ -42,7 +42,16 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.exchange import _target as moved_to
 from kubectl_mesh.istio.versions import ROOTS, reads_crl
 from kubectl_mesh.istio.workload_certificates import DEFAULT
-from kubectl_mesh.model import REMOTE_SECRETS, Change, Exchange, FolderChange, Pki, Plan, Server, Topology
+from kubectl_mesh.model import (
+    REMOTE_SECRETS,
+    Change,
+    Exchange,
+    FolderChange,
+    Pki,
+    Plan,
+    Server,
+    Topology,
+)
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations.tree_trust import behind
 from kubectl_mesh.pki import crl, kept, rotation, steps
@@ -108,7 +117,9 @@ class Manifest:
     @property
     def texts(self) -> dict[str, str]:
         """The files of stage 3 that tokens are about."""
-        return {file: name for name, file in self.secrets} | {f"{REMOTE_SECRETS}{peer}.yaml": token for peer, token in self.remotes}
+        return {file: name for name, file in self.secrets} | {
+            f"{REMOTE_SECRETS}{peer}.yaml": token for peer, token in self.remotes
+        }
 
 
 @dataclass
@@ -165,11 +176,23 @@ def leaf(ca_cert: bytes, ca_key: bytes) -> x509.Certificate:
         .serial_number(int.from_bytes(hashlib.sha256(ca_cert).digest()[:15], "big") + 1)
         .not_valid_before(ca.not_valid_before_utc)
         .not_valid_after(ca.not_valid_after_utc)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://cluster.local/ns/default/sa/default")]), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.UniformResourceIdentifier("spiffe://cluster.local/ns/default/sa/default")]
+            ),
+            critical=True,
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)  # type: ignore[arg-type]
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False
+        )  # type: ignore[arg-type]
         .sign(key, hashes.SHA256())
     )
 
@@ -181,17 +204,26 @@ def parsed(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 
 @lru_cache(maxsize=65536)
-def window(ca_cert: bytes, ca_key: bytes, chain: bytes, bundle: bytes) -> tuple[datetime, datetime] | None:
+def window(
+    ca_cert: bytes, ca_key: bytes, chain: bytes, bundle: bytes
+) -> tuple[datetime, datetime] | None:
     """From when until when a verifier that trusts `bundle` accepts a workload of this CA; None: never. Real X.509, once per chain and bundle."""
     shown, above = leaf(ca_cert, ca_key), parsed(chain)
     start = max(c.not_valid_before_utc for c in (shown, *above[:1]))
     end = min(c.not_valid_after_utc for c in (shown, *above[:1]))
-    verifier = PolicyBuilder().store(Store(list(parsed(bundle)))).time(start + HOUR).build_client_verifier()
+    verifier = (
+        PolicyBuilder()
+        .store(Store(list(parsed(bundle))))
+        .time(start + HOUR)
+        .build_client_verifier()
+    )
     try:
         found = verifier.verify(shown, list(above))
     except VerificationError:
         return None
-    return max(start, found.chain[-1].not_valid_before_utc), min(end, found.chain[-1].not_valid_after_utc)
+    return max(start, found.chain[-1].not_valid_before_utc), min(
+        end, found.chain[-1].not_valid_after_utc
+    )
 
 
 # CRLs
@@ -229,10 +261,14 @@ def complete(crls: bytes, chain: bytes) -> bool:
 @cache
 def scratch() -> "tempfile.TemporaryDirectory[str]":
     """Where the files are that OpenSSL reads."""
-    return tempfile.TemporaryDirectory(prefix="decade-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    return tempfile.TemporaryDirectory(
+        prefix="decade-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+    )
 
 
-def loaded(context: ssl.SSLContext, text: bytes, load_from: Callable[[str], None]) -> ssl.SSLContext:
+def loaded(
+    context: ssl.SSLContext, text: bytes, load_from: Callable[[str], None]
+) -> ssl.SSLContext:
     path = f"{scratch().name}/pem"
     with open(path, "wb") as file:
         file.write(text)
@@ -245,7 +281,11 @@ def shower(ca_cert: bytes, ca_key: bytes, chain: bytes) -> ssl.SSLContext:
     """A workload that shows its certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own = LEAF_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return loaded(context, leaf(ca_cert, ca_key).public_bytes(Encoding.PEM) + chain + own, context.load_cert_chain)
+    return loaded(
+        context,
+        leaf(ca_cert, ca_key).public_bytes(Encoding.PEM) + chain + own,
+        context.load_cert_chain,
+    )
 
 
 @lru_cache(maxsize=512)
@@ -253,7 +293,9 @@ def verifier(bundle: bytes, crls: bytes) -> ssl.SSLContext:
     """One that asks for a CRL of every CA in a chain, as Envoy does; dates do not count here."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN | ssl.VERIFY_X509_STRICT | X509_V_FLAG_NO_CHECK_TIME
+    context.verify_flags |= (
+        ssl.VERIFY_CRL_CHECK_CHAIN | ssl.VERIFY_X509_STRICT | X509_V_FLAG_NO_CHECK_TIME
+    )
     return loaded(context, bundle + crls, context.load_verify_locations)
 
 
@@ -288,12 +330,20 @@ def lists_last(chain: bytes, crls: bytes) -> datetime:
 
 
 @lru_cache(maxsize=1024)
-def topology_of(clusters: tuple[tuple[str, str, tuple[tuple[str, int], ...]], ...], readers: str) -> Topology:
+def topology_of(
+    clusters: tuple[tuple[str, str, tuple[tuple[str, int], ...]], ...], readers: str
+) -> Topology:
     """The topology of these clusters, each with its version and its `tokens`; by the real stages."""
     lines = []
     for name, version, stated in clusters:
-        generation = f", tokens: {{{', '.join(f'{key}: {number}' for key, number in stated)}}}" if stated else ""
-        lines.append(f"  {name}: {{network: net-{name}, istio: {{version: '{version}'}}{generation}}}")
+        generation = (
+            f", tokens: {{{', '.join(f'{key}: {number}' for key, number in stated)}}}"
+            if stated
+            else ""
+        )
+        lines.append(
+            f"  {name}: {{network: net-{name}, istio: {{version: '{version}'}}{generation}}}"
+        )
     text = f"mesh_id: decade\nreaders: {readers}\ncontexts:\n" + "\n".join(lines) + "\n"
     return validate(load("topology.yaml", text.encode()), assets.schema("topology.schema.json"))
 
@@ -310,7 +360,10 @@ def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[st
     """For which clusters the values ask for several roots."""
     plan = replace(planned(clusters), rotating=rotating)
     made = values.Values(plan)
-    return {name: made.of(member, {}).get("pilot", {}).get("env", {}).get(values.MULTIROOT) == "true" for name, member in plan.members.items()}  # type: ignore[attr-defined]
+    return {
+        name: made.of(member, {}).get("pilot", {}).get("env", {}).get(values.MULTIROOT) == "true"
+        for name, member in plan.members.items()
+    }  # type: ignore[attr-defined]
 
 
 def remember() -> None:
@@ -324,7 +377,12 @@ def remember() -> None:
         return
     judge._issued = lru_cache(maxsize=65536)(judge._issued)
     modules = (certificates, issuing, kept, renew, requests, rotation, steps, crl, revoking, ahead)
-    for name, where in {"load_certificates": certificates, "load_key": certificates, "texts": certificates, "load": crl}.items():
+    for name, where in {
+        "load_certificates": certificates,
+        "load_key": certificates,
+        "texts": certificates,
+        "load": crl,
+    }.items():
         once = lru_cache(maxsize=8192)(getattr(where, name))
         for module in modules:
             if getattr(module, name, None) is getattr(where, name) and module is not where:
@@ -345,7 +403,15 @@ def remember() -> None:
 class Decade:
     """One mesh over the years, by one seed."""
 
-    def __init__(self, seed: int, years: float = 10, most: int = 12, *, prepared: bool | None = None, revokes: bool | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        years: float = 10,
+        most: int = 12,
+        *,
+        prepared: bool | None = None,
+        revokes: bool | None = None,
+    ) -> None:
         self.seed, self.end = seed, BEGINNING + timedelta(days=365 * years)
         self.random = random.Random(seed)
         self.now = BEGINNING
@@ -372,7 +438,9 @@ class Decade:
         self.keys: set[bytes] = set()
         self.manifests: dict[str, list[Manifest]] = {}
         self.renders = 0
-        self.checked = self.refused = self.rotations = self.revocations = self.token_rotations = self.cuts = 0
+        self.checked = self.refused = self.rotations = self.revocations = self.token_rotations = (
+            self.cuts
+        ) = 0
         self.revoked: set[bytes] = set()
         """The intermediates of which the tool said that what they sign will be refused."""
         self.first_seen: set[tuple[bytes, bytes]] = set()
@@ -421,10 +489,22 @@ class Decade:
     # Operators
 
     def wanted(self) -> Wanted:
-        return Wanted("decade", "ec-p256", self.root_days, self.intermediate_days, dict.fromkeys(self.clusters, "istio-system"))
+        return Wanted(
+            "decade",
+            "ec-p256",
+            self.root_days,
+            self.intermediate_days,
+            dict.fromkeys(self.clusters, "istio-system"),
+        )
 
     def holdings(self) -> steps.Holdings:
-        folders = sorted({p.split("/")[0] for p in self.certs if p.startswith("intermediate-") and p.endswith("/ca-cert.pem")})
+        folders = sorted(
+            {
+                p.split("/")[0]
+                for p in self.certs
+                if p.startswith("intermediate-") and p.endswith("/ca-cert.pem")
+            }
+        )
         return steps.Holdings(self.certs, folders, self.archived)
 
     def exchange(self, change: Exchange) -> None:
@@ -469,7 +549,10 @@ class Decade:
             (self.upgrade, 1),
             (self.restart_something, 3),
             (self.revoke, 0.5 if self.revokes else 0),
-            (lambda: self.sign_lists(clear=self.random.random() < 0.3), 0.4 if CRL in self.certs else 0),
+            (
+                lambda: self.sign_lists(clear=self.random.random() < 0.3),
+                0.4 if CRL in self.certs else 0,
+            ),
             (self.rotate_token, 4),
         ]
         self.fetch()
@@ -477,11 +560,19 @@ class Decade:
         if heeded:
             self.renew(due=True)
         # Nor does it leave be a tree that is behind while what is in it ends.
-        heeded = heeded or any(self.ends(name) - self.now < 60 * DAY for name in self.clusters if name in self.manifests)
+        heeded = heeded or any(
+            self.ends(name) - self.now < 60 * DAY
+            for name in self.clusters
+            if name in self.manifests
+        )
         if self.lists_due():
             self.sign_lists()
             heeded = True
-        if self.state() is None and min(c.not_valid_after_utc for c in parsed(self.certs[ROOT_CERT])) - self.now < 300 * DAY:
+        if (
+            self.state() is None
+            and min(c.not_valid_after_utc for c in parsed(self.certs[ROOT_CERT])) - self.now
+            < 300 * DAY
+        ):
             self.begin()
         self.random.choices([c for c, _ in choices], [w for _, w in choices])[0]()
         # What `check` warns of is not left lying.
@@ -513,14 +604,24 @@ class Decade:
             self.load(cluster)
 
     def renew(self, *, due: bool = False, everyone: bool = False) -> None:
-        there = [name for name in sorted(self.clusters) if f"{folder(name)}/ca-cert.pem" in self.certs]
+        there = [
+            name for name in sorted(self.clusters) if f"{folder(name)}/ca-cert.pem" in self.certs
+        ]
         names = expiring(there, self.certs, self.now, 60 * DAY) if due else there
         if not (due or everyone):
             names = self.random.sample(there, self.random.randint(1, len(there)))
         have = self.holdings()
         wanted = replace(self.wanted(), namespaces=dict.fromkeys(names, "istio-system"))
         # As the verb has it: the keys stay while proxies go by CRLs.
-        self.exchange(renew(wanted, have.kept, have.archived, self.now, keep_key=CRL in self.certs or self.random.random() < 0.3))
+        self.exchange(
+            renew(
+                wanted,
+                have.kept,
+                have.archived,
+                self.now,
+                keep_key=CRL in self.certs or self.random.random() < 0.3,
+            )
+        )
         self.tell(f"renewed {' '.join(names)}")
 
     def tried(self, what: str, change: Callable[[], Exchange]) -> bool:
@@ -536,9 +637,14 @@ class Decade:
         return True
 
     def begin(self) -> None:
-        if self.state() is not None or f"{folder(min(self.clusters))}/ca-cert.pem" not in self.certs:
+        if (
+            self.state() is not None
+            or f"{folder(min(self.clusters))}/ca-cert.pem" not in self.certs
+        ):
             return
-        self.rotations += self.tried("begin", lambda: steps.begin(self.wanted(), self.holdings(), self.now))
+        self.rotations += self.tried(
+            "begin", lambda: steps.begin(self.wanted(), self.holdings(), self.now)
+        )
 
     def seen_for(self, state: rotation.Rotation) -> timedelta | None:
         """How long every istiod has had the step, as one sees it in the clusters; None while one has not."""
@@ -548,7 +654,9 @@ class Decade:
             material = cluster.loaded
             if material is None or material.bundle != bundle:
                 return None
-            if state.step in ("sign-new", "sign-old") and material.ca_cert != self.certs.get(f"{folder(name)}/ca-cert.pem"):
+            if state.step in ("sign-new", "sign-old") and material.ca_cert != self.certs.get(
+                f"{folder(name)}/ca-cert.pem"
+            ):
                 return None
             since = max(since, cluster.loaded_since)
         return self.now - since
@@ -568,7 +676,9 @@ class Decade:
             if found := rotation.early(state, seen, wait(state), self.now):
                 raise MeshError([found])
             wanted = rotation.trusts(self.certs, sorted(self.clusters))
-            there = {name: self.manifests[name][-1].trust for name in wanted if name in self.manifests}
+            there = {
+                name: self.manifests[name][-1].trust for name in wanted if name in self.manifests
+            }
             if lagging := behind("out", there, wanted, ""):
                 raise MeshError(lagging)
             return steps.advance(state, self.wanted(), self.holdings(), self.now, local=True)
@@ -579,8 +689,18 @@ class Decade:
         state = self.state()
         if state is None or state.step not in rotation.ABORTS:
             return
-        key = next((b for p, b in sorted(self.archive.items()) if p.startswith(f"{ARCHIVE}/root-{state.old[0][:8]}") and p.endswith("key.pem")), None)
-        self.tried("abort", lambda: steps.abort(state, self.wanted(), self.holdings(), key, self.now, local=True))
+        key = next(
+            (
+                b
+                for p, b in sorted(self.archive.items())
+                if p.startswith(f"{ARCHIVE}/root-{state.old[0][:8]}") and p.endswith("key.pem")
+            ),
+            None,
+        )
+        self.tried(
+            "abort",
+            lambda: steps.abort(state, self.wanted(), self.holdings(), key, self.now, local=True),
+        )
 
     def lists_due(self) -> bool:
         """Whether the CRLs end within the time that one has `check` look ahead."""
@@ -591,17 +711,28 @@ class Decade:
         have = self.holdings()
         root = kept.kept_root(self.certs, self.now, have.folders)
         own = [name for name in self.clusters if f"{folder(name)}/ca-cert.pem" in self.certs]
-        states = {name: kept.kept_intermediate(name, self.certs, root, self.now, keyless=True) for name in own}
+        states = {
+            name: kept.kept_intermediate(name, self.certs, root, self.now, keyless=True)
+            for name in own
+        }
         before = listed(self.certs.get(CRL, b""))
         current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
         revoked = []
         if gone is not None:
-            revoked = [certs_revoke._revocable("a file", parsed(gone)[0], current, root.certificates, before)]
+            revoked = [
+                certs_revoke._revocable(
+                    "a file", parsed(gone)[0], current, root.certificates, before
+                )
+            ]
         until = self.now.replace(microsecond=0) + timedelta(days=self.crl_days)
-        body, late = revoking.revoke(self.certs, self.archive, states, root, before, revoked, self.now, until, clear=clear)
+        body, late = revoking.revoke(
+            self.certs, self.archive, states, root, before, revoked, self.now, until, clear=clear
+        )
         self.lists_until = crl.complete(body, states, root, self.now)[1].until
         assert not late, "there is a CA without its key"
-        assert self.state() is None or covers_roots(body, root.certificates), "a trusted root has no CRL"
+        assert self.state() is None or covers_roots(body, root.certificates), (
+            "a trusted root has no CRL"
+        )
         self.certs = {**self.certs, CRL: body}
         self.tell("signs the CRLs anew" + (", all empty" if clear else ""))
 
@@ -611,8 +742,17 @@ class Decade:
             # Whoever lost a cluster may well change all keys first.
             self.renew(everyone=True)
             self.render(every=True)
-        left = [f for f in self.holdings().folders if f.partition("-")[2] not in self.clusters and self.certs[f"{f}/ca-cert.pem"] not in self.revoked]
-        waiting = [c for c in self.clusters.values() if c.loaded is None or c.loaded.ca_cert != self.certs[f"{folder(c.name)}/ca-cert.pem"]]
+        left = [
+            f
+            for f in self.holdings().folders
+            if f.partition("-")[2] not in self.clusters
+            and self.certs[f"{f}/ca-cert.pem"] not in self.revoked
+        ]
+        waiting = [
+            c
+            for c in self.clusters.values()
+            if c.loaded is None or c.loaded.ca_cert != self.certs[f"{folder(c.name)}/ca-cert.pem"]
+        ]
         if left and self.random.random() < 0.6:
             base = self.random.choice(left)
             gone = self.certs[f"{base}/ca-cert.pem"]
@@ -635,21 +775,33 @@ class Decade:
 
     def plan(self) -> Plan:
         """The plan as the topology and the files with tokens are."""
-        stated = tuple((c.name, c.version, tuple(self.tokens.get(c.name, {}).items())) for c in sorted(self.clusters.values(), key=lambda c: c.name))
+        stated = tuple(
+            (c.name, c.version, tuple(self.tokens.get(c.name, {}).items()))
+            for c in sorted(self.clusters.values(), key=lambda c: c.name)
+        )
         if self.planned is not None and self.planned[0] == (stated, len(self.credentials)):
             return self.planned[1]
         topology = topology_of(stated, self.readers)
         found: dict[tuple[str, str], dict[str, Any]] = {}
         coming = set()
         for cluster in topology.clusters:
-            for peer in [n for n in self.clusters if n != cluster.name] if self.readers == "perPeer" else [SHARED]:
+            for peer in (
+                [n for n in self.clusters if n != cluster.name]
+                if self.readers == "perPeer"
+                else [SHARED]
+            ):
                 token = self.credentials.get(token_file(cluster, peer))
                 if token is not None:
                     found[cluster.name, peer] = {"token": token}
-                if cluster.coming is not None and token_file(cluster, peer, cluster.coming) in self.credentials:
+                if (
+                    cluster.coming is not None
+                    and token_file(cluster, peer, cluster.coming) in self.credentials
+                ):
                     coming.add((cluster.name, peer))
         servers = {name: Server(f"https://{name}.example:6443", b"") for name in self.clusters}
-        plan = planning.plan(topology, servers, found, istio.traits(topology), coming=frozenset(coming))
+        plan = planning.plan(
+            topology, servers, found, istio.traits(topology), coming=frozenset(coming)
+        )
         self.planned = (stated, len(self.credentials)), plan
         return plan
 
@@ -657,7 +809,11 @@ class Decade:
         """Runs the commands that fetch tokens, where they print something: the Secret is in the tree that was applied, and filled."""
         for pending in self.plan().pending:
             running = self.clusters[pending.subject]
-            if pending.kind not in ("token", "next-token") or running.stages[2] is None or self.random.random() < 0.2:
+            if (
+                pending.kind not in ("token", "next-token")
+                or running.stages[2] is None
+                or self.random.random() < 0.2
+            ):
                 continue
             match = re.search(r"get secret (\S+) .*> (\S+)\)$", pending.command)
             assert match is not None, pending.command
@@ -668,13 +824,24 @@ class Decade:
         """`tokens rotate`: begin, advance or abort, once what was told before has been seen."""
         plan = self.plan()
         under = sorted(name for name, stated in self.tokens.items() if "beside" in stated)
-        name = name or self.random.choice(under if under and self.random.random() < 0.8 else sorted(self.clusters))
+        name = name or self.random.choice(
+            under if under and self.random.random() < 0.8 else sorted(self.clusters)
+        )
         cluster = plan.members[name].cluster
         at = token_rotation.step(cluster)
-        step = "begin" if at == token_rotation.STEADY else "abort" if self.random.random() < 0.3 else "advance"
+        step = (
+            "begin"
+            if at == token_rotation.STEADY
+            else "abort"
+            if self.random.random() < 0.3
+            else "advance"
+        )
         if not self.token_seen(name, plan):
             return
-        if any(self.texts(plan, n) != (self.manifests[n][-1].texts if n in self.manifests else {}) for n in (name, *token_rotation.holders(plan, name))):
+        if any(
+            self.texts(plan, n) != (self.manifests[n][-1].texts if n in self.manifests else {})
+            for n in (name, *token_rotation.holders(plan, name))
+        ):
             self.refused += 1  # The tree is not what a render of the step before would make.
             return
         try:
@@ -685,21 +852,36 @@ class Decade:
             self.refused += 1
             self.tell(f"{step} of the token of {name} is refused: {error.problems[0].what[:90]}")
             return
-        taken = [int(m[1]) for file in self.credentials if (m := re.fullmatch(rf"credentials/{name}(?:\.c[0-9]+)?\.token\.g([0-9]+)", file))]
-        steps_of = {"begin": lambda c: token_rotation.begun(c, taken), "advance": token_rotation.advanced, "abort": token_rotation.aborted}
+        taken = [
+            int(m[1])
+            for file in self.credentials
+            if (m := re.fullmatch(rf"credentials/{name}(?:\.c[0-9]+)?\.token\.g([0-9]+)", file))
+        ]
+        steps_of = {
+            "begin": lambda c: token_rotation.begun(c, taken),
+            "advance": token_rotation.advanced,
+            "abort": token_rotation.aborted,
+        }
         before, entry = self.tokens.get(name, {}), dict(steps_of[step](cluster))
         self.tokens[name] = entry
         after = self.plan()
         try:
             if step == "abort":
-                tokens._first_is_there(self.inputs(plan), SimpleNamespace(plan=plan), SimpleNamespace(plan=after), cluster)  # type: ignore[arg-type]
+                tokens._first_is_there(
+                    self.inputs(plan),
+                    SimpleNamespace(plan=plan),
+                    SimpleNamespace(plan=after),
+                    cluster,
+                )  # type: ignore[arg-type]
         except MeshError as error:
             self.tokens[name] = before
             self.refused += 1
             self.tell(f"abort of the token of {name} is refused: {error.problems[0].what[:90]}")
             return
         now = token_rotation.step(after.members[name].cluster)
-        self.looks[name] = list(tokens._look(now, SimpleNamespace(plan=after), name, back=step == "abort"))  # type: ignore[arg-type]
+        self.looks[name] = list(
+            tokens._look(now, SimpleNamespace(plan=after), name, back=step == "abort")
+        )  # type: ignore[arg-type]
         self.token_rotations += (at, now) == (token_rotation.MOVED, token_rotation.STEADY)
         self.tell(f"{step} of the token of {name}: {now} {entry}")
         if self.random.random() < 0.3:
@@ -714,9 +896,21 @@ class Decade:
 
     def inputs(self, plan: Plan) -> Any:
         """What a verb would have gathered."""
-        files = {(c.name, p): (c, p) for c in plan.topology.clusters for p in (plan.members[c.name].readers if self.readers == "perPeer" else (SHARED,))}
-        coming = {key: self.credentials.get(token_file(c, p, c.coming)) for key, (c, p) in files.items() if c.coming is not None}
-        logins = {key: {"token": self.credentials[token_file(c, p)]} for key, (c, p) in files.items() if token_file(c, p) in self.credentials}
+        files = {
+            (c.name, p): (c, p)
+            for c in plan.topology.clusters
+            for p in (plan.members[c.name].readers if self.readers == "perPeer" else (SHARED,))
+        }
+        coming = {
+            key: self.credentials.get(token_file(c, p, c.coming))
+            for key, (c, p) in files.items()
+            if c.coming is not None
+        }
+        logins = {
+            key: {"token": self.credentials[token_file(c, p)]}
+            for key, (c, p) in files.items()
+            if token_file(c, p) in self.credentials
+        }
         return SimpleNamespace(
             topology=plan.topology,
             directory=".",
@@ -728,10 +922,16 @@ class Decade:
     def token_seen(self, name: str, plan: Plan) -> bool:
         """Whether each command that was told prints what it has to; of a cluster that left nobody asks."""
         for command, printed in self.looks.get(name, ()):
-            match = re.match(r"kubectl --context=(\S+) .*get secret istio-remote-secret-(\S+) ", command)
+            match = re.match(
+                r"kubectl --context=(\S+) .*get secret istio-remote-secret-(\S+) ", command
+            )
             if match is None or match[1] not in self.clusters:
                 continue
-            holds = dict(stage.remotes).get(match[2], "") if (stage := self.clusters[match[1]].stages[2]) is not None else ""
+            holds = (
+                dict(stage.remotes).get(match[2], "")
+                if (stage := self.clusters[match[1]].stages[2]) is not None
+                else ""
+            )
             text = base64.b64encode(kubeconfig(plan.members[match[2]], {"token": holds}).encode())
             if f"{hashlib.sha256(text).hexdigest()}  -" != printed:
                 return False
@@ -740,17 +940,27 @@ class Decade:
     def texts(self, plan: Plan, name: str) -> dict[str, str]:
         """The files of a cluster that tokens are about, as a render would make them now."""
         secrets, remotes = self.stage_3(plan, name)
-        return Manifest(0, Material(b"", b"", b"", b""), False, frozenset(), Trust(()), secrets, remotes).texts
+        return Manifest(
+            0, Material(b"", b"", b"", b""), False, frozenset(), Trust(()), secrets, remotes
+        ).texts
 
-    def stage_3(self, plan: Plan, name: str) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    def stage_3(
+        self, plan: Plan, name: str
+    ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
         """The Secrets for tokens, and the remote secrets."""
         member = plan.members[name]
         secrets = []
-        for peer in (member.readers if self.readers == "perPeer" else (SHARED,)) if member.readers else ():
+        for peer in (
+            (member.readers if self.readers == "perPeer" else (SHARED,)) if member.readers else ()
+        ):
             for number in member.cluster.generations:
                 file = f"3-mesh/reader{peer and '-' + peer}-token{'' if number == 1 else f'-g{number}'}.yaml"
                 secrets.append((reader_secret(member.cluster, peer, number), file))
-        remotes = [(peer, login["token"]) for peer in member.peers if (login := plan.members[peer].login(name)) is not None]
+        remotes = [
+            (peer, login["token"])
+            for peer in member.peers
+            if (login := plan.members[peer].login(name)) is not None
+        ]
         return tuple(secrets), tuple((peer, str(token)) for peer, token in remotes)
 
     def by_hand(self) -> None:
@@ -771,19 +981,30 @@ class Decade:
         """Renders all clusters, or some; refused where it would cut traffic."""
         names = sorted(self.clusters)
         told = {name: entry for name, entry in self.tokens.items() if entry}
-        inputs = (self.certs, tuple((c.name, c.version) for c in self.clusters.values()), told, len(self.credentials))
+        inputs = (
+            self.certs,
+            tuple((c.name, c.version) for c in self.clusters.values()),
+            told,
+            len(self.credentials),
+        )
         if inputs == self.rendered:
             return
         if not (hidden or every) and self.random.random() < 0.1:
             names = self.random.sample(names, self.random.randint(1, len(names)))
         have = self.holdings()
         there = sorted(self.clusters), self.certs
-        pki = self.issued[1] if self.issued is not None and self.issued[0] == there else issue(self.wanted(), have.kept, self.now, folders=have.folders)
+        pki = (
+            self.issued[1]
+            if self.issued is not None and self.issued[0] == there
+            else issue(self.wanted(), have.kept, self.now, folders=have.folders)
+        )
         # Where nothing was made, it is the same the next time.
         self.issued = None if pki.new else (there, pki)
         new = {**self.certs, **pki.new}
         trusts = rotation.trusts(new, sorted(self.clusters))
-        before = {name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests}
+        before = {
+            name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests
+        }
         cut = list(trusting.mesh_change(before, {name: trusts[name] for name in names}))
         if cut:
             self.refused += 1
@@ -794,13 +1015,20 @@ class Decade:
         plan = self.plan()
         stages = {name: self.stage_3(plan, name) for name in names}
         changes = [self.change(name, *stages[name]) for name in names]
-        if locked_out := [*remote_secrets.withdrawn(plan, changes, "out"), *token_rotation.skipped(plan, changes)]:
+        if locked_out := [
+            *remote_secrets.withdrawn(plan, changes, "out"),
+            *token_rotation.skipped(plan, changes),
+        ]:
             self.refused += 1
             self.tell(f"render is refused: {locked_out[0].what[:100]}")
             return
         for name, secrets in token_rotation.gone(plan, changes).items():
-            self.deletes.setdefault(name, []).extend((self.renders + 1, secret) for secret in secrets)
-        for name in pki.intermediates if any("has a CRL of" in w.what for w in pki.warnings) else ():
+            self.deletes.setdefault(name, []).extend(
+                (self.renders + 1, secret) for secret in secrets
+            )
+        for name in (
+            pki.intermediates if any("has a CRL of" in w.what for w in pki.warnings) else ()
+        ):
             subject = describe(parsed(pki.intermediates[name].ca_cert)[0]).subject
             if any(w.id == "crl-complete" and subject in w.what for w in pki.warnings):
                 self.first_seen.add(mark(pki.intermediates[name].ca_cert))
@@ -810,15 +1038,24 @@ class Decade:
             self.hold()
         if len(names) == len(self.clusters):
             self.rendered = (self.certs, *inputs[1:])
-        flags = several(tuple((n, self.clusters[n].version) for n in sorted(self.clusters)), ROTATION in self.certs)
+        flags = several(
+            tuple((n, self.clusters[n].version) for n in sorted(self.clusters)),
+            ROTATION in self.certs,
+        )
         self.renders += 1
         for name in names:
             made = pki.intermediates[name]
             assert made.ca_key is not None
-            crls = pki.crl.pem if pki.crl is not None and reads_crl(self.clusters[name].version) else b""
+            crls = (
+                pki.crl.pem
+                if pki.crl is not None and reads_crl(self.clusters[name].version)
+                else b""
+            )
             material = Material(made.ca_cert, made.ca_key, made.cert_chain, made.root_cert, crls)
             asked = flags[name] or (self.prepared and self.clusters[name].minor >= ROOTS)
-            manifest = Manifest(self.renders, material, asked, frozenset(self.clusters), trusts[name], *stages[name])
+            manifest = Manifest(
+                self.renders, material, asked, frozenset(self.clusters), trusts[name], *stages[name]
+            )
             last = self.manifests.setdefault(name, [])
             if not last or replace(last[-1], number=0) != replace(manifest, number=0):
                 last.append(manifest)
@@ -826,11 +1063,19 @@ class Decade:
                 self.within(timedelta(minutes=1), late, lambda name=name: self.sync(name, 0))  # type: ignore[misc]
         self.tell(f"render {self.renders} of {' '.join(names)}")
 
-    def change(self, name: str, secrets: tuple[tuple[str, str], ...], remotes: tuple[tuple[str, str], ...]) -> FolderChange:
+    def change(
+        self, name: str, secrets: tuple[tuple[str, str], ...], remotes: tuple[tuple[str, str], ...]
+    ) -> FolderChange:
         """What a render does to the files of a cluster that tokens are about."""
         old = self.manifests[name][-1].texts if name in self.manifests else {}
-        new = Manifest(0, Material(b"", b"", b"", b""), False, frozenset(), Trust(()), secrets, remotes).texts
-        files = [Change(p, "create" if p not in old else "remove" if p not in new else "update") for p in sorted({*old, *new}) if old.get(p) != new.get(p)]
+        new = Manifest(
+            0, Material(b"", b"", b"", b""), False, frozenset(), Trust(()), secrets, remotes
+        ).texts
+        files = [
+            Change(p, "create" if p not in old else "remove" if p not in new else "update")
+            for p in sorted({*old, *new})
+            if old.get(p) != new.get(p)
+        ]
         return FolderChange(name, "update" if files else "identical", tuple(files), ())
 
     # Clusters
@@ -838,14 +1083,23 @@ class Decade:
     def known(self, cluster: Cluster, manifest: Manifest) -> bool:
         """Whether the others have the CRL of a new intermediate, where the tool said that they have to have it first."""
         ca_cert = manifest.material.ca_cert
-        if mark(ca_cert) not in self.first_seen or (cluster.loaded is not None and mark(cluster.loaded.ca_cert) == mark(ca_cert)):
+        if mark(ca_cert) not in self.first_seen or (
+            cluster.loaded is not None and mark(cluster.loaded.ca_cert) == mark(ca_cert)
+        ):
             return True
         for other in self.clusters.values():
-            if other is cluster or other.name not in self.manifests or not self.manifests[other.name][-1].material.crls:
+            if (
+                other is cluster
+                or other.name not in self.manifests
+                or not self.manifests[other.name][-1].material.crls
+            ):
                 continue
             holds = [other.stages[0].material.crls] if other.stages[0] is not None else [b""]
             holds += [other.loaded.crls] if other.loaded is not None else []
-            if not all(covers(crls, ca_cert) for crls in (*holds, *(w.crls for w in other.workloads if w.mounts))):
+            if not all(
+                covers(crls, ca_cert)
+                for crls in (*holds, *(w.crls for w in other.workloads if w.mounts))
+            ):
                 return False
         return True
 
@@ -856,13 +1110,17 @@ class Decade:
             return
         held = cluster.stages[stage]
         newest = self.manifests[name]
-        start = 0 if held is None else next(i for i, m in enumerate(newest) if m.number == held.number)
+        start = (
+            0 if held is None else next(i for i, m in enumerate(newest) if m.number == held.number)
+        )
         if stage:
             above = cluster.stages[stage - 1]
             assert above is not None
             manifest = above  # Stages follow each other: no later one overtakes.
         else:
-            manifest = self.random.choice(newest[start:]) if self.random.random() < 0.3 else newest[-1]
+            manifest = (
+                self.random.choice(newest[start:]) if self.random.random() < 0.3 else newest[-1]
+            )
         if stage == (1 if cluster.loaded is None else 0) and not self.known(cluster, manifest):
             self.within(HOUR, 2 * DAY, lambda: self.sync(name, stage))
             return
@@ -887,11 +1145,18 @@ class Decade:
         assert manifest is not None
         new, old = manifest.material, cluster.loaded
         if cluster.minor >= 18 and (
-            new.bundle == old.bundle or (cluster.several_roots and cluster.minor >= ROOTS and takes(cluster.minor, old.bundle, new.bundle))
+            new.bundle == old.bundle
+            or (
+                cluster.several_roots
+                and cluster.minor >= ROOTS
+                and takes(cluster.minor, old.bundle, new.bundle)
+            )
         ):
             self.load(cluster)
         elif cluster.several_roots and cluster.minor >= ROOTS:
-            self.cut(f"istiod of {cluster.name} ({cluster.version}) ignores the roots of render {manifest.number}")
+            self.cut(
+                f"istiod of {cluster.name} ({cluster.version}) ignores the roots of render {manifest.number}"
+            )
         elif cluster.minor < ROOTS:
             # What is told for versions that read it when they start.
             self.within(HOUR, DAY, lambda: self.load(cluster))
@@ -928,14 +1193,28 @@ class Decade:
             cluster.secrets.setdefault(secret, f"{cluster.name}/{secret}/{next(self.count)}")
         told = self.deletes.get(cluster.name, [])
         due = [secret for number, secret in told if number <= manifest.number]
-        self.deletes[cluster.name] = [(number, secret) for number, secret in told if number > manifest.number]
+        self.deletes[cluster.name] = [
+            (number, secret) for number, secret in told if number > manifest.number
+        ]
         for secret in [s for s in cluster.secrets if s not in there] if self.prunes else due:
             if self.prunes:
                 self.delete(cluster, secret)
             else:
-                self.within(timedelta(minutes=1), 2 * DAY, lambda secret=secret: self.delete(cluster, secret))  # type: ignore[misc]
+                self.within(
+                    timedelta(minutes=1),
+                    2 * DAY,
+                    lambda secret=secret: self.delete(cluster, secret),
+                )  # type: ignore[misc]
         self.check(cluster.workloads)
-        lost = [peer for peer, _ in before.remotes if peer in self.clusters and peer not in dict(manifest.remotes)] if before is not None else []
+        lost = (
+            [
+                peer
+                for peer, _ in before.remotes
+                if peer in self.clusters and peer not in dict(manifest.remotes)
+            ]
+            if before is not None
+            else []
+        )
         if lost:
             self.cut(f"{cluster.name} has no remote secret of {lost[0]} any more")
         self.discover()
@@ -964,10 +1243,16 @@ class Decade:
     def load(self, cluster: Cluster) -> None:
         """istiod has what the Secret holds: it took it, or it started."""
         manifest = cluster.stages[0]
-        if manifest is None or cluster.loaded == manifest.material or (cluster.loaded is None and cluster.stages[1] is None):
+        if (
+            manifest is None
+            or cluster.loaded == manifest.material
+            or (cluster.loaded is None and cluster.stages[1] is None)
+        ):
             return
         if manifest.material.crls and not complete(manifest.material.crls, manifest.material.chain):
-            self.cut(f"istiod of {cluster.name} drops render {manifest.number}: a certificate of its chain has no CRL")
+            self.cut(
+                f"istiod of {cluster.name} drops render {manifest.number}: a certificate of its chain has no CRL"
+            )
         first = cluster.loaded is not None and not cluster.loaded.crls and manifest.material.crls
         cluster.loaded, cluster.loaded_since = manifest.material, self.now
         if first:
@@ -984,7 +1269,11 @@ class Decade:
     def hand_on(self, cluster: Cluster) -> None:
         """The kubelets have the ConfigMap with the CRLs of istiod: proxies that mount it go by those at once."""
         assert cluster.loaded is not None
-        changed = [w for w in cluster.workloads if w.mounts and cluster.loaded.crls and w.crls != cluster.loaded.crls]
+        changed = [
+            w
+            for w in cluster.workloads
+            if w.mounts and cluster.loaded.crls and w.crls != cluster.loaded.crls
+        ]
         for workload in changed:
             workload.crls = cluster.loaded.crls
         self.check(changed)
@@ -1000,8 +1289,16 @@ class Decade:
         if cluster.loaded is None:
             return
         material = cluster.loaded
-        if (workload.leaf_of, workload.chain, workload.bundle) != (material.ca_cert, material.chain, material.bundle):
-            workload.leaf_of, workload.chain, workload.bundle = material.ca_cert, material.chain, material.bundle
+        if (workload.leaf_of, workload.chain, workload.bundle) != (
+            material.ca_cert,
+            material.chain,
+            material.bundle,
+        ):
+            workload.leaf_of, workload.chain, workload.bundle = (
+                material.ca_cert,
+                material.chain,
+                material.bundle,
+            )
             self.materials[material.ca_cert] = material
             self.check([workload])
 
@@ -1045,17 +1342,29 @@ class Decade:
         found, why = window(*chain), "not trusted"
         if found is not None and verifies.crls:
             why = refusal(*chain, verifies.crls)
-            found = (found[0], min(found[1], lists_last(shows.chain, verifies.crls))) if not why else None
+            found = (
+                (found[0], min(found[1], lists_last(shows.chain, verifies.crls)))
+                if not why
+                else None
+            )
         if found is None or not found[0] <= self.now < found[1]:
             own = shows.cluster == verifies.cluster and mark(shows.leaf_of) in self.first_seen
-            if shows.leaf_of in self.revoked or (own and self.now - self.clusters[shows.cluster].loaded_since < MINUTES):
+            if shows.leaf_of in self.revoked or (
+                own and self.now - self.clusters[shows.cluster].loaded_since < MINUTES
+            ):
                 self.cuts += 1  # As it was announced: until the cluster has another, and until its own proxies have the CRL of that.
                 return
             signed = parsed(shows.chain)[-1].subject.rfc4514_string()
             trusted = " and ".join(c.subject.rfc4514_string() for c in parsed(verifies.bundle))
             if found is not None:
-                why = "the CRLs have expired" if verifies.crls and lists_last(shows.chain, verifies.crls) <= self.now else "not valid at this time"
-            self.cut(f"{verifies.cluster}, which trusts {trusted}, does not accept {shows.cluster}, signed under {signed}: {why}")
+                why = (
+                    "the CRLs have expired"
+                    if verifies.crls and lists_last(shows.chain, verifies.crls) <= self.now
+                    else "not valid at this time"
+                )
+            self.cut(
+                f"{verifies.cluster}, which trusts {trusted}, does not accept {shows.cluster}, signed under {signed}: {why}"
+            )
         assert found is not None
         if found[1] < self.next_date:
             self.next_date = found[1]
@@ -1118,13 +1427,26 @@ def main() -> None:
     with ProcessPoolExecutor(asked.jobs) as pool:
         # In small lots, so that no process grows for hours.
         lot = 10
-        ends = [(first, min(first + lot, asked.first + asked.seeds)) for first in range(asked.first, asked.first + asked.seeds, lot)]
+        ends = [
+            (first, min(first + lot, asked.first + asked.seeds))
+            for first in range(asked.first, asked.first + asked.seeds, lot)
+        ]
         try:
-            found = list(pool.map(some, (first for first, _ in ends), itertools.repeat(1), (end for _, end in ends)))
+            found = list(
+                pool.map(
+                    some,
+                    (first for first, _ in ends),
+                    itertools.repeat(1),
+                    (end for _, end in ends),
+                )
+            )
         except CutError as cut:
             sys.exit(str(cut))
     told = zip(map(sum, zip(*found, strict=True)), COUNTED.values(), strict=True)
-    print(f"{asked.seeds} decades, none cut but as announced: " + ", ".join(f"{n} {what}" for n, what in told))
+    print(
+        f"{asked.seeds} decades, none cut but as announced: "
+        + ", ".join(f"{n} {what}" for n, what in told)
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ EAST, OTHER, WEST = CLUSTERS
 class Mesh:
     """Secrets in clear in the tree, and a root that signs here; the others differ from it."""
 
-    over: dict[str, Any] = {}  # noqa: RUF012 -- what the topology says
+    over: dict[str, Any] = {}  # noqa: RUF012
     tokens = True
 
     def __init__(self, make: Make, run: Run, scratch: Path) -> None:
@@ -61,7 +61,13 @@ class Mesh:
     def without_west(self) -> None:
         """Before the first render: the last cluster runs by itself yet, and signs with a root of its own."""
         self.root("own")
-        self.quiet("certs", "import-root", "../own/certs/root-cert.pem", "--key", "../own/certs/root-key.pem")
+        self.quiet(
+            "certs",
+            "import-root",
+            "../own/certs/root-cert.pem",
+            "--key",
+            "../own/certs/root-key.pem",
+        )
         self.alone()
 
     def alone(self) -> None:
@@ -71,9 +77,15 @@ class Mesh:
         del value["contexts"][WEST]
         self.place.write("topology.yaml", yaml.safe_dump(value, sort_keys=False))
         self.root("west")
-        held = {part: (self.scratch / "west/certs" / f"root-{part[3:]}").read_bytes() for part in ("ca-cert.pem", "ca-key.pem")}
+        held = {
+            part: (self.scratch / "west/certs" / f"root-{part[3:]}").read_bytes()
+            for part in ("ca-cert.pem", "ca-key.pem")
+        }
         empty = {"cert-chain.pem": "", "key.pem": "", "root-cert.pem": ""}
-        dump(self.place / "west.yaml", secret("istio-ca-secret", {**held, **empty}, type="istio.io/ca-root"))
+        dump(
+            self.place / "west.yaml",
+            secret("istio-ca-secret", {**held, **empty}, type="istio.io/ca-root"),
+        )
 
     def join(self) -> Ran:
         """It comes into the topology, with the intermediate that is in use."""
@@ -102,11 +114,15 @@ class Mesh:
     def verify(self) -> None:
         """Every cluster of the tree holds what `certs/` and `credentials/` have, byte for byte."""
         contexts = yaml.safe_load((self.place / "topology.yaml").read_text())["contexts"]
-        assert sorted(p.name for p in (self.place / "out").iterdir() if p.name in CLUSTERS) == sorted(contexts)
+        assert sorted(
+            p.name for p in (self.place / "out").iterdir() if p.name in CLUSTERS
+        ) == sorted(contexts)
         crls = self.place / "certs/ca-crl.pem"
         for name in contexts:
             folder = self.place / f"certs/intermediate-{name}"
-            wanted = {part: (folder / part).read_bytes() for part in PARTS} | ({"ca-crl.pem": crls.read_bytes()} if crls.exists() else {})
+            wanted = {part: (folder / part).read_bytes() for part in PARTS} | (
+                {"ca-crl.pem": crls.read_bytes()} if crls.exists() else {}
+            )
             assert self.held(self.place / f"out/{name}/1-trust/cacerts.yaml", name) == wanted, name
             for peer in contexts:
                 path = self.place / f"out/{name}/3-mesh/remote-secrets/{peer}.yaml"
@@ -141,7 +157,9 @@ class Sops(Mesh):
     def data(self, path: Path, cluster: str) -> Values:
         """By the identity that the cluster has."""
         env = {"SOPS_AGE_KEY_FILE": str(self.ages.files[cluster]), "HOME": "/dev/null"}
-        done = subprocess.run([self.program, "decrypt", path], capture_output=True, check=False, env=env)
+        done = subprocess.run(
+            [self.program, "decrypt", path], capture_output=True, check=False, env=env
+        )
         assert done.returncode == 0, done.stderr
         return decoded(yaml.safe_load(done.stdout))
 
@@ -165,7 +183,12 @@ class Sealed(Mesh):
 class External(Mesh):
     """A store of the user's: what `certs export` tells is put there by hand, tokens are pushed by the clusters."""
 
-    over = {"secrets": {"store": "external", "secretStore": {"kind": "ClusterSecretStore", "name": "vault"}}}  # noqa: RUF012
+    over = {  # noqa: RUF012
+        "secrets": {
+            "store": "external",
+            "secretStore": {"kind": "ClusterSecretStore", "name": "vault"},
+        }
+    }
     tokens = False
 
     def verify(self) -> None:
@@ -177,15 +200,21 @@ class External(Mesh):
         for line, name in zip(told.splitlines(), names, strict=True):
             entry, _, parts = line.partition("  ")
             assert parts == ", ".join(PARTS)
-            self.store[entry] = json.loads((self.scratch / f"export/{name}/cacerts.json").read_text())
+            self.store[entry] = json.loads(
+                (self.scratch / f"export/{name}/cacerts.json").read_text()
+            )
         shutil.rmtree(self.scratch / "export")
         for name in names:
-            push = yaml.safe_load((self.place / f"out/{name}/3-mesh/reader-push.yaml").read_text())["spec"]
+            push = yaml.safe_load((self.place / f"out/{name}/3-mesh/reader-push.yaml").read_text())[
+                "spec"
+            ]
             (match,) = push["data"]
             _, _, number = push["selector"]["secret"]["name"].partition("-token-g")
             made = [p.name for p in (self.place / f"out/{name}/3-mesh").glob("reader-token*.yaml")]
             assert (f"reader-token-g{number}.yaml" if number else "reader-token.yaml") in made
-            self.store[match["match"]["remoteRef"]["remoteKey"]] = {"token": token(name, int(number or 1))}
+            self.store[match["match"]["remoteRef"]["remoteKey"]] = {
+                "token": token(name, int(number or 1))
+            }
         self.seen.clear()  # The store is another, whatever the files are.
         super().verify()
 
@@ -193,9 +222,15 @@ class External(Mesh):
         """As External Secrets does it: the entries, in a template or by themselves, and the text of a template beside them."""
         value = yaml.safe_load(path.read_bytes())
         assert value["kind"] == "ExternalSecret"
-        asked = {d["secretKey"]: self.store[d["remoteRef"]["key"]][d["remoteRef"]["property"]] for d in value["spec"]["data"]}
+        asked = {
+            d["secretKey"]: self.store[d["remoteRef"]["key"]][d["remoteRef"]["property"]]
+            for d in value["spec"]["data"]
+        }
         template = value["spec"]["target"].get("template", {"data": {}, "mergePolicy": "Merge"})
-        filled = {name: text.replace("{{ .token | trim | toJson }}", json.dumps(asked.get("token"))) for name, text in template["data"].items()}
+        filled = {
+            name: text.replace("{{ .token | trim | toJson }}", json.dumps(asked.get("token")))
+            for name, text in template["data"].items()
+        }
         merged = {**asked, **filled} if template["mergePolicy"] == "Merge" else filled
         return {name: text.encode() for name, text in merged.items()}
 
@@ -223,12 +258,37 @@ class Csr(Mesh):
 
     def _signed(self, kind: str, *root: str) -> None:
         """The requests are signed by who holds the root that signs now, and taken in."""
-        names = [p.parent.name.removeprefix(f"{kind}-") for p in sorted(self.place.path.glob(f"certs/{kind}-*/ca.csr"))]
+        names = [
+            p.parent.name.removeprefix(f"{kind}-")
+            for p in sorted(self.place.path.glob(f"certs/{kind}-*/ca.csr"))
+        ]
         if kind == "intermediate":
-            names = [n for n in names if not (self.place / f"certs/intermediate-{n}/ca-cert.pem").exists()]
-        self.ran("certs", "sign", "-C", f"../{self.holder}", "--to", "../signed", *[f"certs/{kind}-{n}/ca.csr" for n in names])
+            names = [
+                n
+                for n in names
+                if not (self.place / f"certs/intermediate-{n}/ca-cert.pem").exists()
+            ]
+        self.ran(
+            "certs",
+            "sign",
+            "-C",
+            f"../{self.holder}",
+            "--to",
+            "../signed",
+            *[f"certs/{kind}-{n}/ca.csr" for n in names],
+        )
         for number, name in enumerate(names):
-            self.ran("certs", "import", name, f"../signed/{name}.pem", *(root if number == 0 and not (self.place / "certs/root-cert.pem").exists() else ()))
+            self.ran(
+                "certs",
+                "import",
+                name,
+                f"../signed/{name}.pem",
+                *(
+                    root
+                    if number == 0 and not (self.place / "certs/root-cert.pem").exists()
+                    else ()
+                ),
+            )
         shutil.rmtree(self.scratch / "signed")
 
     def _listed(self, holder: str, *words: str) -> None:
@@ -240,7 +300,9 @@ class Csr(Mesh):
         """A step; what the root is to sign is signed where it is."""
         if words[:2] == ("certs", "revoke"):
             ran = self.ran(*words, code=2)
-            self._listed(self.holder, "revoke", "--certificate", f"certs/intermediate-{words[2]}/ca-cert.pem")
+            self._listed(
+                self.holder, "revoke", "--certificate", f"certs/intermediate-{words[2]}/ca-cert.pem"
+            )
             return ran
         if words[:2] == ("certs", "crl"):
             self._listed(self.holder, *words[1:])
@@ -258,7 +320,11 @@ class Csr(Mesh):
             if self.step() == "sign-new":
                 self.ran("certs", "renew", WEST)
                 self._signed("next-intermediate")
-        elif words[:2] == ROTATE and (step := self.step()) in ("sign-new", "sign-old") and (step == "sign-new") != (self.holder == "new"):
+        elif (
+            words[:2] == ROTATE
+            and (step := self.step()) in ("sign-new", "sign-old")
+            and (step == "sign-new") != (self.holder == "new")
+        ):
             self.holder = step[5:]
             self.ran("certs", "renew", "--all")
             self._signed("next-intermediate")
@@ -275,5 +341,11 @@ class Csr(Mesh):
         return json.loads(path.read_text()) if path.exists() else {}
 
 
-MESHES: dict[str, type[Mesh]] = {"plain": Mesh, "sops": Sops, "sealed": Sealed, "external": External, "csr": Csr}
+MESHES: dict[str, type[Mesh]] = {
+    "plain": Mesh,
+    "sops": Sops,
+    "sealed": Sealed,
+    "external": External,
+    "csr": Csr,
+}
 """Every store with a root that signs here, and a root that is elsewhere."""

@@ -16,7 +16,16 @@ Thing = dict[str, Any]
 ARGO = "resources-finalizer.argocd.argoproj.io"
 FINALIZED = ("kustomization", "helmrelease", "istiorevision", "istiocni", "ztunnel", "namespace")
 """The kinds whose controller adds a finalizer."""
-CLUSTER_SCOPED = ("namespace", "clusterrole", "clusterrolebinding", "customresourcedefinition", "istio", "istiorevision", "istiocni", "ztunnel")
+CLUSTER_SCOPED = (
+    "namespace",
+    "clusterrole",
+    "clusterrolebinding",
+    "customresourcedefinition",
+    "istio",
+    "istiorevision",
+    "istiocni",
+    "ztunnel",
+)
 
 
 def singular(resource: str) -> str:
@@ -28,7 +37,9 @@ def singular(resource: str) -> str:
 def key_of(thing: Thing) -> str:
     """Where an object is in the state."""
     scoped = thing["kind"] in CLUSTER_SCOPED or thing["kind"].endswith("webhookconfiguration")
-    return "|".join((thing["cluster"], thing["kind"], "" if scoped else thing["namespace"], thing["name"]))
+    return "|".join(
+        (thing["cluster"], thing["kind"], "" if scoped else thing["namespace"], thing["name"])
+    )
 
 
 def simplify_object(cluster: str, value: Any) -> Thing:
@@ -48,10 +59,21 @@ def simplify_object(cluster: str, value: Any) -> Thing:
 
 def chart_objects(cluster: str, chart: str, namespace: str, revision: str) -> Iterator[Thing]:
     """What a chart of Istio installs, as far as somebody would miss it or stumble over it."""
-    end, rev = f"-{revision}" if revision else "", {"istio.io/rev": revision or "default", "operator.istio.io/component": "Pilot"}
+    end, rev = (
+        f"-{revision}" if revision else "",
+        {"istio.io/rev": revision or "default", "operator.istio.io/component": "Pilot"},
+    )
 
     def thing(kind: str, name: str, *, keep: bool = False) -> Thing:
-        return {"cluster": cluster, "kind": kind, "namespace": namespace, "name": name, "labels": rev, "keep": keep, "spec": {}}
+        return {
+            "cluster": cluster,
+            "kind": kind,
+            "namespace": namespace,
+            "name": name,
+            "labels": rev,
+            "keep": keep,
+            "spec": {},
+        }
 
     if chart == "istiod":
         yield thing("deployment", f"istiod{end}")
@@ -78,9 +100,19 @@ class World:
         key = key_of(thing)
         known = self.things.get(key)
         if known is None:
-            finalizers = ["controller"] if thing["kind"] in FINALIZED and not thing["spec"].get("sourceFile") else []
+            finalizers = (
+                ["controller"]
+                if thing["kind"] in FINALIZED and not thing["spec"].get("sourceFile")
+                else []
+            )
             self.state["created"] = self.state.get("created", 0) + 1
-            self.things[key] = {**thing, "finalizers": finalizers, "owner": owner, "deleting": False, "uid": self.state["created"]}
+            self.things[key] = {
+                **thing,
+                "finalizers": finalizers,
+                "owner": owner,
+                "deleting": False,
+                "uid": self.state["created"],
+            }
         elif owner and known["owner"] != owner and not known["deleting"]:
             known["owner"] = owner
         return key
@@ -113,7 +145,11 @@ class World:
                     self.reconcile(key)
             for key, thing in list(self.things.items()):
                 # The garbage collector: what Kubernetes itself owns goes with its owner.
-                if thing["owner"] and thing["owner"] not in self.things and thing["owner"].split("|")[1] in ("istio", "sealedsecret"):
+                if (
+                    thing["owner"]
+                    and thing["owner"] not in self.things
+                    and thing["owner"].split("|")[1] in ("istio", "sealedsecret")
+                ):
                     self.delete(key)
             if json.dumps(self.things, sort_keys=True) == before:
                 return
@@ -128,7 +164,11 @@ class World:
         elif wanted is not None:
             keys = {self.create(child, key) for child in wanted}
             for child in self.children(key):
-                if child not in keys and thing["kind"] in ("application", "kustomization") and not self.things[child]["keep"]:
+                if (
+                    child not in keys
+                    and thing["kind"] in ("application", "kustomization")
+                    and not self.things[child]["keep"]
+                ):
                     self.delete(child)
 
     def wanted(self, key: str, thing: Thing) -> list[Thing] | None:
@@ -140,18 +180,43 @@ class World:
             there = spec["destination"].get("name") or cluster
             if "chart" in spec["source"]:
                 values = spec["source"]["helm"]["valuesObject"]
-                return list(chart_objects(there, spec["source"]["chart"], spec["destination"]["namespace"], values.get("revision", "")))
+                return list(
+                    chart_objects(
+                        there,
+                        spec["source"]["chart"],
+                        spec["destination"]["namespace"],
+                        values.get("revision", ""),
+                    )
+                )
             return self.objects_at(spec["source"]["path"], there)
         if kind == "kustomization":
             source = f"{cluster}|gitrepository|{thing['namespace']}|{spec['sourceRef']['name']}"
-            return self.objects_at(spec["path"].removeprefix("./"), cluster) if source in self.things and not self.things[source]["deleting"] else None
+            return (
+                self.objects_at(spec["path"].removeprefix("./"), cluster)
+                if source in self.things and not self.things[source]["deleting"]
+                else None
+            )
         if kind == "helmrelease":
-            return list(chart_objects(cluster, spec["chart"]["spec"]["chart"], thing["namespace"], spec["values"].get("revision", "")))
+            return list(
+                chart_objects(
+                    cluster,
+                    spec["chart"]["spec"]["chart"],
+                    thing["namespace"],
+                    spec["values"].get("revision", ""),
+                )
+            )
         if kind == "istio":
             return [{**thing, "kind": "istiorevision", "labels": {}, "keep": False}]
         if kind in ("istiorevision", "istiocni", "ztunnel"):
             chart = "istiod" if kind == "istiorevision" else kind.removeprefix("istio")
-            return list(chart_objects(cluster, chart, spec["namespace"], "" if thing["name"] == "default" else thing["name"]))
+            return list(
+                chart_objects(
+                    cluster,
+                    chart,
+                    spec["namespace"],
+                    "" if thing["name"] == "default" else thing["name"],
+                )
+            )
         if kind == "deployment" and thing["name"] == "istio-galley":
             return [{**thing, "kind": "validatingwebhookconfiguration", "labels": {}}]
         return [{**thing, "kind": "secret"}] if kind == "sealedsecret" else None
@@ -165,7 +230,11 @@ class World:
         """A controller lets go of what is being deleted, once what it has to delete first is gone."""
         kind = thing["kind"]
         if kind == "namespace":
-            inside = [k for k, t in self.things.items() if t["cluster"] == thing["cluster"] and k.split("|")[2] == thing["name"]]
+            inside = [
+                k
+                for k, t in self.things.items()
+                if t["cluster"] == thing["cluster"] and k.split("|")[2] == thing["name"]
+            ]
         elif kind == "application" and ARGO not in thing["finalizers"]:
             inside = []
         else:
@@ -227,7 +296,11 @@ def kubectl(world: World, words: list[str]) -> int:
         if thing["cluster"] == cluster
         and thing["kind"] == kind
         and (not key.split("|")[2] or namespace == key.split("|")[2] or "--all-namespaces" in flags)
-        and (thing["name"] in names or ("-l" in flags and fits_selector(flags["-l"], thing["labels"])) or (not names and "-l" not in flags))
+        and (
+            thing["name"] in names
+            or ("-l" in flags and fits_selector(flags["-l"], thing["labels"]))
+            or (not names and "-l" not in flags)
+        )
     ]
     if verb == "get":
         print("".join(f"{key.split('|')[1]}/{key.split('|')[3]}\n" for key in found), end="")

@@ -16,7 +16,17 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from authorities import P256, cacerts, dump, make_root, makefile, openssl, printed, secret, self_signed
+from authorities import (
+    P256,
+    cacerts,
+    dump,
+    make_root,
+    makefile,
+    openssl,
+    printed,
+    secret,
+    self_signed,
+)
 from conftest import SEED, TOP, Golden, Run, snapshot
 from test_docs import LATER
 
@@ -35,14 +45,26 @@ TODAY = {"east": "cluster1", "west": "cluster2"}
 def api_server(context: str) -> tuple[str, str]:
     """The server of a context of the page's kubeconfig, and its CA in base64."""
     value = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())
-    cluster = {c["name"]: c["cluster"] for c in value["clusters"]}[{c["name"]: c["context"]["cluster"] for c in value["contexts"]}[context]]
+    cluster = {c["name"]: c["cluster"] for c in value["clusters"]}[
+        {c["name"]: c["context"]["cluster"] for c in value["contexts"]}[context]
+    ]
     return cluster["server"], cluster["certificate-authority-data"]
 
 
 def token(name: str, account: str = "istio-reader-service-account") -> str:
     """A token of a reader, as Kubernetes makes them."""
-    parts = ({"alg": "RS256"}, {"sub": f"system:serviceaccount:istio-system:{account}", "name": name})
-    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + "." + "c2ln" * 85 + "cw"
+    parts = (
+        {"alg": "RS256"},
+        {"sub": f"system:serviceaccount:istio-system:{account}", "name": name},
+    )
+    return (
+        ".".join(
+            base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts
+        )
+        + "."
+        + "c2ln" * 85
+        + "cw"
+    )
 
 
 def kubeconfig(name: str, context: str, *, old: bool = False, user: object = None) -> str:
@@ -50,7 +72,9 @@ def kubeconfig(name: str, context: str, *, old: bool = False, user: object = Non
     server, ca = api_server(context)
     value = {
         "apiVersion": "v1",
-        "clusters": [{"cluster": {"certificate-authority-data": ca, "server": server}, "name": name}],
+        "clusters": [
+            {"cluster": {"certificate-authority-data": ca, "server": server}, "name": name}
+        ],
         "contexts": [{"context": {"cluster": name, "user": name}, "name": name}],
         "current-context": name,
         "kind": "Config",
@@ -64,13 +88,26 @@ def old_remote(context: str) -> dict[str, object]:
     """A remote secret of `istioctl x multicluster apply`, 1.4."""
     held = {OLD[context]: kubeconfig(context, context, old=True)}
     annotations = {"istio.io/clusterContext": context}
-    return secret(f"istio-remote-secret-{OLD[context]}", held, labels={"istio/multiCluster": "true"}, annotations=annotations)
+    return secret(
+        f"istio-remote-secret-{OLD[context]}",
+        held,
+        labels={"istio/multiCluster": "true"},
+        annotations=annotations,
+    )
 
 
-def todays_remote(name: str, context: str, user: object = None, **parts: object) -> dict[str, object]:
+def todays_remote(
+    name: str, context: str, user: object = None, **parts: object
+) -> dict[str, object]:
     """A remote secret of `istioctl create-remote-secret` as applied and printed again."""
     labels, annotations = {"istio/multiCluster": "true"}, {"networking.istio.io/cluster": name}
-    return secret(f"istio-remote-secret-{name}", {name: kubeconfig(name, context, user=user)}, labels=labels, annotations=annotations, **parts)
+    return secret(
+        f"istio-remote-secret-{name}",
+        {name: kubeconfig(name, context, user=user)},
+        labels=labels,
+        annotations=annotations,
+        **parts,
+    )
 
 
 @pytest.fixture
@@ -80,7 +117,11 @@ def old(tmp_path: Path) -> Path:
     makefile(tmp_path / "certs", tuple(OLD), "Example Org")
     for context in OLD:
         remotes = [old_remote(c) for c in OLD if c != context]
-        dump(tmp_path / f"dumps/{context}/secrets.yaml", cacerts(tmp_path / f"certs/intermediate-{context}"), *remotes)
+        dump(
+            tmp_path / f"dumps/{context}/secrets.yaml",
+            cacerts(tmp_path / f"certs/intermediate-{context}"),
+            *remotes,
+        )
     return tmp_path
 
 
@@ -88,16 +129,35 @@ def intermediate(folder: Path, name: str) -> None:
     """An intermediate as `make NAME-cacerts` of today's tools/certs makes it, by the root of that folder."""
     inner = folder / name
     inner.mkdir()
-    (inner / "x.conf").write_text(f"[req]\nprompt=no\ndistinguished_name=dn\n[dn]\nO=Istio\nCN=Intermediate CA\nL={name}\n")
+    (inner / "x.conf").write_text(
+        f"[req]\nprompt=no\ndistinguished_name=dn\n[dn]\nO=Istio\nCN=Intermediate CA\nL={name}\n"
+    )
     extensions = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nbasicConstraints=critical,CA:true,pathlen:0\n"
     extensions += "keyUsage=critical,digitalSignature,nonRepudiation,keyEncipherment,keyCertSign\nsubjectAltName=DNS:istiod.istio-system.svc\n"
     (inner / "x.ext").write_text(extensions)
     openssl("genpkey", "-algorithm", *P256, "-out", "ca-key.pem", cwd=inner)
     openssl("req", "-new", "-config", "x.conf", "-key", "ca-key.pem", "-out", "x.csr", cwd=inner)
-    signed = ("x509", "-req", "-days", 3650, "-CA", "../root.pem", "-CAkey", "../root.key", "-extfile", "x.ext", "-in", "x.csr", "-out", "ca-cert.pem")
+    signed = (
+        "x509",
+        "-req",
+        "-days",
+        3650,
+        "-CA",
+        "../root.pem",
+        "-CAkey",
+        "../root.key",
+        "-extfile",
+        "x.ext",
+        "-in",
+        "x.csr",
+        "-out",
+        "ca-cert.pem",
+    )
     openssl(*signed, cwd=inner)
     (inner / "root-cert.pem").write_bytes((folder / "root.pem").read_bytes())
-    (inner / "cert-chain.pem").write_bytes((inner / "ca-cert.pem").read_bytes() + (folder / "root.pem").read_bytes())
+    (inner / "cert-chain.pem").write_bytes(
+        (inner / "ca-cert.pem").read_bytes() + (folder / "root.pem").read_bytes()
+    )
 
 
 CONTEXTS = {"east": "context-east-1", "west": "context-west-1"}
@@ -112,7 +172,9 @@ def today(tmp_path: Path) -> Path:
     for context in TODAY:
         intermediate(tmp_path / "ca", context)
         others = [todays_remote(name, CONTEXTS[c]) for c, name in TODAY.items() if c != context]
-        dump(tmp_path / f"dumps/{context}/secrets.yaml", cacerts(tmp_path / "ca" / context), *others)
+        dump(
+            tmp_path / f"dumps/{context}/secrets.yaml", cacerts(tmp_path / "ca" / context), *others
+        )
     return tmp_path
 
 
@@ -131,7 +193,9 @@ def test_a_mesh_of_the_old_tool(old: Path, run: Run, golden: Golden) -> None:
     outcome(old / "mesh", golden, "old", ran.out, ran.err)
     for context, name in OLD.items():
         for part in ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"):
-            assert (old / f"mesh/certs/intermediate-{name}/{part}").read_bytes() == (old / f"certs/intermediate-{context}/{part}").read_bytes()
+            assert (old / f"mesh/certs/intermediate-{name}/{part}").read_bytes() == (
+                old / f"certs/intermediate-{context}/{part}"
+            ).read_bytes()
         assert (old / f"mesh/credentials/{name}.token").read_text() == token(context)
     private = [*(old / "mesh").rglob("*key.pem"), *(old / "mesh").rglob("*.token")]
     assert len(private) == 6
@@ -166,7 +230,9 @@ def test_clusters_that_signed_for_themselves(today: Path, run: Run, golden: Gold
     whole = b"".join((today / f"ca/{c}.pem").read_bytes() for c in TODAY)
     assert (today / "mesh/certs/root-cert.pem").read_bytes() == whole
     for context, name in TODAY.items():
-        assert (today / f"mesh/certs/intermediate-{name}/ca-cert.pem").read_bytes() == (today / f"ca/{context}.pem").read_bytes()
+        assert (today / f"mesh/certs/intermediate-{name}/ca-cert.pem").read_bytes() == (
+            today / f"ca/{context}.pem"
+        ).read_bytes()
     assert run("render", "-C", "mesh", cwd=today).code == 0
 
 
@@ -175,7 +241,9 @@ def leaves(value: object, path: str = "") -> dict[str, object]:
     if isinstance(value, dict) and value:
         return {p: v for k, inner in value.items() for p, v in leaves(inner, f"{path}/{k}").items()}
     if isinstance(value, list) and value:
-        return {p: v for i, inner in enumerate(value) for p, v in leaves(inner, f"{path}/{i}").items()}
+        return {
+            p: v for i, inner in enumerate(value) for p, v in leaves(inner, f"{path}/{i}").items()
+        }
     return {path: value}
 
 
@@ -193,7 +261,9 @@ def test_no_difference_is_left_out(case: str, request: pytest.FixtureRequest, ru
     assert run("render", "-C", "mesh", cwd=folder).code == 0
     named: dict[tuple[str, str], list[str]] = {}
     for difference in value["differences"]:
-        named.setdefault((difference["cluster"], difference["object"]), []).append(slashed(difference.get("path", "")))
+        named.setdefault((difference["cluster"], difference["object"]), []).append(
+            slashed(difference.get("path", ""))
+        )
     compared = covered = 0
     for cluster in value["clusters"]:
         dumped = [
@@ -209,7 +279,12 @@ def test_no_difference_is_left_out(case: str, request: pytest.FixtureRequest, ru
             metadata = mine["metadata"]
             title = f"{mine['kind']} {metadata['namespace'] + '/' if 'namespace' in metadata else ''}{metadata['name']}"
             told = named.get((cluster["name"], title), [])
-            alike = [o for o in dumped if o["kind"] == mine["kind"] and o.get("metadata", {}).get("name", "default") == metadata["name"]]
+            alike = [
+                o
+                for o in dumped
+                if o["kind"] == mine["kind"]
+                and o.get("metadata", {}).get("name", "default") == metadata["name"]
+            ]
             if not alike:
                 assert told == [""], title
                 continue
@@ -285,14 +360,35 @@ def stale(dumps: Dumps) -> None:
     """A third cluster, whose remote secret for the second has another token."""
     shutil.copytree(dumps.path / "dumps/east", dumps.path / "dumps/third")
     dumps.set("third/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster3")
-    dumps.set("third/istio-system.yaml", "items", 3, "spec", "template", "spec", "containers", 0, "env", to=[])
-    dumps.set("third/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user={"token": "stale-and-secret"}))
+    dumps.set(
+        "third/istio-system.yaml",
+        "items",
+        3,
+        "spec",
+        "template",
+        "spec",
+        "containers",
+        0,
+        "env",
+        to=[],
+    )
+    dumps.set(
+        "third/secrets.yaml",
+        "items",
+        1,
+        to=todays_remote("cluster2", "context-west-1", user={"token": "stale-and-secret"}),
+    )
 
 
 def other_server(dumps: Dumps) -> None:
     """A third cluster, which reaches the second elsewhere."""
     stale(dumps)
-    dumps.set("third/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-east-2", user={"token": token("cluster2")}))
+    dumps.set(
+        "third/secrets.yaml",
+        "items",
+        1,
+        to=todays_remote("cluster2", "context-east-2", user={"token": token("cluster2")}),
+    )
 
 
 def all_at_once(dumps: Dumps) -> None:
@@ -309,34 +405,78 @@ CONFLICTS: dict[str, Callable[[Dumps], object]] = {
         d.set("west/istio-system.yaml", "items", 3, to=None),
         d.set("east/secrets.yaml", "items", 1, to=None),
     ),
-    "ids-disagree": lambda d: d.set("west/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster3"),
-    "networks-disagree": lambda d: d.set("west/istiooperator.yaml", *VALUES, "network", to="elsewhere"),
-    "network-of-the-gateway": lambda d: d.set("west/istio-system.yaml", "items", 2, "metadata", "labels", "topology.istio.io/network", to="elsewhere"),
+    "ids-disagree": lambda d: d.set(
+        "west/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="cluster3"
+    ),
+    "networks-disagree": lambda d: d.set(
+        "west/istiooperator.yaml", *VALUES, "network", to="elsewhere"
+    ),
+    "network-of-the-gateway": lambda d: d.set(
+        "west/istio-system.yaml",
+        "items",
+        2,
+        "metadata",
+        "labels",
+        "topology.istio.io/network",
+        to="elsewhere",
+    ),
     "mesh-ids-disagree": lambda d: d.set("west/istiooperator.yaml", *VALUES, "meshID", to="mesh2"),
-    "mesh-id-unfit": lambda d: [d.set(f"{c}/istiooperator.yaml", *VALUES, "meshID", to="Mesh_1") for c in TODAY],
-    "trust-domains": lambda d: d.set("west/istiooperator.yaml", "spec", "meshConfig", "trustDomain", to="west.example"),
-    "remote-unknown": lambda d: d.edit("east/secrets.yaml", lambda v: v["items"].append(todays_remote("cluster3", "context-west-1"))),
+    "mesh-id-unfit": lambda d: [
+        d.set(f"{c}/istiooperator.yaml", *VALUES, "meshID", to="Mesh_1") for c in TODAY
+    ],
+    "trust-domains": lambda d: d.set(
+        "west/istiooperator.yaml", "spec", "meshConfig", "trustDomain", to="west.example"
+    ),
+    "remote-unknown": lambda d: d.edit(
+        "east/secrets.yaml",
+        lambda v: v["items"].append(todays_remote("cluster3", "context-west-1")),
+    ),
     "tokens-differ": stale,
     "servers-differ": other_server,
     "kinds": lambda d: d.edit(
         "west/istiooperator.yaml",
         lambda v: v.update(
-            apiVersion="sailoperator.io/v1", kind="Istio", metadata={"name": "default"}, spec={"version": "v1.30.3", "values": v["spec"]["values"]}
+            apiVersion="sailoperator.io/v1",
+            kind="Istio",
+            metadata={"name": "default"},
+            spec={"version": "v1.30.3", "values": v["spec"]["values"]},
         ),
     ),
-    "no-context": lambda d: d.write("stray.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n"),
-    "cacerts-partial": lambda d: d.set("east/secrets.yaml", "items", 0, "data", "ca-key.pem", to=None),
-    "cacerts-twice": lambda d: d.edit("east/secrets.yaml", lambda v: v["items"].append({**v["items"][0], "type": "other"})),
+    "no-context": lambda d: d.write(
+        "stray.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n"
+    ),
+    "cacerts-partial": lambda d: d.set(
+        "east/secrets.yaml", "items", 0, "data", "ca-key.pem", to=None
+    ),
+    "cacerts-twice": lambda d: d.edit(
+        "east/secrets.yaml", lambda v: v["items"].append({**v["items"][0], "type": "other"})
+    ),
     "key-of-another": lambda d: d.set(
         "east/secrets.yaml",
         "items",
         0,
         "data",
         "ca-key.pem",
-        to=yaml.safe_load((d.path / "dumps/west/secrets.yaml").read_text())["items"][0]["data"]["ca-key.pem"],
+        to=yaml.safe_load((d.path / "dumps/west/secrets.yaml").read_text())["items"][0]["data"][
+            "ca-key.pem"
+        ],
     ),
-    "no-kubeconfig": lambda d: d.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(b"secret: [").decode()),
-    "kubeconfig-of-nothing": lambda d: d.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(b"a-secret-token").decode()),
+    "no-kubeconfig": lambda d: d.set(
+        "east/secrets.yaml",
+        "items",
+        1,
+        "data",
+        "cluster2",
+        to=base64.b64encode(b"secret: [").decode(),
+    ),
+    "kubeconfig-of-nothing": lambda d: d.set(
+        "east/secrets.yaml",
+        "items",
+        1,
+        "data",
+        "cluster2",
+        to=base64.b64encode(b"a-secret-token").decode(),
+    ),
     "no-yaml": lambda d: d.write("east/more.yaml", "kind: [\n"),
     "a-list": lambda d: d.write("east/more.yaml", "- kind: Secret\n"),
     "an-old-yaml": lambda d: d.write("east/more.yaml", "kind: Secret\nstringData:\n  pin: 0123\n"),
@@ -361,11 +501,40 @@ def test_networks_that_are_settled(dumps: Dumps, run: Run) -> None:
     dumps.set("west/istiooperator.yaml", *VALUES, "network", to="elsewhere")
     ran = run("adopt", "dumps", "-C", "mesh", "--network", "west=network2", cwd=dumps.path)
     assert ran.code == 0, ran.err
-    assert "    change spec.values.global.network: the mesh sets it: the cluster's network\n" in ran.out
-    ran = run("adopt", "dumps", "-C", "other", "--network", "wets=network2", "--network", "x", cwd=dumps.path)
-    assert (ran.code, ran.err) == (2, 'error: --network: "x" is not CTX=NETWORK\n  fix: write the context\'s name, =, and the name of its network\n')
-    ran = run("adopt", "dumps", "-C", "other", "--network", "wets=network2", "--network", "west=network2", cwd=dumps.path)
-    assert (ran.code, ran.err) == (2, 'error: --network: no dump is of the context "wets" (did you mean "west"?)\n')
+    assert (
+        "    change spec.values.global.network: the mesh sets it: the cluster's network\n"
+        in ran.out
+    )
+    ran = run(
+        "adopt",
+        "dumps",
+        "-C",
+        "other",
+        "--network",
+        "wets=network2",
+        "--network",
+        "x",
+        cwd=dumps.path,
+    )
+    assert (ran.code, ran.err) == (
+        2,
+        'error: --network: "x" is not CTX=NETWORK\n  fix: write the context\'s name, =, and the name of its network\n',
+    )
+    ran = run(
+        "adopt",
+        "dumps",
+        "-C",
+        "other",
+        "--network",
+        "wets=network2",
+        "--network",
+        "west=network2",
+        cwd=dumps.path,
+    )
+    assert (ran.code, ran.err) == (
+        2,
+        'error: --network: no dump is of the context "wets" (did you mean "west"?)\n',
+    )
 
 
 def test_what_is_there_is_kept(dumps: Dumps, run: Run) -> None:
@@ -373,7 +542,9 @@ def test_what_is_there_is_kept(dumps: Dumps, run: Run) -> None:
     assert run("adopt", "dumps", "-C", "mesh", cwd=dumps.path).code == 0
     mesh = dumps.path / "mesh"
     topology = mesh / "topology.yaml"
-    topology.write_text(topology.read_text().replace("network: network2", "network: network3") + "# mine\n")
+    topology.write_text(
+        topology.read_text().replace("network: network2", "network: network3") + "# mine\n"
+    )
     before = snapshot(mesh)
     ran = run("adopt", "dumps", "-C", "mesh", "-o", "json", cwd=dumps.path)
     assert ran.code == 0, ran.err
@@ -381,9 +552,22 @@ def test_what_is_there_is_kept(dumps: Dumps, run: Run) -> None:
     value = json.loads(ran.out)
     jsonschema.Draft202012Validator(assets.schema("output/adopt.schema.json")).validate(value)
     assert {f["action"] for f in value["files"]} == {"keep"}
-    changed = [d for d in value["differences"] if d["action"] == "change" and "network" in d.get("path", "")]
-    assert ("cluster2", "Namespace istio-system", 'metadata.labels."topology.istio.io/network"') in {(d["cluster"], d["object"], d["path"]) for d in changed}
-    assert value["clusters"][1] == {"name": "cluster2", "context": "west", "network": "network2", "namespace": "istio-system"}
+    changed = [
+        d
+        for d in value["differences"]
+        if d["action"] == "change" and "network" in d.get("path", "")
+    ]
+    assert (
+        "cluster2",
+        "Namespace istio-system",
+        'metadata.labels."topology.istio.io/network"',
+    ) in {(d["cluster"], d["object"], d["path"]) for d in changed}
+    assert value["clusters"][1] == {
+        "name": "cluster2",
+        "context": "west",
+        "network": "network2",
+        "namespace": "istio-system",
+    }
 
 
 def test_another_root_is_there(dumps: Dumps, run: Run) -> None:
@@ -409,7 +593,10 @@ def test_git_would_take_a_token(dumps: Dumps, run: Run) -> None:
     (mesh / ".gitignore").write_text("out/\n")
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 2
-    assert "mesh/.gitignore: does not keep credentials/cluster1.token and 4 more private files out of git" in ran.err
+    assert (
+        "mesh/.gitignore: does not keep credentials/cluster1.token and 4 more private files out of git"
+        in ran.err
+    )
     assert {p.name for p in mesh.iterdir()} == {".git", ".gitignore"}
 
 
@@ -418,10 +605,18 @@ def test_a_kubeconfig_and_other_shapes(dumps: Dumps, run: Run) -> None:
     old = dumps.path / "dumps"
     secrets = yaml.safe_load((old / "west/secrets.yaml").read_text())["items"]
     remote = yaml.safe_load((old / "east/secrets.yaml").read_text())["items"][1]
-    remote["stringData"] = {key: base64.b64decode(body).decode() for key, body in remote.pop("data").items()} | {
-        "cluster1": kubeconfig("cluster1", "context-east-1")
-    }
-    (old / "east.json").write_text(json.dumps({"apiVersion": "v1", "kind": "SecretList", "items": [{k: v for k, v in remote.items() if k != "kind"}]}))
+    remote["stringData"] = {
+        key: base64.b64decode(body).decode() for key, body in remote.pop("data").items()
+    } | {"cluster1": kubeconfig("cluster1", "context-east-1")}
+    (old / "east.json").write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "SecretList",
+                "items": [{k: v for k, v in remote.items() if k != "kind"}],
+            }
+        )
+    )
     dump(old / "west.yaml", secrets[0])
     config = yaml.safe_load(kubeconfig("east", "context-east-1"))
     config["users"] = [{"name": "east", "user": {"client-key-data": "nobody's affair"}}]
@@ -435,13 +630,19 @@ def test_a_kubeconfig_and_other_shapes(dumps: Dumps, run: Run) -> None:
     ]
     ran = run("adopt", *named, old / "config.yaml", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
-    assert "Secret istio-system/istio-remote-secret-cluster2, key cluster1: istiod passes over the remote secret of its own cluster\n" in ran.out
+    assert (
+        "Secret istio-system/istio-remote-secret-cluster2, key cluster1: istiod passes over the remote secret of its own cluster\n"
+        in ran.out
+    )
     topology = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())
     assert topology["contexts"]["east"]["server"] == "https://203.0.113.11:6443"
     assert topology["contexts"]["west"]["server"] == "https://198.51.100.21:6443"
     assert not (dumps.path / "mesh/credentials/cluster1.token").exists()
     assert (dumps.path / "mesh/credentials/cluster2.token").read_text() == token("cluster2")
-    assert "warning: cluster1: its token (mesh/credentials/cluster1.token) is pending; it holds back its remote secret in 1 cluster\n" in ran.err
+    assert (
+        "warning: cluster1: its token (mesh/credentials/cluster1.token) is pending; it holds back its remote secret in 1 cluster\n"
+        in ran.err
+    )
 
 
 LOGINS: dict[str, tuple[dict[str, object], object]] = {
@@ -462,13 +663,23 @@ LOGINS: dict[str, tuple[dict[str, object], object]] = {
             "client-certificate-data": base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode(),
             "client-key-data": base64.b64encode(b"-----BEGIN PRIVATE KEY-----\n").decode(),
         },
-        {"clientCertificate": {"certificateFile": "credentials/cluster2.crt", "keyFile": "credentials/cluster2.key"}},
+        {
+            "clientCertificate": {
+                "certificateFile": "credentials/cluster2.crt",
+                "keyFile": "credentials/cluster2.key",
+            }
+        },
     ),
     "oidc": (
         {
             "auth-provider": {
                 "name": "oidc",
-                "config": {"idp-issuer-url": "https://idp.example.com", "client-id": "mesh", "id-token": "a.b.c", "refresh-token": "d"},
+                "config": {
+                    "idp-issuer-url": "https://idp.example.com",
+                    "client-id": "mesh",
+                    "id-token": "a.b.c",
+                    "refresh-token": "d",
+                },
             }
         },
         {
@@ -480,8 +691,14 @@ LOGINS: dict[str, tuple[dict[str, object], object]] = {
             }
         },
     ),
-    "gcp": ({"auth-provider": {"name": "gcp"}}, 'its auth-provider "gcp" is one that istiod refuses'),
-    "password": ({"username": "u", "password": "p"}, "it logs in by username, which a topology cannot state"),
+    "gcp": (
+        {"auth-provider": {"name": "gcp"}},
+        'its auth-provider "gcp" is one that istiod refuses',
+    ),
+    "password": (
+        {"username": "u", "password": "p"},
+        "it logs in by username, which a topology cannot state",
+    ),
     "nothing": ({"impersonate": "u"}, "it holds no login"),
 }
 
@@ -490,7 +707,9 @@ LOGINS: dict[str, tuple[dict[str, object], object]] = {
 def test_logins(way: str, dumps: Dumps, run: Run) -> None:
     """What istiod takes is taken over; what it refuses is told, and left out."""
     user, wanted = LOGINS[way]
-    dumps.set("east/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user=user))
+    dumps.set(
+        "east/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user=user)
+    )
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
     entry = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"]["west"]
@@ -509,12 +728,28 @@ def test_a_server_that_nobody_verifies(dumps: Dumps, run: Run) -> None:
     """Its login is of no use here without a CA, which is told."""
     text = kubeconfig("cluster2", "context-west-1")
     value = yaml.safe_load(text)
-    value["clusters"][0]["cluster"] = {"server": "https://198.51.100.21:6443", "insecure-skip-tls-verify": True}
-    dumps.set("east/secrets.yaml", "items", 1, "data", "cluster2", to=base64.b64encode(yaml.safe_dump(value).encode()).decode())
+    value["clusters"][0]["cluster"] = {
+        "server": "https://198.51.100.21:6443",
+        "insecure-skip-tls-verify": True,
+    }
+    dumps.set(
+        "east/secrets.yaml",
+        "items",
+        1,
+        "data",
+        "cluster2",
+        to=base64.b64encode(yaml.safe_dump(value).encode()).decode(),
+    )
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
-    assert "the server of cluster2: the certificate of its API server is not verified; give `kubectl mesh add -C mesh` the CA\n" in ran.out
-    assert "server" not in yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"]["west"]
+    assert (
+        "the server of cluster2: the certificate of its API server is not verified; give `kubectl mesh add -C mesh` the CA\n"
+        in ran.out
+    )
+    assert (
+        "server"
+        not in yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"]["west"]
+    )
 
 
 def test_a_killed_run_is_completed(dumps: Dumps, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,7 +757,9 @@ def test_a_killed_run_is_completed(dumps: Dumps, run: Run, monkeypatch: pytest.M
     from kubectl_mesh.fs import owned_files
 
     assert run("adopt", "dumps", "-C", "whole", cwd=dumps.path).code == 0
-    whole = {p: m for p, m in snapshot(dumps.path / "whole").items() if not p.startswith(".kubectl")}
+    whole = {
+        p: m for p, m in snapshot(dumps.path / "whole").items() if not p.startswith(".kubectl")
+    }
     files = sum(stat.S_ISREG(mode) for mode, _ in whole.values())
     real_add, real_certificates = owned_files.add_files, owned_files.write_certificates
     for stop in range(8):
@@ -551,14 +788,32 @@ def test_a_killed_run_is_completed(dumps: Dumps, run: Run, monkeypatch: pytest.M
 # Whatever the dumps hold
 
 
-ODD: tuple[object, ...] = (None, "", [], {}, 7, True, "x" * 300, ["a", {"b": 1}], {"kind": "List", "items": [1]}, "eyJhbGciOiJub25lIn0.e30.", {"": None})
+ODD: tuple[object, ...] = (
+    None,
+    "",
+    [],
+    {},
+    7,
+    True,
+    "x" * 300,
+    ["a", {"b": 1}],
+    {"kind": "List", "items": [1]},
+    "eyJhbGciOiJub25lIn0.e30.",
+    {"": None},
+)
 
 
 def paths(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every path in a value."""
     if path:
         yield path
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inner in (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    ):
         yield from paths(inner, (*path, key))
 
 
@@ -566,7 +821,10 @@ def paths(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 def test_no_dump_makes_it_stumble(seed: int, dumps: Dumps, run: Run) -> None:
     """Odd values anywhere: an answer or a refusal, never a fault of its own; and no key and no token in either."""
     chance = random.Random(seed)
-    files = sorted(p.relative_to(dumps.path / "dumps").as_posix() for p in (dumps.path / "dumps").rglob("*.yaml"))
+    files = sorted(
+        p.relative_to(dumps.path / "dumps").as_posix()
+        for p in (dumps.path / "dumps").rglob("*.yaml")
+    )
     for _ in range(chance.randint(1, 3)):
         name = chance.choice(files)
         value = yaml.safe_load((dumps.path / "dumps" / name).read_text())
@@ -606,9 +864,20 @@ esac
 
 def sail(name: str, network: str) -> dict[str, object]:
     """The Istio of a cluster, as kubectl prints it."""
-    values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": network}, "pilot": {"env": {"ISTIO_MULTIROOT_MESH": "true"}}}
-    spec = {"namespace": "istio-system", "updateStrategy": {"type": "InPlace"}, "values": values, "version": "v1.30.3"}
-    return {**printed("Istio", "default", "", spec=spec, status={"state": "Healthy"}), "apiVersion": "sailoperator.io/v1"}
+    values = {
+        "global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": network},
+        "pilot": {"env": {"ISTIO_MULTIROOT_MESH": "true"}},
+    }
+    spec = {
+        "namespace": "istio-system",
+        "updateStrategy": {"type": "InPlace"},
+        "values": values,
+        "version": "v1.30.3",
+    }
+    return {
+        **printed("Istio", "default", "", spec=spec, status={"state": "Healthy"}),
+        "apiVersion": "sailoperator.io/v1",
+    }
 
 
 def test_the_page_runs(tmp_path: Path) -> None:
@@ -618,7 +887,12 @@ def test_the_page_runs(tmp_path: Path) -> None:
         pytest.skip("kubectl is not on PATH")
     dumps, log, stubs = tmp_path / "clusters", tmp_path / "log", tmp_path / "bin"
     make_root(tmp_path / "ca", "root", subject="/O=Istio/CN=Root CA")
-    pairs = {"context-east-1": "context-west-1", "context-west-1": "context-east-1", "alone-1": "alone-2", "alone-2": "alone-1"}
+    pairs = {
+        "context-east-1": "context-west-1",
+        "context-west-1": "context-east-1",
+        "alone-1": "alone-2",
+        "alone-2": "alone-1",
+    }
     for context, other in pairs.items():
         alone = context.startswith("alone")
         if not alone:
@@ -627,26 +901,60 @@ def test_the_page_runs(tmp_path: Path) -> None:
         server = {"alone-1": "context-east-1", "alone-2": "context-east-2"}.get(other, other)
         dump(dumps / context / "secrets.yaml", ca, todays_remote(other, server))
         dump(dumps / context / "istio.yaml", sail(context, f"network-{context}"))
-        dump(dumps / context / "namespace.yaml", printed("Namespace", "istio-system", "", labels={"topology.istio.io/network": f"network-{context}"}))
+        dump(
+            dumps / context / "namespace.yaml",
+            printed(
+                "Namespace",
+                "istio-system",
+                "",
+                labels={"topology.istio.io/network": f"network-{context}"},
+            ),
+        )
         dump(dumps / context / "objects.yaml", {"apiVersion": "v1", "items": [], "kind": "List"})
     stubs.mkdir()
     (stubs / "kubectl").write_text(STUB.format(kubectl=kubectl, dumps=dumps, log=log))
     (stubs / "kubectl").chmod(0o755)
-    (stubs / "kubectl-mesh").write_text(LATER.format(program=Path(sys.executable).parent / "kubectl-mesh"))
+    (stubs / "kubectl-mesh").write_text(
+        LATER.format(program=Path(sys.executable).parent / "kubectl-mesh")
+    )
     (stubs / "kubectl-mesh").chmod(0o755)
     (tmp_path / "work").mkdir()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", (TOP / "docs/adopt.md").read_text(), re.MULTILINE | re.DOTALL)
-    environment = {**os.environ, "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
-    done = subprocess.run([bash, "-c", "set -eu\n" + "\n".join(blocks)], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (TOP / "docs/adopt.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    environment = {
+        **os.environ,
+        "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [bash, "-c", "set -eu\n" + "\n".join(blocks)],
+        cwd=tmp_path / "work",
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n3\n3\n" in done.stdout
     together = tmp_path / "work" / "together"
     for name in ("alone-1", "alone-2"):
         openssl(
-            "verify", "-x509_strict", "-CAfile", tmp_path / "work/own/certs/root-cert.pem", together / f"certs/intermediate-{name}/ca-cert.pem", cwd=tmp_path
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            tmp_path / "work/own/certs/root-cert.pem",
+            together / f"certs/intermediate-{name}/ca-cert.pem",
+            cwd=tmp_path,
         )
-        last = {o["metadata"]["name"]: o for o in yaml.safe_load_all(Path(f"{log}.{name}.1-trust.yaml").read_text())}
-        assert base64.b64decode(last["cacerts"]["data"]["root-cert.pem"]) == (tmp_path / "work/own/certs/root-cert.pem").read_bytes()
+        last = {
+            o["metadata"]["name"]: o
+            for o in yaml.safe_load_all(Path(f"{log}.{name}.1-trust.yaml").read_text())
+        }
+        assert (
+            base64.b64decode(last["cacerts"]["data"]["root-cert.pem"])
+            == (tmp_path / "work/own/certs/root-cert.pem").read_bytes()
+        )
     assert log.read_text().splitlines().count("restarted alone-1") == 1
     assert not (tmp_path / "work/dumps").exists()
 
@@ -660,10 +968,31 @@ def test_configmaps_of_the_control_plane(dumps: Dumps, run: Run) -> None:
         folder = dumps.path / "dumps" / context
         for file in ("istiooperator.yaml", "eastwest.yaml", "istio-system.yaml"):
             (folder / file).unlink()
-        values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}", "istioNamespace": "istio-system"}}
-        injector = printed("ConfigMap", "istio-sidecar-injector-1-30", data={"config": "x", "values": json.dumps(values)})
-        networks = {"networks": {f"net-{context}": {"endpoints": [{"fromRegistry": name}], "gateways": [{"address": "192.0.2.9", "port": 15443}]}}}
-        config = {"mesh": "defaultConfig:\n  meshId: mesh1\ntrustDomain: acme.example\n", "meshNetworks": yaml.safe_dump(networks)}
+        values = {
+            "global": {
+                "meshID": "mesh1",
+                "multiCluster": {"clusterName": name},
+                "network": f"net-{context}",
+                "istioNamespace": "istio-system",
+            }
+        }
+        injector = printed(
+            "ConfigMap",
+            "istio-sidecar-injector-1-30",
+            data={"config": "x", "values": json.dumps(values)},
+        )
+        networks = {
+            "networks": {
+                f"net-{context}": {
+                    "endpoints": [{"fromRegistry": name}],
+                    "gateways": [{"address": "192.0.2.9", "port": 15443}],
+                }
+            }
+        }
+        config = {
+            "mesh": "defaultConfig:\n  meshId: mesh1\ntrustDomain: acme.example\n",
+            "meshNetworks": yaml.safe_dump(networks),
+        }
         dump(
             folder / "config.yaml",
             injector,
@@ -696,7 +1025,10 @@ def test_ids_by_which_others_hold_a_cluster(old: Path, run: Run) -> None:
     words = ("adopt", "dumps", "--mesh-id", "m", "--control-plane", "IstioControlPlane", *networks)
     ran = run(*words, "-C", "noted", cwd=old)
     assert ran.code == 0, ran.err
-    assert {c: e["clusterName"] for c, e in yaml.safe_load((old / "noted/topology.yaml").read_text())["contexts"].items()} == OLD
+    assert {
+        c: e["clusterName"]
+        for c, e in yaml.safe_load((old / "noted/topology.yaml").read_text())["contexts"].items()
+    } == OLD
     for context in OLD:
         path = old / f"dumps/{context}/secrets.yaml"
         value = yaml.safe_load(path.read_text())
@@ -708,7 +1040,10 @@ def test_ids_by_which_others_hold_a_cluster(old: Path, run: Run) -> None:
     assert ran.err.count("of which nothing else is known") == 6
     ran = run(*words, SEED / "kubeconfig.yaml", "-C", "reached", cwd=old)
     assert ran.code == 0, ran.err
-    assert {c: e["clusterName"] for c, e in yaml.safe_load((old / "reached/topology.yaml").read_text())["contexts"].items()} == OLD
+    assert {
+        c: e["clusterName"]
+        for c, e in yaml.safe_load((old / "reached/topology.yaml").read_text())["contexts"].items()
+    } == OLD
 
 
 def test_helm_values(dumps: Dumps, run: Run) -> None:
@@ -716,7 +1051,11 @@ def test_helm_values(dumps: Dumps, run: Run) -> None:
     for context in TODAY:
         value = yaml.safe_load((dumps.path / f"dumps/{context}/istiooperator.yaml").read_text())
         values = {**value["spec"]["values"], "meshConfig": value["spec"]["meshConfig"]}
-        body = values if context == "east" else printed("ConfigMap", "mine", data={"values.yaml": yaml.safe_dump(values)})
+        body = (
+            values
+            if context == "east"
+            else printed("ConfigMap", "mine", data={"values.yaml": yaml.safe_dump(values)})
+        )
         dump(dumps.path / f"dumps/{context}/istiooperator.yaml", body)
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert (ran.code, ran.err) == (
@@ -737,7 +1076,10 @@ def test_helm_values(dumps: Dumps, run: Run) -> None:
         dumps.set(f"{context}/istio-system.yaml", "items", 3, to=None)
     ran = run("adopt", "dumps", "-C", "none", "--control-plane", "HelmRelease", cwd=dumps.path)
     assert ran.code == 2
-    assert "error: dumps/east/istiooperator.yaml:1:1: no dump says which version of Istio runs in east\n  fix: dump the Deployment of istiod too\n" in ran.err
+    assert (
+        "error: dumps/east/istiooperator.yaml:1:1: no dump says which version of Istio runs in east\n  fix: dump the Deployment of istiod too\n"
+        in ran.err
+    )
 
 
 def test_names_that_no_cluster_can_have(dumps: Dumps, run: Run) -> None:
@@ -746,13 +1088,21 @@ def test_names_that_no_cluster_can_have(dumps: Dumps, run: Run) -> None:
     words = [f"{arn}={dumps.path}/dumps/east", f"west={dumps.path}/dumps/west"]
     ran = run("adopt", *words, "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
-    assert yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"][arn]["clusterName"] == "cluster1"
+    assert (
+        yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())["contexts"][arn][
+            "clusterName"
+        ]
+        == "cluster1"
+    )
     dumps.set("east/istiooperator.yaml", *VALUES, "multiCluster", "clusterName", to="Cluster_1")
     dumps.set("east/istio-system.yaml", "items", 3, to=None)
     dumps.set("west/secrets.yaml", "items", 1, to=None)
     ran = run("adopt", "dumps", "-C", "other", cwd=dumps.path)
     assert ran.code == 2
-    assert "makes contexts.east.clusterName, which must be a DNS-1123 label: lower-case letters, digits and `-`, at most 63" in ran.err
+    assert (
+        "makes contexts.east.clusterName, which must be a DNS-1123 label: lower-case letters, digits and `-`, at most 63"
+        in ran.err
+    )
     assert not (dumps.path / "other").exists()
 
 
@@ -760,16 +1110,24 @@ def test_dumps_that_others_may_read(dumps: Dumps, run: Run) -> None:
     """They hold the keys of the mesh."""
     (dumps.path / "dumps/east/secrets.yaml").chmod(0o644)
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
-    what = (
-        "warning: dumps/east/secrets.yaml: holds keys or tokens, and others may read it (mode 0644)\n  fix: chmod 600; and delete it when the mesh is adopted\n"
-    )
+    what = "warning: dumps/east/secrets.yaml: holds keys or tokens, and others may read it (mode 0644)\n  fix: chmod 600; and delete it when the mesh is adopted\n"
     assert ran.err.startswith(what)
     assert ran.err.count("others may read") == 1
 
 
 # What this tool rendered itself
 
-EMPTY = ("ambient", "bundle", "csr", "declared-ambient", "first-day", "istioctl", "one-network", "primary-remote", "seed")
+EMPTY = (
+    "ambient",
+    "bundle",
+    "csr",
+    "declared-ambient",
+    "first-day",
+    "istioctl",
+    "one-network",
+    "primary-remote",
+    "seed",
+)
 """Cases of tests/golden whose trees hold all that the topology says."""
 
 
@@ -778,7 +1136,9 @@ def test_a_tree_of_our_own_comes_back(case: str, tmp_path: Path, run: Run) -> No
     """The tree as dumps: no difference, and the same bytes in every manifest."""
     tree = TOP / "tests" / "golden" / case / "tree"
     folders = [p for p in sorted(tree.iterdir()) if not p.name.startswith("_")]
-    words = [f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}" for p in folders]
+    words = [
+        f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}" for p in folders
+    ]
     if case == "bundle":
         words += [f"{words[0].partition('=')[0]}={tree}/_remote-secrets"]
     ran = run("adopt", *words, "-C", "mesh", "-o", "json", cwd=tmp_path)
@@ -786,9 +1146,17 @@ def test_a_tree_of_our_own_comes_back(case: str, tmp_path: Path, run: Run) -> No
     assert json.loads(ran.out)["differences"] == []
     assert run("render", "-C", "mesh", cwd=tmp_path).code == 0
     for folder in folders:
-        before = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.yaml") if p.name != "kustomization.yaml"}
+        before = {
+            p.relative_to(folder).as_posix(): p.read_bytes()
+            for p in folder.rglob("*.yaml")
+            if p.name != "kustomization.yaml"
+        }
         now = tmp_path / "mesh" / "out" / folder.name
-        after = {p.relative_to(now).as_posix(): p.read_bytes() for p in now.rglob("*.yaml") if p.name != "kustomization.yaml"}
+        after = {
+            p.relative_to(now).as_posix(): p.read_bytes()
+            for p in now.rglob("*.yaml")
+            if p.name != "kustomization.yaml"
+        }
         if case != "bundle":
             assert after == before
 
@@ -797,15 +1165,24 @@ def test_what_a_tree_does_not_say_is_told(tmp_path: Path, run: Run) -> None:
     """Annotations of a Service may be anybody's, so they are told and not taken; an istioctl file states no version."""
     golden = TOP / "tests" / "golden"
     for case, told in (
-        ("two-networks", "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it into the tree"),
+        (
+            "two-networks",
+            "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it into the tree",
+        ),
         ("istioctl-1.20", ""),
         ("canary", "istio.canary"),
     ):
-        words = [f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}" for p in sorted((golden / case / "tree").iterdir())]
+        words = [
+            f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}"
+            for p in sorted((golden / case / "tree").iterdir())
+        ]
         ran = run("adopt", *words, "-C", case, cwd=tmp_path)
         assert ran.code == 0, ran.err
         assert told in ran.out
-        assert ("states no version, and no Deployment of istiod is among the dumps; it is taken for the newest Istio" in ran.err) == (case == "istioctl-1.20")
+        assert (
+            "states no version, and no Deployment of istiod is among the dumps; it is taken for the newest Istio"
+            in ran.err
+        ) == (case == "istioctl-1.20")
     canary = yaml.safe_load((tmp_path / "canary/topology.yaml").read_text())
     assert "1-30-3" not in json.dumps(canary)
 
@@ -819,12 +1196,20 @@ def test_a_cluster_that_keeps_out(dumps: Dumps, run: Run) -> None:
     dumps.set("third/secrets.yaml", "items", 1, to=None)
     assert run("adopt", "dumps", "-C", "out", cwd=dumps.path).code == 0
     topology = yaml.safe_load((dumps.path / "out/topology.yaml").read_text())["contexts"]
-    assert {c: e.get("disableRegistryJoin") for c, e in topology.items()} == {"east": None, "third": True, "west": None}
+    assert {c: e.get("disableRegistryJoin") for c, e in topology.items()} == {
+        "east": None,
+        "third": True,
+        "west": None,
+    }
     assert [e.get("peers") for e in topology.values()] == [None, None, None]
     dumps.edit("third/secrets.yaml", lambda v: v["items"].append(holds))
     assert run("adopt", "dumps", "-C", "some", cwd=dumps.path).code == 0
     topology = yaml.safe_load((dumps.path / "some/topology.yaml").read_text())["contexts"]
-    assert {c: e.get("peers") for c, e in topology.items()} == {"east": ["west"], "third": ["west"], "west": ["east"]}
+    assert {c: e.get("peers") for c, e in topology.items()} == {
+        "east": ["west"],
+        "third": ["west"],
+        "west": ["east"],
+    }
 
 
 # Other control planes
@@ -838,19 +1223,47 @@ def ambient(folder: Path, context: str, name: str) -> list[object]:
             "namespace": "istio-system",
             "profile": "ambient",
             "values": {
-                "global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}"},
+                "global": {
+                    "meshID": "mesh1",
+                    "multiCluster": {"clusterName": name},
+                    "network": f"net-{context}",
+                },
                 "pilot": {"env": {"AMBIENT_ENABLE_MULTI_NETWORK": "true"}},
             },
             "version": "v1.30-latest",
         },
     }
-    cni = printed("IstioCNI", "default", "", spec={"namespace": "istio-cni", "profile": "ambient", "version": "v1.30-latest"})
+    cni = printed(
+        "IstioCNI",
+        "default",
+        "",
+        spec={"namespace": "istio-cni", "profile": "ambient", "version": "v1.30-latest"},
+    )
     zone = {"ztunnel": {"multiCluster": {"clusterName": name}, "network": f"net-{context}"}}
-    ztunnel = printed("ZTunnel", "default", "", spec={"namespace": "istio-system", "values": zone, "version": "v1.30-latest"})
+    ztunnel = printed(
+        "ZTunnel",
+        "default",
+        "",
+        spec={"namespace": "istio-system", "values": zone, "version": "v1.30-latest"},
+    )
     tls = {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}}
-    listeners = [{"allowedRoutes": {"namespaces": {"from": "Same"}}, "name": "mesh", "port": 15008, "protocol": "HBONE", "tls": tls}]
+    listeners = [
+        {
+            "allowedRoutes": {"namespaces": {"from": "Same"}},
+            "name": "mesh",
+            "port": 15008,
+            "protocol": "HBONE",
+            "tls": tls,
+        }
+    ]
     spec = {"gatewayClassName": "istio-east-west", "listeners": listeners}
-    gateway = printed("Gateway", "istio-eastwestgateway", labels={NETWORK: f"net-{context}"}, spec=spec, status={"addresses": []})
+    gateway = printed(
+        "Gateway",
+        "istio-eastwestgateway",
+        labels={NETWORK: f"net-{context}"},
+        spec=spec,
+        status={"addresses": []},
+    )
     sailed = [{**value, "apiVersion": "sailoperator.io/v1"} for value in (cni, ztunnel)]
     return [istio, *sailed, {**gateway, "apiVersion": "gateway.networking.k8s.io/v1"}]
 
@@ -859,30 +1272,69 @@ def flux(folder: Path, context: str, name: str) -> list[object]:
     """The HelmReleases of Flux; one value that Istio does not know, and a gateway that is none of the mesh."""
 
     def release(name: str, chart: str, values: object) -> dict[str, object]:
-        source = {"chart": chart, "sourceRef": {"kind": "HelmRepository", "name": "istio"}, "version": "1.29.1"}
+        source = {
+            "chart": chart,
+            "sourceRef": {"kind": "HelmRepository", "name": "istio"},
+            "version": "1.29.1",
+        }
         spec = {"chart": {"spec": source}, "interval": "5m", "releaseName": name, "values": values}
-        return {**printed("HelmRelease", name, spec=spec), "apiVersion": "helm.toolkit.fluxcd.io/v2"}
+        return {
+            **printed("HelmRelease", name, spec=spec),
+            "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        }
 
-    values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}"}, "pilot": {"bogus": 1}}
+    values = {
+        "global": {
+            "meshID": "mesh1",
+            "multiCluster": {"clusterName": name},
+            "network": f"net-{context}",
+        },
+        "pilot": {"bogus": 1},
+    }
     istiod = release("istiod", "istiod", {**values, "meshConfig": {"trustDomain": "acme.example"}})
-    gateways = [release("istio-ingressgateway", "gateway", {}), release("istio-eastwestgateway", "gateway", {"networkGateway": f"net-{context}"})]
+    gateways = [
+        release("istio-ingressgateway", "gateway", {}),
+        release("istio-eastwestgateway", "gateway", {"networkGateway": f"net-{context}"}),
+    ]
     return [istiod, release("istio-base", "base", {}), *gateways]
 
 
 def primary_remote(folder: Path, context: str, name: str) -> list[object]:
     """One control plane for two clusters."""
     served = context == "west"
-    label, annotation = {NETWORK: f"net-{context}"}, {"topology.istio.io/controlPlaneClusters": "cluster1"}
-    namespace = printed("Namespace", "istio-system", "", labels=label, annotations=annotation if served else {})
-    values: dict[str, object] = {"global": {"externalIstiod": True, "meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{context}"}}
+    label, annotation = (
+        {NETWORK: f"net-{context}"},
+        {"topology.istio.io/controlPlaneClusters": "cluster1"},
+    )
+    namespace = printed(
+        "Namespace", "istio-system", "", labels=label, annotations=annotation if served else {}
+    )
+    values: dict[str, object] = {
+        "global": {
+            "externalIstiod": True,
+            "meshID": "mesh1",
+            "multiCluster": {"clusterName": name},
+            "network": f"net-{context}",
+        }
+    }
     if served:
-        values = {"global": {"remotePilotAddress": "192.0.2.7"}, "istiodRemote": {"injectionPath": f"/inject/cluster/{name}/net/net-{context}"}}
+        values = {
+            "global": {"remotePilotAddress": "192.0.2.7"},
+            "istiodRemote": {"injectionPath": f"/inject/cluster/{name}/net/net-{context}"},
+        }
     spec = {**({"profile": "remote"} if served else {}), "tag": "1.30.3", "values": values}
-    return [namespace, {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec}]
+    return [
+        namespace,
+        {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec},
+    ]
 
 
 NETWORK = "topology.istio.io/network"
-PLANES: dict[str, Callable[[Path, str, str], list[object]]] = {"ambient": ambient, "flux": flux, "primary-remote": primary_remote}
+PLANES: dict[str, Callable[[Path, str, str], list[object]]] = {
+    "ambient": ambient,
+    "flux": flux,
+    "primary-remote": primary_remote,
+}
 
 
 @pytest.mark.parametrize("case", PLANES)
@@ -893,7 +1345,9 @@ def test_other_control_planes(case: str, dumps: Dumps, run: Run, golden: Golden)
         secrets = yaml.safe_load((folder / "secrets.yaml").read_text())["items"]
         shutil.rmtree(folder)
         served = case == "primary-remote" and context == "west"
-        dump(folder / "all.yaml", *([] if served else secrets), *PLANES[case](folder, context, name))
+        dump(
+            folder / "all.yaml", *([] if served else secrets), *PLANES[case](folder, context, name)
+        )
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
     outcome(dumps.path / "mesh", golden, case, ran.out, ran.err)
@@ -902,7 +1356,14 @@ def test_other_control_planes(case: str, dumps: Dumps, run: Run, golden: Golden)
 
 def test_a_cacerts_of_cert_manager(dumps: Dumps, run: Run) -> None:
     """cert-manager goes on making it; some of it by cert-manager and some not is a contradiction."""
-    annotations = {f"cert-manager.io/issuer-{key}": value for key, value in (("name", "mesh-root"), ("kind", "ClusterIssuer"), ("group", "cert-manager.io"))}
+    annotations = {
+        f"cert-manager.io/issuer-{key}": value
+        for key, value in (
+            ("name", "mesh-root"),
+            ("kind", "ClusterIssuer"),
+            ("group", "cert-manager.io"),
+        )
+    }
 
     def made_there(context: str) -> dict[str, object]:
         folder = dumps.path / "ca" / context
@@ -926,7 +1387,10 @@ def test_a_cacerts_of_cert_manager(dumps: Dumps, run: Run) -> None:
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
     topology = yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text())
-    assert topology["certificates"] == {"issuer": "cert-manager", "issuerRef": {"name": "mesh-root", "kind": "ClusterIssuer", "group": "cert-manager.io"}}
+    assert topology["certificates"] == {
+        "issuer": "cert-manager",
+        "issuerRef": {"name": "mesh-root", "kind": "ClusterIssuer", "group": "cert-manager.io"},
+    }
     assert not (dumps.path / "mesh/certs").exists()
     assert "  cluster1: Certificate istio-system/cacerts\n" in ran.out
     assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
@@ -934,8 +1398,17 @@ def test_a_cacerts_of_cert_manager(dumps: Dumps, run: Run) -> None:
 
 def test_a_token_is_judged_before_anything_is_written(dumps: Dumps, run: Run) -> None:
     """With a colon, as Rancher makes them, it is adopted as it is; one that is cut off is left out and named, and the mesh renders without it."""
-    for user, there in (({"token": "token-abcde:xyz"}, True), ({"token": token("cluster2")[:-9]}, False), ({"token": "two words"}, False)):
-        dumps.set("east/secrets.yaml", "items", 1, to=todays_remote("cluster2", "context-west-1", user=user))
+    for user, there in (
+        ({"token": "token-abcde:xyz"}, True),
+        ({"token": token("cluster2")[:-9]}, False),
+        ({"token": "two words"}, False),
+    ):
+        dumps.set(
+            "east/secrets.yaml",
+            "items",
+            1,
+            to=todays_remote("cluster2", "context-west-1", user=user),
+        )
         folder = f"mesh-{len(list(dumps.path.iterdir()))}"
         ran = run("adopt", "dumps", "-C", folder, cwd=dumps.path)
         assert ran.code == 0, ran.err
@@ -954,19 +1427,62 @@ def charted(kind: str, url: str, form: str) -> Callable[[str], list[object]]:
     """The control plane of a cluster whose charts come from a place: `chart` of a repository, or an OCI artifact (`path`, `oci`)."""
 
     def objects(name: str) -> list[object]:
-        values = {"global": {"meshID": "mesh1", "multiCluster": {"clusterName": name}, "network": f"net-{name}"}}
+        values = {
+            "global": {
+                "meshID": "mesh1",
+                "multiCluster": {"clusterName": name},
+                "network": f"net-{name}",
+            }
+        }
         if kind == "Application":
-            where = {"repoURL": f"{url}/istiod", "path": "."} if form == "path" else {"repoURL": url, "chart": "istiod"}
+            where = (
+                {"repoURL": f"{url}/istiod", "path": "."}
+                if form == "path"
+                else {"repoURL": url, "chart": "istiod"}
+            )
             source = {**where, "targetRevision": "1.31.3", "helm": {"valuesObject": values}}
-            spec = {"destination": {"namespace": "istio-system", "server": "https://kubernetes.default.svc"}, "project": "default", "source": source}
-            return [{**printed("Application", "istiod", "argocd", spec=spec), "apiVersion": "argoproj.io/v1alpha1"}]
+            spec = {
+                "destination": {
+                    "namespace": "istio-system",
+                    "server": "https://kubernetes.default.svc",
+                },
+                "project": "default",
+                "source": source,
+            }
+            return [
+                {
+                    **printed("Application", "istiod", "argocd", spec=spec),
+                    "apiVersion": "argoproj.io/v1alpha1",
+                }
+            ]
         if form == "oci":
-            chart: dict[str, object] = {"chartRef": {"kind": "OCIRepository", "name": "istiod-chart"}}
-            source = {**printed("OCIRepository", "istiod-chart", spec={"interval": "1h", "ref": {"tag": "1.31.3"}, "url": f"{url}/istiod"})}
+            chart: dict[str, object] = {
+                "chartRef": {"kind": "OCIRepository", "name": "istiod-chart"}
+            }
+            source = {
+                **printed(
+                    "OCIRepository",
+                    "istiod-chart",
+                    spec={"interval": "1h", "ref": {"tag": "1.31.3"}, "url": f"{url}/istiod"},
+                )
+            }
         else:
-            chart = {"chart": {"spec": {"chart": "istiod", "sourceRef": {"kind": "HelmRepository", "name": "charts-of-istio"}, "version": "1.31.3"}}}
-            source = {**printed("HelmRepository", "charts-of-istio", spec={"interval": "1h", "url": url})}
-        release = {**printed("HelmRelease", "istiod", spec={**chart, "interval": "5m", "values": values}), "apiVersion": "helm.toolkit.fluxcd.io/v2"}
+            chart = {
+                "chart": {
+                    "spec": {
+                        "chart": "istiod",
+                        "sourceRef": {"kind": "HelmRepository", "name": "charts-of-istio"},
+                        "version": "1.31.3",
+                    }
+                }
+            }
+            source = {
+                **printed("HelmRepository", "charts-of-istio", spec={"interval": "1h", "url": url})
+            }
+        release = {
+            **printed("HelmRelease", "istiod", spec={**chart, "interval": "5m", "values": values}),
+            "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        }
         return [{**source, "apiVersion": "source.toolkit.fluxcd.io/v1"}, release]
 
     return objects
@@ -983,7 +1499,12 @@ FORMS = [
     *(("Application", url.removeprefix("oci://"), "chart", None) for url in OWN_CHARTS),
     *(("Application", url, "path", None) for url in OWN_CHARTS[2:]),
     *(("HelmRelease", url, "oci", None) for url in OWN_CHARTS[2:]),
-    ("HelmRelease", "https://charts.example.com/istio", "chart", "https://charts.example.com/istio"),
+    (
+        "HelmRelease",
+        "https://charts.example.com/istio",
+        "chart",
+        "https://charts.example.com/istio",
+    ),
     ("HelmRelease", "oci://registry.example.com/istio", "oci", "oci://registry.example.com/istio"),
     ("Application", "registry.example.com/istio", "chart", "oci://registry.example.com/istio"),
     ("Application", "oci://registry.example.com/istio", "path", "oci://registry.example.com/istio"),
@@ -991,7 +1512,9 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("kind", "url", "form", "charts"), FORMS)
-def test_where_charts_come_from(kind: str, url: str, form: str, charts: str | None, dumps: Dumps, run: Run) -> None:
+def test_where_charts_come_from(
+    kind: str, url: str, form: str, charts: str | None, dumps: Dumps, run: Run
+) -> None:
     """Every home of Istio's own charts, old or new, is the default; another is `istio.charts`, in whatever form it was named."""
     for context, name in TODAY.items():
         folder = dumps.path / "dumps" / context
@@ -1029,10 +1552,19 @@ def test_images_of_a_vendor_stay(image: str, hub: str | None, dumps: Dumps, run:
         secrets = yaml.safe_load((folder / "secrets.yaml").read_text())["items"]
         shutil.rmtree(folder)
         pod = {"containers": [{"name": "discovery", "image": image}]}
-        istiod = {**printed("Deployment", "istiod", spec={"template": {"spec": pod}}), "apiVersion": "apps/v1"}
+        istiod = {
+            **printed("Deployment", "istiod", spec={"template": {"spec": pod}}),
+            "apiVersion": "apps/v1",
+        }
         dump(folder / "all.yaml", *secrets, sail(name, f"net-{context}"), istiod)
     ran = run("adopt", "dumps", "-C", "mesh", cwd=dumps.path)
     assert ran.code == 0, ran.err
-    assert yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text()).get("istio", {}).get("hub") == hub
+    assert (
+        yaml.safe_load((dumps.path / "mesh/topology.yaml").read_text()).get("istio", {}).get("hub")
+        == hub
+    )
     assert run("render", "-C", "mesh", cwd=dumps.path).code == 0
-    assert ("hub: docker.io/istio" in (dumps.path / "mesh/out/cluster1/2-control-plane/istio.yaml").read_text()) == (hub is None)
+    assert (
+        "hub: docker.io/istio"
+        in (dumps.path / "mesh/out/cluster1/2-control-plane/istio.yaml").read_text()
+    ) == (hub is None)

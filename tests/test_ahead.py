@@ -42,7 +42,9 @@ def test_it_is_asked_for(mesh: Csr) -> None:
     """By the step, by `status`, by every render, and by `check`; once it is there, by none."""
     line = "0. have the new root sign a CRL, an empty one too, for proxies go by CRLs; kubectl mesh certs crl --add FILE\n1. kubectl mesh render; "
     for text in (mesh.began, mesh.quiet(*ROTATE, "status").out):  # type: ignore[attr-defined]
-        assert text.startswith(f"trust-both: every cluster is to trust the old root and the new one; the old one signs\n\n{line}")
+        assert text.startswith(
+            f"trust-both: every cluster is to trust the old root and the new one; the old one signs\n\n{line}"
+        )
     assert mesh.quiet("render").err.count(f"warning: {LACKS}{FIX}") == 1
     found = json.loads(mesh.quiet("check", "-o", "json").out)["checks"]
     assert [c["status"] for c in found if c["id"] == "crl-complete"] == ["warning"]
@@ -52,7 +54,10 @@ def test_it_is_asked_for(mesh: Csr) -> None:
         "next: in the directory of the mesh, kubectl mesh certs crl --add ../new/certs/ca-crl.pem\n"
     )
     said = mesh.quiet("certs", "crl", "--add", "../new/certs/ca-crl.pem").out
-    assert "\ntrust-both counts from now on, for the new root may sign only where proxies have its CRL\n" in said
+    assert (
+        "\ntrust-both counts from now on, for the new root may sign only where proxies have its CRL\n"
+        in said
+    )
     assert "\n0. " not in mesh.quiet(*ROTATE, "status").out
     assert LACKS not in mesh.quiet("render").err
     assert crls(mesh) == [("O=mymeshname", 0)] * 2 + [("O=old", 1), ("O=new", 0)]
@@ -69,7 +74,9 @@ def test_the_new_root_signs_only_after_it(mesh: Csr, clock: Clock) -> None:
     mesh.quiet("certs", "crl", "--add", "../new/certs/ca-crl.pem")
     behind = "has other CRLs than certs/ has, and the new root may sign only where proxies have its own\n"
     fix = "  fix: run `kubectl mesh render`, apply it everywhere, and see that it is there\n"
-    assert mesh.quiet(*ADVANCE, "0h", code=2).err == "".join(f"error: out/{name}: {behind}{fix}" for name in (EAST, OTHER))
+    assert mesh.quiet(*ADVANCE, "0h", code=2).err == "".join(
+        f"error: out/{name}: {behind}{fix}" for name in (EAST, OTHER)
+    )
     mesh.quiet("render")
     clock.pass_(hours=23)
     late = f"error: --seen-for: is longer than the step is old: trust-both was made on {START + timedelta(days=2):%Y-%m-%d %H:%M} UTC\n"
@@ -88,7 +95,10 @@ def test_it_stays_and_is_renewed(mesh: Csr, clock: Clock) -> None:
     since = json.loads((mesh.place / "certs/rotation.json").read_text())["since"]
     clock.pass_(days=1)
     mesh.quiet("certs", "crl", "-C", "../new", "--days", "20")
-    assert "counts from now on" not in mesh.quiet("certs", "crl", "--add", "../new/certs/ca-crl.pem").out
+    assert (
+        "counts from now on"
+        not in mesh.quiet("certs", "crl", "--add", "../new/certs/ca-crl.pem").out
+    )
     assert crls(mesh) == [("O=mymeshname", 0)] * 2 + [("O=old", 1), ("O=new", 0)]
     assert json.loads((mesh.place / "certs/rotation.json").read_text())["since"] == since
     clock.pass_(days=21)
@@ -120,11 +130,16 @@ def test_whose_it_may_be(mesh: Csr, run: Run, tmp_path: Path) -> None:
     mesh.quiet("certs", "crl", "-C", "../stranger")
     before = mesh.place.snapshot()
     said = mesh.quiet("certs", "crl", "--add", "../stranger/certs/ca-crl.pem", code=2).err
-    assert said == "error: ../stranger/certs/ca-crl.pem: is of no CA of this mesh, or not signed by it\n  fix: leave it out, or find out whose it is\n"
+    assert (
+        said
+        == "error: ../stranger/certs/ca-crl.pem: is of no CA of this mesh, or not signed by it\n  fix: leave it out, or find out whose it is\n"
+    )
     assert mesh.place.snapshot() == before
     # A mesh that has clusters begins with what is revoked; a directory without a root has nothing to sign with.
     (mesh.place / "certs/ca-crl.pem").unlink()
-    assert mesh.quiet("certs", "crl", code=2).err.startswith("error: certs/ca-crl.pem: is not there: nothing is revoked, and no proxy asks for it\n")
+    assert mesh.quiet("certs", "crl", code=2).err.startswith(
+        "error: certs/ca-crl.pem: is not there: nothing is revoked, and no proxy asks for it\n"
+    )
     (tmp_path / "stranger/certs/root-key.pem").unlink()
     (tmp_path / "stranger/certs/ca-crl.pem").unlink()
     assert mesh.quiet("certs", "crl", "-C", "../stranger", code=2).err.startswith(

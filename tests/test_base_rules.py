@@ -24,7 +24,10 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "Application": ("spec", "source", "helm", "valuesObject"),
     "HelmRelease": ("spec", "values"),
 }
-CHART = {"Application": ("spec", "source", "chart"), "HelmRelease": ("spec", "chart", "spec", "chart")}
+CHART = {
+    "Application": ("spec", "source", "chart"),
+    "HelmRelease": ("spec", "chart", "spec", "chart"),
+}
 NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 NET = "network-west"
 
@@ -38,7 +41,9 @@ def put(value: dict[str, Any], path: tuple[str, ...], what: object) -> dict[str,
     return value
 
 
-def base(kind: str, *settings: tuple[tuple[str, ...], object], documents: tuple[dict[str, Any], ...] = ()) -> str:
+def base(
+    kind: str, *settings: tuple[tuple[str, ...], object], documents: tuple[dict[str, Any], ...] = ()
+) -> str:
     """A base.yaml of a kind with some of istiod's values, and more documents."""
     value = yaml.safe_load(targets.module(kind).STARTER)
     for path, what in settings:
@@ -59,7 +64,13 @@ def expect_refusal(run: Run, made: WorkDir, check: str) -> str:
     found = check_results(run, made)[check]
     assert found["status"] == "error", found
     what = found["findings"][0]["what"]
-    for words in (("render",), ("render", "--check"), ("describe",), ("diff",), ("render", "--dry-run", "--strict")):
+    for words in (
+        ("render",),
+        ("render", "--check"),
+        ("describe",),
+        ("diff",),
+        ("render", "--dry-run", "--strict"),
+    ):
         ran = run(*words, cwd=made)
         assert ran.code == (1 if words == ("describe",) else 2), (words, ran.out)
         assert what in ran.err, (words, ran.err)
@@ -101,17 +112,30 @@ GATEWAYS = [
 @pytest.mark.parametrize("service", ["NodePort", "ClusterIP"])
 @pytest.mark.parametrize(("kind", "gateway"), GATEWAYS)
 @pytest.mark.parametrize("where", ["mesh", "context"])
-def test_a_gateway_without_an_address(where: str, kind: str, gateway: str | None, service: str, tmp_path: Path, run: Run) -> None:
+def test_a_gateway_without_an_address(
+    where: str, kind: str, gateway: str | None, service: str, tmp_path: Path, run: Run
+) -> None:
     """Refused for every target and kind of gateway; a stated address, or a way out, makes it right."""
     stated: dict[str, object] = {"serviceType": service, **({"kind": gateway} if gateway else {})}
-    over: dict[str, Any] = {"eastWestGateway": stated} if where == "mesh" else {"contexts": {"context-west-1": {"eastWestGateway": stated}}}
+    over: dict[str, Any] = (
+        {"eastWestGateway": stated}
+        if where == "mesh"
+        else {"contexts": {"context-west-1": {"eastWestGateway": stated}}}
+    )
     made = gateway_mesh(tmp_path / "mesh", kind, over)
     what = expect_refusal(run, made, "gateway-found")
     assert f"from a Service of type {service}" in what
     places = {f["path"] for f in check_results(run, made)["gateway-found"]["findings"]}
-    assert places == {"eastWestGateway.serviceType" if where == "mesh" else "contexts.context-west-1.eastWestGateway.serviceType"}
+    assert places == {
+        "eastWestGateway.serviceType"
+        if where == "mesh"
+        else "contexts.context-west-1.eastWestGateway.serviceType"
+    }
     if gateway != "Gateway":
-        networks = {n: {"gateways": [{"address": f"192.0.2.{i}"}]} for i, n in enumerate(("network-east", NET), 20)}
+        networks = {
+            n: {"gateways": [{"address": f"192.0.2.{i}"}]}
+            for i, n in enumerate(("network-east", NET), 20)
+        }
         made.topology({"networks": networks})
         expect_success(run, made, "gateway-found")
 
@@ -119,9 +143,17 @@ def test_a_gateway_without_an_address(where: str, kind: str, gateway: str | None
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_gateway_of_a_network_is_enough(kind: str, tmp_path: Path, run: Run) -> None:
     """Two clusters on one network: the other one's load balancer is the address, and a gateway that is off needs none."""
-    made = gateway_mesh(tmp_path / "mesh", kind, {"contexts": {"context-east-1": {"eastWestGateway": {"serviceType": "ClusterIP"}}}})
+    made = gateway_mesh(
+        tmp_path / "mesh",
+        kind,
+        {"contexts": {"context-east-1": {"eastWestGateway": {"serviceType": "ClusterIP"}}}},
+    )
     expect_success(run, made, "gateway-found")
-    made = gateway_mesh(tmp_path / "other", kind, {"contexts": {"context-east-1": {"eastWestGateway": {"serviceType": "ClusterIP"}}}})
+    made = gateway_mesh(
+        tmp_path / "other",
+        kind,
+        {"contexts": {"context-east-1": {"eastWestGateway": {"serviceType": "ClusterIP"}}}},
+    )
     made.topology({"contexts": {"context-east-2": {"eastWestGateway": {"enabled": False}}}})
     expect_refusal(run, made, "gateway-found")
     made = gateway_mesh(tmp_path / "one", kind, {"eastWestGateway": {"serviceType": "ClusterIP"}})
@@ -133,7 +165,13 @@ def test_one_gateway_of_a_network_is_enough(kind: str, tmp_path: Path, run: Run)
 @pytest.mark.parametrize("plane", ["sidecar", "ambient"])
 def test_nodes_that_an_annotation_selects(plane: str, kind: str, tmp_path: Path, run: Run) -> None:
     """The annotation makes a NodePort reachable, if it is JSON; istiod maps no port of ambient, and reads it for no other type."""
-    over: dict[str, Any] = {"istio": {"dataPlane": plane}, "eastWestGateway": {"serviceType": "NodePort", "annotations": {NODE_SELECTOR: '{"role": "edge"}'}}}
+    over: dict[str, Any] = {
+        "istio": {"dataPlane": plane},
+        "eastWestGateway": {
+            "serviceType": "NodePort",
+            "annotations": {NODE_SELECTOR: '{"role": "edge"}'},
+        },
+    }
     made = gateway_mesh(tmp_path / "mesh", kind, over)
     if plane == "ambient":
         assert "15008" in expect_refusal(run, made, "gateway-found")
@@ -143,8 +181,15 @@ def test_nodes_that_an_annotation_selects(plane: str, kind: str, tmp_path: Path,
     assert "get nodes" in unknown["command"]
     text = "".join(p.read_text() for p in sorted((made / "out/context-west-1").rglob("*.yaml")))
     assert NODE_SELECTOR in text
-    for annotations, service in (({NODE_SELECTOR: "role=edge"}, "NodePort"), ({NODE_SELECTOR: "{}"}, "ClusterIP")):
-        other = gateway_mesh(tmp_path / service, kind, {"eastWestGateway": {"serviceType": service, "annotations": annotations}})
+    for annotations, service in (
+        ({NODE_SELECTOR: "role=edge"}, "NodePort"),
+        ({NODE_SELECTOR: "{}"}, "ClusterIP"),
+    ):
+        other = gateway_mesh(
+            tmp_path / service,
+            kind,
+            {"eastWestGateway": {"serviceType": service, "annotations": annotations}},
+        )
         expect_refusal(run, other, "gateway-found")
 
 
@@ -155,8 +200,15 @@ def test_external_ips_of_the_gateway_chart(kind: str, tmp_path: Path, run: Run) 
     document = chart(kind, "gateway", ((*PATHS[kind], "service", "externalIPs"), ["192.0.2.77"]))
     made.write("base.yaml", base(kind, documents=(document,)))
     expect_success(run, made, "gateway-found")
-    assert "192.0.2.77" in (made / "out/context-west-1/2-control-plane/istio-eastwestgateway.yaml").read_text()
-    other = gateway_mesh(tmp_path / "other", kind, {"eastWestGateway": {"serviceType": "ClusterIP", "kind": "Deployment"}})
+    assert (
+        "192.0.2.77"
+        in (made / "out/context-west-1/2-control-plane/istio-eastwestgateway.yaml").read_text()
+    )
+    other = gateway_mesh(
+        tmp_path / "other",
+        kind,
+        {"eastWestGateway": {"serviceType": "ClusterIP", "kind": "Deployment"}},
+    )
     other.write("base.yaml", base(kind, documents=(document,)))
     expect_refusal(run, other, "gateway-found")
 
@@ -177,17 +229,29 @@ def test_the_readers_account_is_that_of_the_topology(kind: str, tmp_path: Path) 
     topology = shell.read_topology(str(made))
 
     def faults(account: object, creates: bool) -> list[str]:
-        return [p.what for p in values.reader_problems(read_base(kind, (path, account)), PATHS[kind], topology, creates=creates)]
+        return [
+            p.what
+            for p in values.reader_problems(
+                read_base(kind, (path, account)), PATHS[kind], topology, creates=creates
+            )
+        ]
 
     assert faults({}, True) == faults(None, True) == faults({"namespace": "x"}, True) == []
-    assert "another account than istio-system/istio-reader-service-account" in faults({"name": "mine", "namespace": "istio-system"}, True)[0]
+    assert (
+        "another account than istio-system/istio-reader-service-account"
+        in faults({"name": "mine", "namespace": "istio-system"}, True)[0]
+    )
     default = {"name": "istio-reader-service-account", "namespace": "istio-system"}
     assert "another account" in faults({**default, "namespace": "other"}, False)[0]
     assert "stops the charts from creating" in faults(default, True)[0]
     assert faults(default, False) == []
-    (found,) = values.reader_problems(read_base(kind, (path, default)), PATHS[kind], topology, creates=True)
+    (found,) = values.reader_problems(
+        read_base(kind, (path, default)), PATHS[kind], topology, creates=True
+    )
     assert (found.id, found.where.path) == ("base-reader", ".".join(path))
-    made.topology({"contexts": {c.context: {"serviceAccountReader": "mine"} for c in topology.clusters}})
+    made.topology(
+        {"contexts": {c.context: {"serviceAccountReader": "mine"} for c in topology.clusters}}
+    )
     topology = shell.read_topology(str(made))
     assert faults({"name": "mine", "namespace": "istio-system"}, True) == []
     assert faults({"name": "mine", "namespace": "other"}, True)
@@ -202,12 +266,20 @@ def test_another_reader_is_refused_by_every_command(kind: str, tmp_path: Path, r
     account = ("global", "readerServiceAccount"), {"name": "mine", "namespace": "istio-system"}
     made = mesh(tmp_path / "mesh", "page", kind, {"istio": {"version": "1.31.0"}})
     made.write("base.yaml", base(kind, ((*PATHS[kind], *account[0]), account[1])))
-    assert "another account than istio-system/istio-reader-service-account" in expect_refusal(run, made, "base-reader")
+    assert "another account than istio-system/istio-reader-service-account" in expect_refusal(
+        run, made, "base-reader"
+    )
     if kind in CHART:
         other = mesh(tmp_path / "other", "page", kind, {"istio": {"version": "1.31.0"}})
-        other.write("base.yaml", base(kind, documents=(chart(kind, "base", ((*PATHS[kind], *account[0]), account[1])),)))
+        other.write(
+            "base.yaml",
+            base(kind, documents=(chart(kind, "base", ((*PATHS[kind], *account[0]), account[1])),)),
+        )
         expect_refusal(run, other, "base-reader")
-    contexts = {name: {"serviceAccountReader": "mine"} for name in ("context-east-1", "context-east-2", "context-west-1")}
+    contexts = {
+        name: {"serviceAccountReader": "mine"}
+        for name in ("context-east-1", "context-east-2", "context-west-1")
+    }
     made.topology({"contexts": contexts})
     expect_success(run, made, "base-reader")
 
@@ -216,9 +288,19 @@ def test_another_reader_is_refused_by_every_command(kind: str, tmp_path: Path, r
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_control_planes_of_one_mesh_are_of_neighbouring_versions(kind: str, tmp_path: Path, run: Run) -> None:
+def test_control_planes_of_one_mesh_are_of_neighbouring_versions(
+    kind: str, tmp_path: Path, run: Run
+) -> None:
     """More than one minor version apart is a warning of every command, at the oldest; a canary counts too."""
-    made = mesh(tmp_path / "mesh", "page", kind, {"istio": {"version": "1.30.3"}, "contexts": {"context-east-1": {"istio": {"version": "1.29.6"}}}})
+    made = mesh(
+        tmp_path / "mesh",
+        "page",
+        kind,
+        {
+            "istio": {"version": "1.30.3"},
+            "contexts": {"context-east-1": {"istio": {"version": "1.29.6"}}},
+        },
+    )
     assert check_results(run, made)["version-skew"]["status"] == "ok"
     made.topology({"contexts": {"context-east-1": {"istio": {"version": "1.28.4"}}}})
     found = check_results(run, made)["version-skew"]
@@ -229,25 +311,42 @@ def test_control_planes_of_one_mesh_are_of_neighbouring_versions(kind: str, tmp_
         ran = run(*words, cwd=made)
         assert finding["what"] in ran.err, words
     canary = {
-        "istio": {"version": "1.28.4", "revision": "old", "canary": {"version": "1.30.3", "revision": "new"}},
+        "istio": {
+            "version": "1.28.4",
+            "revision": "old",
+            "canary": {"version": "1.30.3", "revision": "new"},
+        },
         "contexts": {"context-east-1": {"istio": None}},
     }
     made.topology(canary)
     assert check_results(run, made)["version-skew"]["status"] == "warning"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Istio"])  # Sail has an object for tags
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind != "Istio"]
+)  # Sail has an object for tags
 def test_one_owner_per_revision_tag(kind: str, tmp_path: Path, run: Run) -> None:
     """base.yaml is for both control planes of a cluster with a canary: a tag there is claimed twice, which every command refuses."""
-    over: dict[str, Any] = {"istio": {"version": "1.29.6", "revision": "old", "canary": {"version": "1.30.3", "revision": "new"}}}
+    over: dict[str, Any] = {
+        "istio": {
+            "version": "1.29.6",
+            "revision": "old",
+            "canary": {"version": "1.30.3", "revision": "new"},
+        }
+    }
     made = mesh(tmp_path / "mesh", "page", kind, over)
     made.write("base.yaml", base(kind, ((*PATHS[kind], "revisionTags"), ["prod"])))
-    assert expect_refusal(run, made, "revision-tag") == "is claimed by the revisions old and new of context-east-1"
+    assert (
+        expect_refusal(run, made, "revision-tag")
+        == "is claimed by the revisions old and new of context-east-1"
+    )
     made.topology({"istio": {"canary": None}})
     expect_success(run, made, "revision-tag")
     made.write("base.yaml", base(kind, ((*PATHS[kind], "revisionTags"), ["old"])))
     found = check_results(run, made)["revision-tag"]
-    assert found["findings"][0]["what"] == 'has the tag "old", which is a revision of context-east-1'
+    assert (
+        found["findings"][0]["what"] == 'has the tag "old", which is a revision of context-east-1'
+    )
 
 
 # Where ztunnel is, and whom istiod trusts
@@ -259,24 +358,45 @@ def put_component(
     """The settings of istiod's document, and other documents, that put a component into a namespace."""
     if kind == "Istio":
         name = {"cni": "IstioCNI", "ztunnel": "ZTunnel"}[part]
-        value: dict[str, Any] = {"apiVersion": "sailoperator.io/v1", "kind": name, "spec": {"namespace": namespace}}
+        value: dict[str, Any] = {
+            "apiVersion": "sailoperator.io/v1",
+            "kind": name,
+            "spec": {"namespace": namespace},
+        }
         for path, what in more:
             put(value, ("spec", "values", "ztunnel", *path), what)
         return [], (value,)
     if kind == "IstioOperator":
-        return [(("spec", "components", part, "namespace"), namespace), *(((*PATHS[kind], "ztunnel", *path), what) for path, what in more)], ()
-    key = ("spec", "destination", "namespace") if kind == "Application" else ("spec", "targetNamespace")
-    return [], (chart(kind, part, (key, namespace), *(((*PATHS[kind], *path), what) for path, what in more)),)
+        return [
+            (("spec", "components", part, "namespace"), namespace),
+            *(((*PATHS[kind], "ztunnel", *path), what) for path, what in more),
+        ], ()
+    key = (
+        ("spec", "destination", "namespace")
+        if kind == "Application"
+        else ("spec", "targetNamespace")
+    )
+    return [], (
+        chart(
+            kind, part, (key, namespace), *(((*PATHS[kind], *path), what) for path, what in more)
+        ),
+    )
 
 
 def namespace_of(made: WorkDir, kind: str, part: str) -> object:
     """Where the rendered tree puts a component."""
     folder = made / "out/context-west-1/2-control-plane"
     if kind == "Istio":
-        return yaml.safe_load((folder / {"cni": "istiocni.yaml", "ztunnel": "ztunnel.yaml"}[part]).read_text())["spec"]["namespace"]
+        return yaml.safe_load(
+            (folder / {"cni": "istiocni.yaml", "ztunnel": "ztunnel.yaml"}[part]).read_text()
+        )["spec"]["namespace"]
     if kind == "IstioOperator":
-        return yaml.safe_load((folder / "istiooperator.yaml").read_text())["spec"]["components"][part]["namespace"]
-    spec = yaml.safe_load((folder / {"cni": "istio-cni.yaml", "ztunnel": "ztunnel.yaml"}[part]).read_text())["spec"]
+        return yaml.safe_load((folder / "istiooperator.yaml").read_text())["spec"]["components"][
+            part
+        ]["namespace"]
+    spec = yaml.safe_load(
+        (folder / {"cni": "istio-cni.yaml", "ztunnel": "ztunnel.yaml"}[part]).read_text()
+    )["spec"]
     return spec["destination"]["namespace"] if kind == "Application" else spec["targetNamespace"]
 
 
@@ -295,10 +415,14 @@ def test_a_stated_namespace_of_ztunnel_stays(kind: str, tmp_path: Path, run: Run
     made.write("base.yaml", base(kind, *settings, trust, documents=documents))
     expect_success(run, made, "ztunnel-trusted")
     assert namespace_of(made, kind, "ztunnel") == "ztunnel"
-    namespace = yaml.safe_load((made / "out/context-west-1/1-trust/namespace-ztunnel.yaml").read_text())
+    namespace = yaml.safe_load(
+        (made / "out/context-west-1/1-trust/namespace-ztunnel.yaml").read_text()
+    )
     assert (namespace["kind"], namespace["metadata"]["name"]) == ("Namespace", "ztunnel")
     assert "labels" not in namespace["metadata"]
-    listed = yaml.safe_load((made / "out/context-west-1/1-trust/kustomization.yaml").read_text())["resources"]
+    listed = yaml.safe_load((made / "out/context-west-1/1-trust/kustomization.yaml").read_text())[
+        "resources"
+    ]
     assert listed.index("namespace-ztunnel.yaml") == 1 + listed.index("namespace.yaml")
     assert run("check", cwd=made).code == 0, run("check", "-o", "short", cwd=made).out
     assert run("render", "--check", cwd=made).code == 0
@@ -307,7 +431,9 @@ def test_a_stated_namespace_of_ztunnel_stays(kind: str, tmp_path: Path, run: Run
     # The trust alone, without ztunnel there, is the same fault the other way about.
     other = mesh(tmp_path / "other", "page", kind, AMBIENT)
     other.write("base.yaml", base(kind, trust))
-    assert "trusts ztunnel/ztunnel, and ztunnel runs as istio-system/ztunnel" in expect_refusal(run, other, "ztunnel-trusted")
+    assert "trusts ztunnel/ztunnel, and ztunnel runs as istio-system/ztunnel" in expect_refusal(
+        run, other, "ztunnel-trusted"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -319,7 +445,9 @@ def test_a_stated_namespace_of_the_cni_stays(kind: str, tmp_path: Path, run: Run
         made.write("base.yaml", base(kind, *settings, documents=documents))
         expect_success(run, made, "ztunnel-trusted")
         assert namespace_of(made, kind, "cni") == namespace
-        assert (made / f"out/context-west-1/1-trust/namespace-{namespace}.yaml").exists() == (namespace == "istio-cni")
+        assert (made / f"out/context-west-1/1-trust/namespace-{namespace}.yaml").exists() == (
+            namespace == "istio-cni"
+        )
         assert run("check", cwd=made).code == 0
 
 
@@ -327,23 +455,35 @@ def test_a_stated_namespace_of_the_cni_stays(kind: str, tmp_path: Path, run: Run
 def test_whom_istiod_trusts_by_any_way(kind: str, tmp_path: Path, run: Run) -> None:
     """By the platform, by a list of accounts, by the account's name: what counts is what the chart makes of it."""
 
-    def fault(*settings: tuple[tuple[str, ...], object], namespace: str = "", more: tuple[tuple[tuple[str, ...], object], ...] = ()) -> str:
+    def fault(
+        *settings: tuple[tuple[str, ...], object],
+        namespace: str = "",
+        more: tuple[tuple[tuple[str, ...], object], ...] = (),
+    ) -> str:
         own, documents = put_component(kind, "ztunnel", namespace, *more) if namespace else ([], ())
         made.write("base.yaml", base(kind, *own, *settings, documents=documents))
         found = check_results(run, made)
         assert found["base-valid"]["findings"] == []
-        return str(found["ztunnel-trusted"]["findings"][0]["what"] if found["ztunnel-trusted"]["findings"] else "")
+        return str(
+            found["ztunnel-trusted"]["findings"][0]["what"]
+            if found["ztunnel-trusted"]["findings"]
+            else ""
+        )
 
     made = mesh(tmp_path / "mesh", "page", kind, AMBIENT)
     pilot = (*PATHS[kind], "pilot")
     openshift = ((*PATHS[kind], "global", "platform"), "openshift")
-    assert "trusts kube-system/ztunnel, and ztunnel runs as istio-system/ztunnel" in fault(openshift)
+    assert "trusts kube-system/ztunnel, and ztunnel runs as istio-system/ztunnel" in fault(
+        openshift
+    )
     assert fault(openshift, namespace="kube-system") == ""
     assert fault(openshift, ((*pilot, "trustedZtunnelNamespace"), "istio-system")) == ""
     assert fault(((*PATHS[kind], "global", "platform"), "gke")) == ""
     accounts = (*pilot, "env", "CA_TRUSTED_NODE_ACCOUNTS")
     assert fault((accounts, "a/ztunnel,b/ztunnel"), namespace="b") == ""
-    assert "trusts a/ztunnel, b/ztunnel, and ztunnel runs as c/ztunnel" in fault((accounts, "a/ztunnel,b/ztunnel"), namespace="c")
+    assert "trusts a/ztunnel, b/ztunnel, and ztunnel runs as c/ztunnel" in fault(
+        (accounts, "a/ztunnel,b/ztunnel"), namespace="c"
+    )
     assert fault((accounts, ""), namespace="istio-system") == ""
     resource = ((("resourceName",), "zt"),)
     assert "ztunnel runs as istio-system/zt:" in fault(namespace="istio-system", more=resource)
@@ -363,7 +503,9 @@ def test_profiles_of_a_platform(kind: str, tmp_path: Path, run: Run) -> None:
     if kind == "IstioOperator":
         expect_success(run, made, "ztunnel-trusted")
         return
-    assert "trusts kube-system/ztunnel, and ztunnel runs as istio-system/ztunnel" in expect_refusal(run, made, "ztunnel-trusted")
+    assert "trusts kube-system/ztunnel, and ztunnel runs as istio-system/ztunnel" in expect_refusal(
+        run, made, "ztunnel-trusted"
+    )
 
 
 def test_a_platform_that_the_operator_detects(tmp_path: Path, run: Run) -> None:
@@ -372,7 +514,10 @@ def test_a_platform_that_the_operator_detects(tmp_path: Path, run: Run) -> None:
     found = check_results(run, made)["ztunnel-trusted"]
     assert found["status"] == "unknown"
     assert "CA_TRUSTED_NODE_ACCOUNTS" in found["unknown"]["command"]
-    made.write("base.yaml", base("Istio", (("spec", "values", "pilot", "trustedZtunnelNamespace"), "istio-system")))
+    made.write(
+        "base.yaml",
+        base("Istio", (("spec", "values", "pilot", "trustedZtunnelNamespace"), "istio-system")),
+    )
     assert check_results(run, made)["ztunnel-trusted"]["status"] == "ok"
 
 
@@ -389,7 +534,12 @@ def test_istio_csr_trusts_ztunnel_where_it_is(tmp_path: Path, run: Run) -> None:
 
 def test_sail_finds_istiod_outside_of_istio_system(tmp_path: Path, run: Run) -> None:
     """The chart of ztunnel looks for istiod in istio-system unless a value names the namespace."""
-    namespaces = {"contexts": {name: {"namespace": "mesh"} for name in ("context-east-1", "context-east-2", "context-west-1")}}
+    namespaces = {
+        "contexts": {
+            name: {"namespace": "mesh"}
+            for name in ("context-east-1", "context-east-2", "context-west-1")
+        }
+    }
     made = mesh(tmp_path / "mesh", "page", "Istio", {**AMBIENT, **namespaces})
     expect_success(run, made, "ztunnel-trusted")
     value = yaml.safe_load((made / "out/context-west-1/2-control-plane/ztunnel.yaml").read_text())
@@ -403,17 +553,31 @@ def test_a_namespace_of_its_own_moves_no_network(tmp_path: Path, run: Run) -> No
     before = made.path.rename(tmp_path / "before")
     made = mesh(tmp_path / "mesh", "page", "Istio", AMBIENT)
     _, documents = put_component("Istio", "ztunnel", "a-ztunnel")
-    made.write("base.yaml", base("Istio", (("spec", "values", "pilot", "trustedZtunnelNamespace"), "a-ztunnel"), documents=documents))
+    made.write(
+        "base.yaml",
+        base(
+            "Istio",
+            (("spec", "values", "pilot", "trustedZtunnelNamespace"), "a-ztunnel"),
+            documents=documents,
+        ),
+    )
     assert run("render", cwd=made).code == 0
     facts = json.loads(run("diff", "-o", "json", before / "out", made / "out").out)
     text = json.dumps(facts)
-    assert {(f["group"], f["subject"]) for f in facts["lines"]} >= {("new", "Namespace a-ztunnel"), ("changed", "ztunnel")}
+    assert {(f["group"], f["subject"]) for f in facts["lines"]} >= {
+        ("new", "Namespace a-ztunnel"),
+        ("changed", "ztunnel"),
+    }
     assert not {f["kind"] for f in facts["lines"]} & {"namespace", "network"}
     assert "on each node traffic of the mesh stops" in text
     back = run("diff", made / "out", before / "out").out
     assert "the Namespace stays in the cluster" in back
     assert "delete namespace" not in back
-    for name in ("1-trust/namespace.yaml", "1-trust/namespace-a-ztunnel.yaml", "2-control-plane/ztunnel.yaml"):
+    for name in (
+        "1-trust/namespace.yaml",
+        "1-trust/namespace-a-ztunnel.yaml",
+        "2-control-plane/ztunnel.yaml",
+    ):
         path = made / f"out/context-west-1/{name}"
         path.write_text(path.read_text() + "# by hand\n")
     found = check_results(run, made)
@@ -426,6 +590,8 @@ def test_a_target_namespace_of_istiod_is_the_meshs(tmp_path: Path, run: Run) -> 
     made = mesh(tmp_path / "mesh", "page", "HelmRelease", {})
     made.write("base.yaml", base("HelmRelease", (("spec", "targetNamespace"), "other")))
     found = check_results(run, made)["base-valid"]
-    assert found["findings"][0]["what"].startswith('installs the chart istiod into "other", and Istio\'s namespace in context-east-1 is')
+    assert found["findings"][0]["what"].startswith(
+        'installs the chart istiod into "other", and Istio\'s namespace in context-east-1 is'
+    )
     made.write("base.yaml", base("HelmRelease", (("spec", "targetNamespace"), "istio-system")))
     expect_success(run, made, "base-valid")

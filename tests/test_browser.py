@@ -50,7 +50,10 @@ def program(*names: str) -> str:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[webdriver.Chrome]":
     """Chromium, that sees nothing of anybody's profile."""
-    chromium, driver = program("chromium", "chromium-browser", "google-chrome"), program("chromedriver")
+    chromium, driver = (
+        program("chromium", "chromium-browser", "google-chrome"),
+        program("chromedriver"),
+    )
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
@@ -71,8 +74,14 @@ class Page:
         self.browser, self.url = browser, path.as_uri()
 
     def size(self, wide: int, high: int, scheme: str = "light") -> "Page":
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": wide, "height": high, "deviceScaleFactor": 1, "mobile": False})
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}, CALM]})
+        self.browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": wide, "height": high, "deviceScaleFactor": 1, "mobile": False},
+        )
+        self.browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": scheme}, CALM]},
+        )
         return self
 
     def go(self, fragment: str = "") -> "Page":
@@ -88,11 +97,21 @@ class Page:
         return self.all(selector)[0]
 
     def all(self, selector: str) -> list[Any]:
-        return list(self.run("return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility())", selector))
+        return list(
+            self.run(
+                "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility())",
+                selector,
+            )
+        )
 
     def texts(self, selector: str) -> list[str]:
         """The texts of all elements that can be seen."""
-        return list(self.run("return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).map(e => e.innerText)", selector))
+        return list(
+            self.run(
+                "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).map(e => e.innerText)",
+                selector,
+            )
+        )
 
     def node(self, name: str) -> Any:
         return self.css(f'.node[data-cluster="{name}"]')
@@ -116,7 +135,8 @@ class Page:
         asked = {
             message["params"]["request"]["url"].split("#")[0]
             for line in self.browser.get_log("performance")
-            if (message := json.loads(line["message"])["message"])["method"] == "Network.requestWillBeSent"
+            if (message := json.loads(line["message"])["message"])["method"]
+            == "Network.requestWillBeSent"
             # The browser's own first tab asks for things of its own.
             and message["params"]["documentURL"].split("#")[0] == self.url
         }
@@ -161,17 +181,30 @@ return {bad, texts: texts.length, names: [...svg.querySelectorAll('.node')].leng
 
 
 @pytest.mark.parametrize(("clusters", "networks", "over"), [(3, 2, {}), (12, 3, ODD), (60, 5, ODD)])
-def test_it_looks_right_at_every_size(opened: Open, tmp_path: Path, clusters: int, networks: int, over: dict[str, dict[str, object]]) -> None:
+def test_it_looks_right_at_every_size(
+    opened: Open, tmp_path: Path, clusters: int, networks: int, over: dict[str, dict[str, object]]
+) -> None:
     """As the browser measures it: no text clipped, shrunk or upon another, no sideways scrolling, in light, dark and narrow."""
     page = opened(fleet(tmp_path / "mesh", clusters, networks, over))
-    for wide, scheme in ((1400, "light"), (1800, "light"), (1310, "light"), (900, "light"), (700, "light"), (390, "light"), (360, "dark"), (1400, "dark")):
+    for wide, scheme in (
+        (1400, "light"),
+        (1800, "light"),
+        (1310, "light"),
+        (900, "light"),
+        (700, "light"),
+        (390, "light"),
+        (360, "dark"),
+        (1400, "dark"),
+    ):
         page.size(wide, 900, scheme)
         found = page.run(TEXTS)
         assert found["bad"] == []
         assert (found["names"], found["texts"] > 3 * clusters) == (clusters, True)
         assert page.run("return document.documentElement.scrollWidth") <= wide
         dark = scheme == "dark"
-        assert page.run("return getComputedStyle(document.body).backgroundColor") == ("rgb(11, 14, 19)" if dark else "rgb(244, 246, 249)")
+        assert page.run("return getComputedStyle(document.body).backgroundColor") == (
+            "rgb(11, 14, 19)" if dark else "rgb(244, 246, 249)"
+        )
         assert page.css("#theme").text == ("Light" if dark else "Dark")
     page.size(390, 844).go("#/cluster/" + ("eu-central-2" if clusters > 3 else "eu-central-1"))
     assert page.run("return document.documentElement.scrollWidth") <= 390
@@ -184,8 +217,16 @@ def test_it_looks_right_at_every_size(opened: Open, tmp_path: Path, clusters: in
 def test_texts_are_as_wide_as_was_reckoned(opened: Open, tmp_path: Path) -> None:
     """What the layout takes for the width of a text is at least what the browser makes of it."""
     page = opened(fleet(tmp_path / "mesh", 3, 2))
-    letters = [c * 20 for c in "abcdefghijklmnopqrstuvwxyz0123456789-.:,()[]/ ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
-    words = ["CA until 2028-11-30", "gateway.us-east.example.com:15443", "[2001:db8::15]:443", "kept out", "arn-aws-eks-us-east-1-checkout"]
+    letters = [
+        c * 20 for c in "abcdefghijklmnopqrstuvwxyz0123456789-.:,()[]/ ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    ]
+    words = [
+        "CA until 2028-11-30",
+        "gateway.us-east.example.com:15443",
+        "[2001:db8::15]:443",
+        "kept out",
+        "arn-aws-eks-us-east-1-checkout",
+    ]
     for bold in (False, True):
         measured = page.run(
             """const c = document.createElement('canvas').getContext('2d');
@@ -195,8 +236,16 @@ def test_texts_are_as_wide_as_was_reckoned(opened: Open, tmp_path: Path) -> None
             bold,
         )
         # Of single letters a little less is no harm: no text is made of one.
-        assert [t for t, wide in zip(letters, measured, strict=False) if wide > 1.12 * width(t, 100, bold=bold)] == []
-        assert [t for t, wide in zip(words, measured[len(letters) :], strict=True) if wide > width(t, 100, bold=bold)] == []
+        assert [
+            t
+            for t, wide in zip(letters, measured, strict=False)
+            if wide > 1.12 * width(t, 100, bold=bold)
+        ] == []
+        assert [
+            t
+            for t, wide in zip(words, measured[len(letters) :], strict=True)
+            if wide > width(t, 100, bold=bold)
+        ] == []
 
 
 def test_clicking_through(run: Run, opened: Open, tmp_path: Path) -> None:
@@ -208,9 +257,18 @@ def test_clicking_through(run: Run, opened: Open, tmp_path: Path) -> None:
     page.node("us-east-2").click()
     page.until(lambda: page.fragment == "#/cluster/us-east-2")
     assert page.detail.startswith("cluster\nus-east-2")
-    for words in ("https://203.0.113.5:6443", "L=intermediate-us-east-2", "SHA-256", "days left", "is read by"):
+    for words in (
+        "https://203.0.113.5:6443",
+        "L=intermediate-us-east-2",
+        "SHA-256",
+        "days left",
+        "is read by",
+    ):
         assert words in page.detail
-    relations = {e.get_attribute("data-cluster"): e.find_element(By.CSS_SELECTOR, ".relation").text for e in page.all(".node")}
+    relations = {
+        e.get_attribute("data-cluster"): e.find_element(By.CSS_SELECTOR, ".relation").text
+        for e in page.all(".node")
+    }
     assert relations == {
         **dict.fromkeys(relations, "← reads it"),
         "us-east-2": "",
@@ -239,7 +297,9 @@ def test_clicking_through(run: Run, opened: Open, tmp_path: Path) -> None:
     page.run("scrollTo(0, 0)")
     page.css(".badge.broken").click()
     page.until(lambda: page.fragment == "#/edge/us-east-1/us-east-3")
-    assert "the remote secret of us-east-3 in us-east-1 was edited or deleted by hand" in page.detail
+    assert (
+        "the remote secret of us-east-3 in us-east-1 was edited or deleted by hand" in page.detail
+    )
     assert len(page.all(".edge.selected")) == 1
     page.browser.back()
     page.until(lambda: page.fragment == "#/cluster/us-east-1")
@@ -276,7 +336,10 @@ def test_searching(opened: Open, tmp_path: Path) -> None:
     page.until(
         lambda: (
             page.texts("#edges tbody tr")
-            and all("eu-central-2" in text or "us-east-2" in text or "not rendered" in text for text in page.texts("#edges tbody tr"))
+            and all(
+                "eu-central-2" in text or "us-east-2" in text or "not rendered" in text
+                for text in page.texts("#edges tbody tr")
+            )
         )
     )
     page.clean()
@@ -293,9 +356,9 @@ def test_by_keyboard_alone(opened: Open, tmp_path: Path) -> None:
         press(Keys.TAB)
         if page.run("return document.activeElement.dataset.cluster") == "eu-central-2":
             break
-    assert page.run("return document.activeElement.getAttribute('role') + ': ' + document.activeElement.getAttribute('aria-label')").startswith(
-        "button: eu-central-2: Istio 1.31.3"
-    )
+    assert page.run(
+        "return document.activeElement.getAttribute('role') + ': ' + document.activeElement.getAttribute('aria-label')"
+    ).startswith("button: eu-central-2: Istio 1.31.3")
     press(Keys.ENTER)
     page.until(lambda: page.detail.startswith("cluster\neu-central-2"))
     assert page.run("return document.activeElement.id") == "detail"
@@ -315,7 +378,15 @@ def test_links_into_the_page(opened: Open, tmp_path: Path) -> None:
     page = opened(mesh, fragment="#/edge/us-east-1/eu-central-1")
     assert "us-east-1 → eu-central-1" in page.detail
     assert page.go("#/check/certs-chain").detail.startswith("check, certificates")
-    for fragment in ("#/cluster/nobody", "#/edge/us-east-1", "#/constructor/x", "#/%E0%A4%A", "#/", "#picture", "#/__proto__"):
+    for fragment in (
+        "#/cluster/nobody",
+        "#/edge/us-east-1",
+        "#/constructor/x",
+        "#/%E0%A4%A",
+        "#/",
+        "#picture",
+        "#/__proto__",
+    ):
         assert page.go(fragment).detail == "", fragment
     page.clean()
 
@@ -325,29 +396,51 @@ def test_light_and_dark_by_hand(opened: Open, tmp_path: Path) -> None:
     page = opened(fleet(tmp_path / "mesh", 3, 2))
     page.css("#theme").click()
     assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(11, 14, 19)"
-    assert page.run("return getComputedStyle(document.querySelector('.drawing.large .box')).fill") == "rgb(14, 18, 23)"
-    assert page.go().run("return getComputedStyle(document.body).backgroundColor") == "rgb(11, 14, 19)"
+    assert (
+        page.run("return getComputedStyle(document.querySelector('.drawing.large .box')).fill")
+        == "rgb(14, 18, 23)"
+    )
+    assert (
+        page.go().run("return getComputedStyle(document.body).backgroundColor") == "rgb(11, 14, 19)"
+    )
     page.css("#theme").click()
-    assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(244, 246, 249)"
+    assert (
+        page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(244, 246, 249)"
+    )
     page.run("localStorage.clear()")
     page.clean()
 
 
-def test_days_are_counted_in_the_page(run: Run, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_days_are_counted_in_the_page(
+    run: Run, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the day that was asked for, else by the browser's clock: what has expired is an error there, what will soon a warning."""
     made = datetime.now(UTC) - timedelta(days=38, hours=12)
     monkeypatch.setattr("kubectl_mesh.cli.clock.now", lambda: made)
-    mesh = rendered(run, fleet(tmp_path / "mesh", 3, 2, top={"certificates": {"keyType": "ec-p256", "intermediateDays": 40, "rootDays": 60}}))
+    mesh = rendered(
+        run,
+        fleet(
+            tmp_path / "mesh",
+            3,
+            2,
+            top={"certificates": {"keyType": "ec-p256", "intermediateDays": 40, "rootDays": 60}},
+        ),
+    )
     page = opened(mesh)
     assert "1 day left" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
     assert "21 days left" in page.css('.bar-row[data-key="certificate/root"]').text
-    assert page.css('.check[data-key="check/certs-expiring"]').get_attribute("class") == "check warning"
+    assert (
+        page.css('.check[data-key="check/certs-expiring"]').get_attribute("class")
+        == "check warning"
+    )
     assert page.css("i.soon")
     assert page.css(".scale .today").text.startswith("today 20")
     page.clean()
     page = opened(mesh, "--on", f"{made + timedelta(days=41):%Y-%m-%d}")
     assert "expired" in page.css('.bar-row[data-key="certificate/eu-central-1"]').text
-    assert page.css('.check[data-key="check/certs-expired"]').get_attribute("class") == "check error"
+    assert (
+        page.css('.check[data-key="check/certs-expired"]').get_attribute("class") == "check error"
+    )
     assert page.css("i.over")
     monkeypatch.setattr("kubectl_mesh.cli.clock.now", lambda: datetime.now(UTC) + timedelta(days=9))
     page = opened(rendered(run, fleet(tmp_path / "young", 2, 1)))
@@ -357,9 +450,15 @@ def test_days_are_counted_in_the_page(run: Run, opened: Open, tmp_path: Path, mo
 
 def test_markup_in_names_stays_text(run: Run, opened: Open, tmp_path: Path) -> None:
     """A context and an organization that would end the script run nothing."""
-    mesh = fleet(tmp_path / "mesh", 2, 1, top={"organization": "</script><img src=x onerror=alert(1)>"})
+    mesh = fleet(
+        tmp_path / "mesh", 2, 1, top={"organization": "</script><img src=x onerror=alert(1)>"}
+    )
     value = yaml.safe_load((mesh / "topology.yaml").read_text())
-    value["contexts"][HOSTILE] = {**value["contexts"]["eu-central-1"], "clusterName": "odd", "server": "https://203.0.113.99:6443"}
+    value["contexts"][HOSTILE] = {
+        **value["contexts"]["eu-central-1"],
+        "clusterName": "odd",
+        "server": "https://203.0.113.99:6443",
+    }
     (mesh / "topology.yaml").write_text(yaml.safe_dump(value))
     page = opened(rendered(run, mesh), fragment="#/cluster/odd")
     assert HOSTILE in page.detail
@@ -388,9 +487,14 @@ def test_the_policy_holds(opened: Open, tmp_path: Path) -> None:
 def test_it_prints(opened: Open, tmp_path: Path) -> None:
     """On paper: the wide drawing and the tables, in light colours, without what one could click."""
     page = opened(fleet(tmp_path / "mesh", 12, 3))
-    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
     assert page.all("#search, #theme, #nav, .more") == []
-    assert page.run("return getComputedStyle(document.querySelector('h1')).color") == "rgb(27, 31, 36)"
+    assert (
+        page.run("return getComputedStyle(document.querySelector('h1')).color") == "rgb(27, 31, 36)"
+    )
     assert len(page.all(".drawing svg")) == 1
     assert len(page.browser.print_page()) > 10_000
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
@@ -398,7 +502,14 @@ def test_it_prints(opened: Open, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("clusters", "networks", "over"), [(3, 2, {}), (12, 3, ODD), (60, 5, ODD)])
-def test_mermaid_draws_it(browser: webdriver.Chrome, run: Run, tmp_path: Path, clusters: int, networks: int, over: dict[str, dict[str, object]]) -> None:
+def test_mermaid_draws_it(
+    browser: webdriver.Chrome,
+    run: Run,
+    tmp_path: Path,
+    clusters: int,
+    networks: int,
+    over: dict[str, dict[str, object]],
+) -> None:
     """Mermaid itself, as GitHub has it (strict), makes a drawing with every name in it."""
     if not MERMAID.is_file():
         pytest.skip(f"{MERMAID.name} is not there: `make setup` takes it from npm, where npm is")
@@ -408,7 +519,9 @@ def test_mermaid_draws_it(browser: webdriver.Chrome, run: Run, tmp_path: Path, c
         edited.write_text("mine\n")
     text = graph(run, mesh)
     shutil.copy(MERMAID, tmp_path)
-    (tmp_path / "draw.html").write_text('<!doctype html><meta charset="utf-8"><body><script src="mermaid.min.js"></script>')
+    (tmp_path / "draw.html").write_text(
+        '<!doctype html><meta charset="utf-8"><body><script src="mermaid.min.js"></script>'
+    )
     browser.get((tmp_path / "draw.html").as_uri())
     browser.set_script_timeout(30)
     drawn = browser.execute_async_script(

@@ -45,7 +45,12 @@ STEPS = {
     "begin": ((*ROTATE, "begin", "--with-restarts"),),
     "sign with the new": ((*ROTATE, "begin", "--with-restarts"), ADVANCE),
     "drop the old": ((*ROTATE, "begin", "--with-restarts"), ADVANCE, ADVANCE),
-    "done": ((*ROTATE, "begin", "--with-restarts"), ADVANCE, ADVANCE, (*ROTATE, "advance", "--seen-for", "0h")),
+    "done": (
+        (*ROTATE, "begin", "--with-restarts"),
+        ADVANCE,
+        ADVANCE,
+        (*ROTATE, "advance", "--seen-for", "0h"),
+    ),
     "abort": ((*ROTATE, "begin", "--with-restarts"), (*ROTATE, "abort")),
     "union": (("certs", "import-root", "--union", "joins.pem"),),
     "sign with the old": ((*ROTATE, "begin", "--with-restarts"), ADVANCE, (*ROTATE, "abort")),
@@ -64,7 +69,12 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
 
 
 @pytest.fixture(scope="module", params=list(STEPS))
-def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, rendered: Path, start: Start) -> Case:
+def known(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    rendered: Path,
+    start: Start,
+) -> Case:
     """A verb that replaces certificates, and what it leads to undisturbed."""
     scratch = tmp_path_factory.mktemp("case")
     before = scratch / "w"
@@ -74,14 +84,20 @@ def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ran = start().run(before, *words)
         assert ran.code == 0, ran
         state = before / "certs" / "rotation.json"
-        state.write_text(re.sub(r'"since": "[^"]*"', '"since": "2026-01-01T00:00:00Z"', state.read_text()))
+        state.write_text(
+            re.sub(r'"since": "[^"]*"', '"since": "2026-01-01T00:00:00Z"', state.read_text())
+        )
         assert start().run(before, "render").code == 0
     return case(scratch, before, start(), *last)
 
 
 def every_key(found: Shot) -> set[bytes]:
     """The private keys of certs/, wherever they lie."""
-    return {v[2] for p, v in found.items() if p.startswith(("certs/", ".kubectl-mesh-certs")) and p.endswith("key.pem")}
+    return {
+        v[2]
+        for p, v in found.items()
+        if p.startswith(("certs/", ".kubectl-mesh-certs")) and p.endswith("key.pem")
+    }
 
 
 def like(found: Shot, other: Shot) -> bool:
@@ -97,9 +113,18 @@ def pairs(found: Shot) -> bool:
     """Whether each intermediate in use has the key, the certificate, the chain and the root that belong together, by their bytes."""
     from kubectl_mesh.pki.issue import check_pair
 
-    for base in {p.rpartition("/")[0] for p in found if re.fullmatch(r"certs/intermediate-[a-z]+/ca-cert\.pem", p)}:
-        body = {part: found[f"{base}/{part}.pem"][2] for part in ("ca-cert", "ca-key", "cert-chain", "root-cert")}
-        if check_pair(base, body["ca-cert"], body["ca-key"]) or not body["cert-chain"].startswith(body["ca-cert"]):
+    for base in {
+        p.rpartition("/")[0]
+        for p in found
+        if re.fullmatch(r"certs/intermediate-[a-z]+/ca-cert\.pem", p)
+    }:
+        body = {
+            part: found[f"{base}/{part}.pem"][2]
+            for part in ("ca-cert", "ca-key", "cert-chain", "root-cert")
+        }
+        if check_pair(base, body["ca-cert"], body["ca-key"]) or not body["cert-chain"].startswith(
+            body["ca-cert"]
+        ):
             return False
         if body["root-cert"] != found["certs/root-cert.pem"][2]:
             return False
@@ -112,15 +137,29 @@ def holds(left: Shot, known: Case, *, without_exchange: bool = False) -> None:
     certs = below(left, ".kubectl-mesh-certs.old" if away else "certs")
     certs = {p: v for p, v in certs.items() if not p.startswith(".kubectl-mesh-stage-")}
     old, new = below(known.old, "certs"), below(known.new, "certs")
-    assert certs == old or (not away and like(certs, new) and pairs(left)), "certs/ is neither old nor new"
+    assert certs == old or (not away and like(certs, new) and pairs(left)), (
+        "certs/ is neither old nor new"
+    )
     assert every_key(known.old) <= every_key(left), "a key is lost"
     assert certs["Makefile"] == old["Makefile"]
     assert not list(private(left))
-    rest = {p: v for p, v in left.items() if not p.startswith(("certs", ".kubectl-mesh-", ".gitignore"))}
+    rest = {
+        p: v for p, v in left.items() if not p.startswith(("certs", ".kubectl-mesh-", ".gitignore"))
+    }
     assert rest == {p: v for p, v in known.old.items() if not p.startswith(("certs", ".gitignore"))}
 
 
-def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain: Runner, *, without_exchange: bool = False, repair: bool = True) -> None:
+def watched(
+    known: Case,
+    ran: Ran,
+    left: Shot,
+    harm: str,
+    directory: Path,
+    plain: Runner,
+    *,
+    without_exchange: bool = False,
+    repair: bool = True,
+) -> None:
     """Asserts all that must be true after a run that was harmed; with `repair` a render puts it right, and the verb can be run again."""
     holds(left, known, without_exchange=without_exchange)
     tells_nothing(ran.out + ran.err, left, known.old)
@@ -134,7 +173,9 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
     assert plain.run(directory, "render").code == 0
     found = shot(directory)
     assert every_key(known.old) <= every_key(found), "the repair lost a key"
-    assert like(below(found, "certs"), below(known.old, "certs")) or like(below(found, "certs"), below(known.new, "certs"))
+    assert like(below(found, "certs"), below(known.old, "certs")) or like(
+        below(found, "certs"), below(known.new, "certs")
+    )
     assert pairs(found)
     assert not [p for p in found if ".kubectl-mesh-" in p or p == LOCK_FILE]
     if below(found, "certs") == below(known.old, "certs"):
@@ -146,7 +187,9 @@ def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain
 @pytest.mark.slow
 @pytest.mark.parametrize("which", chunks())
 @pytest.mark.parametrize("harm", [KILL, FULL])
-def test_every_writing_call(tmp_path: Path, start: Start, known: Case, harm: str, which: int) -> None:
+def test_every_writing_call(
+    tmp_path: Path, start: Start, known: Case, harm: str, which: int
+) -> None:
     """Killed, or told that the disk is full, at any call that writes: old or new, and the next run repairs."""
     runner, plain, faults = start(harm), start(), Faults()
     found = listing(runner, tmp_path / "listing", known, closing=harm == FULL)
@@ -155,7 +198,12 @@ def test_every_writing_call(tmp_path: Path, start: Start, known: Case, harm: str
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
-        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, repair=faults.tried % 4 == 0))  # type: ignore[misc]
+        faults.attempt(
+            f"{harm} at {point}",
+            lambda r=ran, x=left, d=directory: watched(
+                known, r, x, harm, d, plain, repair=faults.tried % 4 == 0
+            ),
+        )  # type: ignore[misc]
         shutil.rmtree(directory)
     least = 15 if "0h" in known.args else 35
     faults.none(f"{known.args}, {harm}", least // CHUNKS if EVERY else least)
@@ -167,7 +215,11 @@ def test_without_an_exchange(tmp_path: Path, start: Start, known: Case) -> None:
     """Where names cannot be exchanged, certs/ may be away for a moment; the next run gives it back."""
     runner, plain, faults = start(KILL, *NO_EXCHANGE), start(), Faults()
     away = 0
-    found = [p for p in listing(runner, tmp_path / "listing", known, closing=False) if p[0] in ("renameat", "rename", "unlinkat", "rmdir")]
+    found = [
+        p
+        for p in listing(runner, tmp_path / "listing", known, closing=False)
+        if p[0] in ("renameat", "rename", "unlinkat", "rmdir")
+    ]
     renames = [p for p in found if p[0].startswith("rename")]
     for point in [*renames, *chosen([p for p in found if p not in renames], KILL)]:
         directory = tmp_path / "w"
@@ -175,7 +227,12 @@ def test_without_an_exchange(tmp_path: Path, start: Start, known: Case) -> None:
         ran = harmed(runner, directory, known.args, point, KILL)
         left = shot(directory)
         away += "certs" not in left
-        faults.attempt(f"killed at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, KILL, d, plain, without_exchange=True))  # type: ignore[misc]
+        faults.attempt(
+            f"killed at {point}",
+            lambda r=ran, x=left, d=directory: watched(
+                known, r, x, KILL, d, plain, without_exchange=True
+            ),
+        )  # type: ignore[misc]
         shutil.rmtree(directory)
     assert away == 1
     faults.none(f"{known.args}, without an exchange", 10)

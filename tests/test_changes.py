@@ -11,7 +11,17 @@ from typing import Any
 
 import changes
 import pytest
-from changes import CHANGES, NETWORKS, LostError, Mesh, base_of, figures_text, list_steps, run_seed, secrets_of
+from changes import (
+    CHANGES,
+    NETWORKS,
+    LostError,
+    Mesh,
+    base_of,
+    figures_text,
+    list_steps,
+    run_seed,
+    secrets_of,
+)
 from uses import Identity, Mixture, Object, Stage, one_group
 
 SEEDS = int(os.environ.get("CHANGES_SEEDS", "18"))
@@ -34,7 +44,9 @@ USES = (
 
 
 @pytest.mark.slow
-def test_no_accepted_change_takes_away_what_is_used(record_property: Callable[[str, object], None]) -> None:
+def test_no_accepted_change_takes_away_what_is_used(
+    record_property: Callable[[str, object], None],
+) -> None:
     """Every mixture of the old tree and the new one holds, in the order that was printed. At least 60 % of the changes are accepted."""
     runs = [run_seed(seed, EACH) for seed in range(SEEDS)]
     for kind in CHANGES:
@@ -45,13 +57,21 @@ def test_no_accepted_change_takes_away_what_is_used(record_property: Callable[[s
             runs.append(run_seed(seed, 1, kind))
     print(figures_text(runs))
     record_property("printed", f"changes: {figures_text(runs)}")
-    assert not [run.lost for run in runs if run.lost], "\n\n".join(run.lost for run in runs if run.lost)
+    assert not [run.lost for run in runs if run.lost], "\n\n".join(
+        run.lost for run in runs if run.lost
+    )
     steps = list_steps(runs)
     assert sum(step.accepted for step in steps) >= 0.6 * len(steps), figures_text(runs)
     assert {kind for step in steps for kind in step.kinds} >= CHANGES.keys()
     seen = sum((run.seen for run in runs), Counter[str]())
     assert not [use for use in USES if seen[use] < SEEDS], seen
-    assert {run.kind for run in runs} == {"Istio", "HelmRelease", "Application", "IstioOperator", "IstioControlPlane"}
+    assert {run.kind for run in runs} == {
+        "Istio",
+        "HelmRelease",
+        "Application",
+        "IstioOperator",
+        "IstioControlPlane",
+    }
     assert {run.store for run in runs} == {"plain", "sops", "sealed", "external"}
     assert sum(run.ordered for run in runs) > 0
     assert all(step.why.startswith("error: ") for step in steps if not step.accepted)
@@ -59,7 +79,9 @@ def test_no_accepted_change_takes_away_what_is_used(record_property: Callable[[s
 
 def test_the_same_seed_gives_the_same_story() -> None:
     """What fails can be looked at again."""
-    first, second = ([(s.kinds, s.said, s.accepted) for s in run_seed(3, 4).steps] for _ in range(2))
+    first, second = (
+        [(s.kinds, s.said, s.accepted) for s in run_seed(3, 4).steps] for _ in range(2)
+    )
     assert first == second
     assert len(first) >= 4
 
@@ -67,26 +89,53 @@ def test_the_same_seed_gives_the_same_story() -> None:
 # What is taken away on purpose
 
 
-def start_mesh(folder: Path, over: "dict[str, Any] | None" = None, **entries: dict[str, Any]) -> Mesh:
+def start_mesh(
+    folder: Path, over: "dict[str, Any] | None" = None, **entries: dict[str, Any]
+) -> Mesh:
     """A mesh of `ash` in the north and `bay` in the south that runs; `over` is laid over the topology, `entries` over its contexts, or add some."""
     mesh = Mesh(0, folder / "mesh")
-    mesh.topology = {"mesh_id": "acme", "organization": "Acme", "certificates": {"keyType": "ec-p256"}, "contexts": {}, **(over or {})}
+    mesh.topology = {
+        "mesh_id": "acme",
+        "organization": "Acme",
+        "certificates": {"keyType": "ec-p256"},
+        "contexts": {},
+        **(over or {}),
+    }
     for number, name in enumerate(dict.fromkeys(("ash", "bay", *entries))):
-        mesh.contexts[name] = {"network": NETWORKS[number], "server": f"https://203.0.113.{number + 11}:6443", **entries.get(name, {})}
+        mesh.contexts[name] = {
+            "network": NETWORKS[number],
+            "server": f"https://203.0.113.{number + 11}:6443",
+            **entries.get(name, {}),
+        }
         mesh.address(name)
     mesh.base = base_of("Istio", "1.30.5")
     mesh.start()
     return mesh
 
 
-def spoilt_problems(mesh: Mesh, spoil: Callable[[dict[str, Stage]], None], groups: "list[set[str]] | None" = None) -> str:
+def spoilt_problems(
+    mesh: Mesh, spoil: Callable[[dict[str, Stage]], None], groups: "list[set[str]] | None" = None
+) -> str:
     """What is seen once something of the tree is other than it was."""
-    tree = {name: tuple(copy.deepcopy(stage) for stage in stages) for name, stages in mesh.tree.items()}
-    everything: dict[str, Stage] = {name: {k: t for stage in stages for k, t in stage.items()} for name, stages in tree.items()}
+    tree = {
+        name: tuple(copy.deepcopy(stage) for stage in stages) for name, stages in mesh.tree.items()
+    }
+    everything: dict[str, Stage] = {
+        name: {k: t for stage in stages for k, t in stage.items()} for name, stages in tree.items()
+    }
     spoil(everything)
-    spoilt = {name: tuple({k: everything[name][k] for k in stage if k in everything[name]} for stage in stages) for name, stages in tree.items()}
+    spoilt = {
+        name: tuple(
+            {k: everything[name][k] for k in stage if k in everything[name]} for stage in stages
+        )
+        for name, stages in tree.items()
+    }
     both = (mesh.wanted, mesh.wanted)
-    return "\n".join(Mixture(mesh.world, (mesh.tree, spoilt), both, (mesh.opened, mesh.opened)).problems(groups or one_group(both)))
+    return "\n".join(
+        Mixture(mesh.world, (mesh.tree, spoilt), both, (mesh.opened, mesh.opened)).problems(
+            groups or one_group(both)
+        )
+    )
 
 
 SPACE = "istio-system"
@@ -95,7 +144,9 @@ ROLE = "istio-reader-istio-system-mesh-reader"
 READER = {"serviceAccountReader": "mesh-reader"}
 
 
-def remove_object(name: str, kind: str, thing: str, place: str = SPACE) -> Callable[[dict[str, Stage]], None]:
+def remove_object(
+    name: str, kind: str, thing: str, place: str = SPACE
+) -> Callable[[dict[str, Stage]], None]:
     """Takes an object of a cluster away."""
 
     def spoil(tree: dict[str, Stage]) -> None:
@@ -104,7 +155,9 @@ def remove_object(name: str, kind: str, thing: str, place: str = SPACE) -> Calla
     return spoil
 
 
-def change_object(name: str, key: Identity, change: Callable[[Object], object]) -> Callable[[dict[str, Stage]], None]:
+def change_object(
+    name: str, key: Identity, change: Callable[[Object], object]
+) -> Callable[[dict[str, Stage]], None]:
     """Changes an object of a cluster."""
     return lambda tree: change(tree[name][key])
 
@@ -129,11 +182,31 @@ SPOILT: dict[str, tuple[dict[str, dict[str, Any]], Callable[[dict[str, Stage]], 
         remove_object("bay", "ServiceAccount", "mesh-reader"),
         "ash reads bay as the account istio-system/mesh-reader, which is not there",
     ),
-    "role": ({"bay": READER}, remove_object("bay", "ClusterRole", ROLE, ""), "mesh-reader, which has no role"),
-    "role binding": ({"bay": READER}, remove_object("bay", "ClusterRoleBinding", ROLE, ""), "mesh-reader, which has no role"),
-    "remote secret": ({}, remove_object("ash", "Secret", "istio-remote-secret-bay"), "ash has no remote secret for bay at stage 3"),
-    "gateway": ({}, remove_object("bay", *GATE[::2]), "ash finds no tls gateway of the network south, by which it reaches bay"),
-    "pods of the gateway": ({}, remove_object("bay", "Deployment", GATE[2]), "ash finds no tls gateway of the network south"),
+    "role": (
+        {"bay": READER},
+        remove_object("bay", "ClusterRole", ROLE, ""),
+        "mesh-reader, which has no role",
+    ),
+    "role binding": (
+        {"bay": READER},
+        remove_object("bay", "ClusterRoleBinding", ROLE, ""),
+        "mesh-reader, which has no role",
+    ),
+    "remote secret": (
+        {},
+        remove_object("ash", "Secret", "istio-remote-secret-bay"),
+        "ash has no remote secret for bay at stage 3",
+    ),
+    "gateway": (
+        {},
+        remove_object("bay", *GATE[::2]),
+        "ash finds no tls gateway of the network south, by which it reaches bay",
+    ),
+    "pods of the gateway": (
+        {},
+        remove_object("bay", "Deployment", GATE[2]),
+        "ash finds no tls gateway of the network south",
+    ),
     "what the gateway lets in": (
         {},
         remove_object("bay", "Gateway.networking.istio.io", "cross-network-gateway"),
@@ -141,10 +214,16 @@ SPOILT: dict[str, tuple[dict[str, dict[str, Any]], Callable[[dict[str, Stage]], 
     ),
     "label of the gateway": (
         {},
-        change_object("bay", GATE, lambda t: t["metadata"]["labels"].pop("topology.istio.io/network")),
+        change_object(
+            "bay", GATE, lambda t: t["metadata"]["labels"].pop("topology.istio.io/network")
+        ),
         "ash finds no tls gateway of the network south",
     ),
-    "type of the gateway": ({}, change_object("bay", GATE, lambda t: t["spec"].update(type="ClusterIP")), "ash finds no tls gateway of the network south"),
+    "type of the gateway": (
+        {},
+        change_object("bay", GATE, lambda t: t["spec"].update(type="ClusterIP")),
+        "ash finds no tls gateway of the network south",
+    ),
     "declared gateway": (
         {"bay": {"gateways": [{"address": "192.0.2.20"}]}},
         remove_object("bay", *GATE[::2]),
@@ -157,7 +236,11 @@ SPOILT: dict[str, tuple[dict[str, dict[str, Any]], Callable[[dict[str, Stage]], 
     ),
     "network label": (
         {},
-        change_object("bay", ("Namespace", "", SPACE), lambda t: t["metadata"]["labels"].update({"topology.istio.io/network": "west"})),
+        change_object(
+            "bay",
+            ("Namespace", "", SPACE),
+            lambda t: t["metadata"]["labels"].update({"topology.istio.io/network": "west"}),
+        ),
         "bay says several networks",
     ),
     "control plane of a remote": (
@@ -207,7 +290,9 @@ def test_another_trust_domain_is_seen(tmp_path: Path) -> None:
     def spoil(tree: dict[str, Stage]) -> None:
         tree["ash"][key]["spec"]["values"]["meshConfig"]["trustDomain"] = "acme.example"
 
-    assert "bay does not accept the trust domain acme.example of ash" in spoilt_problems(mesh, spoil)
+    assert "bay does not accept the trust domain acme.example of ash" in spoilt_problems(
+        mesh, spoil
+    )
 
 
 # The order, and the refusals
@@ -264,7 +349,9 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_refused_would_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_what_is_refused_would_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """A render refuses it; and were it to accept it, this test would see the loss."""
 
     def change(mesh: Mesh) -> "changes.Step | None":
@@ -304,7 +391,11 @@ def set_none(mesh: Mesh) -> None:
     [
         ({"ash": NORTH, "bay": SOUTH}, set_port, "would get another port or type of Service while"),
         ({"ash": NORTH, "bay": SOUTH}, set_type, "would get another port or type of Service while"),
-        ({}, set_both, "whether istiod finds gateways by label or by stated addresses would change for the networks north, south at once"),
+        (
+            {},
+            set_both,
+            "whether istiod finds gateways by label or by stated addresses would change for the networks north, south at once",
+        ),
         (
             {"ash": NORTH, "bay": SOUTH},
             set_none,
@@ -312,7 +403,13 @@ def set_none(mesh: Mesh) -> None:
         ),
     ],
 )
-def test_no_order_makes_it_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any], change: Callable[[Mesh], None], says: str) -> None:
+def test_no_order_makes_it_safe(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stated: dict[str, Any],
+    change: Callable[[Mesh], None],
+    says: str,
+) -> None:
     """So a render refuses it, and `check`, `describe` and `diff` say so; were it accepted, something would be lost."""
 
     def taken(mesh: Mesh) -> "changes.Step | None":
@@ -332,7 +429,9 @@ def test_no_order_makes_it_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         taken(start_mesh(tmp_path / "three", None, **copy.deepcopy(stated)))
 
 
-@pytest.mark.parametrize("over", [{"istio": {"dataPlane": "ambient"}}, {"eastWestGateway": {"port": 8443}}])
+@pytest.mark.parametrize(
+    "over", [{"istio": {"dataPlane": "ambient"}}, {"eastWestGateway": {"port": 8443}}]
+)
 def test_one_network_at_a_time_has_an_order(tmp_path: Path, over: dict[str, Any]) -> None:
     """From labels to a stated address and back, whatever makes the gateway."""
     mesh = start_mesh(tmp_path, over)

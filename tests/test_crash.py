@@ -35,8 +35,37 @@ MAIN = "import os; os.umask(0); from kubectl_mesh.cli import main; main({args!r}
 KILL, FULL = "signal=KILL", "error=ENOSPC"
 PARTS = ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"]
 CALLS = [
-    *("openat", "open", "creat", "mkdir", "mkdirat", "write", "pwrite64", "ftruncate", "truncate", "fsync", "fdatasync", "flock", "close"),
-    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "fchmodat2"),
+    *(
+        "openat",
+        "open",
+        "creat",
+        "mkdir",
+        "mkdirat",
+        "write",
+        "pwrite64",
+        "ftruncate",
+        "truncate",
+        "fsync",
+        "fdatasync",
+        "flock",
+        "close",
+    ),
+    *(
+        "rename",
+        "renameat",
+        "renameat2",
+        "link",
+        "linkat",
+        "symlink",
+        "symlinkat",
+        "unlink",
+        "unlinkat",
+        "rmdir",
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "fchmodat2",
+    ),
     *("chown", "lchown", "fchown", "fchownat", "setxattr", "fsetxattr"),
 ]
 """What is traced and harmed; on some machines some of them do not exist."""
@@ -49,8 +78,14 @@ def _unable() -> str:
     """Why nothing can be traced here, or nothing."""
     if shutil.which("strace") is None:
         return "strace is not installed here; the injection of faults needs it (Debian: apt install strace)"
-    done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
-    return f"strace may not trace processes here: {done.stderr.strip()[:200]}" if done.returncode else ""
+    done = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False
+    )
+    return (
+        f"strace may not trace processes here: {done.stderr.strip()[:200]}"
+        if done.returncode
+        else ""
+    )
 
 
 UNABLE = _unable()
@@ -161,13 +196,37 @@ class Runner:
         before: list[str] = []
         if harm:
             trace = [f"?{call}" for call in CALLS]
-            before = ["strace", "-q", "-ff", "-o", str(scratch / "log"), "-e", "trace=" + ",".join(trace)]
+            before = [
+                "strace",
+                "-q",
+                "-ff",
+                "-o",
+                str(scratch / "log"),
+                "-e",
+                "trace=" + ",".join(trace),
+            ]
             # A signal is not delivered from the stops that --seccomp-bpf makes, so only errors can go the quick way.
             before += ["--seccomp-bpf"] if harm != KILL else []
             many = [f"?{call}" for call in CALLS if call in OFTEN]
-            few = [call for call in trace if call not in many and not any(f"inject={call[1:]}:" in e for e in extra)]
-            before += ["-e", f"inject={','.join(many)}:{harm}:when={MANY}", "-e", f"inject={','.join(few)}:{harm}:when={FEW}", *extra]
-        self.process = subprocess.Popen([*before, *PYTHON, DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(scratch), cwd=scratch)
+            few = [
+                call
+                for call in trace
+                if call not in many and not any(f"inject={call[1:]}:" in e for e in extra)
+            ]
+            before += [
+                "-e",
+                f"inject={','.join(many)}:{harm}:when={MANY}",
+                "-e",
+                f"inject={','.join(few)}:{harm}:when={FEW}",
+                *extra,
+            ]
+        self.process = subprocess.Popen(
+            [*before, *PYTHON, DRIVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(scratch),
+            cwd=scratch,
+        )
         copy = scratch / "warm"
         shutil.copytree(warm, copy, symlinks=True)
         assert self._ask(str(copy)) == "ready"
@@ -188,7 +247,14 @@ class Runner:
         before = (MANY if call in OFTEN else FEW) - number if call else 0
         assert before >= 0, f"{number} calls of {call} are more than the counting allows"
         out, err = self.scratch / "out", self.scratch / "err"
-        job = {"directory": str(directory), "args": args, "call": call, "before": before, "out": str(out), "err": str(err)}
+        job = {
+            "directory": str(directory),
+            "args": args,
+            "call": call,
+            "before": before,
+            "out": str(out),
+            "err": str(err),
+        }
         pid, status = self._ask(job)
         return Ran(pid, os.waitstatus_to_exitcode(status), out.read_text(), err.read_text())
 
@@ -231,10 +297,20 @@ def start(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[Star
         each.close()
 
 
-def whole(directory: Path, *args: str, strace: tuple[str, ...] = (), before: str = "") -> subprocess.CompletedProcess[str]:
+def whole(
+    directory: Path, *args: str, strace: tuple[str, ...] = (), before: str = ""
+) -> subprocess.CompletedProcess[str]:
     """A run in a process of its own."""
     command = [*strace, *PYTHON, before + MAIN.format(args=list(args))]
-    return subprocess.run(command, cwd=directory, env=environment(directory), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 # ---------------------------------------------------------------- working directories
@@ -252,7 +328,11 @@ CA = base64.b64decode(
 
 def token(name: str, turn: int = 1) -> str:
     """A made-up token."""
-    body = base64.urlsafe_b64encode(f'{{"made":"{f"up for {name}, {turn}; " * 4}"}}'.encode()).rstrip(b"=").decode()
+    body = (
+        base64.urlsafe_b64encode(f'{{"made":"{f"up for {name}, {turn}; " * 4}"}}'.encode())
+        .rstrip(b"=")
+        .decode()
+    )
     # The signature of a key of 2,048 bits has 256 bytes.
     return f"eyJhbGciOiJSUzI1NiIsImtpZCI6IiJ9.{body}.{'c2ln' * 85}cw"
 
@@ -267,8 +347,15 @@ def put_token(directory: Path, name: str, turn: int = 1) -> None:
 
 def topology(*names: str) -> str:
     """A topology of some clusters, each on a network of its own."""
-    lines = ["mesh_id: crash  # a comment that stays", "certificates: {keyType: ec-p256}", "contexts:"]
-    lines += [f'  {name}: {{network: net-{name}, server: "https://203.0.113.{ord(name[0])}:6443"}}' for name in names]
+    lines = [
+        "mesh_id: crash  # a comment that stays",
+        "certificates: {keyType: ec-p256}",
+        "contexts:",
+    ]
+    lines += [
+        f'  {name}: {{network: net-{name}, server: "https://203.0.113.{ord(name[0])}:6443"}}'
+        for name in names
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -313,7 +400,11 @@ def shot(top: Path) -> Shot:
 
 def below(found: Shot, path: str) -> Shot:
     """What a snapshot holds below one of its folders."""
-    return {name.removeprefix(path + "/"): value for name, value in found.items() if name.startswith(path + "/")}
+    return {
+        name.removeprefix(path + "/"): value
+        for name, value in found.items()
+        if name.startswith(path + "/")
+    }
 
 
 @dataclass(frozen=True)
@@ -329,7 +420,10 @@ class Case:
     clusters: tuple[str, ...]
 
 
-FOREIGN = {"west": ("notes.txt", "3-mesh/remote-secrets/mine.yaml", "elsewhere"), "south": ("2-control-plane/notes.txt",)}
+FOREIGN = {
+    "west": ("notes.txt", "3-mesh/remote-secrets/mine.yaml", "elsewhere"),
+    "south": ("2-control-plane/notes.txt",),
+}
 
 
 def case(scratch: Path, before: Path, plain: Runner, *args: str) -> Case:
@@ -340,7 +434,9 @@ def case(scratch: Path, before: Path, plain: Runner, *args: str) -> Case:
     assert ran.code == 0, ran
     old, new = shot(before), shot(after)
     clusters = tuple(sorted({p.split("/")[1] for p in (*old, *new) if p.startswith("out/")}))
-    foreign = frozenset(f"out/{name}/{path}" for name, paths in FOREIGN.items() for path in paths) & set(old)
+    foreign = frozenset(
+        f"out/{name}/{path}" for name, paths in FOREIGN.items() for path in paths
+    ) & set(old)
     assert all(new[path] == old[path] for path in foreign)
     return Case(before, after, old, new, args, foreign, clusters)
 
@@ -370,7 +466,9 @@ def update(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Case:
     (before / "certs" / "intermediate-west" / "cert-chain.pem").unlink()
     (before / "certs" / "intermediate-north").mkdir()
     for folder in ("certs", "certs/intermediate-north"):
-        (before / folder).chmod(0o755)  # As git makes them: a key in them is guarded by its own mode alone.
+        (before / folder).chmod(
+            0o755
+        )  # As git makes them: a key in them is guarded by its own mode alone.
     put_token(before, "east", 2)
     put_token(before, "north")
     (before / "clusters" / "north.crt").write_bytes(CA)
@@ -380,7 +478,10 @@ def update(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Case:
     assert len(found.foreign) == 4
     assert below(found.new, "out/south").keys() == {"2-control-plane", "2-control-plane/notes.txt"}
     assert "out/lost" not in found.new
-    assert all(below(found.old, f"out/{name}") != below(found.new, f"out/{name}") for name in found.clusters)
+    assert all(
+        below(found.old, f"out/{name}") != below(found.new, f"out/{name}")
+        for name in found.clusters
+    )
     return found
 
 
@@ -389,7 +490,11 @@ def update(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Case:
 
 def keys(found: Shot) -> dict[str, bytes]:
     """The private keys that have their names."""
-    return {p: v[2] for p, v in found.items() if re.fullmatch(r"certs/(intermediate-[a-z]+/ca-key|root-key)\.pem", p)}
+    return {
+        p: v[2]
+        for p, v in found.items()
+        if re.fullmatch(r"certs/(intermediate-[a-z]+/ca-key|root-key)\.pem", p)
+    }
 
 
 def listed(found: Shot, name: str) -> bool:
@@ -397,7 +502,11 @@ def listed(found: Shot, name: str) -> bool:
     tree = below(found, f"out/{name}")
     lock = json.loads(tree["mesh.lock"][2])["files"]
     foreign = {"mesh.lock", *FOREIGN.get(name, ())}
-    digests = {path: hashlib.sha256(body).hexdigest() for path, (kind, _, body) in tree.items() if kind == "file" and path not in foreign}
+    digests = {
+        path: hashlib.sha256(body).hexdigest()
+        for path, (kind, _, body) in tree.items()
+        if kind == "file" and path not in foreign
+    }
     secret = re.search(rb'ca-key\.pem: "?([A-Za-z0-9+/=]+)', tree["1-trust/cacerts.yaml"][2])
     key = found.get(f"certs/intermediate-{name}/ca-key.pem", ("", 0, b""))[2]
     return digests == lock and secret is not None and base64.b64decode(secret[1]) == key
@@ -407,19 +516,27 @@ def is_new(found: Shot, known: Case, name: str) -> bool:
     """Whether a directory is the complete new one; what depends on a key may differ from run to run."""
     tree, new = below(found, f"out/{name}"), below(known.new, f"out/{name}")
     varies = {"mesh.lock", "1-trust/cacerts.yaml"}
-    if {p: v[:2] for p, v in tree.items()} != {p: v[:2] for p, v in new.items()} or any(tree[p] != new[p] for p in tree if p not in varies):
+    if {p: v[:2] for p, v in tree.items()} != {p: v[:2] for p, v in new.items()} or any(
+        tree[p] != new[p] for p in tree if p not in varies
+    ):
         return False
     return "mesh.lock" not in tree or listed(found, name)
 
 
 PRIVATE_NAME = re.compile(r"key\.pem$|cacerts\.yaml$|(^|/)remote-secrets/[^/]*$|\.token$")
-PRIVATE_BODY = re.compile(rb"PRIVATE KEY|UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW|eyJhbGciOiJSUz|ZXlKaGJHY2lPaUpTVXpJMU")
+PRIVATE_BODY = re.compile(
+    rb"PRIVATE KEY|UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW|eyJhbGciOiJSUz|ZXlKaGJHY2lPaUpTVXpJMU"
+)
 
 
 def private(found: Shot, foreign: frozenset[str] = frozenset()) -> Iterator[str]:
     """The private files, known by name or by what they hold, that others can read."""
     for path, (kind, mode, body) in found.items():
-        if kind != "file" or path in foreign or not (PRIVATE_NAME.search(path) or PRIVATE_BODY.search(body)):
+        if (
+            kind != "file"
+            or path in foreign
+            or not (PRIVATE_NAME.search(path) or PRIVATE_BODY.search(body))
+        ):
             continue
         above = itertools.accumulate(path.split("/")[:-1], lambda a, b: f"{a}/{b}")
         if mode & 0o077 and all(found[folder][1] & 0o077 for folder in above):
@@ -432,7 +549,9 @@ def secrets(*shots: Shot) -> set[str]:
     for found in shots:
         for path, value in found.items():
             if path.endswith("key.pem"):
-                lines |= {line for line in value[2].splitlines() if line and b"-----" not in line} | {base64.b64encode(value[2])}
+                lines |= {
+                    line for line in value[2].splitlines() if line and b"-----" not in line
+                } | {base64.b64encode(value[2])}
             elif path.endswith(".token"):
                 lines |= {value[2].strip(), base64.b64encode(value[2].strip())}
     return {line.decode() for line in lines if len(line) > 20}
@@ -457,24 +576,36 @@ def holds(found: Shot, known: Case, *, without_exchange: bool = False) -> None:
     beside = {p.split("/")[1] for p in found if p.startswith("out/")} - {*known.clusters, STAGE}
     assert not beside, "something lies in out/ that does not belong there"
     if not without_exchange:
-        assert all(found.get(path) == known.old[path] for path in known.foreign), "a foreign file is lost or changed"
+        assert all(found.get(path) == known.old[path] for path in known.foreign), (
+            "a foreign file is lost or changed"
+        )
     assert keys(known.old).items() <= keys(found).items(), "a key is lost or changed"
-    assert "certs/root-cert.pem" not in found or "certs/root-key.pem" in found, "a root certificate without its key"
+    assert "certs/root-cert.pem" not in found or "certs/root-key.pem" in found, (
+        "a root certificate without its key"
+    )
     for folder in {p for p in found if re.fullmatch(r"certs/intermediate-[a-z]+", p)}:
         there = {name for name in below(found, folder) if not name.startswith(STAGE)}
         was = {name for name in PARTS if f"{folder}/{name}" in known.old}
-        assert there == set(PARTS) or (folder in known.old and was <= there < set(PARTS)), f"{folder} holds {there}"
+        assert there == set(PARTS) or (folder in known.old and was <= there < set(PARTS)), (
+            f"{folder} holds {there}"
+        )
         assert "ca-key.pem" in there or not there, f"{folder} holds a certificate without its key"
         if "root-cert.pem" in there:
-            assert found[f"{folder}/root-cert.pem"][2] == found["certs/root-cert.pem"][2], f"{folder} is of another root"
+            assert found[f"{folder}/root-cert.pem"][2] == found["certs/root-cert.pem"][2], (
+                f"{folder} is of another root"
+            )
     assert not list(private(found, known.foreign))
-    assert not [path for path in keys(found) if found[path][1] != 0o600], "a key that only its folder guards"
+    assert not [path for path in keys(found) if found[path][1] != 0o600], (
+        "a key that only its folder guards"
+    )
     for path in known.old:
         if path.startswith(("clusters/", "credentials/", "topology.yaml")):
             assert found[path] == known.old[path], f"{path} is an input"
 
 
-def repaired(directory: Path, known: Case, before: Shot, plain: Runner, *, check: bool = True) -> None:
+def repaired(
+    directory: Path, known: Case, before: Shot, plain: Runner, *, check: bool = True
+) -> None:
     """Asserts that the same command, run again, makes everything complete, keeps every key, and leaves nothing of the run that failed.
 
     `check` asks `render --check` too; that takes as long as all the rest.
@@ -483,11 +614,17 @@ def repaired(directory: Path, known: Case, before: Shot, plain: Runner, *, check
     assert ran.code == 0, ran
     found = shot(directory)
     holds(found, known)
-    assert {p for p in found if re.fullmatch("out/[^/]+", p)} == {p for p in known.new if re.fullmatch("out/[^/]+", p)}
+    assert {p for p in found if re.fullmatch("out/[^/]+", p)} == {
+        p for p in known.new if re.fullmatch("out/[^/]+", p)
+    }
     assert all(is_new(found, known, name) for name in known.clusters)
-    assert {p: v[:2] for p, v in found.items() if p.startswith("certs")} == {p: v[:2] for p, v in known.new.items() if p.startswith("certs")}
+    assert {p: v[:2] for p, v in found.items() if p.startswith("certs")} == {
+        p: v[:2] for p, v in known.new.items() if p.startswith("certs")
+    }
     assert keys(before).items() <= keys(found).items(), "the repair lost a key"
-    assert not [p for p in found if ".kubectl-mesh-" in p and p.startswith(("certs/", "out/", LOCK_FILE))]
+    assert not [
+        p for p in found if ".kubectl-mesh-" in p and p.startswith(("certs/", "out/", LOCK_FILE))
+    ]
     tells_nothing(ran.out + ran.err, found)
     if check:
         assert plain.run(directory, "render", "--check").code == 0
@@ -500,7 +637,17 @@ def sentence(ran: Ran) -> None:
     lines = [
         line
         for line in ran.err.splitlines()
-        if not line.startswith(("warning: ", "  fix: ", "wrote .gitignore", "next: ", "then: ", "  kubectl ", "  istioctl "))
+        if not line.startswith(
+            (
+                "warning: ",
+                "  fix: ",
+                "wrote .gitignore",
+                "next: ",
+                "then: ",
+                "  kubectl ",
+                "  istioctl ",
+            )
+        )
     ]
     assert len(lines) == 1, ran.err
     assert lines[0].startswith("error: "), ran.err
@@ -548,7 +695,9 @@ def harmed(runner: Runner, directory: Path, args: tuple[str, ...], point: Point,
         assert len(hit) == 1, f"{len(hit)} calls failed, not {line}"
         assert hit[0].startswith(f"{call}("), hit
         same = [re.sub(r"\d+", "N", text.split(" = ")[0]).rstrip() for text in (hit[0], line)]
-        assert call in ("unlinkat", "close", "rmdir", "write") or same[0] == same[1], f"{same[0]} failed, not {same[1]}"
+        assert call in ("unlinkat", "close", "rmdir", "write") or same[0] == same[1], (
+            f"{same[0]} failed, not {same[1]}"
+        )
     return ran
 
 
@@ -560,14 +709,26 @@ def listing(runner: Runner, scratch: Path, known: Case, *, closing: bool) -> lis
     return points(runner.log(ran.pid), closing=closing)
 
 
-def watched(known: Case, ran: Ran, left: Shot, harm: str, directory: Path, plain: Runner, *, without_exchange: bool = False, check: bool = True) -> None:
+def watched(
+    known: Case,
+    ran: Ran,
+    left: Shot,
+    harm: str,
+    directory: Path,
+    plain: Runner,
+    *,
+    without_exchange: bool = False,
+    check: bool = True,
+) -> None:
     """Asserts all that must be true after a run that was harmed, then repairs it."""
     holds(left, known, without_exchange=without_exchange)
     tells_nothing(ran.out + ran.err, left, known.old)
     if harm == FULL and ran.code != 0:
         sentence(ran)
     elif harm == FULL:
-        assert all(is_new(left, known, cluster) for cluster in known.clusters), "the run claims to be done"
+        assert all(is_new(left, known, cluster) for cluster in known.clusters), (
+            "the run claims to be done"
+        )
     repaired(directory, known, left, plain, check=check)
 
 
@@ -606,7 +767,9 @@ class Faults:
         """Asserts that enough was tried, of all points or of the chosen ones, and that nothing went wrong."""
         print(f"{name}: {self.tried} points")
         assert self.tried >= least // SHARE
-        assert not self.found, f"{len(self.found)} of {self.tried} points:\n" + "\n".join(self.found[:10])
+        assert not self.found, f"{len(self.found)} of {self.tried} points:\n" + "\n".join(
+            self.found[:10]
+        )
 
 
 @traced
@@ -614,7 +777,15 @@ class Faults:
 @pytest.mark.parametrize("which", chunks())
 @pytest.mark.parametrize("harm", [KILL, FULL])
 @pytest.mark.parametrize(("name", "least"), [("first", 110), ("update", 180)])
-def test_every_writing_call(request: pytest.FixtureRequest, tmp_path: Path, start: Start, name: str, least: int, harm: str, which: int) -> None:
+def test_every_writing_call(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    start: Start,
+    name: str,
+    least: int,
+    harm: str,
+    which: int,
+) -> None:
     """A render that is killed, or finds the disk full, at any call that writes leaves old or new, and the next one repairs."""
     known: Case = request.getfixturevalue(name)
     runner, plain, faults = start(harm), start(), Faults()
@@ -624,7 +795,12 @@ def test_every_writing_call(request: pytest.FixtureRequest, tmp_path: Path, star
         shutil.copytree(known.before, directory, symlinks=True)
         ran = harmed(runner, directory, known.args, point, harm)
         left = shot(directory)
-        faults.attempt(f"{harm} at {point}", lambda r=ran, x=left, d=directory: watched(known, r, x, harm, d, plain, check=faults.tried % 6 == 0))  # type: ignore[misc]
+        faults.attempt(
+            f"{harm} at {point}",
+            lambda r=ran, x=left, d=directory: watched(
+                known, r, x, harm, d, plain, check=faults.tried % 6 == 0
+            ),
+        )  # type: ignore[misc]
         shutil.rmtree(directory)
     faults.none(f"{name}, {harm}", least // CHUNKS if EVERY else least)
 
@@ -637,7 +813,11 @@ NO_EXCHANGE = ("-e", "inject=renameat2:error=ENOSYS")
 def test_without_an_exchange(tmp_path: Path, start: Start, update: Case) -> None:
     """Where renameat2 is missing, a killed run may take a name away for a moment; what had it is kept, and the next run gives it back."""
     runner, plain, faults = start(KILL, *NO_EXCHANGE), start(), Faults()
-    found = [point for point in listing(runner, tmp_path / "listing", update, closing=False) if point[0] in ("renameat", "rename", "unlinkat", "linkat")]
+    found = [
+        point
+        for point in listing(runner, tmp_path / "listing", update, closing=False)
+        if point[0] in ("renameat", "rename", "unlinkat", "linkat")
+    ]
     renames = [point for point in found if point[0].startswith("rename")]
     assert len(renames) >= 10
     away = 0
@@ -646,8 +826,17 @@ def test_without_an_exchange(tmp_path: Path, start: Start, update: Case) -> None
         shutil.copytree(update.before, directory, symlinks=True)
         ran = harmed(runner, directory, update.args, point, KILL)
         left = shot(directory)
-        away += any(path.endswith(".old") and path.removeprefix(f"out/{STAGE}/").removesuffix(".old") in update.clusters for path in left)
-        faults.attempt(f"killed at {point}", lambda r=ran, x=left, d=directory: watched(update, r, x, KILL, d, plain, without_exchange=True))  # type: ignore[misc]
+        away += any(
+            path.endswith(".old")
+            and path.removeprefix(f"out/{STAGE}/").removesuffix(".old") in update.clusters
+            for path in left
+        )
+        faults.attempt(
+            f"killed at {point}",
+            lambda r=ran, x=left, d=directory: watched(
+                update, r, x, KILL, d, plain, without_exchange=True
+            ),
+        )  # type: ignore[misc]
         shutil.rmtree(directory)
     assert away >= 6
     faults.none("without an exchange", 30)
@@ -657,11 +846,21 @@ def broken(scratch: Path, runner: Runner, known: Case, at: str) -> tuple[Path, l
     """A directory left by a run that was killed in the middle of out/west, and the points of the run that puts it right."""
     calls = listing(runner, scratch / "listing", known, closing=False)
     if at == "between":
-        first = next(i for i, point in enumerate(calls) if point[0] == "renameat" and '"west.old"' in point[2])
+        first = next(
+            i
+            for i, point in enumerate(calls)
+            if point[0] == "renameat" and '"west.old"' in point[2]
+        )
         point = next(point for point in calls[first + 1 :] if point[0] == "renameat")
     else:
-        first = next(i for i, point in enumerate(calls) if "RENAME_EXCHANGE" in point[2] and '"west"' in point[2])
-        point = calls[first] if at == "built" else next(p for p in calls[first:] if p[0] == "unlinkat")
+        first = next(
+            i
+            for i, point in enumerate(calls)
+            if "RENAME_EXCHANGE" in point[2] and '"west"' in point[2]
+        )
+        point = (
+            calls[first] if at == "built" else next(p for p in calls[first:] if p[0] == "unlinkat")
+        )
     left = scratch / "left"
     shutil.copytree(known.before, left, symlinks=True)
     harmed(runner, left, known.args, point, KILL)
@@ -669,7 +868,9 @@ def broken(scratch: Path, runner: Runner, known: Case, at: str) -> tuple[Path, l
     again = scratch / "again"
     shutil.copytree(left, again, symlinks=True)
     repair = points(runner.log(runner.run(again, "render").pid), closing=False)
-    end = next((i for i, p in enumerate(repair) if p[0] == "mkdirat" and f'"{STAGE}"' in p[2]), len(repair))
+    end = next(
+        (i for i, p in enumerate(repair) if p[0] == "mkdirat" and f'"{STAGE}"' in p[2]), len(repair)
+    )
     return left, repair[: end + 1]
 
 
@@ -678,14 +879,23 @@ def broken(scratch: Path, runner: Runner, known: Case, at: str) -> tuple[Path, l
 @pytest.mark.parametrize("at", ["built", "exchanged", "between"])
 def test_a_repair_is_killed_too(tmp_path: Path, start: Start, update: Case, at: str) -> None:
     """A run that is killed while it puts right what a killed one left does no harm either."""
-    runner, plain, faults = start(KILL, *(NO_EXCHANGE if at == "between" else ())), start(), Faults()
+    runner, plain, faults = (
+        start(KILL, *(NO_EXCHANGE if at == "between" else ())),
+        start(),
+        Faults(),
+    )
     left, repair = broken(tmp_path, runner, update, at)
     for point in chosen(repair, KILL):
         directory = tmp_path / "w"
         shutil.copytree(left, directory, symlinks=True)
         ran = harmed(runner, directory, update.args, point, KILL)
         found = shot(directory)
-        faults.attempt(f"killed at {point}", lambda r=ran, x=found, d=directory: watched(update, r, x, KILL, d, plain, without_exchange=True))  # type: ignore[misc]
+        faults.attempt(
+            f"killed at {point}",
+            lambda r=ran, x=found, d=directory: watched(
+                update, r, x, KILL, d, plain, without_exchange=True
+            ),
+        )  # type: ignore[misc]
         shutil.rmtree(directory)
     faults.none(f"a repair, {at}", 15)
 
@@ -695,7 +905,11 @@ def test_a_repair_is_killed_too(tmp_path: Path, start: Start, update: Case, at: 
 @pytest.mark.parametrize("at", ["exchanged", "between"])
 def test_what_came_meanwhile_is_kept(tmp_path: Path, start: Start, update: Case, at: str) -> None:
     """What somebody put into a directory just before it was exchanged lies with the old one; it comes back, however often the repair is killed."""
-    runner, plain, faults = start(KILL, *(NO_EXCHANGE if at == "between" else ())), start(), Faults()
+    runner, plain, faults = (
+        start(KILL, *(NO_EXCHANGE if at == "between" else ())),
+        start(),
+        Faults(),
+    )
     left, repair = broken(tmp_path, runner, update, at)
     old = left / "out" / STAGE / ("west.old" if at == "between" else "west")
     (old / "late.txt").write_text("came late\n")
@@ -705,11 +919,18 @@ def test_what_came_meanwhile_is_kept(tmp_path: Path, start: Start, update: Case,
     def check(directory: Path) -> None:
         assert plain.run(directory, "render").code == 0
         found = shot(directory)
-        assert {p for p in found if "late.txt" in p} == {"out/west/late.txt", "out/west/new folder/late.txt"}
+        assert {p for p in found if "late.txt" in p} == {
+            "out/west/late.txt",
+            "out/west/new folder/late.txt",
+        }
         assert {found[p][2] for p in found if "late.txt" in p} == {b"came late\n"}
-        assert {p for p in found if "late.txt" not in p and p != "out/west/new folder"} == set(update.new)
+        assert {p for p in found if "late.txt" not in p and p != "out/west/new folder"} == set(
+            update.new
+        )
 
-    for point in chosen([p for p in repair if p[0] in ("openat", "renameat", "unlinkat", "mkdirat")], KILL):
+    for point in chosen(
+        [p for p in repair if p[0] in ("openat", "renameat", "unlinkat", "mkdirat")], KILL
+    ):
         directory = tmp_path / "w"
         shutil.copytree(left, directory, symlinks=True)
         harmed(runner, directory, update.args, point, KILL)
@@ -730,18 +951,41 @@ def test_a_whole_process(tmp_path: Path, update: Case, start: Start) -> None:
     count = {name: sum(f" {name}(" in line for line in lines) for name in names}
     assert count["renameat2"] >= 4
     assert count["unlinkat"] >= 30
-    for call, number, harm in (("renameat2", 2, KILL), ("renameat2", 3, FULL), ("unlinkat", 2, KILL), ("unlinkat", count["unlinkat"], FULL)):
+    for call, number, harm in (
+        ("renameat2", 2, KILL),
+        ("renameat2", 3, FULL),
+        ("unlinkat", 2, KILL),
+        ("unlinkat", count["unlinkat"], FULL),
+    ):
         directory = tmp_path / f"{call}-{number}"
         shutil.copytree(update.before, directory, symlinks=True)
-        done = whole(directory, "render", strace=(*strace, "-e", f"inject={call}:{harm}:when={number}"))
+        done = whole(
+            directory, "render", strace=(*strace, "-e", f"inject={call}:{harm}:when={number}")
+        )
         assert done.returncode == (-9 if harm == KILL else 2)
-        watched(update, Ran(0, done.returncode, done.stdout, done.stderr), shot(directory), harm, directory, start())
+        watched(
+            update,
+            Ran(0, done.returncode, done.stdout, done.stderr),
+            shot(directory),
+            harm,
+            directory,
+            start(),
+        )
 
 
 # ---------------------------------------------------------------- edits of the topology
 
 EDITS = {
-    "add": ("add", "north", "--network", "net-north", "--server", "https://203.0.113.110:6443", "--ca", "new.crt"),
+    "add": (
+        "add",
+        "north",
+        "--network",
+        "net-north",
+        "--server",
+        "https://203.0.113.110:6443",
+        "--ca",
+        "new.crt",
+    ),
     "remove": ("remove", "west"),
 }
 
@@ -763,10 +1007,18 @@ def test_edits(tmp_path: Path, start: Start, first: Case, verb: str, harm: str) 
     def check(ran: Ran, left: Shot, directory: Path) -> None:
         text = left["topology.yaml"]
         assert text in (known.old["topology.yaml"], known.new["topology.yaml"]), "a mixture"
-        assert left.get("clusters/north.crt") in (None, known.new.get("clusters/north.crt")), "a part of a CA"
-        assert all(left[path] == value for path, value in known.old.items() if path != "topology.yaml")
+        assert left.get("clusters/north.crt") in (None, known.new.get("clusters/north.crt")), (
+            "a part of a CA"
+        )
+        assert all(
+            left[path] == value for path, value in known.old.items() if path != "topology.yaml"
+        )
         assert not list(private(left))
-        beside = [p for p in left if p not in known.new and not os.path.basename(p).startswith((STAGE, LOCK_FILE))]
+        beside = [
+            p
+            for p in left
+            if p not in known.new and not os.path.basename(p).startswith((STAGE, LOCK_FILE))
+        ]
         assert not beside
         tells_nothing(ran.out + ran.err, left)
         if harm == FULL and ran.code != 0:
@@ -777,7 +1029,9 @@ def test_edits(tmp_path: Path, start: Start, first: Case, verb: str, harm: str) 
             assert plain.run(directory, *known.args).code == 0
         assert plain.run(directory, "render").code == 0
         end = shot(directory)
-        assert all(end[path] == value for path, value in known.new.items() if not path.startswith("out/"))
+        assert all(
+            end[path] == value for path, value in known.new.items() if not path.startswith("out/")
+        )
         assert not [p for p in end if STAGE in p and not p.startswith("clusters/")]
         assert LOCK_FILE not in end
 
@@ -832,39 +1086,61 @@ class Sync:
             self.entries.get(os.path.dirname(paths[0]), set()).discard(paths[0])
 
     def _paths(self, text: str) -> list[str]:
-        return [os.path.normpath(os.path.join(self.top, folder, name)) for folder, name in re.findall(r'(?:[\w-]+<([^>]*)>, )?"([^"]*)"', text)]
+        return [
+            os.path.normpath(os.path.join(self.top, folder, name))
+            for folder, name in re.findall(r'(?:[\w-]+<([^>]*)>, )?"([^"]*)"', text)
+        ]
 
     def _made(self, path: str) -> None:
         self.entries.setdefault(os.path.dirname(path), set()).add(path)
 
     def _named(self, source: str, target: str, *, kept: bool) -> None:
         inside = {path for path in self.dirty if path == source or path.startswith(source + "/")}
-        lacking = inside | {e for folder, names in self.entries.items() if folder == source or folder.startswith(source + "/") for e in names}
+        lacking = inside | {
+            e
+            for folder, names in self.entries.items()
+            if folder == source or folder.startswith(source + "/")
+            for e in names
+        }
         name = os.path.relpath(target, self.top)
         if SYNCED.match(name):
             self.named.append(name)
-            self.wrong += [f"{name} got its name before {os.path.relpath(path, self.top)} was on the disk" for path in sorted(lacking)]
-        self.dirty = (self.dirty - (set() if kept else inside)) | {target + path[len(source) :] for path in inside}
+            self.wrong += [
+                f"{name} got its name before {os.path.relpath(path, self.top)} was on the disk"
+                for path in sorted(lacking)
+            ]
+        self.dirty = (self.dirty - (set() if kept else inside)) | {
+            target + path[len(source) :] for path in inside
+        }
         if not kept:
             self.entries.get(os.path.dirname(source), set()).discard(source)
         self._made(target)
 
     def unsaid(self) -> list[str]:
         """Names that were given, and that the folder which holds them may not have on the disk."""
-        left = {os.path.relpath(path, self.top) for names in self.entries.values() for path in names}
+        left = {
+            os.path.relpath(path, self.top) for names in self.entries.values() for path in names
+        }
         return sorted(name for name in self.named if name in left)
 
     def new_folders(self) -> list[str]:
         """Folders that were made, and that the folder above may not have on the disk."""
         made = {os.path.relpath(path, self.top) for path in self.folders}
-        left = {os.path.relpath(path, self.top) for names in self.entries.values() for path in names}
+        left = {
+            os.path.relpath(path, self.top) for names in self.entries.values() for path in names
+        }
         return sorted(name for name in made & left if name in ("certs", "clusters", "credentials"))
 
 
 def synced(directory: Path, log: Path, *args: str, before: str = "") -> Sync:
     """Follows a run in a process of its own."""
     calls = ",".join(f"?{call}" for call in CALLS if call not in ("close", "flock"))
-    done = whole(directory, *args, strace=("strace", "-f", "-y", "-qq", "-s", "0", "-o", str(log), "-e", f"trace={calls}"), before=before)
+    done = whole(
+        directory,
+        *args,
+        strace=("strace", "-f", "-y", "-qq", "-s", "0", "-o", str(log), "-e", f"trace={calls}"),
+        before=before,
+    )
     assert done.returncode == 0, done
     return Sync(directory, re.sub(r'""\.\.\.', '"..."', joined(log.read_text())))
 
@@ -891,8 +1167,16 @@ MUTANTS = {
     "no folder is synced": "import os, stat; f = os.fsync; os.fsync = lambda fd: f(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else None\n",
 }
 NAMED = {
-    "first": {"certs/root-key.pem", "certs/root-cert.pem", "certs/intermediate-east", "certs/intermediate-west"},
-    "update": {"certs/intermediate-west/cert-chain.pem", *(f"certs/intermediate-north/{part}" for part in PARTS)},
+    "first": {
+        "certs/root-key.pem",
+        "certs/root-cert.pem",
+        "certs/intermediate-east",
+        "certs/intermediate-west",
+    },
+    "update": {
+        "certs/intermediate-west/cert-chain.pem",
+        *(f"certs/intermediate-north/{part}" for part in PARTS),
+    },
     "add": {"clusters/north.crt", "topology.yaml"},
 }
 
@@ -900,13 +1184,20 @@ NAMED = {
 @traced
 @pytest.mark.parametrize("mutant", list(MUTANTS))
 @pytest.mark.parametrize("name", list(NAMED))
-def test_the_disk_has_what_gets_a_name(request: pytest.FixtureRequest, tmp_path: Path, first: Case, name: str, mutant: str) -> None:
+def test_the_disk_has_what_gets_a_name(
+    request: pytest.FixtureRequest, tmp_path: Path, first: Case, name: str, mutant: str
+) -> None:
     """Certificates, keys and the topology are on the disk before they get their names, and so are the names; were they not, this would tell."""
     known: Case = first if name == "add" else request.getfixturevalue(name)
     directory = tmp_path / "w"
     shutil.copytree(known.after if name == "add" else known.before, directory, symlinks=True)
     (directory / "new.crt").write_bytes(CA)
-    found = synced(directory, tmp_path / "log", *(EDITS["add"] if name == "add" else known.args), before=MUTANTS[mutant])
+    found = synced(
+        directory,
+        tmp_path / "log",
+        *(EDITS["add"] if name == "add" else known.args),
+        before=MUTANTS[mutant],
+    )
     assert set(found.named) == NAMED[name]
     if mutant:
         assert len(found.wrong + found.unsaid()) >= 2
@@ -925,11 +1216,24 @@ def test_the_disk_has_what_is_synced_side_by_side(tmp_path: Path, mutant: str) -
     """The same of many clusters, which are synced by several threads; that there are any is seen as well."""
     directory = make(tmp_path / "w", *TEN)
     found = synced(directory, tmp_path / "log", "render", before=MUTANTS[mutant])
-    assert set(found.named) == {"certs/root-key.pem", "certs/root-cert.pem", *(f"certs/intermediate-{name}" for name in TEN)}
+    assert set(found.named) == {
+        "certs/root-key.pem",
+        "certs/root-cert.pem",
+        *(f"certs/intermediate-{name}" for name in TEN),
+    }
     if mutant:
         assert len(found.wrong + found.unsaid()) >= 2
     else:
-        assert len({line.split()[0] for line in (tmp_path / "log").read_text().splitlines() if " fsync(" in line}) > SIDE_BY_SIDE
+        assert (
+            len(
+                {
+                    line.split()[0]
+                    for line in (tmp_path / "log").read_text().splitlines()
+                    if " fsync(" in line
+                }
+            )
+            > SIDE_BY_SIDE
+        )
         assert not found.wrong
         assert not found.unsaid()
 
@@ -951,9 +1255,21 @@ def test_the_disk_has_it_where_no_thread_can_be_started(tmp_path: Path, mutant: 
 def test_a_sync_side_by_side_fails(tmp_path: Path, harm: str) -> None:
     """One thread fails, or all are killed: no certificate has its name, it is said, and the next render makes all."""
     directory = make(tmp_path / "w", *TEN)
-    strace = ("strace", "-f", "-qq", "-o", str(tmp_path / "log"), "-e", "trace=fsync", "-e", f"inject=fsync:{harm}:when=10")
+    strace = (
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(tmp_path / "log"),
+        "-e",
+        "trace=fsync",
+        "-e",
+        f"inject=fsync:{harm}:when=10",
+    )
     done = whole(directory, "render", strace=strace)
-    calls = Counter(line.split()[0] for line in (tmp_path / "log").read_text().splitlines() if " fsync(" in line)
+    calls = Counter(
+        line.split()[0] for line in (tmp_path / "log").read_text().splitlines() if " fsync(" in line
+    )
     assert max(calls.values()) == 10 > calls[next(iter(calls))], "it was no thread that was harmed"
     left = shot(directory)
     assert not [path for path in left if re.fullmatch(r"certs/intermediate-[a-z]+", path)]
@@ -985,7 +1301,13 @@ def test_the_lock_is_held_by_another(tmp_path: Path, start: Start, first: Case) 
     directory = tmp_path / "w"
     shutil.copytree(first.before, directory, symlinks=True)
     hold = "from kubectl_mesh.fs.locking import locked\nwith locked('.'):\n print('held', flush=True)\n input()"
-    with subprocess.Popen([*PYTHON, hold], cwd=directory, env=environment(tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [*PYTHON, hold],
+        cwd=directory,
+        env=environment(tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         before = shot(directory)
@@ -1019,7 +1341,9 @@ def test_two_renders_at_once(tmp_path: Path, first: Case, warm: Path) -> None:
         shutil.copytree(first.before, directory, symlinks=True)
         with ThreadPoolExecutor(2) as pool:
             for ran in pool.map(lambda runner, d=directory: runner.run(d, "render"), runners):
-                assert ran.code == 0 or re.match(r"error: .*(\bprocess \d+|another process)\b", ran.err), (turn, ran)
+                assert ran.code == 0 or re.match(
+                    r"error: .*(\bprocess \d+|another process)\b", ran.err
+                ), (turn, ran)
                 done, refused = done + (ran.code == 0), refused + (ran.code == 2)
         found = shot(directory)
         holds(found, first)
@@ -1065,7 +1389,9 @@ REPLACED = {
 
 @pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
 @pytest.mark.parametrize(("path", "verb"), LINKED)
-def test_symbolic_links(tmp_path: Path, start: Start, first: Case, path: str, verb: str, there: bool) -> None:
+def test_symbolic_links(
+    tmp_path: Path, start: Start, first: Case, path: str, verb: str, there: bool
+) -> None:
     """Through a symbolic link nothing is written: what it leads to stays as it is, and the run says what is in its way."""
     directory, outside = tmp_path / "w", tmp_path / "outside"
     shutil.copytree(first.after, directory, symlinks=True)
@@ -1110,11 +1436,27 @@ def test_no_socket_and_no_secret_in_arguments(tmp_path: Path, first: Case) -> No
     """A render opens no socket, and neither arguments nor environment of a process that it starts hold a secret."""
     directory = tmp_path / "w"
     shutil.copytree(first.before, directory, symlinks=True)
-    subprocess.run(["git", "init", "-q", str(directory)], check=True, env=environment(tmp_path), capture_output=True)
+    subprocess.run(
+        ["git", "init", "-q", str(directory)],
+        check=True,
+        env=environment(tmp_path),
+        capture_output=True,
+    )
     with (directory / "topology.yaml").open("a") as file:
         file.write("secrets: {store: plain}\n")
     log = tmp_path / "log"
-    strace = ("strace", "-f", "-v", "-qq", "-s", "100000", "-o", str(log), "-e", "trace=execve,?execveat,socket,connect,sendto,sendmsg,bind,socketpair")
+    strace = (
+        "strace",
+        "-f",
+        "-v",
+        "-qq",
+        "-s",
+        "100000",
+        "-o",
+        str(log),
+        "-e",
+        "trace=execve,?execveat,socket,connect,sendto,sendmsg,bind,socketpair",
+    )
     asked = 0
     for args in (("render",), ("render",), ("render", "--check"), EDITS["remove"]):
         done = whole(directory, *args, strace=strace)

@@ -35,7 +35,13 @@ def import_root(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
     """An own root, with its key, into a directory without certificates."""
     make_root(scratch / "own")
     shutil.copytree(first.before, scratch / "before", symlinks=True)
-    return scratch / "before", ("certs", "import-root", f"{scratch}/own/own.pem", "--key", f"{scratch}/own/own.key")
+    return scratch / "before", (
+        "certs",
+        "import-root",
+        f"{scratch}/own/own.pem",
+        "--key",
+        f"{scratch}/own/own.key",
+    )
 
 
 def take(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
@@ -49,10 +55,28 @@ def adopt(scratch: Path, first: Case) -> tuple[Path, tuple[str, ...]]:
     """A whole mesh."""
     makefile(scratch / "old", tuple(TODAY))
     for context in TODAY:
-        remotes = [todays_remote(name, {"east": "context-east-1", "west": "context-west-1"}[c]) for c, name in TODAY.items() if c != context]
-        values = {"global": {"meshID": "m", "multiCluster": {"clusterName": TODAY[context]}, "network": context}}
-        iop = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"values": values}}
-        ca = cacerts(scratch / f"old/intermediate-{context}") if context == "east" else self_signed(scratch / "own", context)
+        remotes = [
+            todays_remote(name, {"east": "context-east-1", "west": "context-west-1"}[c])
+            for c, name in TODAY.items()
+            if c != context
+        ]
+        values = {
+            "global": {
+                "meshID": "m",
+                "multiCluster": {"clusterName": TODAY[context]},
+                "network": context,
+            }
+        }
+        iop = {
+            "apiVersion": "install.istio.io/v1alpha1",
+            "kind": "IstioOperator",
+            "spec": {"values": values},
+        }
+        ca = (
+            cacerts(scratch / f"old/intermediate-{context}")
+            if context == "east"
+            else self_signed(scratch / "own", context)
+        )
         dump(scratch / f"dumps/{context}/all.yaml", iop, ca, *remotes)
     (scratch / "before").mkdir()
     return scratch / "before", ("adopt", f"{scratch}/dumps")
@@ -65,7 +89,9 @@ CASES = {"import-root": (import_root, 12), "import": (take, 15), "adopt": (adopt
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", [KILL, FULL])
 @pytest.mark.parametrize("name", list(CASES))
-def test_every_writing_call(tmp_path: Path, start: Start, first: Case, name: str, harm: str) -> None:
+def test_every_writing_call(
+    tmp_path: Path, start: Start, first: Case, name: str, harm: str
+) -> None:
     """Each file is as it was or as it is to be, nothing private is open to others, and the same command completes the rest."""
     prepare, least = CASES[name]
     before, args = prepare(tmp_path, first)
@@ -75,7 +101,9 @@ def test_every_writing_call(tmp_path: Path, start: Start, first: Case, name: str
 
     def check(ran: Ran, left: Shot, directory: Path) -> None:
         mine = {p: v for p, v in left.items() if ".kubectl-mesh-" not in p}
-        assert not [p for p, v in mine.items() if v not in (known.old.get(p), known.new.get(p))], "a mixture"
+        assert not [p for p, v in mine.items() if v not in (known.old.get(p), known.new.get(p))], (
+            "a mixture"
+        )
         assert all(p in left for p in known.old), "something is lost"
         assert not list(private(left))
         tells_nothing(ran.out + ran.err, left, known.new)

@@ -7,7 +7,26 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_crash import CA, FULL, KILL, Faults, Ran, Shot, Start, case, chosen, harmed, listing, private, sentence, shot, start, tells_nothing, traced, warm
+from test_crash import (
+    CA,
+    FULL,
+    KILL,
+    Faults,
+    Ran,
+    Shot,
+    Start,
+    case,
+    chosen,
+    harmed,
+    listing,
+    private,
+    sentence,
+    shot,
+    start,
+    tells_nothing,
+    traced,
+    warm,
+)
 
 __all__ = ["start", "warm"]
 
@@ -23,7 +42,16 @@ def kubeconfig(path: Path) -> None:
     data = base64.b64encode(CA).decode()
     names = ("context-east-1", "context-west-1")
     value = {
-        "clusters": [{"name": n, "cluster": {"server": f"https://{n}.example:6443", "certificate-authority-data": data}} for n in names],
+        "clusters": [
+            {
+                "name": n,
+                "cluster": {
+                    "server": f"https://{n}.example:6443",
+                    "certificate-authority-data": data,
+                },
+            }
+            for n in names
+        ],
         "contexts": [{"name": n, "context": {"cluster": n, "user": n}} for n in names],
         "users": [{"name": n, "user": {}} for n in names],
     }
@@ -46,17 +74,33 @@ def test_init(tmp_path: Path, start: Start, harm: str, written: bool) -> None:
     kubeconfig(tmp_path / "config")
     args = ["init", "--mesh-id", "crash"]
     if written:
-        (tmp_path / "before/topology.yaml").write_text('mesh_id: crash\ncontexts: {context-east-1: {network: a, server: "https://a.example:6443"}}\n')
+        (tmp_path / "before/topology.yaml").write_text(
+            'mesh_id: crash\ncontexts: {context-east-1: {network: a, server: "https://a.example:6443"}}\n'
+        )
     else:
-        args += [f"--kubeconfig={tmp_path / 'config'}", "--context", "context-east-1=a", "--context", "context-west-1=b"]
+        args += [
+            f"--kubeconfig={tmp_path / 'config'}",
+            "--context",
+            "context-east-1=a",
+            "--context",
+            "context-west-1=b",
+        ]
     known = case(tmp_path, tmp_path / "before", plain, *args)
-    files = FILES - ({"clusters/context-east-1.crt", "clusters/context-west-1.crt"} if written else set())
+    files = FILES - (
+        {"clusters/context-east-1.crt", "clusters/context-west-1.crt"} if written else set()
+    )
     assert {p for p, v in known.new.items() if v[0] == "file"} - {".kubectl-mesh-lock"} == files
 
     def check(ran: Ran, left: Shot, directory: Path) -> None:
         mine = {p: v for p, v in left.items() if ".kubectl-mesh-" not in p}
-        assert not [p for p, v in mine.items() if v[:2] != known.new[p][:2] or (v != known.new[p] and not RANDOM.fullmatch(p))], "a mixture"
-        assert "certs/root-key.pem" in left or "certs/root-cert.pem" not in left, "a root certificate without its key"
+        assert not [
+            p
+            for p, v in mine.items()
+            if v[:2] != known.new[p][:2] or (v != known.new[p] and not RANDOM.fullmatch(p))
+        ], "a mixture"
+        assert "certs/root-key.pem" in left or "certs/root-cert.pem" not in left, (
+            "a root certificate without its key"
+        )
         if written:
             assert left["topology.yaml"] == known.old["topology.yaml"]
             assert "base.yaml" in left or "certs/root-key.pem" not in left
@@ -73,9 +117,15 @@ def test_init(tmp_path: Path, start: Start, harm: str, written: bool) -> None:
         again = plain.run(directory, *args)
         assert again.code == 0, again
         # A copy of the root certificate may stay under a name of its own, until a command writes certificates.
-        now = {p: v for p, v in shot(directory).items() if not (p == LEFT and v[2] == known_root(directory))}
+        now = {
+            p: v
+            for p, v in shot(directory).items()
+            if not (p == LEFT and v[2] == known_root(directory))
+        }
         assert {p: v[:2] for p, v in now.items()} == {p: v[:2] for p, v in known.new.items()}
-        assert {p: v for p, v in now.items() if not RANDOM.fullmatch(p)} == {p: v for p, v in known.new.items() if not RANDOM.fullmatch(p)}
+        assert {p: v for p, v in now.items() if not RANDOM.fullmatch(p)} == {
+            p: v for p, v in known.new.items() if not RANDOM.fullmatch(p)
+        }
         assert all(now[p] == v for p, v in mine.items()), "what the first run wrote is lost"
         assert plain.run(directory, *args).code == 0
         assert {p: v for p, v in shot(directory).items() if p != LEFT} == now

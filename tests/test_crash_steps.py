@@ -38,7 +38,8 @@ __all__ = ["first", "start", "warm"]
 def whole(body: bytes) -> bool:
     """Whether a bundle of CRLs is whole."""
     return body.endswith(b"-----END X509 CRL-----\n") and all(
-        x509.load_pem_x509_crl(part + b"-----END X509 CRL-----\n").issuer for part in body.split(b"-----END X509 CRL-----\n")[:-1]
+        x509.load_pem_x509_crl(part + b"-----END X509 CRL-----\n").issuer
+        for part in body.split(b"-----END X509 CRL-----\n")[:-1]
     )
 
 

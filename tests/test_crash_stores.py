@@ -80,7 +80,9 @@ class Prepare:
     def topology(self, over: Mapping[str, object]) -> None:
         """Changes the topology."""
         path = self.before / "topology.yaml"
-        path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), over), sort_keys=False))
+        path.write_text(
+            yaml.safe_dump(merged(yaml.safe_load(path.read_text()), over), sort_keys=False)
+        )
 
     def elsewhere(self) -> str:
         """The root's key goes to a directory of its own; the name of that."""
@@ -95,8 +97,15 @@ class Prepare:
 
     def sealed(self) -> None:
         """The secrets of the tree are encrypted from now on."""
-        made = {name: str(pyrage.x25519.Identity.generate().to_public()) for name in ("east", "west")}
-        self.topology({"secrets": {"store": "sops"}, "contexts": {name: {"recipients": [made[name]]} for name in made}})
+        made = {
+            name: str(pyrage.x25519.Identity.generate().to_public()) for name in ("east", "west")
+        }
+        self.topology(
+            {
+                "secrets": {"store": "sops"},
+                "contexts": {name: {"recipients": [made[name]]} for name in made},
+            }
+        )
         shutil.rmtree(self.before / "out")
         self.run("render")
 
@@ -106,7 +115,11 @@ def fits(found: Shot, key: str, other: str) -> bool:
     own: Any = serialization.load_pem_private_key(found[key][2], None)
     body = found[other][2]
     try:
-        public: Any = (x509.load_pem_x509_csr(body) if other.endswith(".csr") else x509.load_pem_x509_certificates(body)[0]).public_key()
+        public: Any = (
+            x509.load_pem_x509_csr(body)
+            if other.endswith(".csr")
+            else x509.load_pem_x509_certificates(body)[0]
+        ).public_key()
     except ValueError:
         return False
     return bool(own.public_key().public_numbers() == public.public_numbers())
@@ -118,7 +131,10 @@ def ask(made: Prepare) -> Step:
 
     def left(found: Shot, old: Shot, new: Shot) -> bool:
         there = below(found, NEXT).keys()
-        return not there or (there == {"ca-key.pem", "ca.csr"} and fits(found, f"{NEXT}/ca-key.pem", f"{NEXT}/ca.csr"))
+        return not there or (
+            there == {"ca-key.pem", "ca.csr"}
+            and fits(found, f"{NEXT}/ca-key.pem", f"{NEXT}/ca.csr")
+        )
 
     return Step(made.before, ("certs", "renew", "east"), left, least=18, own={NEXT})
 
@@ -129,11 +145,21 @@ def sign(made: Prepare) -> Step:
     made.run("certs", "renew", "east")
 
     def left(found: Shot, old: Shot, new: Shot) -> bool:
-        return "signed/east.pem" not in found or fits(found, f"{NEXT}/ca-key.pem", "signed/east.pem")
+        return "signed/east.pem" not in found or fits(
+            found, f"{NEXT}/ca-key.pem", "signed/east.pem"
+        )
 
     after = (("certs", "import", "east", "signed/east.pem"), ("render",), ("render", "--check"))
     args = ("certs", "sign", "-C", holder, "--to", "signed", f"{NEXT}/ca.csr")
-    return Step(made.before, args, left, after, lambda found, new: "signed/east.pem" in found, least=12, own={"signed"})
+    return Step(
+        made.before,
+        args,
+        left,
+        after,
+        lambda found, new: "signed/east.pem" in found,
+        least=12,
+        own={"signed"},
+    )
 
 
 def take(made: Prepare) -> Step:
@@ -146,7 +172,14 @@ def take(made: Prepare) -> Step:
         mine, was, will = (clean(below(s, "certs")) for s in (found, old, new))
         return mine in (was, will) and pairs(found)
 
-    return Step(made.before, ("certs", "import", "east", "signed/east.pem"), left, done=same, least=70, own={"certs", ".gitignore"})
+    return Step(
+        made.before,
+        ("certs", "import", "east", "signed/east.pem"),
+        left,
+        done=same,
+        least=70,
+        own={"certs", ".gitignore"},
+    )
 
 
 def take_first(made: Prepare) -> Step:
@@ -158,9 +191,19 @@ def take_first(made: Prepare) -> Step:
 
     def left(found: Shot, old: Shot, new: Shot) -> bool:
         mine = clean(below(found, "certs"))
-        return all(value == new[f"certs/{path}"] for path, value in mine.items()) and below(old, "certs").keys() <= mine.keys()
+        return (
+            all(value == new[f"certs/{path}"] for path, value in mine.items())
+            and below(old, "certs").keys() <= mine.keys()
+        )
 
-    return Step(made.before, ("certs", "import", "west", "signed/west.pem"), left, done=same, least=30, own={"certs"})
+    return Step(
+        made.before,
+        ("certs", "import", "west", "signed/west.pem"),
+        left,
+        done=same,
+        least=30,
+        own={"certs"},
+    )
 
 
 def add(made: Prepare) -> Step:
@@ -169,20 +212,32 @@ def add(made: Prepare) -> Step:
     new = str(made.scratch / "new")
     made.run("init", "-C", new, "--mesh-id", "new")
     made.run("remove", "west")
-    made.run("certs", "revoke", "-C", holder, "--certificate", "certs/intermediate-west/ca-cert.pem")
+    made.run(
+        "certs", "revoke", "-C", holder, "--certificate", "certs/intermediate-west/ca-cert.pem"
+    )
     made.run("certs", "crl", "--add", f"{holder}/certs/ca-crl.pem")
     made.run("render")
     made.run(*ROTATE, "begin", "--with-restarts", "--root", f"{new}/certs/root-cert.pem")
     state = made.before / "certs/rotation.json"
-    state.write_text(re.sub(r'"since": "[^"]*"', '"since": "2026-01-01T00:00:00Z"', state.read_text()))
+    state.write_text(
+        re.sub(r'"since": "[^"]*"', '"since": "2026-01-01T00:00:00Z"', state.read_text())
+    )
     made.run("render")
     made.run("certs", "crl", "-C", new)
 
     def left(found: Shot, old: Shot, new: Shot) -> bool:
-        listed, stated = (found[p][2] != old[p][2] for p in ("certs/ca-crl.pem", "certs/rotation.json"))
+        listed, stated = (
+            found[p][2] != old[p][2] for p in ("certs/ca-crl.pem", "certs/rotation.json")
+        )
         return whole(found["certs/ca-crl.pem"][2]) and (stated or not listed)
 
-    return Step(made.before, ("certs", "crl", "--add", f"{new}/certs/ca-crl.pem"), left, least=20, own={"certs/ca-crl.pem", "certs/rotation.json"})
+    return Step(
+        made.before,
+        ("certs", "crl", "--add", f"{new}/certs/ca-crl.pem"),
+        left,
+        least=20,
+        own={"certs/ca-crl.pem", "certs/rotation.json"},
+    )
 
 
 def seal(made: Prepare) -> Step:
@@ -191,7 +246,10 @@ def seal(made: Prepare) -> Step:
     made.run("certs", "renew", "east")
 
     def left(found: Shot, old: Shot, new: Shot) -> bool:
-        return all(below(found, f"out/{name}") in (below(old, f"out/{name}"), below(new, f"out/{name}")) for name in ("east", "west"))
+        return all(
+            below(found, f"out/{name}") in (below(old, f"out/{name}"), below(new, f"out/{name}"))
+            for name in ("east", "west")
+        )
 
     return Step(made.before, ("render",), left, (("render", "--check"),), least=45, own={"out"})
 
@@ -206,7 +264,14 @@ def clean(found: Shot) -> Shot:
     return {p: v for p, v in found.items() if ".kubectl-mesh-" not in p}
 
 
-STEPS = {"ask": ask, "sign": sign, "import": take, "first import": take_first, "add": add, "render sealed": seal}
+STEPS = {
+    "ask": ask,
+    "sign": sign,
+    "import": take,
+    "first import": take_first,
+    "add": add,
+    "render sealed": seal,
+}
 LONG = ("import", "render sealed")
 """What makes the most calls, for it exchanges folders as a whole."""
 
@@ -238,11 +303,21 @@ def test_every_writing_call(tmp_path: Path, start: Start, first: Case, name: str
         left = shot(directory)
         assert step.left(left, known.old, known.new), "a mixture"
         assert every_key(known.old) <= every_key(left), "a key is lost"
-        assert all(left.get(p) == v for p, v in known.old.items() if not p.startswith(tuple(step.own))), "something else changed"
-        assert not {p for p in clean(left) if p not in known.old and p not in known.new and not p.startswith(("certs/archive/", ".git"))}, "something is left"
+        assert all(
+            left.get(p) == v for p, v in known.old.items() if not p.startswith(tuple(step.own))
+        ), "something else changed"
+        assert not {
+            p
+            for p in clean(left)
+            if p not in known.old
+            and p not in known.new
+            and not p.startswith(("certs/archive/", ".git"))
+        }, "something is left"
         sealed = frozenset(p for p in left if name.endswith("sealed") and p.startswith("out/"))
         assert not list(private(left, sealed))
-        assert not [p for p in sealed if PRIVATE_BODY.search(left[p][2])], "something secret is in clear"
+        assert not [p for p in sealed if PRIVATE_BODY.search(left[p][2])], (
+            "something secret is in clear"
+        )
         tells_nothing(ran.out + ran.err, left, known.old)
         if harm == FULL and ran.code != 0:
             (error,) = [line for line in ran.err.splitlines() if line.startswith("error: ")]
@@ -259,11 +334,15 @@ def test_every_writing_call(tmp_path: Path, start: Start, first: Case, name: str
 
     for harm in (KILL, FULL):
         runner = start(harm)
-        for number, point in enumerate(calls(runner, tmp_path / f"listing-{harm[:3]}", known, locks=name != "sign")):
+        for number, point in enumerate(
+            calls(runner, tmp_path / f"listing-{harm[:3]}", known, locks=name != "sign")
+        ):
             if (harm == FULL and (number % 3 or name in LONG)) or number // 3 % SHARE:
                 continue  # The same code writes there as in test_crash and test_certs_crash, where each of its calls finds the disk full.
             shutil.copytree(known.before, directory, symlinks=True)
             ran = harmed(runner, directory, known.args, point, harm)
-            faults.attempt(f"{harm} at {point}", lambda h=harm, r=ran: check(h, r, faults.tried % 3 == 0))  # type: ignore[misc]
+            faults.attempt(
+                f"{harm} at {point}", lambda h=harm, r=ran: check(h, r, faults.tried % 3 == 0)
+            )  # type: ignore[misc]
             shutil.rmtree(directory)
     faults.none(name, step.least)

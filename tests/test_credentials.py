@@ -25,7 +25,9 @@ EAST1, EAST2, WEST = "context-east-1", "context-east-2", "context-west-1"
 
 def jwt(**said: object) -> str:
     """A token that says something, with a signature that nobody made."""
-    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "none"}, said)] + [b"made-for-tests"]
+    parts = [
+        json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "none"}, said)
+    ] + [b"made-for-tests"]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
@@ -53,24 +55,53 @@ def test_claims() -> None:
     end = int((DAY + timedelta(days=10)).timestamp())
     said = claims(jwt(sub=SUBJECT, aud=["https://kubernetes.default.svc"], exp=end))
     assert said is not None
-    assert (said.subject, said.audience, said.expires) == (SUBJECT, ("https://kubernetes.default.svc",), DAY + timedelta(days=10))
+    assert (said.subject, said.audience, said.expires) == (
+        SUBJECT,
+        ("https://kubernetes.default.svc",),
+        DAY + timedelta(days=10),
+    )
     forever = claims(jwt(sub="x", aud="one"))
     assert forever is not None
     assert (forever.audience, forever.expires) == (("one",), None)
-    for odd in ("", "opaque", "a.b", "a.b.c", "..", "e30.W10.x", "e30.bnVsbA.x", jwt(exp="soon"), jwt(exp=1e400), jwt(aud=5), "é.é.é"):
+    for odd in (
+        "",
+        "opaque",
+        "a.b",
+        "a.b.c",
+        "..",
+        "e30.W10.x",
+        "e30.bnVsbA.x",
+        jwt(exp="soon"),
+        jwt(exp=1e400),
+        jwt(aud=5),
+        "é.é.é",
+    ):
         assert claims(odd) is None, odd
 
 
-def test_describe_and_check_judge_a_token(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_describe_and_check_judge_a_token(
+    modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """describe shows whose a token is and when it ends; check warns, fails within a time, and fails for one that is over."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = modern(tokens=True)
     mesh.token(WEST, jwt(sub=SUBJECT, aud="api", exp=int((DAY + timedelta(days=10)).timestamp())))
     mesh.token(EAST1, jwt(sub=SUBJECT))
     assert run("render", cwd=mesh).code == 0
-    told = {c["name"]: c["tokens"] for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"]}
+    told = {
+        c["name"]: c["tokens"]
+        for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"]
+    }
     assert told[WEST] == [
-        {"peer": None, "subject": SUBJECT, "audience": ["api"], "issued": None, "ageDays": None, "expires": "2026-12-11T12:00:00Z", "daysLeft": 10}
+        {
+            "peer": None,
+            "subject": SUBJECT,
+            "audience": ["api"],
+            "issued": None,
+            "ageDays": None,
+            "expires": "2026-12-11T12:00:00Z",
+            "daysLeft": 10,
+        }
     ]
     assert told[EAST1][0]["expires"] is None
     assert told[EAST2][0]["subject"] is None
@@ -96,7 +127,9 @@ def test_exec(modern: Make, run: Run) -> None:
     """The command stands in the kubeconfig as client-go reads it, and istiod of the peers, and of them alone, is told to allow it."""
     login = {"command": "aws", "args": ["eks", "get-token"], "env": {"AWS_PROFILE": "mesh"}}
     mesh = modern(tokens=[EAST1, EAST2], over={"contexts": {WEST: {"credential": {"exec": login}}}})
-    base = (mesh / "base.yaml").read_text() + "    pilot: {env: {PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS: gcp}}\n"
+    base = (
+        mesh / "base.yaml"
+    ).read_text() + "    pilot: {env: {PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS: gcp}}\n"
     mesh.write("base.yaml", base)
     assert run("render", "--strict", cwd=mesh).code == 0
     user = kubeconfig(mesh / f"out/{EAST1}/3-mesh/remote-secrets/{WEST}.yaml")["users"]
@@ -109,7 +142,12 @@ def test_exec(modern: Make, run: Run) -> None:
         "provideClusterInfo": False,
     }
     assert user == [{"name": WEST, "user": {"exec": command}}]
-    env = {name: yaml.safe_load((mesh / f"out/{name}/2-control-plane/istio.yaml").read_text())["spec"]["values"]["pilot"]["env"] for name in (EAST1, WEST)}
+    env = {
+        name: yaml.safe_load((mesh / f"out/{name}/2-control-plane/istio.yaml").read_text())["spec"][
+            "values"
+        ]["pilot"]["env"]
+        for name in (EAST1, WEST)
+    }
     assert env[EAST1] == {"PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS": "exec,gcp"}
     assert env[WEST] == {"PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS": "gcp"}
     assert not (mesh / f"out/{WEST}/3-mesh/reader-token.yaml").exists()
@@ -117,9 +155,19 @@ def test_exec(modern: Make, run: Run) -> None:
 
 def test_oidc_and_client_certificate(modern: Make, run: Run, tmp_path: Path) -> None:
     """What files hold is embedded, kept out of git, asked for while it is missing, and shown nowhere; kubectl reads the result."""
-    oidc = {"issuerURL": "https://login.example.com", "clientID": "mesh", "idTokenFile": "keys/west.id", "refreshTokenFile": "keys/west.refresh"}
+    oidc = {
+        "issuerURL": "https://login.example.com",
+        "clientID": "mesh",
+        "idTokenFile": "keys/west.id",
+        "refreshTokenFile": "keys/west.refresh",
+    }
     certificate = {"certificateFile": "keys/east.crt", "keyFile": "keys/east.key"}
-    over = {"contexts": {WEST: {"credential": {"oidc": oidc}}, EAST2: {"credential": {"clientCertificate": certificate}}}}
+    over = {
+        "contexts": {
+            WEST: {"credential": {"oidc": oidc}},
+            EAST2: {"credential": {"clientCertificate": certificate}},
+        }
+    }
     mesh = modern(tokens=[EAST1], over=over)
     ran = run("render", cwd=mesh)
     assert ran.code == 0
@@ -146,13 +194,34 @@ def test_oidc_and_client_certificate(modern: Make, run: Run, tmp_path: Path) -> 
     assert ran.code == 0, ran.err
     assert "keys/east.key: is private, but others may read it" in ran.err
     key = (mesh / "keys/east.key").read_text().splitlines()[1]
-    assert not [word for word in ("made-for-tests-id", "made-for-tests-refresh", key) if word in ran.out + ran.err]
+    assert not [
+        word
+        for word in ("made-for-tests-id", "made-for-tests-refresh", key)
+        if word in ran.out + ran.err
+    ]
     user = kubeconfig(mesh / f"out/{EAST1}/3-mesh/remote-secrets/{WEST}.yaml")["users"]
-    config = {"client-id": "mesh", "id-token": "made-for-tests-id", "idp-issuer-url": "https://login.example.com", "refresh-token": "made-for-tests-refresh"}
+    config = {
+        "client-id": "mesh",
+        "id-token": "made-for-tests-id",
+        "idp-issuer-url": "https://login.example.com",
+        "refresh-token": "made-for-tests-refresh",
+    }
     assert user == [{"name": WEST, "user": {"auth-provider": {"config": config, "name": "oidc"}}}]
     value = kubeconfig(mesh / f"out/{WEST}/3-mesh/remote-secrets/{EAST2}.yaml")
     (tmp_path / "config").write_text(yaml.safe_dump(value))
-    seen = subprocess.run([tool("kubectl"), "config", "view", "--raw", "-o", "json", f"--kubeconfig={tmp_path / 'config'}"], capture_output=True, check=True)
+    seen = subprocess.run(
+        [
+            tool("kubectl"),
+            "config",
+            "view",
+            "--raw",
+            "-o",
+            "json",
+            f"--kubeconfig={tmp_path / 'config'}",
+        ],
+        capture_output=True,
+        check=True,
+    )
     user = json.loads(seen.stdout)["users"][0]["user"]
     assert base64.b64decode(user["client-key-data"]) == (mesh / "keys/east.key").read_bytes()
     # In a git repository, private files that git would take are refused by name.
@@ -179,12 +248,21 @@ def test_an_account_per_peer(modern: Make, run: Run) -> None:
                 mesh.token(f"{name}.{peer}")
     assert run("render", "--strict", cwd=mesh).code == 0
     mine = mesh / f"out/{WEST}/3-mesh"
-    account = yaml.safe_load((mine / f"reader-{EAST1}-account.yaml").read_text())["metadata"]["name"]
+    account = yaml.safe_load((mine / f"reader-{EAST1}-account.yaml").read_text())["metadata"][
+        "name"
+    ]
     assert account == f"istio-reader-service-account-{EAST1}"
     binding = yaml.safe_load((mine / f"reader-{EAST1}-role-binding.yaml").read_text())
     assert binding["subjects"][0]["name"] == account
-    assert yaml.safe_load((mine / f"reader-{EAST1}-token.yaml").read_text())["metadata"]["annotations"] == {"kubernetes.io/service-account.name": account}
-    tokens = {peer: kubeconfig(mesh / f"out/{peer}/3-mesh/remote-secrets/{WEST}.yaml")["users"][0]["user"]["token"] for peer in (EAST1, EAST2)}  # type: ignore[index]
+    assert yaml.safe_load((mine / f"reader-{EAST1}-token.yaml").read_text())["metadata"][
+        "annotations"
+    ] == {"kubernetes.io/service-account.name": account}
+    tokens = {
+        peer: kubeconfig(mesh / f"out/{peer}/3-mesh/remote-secrets/{WEST}.yaml")["users"][0][
+            "user"
+        ]["token"]
+        for peer in (EAST1, EAST2)
+    }  # type: ignore[index]
     assert tokens == {peer: f"token-of-{WEST}.{peer}" for peer in (EAST1, EAST2)}
     (mesh / f"credentials/{WEST}.{EAST1}.token").unlink()
     ran = run("render", cwd=mesh)
@@ -200,15 +278,24 @@ def test_a_bundle(modern: Make, run: Run) -> None:
     ran = run("render", cwd=mesh)
     assert ran.code == 0
     assert "kubectl" not in ran.out
-    assert sorted(p.name for p in (mesh / "out/_remote-secrets").iterdir()) == [f"{n}.yaml" for n in (EAST1, EAST2, WEST)] + ["kustomization.yaml", "mesh.lock"]
+    assert sorted(p.name for p in (mesh / "out/_remote-secrets").iterdir()) == [
+        f"{n}.yaml" for n in (EAST1, EAST2, WEST)
+    ] + ["kustomization.yaml", "mesh.lock"]
     assert (mesh / f"out/_remote-secrets/{WEST}.yaml").read_bytes() == copy
     assert (mesh / f"out/_remote-secrets/{WEST}.yaml").stat().st_mode & 0o777 == 0o600
     assert not (mesh / f"out/{EAST1}/3-mesh/remote-secrets").exists()
-    assert {r["state"] for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"] for r in c["remoteSecrets"]} == {"ok"}
+    assert {
+        r["state"]
+        for c in json.loads(run("describe", "-o", "json", cwd=mesh).out)["clusters"]
+        for r in c["remoteSecrets"]
+    } == {"ok"}
     assert run("render", "--cluster", WEST, cwd=mesh).code == 0
     (mesh / f"credentials/{WEST}.token").rename(mesh / "kept")
     ran = run("render", cwd=mesh)
-    assert (ran.code, "1 rendered remote secret for it would be removed (as in out/_remote-secrets)" in ran.err) == (2, True)
+    assert (
+        ran.code,
+        "1 rendered remote secret for it would be removed (as in out/_remote-secrets)" in ran.err,
+    ) == (2, True)
     assert "tree-withdrawn" in run("check", cwd=mesh).out
     (mesh / "kept").rename(mesh / f"credentials/{WEST}.token")
     mesh.topology({"remoteSecrets": "copies"})
@@ -218,10 +305,15 @@ def test_a_bundle(modern: Make, run: Run) -> None:
     assert not (mesh / "out/_remote-secrets").exists()
     mesh.topology({"remoteSecrets": "bundle", "contexts": {WEST: {"disableRegistryJoin": True}}})
     ran = run("render", cwd=mesh)
-    assert f"kubectl --context={EAST1} -n istio-system delete secret istio-remote-secret-{WEST} --ignore-not-found" in ran.out
+    assert (
+        f"kubectl --context={EAST1} -n istio-system delete secret istio-remote-secret-{WEST} --ignore-not-found"
+        in ran.out
+    )
 
 
-@pytest.mark.parametrize(("version", "told"), [("1.30.3", True), ("1.29.10", False), ("1.30.4", False)])
+@pytest.mark.parametrize(
+    ("version", "told"), [("1.30.3", True), ("1.29.10", False), ("1.30.4", False)]
+)
 def test_a_changed_remote_secret(version: str, told: bool, modern: Make, run: Run) -> None:
     """On 1.30.0 to 1.30.3 istiod may lose a cluster whose remote secret changes; render and check say so before it is applied."""
     mesh = modern(tokens=True, over={"istio": {"version": version}})
@@ -230,7 +322,10 @@ def test_a_changed_remote_secret(version: str, told: bool, modern: Make, run: Ru
     mesh.token(WEST, "another")
     for words in (("check",), ("render",)):
         ran = run(*words, cwd=mesh)
-        assert (f"{WEST}: its remote secret changes in {EAST1}, {EAST2}: istiod 1.30.0 to 1.30.3 loses all" in ran.out + ran.err) is told
+        assert (
+            f"{WEST}: its remote secret changes in {EAST1}, {EAST2}: istiod 1.30.0 to 1.30.3 loses all"
+            in ran.out + ran.err
+        ) is told
     assert ran.code == (2 if told else 0)
     assert ("until it restarts" in run("render", "--with-restarts", cwd=mesh).err) is told
     assert "until it restarts" not in run("render", cwd=mesh).err
@@ -238,24 +333,47 @@ def test_a_changed_remote_secret(version: str, told: bool, modern: Make, run: Ru
 
 def test_documents_of_base_yaml(modern: Make, run: Run) -> None:
     """Further documents customise CNI and ztunnel; what the mesh sets wins, and is named with its line."""
-    mesh = modern(tokens=True, over={"istio": {"dataPlane": "ambient"}, "contexts": {EAST2: {"network": "third"}}})
+    mesh = modern(
+        tokens=True,
+        over={"istio": {"dataPlane": "ambient"}, "contexts": {EAST2: {"network": "third"}}},
+    )
     head = "---\napiVersion: sailoperator.io/v1\nkind: "
     text = (mesh / "base.yaml").read_text()
     text += head + "IstioCNI\nspec:\n  values: {cni: {logging: {level: debug}}}\n"
-    text += head + "ZTunnel\nspec:\n  values:\n    ztunnel:\n      network: mine\n      logLevel: debug\n"
+    text += (
+        head
+        + "ZTunnel\nspec:\n  values:\n    ztunnel:\n      network: mine\n      logLevel: debug\n"
+    )
     mesh.write("base.yaml", text)
     ran = run("render", cwd=mesh)
     assert ran.code == 0
     line = text.splitlines().index("      network: mine") + 1
     warned = f"warning: base.yaml:{line}:7: spec.values.ztunnel.network: is set by the mesh; the value here is lost\n"
-    assert ran.err.removeprefix("wrote .gitignore, which keeps keys and tokens out of git\n").partition("next: ")[0] == warned
+    assert (
+        ran.err.removeprefix(
+            "wrote .gitignore, which keeps keys and tokens out of git\n"
+        ).partition("next: ")[0]
+        == warned
+    )
     cni = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/istiocni.yaml").read_text())["spec"]
-    assert (cni["values"], cni["profile"]) == ({"cni": {"logging": {"level": "debug"}}, "global": {"hub": "docker.io/istio"}}, "ambient")
-    tunnel = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/ztunnel.yaml").read_text())["spec"]["values"]["ztunnel"]
-    assert tunnel == {"hub": "docker.io/istio", "logLevel": "debug", "multiCluster": {"clusterName": WEST}, "network": "network-west"}
+    assert (cni["values"], cni["profile"]) == (
+        {"cni": {"logging": {"level": "debug"}}, "global": {"hub": "docker.io/istio"}},
+        "ambient",
+    )
+    tunnel = yaml.safe_load((mesh / f"out/{WEST}/2-control-plane/ztunnel.yaml").read_text())[
+        "spec"
+    ]["values"]["ztunnel"]
+    assert tunnel == {
+        "hub": "docker.io/istio",
+        "logLevel": "debug",
+        "multiCluster": {"clusterName": WEST},
+        "network": "network-west",
+    }
 
 
-def test_a_token_that_has_expired_takes_the_place_of_none(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_has_expired_takes_the_place_of_none(
+    modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A render that would change remote secrets to it, or make one, is refused; one that has expired since, and stays as it is, keeps nobody from rendering."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = modern(tokens=True)
@@ -273,7 +391,10 @@ def test_a_token_that_has_expired_takes_the_place_of_none(modern: Make, run: Run
     mesh.token(WEST, dead)
     for words in (("render",), ("render", "--check"), ("render", "--cluster", EAST1)):
         ran = run(*words, cwd=mesh)
-        assert (ran.code, f"credentials/{WEST}.token: expired on 2026-11-28" in ran.err) == (2, True), words
+        assert (ran.code, f"credentials/{WEST}.token: expired on 2026-11-28" in ran.err) == (
+            2,
+            True,
+        ), words
     mesh.token(WEST, alive)
     assert mesh.snapshot() == before
     monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=9))
@@ -321,7 +442,11 @@ def all_say(run: Run, mesh: WorkDir, said: str, token: str, *words: tuple[str, .
     """Every command that could say something of a token says this, and none shows the token."""
     for command in words or ASKED:
         ran = run(*command, cwd=mesh)
-        assert " ".join(said.split()) in " ".join((ran.out + ran.err).split()), (command, ran.out[-600:], ran.err)
+        assert " ".join(said.split()) in " ".join((ran.out + ran.err).split()), (
+            command,
+            ran.out[-600:],
+            ran.err,
+        )
         assert token[20:60] not in ran.out + ran.err or len(token) < 40, command
 
 
@@ -345,7 +470,13 @@ def test_a_token_that_is_cut_off(case: str, modern: Make, run: Run) -> None:
     mesh.token(WEST, CUT[case])
     before = mesh.snapshot()
     commands = [c for c in ASKED if c[0] != "graph"]
-    all_say(run, mesh, f"credentials/{WEST}.token: is a JSON Web Token that is cut off or damaged, so no API server accepts it", CUT[case], *commands)
+    all_say(
+        run,
+        mesh,
+        f"credentials/{WEST}.token: is a JSON Web Token that is cut off or damaged, so no API server accepts it",
+        CUT[case],
+        *commands,
+    )
     assert run("render", cwd=mesh).code == 2
     assert run("check", cwd=mesh).code == 1
     assert mesh.snapshot() == before
@@ -356,8 +487,15 @@ ACCOUNTS = {
     "subject": jwt(sub=OTHER),
     "another namespace": jwt(sub=SUBJECT.replace("istio-system", "default")),
     "another account": jwt(sub=SUBJECT.replace("istio-reader-service-account", "default")),
-    "claims": jwt(**{"kubernetes.io": {"namespace": "default", "serviceaccount": {"name": "somebody"}}}),
-    "old claims": jwt(**{"kubernetes.io/serviceaccount/namespace": "default", "kubernetes.io/serviceaccount/service-account.name": "somebody"}),
+    "claims": jwt(
+        **{"kubernetes.io": {"namespace": "default", "serviceaccount": {"name": "somebody"}}}
+    ),
+    "old claims": jwt(
+        **{
+            "kubernetes.io/serviceaccount/namespace": "default",
+            "kubernetes.io/serviceaccount/service-account.name": "somebody",
+        }
+    ),
     "no account": jwt(sub="somebody@example.com"),
 }
 
@@ -386,16 +524,28 @@ def test_a_token_of_another_account(case: str, modern: Make, run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("minutes", "left"),
-    [(59, "at 2026-12-01 12:59 UTC, in 59 minutes"), (1, "at 2026-12-01 12:01 UTC, in 1 minute"), (1439, "at 2026-12-02 11:59 UTC, in 23 hours")],
+    [
+        (59, "at 2026-12-01 12:59 UTC, in 59 minutes"),
+        (1, "at 2026-12-01 12:01 UTC, in 1 minute"),
+        (1439, "at 2026-12-02 11:59 UTC, in 23 hours"),
+    ],
 )
-def test_a_token_that_ends_within_a_day(minutes: int, left: str, modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_ends_within_a_day(
+    minutes: int, left: str, modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `kubectl create token` makes them: all commands say when, `check` fails, and --strict refuses."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = modern(tokens=True)
     token = jwt(sub=SUBJECT, exp=int((DAY + timedelta(minutes=minutes)).timestamp()))
     mesh.token(WEST, token)
     assert run("render", cwd=mesh).code == 0
-    all_say(run, mesh, f"credentials/{WEST}.token: expires {left}", token, *(c for c in ASKED if c[0] != "graph"))
+    all_say(
+        run,
+        mesh,
+        f"credentials/{WEST}.token: expires {left}",
+        token,
+        *(c for c in ASKED if c[0] != "graph"),
+    )
     assert run("check", cwd=mesh).code == 1
     assert "token-exp" in run("graph", "--on", "2026-12-01", cwd=mesh).out
     ran = run("render", "--strict", cwd=mesh)
@@ -404,7 +554,9 @@ def test_a_token_that_ends_within_a_day(minutes: int, left: str, modern: Make, r
     assert run("render", "--strict", "--with-restarts", cwd=mesh).code == 0
 
 
-def test_the_next_token_is_judged_too(modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_token_is_judged_too(
+    modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before peers move to it: cut off, of another account, or about to end."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = modern(tokens=True, over={"istio": {"version": "1.31.0"}})
@@ -414,12 +566,22 @@ def test_the_next_token_is_judged_too(modern: Make, run: Run, monkeypatch: pytes
     for token, said in (
         (CUT["in the signature"], "is a JSON Web Token that is cut off or damaged"),
         (ACCOUNTS["old claims"], f'is the token of "{OTHER}"'),
-        (jwt(sub=SUBJECT, exp=int((DAY + timedelta(hours=1)).timestamp())), "expires at 2026-12-01 13:00 UTC, in 60 minutes"),
-        (jwt(sub=SUBJECT, exp=int((DAY - timedelta(hours=1)).timestamp())), "expired on 2026-12-01"),
+        (
+            jwt(sub=SUBJECT, exp=int((DAY + timedelta(hours=1)).timestamp())),
+            "expires at 2026-12-01 13:00 UTC, in 60 minutes",
+        ),
+        (
+            jwt(sub=SUBJECT, exp=int((DAY - timedelta(hours=1)).timestamp())),
+            "expired on 2026-12-01",
+        ),
     ):
         mesh.write(f"credentials/{WEST}.token.g2", token, 0o600)
         ran = run("tokens", "rotate", WEST, "advance", cwd=mesh)
-        assert (ran.code, f"error: credentials/{WEST}.token.g2: {said}" in ran.err, token[20:60] in ran.err) == (2, True, False), ran.err
+        assert (
+            ran.code,
+            f"error: credentials/{WEST}.token.g2: {said}" in ran.err,
+            token[20:60] in ran.err,
+        ) == (2, True, False), ran.err
 
 
 def test_a_token_of_any_signs_is_found_where_git_tracks_it(modern: Make, run: Run) -> None:
@@ -430,9 +592,16 @@ def test_a_token_of_any_signs_is_found_where_git_tracks_it(modern: Make, run: Ru
     assert run("render", cwd=mesh).code == 0
     subprocess.run(["git", "init", "-q", mesh.path], check=True)
     mesh.write("copy.txt", f"a line\n{odd}\n")
-    mesh.write("other.yaml", base64.b64encode(f"apiVersion: v1\nkind: Secret\nmade: |\n    token: {odd}\n".encode()))
+    mesh.write(
+        "other.yaml",
+        base64.b64encode(f"apiVersion: v1\nkind: Secret\nmade: |\n    token: {odd}\n".encode()),
+    )
     subprocess.run(["git", "-C", mesh.path, "add", "-f", "copy.txt", "other.yaml"], check=True)
-    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if c["id"] == "git-tracked"]
+    (check,) = [
+        c
+        for c in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"]
+        if c["id"] == "git-tracked"
+    ]
     assert {f["file"] for f in check["findings"]} == {"copy.txt", "other.yaml"}
     assert odd not in json.dumps(check)
 
@@ -443,12 +612,18 @@ def test_a_token_in_quotes_is_not_one(quote: str, modern: Make, run: Run) -> Non
     mesh = modern(tokens=True)
     mesh.token(WEST, f"{quote}token-abcde:xyz{quote}")
     ran = run("render", cwd=mesh)
-    assert (ran.code, "is in quotes, which are not part of a token" in ran.err, "abcde" in ran.err) == (2, True, False)
+    assert (
+        ran.code,
+        "is in quotes, which are not part of a token" in ran.err,
+        "abcde" in ran.err,
+    ) == (2, True, False)
 
 
 def test_a_render_judges_the_cas_of_servers(workdir: Make, run: Run) -> None:
     """A CA that is none is refused, whether anything else is wrong or not; and nothing is written."""
-    mesh = workdir(tokens=True, over={"contexts": {"context-east-1": {"server": "https://203.0.113.9:6443"}}})
+    mesh = workdir(
+        tokens=True, over={"contexts": {"context-east-1": {"server": "https://203.0.113.9:6443"}}}
+    )
     mesh.write("clusters/context-east-1.crt", "no certificate")
     before = mesh.snapshot()
 
@@ -459,7 +634,9 @@ def test_a_render_judges_the_cas_of_servers(workdir: Make, run: Run) -> None:
         return ran.err
 
     alone = refused()
-    assert alone.startswith("error: clusters/context-east-1.crt: is not a PEM certificate that can be read\n")
+    assert alone.startswith(
+        "error: clusters/context-east-1.crt: is not a PEM certificate that can be read\n"
+    )
     mesh.write("credentials/context-east-2.token", "")
     before = mesh.snapshot()
     both = refused()

@@ -21,7 +21,15 @@ from kubectl_mesh.render.alerts import remembered
 from kubectl_mesh.reports.calendar import calendar
 
 END = datetime(2027, 11, 1, 12, 30, 5, tzinfo=UTC)
-ONE = Date(END, "intermediate-east", "intermediate", "east", "the intermediate of east", "renew it; then render, and apply", END - timedelta(days=730))
+ONE = Date(
+    END,
+    "intermediate-east",
+    "intermediate",
+    "east",
+    "the intermediate of east",
+    "renew it; then render, and apply",
+    END - timedelta(days=730),
+)
 
 
 EVENT = """\
@@ -61,10 +69,19 @@ def test_a_renewed_thing_is_the_same_event() -> None:
     assert old[6] < new[6]
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp")), max_size=200), max_size=4))
+@given(
+    st.lists(
+        st.text(
+            alphabet=st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp")), max_size=200
+        ),
+        max_size=4,
+    )
+)
 def test_lines_are_folded_and_read_back(texts: list[str]) -> None:
     """No line has more than 75 octets, each ends in CR LF, and what was folded and escaped reads back, in any order; format characters are escaped."""
-    entries = [Date(END, f"{number}", "root", "mesh", "w", text, None) for number, text in enumerate(texts)]
+    entries = [
+        Date(END, f"{number}", "root", "mesh", "w", text, None) for number, text in enumerate(texts)
+    ]
     made = calendar("acme", entries).encode()
     assert made == calendar("acme", reversed(entries)).encode()
     lines = made.split(b"\r\n")
@@ -72,7 +89,9 @@ def test_lines_are_folded_and_read_back(texts: list[str]) -> None:
     assert all(len(line) <= 75 and b"\r" not in line and b"\n" not in line for line in lines)
     assert all(line.decode() for line in lines)
     unfolded = made.replace(b"\r\n ", b"").decode().split("\r\n")
-    read = [line.removeprefix("DESCRIPTION:") for line in unfolded if line.startswith("DESCRIPTION:")][::2]
+    read = [
+        line.removeprefix("DESCRIPTION:") for line in unfolded if line.startswith("DESCRIPTION:")
+    ][::2]
     plain = [t.replace("\\,", ",").replace("\\;", ";").replace("\\\\", "\\") for t in read]
     assert plain == texts
 
@@ -85,7 +104,15 @@ def rules(path: Path) -> list[dict[str, Any]]:
 
 def jwt(**claims: object) -> str:
     """A token that says something of itself."""
-    return ".".join([*(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in ({"alg": "none"}, claims)), "c2lnbmF0dXJl"])
+    return ".".join(
+        [
+            *(
+                base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=")
+                for p in ({"alg": "none"}, claims)
+            ),
+            "c2lnbmF0dXJl",
+        ]
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -101,10 +128,19 @@ def test_alerts_come_in_time_and_not_at_once(tmp_path: Path, run: Run) -> None:
     mesh.token("east", jwt(iat=born, exp=born + 3600))
     mesh.token("west", jwt(iat=born, exp=born + 400 * 86400))
     assert run("render", cwd=mesh).code == 0
-    for name, life, early in (("east", 3600, (1200, 360)), ("west", 400 * 86400, (30 * 86400, 7 * 86400))):
-        mine = [r for r in rules(mesh / f"out/{name}/3-mesh/expiry-alerts.yaml") if r["labels"]["kind"] == "token"]
+    for name, life, early in (
+        ("east", 3600, (1200, 360)),
+        ("west", 400 * 86400, (30 * 86400, 7 * 86400)),
+    ):
+        mine = [
+            r
+            for r in rules(mesh / f"out/{name}/3-mesh/expiry-alerts.yaml")
+            if r["labels"]["kind"] == "token"
+        ]
         assert [r["labels"]["severity"] for r in mine] == ["warning", "critical"]
-        assert [int(r["expr"].removeprefix("vector(time()) > ")) - born for r in mine] == [life - e for e in early]
+        assert [int(r["expr"].removeprefix("vector(time()) > ")) - born for r in mine] == [
+            life - e for e in early
+        ]
         assert all(int(r["expr"].rpartition(" ")[2]) > born for r in mine)
     kinds = [r["labels"]["id"] for r in rules(mesh / "out/east/3-mesh/expiry-alerts.yaml")]
     assert len(kinds) == len(set(kinds)) * 2 == 10
@@ -119,7 +155,10 @@ def test_a_sealed_token_that_is_not_here_keeps_its_date(tmp_path: Path, run: Run
     tree = files(mesh / "out")
     told = yaml.safe_load(tree["east/3-mesh/expiry-alerts.yaml"])
     assert told["metadata"] == {"name": "kubectl-mesh-expiry", "namespace": "monitoring"}
-    assert "the token by which its peers read east ends on 2027-11-01 12:30 UTC" in tree["east/3-mesh/expiry-alerts.yaml"].decode()
+    assert (
+        "the token by which its peers read east ends on 2027-11-01 12:30 UTC"
+        in tree["east/3-mesh/expiry-alerts.yaml"].decode()
+    )
     shutil.rmtree(mesh / "credentials")
     assert run("render", "--check", cwd=mesh).code == 0
     assert files(mesh / "out") == tree
@@ -132,7 +171,11 @@ def test_a_name_is_no_template(tmp_path: Path, run: Run) -> None:
     mesh.topology({"organization": "{{ $value }}", "alerts": {"prometheusRule": True}})
     shutil.rmtree(mesh / "certs")
     assert run("render", cwd=mesh).code == 0
-    found = [r["annotations"]["summary"] for r in rules(mesh / "out/east/3-mesh/expiry-alerts.yaml") if r["labels"]["kind"] == "root"]
+    found = [
+        r["annotations"]["summary"]
+        for r in rules(mesh / "out/east/3-mesh/expiry-alerts.yaml")
+        if r["labels"]["kind"] == "root"
+    ]
     assert found[0].startswith('the root O={{ "{{" }} $value }}, CN=Root CA ends on ')
 
 
@@ -142,9 +185,19 @@ def test_certificates_as_a_calendar(tmp_path: Path, run: Run) -> None:
     ran = run("certs", "status", "-o", "ics", cwd=mesh)
     assert ran.code == 0
     assert ran.out.splitlines(keepends=True)[0] == "BEGIN:VCALENDAR\r\n"
-    assert sorted(re.findall(r"UID:([a-z-]+)", ran.out)) == ["crl", "intermediate-east", "intermediate-west", "root-", "server-ca-east", "server-ca-west"]
+    assert sorted(re.findall(r"UID:([a-z-]+)", ran.out)) == [
+        "crl",
+        "intermediate-east",
+        "intermediate-west",
+        "root-",
+        "server-ca-east",
+        "server-ca-west",
+    ]
     status = json.loads(run("certs", "status", "-o", "json", cwd=mesh).out)
-    ends = {one["notAfter"].replace("-", "").replace(":", "") for one in (*status["roots"], *status["intermediates"], *status["servers"])}
+    ends = {
+        one["notAfter"].replace("-", "").replace(":", "")
+        for one in (*status["roots"], *status["intermediates"], *status["servers"])
+    }
     assert ends < set(re.findall(r"DTSTART:(\w+)", ran.out))
     (mesh / "certs/ca-crl.pem").unlink()
     assert "UID:crl" not in run("certs", "status", "-o", "ics", cwd=mesh).out
@@ -158,5 +211,7 @@ def test_tokens_as_a_calendar(tmp_path: Path, run: Run) -> None:
     assert ran.out.count("BEGIN:VEVENT") == 1
     assert "UID:token-east-g1.acme@kubectl-mesh" in ran.out
     assert "DTSTART:20271101T000000Z" in ran.out
-    assert run("tokens", "status", "-o", "ics", "--cluster", "west", cwd=mesh).out.count("VEVENT") == 0
+    assert (
+        run("tokens", "status", "-o", "ics", "--cluster", "west", cwd=mesh).out.count("VEVENT") == 0
+    )
     assert (GOLDEN / "revoked").is_dir()

@@ -40,7 +40,9 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert len(first) > 50
 
 
-def cut_within(seeds: int, *, first: int = 0, prepared: bool = False, revokes: bool | None = None) -> str:
+def cut_within(
+    seeds: int, *, first: int = 0, prepared: bool = False, revokes: bool | None = None
+) -> str:
     """The story of the first of some seeds whose traffic is cut; `first` saves those of which it is known that they take long."""
     for seed in range(first, first + seeds):
         try:
@@ -76,8 +78,13 @@ def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(wanted: Any, have: steps.Holdings, now: datetime) -> Exchange:
         change = begin(wanted, have, now)
         bundle = change.put[ROOT_CERT]
-        bundle = bundle.replace(b"\r\n", b"\n") if b"\r" in bundle else bundle.replace(b"\n", b"\r\n")
-        return replace(change, put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.put.items()})
+        bundle = (
+            bundle.replace(b"\r\n", b"\n") if b"\r" in bundle else bundle.replace(b"\n", b"\r\n")
+        )
+        return replace(
+            change,
+            put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.put.items()},
+        )
 
     monkeypatch.setattr(steps, "begin", broken)
     assert "(1.29.10) ignores the roots of render" in cut_within(4, prepared=True)
@@ -112,7 +119,11 @@ def test_crls_that_are_not_renewed_are_told(monkeypatch: pytest.MonkeyPatch) -> 
     """Were the CRLs not signed anew before their nextUpdate, every connection would be refused."""
     monkeypatch.setattr(Decade, "lists_due", lambda self: False)
     sign = Decade.sign_lists
-    monkeypatch.setattr(Decade, "sign_lists", lambda self, gone=None, **kwargs: sign(self, gone, **kwargs) if gone is not None else None)
+    monkeypatch.setattr(
+        Decade,
+        "sign_lists",
+        lambda self, gone=None, **kwargs: sign(self, gone, **kwargs) if gone is not None else None,
+    )
     assert "does not accept" in (story := cut_within(6, revokes=True))
     assert story.endswith("the CRLs have expired")
 
@@ -146,7 +157,9 @@ def test_a_token_that_goes_too_early_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did the peers move in the very render that takes the first token away; the render refuses, so that is broken too."""
-    monkeypatch.setattr(decade.token_rotation, "advanced", lambda cluster: {"generation": cluster.beside})
+    monkeypatch.setattr(
+        decade.token_rotation, "advanced", lambda cluster: {"generation": cluster.beside}
+    )
     monkeypatch.setattr(decade.token_rotation, "skipped", lambda plan, changes: [])
     assert "with a token that is void" in cut_within(6)
 
@@ -154,5 +167,7 @@ def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_token_that_goes_on_the_way_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were nothing to be seen between two aborts, whoever has not moved back yet could not log in."""
     look = decade.tokens._look
-    monkeypatch.setattr(decade.tokens, "_look", lambda at, after, name, *, back: look(at, after, name, back=False))
+    monkeypatch.setattr(
+        decade.tokens, "_look", lambda at, after, name, *, back: look(at, after, name, back=False)
+    )
     assert "with a token that is void" in cut_within(24, first=8)

@@ -22,7 +22,9 @@ Make = Callable[..., WorkDir]
 def valid(name: str, text: str) -> dict[str, Any]:
     """A report as JSON, once it fits its schema."""
     value: dict[str, Any] = json.loads(text)
-    jsonschema.Draft202012Validator(json.loads((TOP / f"schemas/output/{name}.schema.json").read_text())).validate(value)
+    jsonschema.Draft202012Validator(
+        json.loads((TOP / f"schemas/output/{name}.schema.json").read_text())
+    ).validate(value)
     return value
 
 
@@ -40,12 +42,19 @@ def mesh(tmp_path: Path, run: Run) -> WorkDir:
 def counts(run: Run, mesh: WorkDir) -> list[tuple[int, int, int | None]]:
     """Of each cluster."""
     value = json.loads(run("describe", "-o", "json", cwd=mesh).out)
-    return [(c["counts"]["declared"], c["counts"]["rendered"], c["counts"]["committed"]) for c in value["clusters"]]
+    return [
+        (c["counts"]["declared"], c["counts"]["rendered"], c["counts"]["committed"])
+        for c in value["clusters"]
+    ]
 
 
 def git(mesh: WorkDir, *words: str) -> None:
     """A command of git."""
-    subprocess.run(["git", "-C", mesh, "-c", "user.name=t", "-c", "user.email=t@example.com", *words], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", mesh, "-c", "user.name=t", "-c", "user.email=t@example.com", *words],
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_table(mesh: WorkDir, run: Run) -> None:
@@ -66,7 +75,9 @@ def test_table(mesh: WorkDir, run: Run) -> None:
     assert [line.split()[0] for line in one[:2]] == ["CLUSTER", "b"]
     assert one[2] == ""
     assert "1 of 3 clusters, 1 of 2 networks, 0 things pending" in one
-    assert run("describe", "--cluster", "b", "--cluster", "c", cwd=mesh).out.startswith("mesh acme: 2 of 3 clusters, 2 networks, ")
+    assert run("describe", "--cluster", "b", "--cluster", "c", cwd=mesh).out.startswith(
+        "mesh acme: 2 of 3 clusters, 2 networks, "
+    )
 
 
 def test_counts(mesh: WorkDir, run: Run) -> None:
@@ -97,7 +108,9 @@ def test_a_table_fits_eighty_columns(tmp_path: Path, run: Run) -> None:
     """Long names lose their middle, and nothing else."""
     made = WorkDir(tmp_path / "mesh")
     made.path.mkdir()
-    names = tuple(f"cluster-with-a-very-long-name-that-is-of-the-{n}-region" for n in ("first", "second"))
+    names = tuple(
+        f"cluster-with-a-very-long-name-that-is-of-the-{n}-region" for n in ("first", "second")
+    )
     broken.make(made, names=names)
     made.topology({"contexts": {n: {"network": f"network-of-{n[:40].strip('-')}"} for n in names}})
     lines = run("describe", "-o", "table", cwd=made).out.splitlines()
@@ -109,8 +122,14 @@ def test_a_table_fits_eighty_columns(tmp_path: Path, run: Run) -> None:
 # What can be known where something is broken
 
 BROKEN: dict[str, tuple[str, Callable[[str], str]]] = {
-    "a typo in base.yaml": ("base.yaml", lambda text: text.replace("accessLogFile", "accesLogFile")),
-    "a base.yaml of no kind": ("base.yaml", lambda text: text.replace("kind: Istio", "kind: Istioo")),
+    "a typo in base.yaml": (
+        "base.yaml",
+        lambda text: text.replace("accessLogFile", "accesLogFile"),
+    ),
+    "a base.yaml of no kind": (
+        "base.yaml",
+        lambda text: text.replace("kind: Istio", "kind: Istioo"),
+    ),
     "a base.yaml that is not YAML": ("base.yaml", lambda _: "a: [\n"),
     "a kubeconfig that is not YAML": ("kubeconfig.yaml", lambda _: "a: [\n"),
     "a kubeconfig that is none": ("kubeconfig.yaml", lambda _: "contexts: text\n"),
@@ -121,9 +140,18 @@ BROKEN: dict[str, tuple[str, Callable[[str], str]]] = {
     "a rotation that is none": ("certs/rotation.json", lambda _: "{}\n"),
     "a CA of an API server that is none": ("clusters/b.crt", lambda _: "nonsense\n"),
     "a token that is none": ("credentials/b.token", lambda _: "two words\n"),
-    "a context with a typo": ("topology.yaml", lambda text: text.replace("  b:\n    network:", "  b:\n    netwrok:")),
-    "a context that stands twice": ("topology.yaml", lambda text: text.replace("  b:\n", "  b: {network: n}\n  b:\n")),
-    "a lock of another cluster": ("out/b/mesh.lock", lambda text: text.replace('"cluster": "b"', '"cluster": "x"')),
+    "a context with a typo": (
+        "topology.yaml",
+        lambda text: text.replace("  b:\n    network:", "  b:\n    netwrok:"),
+    ),
+    "a context that stands twice": (
+        "topology.yaml",
+        lambda text: text.replace("  b:\n", "  b: {network: n}\n  b:\n"),
+    ),
+    "a lock of another cluster": (
+        "out/b/mesh.lock",
+        lambda text: text.replace('"cluster": "b"', '"cluster": "x"'),
+    ),
 }
 
 
@@ -131,7 +159,11 @@ BROKEN: dict[str, tuple[str, Callable[[str], str]]] = {
 def test_describe_survives(case: str, mesh: WorkDir, run: Run) -> None:
     """One file is broken: it is named, the exit code is 1, and what can be known is shown, in every format."""
     name, change = BROKEN[case]
-    kind = "control plane not known" if case in ("a base.yaml of no kind", "a base.yaml that is not YAML") else "Istio"
+    kind = (
+        "control plane not known"
+        if case in ("a base.yaml of no kind", "a base.yaml that is not YAML")
+        else "Istio"
+    )
     text = (mesh / name).read_text() if (mesh / name).exists() else ""
     mesh.write(name, change(text), 0o600)
     assert change(text) != text
@@ -151,12 +183,22 @@ def test_describe_survives(case: str, mesh: WorkDir, run: Run) -> None:
     assert list(by_name) == left
     assert by_name["a"]["counts"]["rendered"] == 2
     if name.startswith("out/"):
-        assert {n: c["tree"] for n, c in by_name.items()} == {"a": "up to date", "b": "not compared", "c": "up to date"}
+        assert {n: c["tree"] for n, c in by_name.items()} == {
+            "a": "up to date",
+            "b": "not compared",
+            "c": "up to date",
+        }
     else:
         assert {c["tree"] for c in by_name.values()} == {"not compared"}
-    secret = next(s for s in by_name["a" if not name.startswith("out/") else "b"]["remoteSecrets"] if s["cluster"] == "c")
+    secret = next(
+        s
+        for s in by_name["a" if not name.startswith("out/") else "b"]["remoteSecrets"]
+        if s["cluster"] == "c"
+    )
     assert (secret["state"], secret["treeServer"]) == ("not compared", "https://192.0.2.3:6443")
-    wrong = {"certs/intermediate-b/ca-cert.pem": ["b"], "certs/root-cert.pem": ["a", "b", "c"]}.get(name, [])
+    wrong = {"certs/intermediate-b/ca-cert.pem": ["b"], "certs/root-cert.pem": ["a", "b", "c"]}.get(
+        name, []
+    )
     if name.startswith("certs/intermediate-b"):
         wrong = ["b"]
     assert [n for n, c in by_name.items() if c["certificate"] is None] == wrong
@@ -173,7 +215,9 @@ def test_describe_of_a_damaged_lock(mesh: WorkDir, run: Run) -> None:
     assert "  tree         out/b: out of date" in ran.out
 
 
-def test_describe_of_an_expired_root(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_describe_of_an_expired_root(
+    mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What has expired is shown with its dates."""
     now = datetime.now(UTC) + timedelta(days=4000)
     monkeypatch.setattr(shell, "now", lambda: now)
@@ -196,13 +240,19 @@ def test_describe_of_a_topology_that_is_wrong_as_a_whole(mesh: WorkDir, run: Run
 # The old tool's states
 
 
-def secret_of(run: Run, mesh: WorkDir, code: int = 0) -> tuple[str, str | None, str | None, str | None]:
+def secret_of(
+    run: Run, mesh: WorkDir, code: int = 0
+) -> tuple[str, str | None, str | None, str | None]:
     """What `describe` says of the remote secret for b in a: state, detail, server of the inputs, server on disk. Text and table agree."""
     ran = run("describe", "-o", "json", cwd=mesh)
     assert ran.code == code, ran.err
     value = valid("describe", ran.out)
     (found,) = [s for s in value["clusters"][0]["remoteSecrets"] if s["cluster"] == "b"]
-    (line,) = [line for line in run("describe", "--cluster", "a", cwd=mesh).out.splitlines() if line.startswith("    b ")]
+    (line,) = [
+        line
+        for line in run("describe", "--cluster", "a", cwd=mesh).out.splitlines()
+        if line.startswith("    b ")
+    ]
     told = f"{found['state']}: {found['detail']}" if found["detail"] else found["state"]
     assert line.split("  ")[-1].startswith(told)
     table = run("describe", "-o", "table", cwd=mesh).out
@@ -216,9 +266,15 @@ def kubeconfig_of(mesh: WorkDir) -> tuple[dict[str, Any], dict[str, Any]]:
     return secret, yaml.safe_load(base64.b64decode(secret["data"]["b"]))
 
 
-def write_back(mesh: WorkDir, secret: dict[str, Any], config: dict[str, Any] | None = None, key: str = "b") -> None:
+def write_back(
+    mesh: WorkDir, secret: dict[str, Any], config: dict[str, Any] | None = None, key: str = "b"
+) -> None:
     """Writes it as a person would have edited it."""
-    body = secret["data"]["b"] if config is None else base64.b64encode(yaml.safe_dump(config).encode()).decode()
+    body = (
+        secret["data"]["b"]
+        if config is None
+        else base64.b64encode(yaml.safe_dump(config).encode()).decode()
+    )
     mesh.write(FILE, yaml.safe_dump({**secret, "data": {key: body}}), 0o600)
 
 
@@ -233,13 +289,23 @@ def test_the_states_of_a_remote_secret(mesh: WorkDir, run: Run) -> None:
     config["clusters"][0]["cluster"]["server"] = OTHER
     write_back(mesh, secret, config)
     assert secret_of(run, mesh) == ("wrong server", f"{OTHER} ({B} in the inputs)", B, OTHER)
-    assert f"    b  wrong server: {OTHER} ({B} in the inputs)" in run("describe", cwd=mesh).out.splitlines()
+    assert (
+        f"    b  wrong server: {OTHER} ({B} in the inputs)"
+        in run("describe", cwd=mesh).out.splitlines()
+    )
     _, config = secret, yaml.safe_load(base64.b64decode(secret["data"]["b"]))
     config["clusters"][0]["cluster"]["tls-server-name"] = "api.example"
     write_back(mesh, secret, config)
-    assert secret_of(run, mesh) == ("wrong server name", "tls-server-name api.example (none in the inputs)", B, B)
+    assert secret_of(run, mesh) == (
+        "wrong server name",
+        "tls-server-name api.example (none in the inputs)",
+        B,
+        B,
+    )
     config = yaml.safe_load(base64.b64decode(secret["data"]["b"]))
-    config["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode((mesh / "clusters/c.crt").read_bytes() + b"\n").decode()
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(
+        (mesh / "clusters/c.crt").read_bytes() + b"\n"
+    ).decode()
     write_back(mesh, secret, config)
     assert secret_of(run, mesh) == ("wrong CA", "another CA than the one in the inputs", B, B)
     config = yaml.safe_load(base64.b64decode(secret["data"]["b"]))
@@ -261,7 +327,16 @@ def test_the_states_of_a_remote_secret(mesh: WorkDir, run: Run) -> None:
     assert secret_of(run, mesh) == ("unreadable", "does not contain a kubeconfig", B, None)
     write_back(mesh, {**secret, "data": {"b": "%"}})
     assert secret_of(run, mesh) == ("unreadable", "is not base64", B, None)
-    write_back(mesh, {**secret, "metadata": {**secret["metadata"], "labels": {"istio/multiCluster": "true", "mine": "x"}}})
+    write_back(
+        mesh,
+        {
+            **secret,
+            "metadata": {
+                **secret["metadata"],
+                "labels": {"istio/multiCluster": "true", "mine": "x"},
+            },
+        },
+    )
     assert secret_of(run, mesh) == ("out of date", None, B, B)
     (mesh / FILE).unlink()
     assert secret_of(run, mesh) == ("not found", None, B, None)
@@ -274,7 +349,9 @@ def test_states_where_the_inputs_change(mesh: WorkDir, run: Run) -> None:
     """Another server or token in the inputs: the state says what is on disk. A broken base.yaml does not hide it."""
     mesh.topology({"contexts": {"b": {"server": OTHER}}})
     assert secret_of(run, mesh) == ("wrong server", f"{B} ({OTHER} in the inputs)", OTHER, B)
-    mesh.write("base.yaml", (mesh / "base.yaml").read_text().replace("accessLogFile", "accesLogFile"))
+    mesh.write(
+        "base.yaml", (mesh / "base.yaml").read_text().replace("accessLogFile", "accesLogFile")
+    )
     assert secret_of(run, mesh, 1) == ("wrong server", f"{B} ({OTHER} in the inputs)", OTHER, B)
     mesh.topology({"contexts": {"b": {"server": B}}})
     assert secret_of(run, mesh, 1) == ("not compared", None, B, B)
@@ -310,17 +387,26 @@ def test_states_in_a_bundle(mesh: WorkDir, run: Run) -> None:
     assert run("render", cwd=mesh).code == 0
     mesh.topology({"contexts": {"b": {"server": OTHER}}})
     value = valid("describe", run("describe", "-o", "json", cwd=mesh).out)
-    assert [(s["state"], s["treeServer"]) for c in value["clusters"] for s in c["remoteSecrets"] if s["cluster"] == "b"] == [("wrong server", B)] * 2
+    assert [
+        (s["state"], s["treeServer"])
+        for c in value["clusters"]
+        for s in c["remoteSecrets"]
+        if s["cluster"] == "b"
+    ] == [("wrong server", B)] * 2
     assert "2 remote secrets wrong server: b in a: " in run("describe", "-o", "table", cwd=mesh).out
 
 
 def test_states_of_what_is_sealed(sealed_mesh: WorkDir, run: Run) -> None:
     """Of a file that SOPS encrypted the lock says the server."""
-    sealed_mesh.topology({"contexts": {"context-east-2": {"server": OTHER, "certificateAuthority": "ca.crt"}}})
+    sealed_mesh.topology(
+        {"contexts": {"context-east-2": {"server": OTHER, "certificateAuthority": "ca.crt"}}}
+    )
     entry = yaml.safe_load((sealed_mesh / "kubeconfig.yaml").read_text())["clusters"][1]["cluster"]
     sealed_mesh.write("ca.crt", base64.b64decode(entry["certificate-authority-data"]))
     value = valid("describe", run("describe", "-o", "json", cwd=sealed_mesh).out)
-    found = next(s for s in value["clusters"][0]["remoteSecrets"] if s["cluster"] == "context-east-2")
+    found = next(
+        s for s in value["clusters"][0]["remoteSecrets"] if s["cluster"] == "context-east-2"
+    )
     assert (found["state"], found["treeServer"]) == ("wrong server", entry["server"])
 
 
@@ -337,7 +423,9 @@ def test_many_remote_secrets_are_counted(tmp_path: Path, run: Run, *, bundled: b
     made.path.mkdir()
     names = tuple(f"c{n:02}" for n in range(60))
     broken.make(made, names=names)
-    made.topology({"secrets": {"store": "plain"}, **({"remoteSecrets": "bundle"} if bundled else {})})
+    made.topology(
+        {"secrets": {"store": "plain"}, **({"remoteSecrets": "bundle"} if bundled else {})}
+    )
     assert run("render", cwd=made).code == 0
     assert block(run("describe", cwd=made).out, "c00")[-1] == "  remote secrets  59: 59 ok"
     for name in names[10:15]:
@@ -349,7 +437,9 @@ def test_many_remote_secrets_are_counted(tmp_path: Path, run: Run, *, bundled: b
     assert shown[at].startswith("  remote secrets  59: 1 wrong server (c07), ")
     assert shown[at].endswith(" 53 ok")
     assert "5 token pending (c10, c11, c12 and 2 more)" in shown[at]
-    assert shown[at + 1 :] == [f"    c07  wrong server: https://192.0.2.8:6443 ({OTHER} in the inputs)"]
+    assert shown[at + 1 :] == [
+        f"    c07  wrong server: https://192.0.2.8:6443 ({OTHER} in the inputs)"
+    ]
     assert max(len(block(ran.out, name)) for name in names) <= 24
     value = valid("describe", run("describe", "-o", "json", cwd=made).out)
     assert [len(c["remoteSecrets"]) for c in value["clusters"]] == [59] * 60

@@ -47,7 +47,11 @@ def lay(folder: Path, change: Mapping[str, Any]) -> None:
     for name in ("topology", "base"):
         if name in change:
             path = folder / f"{name}.yaml"
-            path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), change[name]), sort_keys=False))
+            path.write_text(
+                yaml.safe_dump(
+                    merged(yaml.safe_load(path.read_text()), change[name]), sort_keys=False
+                )
+            )
     for target, source in change.get("copy", {}).items():
         place = folder / target
         if (CASES / source).is_dir():
@@ -108,7 +112,12 @@ def secrets(mesh: Path) -> set[bytes]:
         for body in re.findall(rb"ENC\[AES256_GCM,data:([A-Za-z0-9+/]{16,})", path.read_bytes()):
             found |= {body[:40], body[-40:]}
         if "remote-secrets" in str(path):
-            found |= {body[-60:-4] for body in re.findall(rb'^  [a-z0-9-]+: "?([A-Za-z0-9+/=]{200,})', path.read_bytes(), re.MULTILINE)}
+            found |= {
+                body[-60:-4]
+                for body in re.findall(
+                    rb'^  [a-z0-9-]+: "?([A-Za-z0-9+/=]{200,})', path.read_bytes(), re.MULTILINE
+                )
+            }
     return {f for f in found if len(f) > 11}
 
 
@@ -121,13 +130,17 @@ def test_a_change_is_told(name: str, built: Any, run: Run, golden: Golden) -> No
     text = run("diff", cwd=mesh)
     value = run("diff", "-o", "json", cwd=mesh)
     markdown = run("diff", "-o", "markdown", cwd=mesh)
-    assert (text.code, value.code, markdown.code) == (what.get("code", 0 if name == "foreign" else 1),) * 3, text.err
+    assert (text.code, value.code, markdown.code) == (
+        what.get("code", 0 if name == "foreign" else 1),
+    ) * 3, text.err
     golden(CASES / name / "text.txt", text.out)
     golden(CASES / name / "diff.json", value.out)
     golden(CASES / name / "diff.md", markdown.out)
     found = json.loads(value.out)
     jsonschema.Draft202012Validator(assets.schema("output/diff.schema.json")).validate(found)
-    assert (found["order"]["refused"] is not None) == bool(what.get("refused") or what.get("guarded"))
+    assert (found["order"]["refused"] is not None) == bool(
+        what.get("refused") or what.get("guarded")
+    )
     for output in (text, value, markdown):
         for secret in hidden:
             assert secret not in output.out.encode() + output.err.encode(), secret
@@ -136,12 +149,22 @@ def test_a_change_is_told(name: str, built: Any, run: Run, golden: Golden) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("issuer-elsewhere", "have the new issuer sign by the root"), ("issuer-here", "take the root of the old issuer into certs/")]
+    ("name", "says"),
+    [
+        ("issuer-elsewhere", "have the new issuer sign by the root"),
+        ("issuer-here", "take the root of the old issuer into certs/"),
+    ],
 )
-def test_a_root_that_only_clusters_know_is_warned_of(name: str, says: str, built: Any, run: Run) -> None:
+def test_a_root_that_only_clusters_know_is_warned_of(
+    name: str, says: str, built: Any, run: Run
+) -> None:
     """By `check`, and by the render that takes it into the tree; the next one has nothing to compare."""
     mesh = built(name)
-    found = [r for r in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"] if r["id"] == "root-elsewhere"]
+    found = [
+        r
+        for r in json.loads(run("check", "-o", "json", cwd=mesh).out)["checks"]
+        if r["id"] == "root-elsewhere"
+    ]
     assert [f["status"] for f in found] == ["warning"]
     first, second = run("render", cwd=mesh), run("render", cwd=mesh)
     assert (first.code, second.code) == (0, 0)
@@ -164,7 +187,9 @@ def test_render_refuses_what_is_safe_in_no_order(name: str, built: Any, run: Run
     ran = run("render", cwd=mesh)
     assert ran.code == 2
     assert ran.err.startswith("error: certs/root-cert.pem: ")
-    assert all(step in ran.err for step in ("1. trust both", "2. sign with the new", "3. drop the old"))
+    assert all(
+        step in ran.err for step in ("1. trust both", "2. sign with the new", "3. drop the old")
+    )
     assert {p: p.read_bytes() for p in (mesh / "out").rglob("*") if p.is_file()} == before
     assert run("render", "--check", cwd=mesh).code == 2
     checked = run("check", cwd=mesh)
@@ -194,7 +219,12 @@ def test_roots_in_another_order_are_told_as_a_render_has_it(built: Any, run: Run
         path.write_bytes(second + first)
     ran = run("render", cwd=mesh)
     assert ran.code == 2
-    assert ran.err.count("has the same roots in another order, which istiod up to 1.29 takes for another bundle and ignores") == 3
+    assert (
+        ran.err.count(
+            "has the same roots in another order, which istiod up to 1.29 takes for another bundle and ignores"
+        )
+        == 3
+    )
     refused = json.loads(run("diff", "-o", "json", cwd=mesh).out)["order"]["refused"]
     assert "east has the same roots in another order" in json.dumps(refused)
     assert "one piece" in json.dumps(refused)
@@ -227,7 +257,9 @@ def test_the_steps_that_are_told_are_taken(built: Any, run: Run) -> None:
             shutil.copytree(CASES / "base/certs", mesh / "certs")
             lay(mesh, case(name)["change"])
         assert run("render", cwd=mesh).code == 0
-    assert (mesh / "certs/root-cert.pem").read_bytes() == (CASES / "spare/b/root-cert.pem").read_bytes()
+    assert (mesh / "certs/root-cert.pem").read_bytes() == (
+        CASES / "spare/b/root-cert.pem"
+    ).read_bytes()
 
 
 def test_a_root_that_is_missing_is_not_made_anew_under_a_running_mesh(built: Any, run: Run) -> None:
@@ -236,7 +268,9 @@ def test_a_root_that_is_missing_is_not_made_anew_under_a_running_mesh(built: Any
     shutil.rmtree(mesh / "certs")
     ran = run("render", cwd=mesh)
     assert ran.code == 2
-    assert "certs/root-cert.pem: is missing, and a new root would take the place of the one" in ran.err
+    assert (
+        "certs/root-cert.pem: is missing, and a new root would take the place of the one" in ran.err
+    )
     assert not (mesh / "certs").exists()
     shutil.rmtree(mesh / "out")
     assert run("render", cwd=mesh).code == 0
@@ -244,11 +278,15 @@ def test_a_root_that_is_missing_is_not_made_anew_under_a_running_mesh(built: Any
 
 def lines(ran: Any) -> list[dict[str, Any]]:
     """The lines of a report that do not depend on which tree a person edited."""
-    return [line for line in json.loads(ran.out)["lines"] if line["kind"] not in ("edited", "foreign")]
+    return [
+        line for line in json.loads(ran.out)["lines"] if line["kind"] not in ("edited", "foreign")
+    ]
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in REFUSED and "tree" not in case(n)])
-def test_the_same_is_told_before_and_after_a_render(name: str, built: Any, run: Run, tmp_path: Path) -> None:
+def test_the_same_is_told_before_and_after_a_render(
+    name: str, built: Any, run: Run, tmp_path: Path
+) -> None:
     """Of what a render would write, of the two trees once it wrote, and of the commit before it; nothing is left to be told then."""
     mesh = built(name)
     would = run("diff", "-o", "json", cwd=mesh)
@@ -258,7 +296,11 @@ def test_the_same_is_told_before_and_after_a_render(name: str, built: Any, run: 
     git(mesh, "commit", "-qm", "before")
     shutil.copytree(mesh / "out", tmp_path / "old")
     # Where running clusters do not survive it: the tree that is committed counts as not applied.
-    sure = [w for n in ("east", "north", "west") for w in ("--unapplied", n, "--confirm-unapplied", n)] if name in GUARDED else ["--with-restarts"]
+    sure = (
+        [w for n in ("east", "north", "west") for w in ("--unapplied", n, "--confirm-unapplied", n)]
+        if name in GUARDED
+        else ["--with-restarts"]
+    )
     assert run("render", *sure, cwd=mesh).code == 0
     did = run("diff", tmp_path / "old", "out", "-o", "json", cwd=mesh)
     assert did.code == 1
@@ -273,7 +315,11 @@ def test_the_same_is_told_before_and_after_a_render(name: str, built: Any, run: 
             # A render knows the topology: where it stands, how tokens are fetched, and the way out.
             for value in values:
                 for refused in (value["refused"], *value["refused"].get("others", ())):
-                    refused |= {"file": "", "fix": refused["fix"].partition("\n")[0], "what": refused["what"].partition(" (as in ")[0]}
+                    refused |= {
+                        "file": "",
+                        "fix": refused["fix"].partition("\n")[0],
+                        "what": refused["what"].partition(" (as in ")[0],
+                    }
         assert values[0] == values[1] == values[2]
     assert run("diff", "out", "out", cwd=mesh).code == 0
     back = run("diff", "out", tmp_path / "old", "-o", "json", cwd=mesh)
@@ -283,7 +329,16 @@ def test_the_same_is_told_before_and_after_a_render(name: str, built: Any, run: 
 
 def git(where: Path, *words: str) -> str:
     """What git prints, run for nobody in particular."""
-    command = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false", *words]
+    command = [
+        "git",
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@example.com",
+        "-c",
+        "commit.gpgsign=false",
+        *words,
+    ]
     return subprocess.run(command, cwd=where, check=True, capture_output=True, text=True).stdout
 
 
@@ -302,7 +357,13 @@ def test_against_a_revision_of_a_tree_that_lies_deep(built: Any, run: Run, tmp_p
     git(repository, "commit", "-qm", "one")
     git(repository, "tag", "v1")
     assert run("render", cwd=mesh).code == 0
-    for revision in ("HEAD", "main", "v1", "HEAD~0", git(repository, "rev-parse", "--short", "HEAD").strip()):
+    for revision in (
+        "HEAD",
+        "main",
+        "v1",
+        "HEAD~0",
+        git(repository, "rev-parse", "--short", "HEAD").strip(),
+    ):
         told = run("diff", "--against", revision, cwd=mesh)
         assert told.code == 1
         assert told.out.startswith(f"mesh acme: out at {revision} -> out\n")
@@ -316,7 +377,10 @@ def test_against_a_revision_of_a_tree_that_lies_deep(built: Any, run: Run, tmp_p
         (("--against", "HEAD~1"), 'error: --against: "HEAD~1" has no tree at a/mesh/out'),
         (("--against", "--upload-pack=x"), "error: --against: "),
         (("--against", "v1:a"), "error: --against: git knows no commit"),
-        (("--against", "v1", "--cluster", "wset"), 'error: --cluster: no cluster "wset" in either tree (did you mean "west"?)'),
+        (
+            ("--against", "v1", "--cluster", "wset"),
+            'error: --cluster: no cluster "wset" in either tree (did you mean "west"?)',
+        ),
         (("--against", "v1", "--kubeconfig", "x"), "error: --kubeconfig: is for a render"),
     ):
         refused = run("diff", *words, cwd=mesh)
@@ -344,7 +408,10 @@ def test_what_a_render_would_refuse_to_take_away_is_told(built: Any, run: Run) -
     ran = run("diff", cwd=mesh)
     assert ran.code == 1
     assert "discovery of west: ends  [east, north]" in ran.out
-    assert "safe in no order, and `kubectl mesh render` refuses it: its token (credentials/west.token) is not there" in ran.out
+    assert (
+        "safe in no order, and `kubectl mesh render` refuses it: its token (credentials/west.token) is not there"
+        in ran.out
+    )
     assert "2 rendered remote secrets for it would be removed" in ran.out
     assert run("render", cwd=mesh).code == 2
 
@@ -364,15 +431,30 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(built: Any, run: 
     shutil.copytree(mesh / "out", mesh / "clean")
     path = mesh / "out/west/3-mesh/remote-secrets/east.yaml"
     secret = yaml.safe_load(path.read_text())
-    config = base64.b64decode(secret["data"]["east"]).replace(b"https://203", b"https://me:hunter2pass@203")
+    config = base64.b64decode(secret["data"]["east"]).replace(
+        b"https://203", b"https://me:hunter2pass@203"
+    )
     secret["data"]["east"] = base64.b64encode(config).decode()
     path.write_text(yaml.safe_dump(secret))
     label = mesh / "out/west/1-trust/namespace.yaml"
     label.write_text(label.read_text().replace("network: west", f"network: {token}"))
-    for output, *words in (("text",), ("json",), ("markdown",), ("json", "clean", "out"), ("json", "out", "clean")):
+    for output, *words in (
+        ("text",),
+        ("json",),
+        ("markdown",),
+        ("json", "clean", "out"),
+        ("json", "out", "clean"),
+    ):
         ran = run("diff", "-o", output, *words, cwd=mesh)
         assert ran.code == 1
-        for hidden in (token, token[:20], "hunter2pass", "plain-looking", "1234", "regcred-of-mine"):
+        for hidden in (
+            token,
+            token[:20],
+            "hunter2pass",
+            "plain-looking",
+            "1234",
+            "regcred-of-mine",
+        ):
             assert hidden not in ran.out + ran.err, (output, hidden)
         assert "API server" in ran.out
         assert ("OTHER" in ran.out) == (words == [])
@@ -430,7 +512,10 @@ def test_the_first_render_of_a_mesh(built: Any, run: Run) -> None:
 
 def test_clusters_that_wait_for_each_other() -> None:
     """A circle is said to be one; a line of three is put in order whatever the order of the rules."""
-    found = [Before(frozenset("b"), frozenset("c"), "b c"), Before(frozenset("a"), frozenset("b"), "a b")]
+    found = [
+        Before(frozenset("b"), frozenset("c"), "b c"),
+        Before(frozenset("a"), frozenset("b"), "a b"),
+    ]
     assert ranked(frozenset("abc"), found) == {"a": 0, "b": 1, "c": 2}
     assert ranked(frozenset("abc"), [*found, Before(frozenset("c"), frozenset("a"), "c a")]) is None
 
@@ -439,12 +524,21 @@ def test_usage(built: Any, run: Run) -> None:
     """What does not go together, and what is no folder."""
     mesh = built("token-changed")
     for words, said in (
-        (("HEAD",), "error: diff: takes two folders or none, not 1\n  fix: name the old tree, then the new one; for a revision of git: --against REV\n"),
+        (
+            ("HEAD",),
+            "error: diff: takes two folders or none, not 1\n  fix: name the old tree, then the new one; for a revision of git: --against REV\n",
+        ),
         (("out", "nowhere"), "error: nowhere: is no folder"),
-        (("out", "out", "--against", "HEAD"), "error: diff: compares two folders, or one with a revision or a render, not both"),
+        (
+            ("out", "out", "--against", "HEAD"),
+            "error: diff: compares two folders, or one with a revision or a render, not both",
+        ),
         (("--max-bytes", "2000"), "error: --max-bytes: is for -o markdown"),
         (("--max-bytes", "10", "-o", "markdown"), "error: Invalid value for '--max-bytes'"),
-        (("--cluster", "wset"), 'error: --cluster: no cluster "wset" in the topology (did you mean "west"?)'),
+        (
+            ("--cluster", "wset"),
+            'error: --cluster: no cluster "wset" in the topology (did you mean "west"?)',
+        ),
         (("--out", ""), "error: --out: names no folder"),
     ):
         ran = run("diff", *words, cwd=mesh)
@@ -455,7 +549,9 @@ def test_usage(built: Any, run: Run) -> None:
     assert run("diff", "-C", "nowhere", cwd=mesh).code == 2
 
 
-@pytest.mark.parametrize("name", ["much", "roots-exchanged", "edited", "foreign", "formatting", "base-value"])
+@pytest.mark.parametrize(
+    "name", ["much", "roots-exchanged", "edited", "foreign", "formatting", "base-value"]
+)
 def test_markdown_stays_within_its_budget_and_whole(name: str, built: Any, run: Run) -> None:
     """Every block that is begun is ended, whatever is left out; what is left out is counted."""
     mesh = built(name)
@@ -467,10 +563,17 @@ def test_markdown_stays_within_its_budget_and_whole(name: str, built: Any, run: 
         cut = run("diff", "-o", "markdown", "--max-bytes", str(budget), cwd=mesh).out
         assert len(cut.encode()) <= budget
         assert cut.startswith(full[:40])
-        for opening, closing in (("<details>", "</details>"), ("<pre>", "</pre>"), ("<summary>", "</summary>")):
+        for opening, closing in (
+            ("<details>", "</details>"),
+            ("<pre>", "</pre>"),
+            ("<summary>", "</summary>"),
+        ):
             assert cut.count(opening) == cut.count(closing)
         assert cut.endswith("\n")
-        left = re.search(r"Left out to stay within \d+ bytes: (?:(\d+) lines?)?(?: and )?(?:details of (\d+) lines?)?\.", cut)
+        left = re.search(
+            r"Left out to stay within \d+ bytes: (?:(\d+) lines?)?(?: and )?(?:details of (\d+) lines?)?\.",
+            cut,
+        )
         lost_lines, lost_details = (int(n or 0) for n in left.groups()) if left else (0, 0)
         assert len(re.findall(r"^- \*\*", cut, re.MULTILINE)) + lost_lines == total
         assert cut.count("<details>") + lost_details == folded
@@ -481,14 +584,19 @@ def test_markdown_takes_nothing_for_markup(built: Any, run: Run) -> None:
     mesh = built("base-value")
     path = mesh / "base.yaml"
     value = yaml.safe_load(path.read_text())
-    value["spec"]["values"]["meshConfig"] = {"ingressClass": "</pre></details><img src=x> @team ```\n# heading\n\n| a |", "ingressService": "*b* [x](http://y)"}
+    value["spec"]["values"]["meshConfig"] = {
+        "ingressClass": "</pre></details><img src=x> @team ```\n# heading\n\n| a |",
+        "ingressService": "*b* [x](http://y)",
+    }
     path.write_text(yaml.safe_dump(value))
     (mesh / "out/<b>@you`.txt").write_text("mine")
     told = run("diff", "-o", "markdown", cwd=mesh).out
     assert "<img" not in told
     assert "<b>" not in told
     assert "\n# heading" not in told
-    assert "@you" not in re.sub(r"<pre>.*?</pre>", "", told, flags=re.DOTALL), "in preformatted text nobody is mentioned"
+    assert "@you" not in re.sub(r"<pre>.*?</pre>", "", told, flags=re.DOTALL), (
+        "in preformatted text nobody is mentioned"
+    )
     assert told.count("<details>") == told.count("</details>")
     assert "&lt;/pre&gt;" in told
 
@@ -500,10 +608,16 @@ def test_every_rule_is_one_sentence_for_every_version() -> None:
         for minor in range(4, 34):
             for patch in (-1, 0, 1, 2, 3, 4, 9):
                 for reads in ("running", "asked", "restarted", "never"):
-                    found = [rule for rule in RULES if rule.name == name and holds(rule, (minor, patch), reads)]
+                    found = [
+                        rule
+                        for rule in RULES
+                        if rule.name == name and holds(rule, (minor, patch), reads)
+                    ]
                     assert len(found) == 1, (name, minor, patch, reads, found)
     for rule in RULES:
-        assert rule.says[0].islower() or rule.says.startswith(("Pilot", "Citadel", "1.25.1", "Istio", "{tool}"))
+        assert rule.says[0].islower() or rule.says.startswith(
+            ("Pilot", "Citadel", "1.25.1", "Istio", "{tool}")
+        )
         assert not rule.says.endswith(".")
 
 
@@ -513,7 +627,9 @@ def test_every_rule_is_used_and_every_effect_has_one() -> None:
     for path in (TOP / "kubectl_mesh/differences").glob("*.py"):
         if path.name != "rules.py":
             used |= set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', path.read_text()))
-    names = {rule.name for rule in RULES} - {f"store-{s}" for s in ("plain", "sops", "sealed", "external")}
+    names = {rule.name for rule in RULES} - {
+        f"store-{s}" for s in ("plain", "sops", "sealed", "external")
+    }
     pruned = {name for name in names if name.endswith("-pruned")}
     assert names - pruned <= used
     assert {name.removesuffix("-pruned") for name in pruned} <= names
@@ -541,7 +657,9 @@ def test_every_rule_is_used_and_every_effect_has_one() -> None:
 )
 def test_a_changed_remote_secret_by_version(version: str | None, said: str) -> None:
     """Each range of versions begins and ends where it should."""
-    (rule,) = [rule for rule in RULES if rule.name == "secret-changed" and holds(rule, number(version))]
+    (rule,) = [
+        rule for rule in RULES if rule.name == "secret-changed" and holds(rule, number(version))
+    ]
     assert said in rule.says
 
 
@@ -561,9 +679,11 @@ def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
         after = on_disk(str(other / "tree"))
         found = diff(before, after, ("a", "b"))
         same = before == after
-        assert found.differs != same or {n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in before.items()} == {
-            n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in after.items()
-        }, other.name
+        assert found.differs != same or {
+            n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in before.items()
+        } == {n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in after.items()}, (
+            other.name
+        )
         report = value(found)
         validator.validate(report)
         outputs = (json.dumps(report) + text(found) + markdown(found, 65536) + repr(found)).encode()
@@ -578,11 +698,20 @@ def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case_folder: P
     name = next(n for n in sorted(before) if n and not n.startswith("_"))
     for path, body in before[name].items():
         assert body is not None
-        for broken in (b"", body[: len(body) // 2], b"kind: Secret\nmetadata: 1\ndata: [x]\nspec: {values: []}\n", None, ...):
+        for broken in (
+            b"",
+            body[: len(body) // 2],
+            b"kind: Secret\nmetadata: 1\ndata: [x]\nspec: {values: []}\n",
+            None,
+            ...,
+        ):
             files = {p: b for p, b in before[name].items() if p != path or broken is not ...}
             if broken is not ...:
                 files[path] = broken  # type: ignore[assignment]
-            for one, other in ((before, {**before, name: files}), ({**before, name: files}, before)):
+            for one, other in (
+                (before, {**before, name: files}),
+                ({**before, name: files}, before),
+            ):
                 found = diff(one, other, ("a", "b"))
                 assert found.differs or found.problems or found.formatting, (path, broken)
                 value(found), text(found), markdown(found, 2000)

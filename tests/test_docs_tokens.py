@@ -48,7 +48,14 @@ def test_the_page_runs(tmp_path: Path) -> None:
     blocks = commands(PAGE)
     assert len(blocks) >= 8
     script = "set -eu\n" + "\n".join(blocks)
-    done = subprocess.run([bash, "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [bash, "-c", script],
+        cwd=tmp_path / "work",
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     digests = [line.strip() for line in done.stdout.splitlines() if line.strip().endswith("  -")]
     # Told for both peers by the step, then printed by both.
@@ -61,12 +68,22 @@ def test_the_page_runs(tmp_path: Path) -> None:
     # Each istiod restarts right after the apply that changes its remote secret, before the next cluster.
     lines = log.read_text().splitlines()
     at = lines.index("restarted context-east-2")
-    pairs = [line for name in ("context-east-2", "context-west-1") for line in (f"applied out/{name}/3-mesh", f"restarted {name}")]
+    pairs = [
+        line
+        for name in ("context-east-2", "context-west-1")
+        for line in (f"applied out/{name}/3-mesh", f"restarted {name}")
+    ]
     assert lines[at - 1 : at + 3] == pairs
     deleted = [line for line in log.read_text().splitlines() if line.startswith("deleted")]
     secret = "istio-reader-service-account-istio-remote-secret-token"
-    assert deleted == [f"deleted context-east-1 {secret}", *(f"deleted context-east-{n} istio-remote-secret-context-west-1" for n in (1, 2))]
+    assert deleted == [
+        f"deleted context-east-1 {secret}",
+        *(f"deleted context-east-{n} istio-remote-secret-context-west-1" for n in (1, 2)),
+    ]
     mesh = tmp_path / "work/mesh"
     assert not (mesh / "out/context-west-1").exists()
-    assert "ca-crl.pem" in yaml.safe_load((mesh / "out/context-east-1/1-trust/cacerts.yaml").read_text())["data"]
+    assert (
+        "ca-crl.pem"
+        in yaml.safe_load((mesh / "out/context-east-1/1-trust/cacerts.yaml").read_text())["data"]
+    )
     assert (mesh / "credentials/context-east-1.token.g2").stat().st_mode & 0o777 == 0o600

@@ -143,13 +143,23 @@ def read(text: str) -> Any:
 
 def changed(before: str, after: str) -> tuple[list[str], list[str]]:
     """The lines that went and the lines that came, with their line ends."""
-    lines = list(difflib.ndiff(before.splitlines(keepends=True), after.splitlines(keepends=True), charjunk=None))
-    return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
+    lines = list(
+        difflib.ndiff(
+            before.splitlines(keepends=True), after.splitlines(keepends=True), charjunk=None
+        )
+    )
+    return [line[2:] for line in lines if line[0] == "-"], [
+        line[2:] for line in lines if line[0] == "+"
+    ]
 
 
 def ends(text: str) -> set[str]:
     """The line ends of a text."""
-    return {"\r\n" if line.endswith("\r\n") else "\n" for line in text.splitlines(keepends=True) if line.endswith("\n")}
+    return {
+        "\r\n" if line.endswith("\r\n") else "\n"
+        for line in text.splitlines(keepends=True)
+        if line.endswith("\n")
+    }
 
 
 # --- add
@@ -195,7 +205,9 @@ def test_add_fields_to_what_is_there(style: str) -> None:
         value["contexts"][context]["server"] = "https://203.0.113.11:6443"
         assert read(after) == value
         went, _ = changed(before, after)
-        assert len(went) <= (FLOW.get(style, 1) if "{" in before or not before.endswith("\n") else 0)
+        assert len(went) <= (
+            FLOW.get(style, 1) if "{" in before or not before.endswith("\n") else 0
+        )
         assert ends(after) == ends(before)
 
 
@@ -245,7 +257,9 @@ def test_the_first_stands_behind_the_comments_of_contexts() -> None:
     """Comments that are indented below an empty contexts are its own, and the first entry stands behind them."""
     before = "mesh_id: acme\ncontexts: {}\n  # One of them:\n  # east: {network: a}\n# The end.\norganization: Acme\n"
     after = edit.add(before, "north", NEW, read)
-    assert after == before.replace("contexts: {}", "contexts:").replace("# The end", "  north:\n    network: network-new\n# The end")
+    assert after == before.replace("contexts: {}", "contexts:").replace(
+        "# The end", "  north:\n    network: network-new\n# The end"
+    )
 
 
 NAMES = [
@@ -391,7 +405,9 @@ def test_remove_takes_an_empty_network_along() -> None:
     """The entry of a network on which nobody is left goes too, and with the last of them the whole of networks."""
     both = NETWORKS.format(more=WEST)
     assert edit.remove(both, "east", read) == both.replace("  east: {network: network-east}\n", "")
-    assert edit.remove(both, "west", read) == both.replace("  west: {network: network-west}\n", "").replace(WEST, "")
+    assert edit.remove(both, "west", read) == both.replace(
+        "  west: {network: network-west}\n", ""
+    ).replace(WEST, "")
     one = NETWORKS.format(more="")
     after = edit.remove(edit.remove(one, "east", read), "east-2", read)
     assert "networks" not in read(after)
@@ -435,11 +451,17 @@ def test_comments_of_the_next_entry_stay() -> None:
 
 NAME = st.one_of(
     st.sampled_from(["east", "west", "001", "no", "a b", "a:b", "#", "é", "-x"]),
-    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cf"]), min_size=1, max_size=8),
+    st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cf"]), min_size=1, max_size=8
+    ),
 )
 NETWORK = st.sampled_from(["n1", "n2", "n3", "no", "1"])
 GATEWAYS = st.lists(
-    st.fixed_dictionaries({"address": st.sampled_from(["203.0.113.1", "2001:db8::1", "pending"])}, optional={"port": st.integers(1, 65535)}), max_size=2
+    st.fixed_dictionaries(
+        {"address": st.sampled_from(["203.0.113.1", "2001:db8::1", "pending"])},
+        optional={"port": st.integers(1, 65535)},
+    ),
+    max_size=2,
 )
 ENTRY = st.fixed_dictionaries(
     {"network": NETWORK},
@@ -456,7 +478,9 @@ ENTRY = st.fixed_dictionaries(
 @st.composite
 def topologies(draw: Any, least: int = 0) -> dict[str, Any]:
     """Topologies with peers, networks and fields in any order."""
-    entries: dict[str, dict[str, Any]] = draw(st.dictionaries(NAME, ENTRY, min_size=least, max_size=4))
+    entries: dict[str, dict[str, Any]] = draw(
+        st.dictionaries(NAME, ENTRY, min_size=least, max_size=4)
+    )
     names = list(entries)
     for entry in entries.values():
         if names and draw(st.booleans()):
@@ -464,7 +488,10 @@ def topologies(draw: Any, least: int = 0) -> dict[str, Any]:
     used = sorted({e["network"] for e in entries.values()})
     value: dict[str, Any] = {"mesh_id": "acme", "contexts": entries}
     if used and draw(st.booleans()):
-        value["networks"] = {n: {"gateways": draw(GATEWAYS)} for n in draw(st.lists(st.sampled_from(used), unique=True, min_size=1))}
+        value["networks"] = {
+            n: {"gateways": draw(GATEWAYS)}
+            for n in draw(st.lists(st.sampled_from(used), unique=True, min_size=1))
+        }
     if draw(st.booleans()):
         value["organization"] = draw(st.sampled_from(["Acme", "A: b", "A\n"]))
     return {k: value[k] for k in draw(st.permutations(sorted(value)))}
@@ -472,7 +499,9 @@ def topologies(draw: Any, least: int = 0) -> dict[str, Any]:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(topologies(), NAME, ENTRY)
-def test_add_then_remove_gives_back(value: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
+def test_add_then_remove_gives_back(
+    value: dict[str, Any], name: str, entry: dict[str, Any]
+) -> None:
     """An entry that was added on a network of its own and removed again leaves the value, and but for an empty mapping the text, as it was."""
     assume(name not in value["contexts"])
     before = dump(value)
@@ -495,4 +524,6 @@ def test_remove_any(value: dict[str, Any], data: st.DataObject) -> None:
     assert all(name not in e.get("peers", ()) for e in read(after)["contexts"].values())
     _, came = changed(before, after)
     # A line that stands unchanged behind what went may be told as one that came; no other may come.
-    assert all(line.strip() == "peers: []" or line in before.splitlines(keepends=True) for line in came)
+    assert all(
+        line.strip() == "peers: []" or line in before.splitlines(keepends=True) for line in came
+    )

@@ -75,7 +75,9 @@ PASTED = {
 }
 
 
-def explained(run: Run, text: str, mesh: WorkDir | None = None, **more: object) -> dict[str, dict[str, str]]:
+def explained(
+    run: Run, text: str, mesh: WorkDir | None = None, **more: object
+) -> dict[str, dict[str, str]]:
     """Of each message the state of each cause."""
     ran = run("explain", "-o", "json", text, cwd=mesh, **more)
     value = json.loads(ran.out)
@@ -106,12 +108,24 @@ def test_what_users_paste_is_recognised(message: str) -> None:
     assert len(found) <= 3, found
 
 
-@pytest.mark.parametrize("text", ["", "all is well", "uh, a runner of nc and uf", "exec /bin/sh: hello", "https://example.com/cluster", "\x00\x1b[31m\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "all is well",
+        "uh, a runner of nc and uf",
+        "exec /bin/sh: hello",
+        "https://example.com/cluster",
+        "\x00\x1b[31m\ud800",
+    ],
+)
 def test_what_is_not_known(text: str, run: Run, tmp_path: Path) -> None:
     """It says so, ends with 1, and says where to look instead."""
     ran = run("explain", text, cwd=tmp_path)
     assert ran.code == 1
-    assert ran.out.startswith("nothing in this text is known to kubectl mesh\n  look at `kubectl mesh check`")
+    assert ran.out.startswith(
+        "nothing in this text is known to kubectl mesh\n  look at `kubectl mesh check`"
+    )
     assert explained(run, text) == {}
 
 
@@ -133,7 +147,11 @@ def mesh(tmp_path: Path, run: Run) -> WorkDir:
     return made
 
 
-ROOTS, EDGE, LATE = "the clusters do not share one root", "there is no remote secret for the cluster, or istiod does not see it", "istiod started before"
+ROOTS, EDGE, LATE = (
+    "the clusters do not share one root",
+    "there is no remote secret for the cluster, or istiod does not see it",
+    "istiod started before",
+)
 
 
 def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
@@ -152,7 +170,9 @@ def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
         '  × proven here: the clusters do not share one root\n      tree-root: out/a/1-trust/cacerts.yaml: data."root-cert.pem": holds another root than'
         in text
     )
-    assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][EDGE] == "proven"
+    assert (
+        explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][EDGE] == "proven"
+    )
     # What nobody can ask, for the topology is wrong, is neither proven nor cleared.
     mesh.write("topology.yaml", "mesh_id: [")
     assert (
@@ -164,36 +184,58 @@ def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "base", ["kind: Nonsense\n", "apiVersion: [\n", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.10, nonsense: 1}\n"]
+    "base",
+    [
+        "kind: Nonsense\n",
+        "apiVersion: [\n",
+        "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.10, nonsense: 1}\n",
+    ],
 )
-def test_nothing_is_proven_by_a_base_that_cannot_be_used(base: str, mesh: WorkDir, run: Run) -> None:
+def test_nothing_is_proven_by_a_base_that_cannot_be_used(
+    base: str, mesh: WorkDir, run: Run
+) -> None:
     """Its error is told first; what rests on it is neither proven nor cleared, by no version either. A topology that is wrong is told as well."""
     gate = "the network has no gateway that the others know, or its label names another network"
-    lost = "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
+    lost = (
+        "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
+    )
     roots = "the clusters do not share one root"
     assert "cannot be used" not in run("explain", PASTED["connection-timeout"], cwd=mesh).out
     mesh.write("base.yaml", base)
     states = explained(run, PASTED["connection-timeout"], mesh)["connection-timeout"]
     assert states[gate] == "open"
     assert states[roots] == "cleared"
-    assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
+    assert (
+        explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
+    )
     assert "cleared" not in explained(run, PASTED["no-kind"], mesh)["no-kind"].values()
     told = run("explain", PASTED["connection-timeout"], cwd=mesh).out
-    assert told.startswith("base.yaml cannot be used, and what rests on it is neither proven nor cleared here:\n  × base.yaml:")
+    assert told.startswith(
+        "base.yaml cannot be used, and what rests on it is neither proven nor cleared here:\n  × base.yaml:"
+    )
     assert "proven here:" not in told
     mesh.topology({"contexts": {"a": {"peers": ["nobody"]}}})
     told = run("explain", PASTED["connection-timeout"], cwd=mesh).out
-    assert told.startswith("topology.yaml cannot be used, and what rests on it is neither proven nor cleared here:\n  × topology.yaml:")
+    assert told.startswith(
+        "topology.yaml cannot be used, and what rests on it is neither proven nor cleared here:\n  × topology.yaml:"
+    )
     assert "cleared: not so" not in told
 
 
 def test_causes_of_a_release(mesh: WorkDir, run: Run) -> None:
     """What only some releases do is cleared by the version that runs here."""
-    lost = "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
-    assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "cleared"
+    lost = (
+        "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)"
+    )
+    assert (
+        explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost]
+        == "cleared"
+    )
     base = (mesh / "base.yaml").read_text()
     mesh.write("base.yaml", base.replace("1.29.10", "1.30.3"))
-    assert explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
+    assert (
+        explained(run, PASTED["no-healthy-upstream"], mesh)["no-healthy-upstream"][lost] == "open"
+    )
 
 
 def test_stdin_names_and_secrets(mesh: WorkDir, run: Run) -> None:
@@ -206,7 +248,14 @@ def test_stdin_names_and_secrets(mesh: WorkDir, run: Run) -> None:
     )
     for form in ("text", "json"):
         words = [sys.executable, "-m", "kubectl_mesh", "explain", "-o", form, "-"]
-        done = subprocess.run(words, input=log, cwd=mesh, capture_output=True, check=False, env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"})
+        done = subprocess.run(
+            words,
+            input=log,
+            cwd=mesh,
+            capture_output=True,
+            check=False,
+            env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
+        )
         assert done.returncode == 0, done.stderr
         told = done.stdout.decode() + done.stderr.decode()
         assert token not in told

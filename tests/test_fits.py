@@ -20,7 +20,10 @@ from kubectl_mesh.yaml_io.fits import fits
 from kubectl_mesh.yaml_io.read import load
 from kubectl_mesh.yaml_io.schema import schema_problems
 
-SCHEMAS = {name: assets.schema(name) for name in ("topology.schema.json", "kinds/istiocontrolplane-install-v1alpha2.json")}
+SCHEMAS = {
+    name: assets.schema(name)
+    for name in ("topology.schema.json", "kinds/istiocontrolplane-install-v1alpha2.json")
+}
 words = st.sampled_from(
     [
         "mesh_id",
@@ -44,13 +47,29 @@ words = st.sampled_from(
     ]
 )
 leaves = st.one_of(
-    st.none(), st.booleans(), st.integers(-2, 70000), st.floats(allow_nan=False, allow_infinity=False), words, st.text(max_size=8), st.just("a\n")
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 70000),
+    st.floats(allow_nan=False, allow_infinity=False),
+    words,
+    st.text(max_size=8),
+    st.just("a\n"),
 )
-values = st.recursive(leaves, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=5)), max_leaves=25)
+values = st.recursive(
+    leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=5)),
+    max_leaves=25,
+)
 VALID: list[tuple[str, Any]] = [
     ("topology.schema.json", yaml.safe_load((SEED / "topology.yaml").read_text())),
-    ("topology.schema.json", load("t", (TOP / "tests/golden/fleet/in/topology.yaml").read_bytes()).value),
-    ("kinds/istiocontrolplane-install-v1alpha2.json", load("b", (TOP / "tests/golden/seed/in/base.yaml").read_bytes(), aliases=True).value),
+    (
+        "topology.schema.json",
+        load("t", (TOP / "tests/golden/fleet/in/topology.yaml").read_bytes()).value,
+    ),
+    (
+        "kinds/istiocontrolplane-install-v1alpha2.json",
+        load("b", (TOP / "tests/golden/seed/in/base.yaml").read_bytes(), aliases=True).value,
+    ),
 ]
 
 
@@ -106,5 +125,7 @@ def test_a_good_render_does_not_load_jsonschema() -> None:
         for name in ("topology.yaml", "kubeconfig.yaml"):
             shutil.copy(SEED / name, folder)
         code = f"import sys; from kubectl_mesh.cli import run; run(['render', '--check', '-C', {folder!r}]); print('jsonschema' in sys.modules)"
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+        )
     assert done.stdout.splitlines()[-1] == "False"

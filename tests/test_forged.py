@@ -37,7 +37,9 @@ def look(ran: Ran, words: object) -> None:
     text = ran.out + ran.err
     forged = [line for line in text.split("\n") if line.strip().startswith("FORGED")]
     assert not forged, (words, text)
-    assert not [char for char in text if char != "\n" and unicodedata.category(char) in ("Cc", "Cf")], (words, text)
+    assert not [
+        char for char in text if char != "\n" and unicodedata.category(char) in ("Cc", "Cf")
+    ], (words, text)
 
 
 @pytest.fixture
@@ -50,13 +52,29 @@ def mesh(workdir: Make, run: Run) -> WorkDir:
     return made
 
 
-def certificate(path: Path, issuer: "tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None" = None) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def certificate(
+    path: Path, issuer: "tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None" = None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Writes a CA certificate whose subject has the name."""
     key = ec.generate_private_key(ec.SECP256R1())
-    root = build_root(Wanted("acme", "ec-p256", 3650, 730, {}), key, datetime.now(UTC) - timedelta(days=1))
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, FORGED), x509.NameAttribute(NameOID.COMMON_NAME, FORGED)])
+    root = build_root(
+        Wanted("acme", "ec-p256", 3650, 730, {}), key, datetime.now(UTC) - timedelta(days=1)
+    )
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, FORGED),
+            x509.NameAttribute(NameOID.COMMON_NAME, FORGED),
+        ]
+    )
     by, signer = (issuer[0].subject, issuer[1]) if issuer else (name, key)
-    builder = x509.CertificateBuilder(by, name, key.public_key(), x509.random_serial_number(), root.not_valid_before_utc, root.not_valid_after_utc)
+    builder = x509.CertificateBuilder(
+        by,
+        name,
+        key.public_key(),
+        x509.random_serial_number(),
+        root.not_valid_before_utc,
+        root.not_valid_after_utc,
+    )
     for extension in root.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     made = builder.sign(signer, hashes.SHA256())
@@ -75,7 +93,9 @@ def forge_roots(mesh: WorkDir) -> None:
         value = yaml.safe_load((mesh / name / "1-trust/cacerts.yaml").read_text())
         for number in range(2):
             certificate(mesh / f"certs/{number}.pem")
-        value["data"]["root-cert.pem"] = base64.b64encode((mesh / "certs/0.pem").read_bytes() + (mesh / "certs/1.pem").read_bytes()).decode()
+        value["data"]["root-cert.pem"] = base64.b64encode(
+            (mesh / "certs/0.pem").read_bytes() + (mesh / "certs/1.pem").read_bytes()
+        ).decode()
         (mesh / name / "1-trust/cacerts.yaml").write_text(yaml.safe_dump(value))
 
 
@@ -83,7 +103,9 @@ def forge_intermediate(mesh: WorkDir) -> None:
     root = certificate(mesh / "certs/root-cert.pem")
     folder = mesh / "certs/intermediate-context-east-1"
     certificate(folder / "ca-cert.pem", root)
-    (folder / "cert-chain.pem").write_bytes((folder / "ca-cert.pem").read_bytes() + (mesh / "certs/root-cert.pem").read_bytes())
+    (folder / "cert-chain.pem").write_bytes(
+        (folder / "ca-cert.pem").read_bytes() + (mesh / "certs/root-cert.pem").read_bytes()
+    )
 
 
 def forge_authority(mesh: WorkDir) -> None:
@@ -93,15 +115,34 @@ def forge_authority(mesh: WorkDir) -> None:
 def forge_claims(mesh: WorkDir) -> None:
     soon = int(datetime.now(UTC).timestamp()) + 3600
     account = f"system:serviceaccount:istio-system:{FORGED}"
-    said = {"sub": account, "iss": FORGED, "aud": [FORGED], "exp": soon, "kubernetes.io/serviceaccount/secret.name": FORGED}
+    said = {
+        "sub": account,
+        "iss": FORGED,
+        "aud": [FORGED],
+        "exp": soon,
+        "kubernetes.io/serviceaccount/secret.name": FORGED,
+    }
     parts = (json.dumps({"alg": "RS256", "kid": FORGED}), json.dumps(said))
     for name in CLUSTERS:
-        mesh.token(name, ".".join(base64.urlsafe_b64encode(p.encode()).decode().rstrip("=") for p in parts) + ".c2lnbmF0dXJl")
+        mesh.token(
+            name,
+            ".".join(base64.urlsafe_b64encode(p.encode()).decode().rstrip("=") for p in parts)
+            + ".c2lnbmF0dXJl",
+        )
 
 
 def forge_files(mesh: WorkDir) -> None:
     odd = FORGED.replace("/", "")
-    for folder in ("out", "out/context-east-1", "out/context-east-1/1-trust", "certs", "certs/intermediate-context-east-1", "credentials", "clusters", "other"):
+    for folder in (
+        "out",
+        "out/context-east-1",
+        "out/context-east-1/1-trust",
+        "certs",
+        "certs/intermediate-context-east-1",
+        "credentials",
+        "clusters",
+        "other",
+    ):
         mesh.write(f"{folder}/{odd}", "x")
         mesh.write(f"{folder}/{odd}.pem", "x")
         mesh.write(f"{folder}/{odd}.yaml", "a: b\n")
@@ -112,7 +153,9 @@ def forge_files(mesh: WorkDir) -> None:
 
 def forge_tree(mesh: WorkDir) -> None:
     """Keys and values of rendered files, which a person may have edited."""
-    for name, path in ((n, p) for n in ("out", "other") for p in sorted((mesh / n).rglob("*.yaml"))):
+    for name, path in (
+        (n, p) for n in ("out", "other") for p in sorted((mesh / n).rglob("*.yaml"))
+    ):
         values = list(yaml.safe_load_all(path.read_text()))
         for value in values:
             value[FORGED] = FORGED
@@ -153,7 +196,12 @@ def forge_kubeconfig(mesh: WorkDir) -> None:
 
 def forge_topology(mesh: WorkDir) -> None:
     value = yaml.safe_load((mesh / "topology.yaml").read_text())
-    value["contexts"][FORGED] = {"network": FORGED, "server": FORGED, FORGED: FORGED, "clusterName": FORGED}
+    value["contexts"][FORGED] = {
+        "network": FORGED,
+        "server": FORGED,
+        FORGED: FORGED,
+        "clusterName": FORGED,
+    }
     value[FORGED] = FORGED
     value["secrets"] = {"store": FORGED}
     mesh.write("topology.yaml", yaml.safe_dump(value))
@@ -204,7 +252,18 @@ def test_kubeconfigs_of_init_and_add(workdir: Make, run: Run, tmp_path: Path) ->
     name = f"--kubeconfig={mesh / 'kubeconfig.yaml'}"
     (tmp_path / "new").mkdir()
     for words in (
-        ["init", "-C", tmp_path / "new", "--mesh-id", "a", "--context", "context-east-1=n", "--context", "context-east-2=n", name],
+        [
+            "init",
+            "-C",
+            tmp_path / "new",
+            "--mesh-id",
+            "a",
+            "--context",
+            "context-east-1=n",
+            "--context",
+            "context-east-2=n",
+            name,
+        ],
         ["init", "-C", tmp_path / "new", "--mesh-id", FORGED],
         ["init", "-C", tmp_path / "new", "--mesh-id", "a", "--context", f"{FORGED}=n", name],
         ["add", FORGED, "--network", "network-east", name],
@@ -240,12 +299,32 @@ def test_dumps(run: Run, tmp_path: Path) -> None:
 
 def test_every_format_character_is_visible() -> None:
     """As Unicode has them: controls, format characters that show nothing, separators and surrogates; JSON keeps its meaning."""
-    shows = {0x600, 0x601, 0x602, 0x603, 0x604, 0x605, 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+    shows = {
+        0x600,
+        0x601,
+        0x602,
+        0x603,
+        0x604,
+        0x605,
+        0x6DD,
+        0x70F,
+        0x890,
+        0x891,
+        0x8E2,
+        0x110BD,
+        0x110CD,
+    }
     for code in range(sys.maxunicode + 1):
         char = chr(code)
-        hidden = unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and code not in shows and char != "\n"
+        hidden = (
+            unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            and code not in shows
+            and char != "\n"
+        )
         if hidden:
-            assert re.fullmatch(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}", visible(char)), hex(code)
+            assert re.fullmatch(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}", visible(char)), (
+                hex(code)
+            )
             assert escaped(f'"{char}"').isascii()
             assert json.loads(escaped(f'"{char}"')) == char
         elif unicodedata.category(char) != "Cn":

@@ -29,7 +29,9 @@ def git(*words: "str | Path | WorkDir", stdin: bytes = b"") -> str:
     """Runs git without any of the protections."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     named = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
-    return subprocess.run(["git", *named, *words], capture_output=True, check=True, env=environment, input=stdin).stdout.decode()
+    return subprocess.run(
+        ["git", *named, *words], capture_output=True, check=True, env=environment, input=stdin
+    ).stdout.decode()
 
 
 # Where git runs
@@ -57,19 +59,46 @@ def started(tree: ast.Module) -> Iterator[str]:
     """What of a module starts programs: modules for it, functions of os, and words of a command of git."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            yield from (name for name in names if name.split(".")[0] in ("subprocess", "pty", "asyncio", "multiprocessing"))
-            yield from (f"os.{alias.name}" for alias in node.names if names == ["os"] and alias.name in STARTERS)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr in STARTERS:
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+            )
+            yield from (
+                name
+                for name in names
+                if name.split(".")[0] in ("subprocess", "pty", "asyncio", "multiprocessing")
+            )
+            yield from (
+                f"os.{alias.name}"
+                for alias in node.names
+                if names == ["os"] and alias.name in STARTERS
+            )
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "os"
+            and node.attr in STARTERS
+        ):
             yield f"os.{node.attr}"
-        elif isinstance(node, ast.List | ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant) and node.elts[0].value == "git":
+        elif (
+            isinstance(node, ast.List | ast.Tuple)
+            and node.elts
+            and isinstance(node.elts[0], ast.Constant)
+            and node.elts[0].value == "git"
+        ):
             yield "git"
 
 
 def test_one_module_runs_git() -> None:
     """No other module of the package can start a program."""
-    found = {path.relative_to(PACKAGE).as_posix(): set(started(ast.parse(path.read_text()))) for path in PACKAGE.rglob("*.py")}
-    assert {name: what for name, what in found.items() if what} == {"fs/programs.py": {"subprocess", "git"}}
+    found = {
+        path.relative_to(PACKAGE).as_posix(): set(started(ast.parse(path.read_text())))
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert {name: what for name, what in found.items() if what} == {
+        "fs/programs.py": {"subprocess", "git"}
+    }
 
 
 # Each protection alone
@@ -89,13 +118,19 @@ def repository(tmp_path: Path) -> Path:
 
 def keep_only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Takes all protections of the runner away but those."""
-    monkeypatch.setattr(runner, "SETTINGS", tuple(s for s in runner.SETTINGS if s.split("=")[0] in names))
-    monkeypatch.setattr(runner, "ENVIRONMENT", {k: v for k, v in runner.ENVIRONMENT.items() if k in names})
+    monkeypatch.setattr(
+        runner, "SETTINGS", tuple(s for s in runner.SETTINGS if s.split("=")[0] in names)
+    )
+    monkeypatch.setattr(
+        runner, "ENVIRONMENT", {k: v for k, v in runner.ENVIRONMENT.items() if k in names}
+    )
 
 
 def ask(top: Path, *words: str, feed: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     """What the runner says of a repository, as a person without configuration asks it."""
-    answer = runner.run_git(str(top), *words, environment={"PATH": os.environ["PATH"], "HOME": os.devnull}, feed=feed)
+    answer = runner.run_git(
+        str(top), *words, environment={"PATH": os.environ["PATH"], "HOME": os.devnull}, feed=feed
+    )
     assert answer is not None
     return answer
 
@@ -135,7 +170,9 @@ ALONE = {
 
 
 @pytest.mark.parametrize("setting", ALONE)
-def test_each_setting_alone(repository: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+def test_each_setting_alone(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
     """Without it, git starts the program that the repository names; with it alone, git does not."""
     marker = repository.parent / "ran"
     words, feed = ALONE[setting](repository, f"touch {marker}")
@@ -146,13 +183,17 @@ def test_each_setting_alone(repository: Path, monkeypatch: pytest.MonkeyPatch, s
         marker.unlink()
         keep_only(patch, "GIT_TERMINAL_PROMPT")
     monkeypatch.setattr(runner, "ENVIRONMENT", {"GIT_TERMINAL_PROMPT": "0"})
-    monkeypatch.setattr(runner, "SETTINGS", tuple(s for s in runner.SETTINGS if s.startswith(f"{setting}=")))
+    monkeypatch.setattr(
+        runner, "SETTINGS", tuple(s for s in runner.SETTINGS if s.startswith(f"{setting}="))
+    )
     assert len(runner.SETTINGS) == 1
     ask(repository, *words, feed=feed)
     assert not marker.exists()
 
 
-def test_a_folder_that_looks_like_a_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_looks_like_a_repository(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files of a commit can look like a bare repository, with a configuration of its own: git does not read it."""
     git("init", "-q", "--bare", repository / "out/bare")
     asked = ("rev-parse", "--absolute-git-dir")
@@ -187,14 +228,26 @@ def test_the_environment_names_no_other_repository(repository: Path, tmp_path: P
     """Variables of git are dropped, but for those that say where a person's own configuration is; `named` keeps them."""
     other = tmp_path / "other"
     git("init", "-q", other)
-    environment = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_DIR": str(other / ".git"), "GIT_OBJECT_DIRECTORY": str(other)}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.devnull,
+        "GIT_DIR": str(other / ".git"),
+        "GIT_OBJECT_DIRECTORY": str(other),
+    }
     words = (str(repository), "rev-parse", "--absolute-git-dir")
-    answers = [runner.run_git(*words, environment=environment, named=named) for named in (False, True)]
-    assert [os.fsdecode(a.stdout).strip() for a in answers if a] == [str(repository / ".git"), str(other / ".git")]
+    answers = [
+        runner.run_git(*words, environment=environment, named=named) for named in (False, True)
+    ]
+    assert [os.fsdecode(a.stdout).strip() for a in answers if a] == [
+        str(repository / ".git"),
+        str(other / ".git"),
+    ]
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_the_environment_takes_no_protection_away(repository: Path, tmp_path: Path, named: bool) -> None:
+def test_the_environment_takes_no_protection_away(
+    repository: Path, tmp_path: Path, named: bool
+) -> None:
     """Neither variables of git nor settings in them come after those of the runner."""
     words, feed = set_fsmonitor(repository, f"touch {tmp_path / 'ran'}")
     environment = {
@@ -207,11 +260,20 @@ def test_the_environment_takes_no_protection_away(repository: Path, tmp_path: Pa
         "GIT_CONFIG_VALUE_0": f"touch {tmp_path / 'ran'}",
         "GIT_CONFIG_PARAMETERS": f"'core.fsmonitor'='touch {tmp_path / 'ran'}'",
     }
-    answer = runner.run_git(str(repository), *words, environment=environment, feed=feed, named=named)
+    answer = runner.run_git(
+        str(repository), *words, environment=environment, feed=feed, named=named
+    )
     assert answer is not None
     assert answer.returncode == 1
     make_partial(repository, tmp_path, "blob")
-    runner.run_git(str(repository), "cat-file", "--batch", environment=environment, feed=b"HEAD:out/a\n", named=named)
+    runner.run_git(
+        str(repository),
+        "cat-file",
+        "--batch",
+        environment=environment,
+        feed=b"HEAD:out/a\n",
+        named=named,
+    )
     assert not (tmp_path / "ran").exists()
 
 
@@ -226,8 +288,14 @@ def make_partial(top: "Path | WorkDir", tmp_path: Path, kind: str, **remote: str
         git("clone", "-q", "--bare", "--no-hardlinks", top, source)
         git("-C", source, "config", "uploadpack.allowFilter", "true")
         git("-C", source, "config", "uploadpack.allowAnySHA1InWant", "true")
-    named = {"url": f"file://{source}", "uploadpack": f"touch {shlex.quote(str(marker))}; git-upload-pack"} | remote
-    for name, value in {**{f"remote.origin.{k}": v for k, v in named.items() if "." not in k}, **{k: v for k, v in remote.items() if "." in k}}.items():
+    named = {
+        "url": f"file://{source}",
+        "uploadpack": f"touch {shlex.quote(str(marker))}; git-upload-pack",
+    } | remote
+    for name, value in {
+        **{f"remote.origin.{k}": v for k, v in named.items() if "." not in k},
+        **{k: v for k, v in remote.items() if "." in k},
+    }.items():
         git("-C", top, "config", name, value)
     git("-C", top, "config", "remote.origin.promisor", "true")
     git("-C", top, "config", "remote.origin.partialclonefilter", "blob:none")
@@ -259,16 +327,28 @@ REMOTES = {
 
 @pytest.mark.parametrize("remote", REMOTES)
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])
-def test_no_program_of_a_remote_runs(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, remote: str) -> None:
+def test_no_program_of_a_remote_runs(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, remote: str
+) -> None:
     """Each of the two protections is enough by itself; without both, the repository's program runs."""
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
     program.chmod(0o755)
-    words = {k: v.replace("MARKER", str(tmp_path / "ran")).replace("PROGRAM", str(program)) for k, v in REMOTES[remote].items()}
+    words = {
+        k: v.replace("MARKER", str(tmp_path / "ran")).replace("PROGRAM", str(program))
+        for k, v in REMOTES[remote].items()
+    }
     marker = make_partial(repository, tmp_path, kind, **words)
     assert not fetches(repository, marker)
     version = tuple(map(int, git("--version").split()[2].split(".")[:2]))
-    for alone in ("GIT_ALLOW_PROTOCOL", *(["GIT_NO_LAZY_FETCH"] if version >= (2, 44) or "lazy fetching disabled" in lazy_text(repository) else [])):
+    for alone in (
+        "GIT_ALLOW_PROTOCOL",
+        *(
+            ["GIT_NO_LAZY_FETCH"]
+            if version >= (2, 44) or "lazy fetching disabled" in lazy_text(repository)
+            else []
+        ),
+    ):
         with monkeypatch.context() as patch:
             keep_only(patch, alone)
             assert not fetches(repository, marker), alone
@@ -279,12 +359,21 @@ def test_no_program_of_a_remote_runs(repository: Path, tmp_path: Path, monkeypat
 
 def lazy_text(top: Path) -> str:
     """What git says when it may not fetch; some distributions have that in versions before 2.44."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.devnull,
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_NO_LAZY_FETCH": "1",
+    }
     words = ["git", "-C", top, "cat-file", "--batch"]
-    return subprocess.run(words, input="HEAD:out/a\n", capture_output=True, text=True, check=False, env=environment).stderr
+    return subprocess.run(
+        words, input="HEAD:out/a\n", capture_output=True, text=True, check=False, env=environment
+    ).stderr
 
 
-def test_git_opens_no_connection(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_opens_no_connection(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not to a remote, and not to where the remote says that bundles are."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
@@ -296,21 +385,29 @@ def test_git_opens_no_connection(repository: Path, tmp_path: Path, monkeypatch: 
             server.accept()
         assert ask(repository, "config", "--get-all", "fetch.bundleURI").stdout.endswith(b"\n\n")
         # Versions 2.40 to 2.43 get the bundles although no protocol is allowed: the setting alone prevents it.
-        monkeypatch.setattr(runner, "ENVIRONMENT", {k: v for k, v in runner.ENVIRONMENT.items() if k != "GIT_NO_LAZY_FETCH"})
+        monkeypatch.setattr(
+            runner,
+            "ENVIRONMENT",
+            {k: v for k, v in runner.ENVIRONMENT.items() if k != "GIT_NO_LAZY_FETCH"},
+        )
         fetches(repository, marker)
         with pytest.raises(TimeoutError):
             server.accept()
 
 
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])
-def test_missing_objects_are_not_called_absent(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_missing_objects_are_not_called_absent(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """What git cannot read is not "nothing committed", in whichever way git was kept from fetching."""
     make_partial(repository, tmp_path, kind)
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
     for alone in (tuple(runner.ENVIRONMENT), ("GIT_ALLOW_PROTOCOL",)):
         with monkeypatch.context() as patch:
             keep_only(patch, *alone)
-            with pytest.raises(MeshError, match="is in a partial clone that lacks objects of this commit") as caught:
+            with pytest.raises(
+                MeshError, match="is in a partial clone that lacks objects of this commit"
+            ) as caught:
                 git_ignore.committed(str(repository), ["out/a"], environment)
     fix = caught.value.problems[0].fix.removeprefix("fetch them: ")
     git("-C", repository, "config", "--unset", "remote.origin.uploadpack")
@@ -336,7 +433,12 @@ COMMANDS: dict[str, list[list[str]]] = {
     "adopt": [["adopt", "--to", "adopted", "dump.yaml"]],
     "describe": [["describe"], ["describe", "-o", "table"], ["describe", "-o", "json"]],
     "check": [["check"], ["check", "-o", "json"]],
-    "diff": [["diff"], ["diff", "--against", "HEAD"], ["diff", "--against", "main"], ["diff", "out", "out"]],
+    "diff": [
+        ["diff"],
+        ["diff", "--against", "HEAD"],
+        ["diff", "--against", "main"],
+        ["diff", "out", "out"],
+    ],
     "explain": [["explain", "Unauthorized"]],
     "graph": [["graph"], ["graph", "-o", "svg"]],
     "verify": [["verify"]],
@@ -382,11 +484,22 @@ def test_every_command_is_asked() -> None:
 
 
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])
-def test_no_command_runs_what_a_repository_names(committed: WorkDir, run: Run, tmp_path: Path, kind: str) -> None:
+def test_no_command_runs_what_a_repository_names(
+    committed: WorkDir, run: Run, tmp_path: Path, kind: str
+) -> None:
     """In a partial clone that lacks objects, with a program for git in every setting that names one."""
     marker = make_partial(committed, tmp_path, kind)
     program = f"touch {marker}; false"
-    for setting in ("core.fsmonitor", "core.sshCommand", "credential.helper", "core.askPass", "core.pager", "diff.external", "core.editor", "gpg.program"):
+    for setting in (
+        "core.fsmonitor",
+        "core.sshCommand",
+        "credential.helper",
+        "core.askPass",
+        "core.pager",
+        "diff.external",
+        "core.editor",
+        "gpg.program",
+    ):
         git("-C", committed, "config", setting, program)
     git("-C", committed, "config", "diff.own.textconv", program)
     git("-C", committed, "config", "filter.own.clean", program)
@@ -398,12 +511,19 @@ def test_no_command_runs_what_a_repository_names(committed: WorkDir, run: Run, t
         assert "a fault of its own" not in ran.err, (line, ran.err)
         assert not marker.exists(), line
     # The same repository does run it for whoever asks git without protection.
-    subprocess.run(["git", "-C", committed, "cat-file", "--batch"], input=b"HEAD:topology.yaml\n", capture_output=True, check=False)
+    subprocess.run(
+        ["git", "-C", committed, "cat-file", "--batch"],
+        input=b"HEAD:topology.yaml\n",
+        capture_output=True,
+        check=False,
+    )
     assert marker.exists()
 
 
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])
-def test_what_git_cannot_read_is_not_called_fine(committed: WorkDir, run: Run, tmp_path: Path, kind: str) -> None:
+def test_what_git_cannot_read_is_not_called_fine(
+    committed: WorkDir, run: Run, tmp_path: Path, kind: str
+) -> None:
     """A step that needs the last commit is refused where that cannot be read; counts are unknown; `diff` names the reason."""
     assert run("certs", "rotate-root", "begin", cwd=committed).code == 0
     assert run("render", cwd=committed).code == 0
@@ -436,7 +556,9 @@ def foreign(workdir: Make, tmp_path: Path) -> tuple[WorkDir, dict[str, str]]:
     else:  # git's own tests say it in this way
         program = tmp_path / "bin/git"
         program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"\n')
+        program.write_text(
+            f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"\n'
+        )
         program.chmod(0o755)
         environment["PATH"] = f"{program.parent}:{environment['PATH']}"
     return mesh, environment
@@ -448,11 +570,16 @@ def set_personal(where: str, tmp_path: Path, text: str) -> dict[str, str]:
     path = tmp_path / where / places[where]
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    return {"HOME": str(tmp_path / "nobody"), where: str(path if where == "GIT_CONFIG_GLOBAL" else tmp_path / where)}
+    return {
+        "HOME": str(tmp_path / "nobody"),
+        where: str(path if where == "GIT_CONFIG_GLOBAL" else tmp_path / where),
+    }
 
 
 @pytest.mark.parametrize("where", ["HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL"])
-def test_a_repository_of_another_user(foreign: tuple[WorkDir, dict[str, str]], run: Run, tmp_path: Path, where: str) -> None:
+def test_a_repository_of_another_user(
+    foreign: tuple[WorkDir, dict[str, str]], run: Run, tmp_path: Path, where: str
+) -> None:
     """git answers where the person calls the repository safe, wherever their configuration is; else the answer is no, with the reason."""
     mesh, environment = foreign
     ran = run("render", cwd=mesh, env={**environment, "HOME": os.devnull})
@@ -503,7 +630,14 @@ def test_gitignore_lines_match_the_name_alone(tmp_path: Path, name: str) -> None
     assert "\n" not in problem.what
     (tmp_path / ".gitignore").write_text("".join(f"{line}\n" for line in lines))
     assert git_ignore.exposed(str(tmp_path), [name], environment) == []
-    others = ["other", "e", "n", "xx", "sub/other", *(["token", "tokXen", "tokXXen"] if name.isprintable() else [])]
+    others = [
+        "other",
+        "e",
+        "n",
+        "xx",
+        "sub/other",
+        *(["token", "tokXen", "tokXXen"] if name.isprintable() else []),
+    ]
     assert git_ignore.exposed(str(tmp_path), others, environment) == others
 
 

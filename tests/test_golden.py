@@ -27,11 +27,17 @@ def copy_of(case: str, to: Path) -> Path:
 
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_tree_report_and_description(case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tree_report_and_description(
+    case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a render writes and prints, and what `describe` says of it."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     mesh = copy_of(case, tmp_path / "mesh")

@@ -27,7 +27,13 @@ def git(mesh: WorkDir, *words: str) -> str:
     """Runs git in a working directory."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     named = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
-    return subprocess.run(["git", "-C", mesh, *named, *words], capture_output=True, text=True, check=True, env=environment).stdout
+    return subprocess.run(
+        ["git", "-C", mesh, *named, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout
 
 
 @pytest.fixture
@@ -44,7 +50,10 @@ def findings(mesh: WorkDir, run: Run, *words: str) -> dict[str, str]:
     ran = run("check", "-o", "json", *words, cwd=mesh)
     (check,) = [c for c in json.loads(ran.out)["checks"] if c["id"] == "git-tracked"]
     assert ran.code == 1 or not check["findings"]
-    return {f["file"]: f["what"].removeprefix("is tracked by git, and holds ") for f in check["findings"]}
+    return {
+        f["file"]: f["what"].removeprefix("is tracked by git, and holds ")
+        for f in check["findings"]
+    }
 
 
 def test_a_committed_mesh_is_clean(tracked: WorkDir, run: Run) -> None:
@@ -61,7 +70,10 @@ def put(mesh: WorkDir, name: str, body: "str | bytes") -> None:
 
 
 KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\nusers:\n- name: u\n  user:\n    {login}\n"
-JWT = ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in (b'{"alg":"RS256"}', b'{"sub":"system:serviceaccount:a:b"}', b"s" * 64))
+JWT = ".".join(
+    base64.urlsafe_b64encode(p).decode().rstrip("=")
+    for p in (b'{"alg":"RS256"}', b'{"sub":"system:serviceaccount:a:b"}', b"s" * 64)
+)
 
 
 def test_what_git_tracks_is_found(tracked: WorkDir, run: Run) -> None:
@@ -79,24 +91,48 @@ def test_what_git_tracks_is_found(tracked: WorkDir, run: Run) -> None:
         "a b/\u00e4\n.txt": (key, private),
         "windows.pem": (key.replace(b"\n", b"\r\n"), private),
         "key.json": (json.dumps({"key": key.decode()}), private),
-        "old/openssh": ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n", private),
+        "old/openssh": (
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+            private,
+        ),
         "old/secret.yaml": (secret.format(encoded), private),
-        "old/string.yaml": (secret.replace("data:", "stringData:").format("|\n    " + key.decode().replace("\n", "\n    ")), private),
+        "old/string.yaml": (
+            secret.replace("data:", "stringData:").format(
+                "|\n    " + key.decode().replace("\n", "\n    ")
+            ),
+            private,
+        ),
         "out/context-east-1/3-mesh/remote-secrets/old.yaml": (
             secret.format(base64.b64encode(kubeconfig.encode()).decode()),
             f"the login of a kubeconfig and {private}",
         ),
-        "old/kubeconfig": (KUBECONFIG.format(login="token: some-token-of-old"), "the login of a kubeconfig"),
+        "old/kubeconfig": (
+            KUBECONFIG.format(login="token: some-token-of-old"),
+            "the login of a kubeconfig",
+        ),
         "old/password": (KUBECONFIG.format(login='password: "pw"'), "the login of a kubeconfig"),
         "old/json": (
-            json.dumps({"kind": "Config", "clusters": [], "users": [{"name": "u", "user": {"token": "t"}}]}, indent=2),
+            json.dumps(
+                {
+                    "kind": "Config",
+                    "clusters": [],
+                    "users": [{"name": "u", "user": {"token": "t"}}],
+                },
+                indent=2,
+            ),
             "the login of a kubeconfig",
         ),
         "old/jwt": (f"export TOKEN={JWT}\n", "the token of a service account"),
-        "old/jwt.yaml": (secret.format(base64.b64encode(JWT.encode()).decode()), "the token of a service account"),
+        "old/jwt.yaml": (
+            secret.format(base64.b64encode(JWT.encode()).decode()),
+            "the token of a service account",
+        ),
         "id": (str(Ages(mesh.path).identities["new"]) + "\n", "an age identity"),
         "copy.txt": (b"token: " + token + b"\n", "what is in credentials/context-east-1.token"),
-        "copy.yaml": (secret.format(base64.b64encode(token).decode()), "what is in credentials/context-east-1.token"),
+        "copy.yaml": (
+            secret.format(base64.b64encode(token).decode()),
+            "what is in credentials/context-east-1.token",
+        ),
         "copy.seal": (seal, "what is in certs/seal-key"),
     }
     for name, (body, _) in wanted.items():
@@ -111,7 +147,10 @@ def test_what_git_tracks_is_found(tracked: WorkDir, run: Run) -> None:
     }
     ran = run("check", cwd=mesh)
     assert ran.code == 1
-    assert "  × git-tracked: notes/key.txt: is tracked by git, and holds a private key\n      fix: take it for known to all who have the repository" in ran.out
+    assert (
+        "  × git-tracked: notes/key.txt: is tracked by git, and holds a private key\n      fix: take it for known to all who have the repository"
+        in ran.out
+    )
     assert "then `git rm --cached -- notes/key.txt`\n" in ran.out
     for text in (key.splitlines()[1], token, seal.strip(), JWT.encode(), b"AGE-SECRET"):
         assert text not in (ran.out + ran.err).encode()
@@ -122,14 +161,20 @@ def test_what_is_no_secret_is_not_told(tracked: WorkDir, run: Run) -> None:
     mesh = tracked
     encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIFLTBXBgkqhkiG9w0BBQ0wSjApBgkqhkiG\n-----END ENCRYPTED PRIVATE KEY-----\n"
     harmless = {
-        "root.yaml": "kind: Secret\ndata:\n  ca: " + base64.b64encode((mesh / "certs/root-cert.pem").read_bytes()).decode(),
+        "root.yaml": "kind: Secret\ndata:\n  ca: "
+        + base64.b64encode((mesh / "certs/root-cert.pem").read_bytes()).decode(),
         "README.md": "A file that begins with `-----BEGIN PRIVATE KEY-----` is private; identities begin with AGE-SECRET-KEY-1.\n",
         "encrypted.pem": encrypted,
         "exec": KUBECONFIG.format(login="exec: {command: aws}"),
         "redacted": KUBECONFIG.format(login="client-key-data: DATA+OMITTED"),
-        "sops": KUBECONFIG.format(login='token: "ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]"'),
+        "sops": KUBECONFIG.format(
+            login='token: "ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]"'
+        ),
         "template": KUBECONFIG.format(login="token: {{ .token | toJson }}"),
-        "jwt": ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in (b'{"alg":"none"}', b'{"sub":"1234567890"}', b"s" * 32)),
+        "jwt": ".".join(
+            base64.urlsafe_b64encode(p).decode().rstrip("=")
+            for p in (b'{"alg":"none"}', b'{"sub":"1234567890"}', b"s" * 32)
+        ),
         "link": "",
     }
     for name, body in harmless.items():
@@ -162,7 +207,10 @@ def test_only_below_the_working_directory(workdir: Make, run: Run, ages: Ages) -
     assert run("render", "--out", other / "tree", cwd=mesh).code == 0
     put(other, "tree/x.pem", key)
     put(other, "beside.pem", key)
-    assert findings(mesh, run, "--out", str(other / "tree")) == {"here.pem": "a private key", f"{other}/tree/x.pem": "a private key"}
+    assert findings(mesh, run, "--out", str(other / "tree")) == {
+        "here.pem": "a private key",
+        f"{other}/tree/x.pem": "a private key",
+    }
 
 
 def test_a_tree_of_the_store_plain_may_hold_them(workdir: Make, run: Run) -> None:
@@ -180,7 +228,9 @@ def test_a_tree_of_the_store_plain_may_hold_them(workdir: Make, run: Run) -> Non
     mesh.topology(EXTERNAL)
     found = findings(mesh, run)
     assert set(found) == {
-        p.relative_to(mesh.path).as_posix() for p in (mesh / "out").rglob("*.yaml") if p.name == "cacerts.yaml" or "remote-secrets" in p.parts
+        p.relative_to(mesh.path).as_posix()
+        for p in (mesh / "out").rglob("*.yaml")
+        if p.name == "cacerts.yaml" or "remote-secrets" in p.parts
     }
     assert run("render", cwd=mesh).code == 0
     assert findings(mesh, run) == {}
@@ -188,18 +238,33 @@ def test_a_tree_of_the_store_plain_may_hold_them(workdir: Make, run: Run) -> Non
 
 def test_where_git_does_not_answer(tracked: WorkDir, run: Run, tmp_path: Path) -> None:
     """No git, or one that refuses: that is told, for nobody knows then."""
-    checked = json.loads(run("check", "-o", "json", cwd=tracked, env={"PATH": str(tmp_path / "none")}).out)
+    checked = json.loads(
+        run("check", "-o", "json", cwd=tracked, env={"PATH": str(tmp_path / "none")}).out
+    )
     (check,) = [c for c in checked["checks"] if c["id"] == "git-tracked"]
-    assert [f["what"] for f in check["findings"]] == ["lies in a git work tree, and git does not tell what it tracks there"]
+    assert [f["what"] for f in check["findings"]] == [
+        "lies in a git work tree, and git does not tell what it tracks there"
+    ]
     (tracked / ".git" / "index").write_bytes(b"nonsense")
-    assert findings(tracked, run) == {".": "lies in a git work tree, and git does not tell what it tracks there"}
+    assert findings(tracked, run) == {
+        ".": "lies in a git work tree, and git does not tell what it tracks there"
+    }
 
 
 def test_git_runs_nothing_of_the_repository(tracked: WorkDir, run: Run) -> None:
     """Its configuration may name programs: none is started."""
     started = tracked / "started"
     script = tracked.write("program.sh", f"#!/bin/sh\ntouch {started}\ncat\n", 0o755)
-    for name in ("core.fsmonitor", "core.pager", "pager.grep", "diff.x.textconv", "filter.x.clean", "filter.x.smudge", "filter.x.process", "diff.external"):
+    for name in (
+        "core.fsmonitor",
+        "core.pager",
+        "pager.grep",
+        "diff.x.textconv",
+        "filter.x.clean",
+        "filter.x.smudge",
+        "filter.x.process",
+        "diff.external",
+    ):
         git(tracked, "config", name, str(script))
     git(tracked, "config", "grep.fallbackToNoIndex", "true")
     git(tracked, "config", "grep.fullName", "true")
@@ -224,7 +289,11 @@ def test_a_key_is_found_wherever_it_stands(before: bytes, after: bytes, times: i
 
 def needles(paths: Iterable[Path]) -> list[bytes]:
     """What to look for: every line of every private file, in clear, in hex and in base64, and the same of the base64 of it all."""
-    found = [form for path in paths for form in (*forms(path.read_bytes()), *forms(base64.b64encode(path.read_bytes())))]
+    found = [
+        form
+        for path in paths
+        for form in (*forms(path.read_bytes()), *forms(base64.b64encode(path.read_bytes())))
+    ]
     assert all(len(form) > 15 for form in found)
     return found
 
@@ -246,14 +315,28 @@ COMBINED = [
 
 
 @pytest.mark.parametrize(("store", "issuer"), COMBINED)
-def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str, issuer: str) -> None:
+def test_no_secret_is_anywhere(
+    workdir: Make, run: Run, ages: Ages, store: str, issuer: str
+) -> None:
     """Keys, tokens and the seal key, in any form, over the tree, the locks, stdout and stderr of every verb, whether it can or refuses."""
-    over: dict[str, Any] = {"sops": ages.over(), "sealed": {"secrets": {"store": "sealed"}}, "external": EXTERNAL}[store]
-    certificates: dict[str, Any] = {"issuer": issuer} | ({"issuerRef": {"name": "mesh-ca"}} if issuer in ("cert-manager", "istio-csr") else {})
+    over: dict[str, Any] = {
+        "sops": ages.over(),
+        "sealed": {"secrets": {"store": "sealed"}},
+        "external": EXTERNAL,
+    }[store]
+    certificates: dict[str, Any] = {"issuer": issuer} | (
+        {"issuerRef": {"name": "mesh-ca"}} if issuer in ("cert-manager", "istio-csr") else {}
+    )
     mesh = workdir(over={**over, "certificates": certificates})
     mesh.write("base.yaml", SAIL)
     for name in CLUSTERS:
-        claims = base64.urlsafe_b64encode(json.dumps({"made": hashlib.sha512(name.encode()).hexdigest()}).encode()).decode().rstrip("=")
+        claims = (
+            base64.urlsafe_b64encode(
+                json.dumps({"made": hashlib.sha512(name.encode()).hexdigest()}).encode()
+            )
+            .decode()
+            .rstrip("=")
+        )
         mesh.token(name, f"eyJhbGciOiJub25lIn0.{claims}.c2ln")
         if store == "sealed":
             mesh.write(f"clusters/{name}.sealing.crt", Controller().certificate)
@@ -271,20 +354,57 @@ def test_no_secret_is_anywhere(workdir: Make, run: Run, ages: Ages, store: str, 
         (root / "topology.yaml").unlink()
         assert call("init", "--mesh-id", "the-root", where=root) == 0
         assert call("certs", "csr") == 0
-        assert call("certs", "sign", "-C", root.path, "--to", root / "signed", *sorted((mesh / "certs").glob("intermediate-*/ca.csr"))) == 0
+        assert (
+            call(
+                "certs",
+                "sign",
+                "-C",
+                root.path,
+                "--to",
+                root / "signed",
+                *sorted((mesh / "certs").glob("intermediate-*/ca.csr")),
+            )
+            == 0
+        )
         for name in CLUSTERS:
-            assert call("certs", "import", "--root", root / "certs" / "root-cert.pem", name, root / "signed" / f"{name}.pem") == 0
+            assert (
+                call(
+                    "certs",
+                    "import",
+                    "--root",
+                    root / "certs" / "root-cert.pem",
+                    name,
+                    root / "signed" / f"{name}.pem",
+                )
+                == 0
+            )
     assert call("render", "--strict") == 0
-    private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "certs").glob("seal-key"), *(mesh / "credentials").iterdir()]
+    private = [
+        *(mesh / "certs").rglob("*key.pem"),
+        *(mesh / "certs").glob("seal-key"),
+        *(mesh / "credentials").iterdir(),
+    ]
     assert len(private) == {"local": 4, "csr": 3}.get(issuer, 0) + (store != "external") + 3
     everything = b"\n".join(tree(mesh).values())
-    for words in (("render", "-o", "json"), ("describe",), ("check",), ("check", "-o", "json"), ("render", "--check"), ("render", "--dry-run"), ("teardown",)):
+    for words in (
+        ("render", "-o", "json"),
+        ("describe",),
+        ("check",),
+        ("check", "-o", "json"),
+        ("render", "--check"),
+        ("render", "--dry-run"),
+        ("teardown",),
+    ):
         call(*words)
     if store == "external":
         call("certs", "export")
         assert call("certs", "export", "--to", mesh / "exported") == 0
         shutil.rmtree(mesh / "exported", ignore_errors=True)
-    identity = mesh.write("identity", Controller().pem() if store == "sealed" else ages.files["admin"].read_bytes(), 0o600)
+    identity = mesh.write(
+        "identity",
+        Controller().pem() if store == "sealed" else ages.files["admin"].read_bytes(),
+        0o600,
+    )
     call("verify", "--identity", identity)
     call("certs", "csr")
     looked_for = needles([*private, identity, *ages.files.values()])
@@ -316,16 +436,27 @@ def test_the_search_would_find_them(workdir: Make, run: Run) -> None:
     assert run("render", cwd=mesh).code == 0
     everything = b"\n".join(tree(mesh).values())
     private = [*(mesh / "certs").rglob("*key.pem"), *(mesh / "credentials").iterdir()]
-    assert [p.name for p in private if not any(n in everything for n in needles([p]))] == ["root-key.pem"]
+    assert [p.name for p in private if not any(n in everything for n in needles([p]))] == [
+        "root-key.pem"
+    ]
 
 
-SECRETIVE = [case for case in CASES if "store: plain" not in (text := (GOLDEN / case / "in/topology.yaml").read_text()) and "store: " in text]
+SECRETIVE = [
+    case
+    for case in CASES
+    if "store: plain" not in (text := (GOLDEN / case / "in/topology.yaml").read_text())
+    and "store: " in text
+]
 
 
 @pytest.mark.parametrize("case", SECRETIVE)
 def test_no_secret_is_in_a_golden_tree(case: str) -> None:
     """Nor in the report or the description beside it."""
-    private = [p for p in (GOLDEN / case / "in").rglob("*") if p.is_file() and (p.name.endswith(("key", "key.pem", ".token")))]
+    private = [
+        p
+        for p in (GOLDEN / case / "in").rglob("*")
+        if p.is_file() and (p.name.endswith(("key", "key.pem", ".token")))
+    ]
     everything = b"\n".join(
         p.read_bytes()
         for top in ("tree", "stdout.txt", "stderr.txt", "describe.txt")
@@ -338,7 +469,15 @@ def test_no_secret_is_in_a_golden_tree(case: str) -> None:
 
 def test_there_are_secretive_cases() -> None:
     """Each store but plain, and each issuer whose tree has no key."""
-    assert {"sops", "sops-argocd", "sops-flux", "sealed", "external", "cert-manager", "istio-csr"} <= set(SECRETIVE)
+    assert {
+        "sops",
+        "sops-argocd",
+        "sops-flux",
+        "sealed",
+        "external",
+        "cert-manager",
+        "istio-csr",
+    } <= set(SECRETIVE)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "large"])

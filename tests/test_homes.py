@@ -25,7 +25,10 @@ HUB_BASE = {
     "Application": ("spec", "source", "helm", "valuesObject"),
     "HelmRelease": ("spec", "values"),
 }
-OLD_HUB, OLD_CHARTS = "registry.istio.io/release", "https://istio-release.storage.googleapis.com/charts"
+OLD_HUB, OLD_CHARTS = (
+    "registry.istio.io/release",
+    "https://istio-release.storage.googleapis.com/charts",
+)
 
 
 def mesh(path: Path, kind: str, topology: Mapping[str, Any], base: Mapping[str, Any]) -> WorkDir:
@@ -38,7 +41,10 @@ def mesh(path: Path, kind: str, topology: Mapping[str, Any], base: Mapping[str, 
         "contexts": {"east": {"network": "net-east"}, "west": {"network": "net-west"}},
     }
     made.write("topology.yaml", yaml.safe_dump(merged(whole, topology)))
-    documents = [merged(yaml.safe_load(targets.module(kind).STARTER), base.get("main", {})), *base.get("more", [])]
+    documents = [
+        merged(yaml.safe_load(targets.module(kind).STARTER), base.get("main", {})),
+        *base.get("more", []),
+    ]
     made.write("base.yaml", yaml.safe_dump_all(documents))
     return made
 
@@ -65,31 +71,81 @@ def stated(kind: str) -> list[tuple[str, dict[str, Any], dict[str, Any], str]]:
         ("topology-hub", {"istio": {"hub": OLD_HUB}}, {}, "images-gone"),
         ("topology-gcr", {"istio": {"hub": "gcr.io/istio-release"}}, {}, "images-gone"),
         ("global-hub", {}, {"main": nested((*values, "global", "hub"), OLD_HUB)}, "images-gone"),
-        ("pilot-hub", {}, {"main": nested((*values, "pilot", "hub"), "gcr.io/istio-release")}, "images-gone"),
-        ("pilot-image", {}, {"main": nested((*values, "pilot", "image"), f"{OLD_HUB}/pilot:1.30.3")}, "images-gone"),
-        ("proxy-image", {}, {"main": nested((*values, "global", "proxy", "image"), "gcr.io/istio-release/proxyv2:1.30.3")}, "images-gone"),
-        ("proxy-init-image", {}, {"main": nested((*values, "global", "proxy_init", "image"), f"{OLD_HUB}/proxyv2")}, "images-gone"),
+        (
+            "pilot-hub",
+            {},
+            {"main": nested((*values, "pilot", "hub"), "gcr.io/istio-release")},
+            "images-gone",
+        ),
+        (
+            "pilot-image",
+            {},
+            {"main": nested((*values, "pilot", "image"), f"{OLD_HUB}/pilot:1.30.3")},
+            "images-gone",
+        ),
+        (
+            "proxy-image",
+            {},
+            {
+                "main": nested(
+                    (*values, "global", "proxy", "image"), "gcr.io/istio-release/proxyv2:1.30.3"
+                )
+            },
+            "images-gone",
+        ),
+        (
+            "proxy-init-image",
+            {},
+            {"main": nested((*values, "global", "proxy_init", "image"), f"{OLD_HUB}/proxyv2")},
+            "images-gone",
+        ),
     ]
     if kind == "IstioOperator":
         cases += [
             ("spec-hub", {}, {"main": {"spec": {"hub": OLD_HUB}}}, "images-gone"),
-            ("ztunnel-hub", {}, {"main": nested((*values, "ztunnel", "hub"), OLD_HUB)}, "images-gone"),
-            ("cni-image", {}, {"main": nested((*values, "cni", "image"), f"{OLD_HUB}/install-cni:1.30.3")}, "images-gone"),
+            (
+                "ztunnel-hub",
+                {},
+                {"main": nested((*values, "ztunnel", "hub"), OLD_HUB)},
+                "images-gone",
+            ),
+            (
+                "cni-image",
+                {},
+                {"main": nested((*values, "cni", "image"), f"{OLD_HUB}/install-cni:1.30.3")},
+                "images-gone",
+            ),
         ]
     if kind == "Istio":
         for part, below in (("IstioCNI", ("cni",)), ("ZTunnel", ("ztunnel",))):
             for where in (("global", "hub"), (*below, "hub"), (*below, "image")):
                 text = OLD_HUB if where[-1] == "hub" else f"{OLD_HUB}/x:1.30.3"
-                more = {"apiVersion": "sailoperator.io/v1", "kind": part, "spec": {"values": nested(where, text)}}
+                more = {
+                    "apiVersion": "sailoperator.io/v1",
+                    "kind": part,
+                    "spec": {"values": nested(where, text)},
+                }
                 cases.append((f"{part}-{'-'.join(where)}", {}, {"more": [more]}, "images-gone"))
     if chart:
         for url in (OLD_CHARTS, "oci://gcr.io/istio-release/charts"):
             cases.append((f"charts-{url[:5]}", {"istio": {"charts": url}}, {}, "charts-gone"))
-        cases.append(("built-in", {"istio": {"hub": "built-in", "version": "1.30.8"}}, {}, "images-gone"))
+        cases.append(
+            ("built-in", {"istio": {"hub": "built-in", "version": "1.30.8"}}, {}, "images-gone")
+        )
     if kind == "Application":
         cases += [
-            ("repo-url", {}, {"main": {"spec": {"source": {"repoURL": OLD_CHARTS}}}}, "charts-gone"),
-            ("repo-oci", {}, {"main": {"spec": {"source": {"repoURL": "gcr.io/istio-release/charts"}}}}, "charts-gone"),
+            (
+                "repo-url",
+                {},
+                {"main": {"spec": {"source": {"repoURL": OLD_CHARTS}}}},
+                "charts-gone",
+            ),
+            (
+                "repo-oci",
+                {},
+                {"main": {"spec": {"source": {"repoURL": "gcr.io/istio-release/charts"}}}},
+                "charts-gone",
+            ),
             (
                 "cni-hub",
                 {},
@@ -98,7 +154,12 @@ def stated(kind: str) -> list[tuple[str, dict[str, Any], dict[str, Any], str]]:
                         {
                             "apiVersion": "argoproj.io/v1alpha1",
                             "kind": "Application",
-                            "spec": {"source": {"chart": "cni", "helm": {"valuesObject": {"hub": OLD_HUB}}}},
+                            "spec": {
+                                "source": {
+                                    "chart": "cni",
+                                    "helm": {"valuesObject": {"hub": OLD_HUB}},
+                                }
+                            },
                         }
                     ]
                 },
@@ -111,9 +172,17 @@ def stated(kind: str) -> list[tuple[str, dict[str, Any], dict[str, Any], str]]:
 PLACES = [(kind, *case) for kind in NEW for case in stated(kind)]
 
 
-@pytest.mark.parametrize(("kind", "name", "topology", "base", "check"), PLACES, ids=[f"{p[0]}-{p[1]}" for p in PLACES])
+@pytest.mark.parametrize(
+    ("kind", "name", "topology", "base", "check"), PLACES, ids=[f"{p[0]}-{p[1]}" for p in PLACES]
+)
 def test_a_retired_home_is_found_wherever_it_is_named(
-    kind: str, name: str, topology: dict[str, Any], base: dict[str, Any], check: str, tmp_path: Path, run: Run
+    kind: str,
+    name: str,
+    topology: dict[str, Any],
+    base: dict[str, Any],
+    check: str,
+    tmp_path: Path,
+    run: Run,
 ) -> None:
     """`check` and `render` name the place and what to write instead; the other check says nothing."""
     made = mesh(tmp_path / "mesh", kind, topology, base)
@@ -139,7 +208,9 @@ RIGHT = [
 
 @pytest.mark.parametrize("kind", NEW)
 @pytest.mark.parametrize(("name", "topology"), RIGHT, ids=[r[0] for r in RIGHT])
-def test_a_right_home_is_not_found(kind: str, name: str, topology: dict[str, Any], tmp_path: Path, run: Run) -> None:
+def test_a_right_home_is_not_found(
+    kind: str, name: str, topology: dict[str, Any], tmp_path: Path, run: Run
+) -> None:
     """Mirrors, Docker Hub and the defaults trip nothing, neither before the render nor after it."""
     made = mesh(tmp_path / "mesh", kind, topology, {})
     for _ in range(2):
@@ -149,7 +220,13 @@ def test_a_right_home_is_not_found(kind: str, name: str, topology: dict[str, Any
 
 def test_a_right_chart_repository_is_not_found(tmp_path: Path, run: Run) -> None:
     """Istio's two present homes and a mirror."""
-    for index, url in enumerate((homes.CHARTS, "oci://ghcr.io/istio/release/charts", "oci://mirror.example.com/gcr.io/istio-release/charts")):
+    for index, url in enumerate(
+        (
+            homes.CHARTS,
+            "oci://ghcr.io/istio/release/charts",
+            "oci://mirror.example.com/gcr.io/istio-release/charts",
+        )
+    ):
         made = mesh(tmp_path / str(index), "HelmRelease", {"istio": {"charts": url}}, {})
         assert findings(run, made, "charts-gone") == []
 
@@ -159,7 +236,11 @@ def hubs(out: Path) -> dict[str, set[str]]:
 
     def walk(value: Any, path: str) -> list[str]:
         if isinstance(value, dict):
-            return [x for k, v in value.items() for x in ([f"{path}.{k}={v}"] if k == "hub" else walk(v, f"{path}.{k}"))]
+            return [
+                x
+                for k, v in value.items()
+                for x in ([f"{path}.{k}={v}"] if k == "hub" else walk(v, f"{path}.{k}"))
+            ]
         return []
 
     found: dict[str, set[str]] = {}
@@ -190,8 +271,12 @@ EVERYWHERE: dict[str, dict[str, set[str]]] = {
 
 
 @pytest.mark.parametrize("kind", NEW)
-@pytest.mark.parametrize(("version", "needed"), [("1.31.3", False), ("1.30.8", True), ("1.29.10", False)])
-def test_the_hub_reaches_every_object(kind: str, version: str, needed: bool, tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("version", "needed"), [("1.31.3", False), ("1.30.8", True), ("1.29.10", False)]
+)
+def test_the_hub_reaches_every_object(
+    kind: str, version: str, needed: bool, tmp_path: Path, run: Run
+) -> None:
     """Stated, it is in each object of an ambient mesh; unstated, in those of Sail and of versions whose built-in hub is retired."""
     ambient = {"istio": {"version": version, "dataPlane": "ambient"}}
     for name, hub, expected in (
@@ -199,9 +284,18 @@ def test_the_hub_reaches_every_object(kind: str, version: str, needed: bool, tmp
         ("unstated", None, "docker.io/istio" if kind == "Istio" or needed else None),
         ("built-in", "built-in", None),
     ):
-        made = mesh(tmp_path / name, kind, merged(ambient, {"istio": {"hub": hub}} if hub else {}), {})  # type: ignore[arg-type]
+        made = mesh(
+            tmp_path / name, kind, merged(ambient, {"istio": {"hub": hub}} if hub else {}), {}
+        )  # type: ignore[arg-type]
         assert run("render", cwd=made).code == 0
-        wanted = {file: {text.replace("HUB", expected) for text in texts} for file, texts in EVERYWHERE[kind].items()} if expected else {}
+        wanted = (
+            {
+                file: {text.replace("HUB", expected) for text in texts}
+                for file, texts in EVERYWHERE[kind].items()
+            }
+            if expected
+            else {}
+        )
         assert hubs(made / "out") == wanted
 
 
@@ -210,33 +304,58 @@ def test_the_gateway_of_istioctl_has_the_hub_of_the_control_plane(tmp_path: Path
     for index, (topology, base, expected) in enumerate(
         (
             ({}, {}, "docker.io/istio"),
-            ({}, {"main": {"spec": {"hub": "registry.example.com/istio"}}}, "registry.example.com/istio"),
-            ({"istio": {"hub": "other.example.com/istio"}}, {"main": {"spec": {"hub": "registry.example.com/istio"}}}, "other.example.com/istio"),
+            (
+                {},
+                {"main": {"spec": {"hub": "registry.example.com/istio"}}},
+                "registry.example.com/istio",
+            ),
+            (
+                {"istio": {"hub": "other.example.com/istio"}},
+                {"main": {"spec": {"hub": "registry.example.com/istio"}}},
+                "other.example.com/istio",
+            ),
             ({"istio": {"version": "1.31.3"}}, {}, None),
         )
     ):
         made = mesh(tmp_path / str(index), "IstioOperator", topology, base)
         assert run("render", cwd=made).code == 0
-        wanted = {name: {f"hub={expected}"} for name in ("istiooperator.yaml", "eastwest.yaml")} if expected else {}
+        wanted = (
+            {name: {f"hub={expected}"} for name in ("istiooperator.yaml", "eastwest.yaml")}
+            if expected
+            else {}
+        )
         assert hubs(made / "out") == wanted
 
 
 @pytest.mark.parametrize("kind", NEW)
-def test_a_hub_of_base_yaml_is_kept_and_that_of_the_topology_wins(kind: str, tmp_path: Path, run: Run) -> None:
+def test_a_hub_of_base_yaml_is_kept_and_that_of_the_topology_wins(
+    kind: str, tmp_path: Path, run: Run
+) -> None:
     """Without `istio.hub` a stated hub stays; with it, the one of base.yaml is replaced and named, wherever it is."""
     base = {"main": nested((*HUB_BASE[kind], "global", "hub"), "mine.example.com/istio")}
     made = mesh(tmp_path / "a", kind, {"istio": {"version": "1.30.8"}}, base)
     ran = run("render", cwd=made)
-    assert {text.rpartition("=")[2] for texts in hubs(made / "out").values() for text in texts} == {"mine.example.com/istio"}
+    assert {text.rpartition("=")[2] for texts in hubs(made / "out").values() for text in texts} == {
+        "mine.example.com/istio"
+    }
     assert "global.hub: is set by the mesh" not in ran.err
-    made = mesh(tmp_path / "b", kind, {"istio": {"version": "1.30.8", "hub": "other.example.com/istio"}}, base)
+    made = mesh(
+        tmp_path / "b",
+        kind,
+        {"istio": {"version": "1.30.8", "hub": "other.example.com/istio"}},
+        base,
+    )
     ran = run("render", cwd=made)
-    assert {text.rpartition("=")[2] for texts in hubs(made / "out").values() for text in texts} == {"other.example.com/istio"}
+    assert {text.rpartition("=")[2] for texts in hubs(made / "out").values() for text in texts} == {
+        "other.example.com/istio"
+    }
     assert "global.hub: is set by the mesh" in ran.err
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_tree_of_before_is_changed_in_one_step(case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tree_of_before_is_changed_in_one_step(
+    case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`check` says what to change, `render` changes exactly that, and `diff` says what it does to running pods."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     made = WorkDir(tmp_path / "mesh")
@@ -246,26 +365,50 @@ def test_a_tree_of_before_is_changed_in_one_step(case: str, tmp_path: Path, run:
     for name, text in before.items():
         made.write(f"out/{name}", text)
     checked = json.loads(run("check", "-o", "json", cwd=made).out)
-    moved = [f for c in checked["checks"] if c["id"] in ("images-gone", "charts-gone") for f in c["findings"]]
+    moved = [
+        f
+        for c in checked["checks"]
+        if c["id"] in ("images-gone", "charts-gone")
+        for f in c["findings"]
+    ]
     assert moved
-    golden(MOVED / case / "check.txt", "".join(f"{f['file']}: {f['what']}\n  fix: {f['fix']}\n" for f in moved))
+    golden(
+        MOVED / case / "check.txt",
+        "".join(f"{f['file']}: {f['what']}\n  fix: {f['fix']}\n" for f in moved),
+    )
     diff = run("diff", cwd=made)
     assert diff.code == 1
     golden(MOVED / case / "diff.txt", diff.out)
     assert run("render", cwd=made).code == 0
-    after = {p.relative_to(made / "out").as_posix(): p.read_text() for p in (made / "out").rglob("*") if p.is_file()}
+    after = {
+        p.relative_to(made / "out").as_posix(): p.read_text()
+        for p in (made / "out").rglob("*")
+        if p.is_file()
+    }
     assert after.keys() == before.keys()
     changes = ""
     for name in sorted(before):
         if name.endswith("mesh.lock"):
             continue
-        changes += "".join(difflib.unified_diff(before[name].splitlines(True), after[name].splitlines(True), name, name, n=1))
+        changes += "".join(
+            difflib.unified_diff(
+                before[name].splitlines(True), after[name].splitlines(True), name, name, n=1
+            )
+        )
     golden(MOVED / case / "changed.diff", changes)
-    lines = [line for line in changes.splitlines() if line[0] in "+-" and not line.startswith(("+++", "---"))]
+    lines = [
+        line
+        for line in changes.splitlines()
+        if line[0] in "+-" and not line.startswith(("+++", "---"))
+    ]
     assert lines
-    assert all("hub: docker.io/istio" in line or homes.CHARTS in line or OLD_CHARTS in line or line.strip("+ ") in ("global:", "values:") for line in lines), (
-        lines
-    )
+    assert all(
+        "hub: docker.io/istio" in line
+        or homes.CHARTS in line
+        or OLD_CHARTS in line
+        or line.strip("+ ") in ("global:", "values:")
+        for line in lines
+    ), lines
     assert findings(run, made, "images-gone") + findings(run, made, "charts-gone") == []
 
 
@@ -293,7 +436,10 @@ def test_a_version_is_judged_wherever_it_is_stated(kind: str, tmp_path: Path, ru
         ("1.30.7", None),
     ):
         base = {"main": nested(path, VERSION_PATH[kind] + version)}
-        for name, topology, main in (("base", {}, base), ("topology", {"istio": {"version": version}}, {})):
+        for name, topology, main in (
+            ("base", {}, base),
+            ("topology", {"istio": {"version": version}}, {}),
+        ):
             made = mesh(tmp_path / f"{name}-{version}", kind, topology, main)
             for each in ("istio-security", "istio-known"):
                 found = findings(run, made, each)
@@ -307,19 +453,40 @@ def test_a_version_is_judged_wherever_it_is_stated(kind: str, tmp_path: Path, ru
 
 def test_ranges_of_versions() -> None:
     """A line of releases counts where any release of it does; a version that nobody states has no fault."""
-    assert [v for v in ("1.29.9", "1.30", "1.30.0", "1.30.3", "1.30.4", "1.31", None) if versions.loses_endpoints(v)] == ["1.30", "1.30.0", "1.30.3"]
-    assert [v for v in ("1.25", "1.25.0", "1.25.1", "1.25.2") if versions.has_fault(v, "one-root")] == ["1.25", "1.25.1"]
+    assert [
+        v
+        for v in ("1.29.9", "1.30", "1.30.0", "1.30.3", "1.30.4", "1.31", None)
+        if versions.loses_endpoints(v)
+    ] == ["1.30", "1.30.0", "1.30.3"]
+    assert [
+        v for v in ("1.25", "1.25.0", "1.25.1", "1.25.2") if versions.has_fault(v, "one-root")
+    ] == ["1.25", "1.25.1"]
     assert versions.built_in_hub_gone("1.30.8") == OLD_HUB
     assert versions.built_in_hub_gone("1.31.0") is None
-    assert [versions.parse_version(t) for t in ("v1.30.3", "1.30-latest", "1.25.3+tetrate3", "1.24.3-solo", "latest", "1.301", 1.3)] == [
-        *("1.30.3", "1.30", "1.25.3", "1.24.3", None, "1.301", "1.3")
-    ]
+    assert [
+        versions.parse_version(t)
+        for t in (
+            "v1.30.3",
+            "1.30-latest",
+            "1.25.3+tetrate3",
+            "1.24.3-solo",
+            "latest",
+            "1.301",
+            1.3,
+        )
+    ] == [*("1.30.3", "1.30", "1.25.3", "1.24.3", None, "1.301", "1.3")]
 
 
 def test_every_release_fact_has_a_source() -> None:
     """Each entry of the data says where it comes from."""
     data = versions.RELEASES
-    for entry in (data["default"], data["charts"], data["images"], *data["security"], *data["faults"].values()):
+    for entry in (
+        data["default"],
+        data["charts"],
+        data["images"],
+        *data["security"],
+        *data["faults"].values(),
+    ):
         assert entry["source"]
     assert data["changesSource"]
     assert [c["minor"] for c in data["changes"]] == sorted(c["minor"] for c in data["changes"])
@@ -330,7 +497,10 @@ def test_every_release_fact_has_a_source() -> None:
     ("text", "expected"),
     [
         (OLD_CHARTS, [("charts", homes.CHARTS)]),
-        ("oci://gcr.io/istio-release/charts/istiod", [("charts", "oci://ghcr.io/istio/release/charts/istiod")]),
+        (
+            "oci://gcr.io/istio-release/charts/istiod",
+            [("charts", "oci://ghcr.io/istio/release/charts/istiod")],
+        ),
         ("registry.istio.io/release/pilot:1.30.3", [("images", "docker.io/istio/pilot:1.30.3")]),
         ("GCR.io/istio-release", [("images", "docker.io/istio")]),
         ("registry.istio.io/testing", [("images", None)]),
@@ -361,7 +531,18 @@ EXPLAINED = {
 
 def test_no_file_names_a_retired_home() -> None:
     """Whatever is rendered, generated or documented names the present ones, but where the move itself is explained."""
-    tops = ("kubectl_mesh", "templates", "schemas", "docs", "examples", "out", "tests/golden", "README.md", "REFERENCE.md", "CHANGELOG.md")
+    tops = (
+        "kubectl_mesh",
+        "templates",
+        "schemas",
+        "docs",
+        "examples",
+        "out",
+        "tests/golden",
+        "README.md",
+        "REFERENCE.md",
+        "CHANGELOG.md",
+    )
     files = [
         p
         for top in tops
@@ -372,7 +553,14 @@ def test_no_file_names_a_retired_home() -> None:
     named = {
         p.relative_to(TOP).as_posix()
         for p in files
-        if any(old in p.read_text(errors="replace") for old in ("istio-release.storage.googleapis.com", "gcr.io/istio-release", "registry.istio.io"))
+        if any(
+            old in p.read_text(errors="replace")
+            for old in (
+                "istio-release.storage.googleapis.com",
+                "gcr.io/istio-release",
+                "registry.istio.io",
+            )
+        )
     }
     assert named == EXPLAINED
 
@@ -380,10 +568,16 @@ def test_no_file_names_a_retired_home() -> None:
 @pytest.mark.parametrize("kind", NEW)
 @pytest.mark.parametrize(
     ("keys", "value"),
-    [(("pilot", "enabled"), False), (("global", "remotePilotAddress"), "192.0.2.7"), (("pilot", "env", "ENABLE_CA_SERVER"), "false")],
+    [
+        (("pilot", "enabled"), False),
+        (("global", "remotePilotAddress"), "192.0.2.7"),
+        (("pilot", "env", "ENABLE_CA_SERVER"), "false"),
+    ],
     ids=["pilot", "remote", "ca"],
 )
-def test_base_yaml_does_not_take_istiod_away(kind: str, keys: tuple[str, ...], value: object, tmp_path: Path, run: Run) -> None:
+def test_base_yaml_does_not_take_istiod_away(
+    kind: str, keys: tuple[str, ...], value: object, tmp_path: Path, run: Run
+) -> None:
     """A setting that leaves clusters without what they need is an error with its place, in `render` and `check`."""
     made = mesh(tmp_path / "mesh", kind, {}, {"main": nested((*HUB_BASE[kind], *keys), value)})
     found = findings(run, made, "base-identity")
@@ -396,11 +590,19 @@ def test_base_yaml_does_not_take_istiod_away(kind: str, keys: tuple[str, ...], v
 def test_a_hub_that_no_file_shows_is_unknown(tmp_path: Path, run: Run) -> None:
     """`built-in` leaves it to the operator: neither an error nor right, with the command that shows it."""
     made = mesh(tmp_path / "mesh", "Istio", {"istio": {"hub": "built-in"}}, {})
-    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"] if c["id"] == "images-gone"]
+    (check,) = [
+        c
+        for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"]
+        if c["id"] == "images-gone"
+    ]
     assert (check["status"], check["findings"]) == ("unknown", [])
     assert "get pods --all-namespaces" in json.dumps(check["unknown"])
     made = mesh(tmp_path / "other", "HelmRelease", {"istio": {"hub": "built-in"}}, {})
-    (check,) = [c for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"] if c["id"] == "images-gone"]
+    (check,) = [
+        c
+        for c in json.loads(run("check", "-o", "json", cwd=made).out)["checks"]
+        if c["id"] == "images-gone"
+    ]
     assert check["status"] == "ok"
 
 
@@ -415,9 +617,20 @@ def test_istio_1_4_has_a_hub_only_where_one_is_stated(tmp_path: Path, run: Run) 
     ):
         path = tmp_path / str(index)
         made = mesh(path, "IstioControlPlane", {"istio": {"hub": hub}} if hub else {}, base)
-        made.write("topology.yaml", yaml.safe_dump({k: v for k, v in yaml.safe_load((made / "topology.yaml").read_text()).items() if k != "certificates"}))
+        made.write(
+            "topology.yaml",
+            yaml.safe_dump(
+                {
+                    k: v
+                    for k, v in yaml.safe_load((made / "topology.yaml").read_text()).items()
+                    if k != "certificates"
+                }
+            ),
+        )
         made.topology({"certificates": {"keyType": "ec-p256"}})
         assert run("render", cwd=made).code == 0
         assert findings(run, made, "images-gone") == []
-        value = yaml.safe_load((made / "out/east/2-control-plane/istiocontrolplane.yaml").read_text())
+        value = yaml.safe_load(
+            (made / "out/east/2-control-plane/istiocontrolplane.yaml").read_text()
+        )
         assert value["spec"].get("hub") == expected

@@ -26,11 +26,26 @@ from kubectl_mesh.stores import sops
 from kubectl_mesh.x509 import parse
 
 Make = Callable[..., WorkDir]
-ASKING = (("render",), ("render", "--dry-run"), ("check",), ("diff",), ("describe",), ("graph",), ("explain", "Unauthorized"), ("tokens", "status"))
+ASKING = (
+    ("render",),
+    ("render", "--dry-run"),
+    ("check",),
+    ("diff",),
+    ("describe",),
+    ("graph",),
+    ("explain", "Unauthorized"),
+    ("tokens", "status"),
+)
 MIB = 2**20
 
 
-def limited(*words: str, cwd: "Path | WorkDir", memory: int = 700 * MIB, seconds: int = 20, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def limited(
+    *words: str,
+    cwd: "Path | WorkDir",
+    memory: int = 700 * MIB,
+    seconds: int = 20,
+    stdin: bytes = b"",
+) -> subprocess.CompletedProcess[bytes]:
     """A command in a process that may have this much memory, and this many seconds of the processor."""
 
     def limit() -> None:
@@ -39,7 +54,9 @@ def limited(*words: str, cwd: "Path | WorkDir", memory: int = 700 * MIB, seconds
 
     line = (sys.executable, "-m", "kubectl_mesh", *words)
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    ran = subprocess.run(line, cwd=str(cwd), input=stdin, capture_output=True, check=False, preexec_fn=limit, env=env)
+    ran = subprocess.run(
+        line, cwd=str(cwd), input=stdin, capture_output=True, check=False, preexec_fn=limit, env=env
+    )
     assert ran.returncode in (0, 1, 2), (words, ran.returncode, ran.stderr[-2000:])
     assert b"fault of its own" not in ran.stderr, (words, ran.stderr[-2000:])
     assert b"Traceback" not in ran.stderr, (words, ran.stderr[-2000:])
@@ -60,12 +77,27 @@ def names(mesh: WorkDir) -> dict[str, bytes]:
     """Every file that a topology names, with a right body for it."""
     kubeconfig = (SEED / "kubeconfig.yaml").read_bytes()
     authority = base64.b64decode(kubeconfig.split(b"certificate-authority-data: ")[1].split()[0])
-    found = {"kubeconfig.yaml": kubeconfig, "base.yaml": b"apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"}
-    found |= {"topology.yaml": (mesh / "topology.yaml").read_bytes(), "credentials/context-east-1.token": b"Hunter2"}
+    found = {
+        "kubeconfig.yaml": kubeconfig,
+        "base.yaml": b"apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n",
+    }
+    found |= {
+        "topology.yaml": (mesh / "topology.yaml").read_bytes(),
+        "credentials/context-east-1.token": b"Hunter2",
+    }
     return {**found, "clusters/context-east-1.crt": authority}
 
 
-@pytest.mark.parametrize("name", ["topology.yaml", "base.yaml", "kubeconfig.yaml", "clusters/context-east-1.crt", "credentials/context-east-1.token"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "topology.yaml",
+        "base.yaml",
+        "kubeconfig.yaml",
+        "clusters/context-east-1.crt",
+        "credentials/context-east-1.token",
+    ],
+)
 def test_a_link_that_leaves_is_refused(name: str, workdir: Make, run: Run, tmp_path: Path) -> None:
     """By every command; nothing of the file is shown or written, and the fix that is printed works."""
     mesh = workdir(tokens=True)
@@ -84,9 +116,13 @@ def test_a_link_that_leaves_is_refused(name: str, workdir: Make, run: Run, tmp_p
             assert ran.code in (0, 1, 2)
             assert "Hunter2" not in ran.out + ran.err
             if words[0] not in ("graph", "explain", "check"):
-                assert f"{name}: is a symbolic link, or lies behind one, that leaves the working directory" in ran.err, (words, ran.err)
+                assert (
+                    f"{name}: is a symbolic link, or lies behind one, that leaves the working directory"
+                    in ran.err
+                ), (words, ran.err)
         assert (
-            "leaves the working directory" in "".join(run("check", cwd=mesh).out.split("\n  ")) or "leaves the working directory" in run("check", cwd=mesh).err
+            "leaves the working directory" in "".join(run("check", cwd=mesh).out.split("\n  "))
+            or "leaves the working directory" in run("check", cwd=mesh).err
         )
         assert not (mesh / "out").exists()
     mode = "600" if name.startswith(("credentials", "kubeconfig")) else "644"
@@ -145,7 +181,13 @@ def test_no_step_of_a_path_is_taken_twice(tmp_path: Path) -> None:
     assert read.read_inside(top, "link", "state") == b"inside"
     assert read.read_inside(top, "a/none", "state") is None
     assert read.read_inside(top, "a/x/none", "state") is None
-    for name, said in (("out", "leaves the working directory"), ("loop", "circle"), ("../x", "leaves"), ("a", "is a folder"), ("a/../../x", "leaves")):
+    for name, said in (
+        ("out", "leaves the working directory"),
+        ("loop", "circle"),
+        ("../x", "leaves"),
+        ("a", "is a folder"),
+        ("a/../../x", "leaves"),
+    ):
         with pytest.raises(MeshError, match=said):
             read.read_inside(top, name, "state")
 
@@ -156,8 +198,20 @@ def test_no_step_of_a_path_is_taken_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("topology.yaml", "base.yaml", "kubeconfig.yaml", "clusters/context-east-1.crt", "credentials/context-east-1.token", "certs/root-cert.pem"),
-        *("certs/root-key.pem", "certs/rotation.json", "certs/intermediate-context-east-1/ca-key.pem", "certs/ca-crl.pem"),
+        *(
+            "topology.yaml",
+            "base.yaml",
+            "kubeconfig.yaml",
+            "clusters/context-east-1.crt",
+            "credentials/context-east-1.token",
+            "certs/root-cert.pem",
+        ),
+        *(
+            "certs/root-key.pem",
+            "certs/rotation.json",
+            "certs/intermediate-context-east-1/ca-key.pem",
+            "certs/ca-crl.pem",
+        ),
     ],
 )
 def test_an_input_of_gigabytes(name: str, workdir: Make, run: Run) -> None:
@@ -178,10 +232,23 @@ def test_gigabytes_in_the_tree(workdir: Make, run: Run) -> None:
     mesh = workdir(tokens=True)
     assert run("render", cwd=mesh).code == 0
     good = {k: v for k, v in mesh.snapshot().items() if k.startswith("out/")}
-    foreign = ["out/context-east-1/dump.bin", "out/context-east-1/3-mesh/dump.yaml", "out/dump.yaml", "out/alone/dump.yaml"]
+    foreign = [
+        "out/context-east-1/dump.bin",
+        "out/context-east-1/3-mesh/dump.yaml",
+        "out/dump.yaml",
+        "out/alone/dump.yaml",
+    ]
     for name in foreign:
         sparse(mesh / name)
-    for words in (("render", "--dry-run"), ("check",), ("diff", "--against", "out"), ("describe",), ("graph",), ("tokens", "status"), ("render",)):
+    for words in (
+        ("render", "--dry-run"),
+        ("check",),
+        ("diff", "--against", "out"),
+        ("describe",),
+        ("graph",),
+        ("tokens", "status"),
+        ("render",),
+    ):
         ran = limited(*words, cwd=mesh)
         assert words[0] != "render" or ran.returncode == 0, ran.stderr
     (plane,) = (mesh / "out/context-east-1/2-control-plane").glob("istio*.yaml")
@@ -193,7 +260,9 @@ def test_gigabytes_in_the_tree(workdir: Make, run: Run) -> None:
     for words in (("check",), ("describe",), ("render",)):
         ran = limited(*words, cwd=mesh)
     assert ran.returncode == 2
-    assert ran.stderr.startswith(b"error: out/context-east-1/mesh.lock: is larger than 64 MiB"), ran.stderr
+    assert ran.stderr.startswith(b"error: out/context-east-1/mesh.lock: is larger than 64 MiB"), (
+        ran.stderr
+    )
     (mesh / "out/context-east-1/mesh.lock").unlink()
     assert limited("render", cwd=mesh).returncode == 0
     for name in foreign:
@@ -224,19 +293,38 @@ def test_what_is_no_file(kind: str, workdir: Make) -> None:
 
 def test_a_dump_is_read_object_by_object(tmp_path: Path) -> None:
     """A list of 60 MB of Pods and releases, and the mesh among them, with little memory; one object that is too large is refused."""
-    large = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "n"}, "spec": {"x": "y" * 100_000}}
-    secret = {"kind": "Secret", "apiVersion": "v1", "type": "helm.sh/release.v1", "metadata": {"name": "s"}, "data": {"release": "eHh4" * 30_000}}
+    large = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {"x": "y" * 100_000},
+    }
+    secret = {
+        "kind": "Secret",
+        "apiVersion": "v1",
+        "type": "helm.sh/release.v1",
+        "metadata": {"name": "s"},
+        "data": {"release": "eHh4" * 30_000},
+    }
     text = json.dumps(large) + "," + json.dumps(secret)
     with (tmp_path / "dump.json").open("w") as file:
-        file.write('{"kind": "List", "apiVersion": "v1", "items": [' + ",".join([text] * 300) + "]}")
+        file.write(
+            '{"kind": "List", "apiVersion": "v1", "items": [' + ",".join([text] * 300) + "]}"
+        )
     assert (tmp_path / "dump.json").stat().st_size > 60_000_000
-    ran = limited("adopt", "ctx=dump.json", "-C", "mesh", cwd=tmp_path, memory=400 * MIB, seconds=60)
+    ran = limited(
+        "adopt", "ctx=dump.json", "-C", "mesh", cwd=tmp_path, memory=400 * MIB, seconds=60
+    )
     assert ran.returncode == 2
     assert b"larger than" not in ran.stderr
     assert b"MiB" not in ran.stderr
     with (tmp_path / "dump.json").open("w") as file:
-        file.write('{"kind": "List", "items": [' + '{"kind": "Pod", "x": "' + "y" * (17 * MIB) + '"}]}')
-    ran = limited("adopt", "ctx=dump.json", "-C", "mesh", cwd=tmp_path, memory=400 * MIB, seconds=60)
+        file.write(
+            '{"kind": "List", "items": [' + '{"kind": "Pod", "x": "' + "y" * (17 * MIB) + '"}]}'
+        )
+    ran = limited(
+        "adopt", "ctx=dump.json", "-C", "mesh", cwd=tmp_path, memory=400 * MIB, seconds=60
+    )
     assert b"is larger than 16 MiB" in ran.stderr, ran.stderr
 
 
@@ -248,14 +336,18 @@ def broken_certificates() -> dict[str, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 5, at, at.replace(year=2036), [])
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), 5, at, at.replace(year=2036), []
+    )
     der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
     version = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020109"), 1)
     assert version != der
     changed = {
         "version": version,
         "date": der.replace(b"260101", b"269901", 1),
-        "curve": der.replace(bytes.fromhex("2a8648ce3d030107"), b"\x2a\x86\x48\xce\x3d\x03\x01\x7f"),
+        "curve": der.replace(
+            bytes.fromhex("2a8648ce3d030107"), b"\x2a\x86\x48\xce\x3d\x03\x01\x7f"
+        ),
     }
     changed |= {"cut": der[:-20], "nothing": b"", "tag": b"\x31" + der[1:]}
     found = {}
@@ -269,13 +361,29 @@ BROKEN = broken_certificates()
 
 
 @pytest.mark.parametrize("what", [w for w in BROKEN if w != "curve"])
-@pytest.mark.parametrize("name", ["clusters/context-east-1.crt", "certs/root-cert.pem", "certs/intermediate-context-east-1/cert-chain.pem"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clusters/context-east-1.crt",
+        "certs/root-cert.pem",
+        "certs/intermediate-context-east-1/cert-chain.pem",
+    ],
+)
 def test_a_certificate_that_nothing_reads(what: str, name: str, workdir: Make, run: Run) -> None:
     """An error with its place, in every command."""
     mesh = workdir(tokens=True)
     assert run("render", cwd=mesh).code == 0
     mesh.write("clusters/context-east-1.crt", names(mesh)["clusters/context-east-1.crt"])
-    mesh.topology({"contexts": {"context-east-1": {"server": "https://east.example:6443", "certificateAuthority": "clusters/context-east-1.crt"}}})
+    mesh.topology(
+        {
+            "contexts": {
+                "context-east-1": {
+                    "server": "https://east.example:6443",
+                    "certificateAuthority": "clusters/context-east-1.crt",
+                }
+            }
+        }
+    )
     mesh.write(name, BROKEN[what])
     for words in (*ASKING, ("certs", "status")):
         ran = run(*words, cwd=mesh)
@@ -295,7 +403,9 @@ def test_what_panics_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         (x509.InvalidVersion("x", 9), parse.PemError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ):
-        monkeypatch.setattr(x509, "load_pem_x509_certificates", lambda _, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(
+            x509, "load_pem_x509_certificates", lambda _, error=error: (_ for _ in ()).throw(error)
+        )
         with pytest.raises(expected):
             parse.parse_certificates(b"")
 
@@ -308,7 +418,15 @@ def test_blocks_are_those_of_go() -> None:
     assert parse.text_outside(text, found) == b"x\nrest\n -----BEGIN A-----\n-----END A-----\n"
 
 
-@pytest.mark.parametrize("name", ["certs/root-cert.pem", "certs/root-key.pem", "clusters/context-east-1.crt", "certs/ca-crl.pem"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "certs/root-cert.pem",
+        "certs/root-key.pem",
+        "clusters/context-east-1.crt",
+        "certs/ca-crl.pem",
+    ],
+)
 def test_a_million_first_lines(name: str, workdir: Make, run: Run) -> None:
     """0.9 MB of BEGIN lines are refused in seconds."""
     mesh = workdir(tokens=True)
@@ -325,8 +443,14 @@ def test_a_million_first_lines(name: str, workdir: Make, run: Run) -> None:
 def test_stanzas_are_read_by_lines() -> None:
     """Either order, either indent, an end that is missing, bytes that are no text."""
     block = b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n"
-    ours = b'  age:\n  - recipient: "age1aa"\n    enc: |\n' + b"".join(b"      " + line + b"\n" for line in block.splitlines())
-    theirs = b"    age:\n        - enc: |\n" + b"".join(b"            " + line + b"\n" for line in block.splitlines()) + b"          recipient: age1bb\n"
+    ours = b'  age:\n  - recipient: "age1aa"\n    enc: |\n' + b"".join(
+        b"      " + line + b"\n" for line in block.splitlines()
+    )
+    theirs = (
+        b"    age:\n        - enc: |\n"
+        + b"".join(b"            " + line + b"\n" for line in block.splitlines())
+        + b"          recipient: age1bb\n"
+    )
     assert sops._stanzas(ours) == [(b"age1aa", block)]
     assert sops._stanzas(theirs) == [(b"age1bb", block)]
     broken = ours.replace(b"-----END", b"-----AND")
@@ -344,9 +468,18 @@ def test_a_bad_merge_of_a_sealed_file(workdir: Make, run: Run, ages: Ages) -> No
         lines = [line for line in good.split(b"\n") if b"END AGE" not in line]
         at = next(n for n, line in enumerate(lines) if b"BEGIN AGE" in line)
         lines[at + 1 : at + 1] = [b"      " + b"A" * 64] * 2000
-        for body in (b"\n".join(lines), good.replace(b"BEGIN AGE", b"BEGIN \xff\xfe", 1), good.replace(b"      Y", b"      \xff", 1)):
+        for body in (
+            b"\n".join(lines),
+            good.replace(b"BEGIN AGE", b"BEGIN \xff\xfe", 1),
+            good.replace(b"      Y", b"      \xff", 1),
+        ):
             path.write_bytes(body)
-            for words in (("verify", "--identity", str(identity)), ("render", "--dry-run"), ("check",), ("describe",)):
+            for words in (
+                ("verify", "--identity", str(identity)),
+                ("render", "--dry-run"),
+                ("check",),
+                ("describe",),
+            ):
                 limited(*words, cwd=mesh, seconds=10)
         path.write_bytes(good)
         break
@@ -357,7 +490,13 @@ def test_an_identity_of_another_kind(workdir: Make, run: Run, ages: Ages, tmp_pa
     mesh = workdir(over=ages.over(), tokens=True)
     assert run("render", cwd=mesh).code == 0
     odd = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n-----END PRIVATE KEY-----\n"
-    for body in (b"AGE-PLUGIN-YUBIKEY-1QQQQ\n", b"\xff\xfe", b"", odd, b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"):
+    for body in (
+        b"AGE-PLUGIN-YUBIKEY-1QQQQ\n",
+        b"\xff\xfe",
+        b"",
+        odd,
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+    ):
         (tmp_path / "identity").write_bytes(body)
         ran = run("verify", "--identity", tmp_path / "identity", cwd=mesh)
         assert ran.code == 2
@@ -374,18 +513,27 @@ def test_an_identity_of_another_kind(workdir: Make, run: Run, ages: Ages, tmp_pa
 def test_explain_of_a_closed_stdin(workdir: Make) -> None:
     """A sentence."""
     line = f"{shlex.quote(sys.executable)} -m kubectl_mesh explain - <&-"
-    ran = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=workdir().path)
-    assert (ran.returncode, ran.stderr) == (2, "error: -: stdin is closed, so there is no text to read\n  fix: pipe the text in, or give it in quotes\n")
+    ran = subprocess.run(
+        line, shell=True, capture_output=True, text=True, check=False, cwd=workdir().path
+    )
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "error: -: stdin is closed, so there is no text to read\n  fix: pipe the text in, or give it in quotes\n",
+    )
 
 
 @pytest.mark.parametrize("word", ["NC ", "x"])
 def test_explain_of_one_long_line(word: str, tmp_path: Path) -> None:
     """1 MB without a newline."""
-    limited("explain", "-", cwd=tmp_path, seconds=12, stdin=word.encode() * (1_000_000 // len(word)))
+    limited(
+        "explain", "-", cwd=tmp_path, seconds=12, stdin=word.encode() * (1_000_000 // len(word))
+    )
 
 
 @pytest.mark.parametrize("year", [1, 1900, 1949, 9990, 9999])
-def test_a_clock_that_is_centuries_off(year: int, workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_centuries_off(
+    year: int, workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sentence, in whatever needs the date."""
 
     class Then(dt.datetime):
@@ -395,7 +543,14 @@ def test_a_clock_that_is_centuries_off(year: int, workdir: Make, run: Run, monke
 
     mesh = workdir(tokens=True)
     monkeypatch.setattr(shell, "datetime", Then)
-    for words in (("render",), ("check",), ("describe",), ("certs", "status"), ("certs", "renew", "--all"), ("tokens", "status")):
+    for words in (
+        ("render",),
+        ("check",),
+        ("describe",),
+        ("certs", "status"),
+        ("certs", "renew", "--all"),
+        ("tokens", "status"),
+    ):
         ran = run(*words, cwd=mesh)
         assert "fault of its own" not in ran.err, (words, ran.err)
         assert "clock: this machine says that it is" in ran.err + ran.out, (words, ran.err)
@@ -403,8 +558,13 @@ def test_a_clock_that_is_centuries_off(year: int, workdir: Make, run: Run, monke
 
 
 MANY = {
-    "unknown keys": "mesh_id: m\n" + "".join(f"organisation{n}: 1\n" for n in range(40_000)) + "contexts: {a: {network: net}}\n",
-    "peers": "mesh_id: m\ncontexts:\n" + "".join(f"  context-east-{n}: {{network: net, peers: [contxt-east-{n}]}}\n" for n in range(3000)),
+    "unknown keys": "mesh_id: m\n"
+    + "".join(f"organisation{n}: 1\n" for n in range(40_000))
+    + "contexts: {a: {network: net}}\n",
+    "peers": "mesh_id: m\ncontexts:\n"
+    + "".join(
+        f"  context-east-{n}: {{network: net, peers: [contxt-east-{n}]}}\n" for n in range(3000)
+    ),
     "networks": "mesh_id: m\nnetworks:\n"
     + "".join(f"  netwrk-{n}: {{gateways: []}}\n" for n in range(3000))
     + "contexts:\n"
@@ -449,23 +609,60 @@ def mutated(body: bytes, chance: random.Random) -> bytes:
         lines[at], lines[other] = lines[other], lines[at]
     elif way == 6:
         lines[at] = chance.choice(
-            (b"- [", b"{}", b"\xff", b"&a [*a]", b"? !!python/object:x", b"\t:", b"null", b"\x00", b"-----BEGIN CERTIFICATE-----", b"9" * 500)
+            (
+                b"- [",
+                b"{}",
+                b"\xff",
+                b"&a [*a]",
+                b"? !!python/object:x",
+                b"\t:",
+                b"null",
+                b"\x00",
+                b"-----BEGIN CERTIFICATE-----",
+                b"9" * 500,
+            )
         )
     elif way == 7:
-        return body.replace(b": ", b":\n", 1) if chance.random() < 0.5 else body.replace(b'"', b"", 1)
+        return (
+            body.replace(b": ", b":\n", 1) if chance.random() < 0.5 else body.replace(b'"', b"", 1)
+        )
     else:
         number = chance.randrange(len(body) or 1)
-        return body[:number] + bytes([body[number] ^ (1 << chance.randrange(8))]) + body[number + 1 :] if body else b"x"
+        return (
+            body[:number] + bytes([body[number] ^ (1 << chance.randrange(8))]) + body[number + 1 :]
+            if body
+            else b"x"
+        )
     return b"\n".join(lines)
 
 
 TARGETS = {
     "plain": (
-        *("topology.yaml", "base.yaml", "kubeconfig.yaml", "certs/root-cert.pem", "certs/root-key.pem", "certs/rotation.json"),
-        *("certs/intermediate-context-east-1/ca-cert.pem", "certs/intermediate-context-east-1/ca-key.pem", "credentials/context-west-1.token"),
-        *("out/context-east-1/mesh.lock", "out/context-east-1/1-trust/cacerts.yaml", "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml"),
+        *(
+            "topology.yaml",
+            "base.yaml",
+            "kubeconfig.yaml",
+            "certs/root-cert.pem",
+            "certs/root-key.pem",
+            "certs/rotation.json",
+        ),
+        *(
+            "certs/intermediate-context-east-1/ca-cert.pem",
+            "certs/intermediate-context-east-1/ca-key.pem",
+            "credentials/context-west-1.token",
+        ),
+        *(
+            "out/context-east-1/mesh.lock",
+            "out/context-east-1/1-trust/cacerts.yaml",
+            "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml",
+        ),
     ),
-    "sops": ("certs/seal-key", "out/context-east-1/1-trust/cacerts.yaml", "out/context-east-1/mesh.lock", "topology.yaml"),
+    "sops": (
+        "certs/seal-key",
+        "out/context-east-1/1-trust/cacerts.yaml",
+        "out/context-east-1/mesh.lock",
+        "topology.yaml",
+    ),
 }
 
 
@@ -474,7 +671,9 @@ def test_mutated_files(store: str, workdir: Make, run: Run, ages: Ages) -> None:
     """A file is changed at random (of a fixed seed), and commands are asked: no fault, no secret shown, no key lost; it is put back each time."""
     chance = random.Random(f"kubectl mesh {store}")
     mesh = workdir(over=ages.over() if store == "sops" else None, tokens=True)
-    mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n")
+    mesh.write(
+        "base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"
+    )
     for name in CLUSTERS:
         mesh.token(name, f"{SECRET}-{name}")
     if store == "plain":
@@ -505,14 +704,18 @@ def test_mutated_files(store: str, workdir: Make, run: Run, ages: Ages) -> None:
             assert "fault of its own" not in ran.err, (number, name, words, ran.err)
             assert SECRET not in ran.out + ran.err, (number, name, words)
             assert not [line for line in inside if line in ran.out + ran.err], (number, name, words)
-        assert [p.name for p, body in keys.items() if mesh.path / name != p and p.read_bytes() != body] == []
+        assert [
+            p.name for p, body in keys.items() if mesh.path / name != p and p.read_bytes() != body
+        ] == []
         mesh.write(name, good[name], 0o600)
 
 
 def test_mutated_dumps(run: Run, tmp_path: Path) -> None:
     """The same for what `adopt` reads."""
     chance = random.Random("kubectl mesh dumps")
-    folder = next(p for p in sorted((TOP / "tests/adopt").iterdir()) if p.is_dir() and list(p.rglob("*.yaml")))
+    folder = next(
+        p for p in sorted((TOP / "tests/adopt").iterdir()) if p.is_dir() and list(p.rglob("*.yaml"))
+    )
     dumps = sorted(p for p in folder.rglob("*.yaml") if b"kind: " in p.read_bytes())[:8]
     for number in range(24):
         source = dumps[number % len(dumps)]

@@ -78,7 +78,11 @@ def test_a_rotation_that_says_nothing(mesh: WorkDir, run: Run, form: str) -> Non
     assert run(*ROTATE, "begin", cwd=mesh).code == 0
     path = mesh / "certs/rotation.json"
     path.write_text(json.dumps(FORMS[form](json.loads(path.read_text()))))
-    refused(mesh, run, "error: certs/rotation.json: does not say where the rotation of the root stands\n  fix: put it back as git has it\n")
+    refused(
+        mesh,
+        run,
+        "error: certs/rotation.json: does not say where the rotation of the root stands\n  fix: put it back as git has it\n",
+    )
 
 
 def test_a_rotation_of_a_later_version(mesh: WorkDir, run: Run) -> None:
@@ -86,7 +90,11 @@ def test_a_rotation_of_a_later_version(mesh: WorkDir, run: Run) -> None:
     assert run(*ROTATE, "begin", cwd=mesh).code == 0
     edited(mesh, plan="x")
     fix = "use the version that wrote it, or put it back as git has it"
-    refused(mesh, run, f'error: certs/rotation.json: has "plan", which this version of kubectl mesh does not know\n  fix: {fix}\n')
+    refused(
+        mesh,
+        run,
+        f'error: certs/rotation.json: has "plan", which this version of kubectl mesh does not know\n  fix: {fix}\n',
+    )
 
 
 def test_a_rotation_of_other_roots(mesh: WorkDir, run: Run, clock: Clock) -> None:
@@ -100,13 +108,25 @@ def test_a_rotation_of_other_roots(mesh: WorkDir, run: Run, clock: Clock) -> Non
 
     def other(step: str, what: str, **over: object) -> None:
         edited(mesh, step=step, **over)
-        refused(mesh, run, f"error: certs/rotation.json: says {step}, but certs/root-cert.pem {what}\n  fix: {fix}\n")
+        refused(
+            mesh,
+            run,
+            f"error: certs/rotation.json: says {step}, but certs/root-cert.pem {what}\n  fix: {fix}\n",
+        )
         mesh.write("certs/rotation.json", kept)
 
     other("drop-old", f"holds the old root (sha256 {old[:16]}…)")
     other("drop-new", f"holds the new root (sha256 {new[:16]}…)")
-    other("trust-both", f"lacks the new root (sha256 {'a' * 16}…), and holds the unknown root (sha256 {new[:16]}…)", new="a" * 64)
-    other("sign-old", f"lacks the old root (sha256 {'b' * 16}…), and holds the unknown root (sha256 {old[:16]}…)", old=["b" * 64])
+    other(
+        "trust-both",
+        f"lacks the new root (sha256 {'a' * 16}…), and holds the unknown root (sha256 {new[:16]}…)",
+        new="a" * 64,
+    )
+    other(
+        "sign-old",
+        f"lacks the old root (sha256 {'b' * 16}…), and holds the unknown root (sha256 {old[:16]}…)",
+        old=["b" * 64],
+    )
     bundle = (mesh / "certs/root-cert.pem").read_bytes()
     alone = bundle[: bundle.index(b"-----END CERTIFICATE-----\n") + 26]
     for path in (mesh / "certs").rglob("root-cert.pem"):
@@ -122,7 +142,11 @@ def test_the_key_of_the_wrong_root(mesh: WorkDir, run: Run, clock: Clock) -> Non
     old = (mesh / "certs/root-key.pem").read_bytes()
     shutil.copy(mesh / "certs/next-root-key.pem", mesh / "certs/root-key.pem")
     fix = "put the old root's key there, and keep this one elsewhere"
-    refused(mesh, run, f"error: certs/root-key.pem: is not the key of the old root, which signs at trust-both\n  fix: {fix}\n")
+    refused(
+        mesh,
+        run,
+        f"error: certs/root-key.pem: is not the key of the old root, which signs at trust-both\n  fix: {fix}\n",
+    )
     mesh.write("certs/root-key.pem", old, 0o600)
     advance(mesh, run, clock)
 
@@ -137,7 +161,11 @@ def test_an_issuer_that_changes_during_a_rotation(mesh: WorkDir, run: Run, clock
     assert ran.out.startswith("sign-new: ")
     mesh.topology({"certificates": {"issuer": "local"}})
     fix = "put the new root's key there, and keep this one elsewhere"
-    refused(mesh, run, f"error: certs/root-key.pem: is not the key of the new root, which signs at sign-new\n  fix: {fix}\n")
+    refused(
+        mesh,
+        run,
+        f"error: certs/root-key.pem: is not the key of the new root, which signs at sign-new\n  fix: {fix}\n",
+    )
     (mesh / "certs/root-key.pem").rename(mesh / "certs/old.key")
     (mesh / "certs/next-root-key.pem").rename(mesh / "certs/root-key.pem")
     assert run("certs", "renew", "--all", cwd=mesh).code == 0
@@ -164,17 +192,24 @@ def test_an_issuer_of_its_own_during_a_rotation(mesh: WorkDir, run: Run) -> None
 
 
 @pytest.mark.parametrize("version", ["1.25.1", "1.25"])
-def test_a_version_that_takes_one_root_only(mesh: WorkDir, run: Run, clock: Clock, version: str) -> None:
+def test_a_version_that_takes_one_root_only(
+    mesh: WorkDir, run: Run, clock: Clock, version: str
+) -> None:
     """Rolled out in the middle of a rotation, it would have proxies trust half of the mesh: refused by the render, and found by a check."""
     assert run(*ROTATE, "begin", cwd=mesh).code == 0
     rendered(mesh, run)
-    mesh.write("base.yaml", ISTIO.replace("v1.31.3", f"v{version}.0" if version == "1.25" else f"v{version}"))
+    mesh.write(
+        "base.yaml",
+        ISTIO.replace("v1.31.3", f"v{version}.0" if version == "1.25" else f"v{version}"),
+    )
     mesh.topology({"istio": {"version": version}})
     before = mesh.snapshot()
     what = f"runs Istio {version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)"
     ran = run("render", cwd=mesh)
     assert (ran.code, ran.err.count(what)) == (2, 3)
-    assert {k: v for k, v in mesh.snapshot().items() if not k.endswith(".lock")} == {k: v for k, v in before.items() if not k.endswith(".lock")}
+    assert {k: v for k, v in mesh.snapshot().items() if not k.endswith(".lock")} == {
+        k: v for k, v in before.items() if not k.endswith(".lock")
+    }
     ran = run("check", "-o", "short", cwd=mesh)
     assert (ran.code, ran.out.count(what)) == (1, 3)
     assert run(*ROTATE, "abort", cwd=mesh).code == 0
@@ -236,11 +271,21 @@ def test_a_root_that_ends_during_a_rotation(mesh: WorkDir, run: Run, clock: Cloc
     fix = "nothing that it signed is accepted any more: go on with a rotation that is on; where none is, move certs/ and the tree away, and render"
     told(run("render", cwd=mesh), f"{ended}{fix}\n")
     assert run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).code == 0
-    told(run(*ROTATE, "abort", cwd=mesh), f"{ended}go on with `kubectl mesh certs rotate-root advance`, to the root that has not\n")
+    told(
+        run(*ROTATE, "abort", cwd=mesh),
+        f"{ended}go on with `kubectl mesh certs rotate-root advance`, to the root that has not\n",
+    )
     ran = run("render", cwd=mesh)
-    assert (ran.code, "expired on 2036-11-28, and signs nothing here any more" in ran.err) == (0, True)
+    assert (ran.code, "expired on 2036-11-28, and signs nothing here any more" in ran.err) == (
+        0,
+        True,
+    )
     advance(mesh, run, clock)
-    lines = [line for line in run("render", cwd=mesh).err.splitlines() if "the CA of the API server" not in line]
+    lines = [
+        line
+        for line in run("render", cwd=mesh).err.splitlines()
+        if "the CA of the API server" not in line
+    ]
     assert not [line for line in lines if "expired" in line]
     advance(mesh, run, clock, "0h")
 
@@ -248,14 +293,21 @@ def test_a_root_that_ends_during_a_rotation(mesh: WorkDir, run: Run, clock: Cloc
 def test_a_root_that_has_ended(mesh: WorkDir, run: Run, clock: Clock) -> None:
     """No verb claims that a rotation could help where nothing is accepted any more; what is told instead works."""
     clock.pass_(days=3660)
-    for verb in (("render",), ("certs", "renew", "--all"), (*ROTATE, "begin"), ("certs", "revoke", "context-west-1")):
+    for verb in (
+        ("render",),
+        ("certs", "renew", "--all"),
+        (*ROTATE, "begin"),
+        ("certs", "revoke", "context-west-1"),
+    ):
         assert "move certs/ and the tree away, and render\n" in run(*verb, cwd=mesh).err
     for name in ("certs", "out"):
         (mesh / name).rename(mesh / f"{name}.before")
     rendered(mesh, run)
 
 
-def test_no_union_during_a_rotation(mesh: WorkDir, run: Run, workdir: Callable[..., WorkDir]) -> None:
+def test_no_union_during_a_rotation(
+    mesh: WorkDir, run: Run, workdir: Callable[..., WorkDir]
+) -> None:
     """A root that joins the bundle in between would be dropped with the old one, and its clusters with it."""
     other = workdir("other")
     assert run("init", "--mesh-id", "other", cwd=other).code in (0, 2)
@@ -318,7 +370,13 @@ def test_streams_that_are_closed(workdir: Callable[..., WorkDir], run: Run, verb
         assert run(*words, cwd=mesh).code == 0
     for streams in (">&-", "2>&-", ">&- 2>&-", "<&-", "| true"):
         line = f"{shlex.quote(sys.executable)} -m kubectl_mesh {verb} {streams}"
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=mesh.path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=mesh.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode in ((0, 1) if "true" not in streams else (0, 1, 2)), done.stderr
         assert not re.search("error|Traceback|Exception", done.stderr), done.stderr
 
@@ -329,14 +387,28 @@ def test_a_mask_that_takes_from_the_owner(workdir: Callable[..., WorkDir], run: 
     mesh.write("base.yaml", ISTIO)
     before = os.umask(0o777)
     try:
-        for words in (("render",), (*ROTATE, "begin"), ("render",), ("certs", "renew", "--all"), ("render",)):
+        for words in (
+            ("render",),
+            (*ROTATE, "begin"),
+            ("render",),
+            ("certs", "renew", "--all"),
+            ("render",),
+        ):
             assert run(*words, cwd=mesh).code == 0
             os.umask(0o777)
     finally:
         os.umask(before)
-    modes = {path: stat.S_IMODE(mode) for path, (mode, _) in mesh.snapshot().items() if path.startswith(("certs", "out"))}
+    modes = {
+        path: stat.S_IMODE(mode)
+        for path, (mode, _) in mesh.snapshot().items()
+        if path.startswith(("certs", "out"))
+    }
     assert not [path for path, mode in modes.items() if mode & 0o600 != 0o600 or mode & 0o022]
-    assert not [path for path, mode in modes.items() if ("key" in path or "cacerts" in path) and mode & 0o077]
+    assert not [
+        path
+        for path, mode in modes.items()
+        if ("key" in path or "cacerts" in path) and mode & 0o077
+    ]
 
 
 def test_a_disk_that_is_full(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,23 +433,35 @@ def test_a_token_that_goes_under_another_name(mesh: WorkDir, run: Run) -> None:
     rotate = ("tokens", "rotate", "context-east-1")
     assert run(*rotate, "begin", "--with-restarts", cwd=mesh).code == 0
     assert run("render", "--with-restarts", cwd=mesh).code == 0
-    first, following = mesh / "credentials/context-east-1.token", "credentials/context-east-1.token.g2"
+    first, following = (
+        mesh / "credentials/context-east-1.token",
+        "credentials/context-east-1.token.g2",
+    )
     fetch = "  fix: run: (umask 077; mkdir -p credentials; kubectl --context=context-east-1 "
 
     def refuses(body: bytes, what: str) -> None:
         mesh.write(following, body, 0o600)
         before = mesh.snapshot()
         ran = run(*rotate, "advance", "--seen-for", "0h", cwd=mesh)
-        assert (ran.code, ran.err.startswith(f"error: {following}: {what}\n{fetch}")) == (2, True), ran.err
+        assert (ran.code, ran.err.startswith(f"error: {following}: {what}\n{fetch}")) == (
+            2,
+            True,
+        ), ran.err
         assert mesh.snapshot() == before
 
-    refuses((mesh / "credentials/context-east-2.token").read_bytes(), 'holds the token of "context-east-2", which this cluster would refuse')
+    refuses(
+        (mesh / "credentials/context-east-2.token").read_bytes(),
+        'holds the token of "context-east-2", which this cluster would refuse',
+    )
     mesh.write(following, "the-second-token", 0o600)
     assert run(*rotate, "advance", "--seen-for", "0h", cwd=mesh).code == 0
     assert run("render", "--with-restarts", cwd=mesh).code == 0
     mesh.write(following, first.read_bytes(), 0o600)
     assert run("render", "--with-restarts", cwd=mesh).code == 0
-    refuses(first.read_bytes() + b"\n", "holds the token of generation 1, which is to go: no peer could log in any more")
+    refuses(
+        first.read_bytes() + b"\n",
+        "holds the token of generation 1, which is to go: no peer could log in any more",
+    )
     mesh.write(following, "the-second-token", 0o600)
     assert run("render", "--with-restarts", cwd=mesh).code == 0
     assert run(*rotate, "advance", "--seen-for", "0h", cwd=mesh).code == 0

@@ -29,14 +29,24 @@ def test_with_its_key_it_signs_here(mesh: WorkDir, run: Run) -> None:
     make_root(mesh.path)
     ran = run("certs", "import-root", "own.pem", "--key", "own.key", cwd=mesh)
     assert (ran.code, ran.out) == (0, "create  certs/root-cert.pem\ncreate  certs/root-key.pem\n")
-    assert ran.err == "wrote .gitignore, which keeps keys and tokens out of git\nnext: kubectl mesh render\n"
+    assert (
+        ran.err
+        == "wrote .gitignore, which keeps keys and tokens out of git\nnext: kubectl mesh render\n"
+    )
     assert (mesh / "certs/root-cert.pem").read_bytes() == (mesh / "own.pem").read_bytes()
     assert (mesh / "certs/root-key.pem").read_bytes() == (mesh / "own.key").read_bytes()
     assert stat.S_IMODE((mesh / "certs/root-key.pem").stat().st_mode) == 0o600
     assert stat.S_IMODE((mesh / "certs").stat().st_mode) == 0o700
     assert run("render", cwd=mesh).code == 0
     for name in ("context-east-1", "context-east-2", "context-west-1"):
-        openssl("verify", "-x509_strict", "-CAfile", "own.pem", f"certs/intermediate-{name}/ca-cert.pem", cwd=mesh.path)
+        openssl(
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            "own.pem",
+            f"certs/intermediate-{name}/ca-cert.pem",
+            cwd=mesh.path,
+        )
     before = mesh.snapshot()
     ran = run("certs", "import-root", "own.pem", "--key", "own.key", cwd=mesh)
     assert (ran.code, ran.out) == (0, "keep    certs/root-cert.pem\nkeep    certs/root-key.pem\n")
@@ -49,8 +59,13 @@ def test_before_there_is_a_mesh(tmp_path: Path, run: Run) -> None:
     ran = run("certs", "import-root", "-C", "mesh", "own.pem", "--key", "own.key", cwd=tmp_path)
     assert ran.code == 0
     assert ran.err.endswith("next: kubectl mesh init -C mesh --mesh-id NAME\n")
-    assert "keep    mesh/certs/root-cert.pem\n" in run("init", "-C", "mesh", "--mesh-id", "acme", cwd=tmp_path).out
-    assert (tmp_path / "mesh/certs/root-cert.pem").read_bytes() == (tmp_path / "own.pem").read_bytes()
+    assert (
+        "keep    mesh/certs/root-cert.pem\n"
+        in run("init", "-C", "mesh", "--mesh-id", "acme", cwd=tmp_path).out
+    )
+    assert (tmp_path / "mesh/certs/root-cert.pem").read_bytes() == (
+        tmp_path / "own.pem"
+    ).read_bytes()
 
 
 def test_without_its_key_somebody_else_signs(workdir: Make, run: Run) -> None:
@@ -78,16 +93,35 @@ def test_a_bundle_signs_with_the_one_that_has_the_key(mesh: WorkDir, run: Run) -
     mesh.write("both.pem", (mesh / "old.pem").read_bytes() + (mesh / "own.pem").read_bytes())
     assert run("certs", "import-root", "both.pem", "--key", "own.key", cwd=mesh).code == 0
     assert run("render", cwd=mesh).code == 0
-    openssl("verify", "-CAfile", "own.pem", "certs/intermediate-context-east-1/ca-cert.pem", cwd=mesh.path)
+    openssl(
+        "verify",
+        "-CAfile",
+        "own.pem",
+        "certs/intermediate-context-east-1/ca-cert.pem",
+        cwd=mesh.path,
+    )
     ran = run("certs", "import-root", "both.pem", "--key", "other.key", cwd=mesh)
-    assert (ran.code, ran.err) == (2, "error: other.key: is not there\n  fix: name the root's key\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: other.key: is not there\n  fix: name the root's key\n",
+    )
 
 
 LEAF = ("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,keyCertSign")
 UNFIT = {
-    "leaf": ({"extra": LEAF}, "own.pem: is not a CA certificate (no CA:TRUE)\n  fix: use a CA certificate, not a leaf\n"),
+    "leaf": (
+        {"extra": LEAF},
+        "own.pem: is not a CA certificate (no CA:TRUE)\n  fix: use a CA certificate, not a leaf\n",
+    ),
     "no-sign": (
-        {"extra": ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,cRLSign")},
+        {
+            "extra": (
+                "-addext",
+                "basicConstraints=critical,CA:TRUE",
+                "-addext",
+                "keyUsage=critical,cRLSign",
+            )
+        },
         "own.pem: may not sign certificates (no keyCertSign)\n  fix: use a CA certificate\n",
     ),
     "pathlen": (
@@ -152,8 +186,21 @@ def test_keys(mesh: WorkDir, run: Run) -> None:
         assert not (mesh / "certs").exists()
         return ran.err.removeprefix("error: ")
 
-    assert said("other.key") == "other.key: does not belong to own.pem\n  fix: give the pair that belongs together\n"
-    openssl("pkey", "-in", "own.key", "-aes256", "-passout", "pass:x", "-out", "locked.key", cwd=mesh.path)
+    assert (
+        said("other.key")
+        == "other.key: does not belong to own.pem\n  fix: give the pair that belongs together\n"
+    )
+    openssl(
+        "pkey",
+        "-in",
+        "own.key",
+        "-aes256",
+        "-passout",
+        "pass:x",
+        "-out",
+        "locked.key",
+        cwd=mesh.path,
+    )
     assert said("locked.key") == (
         "locked.key: is encrypted, and nobody could be asked for its password\n  fix: write it anew with `openssl pkey -in locked.key -out NEW`\n"
     )
@@ -169,7 +216,9 @@ def test_certificate_and_key_exchanged_shows_no_key(mesh: WorkDir, run: Run) -> 
     make_root(mesh.path)
     ran = run("certs", "import-root", "own.key", "--key", "own.pem", cwd=mesh)
     assert ran.code == 2
-    assert ran.err == ("error: own.key: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n")
+    assert ran.err == (
+        "error: own.key: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n"
+    )
 
 
 def test_an_intermediate_is_no_root(mesh: WorkDir, run: Run) -> None:
@@ -179,10 +228,24 @@ def test_an_intermediate_is_no_root(mesh: WorkDir, run: Run) -> None:
     assert run("render", cwd=mesh).code == 0
     below = mesh / "certs/intermediate-context-east-1"
     other = mesh / "elsewhere"
-    ran = run("certs", "import-root", "-C", other, below / "ca-cert.pem", "--key", below / "ca-key.pem", cwd=mesh)
+    ran = run(
+        "certs",
+        "import-root",
+        "-C",
+        other,
+        below / "ca-cert.pem",
+        "--key",
+        below / "ca-key.pem",
+        cwd=mesh,
+    )
     assert ran.code == 2
-    assert "ca-cert.pem: has pathlen:0, so it may not sign an intermediate\n  fix: use another root\n" in ran.err
-    assert ran.err.endswith("is signed by another: it is no root\n  fix: give the self-signed certificate at the end of its chain\n")
+    assert (
+        "ca-cert.pem: has pathlen:0, so it may not sign an intermediate\n  fix: use another root\n"
+        in ran.err
+    )
+    assert ran.err.endswith(
+        "is signed by another: it is no root\n  fix: give the self-signed certificate at the end of its chain\n"
+    )
     assert not (other / "certs").exists()
 
 
@@ -224,22 +287,40 @@ def test_git_would_take_the_key(mesh: WorkDir, run: Run) -> None:
     make_root(mesh.path)
     ran = run("certs", "import-root", "own.pem", "--key", "own.key", cwd=mesh)
     assert ran.code == 2
-    assert ".gitignore: does not keep certs/root-key.pem and 3 more private files out of git" in ran.err
+    assert (
+        ".gitignore: does not keep certs/root-key.pem and 3 more private files out of git"
+        in ran.err
+    )
     assert not (mesh / "certs").exists()
 
 
 # The union: every cluster trusts all roots, and signs as before
 
 
-def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run, clock: Clock, golden: Golden) -> None:
+def test_union_of_clusters_that_signed_for_themselves(
+    mesh: WorkDir, run: Run, clock: Clock, golden: Golden
+) -> None:
     """The new root first, each old one behind it with its text as it was; each cluster signs with what it has, until all trust the new one."""
     names = ("context-east-1", "context-east-2", "context-west-1")
     dumps = {name: dump(mesh / f"{name}.yaml", self_signed(mesh.path, name)) for name in names}
     make_root(mesh.path)
     assert run("certs", "import-root", "own.pem", "--key", "own.key", cwd=mesh).code == 0
-    configmap = printed("ConfigMap", "istio-ca-root-cert", "default", data={"root-cert.pem": (mesh / "context-west-1.pem").read_text()})
+    configmap = printed(
+        "ConfigMap",
+        "istio-ca-root-cert",
+        "default",
+        data={"root-cert.pem": (mesh / "context-west-1.pem").read_text()},
+    )
     dump(mesh / "west.yaml", configmap)
-    ran = run("certs", "import-root", "--union", "context-east-1.yaml", "context-east-2.pem", "west.yaml", cwd=mesh)
+    ran = run(
+        "certs",
+        "import-root",
+        "--union",
+        "context-east-1.yaml",
+        "context-east-2.pem",
+        "west.yaml",
+        cwd=mesh,
+    )
     assert (ran.code, ran.out) == (0, "update  certs/root-cert.pem\ncreate  certs/rotation.json\n")
     golden(TEXTS / "union.txt", ran.err)
     whole = (mesh / "certs/root-cert.pem").read_bytes()
@@ -248,7 +329,11 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run, c
         ran = run("certs", "import", name, path.name, cwd=mesh)
         assert ran.code == 0, ran.err
         folder = mesh / "certs" / f"intermediate-{name}"
-        assert (folder / "ca-cert.pem").read_bytes() == (folder / "cert-chain.pem").read_bytes() == (mesh / f"{name}.pem").read_bytes()
+        assert (
+            (folder / "ca-cert.pem").read_bytes()
+            == (folder / "cert-chain.pem").read_bytes()
+            == (mesh / f"{name}.pem").read_bytes()
+        )
         assert (folder / "ca-key.pem").read_bytes() == (mesh / f"{name}.key").read_bytes()
         assert (folder / "root-cert.pem").read_bytes() == whole
     ran = run("render", cwd=mesh)
@@ -259,14 +344,23 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run, c
     # Nothing is signed by the new root before all trust it, whichever way it is asked for.
     ran = run("certs", "renew", "context-east-1", cwd=mesh)
     assert ran.code == 2
-    assert "ca-cert.pem: would be signed by a root that not every cluster trusts before the rotation of the root is past trust-both\n" in ran.err
+    assert (
+        "ca-cert.pem: would be signed by a root that not every cluster trusts before the rotation of the root is past trust-both\n"
+        in ran.err
+    )
     (mesh / "certs/intermediate-context-east-1").rename(mesh / "aside")
     ran = run("render", cwd=mesh)
     assert ran.code == 2
-    assert "fix: take in what signs there: `kubectl mesh certs import context-east-1 FILE`; if it runs nothing yet" in ran.err
+    assert (
+        "fix: take in what signs there: `kubectl mesh certs import context-east-1 FILE`; if it runs nothing yet"
+        in ran.err
+    )
     (mesh / "aside").rename(mesh / "certs/intermediate-context-east-1")
     clock.pass_(days=91)
-    assert "until 2160h have passed in every cluster" in run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).err
+    assert (
+        "until 2160h have passed in every cluster"
+        in run(*ROTATE, "advance", "--seen-for", "24h", cwd=mesh).err
+    )
     old = {name: (mesh / f"certs/intermediate-{name}/ca-key.pem").read_bytes() for name in names}
     for time in ("90d", "90d", "0h"):
         ran = run(*ROTATE, "advance", "--seen-for", time, cwd=mesh)
@@ -275,11 +369,24 @@ def test_union_of_clusters_that_signed_for_themselves(mesh: WorkDir, run: Run, c
         assert ran.code == 0, ran.err
         for name in names:
             openssl(
-                "verify", "-x509_strict", "-attime", int(clock.now.timestamp()), "-CAfile", "own.pem", f"certs/intermediate-{name}/ca-cert.pem", cwd=mesh.path
+                "verify",
+                "-x509_strict",
+                "-attime",
+                int(clock.now.timestamp()),
+                "-CAfile",
+                "own.pem",
+                f"certs/intermediate-{name}/ca-cert.pem",
+                cwd=mesh.path,
             )
         clock.pass_(days=91)
-    assert {p.read_bytes() for p in (mesh / "certs").glob("**/root-cert.pem") if "archive" not in p.parts} == {(mesh / "own.pem").read_bytes()}
-    assert set(old.values()) <= {p.read_bytes() for p in (mesh / "certs/archive").glob("*/ca-key.pem")}
+    assert {
+        p.read_bytes()
+        for p in (mesh / "certs").glob("**/root-cert.pem")
+        if "archive" not in p.parts
+    } == {(mesh / "own.pem").read_bytes()}
+    assert set(old.values()) <= {
+        p.read_bytes() for p in (mesh / "certs/archive").glob("*/ca-key.pem")
+    }
     assert not (mesh / "certs/rotation.json").exists()
     assert run("check", cwd=mesh).code == 0
 
@@ -378,7 +485,9 @@ def test_a_cluster_joins_a_mesh_that_runs(workdir: Make, run: Run, clock: Clock)
     assert run("check", cwd=mesh).code == 0
 
 
-def test_a_union_under_a_root_that_comes_with_its_key(workdir: Make, run: Run, clock: Clock) -> None:
+def test_a_union_under_a_root_that_comes_with_its_key(
+    workdir: Make, run: Run, clock: Clock
+) -> None:
     """As after `adopt`: the key waits until all trust its root; back is what each signed with, and the new root goes with its key into the archive."""
     mesh = workdir(over={"secrets": {"store": "plain"}, "certificates": {"issuer": "csr"}})
     mesh.write("base.yaml", ISTIO)
@@ -402,7 +511,10 @@ def test_a_union_under_a_root_that_comes_with_its_key(workdir: Make, run: Run, c
     )
     make_root(mesh.path, "other")
     ran = run("certs", "import-root", "--union", "own.pem", "--key", "other.key", cwd=mesh)
-    assert (ran.code, ran.err) == (2, "error: other.key: belongs to none of these roots\n  fix: give the key of the root that all are to come under\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: other.key: belongs to none of these roots\n  fix: give the key of the root that all are to come under\n",
+    )
     ran = run("certs", "import-root", "--union", "own.pem", "--key", "own.key", cwd=mesh)
     assert ran.code == 0, ran.err
     assert ran.out.endswith("create  certs/next-root-key.pem\ncreate  certs/rotation.json\n")
@@ -413,7 +525,9 @@ def test_a_union_under_a_root_that_comes_with_its_key(workdir: Make, run: Run, c
     # One more comes while nothing is signed by the new root: the old ones stay in one piece.
     ran = run("certs", "import-root", "--union", "other.pem", cwd=mesh)
     assert ran.code == 0, ran.err
-    assert (mesh / "certs/root-cert.pem").read_bytes() == (mesh / "other.pem").read_bytes() + bundle + (mesh / "own.pem").read_bytes()
+    assert (mesh / "certs/root-cert.pem").read_bytes() == (
+        mesh / "other.pem"
+    ).read_bytes() + bundle + (mesh / "own.pem").read_bytes()
 
     def forth(time: str = "24h") -> None:
         ran = run("render", cwd=mesh)
@@ -426,16 +540,30 @@ def test_a_union_under_a_root_that_comes_with_its_key(workdir: Make, run: Run, c
     ran = run("certs", "import-root", "--union", "context-east-1.pem", cwd=mesh)
     assert (ran.code, ran.out) == (0, "keep    certs/root-cert.pem\n")
     make_root(mesh.path, "late")
-    assert "says that a rotation is on (sign-new), and another root waits for it" in run("certs", "import-root", "--union", "late.pem", cwd=mesh).err
+    assert (
+        "says that a rotation is on (sign-new), and another root waits for it"
+        in run("certs", "import-root", "--union", "late.pem", cwd=mesh).err
+    )
     for name in NAMES:
-        openssl("verify", "-x509_strict", "-attime", int(clock.now.timestamp()), "-CAfile", "own.pem", f"certs/intermediate-{name}/ca-cert.pem", cwd=mesh.path)
+        openssl(
+            "verify",
+            "-x509_strict",
+            "-attime",
+            int(clock.now.timestamp()),
+            "-CAfile",
+            "own.pem",
+            f"certs/intermediate-{name}/ca-cert.pem",
+            cwd=mesh.path,
+        )
     assert run("render", cwd=mesh).code == 0
     ran = run(*ROTATE, "abort", cwd=mesh)
     assert ran.code == 0, ran.err
     assert signing(mesh) == before
     forth()
     assert (mesh / "certs/root-cert.pem").read_bytes() == (mesh / "other.pem").read_bytes() + bundle
-    assert (mesh / "own.key").read_bytes() in [p.read_bytes() for p in (mesh / "certs/archive").glob("root-*/root-key.pem")]
+    assert (mesh / "own.key").read_bytes() in [
+        p.read_bytes() for p in (mesh / "certs/archive").glob("root-*/root-key.pem")
+    ]
     forth("0h")
     assert not (mesh / "certs/rotation.json").exists()
     assert run("render", cwd=mesh).code == 0
@@ -473,12 +601,40 @@ def test_roots_that_a_proxy_cannot_tell_apart(mesh: WorkDir, run: Run, tmp_path:
             "  fix: Envoy takes the first for both and refuses what the other signed: such clusters come together by new roots and a restart, not step by step\n"
         ),
     )
-    (mesh / "both.pem").write_bytes((mesh / "one.pem").read_bytes() + (mesh / "two.pem").read_bytes())
-    openssl("req", "-new", "-config", "root.conf", "-key", "own.key", "-subj", "/CN=leaf", "-out", "leaf.csr", cwd=mesh.path)
+    (mesh / "both.pem").write_bytes(
+        (mesh / "one.pem").read_bytes() + (mesh / "two.pem").read_bytes()
+    )
+    openssl(
+        "req",
+        "-new",
+        "-config",
+        "root.conf",
+        "-key",
+        "own.key",
+        "-subj",
+        "/CN=leaf",
+        "-out",
+        "leaf.csr",
+        cwd=mesh.path,
+    )
     verified = []
     for name in ("one", "two"):
         (mesh / "leaf.ext").write_text("basicConstraints=CA:FALSE\nauthorityKeyIdentifier=none\n")
-        openssl("x509", "-req", "-in", "leaf.csr", "-CA", f"{name}.pem", "-CAkey", f"{name}.key", "-extfile", "leaf.ext", "-out", "leaf.pem", cwd=mesh.path)
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            "leaf.csr",
+            "-CA",
+            f"{name}.pem",
+            "-CAkey",
+            f"{name}.key",
+            "-extfile",
+            "leaf.ext",
+            "-out",
+            "leaf.pem",
+            cwd=mesh.path,
+        )
         words = ["openssl", "verify", "-CAfile", mesh / "both.pem", mesh / "leaf.pem"]
         verified.append(subprocess.run(words, capture_output=True, check=False).returncode == 0)
     assert sorted(verified) == [False, True]
@@ -514,15 +670,30 @@ def test_an_intermediate_in_use(shape: str, workdir: Make, run: Run) -> None:
         "dump": [dump(mesh / "dump.yaml", cacerts(folder))],
         "list": [dump(mesh / "dump.yaml", printed("ConfigMap", "istio"), cacerts(folder))],
         "folder": [folder],
-        "pem": [folder / "ca-cert.pem", "--key", folder / "ca-key.pem", "--root", folder / "root-cert.pem"],
+        "pem": [
+            folder / "ca-cert.pem",
+            "--key",
+            folder / "ca-key.pem",
+            "--root",
+            folder / "root-cert.pem",
+        ],
     }[shape]
     ran = run("certs", "import", "context-east-1", *words, cwd=mesh)
     assert ran.code == 0, ran.err
     parts = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
-    assert ran.out == "".join(f"create  certs/intermediate-context-east-1/{p}\n" for p in parts) + "create  certs/root-cert.pem\n"
+    assert (
+        ran.out
+        == "".join(f"create  certs/intermediate-context-east-1/{p}\n" for p in parts)
+        + "create  certs/root-cert.pem\n"
+    )
     for part in parts:
-        assert (mesh / "certs/intermediate-context-east-1" / part).read_bytes() == (folder / part).read_bytes(), part
-    assert stat.S_IMODE((mesh / "certs/intermediate-context-east-1/ca-key.pem").stat().st_mode) == 0o600
+        assert (mesh / "certs/intermediate-context-east-1" / part).read_bytes() == (
+            folder / part
+        ).read_bytes(), part
+    assert (
+        stat.S_IMODE((mesh / "certs/intermediate-context-east-1/ca-key.pem").stat().st_mode)
+        == 0o600
+    )
     ran = run("certs", "import", "context-east-1", *words, cwd=mesh)
     assert (ran.code, ran.out) == (0, "keep    certs/intermediate-context-east-1\n")
     ran = run("render", cwd=mesh)
@@ -533,14 +704,19 @@ def test_an_intermediate_in_use_is_judged(workdir: Make, run: Run) -> None:
     """What istiod would refuse, or no other cluster would trust: the file, the part, what to do; nothing is written, no key shown."""
     mesh = workdir(over={"secrets": {"store": "plain"}, "certificates": {"issuer": "csr"}})
     makefile(mesh / "old", ("context-east-1", "context-east-2"))
-    folder, other = mesh / "old/intermediate-context-east-1", mesh / "old/intermediate-context-east-2"
+    folder, other = (
+        mesh / "old/intermediate-context-east-1",
+        mesh / "old/intermediate-context-east-2",
+    )
     assert run("certs", "import", "context-east-1", folder, cwd=mesh).code == 0
     good = {p.name: p.read_bytes() for p in other.glob("*.pem")}
 
     def said(name: str = "context-east-2", **changed: "bytes | None") -> str:
         inner = mesh / "changed"
         inner.mkdir(exist_ok=True)
-        for part, body in (good | {k.replace("_", "-") + ".pem": v for k, v in changed.items()}).items():
+        for part, body in (
+            good | {k.replace("_", "-") + ".pem": v for k, v in changed.items()}
+        ).items():
             if body is None:
                 (inner / part).unlink(missing_ok=True)
             else:
@@ -548,7 +724,9 @@ def test_an_intermediate_in_use_is_judged(workdir: Make, run: Run) -> None:
         before = {p: body for p, body in mesh.snapshot().items() if not p.startswith("changed")}
         ran = run("certs", "import", name, "changed", cwd=mesh)
         assert ran.code == 2, ran.out
-        assert {p: body for p, body in mesh.snapshot().items() if not p.startswith("changed")} == before
+        assert {
+            p: body for p, body in mesh.snapshot().items() if not p.startswith("changed")
+        } == before
         assert "PRIVATE" not in ran.err
         return ran.err.removeprefix("error: ")
 
@@ -557,8 +735,13 @@ def test_an_intermediate_in_use_is_judged(workdir: Make, run: Run) -> None:
     assert said(ca_key=(folder / "ca-key.pem").read_bytes()) == (
         "changed: ca-cert.pem does not belong to ca-key.pem beside it\n  fix: give the pair that belongs together\n"
     )
-    assert said(cert_chain=(folder / "cert-chain.pem").read_bytes()).startswith("changed: cert-chain.pem does not begin with the certificate in ca-cert.pem\n")
-    assert said(ca_key=b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + good["ca-key.pem"]) == (
+    assert said(cert_chain=(folder / "cert-chain.pem").read_bytes()).startswith(
+        "changed: cert-chain.pem does not begin with the certificate in ca-cert.pem\n"
+    )
+    assert said(
+        ca_key=b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+        + good["ca-key.pem"]
+    ) == (
         "changed: ca-key.pem begins with EC PARAMETERS, and istiod reads the first block only\n  fix: dump it again; a PEM block has BEGIN and END on lines of their own\n"
     )
     make_root(mesh.path, "foreign")
@@ -569,9 +752,16 @@ def test_an_intermediate_in_use_is_judged(workdir: Make, run: Run) -> None:
     assert said(ca_cert=b"nothing") == (
         "changed: ca-cert.pem is not made of PEM certificates as istiod reads them\n  fix: dump it again; a PEM block has BEGIN and END on lines of their own\n"
     )
-    same = {p.name.removesuffix(".pem").replace("-", "_"): p.read_bytes() for p in folder.glob("*.pem")}
-    assert said(**same) == 'changed: ca-cert.pem was made for "context-east-1", as its L= says\n  fix: import it as context-east-1\n'
-    assert said("context-east-1").startswith("changed: ca-cert.pem is another than certs/intermediate-context-east-1/ca-cert.pem, which is there and is kept\n")
+    same = {
+        p.name.removesuffix(".pem").replace("-", "_"): p.read_bytes() for p in folder.glob("*.pem")
+    }
+    assert (
+        said(**same)
+        == 'changed: ca-cert.pem was made for "context-east-1", as its L= says\n  fix: import it as context-east-1\n'
+    )
+    assert said("context-east-1").startswith(
+        "changed: ca-cert.pem is another than certs/intermediate-context-east-1/ca-cert.pem, which is there and is kept\n"
+    )
 
 
 def test_pem_files_are_named_in_what_is_wrong(workdir: Make, run: Run) -> None:
@@ -588,14 +778,28 @@ def test_pem_files_are_named_in_what_is_wrong(workdir: Make, run: Run) -> None:
         return ran.err.removeprefix("error: ")
 
     key = "old/intermediate-context-east-1/ca-key.pem"
-    assert said("--key", key) == f"{chain}: cannot be judged, for there is no certs/root-cert.pem yet\n  fix: name its root with --root FILE\n"
-    assert said("--key", "nowhere", "--root", "old/root-cert.pem") == "nowhere: is not there\n  fix: name a PEM file\n"
-    assert said("--key", "other.key", "--root", "old/root-cert.pem") == f"{chain}: does not belong to other.key\n  fix: give the pair that belongs together\n"
+    assert (
+        said("--key", key)
+        == f"{chain}: cannot be judged, for there is no certs/root-cert.pem yet\n  fix: name its root with --root FILE\n"
+    )
+    assert (
+        said("--key", "nowhere", "--root", "old/root-cert.pem")
+        == "nowhere: is not there\n  fix: name a PEM file\n"
+    )
+    assert (
+        said("--key", "other.key", "--root", "old/root-cert.pem")
+        == f"{chain}: does not belong to other.key\n  fix: give the pair that belongs together\n"
+    )
     assert said("--key", "other.pem", "--root", "old/root-cert.pem") == (
         "other.pem: is not a PEM private key\n  fix: dump it again; a PEM block has BEGIN and END on lines of their own\n"
     )
-    assert said("--key", key, "--root", "other.pem").startswith(f"{chain}: is not signed by the root in other.pem\n")
-    assert said("--key", key, "--root", key) == f"{key}: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n"
+    assert said("--key", key, "--root", "other.pem").startswith(
+        f"{chain}: is not signed by the root in other.pem\n"
+    )
+    assert (
+        said("--key", key, "--root", key)
+        == f"{key}: holds a private key; it is a public file\n  fix: take the key out, and take it for known to others\n"
+    )
 
 
 @pytest.mark.parametrize("issuer", ["local", "csr"])
@@ -609,7 +813,11 @@ def test_a_file_that_is_not_there(issuer: str, workdir: Make, run: Run) -> None:
         make_root(mesh.path)
         before = mesh.snapshot()
         ran = run("certs", "import", "context-east-1", *words, cwd=mesh)
-        assert (ran.code, ran.out, ran.err) == (2, "", f"error: {name}: is not there\n  fix: {fix}\n")
+        assert (ran.code, ran.out, ran.err) == (
+            2,
+            "",
+            f"error: {name}: is not there\n  fix: {fix}\n",
+        )
         assert mesh.snapshot() == before
 
 
@@ -622,12 +830,21 @@ def test_dumps_that_hold_no_ca(workdir: Make, run: Run) -> None:
         2,
         "error: dump.yaml: holds neither a Secret cacerts nor istio-ca-secret\n  fix: give `kubectl get secret cacerts -o yaml`\n",
     )
-    dump(mesh / "dump.yaml", printed("Secret", "cacerts", data={"ca-cert.pem": "not base64, but a secret"}))
+    dump(
+        mesh / "dump.yaml",
+        printed("Secret", "cacerts", data={"ca-cert.pem": "not base64, but a secret"}),
+    )
     ran = run("certs", "import", "context-east-1", "dump.yaml", cwd=mesh)
     assert (ran.code, ran.err) == (
         2,
         'error: dump.yaml:1:1: the key "ca-cert.pem" of Secret istio-system/cacerts is not base64\n  fix: dump it again with `kubectl get secret -o yaml`\n',
     )
-    mesh.write("dump.yaml", "kind: Secret\nmetadata: {name: cacerts}\nstringData:\n  ca-key.pem: 0xsecret\n  pin: 0x1234\n")
+    mesh.write(
+        "dump.yaml",
+        "kind: Secret\nmetadata: {name: cacerts}\nstringData:\n  ca-key.pem: 0xsecret\n  pin: 0x1234\n",
+    )
     ran = run("certs", "import", "context-east-1", "dump.yaml", cwd=mesh)
-    assert (ran.code, ran.err) == (2, "error: dump.yaml:5:8: stringData.pin: is not read alike by every program\n  fix: quote it\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: dump.yaml:5:8: stringData.pin: is not read alike by every program\n  fix: quote it\n",
+    )

@@ -117,8 +117,14 @@ def test_check_finds_it_too(case: str, tmp_path: Path, run: Run) -> None:
 def test_problems_stand_in_the_order_of_the_file() -> None:
     """Where a topology has several mistakes, they are told in the order of their lines."""
     for case in CASES:
-        lines = [POSITIONED.match(line) for line in (INVALID / f"{case}.txt").read_text().splitlines()]
-        places = [(int(m[1]), int(m[2])) for m in lines if m is not None and m[0].startswith("error: topology.yaml")]
+        lines = [
+            POSITIONED.match(line) for line in (INVALID / f"{case}.txt").read_text().splitlines()
+        ]
+        places = [
+            (int(m[1]), int(m[2]))
+            for m in lines
+            if m is not None and m[0].startswith("error: topology.yaml")
+        ]
         assert places == sorted(places), case
 
 
@@ -141,5 +147,9 @@ def test_no_text_shows_a_secret() -> None:
         text = (INVALID / f"{case}.txt").read_bytes()
         assert _END.search(text.replace(b"-----BEGIN CERTIFICATE", b"")) is None
         assert b"correct-horse" not in text
-        words = [word for path in (INVALID / case).glob("credentials/*") for word in path.read_bytes().split()]
+        words = [
+            word
+            for path in (INVALID / case).glob("credentials/*")
+            for word in path.read_bytes().split()
+        ]
         assert not [word for word in words if len(word) >= 8 and word in text], case

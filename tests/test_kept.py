@@ -14,7 +14,16 @@ from kubectl_mesh.cli import clock
 KEPT = TOP / "tests" / "kept" / "63637b9"
 Words = list[str]
 RENDERED: list[Words] = [["render"]]
-ADD = ["add", "new", "--network", "network-new", "--server", "https://203.0.113.99:6443", "--ca", "clusters/east.crt"]
+ADD = [
+    "add",
+    "new",
+    "--network",
+    "network-new",
+    "--server",
+    "https://203.0.113.99:6443",
+    "--ca",
+    "clusters/east.crt",
+]
 CASES: dict[str, tuple[str, list[Words], Words]] = {
     "render": ("first-day", [], ["render"]),
     "render-fleet": ("fleet", [], ["render"]),
@@ -26,10 +35,18 @@ CASES: dict[str, tuple[str, list[Words], Words]] = {
     "diff-first": ("two-networks", [], ["diff"]),
     "diff-removed": ("two-networks", [["render"], ["remove", "west"]], ["diff"]),
     "certs-status": ("revoked", [], ["certs", "status"]),
-    "rotate-root-status": ("two-networks", [["render"], ["certs", "rotate-root", "begin"]], ["certs", "rotate-root", "status"]),
+    "rotate-root-status": (
+        "two-networks",
+        [["render"], ["certs", "rotate-root", "begin"]],
+        ["certs", "rotate-root", "status"],
+    ),
     "tokens-status": ("two-networks", RENDERED, ["tokens", "status"]),
     "tokens-rotate": ("two-networks", RENDERED, ["tokens", "rotate", "west", "begin"]),
-    "explain": ("two-networks", RENDERED, ["explain", "x509: certificate signed by unknown authority"]),
+    "explain": (
+        "two-networks",
+        RENDERED,
+        ["explain", "x509: certificate signed by unknown authority"],
+    ),
     "teardown": ("two-networks", RENDERED, ["teardown"]),
     "remove": ("two-networks", RENDERED, ["remove", "west"]),
     "add": ("two-networks", RENDERED, ADD),
@@ -46,17 +63,25 @@ def lost(old: Any, new: Any, path: str = "") -> list[str]:
         return [f"{path}: {type(old).__name__}, now {type(new).__name__}"]
     if isinstance(old, dict):
         missing = [f"{path}.{key}: gone" for key in old if key not in new]
-        return missing + [p for key in old if key in new for p in lost(old[key], new[key], f"{path}.{key}")]
+        return missing + [
+            p for key in old if key in new for p in lost(old[key], new[key], f"{path}.{key}")
+        ]
     if isinstance(old, list) and old:
         if not new:
             return [f"{path}: empty"]
         # Lists may grow and be sorted anew: each item has to be like some item of the later one.
-        return [min((lost(item, other, f"{path}[]") for other in new), key=len)[0] for item in old if all(lost(item, other) for other in new)]
+        return [
+            min((lost(item, other, f"{path}[]") for other in new), key=len)[0]
+            for item in old
+            if all(lost(item, other) for other in new)
+        ]
     return []
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_a_report_has_all_that_it_had(name: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_has_all_that_it_had(
+    name: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys are only ever added."""
     case, before, words = CASES[name]
     monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 1, 12, tzinfo=UTC))

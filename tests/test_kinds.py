@@ -54,7 +54,15 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
             owner = path.relative_to(made[tree]).parts[0]
             if "\nsops:\n" in text:
                 env = {"SOPS_AGE_KEY_FILE": str(keys.get(owner, keys["east"])), "HOME": os.devnull}
-                path.write_text(subprocess.run([get_binary_path(), "decrypt", path], capture_output=True, text=True, check=True, env=env).stdout)
+                path.write_text(
+                    subprocess.run(
+                        [get_binary_path(), "decrypt", path],
+                        capture_output=True,
+                        text=True,
+                        check=True,
+                        env=env,
+                    ).stdout
+                )
             elif "kind: SealedSecret\n" in text:
                 key = (tree.parent / "in" / f"{owner}.sealing.key").read_bytes()
                 path.write_text(dump(sealed.unseal(sealed.private_keys("key", key), text.encode())))
@@ -71,15 +79,33 @@ def location(run: Run) -> str:
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
 def test_kubeconform_with_the_own_schemas(tree: Path, run: Run) -> None:
     """Every manifest is known and valid, strictly; none is skipped."""
-    words = [tool("kubeconform"), "-strict", "-output", "json", "-summary", "-ignore-filename-pattern", HIDDEN, "-schema-location", location(run), tree]
+    words = [
+        tool("kubeconform"),
+        "-strict",
+        "-output",
+        "json",
+        "-summary",
+        "-ignore-filename-pattern",
+        HIDDEN,
+        "-schema-location",
+        location(run),
+        tree,
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     summary = json.loads(done.stdout)["summary"]
     assert done.returncode == 0, done.stdout
-    assert summary == {"valid": len(list(tree.rglob("[!.]*.yaml"))), "invalid": 0, "errors": 0, "skipped": 0}
+    assert summary == {
+        "valid": len(list(tree.rglob("[!.]*.yaml"))),
+        "invalid": 0,
+        "errors": 0,
+        "skipped": 0,
+    }
 
 
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
-def test_kubeconform_with_the_schemas_of_upstream(tree: Path, opened: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_kubeconform_with_the_schemas_of_upstream(
+    tree: Path, opened: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """Against the published CRDs, where they are at hand; what SOPS encrypted as it is decrypted, the rest as it stands."""
     if not SHARED.is_file():
         pytest.skip("the upstream schemas are not beside the project")
@@ -88,9 +114,22 @@ def test_kubeconform_with_the_schemas_of_upstream(tree: Path, opened: Callable[[
     shutil.copytree(tree, known)
     for path in known.rglob("*.yaml"):
         # The CRDs of the operator list the versions of their day, and the default is newer.
-        path.write_text(re.sub(r"^  version: v1\.(?:31\.3|29\.10)$", "  version: v1.30.3", path.read_text(), flags=re.MULTILINE))
+        path.write_text(
+            re.sub(
+                r"^  version: v1\.(?:31\.3|29\.10)$",
+                "  version: v1.30.3",
+                path.read_text(),
+                flags=re.MULTILINE,
+            )
+        )
     tree = known
-    done = subprocess.run(["bash", SHARED, tree], capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFORM": tool("kubeconform")})
+    done = subprocess.run(
+        ["bash", SHARED, tree],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KUBECONFORM": tool("kubeconform")},
+    )
     assert done.returncode == 0, done.stdout
     assert "Invalid: 0, Errors: 0" in done.stdout
 
@@ -130,13 +169,23 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("name", "right", "wrong"), BROKEN)
-def test_the_own_schemas_refuse_what_is_wrong(name: str, right: str, wrong: str, run: Run, tmp_path: Path) -> None:
+def test_the_own_schemas_refuse_what_is_wrong(
+    name: str, right: str, wrong: str, run: Run, tmp_path: Path
+) -> None:
     """A schema that takes anything would make the test above worth nothing."""
     case, _, path = name.rpartition(":")
-    text = (GOLDEN / (case or "seed") / "tree" / ("east" if case else "context-east-1") / path).read_text()
+    text = (
+        GOLDEN / (case or "seed") / "tree" / ("east" if case else "context-east-1") / path
+    ).read_text()
     assert right in text
     (tmp_path / "broken.yaml").write_text(text.replace(right, wrong))
-    words = [tool("kubeconform"), "-strict", "-schema-location", location(run), tmp_path / "broken.yaml"]
+    words = [
+        tool("kubeconform"),
+        "-strict",
+        "-schema-location",
+        location(run),
+        tmp_path / "broken.yaml",
+    ]
     assert subprocess.run(words, capture_output=True, check=False).returncode == 1
 
 
@@ -146,17 +195,42 @@ def test_kubectl_builds_each_cluster(tree: Path) -> None:
     kubectl = tool("kubectl")
     hidden = "\nsops:\n" if tree.parent.name == "sops" else "\0"
     for folder in sorted(p.parent for p in tree.rglob("kustomization.yaml")):
-        if any("generators:" in p.read_text() for p in [*folder.rglob("kustomization.yaml"), *tree.glob("_remote-secrets/kustomization.yaml")]):
+        if any(
+            "generators:" in p.read_text()
+            for p in [
+                *folder.rglob("kustomization.yaml"),
+                *tree.glob("_remote-secrets/kustomization.yaml"),
+            ]
+        ):
             continue  # KSOPS has a test of its own
-        whole = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+        whole = subprocess.run(
+            [kubectl, "kustomize", folder], capture_output=True, text=True, check=False
+        )
         assert whole.returncode == 0, whole.stderr
-        objects = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in yaml.safe_load_all(whole.stdout)]
-        files = [p for p in folder.rglob("[!.]*.yaml") if p.name != "kustomization.yaml" and "kind: IstioOperator\n" not in p.read_text()]
+        objects = [
+            (o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"])
+            for o in yaml.safe_load_all(whole.stdout)
+        ]
+        files = [
+            p
+            for p in folder.rglob("[!.]*.yaml")
+            if p.name != "kustomization.yaml" and "kind: IstioOperator\n" not in p.read_text()
+        ]
         files = [p for p in files if hidden not in p.read_text()]
-        if folder.parent == tree:  # an Application is for the cluster of Argo CD, so it is in no whole but its own stage
-            files = [p for p in files if tree.parent.name[:6] != "argocd" or "kind: Application\n" not in p.read_text()]
+        if (
+            folder.parent == tree
+        ):  # an Application is for the cluster of Argo CD, so it is in no whole but its own stage
+            files = [
+                p
+                for p in files
+                if tree.parent.name[:6] != "argocd" or "kind: Application\n" not in p.read_text()
+            ]
         if "_remote-secrets" in "".join(p.read_text() for p in folder.rglob("kustomization.yaml")):
-            files += [p for p in (tree / "_remote-secrets").glob("*.yaml") if p.name != "kustomization.yaml"]
+            files += [
+                p
+                for p in (tree / "_remote-secrets").glob("*.yaml")
+                if p.name != "kustomization.yaml"
+            ]
         assert len(objects) == len(set(objects)) == len(files)
         assert objects
 
@@ -170,7 +244,11 @@ def test_readers_agree(tree: Path, opened: Callable[[Path], Path]) -> None:
         text = path.read_text()
         value = yaml.safe_load(text)
         assert reader.load(text) == value
-        if path.parent.name == "remote-secrets" and value["kind"] == "Secret" and "sops" not in value:
+        if (
+            path.parent.name == "remote-secrets"
+            and value["kind"] == "Secret"
+            and "sops" not in value
+        ):
             ((name, data),) = value["data"].items()
             inner = base64.b64decode(data).decode()
             kubeconfig = yaml.safe_load(inner)
@@ -193,7 +271,17 @@ def test_kubectl_reads_the_kubeconfigs(tmp_path: Path) -> None:
         ((name, data),) = yaml.safe_load(path.read_text())["data"].items()
         (tmp_path / "config").write_bytes(base64.b64decode(data))
         (tmp_path / "config").chmod(0o600)
-        words = [kubectl, "config", "view", "--raw", "--minify", f"--kubeconfig={tmp_path / 'config'}", f"--context={name}", "-o", "json"]
+        words = [
+            kubectl,
+            "config",
+            "view",
+            "--raw",
+            "--minify",
+            f"--kubeconfig={tmp_path / 'config'}",
+            f"--context={name}",
+            "-o",
+            "json",
+        ]
         seen = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
         servers.add(seen["clusters"][0]["cluster"]["server"])
     assert "https://[2001:db8::1]:6443" in servers
@@ -201,7 +289,9 @@ def test_kubectl_reads_the_kubeconfigs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tree", TREES, ids=CASES)
-def test_openssl_accepts_the_rendered_certificates(tree: Path, tmp_path: Path, opened: Callable[[Path], Path]) -> None:
+def test_openssl_accepts_the_rendered_certificates(
+    tree: Path, tmp_path: Path, opened: Callable[[Path], Path]
+) -> None:
     """Out of each Secret cacerts: the chain verifies strictly, the key is the certificate's."""
     openssl = tool("openssl")
     for path in opened(tree).rglob("cacerts.yaml"):
@@ -210,11 +300,30 @@ def test_openssl_accepts_the_rendered_certificates(tree: Path, tmp_path: Path, o
             continue
         for name, data in secret["data"].items():
             (tmp_path / name).write_bytes(base64.b64decode(data))
-        words = [openssl, "verify", "-x509_strict", "-CAfile", "root-cert.pem", "-untrusted", "cert-chain.pem", "ca-cert.pem"]
+        words = [
+            openssl,
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            "root-cert.pem",
+            "-untrusted",
+            "cert-chain.pem",
+            "ca-cert.pem",
+        ]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        of_key = subprocess.run([openssl, "pkey", "-in", "ca-key.pem", "-pubout"], cwd=tmp_path, capture_output=True, check=True).stdout
-        of_cert = subprocess.run([openssl, "x509", "-in", "ca-cert.pem", "-noout", "-pubkey"], cwd=tmp_path, capture_output=True, check=True).stdout
+        of_key = subprocess.run(
+            [openssl, "pkey", "-in", "ca-key.pem", "-pubout"],
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+        ).stdout
+        of_cert = subprocess.run(
+            [openssl, "x509", "-in", "ca-cert.pem", "-noout", "-pubkey"],
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+        ).stdout
         assert of_key == of_cert
 
 
@@ -230,7 +339,10 @@ def test_every_rendered_kind_has_a_schema() -> None:
 
 
 ISTIOCTL = [
-    GOLDEN / case / "tree" for case in CASES if (GOLDEN / case / "in/base.yaml").is_file() and case not in ("seed", "fleet", "istioctl-1.6", "istioctl-1.20")
+    GOLDEN / case / "tree"
+    for case in CASES
+    if (GOLDEN / case / "in/base.yaml").is_file()
+    and case not in ("seed", "fleet", "istioctl-1.6", "istioctl-1.20")
 ]
 
 
@@ -244,12 +356,30 @@ def test_istioctl_has_nothing_to_say(tree: Path, tmp_path: Path) -> None:
         files = [p for p in sorted(cluster.rglob("[!.]*.yaml")) if p.name != "kustomization.yaml"]
         for path in files:
             if "kind: IstioOperator\n" in path.read_text():
-                made = subprocess.run([istioctl, "manifest", "generate", "-f", path], capture_output=True, text=True, check=False, env=environment)
+                made = subprocess.run(
+                    [istioctl, "manifest", "generate", "-f", path],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    env=environment,
+                )
                 assert (made.returncode, made.stderr) == (0, ""), path
                 assert "kind: Deployment" in made.stdout
-        checked = subprocess.run([istioctl, "validate", "-f", cluster], capture_output=True, text=True, check=False, env=environment)
+        checked = subprocess.run(
+            [istioctl, "validate", "-f", cluster],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
         assert checked.returncode == 0, checked.stdout + checked.stderr
-        seen = subprocess.run([istioctl, "analyze", "--use-kube=false", "-A", *files], capture_output=True, text=True, check=False, env=environment)
+        seen = subprocess.run(
+            [istioctl, "analyze", "--use-kube=false", "-A", *files],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
         assert seen.returncode == 0, seen.stdout + seen.stderr
         assert "No validation issues found" in seen.stdout + seen.stderr
 
@@ -265,12 +395,20 @@ def test_ksops_is_asked_for_every_sealed_file(tmp_path: Path) -> None:
             for generator in value.get("generators", []):
                 ksops = yaml.safe_load((path.parent / generator).read_text())
                 assert (ksops["apiVersion"], ksops["kind"]) == ("viaduct.ai/v1", "ksops")
-                assert yaml.safe_load(ksops["metadata"]["annotations"]["config.kubernetes.io/function"]) == {"exec": {"path": "ksops"}}
+                assert yaml.safe_load(
+                    ksops["metadata"]["annotations"]["config.kubernetes.io/function"]
+                ) == {"exec": {"path": "ksops"}}
                 left += [path.parent / name for name in ksops["files"]]
             assert [p for p in listed if p.is_file() and "\nsops:\n" in p.read_text()] == []
             assert all("\nsops:\n" in p.read_text() for p in left)
             seen += len(left)
             if case == "sops-argocd" and "_argocd" not in path.parts:
-                below = [p for p in path.parent.rglob("[!.]*.yaml") if p.name != "kustomization.yaml" and path.parent.name[0] in "123_"]
-                assert {p.resolve() for p in [*listed, *left] if p.is_file()} == {p.resolve() for p in below}
+                below = [
+                    p
+                    for p in path.parent.rglob("[!.]*.yaml")
+                    if p.name != "kustomization.yaml" and path.parent.name[0] in "123_"
+                ]
+                assert {p.resolve() for p in [*listed, *left] if p.is_file()} == {
+                    p.resolve() for p in below
+                }
     assert seen == 2 + 2

@@ -29,7 +29,13 @@ def program() -> str:
 
 def printed(folder: Path) -> "subprocess.CompletedProcess[str]":
     """What the program prints in a folder."""
-    return subprocess.run([sys.executable, "-W", "error", "-c", program()], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_program_of_the_page_runs(workdir: Make, run: Run, tmp_path: Path) -> None:
@@ -52,11 +58,24 @@ def test_it_is_typed(tmp_path: Path) -> None:
     """mypy takes the program as strict as the package, by py.typed."""
     assert (TOP / "kubectl_mesh/py.typed").read_bytes() == b""
     assert len(program().splitlines()) <= 20
-    (tmp_path / "program.py").write_text(program() + "reveal_type(built.tree)\nreveal_type(change)\n")
-    words = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "program.py"]
+    (tmp_path / "program.py").write_text(
+        program() + "reveal_type(built.tree)\nreveal_type(change)\n"
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "program.py",
+    ]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert re.findall(r'Revealed type is "(.*)"', done.stdout) == ["typing.Mapping[str, bytes]", "kubectl_mesh.differences.values.Diff"]
+    assert re.findall(r'Revealed type is "(.*)"', done.stdout) == [
+        "typing.Mapping[str, bytes]",
+        "kubectl_mesh.differences.values.Diff",
+    ]
 
 
 def test_a_build_is_what_a_render_writes(workdir: Make, run: Run) -> None:
@@ -78,7 +97,9 @@ def test_a_check_is_that_of_the_command(workdir: Make, run: Run) -> None:
     """The same statuses in the same order."""
     made = workdir()
     printed = json.loads(run("check", "-o", "json", cwd=made).out)["checks"]
-    assert [(r.check.id, r.status) for r in check(made.path, NOW)] == [(c["id"], c["status"]) for c in printed]
+    assert [(r.check.id, r.status) for r in check(made.path, NOW)] == [
+        (c["id"], c["status"]) for c in printed
+    ]
 
 
 def test_a_diff_refuses_what_a_render_refuses(workdir: Make, run: Run) -> None:
@@ -112,7 +133,15 @@ def test_the_command_line_starts_without_it() -> None:
     """Only who asks for a name loads it, and there are no others."""
     code = "import sys, kubectl_mesh; print('kubectl_mesh.operations.library' in sys.modules); kubectl_mesh.load; print(*sorted(kubectl_mesh.__all__))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "MeshError", "__version__", "build", "check", "diff", "load"]
+    assert done.stdout.split() == [
+        "False",
+        "MeshError",
+        "__version__",
+        "build",
+        "check",
+        "diff",
+        "load",
+    ]
     with pytest.raises(AttributeError, match="has no attribute 'rendre'"):
         kubectl_mesh.rendre  # noqa: B018
 
@@ -127,6 +156,7 @@ def test_git_starts_with_the_environment(workdir: Make, tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
     made.write(".gitignore", "")
     status = {
-        name: {r.check.id: r.status for r in check(made.path, NOW, environment=e)}["git-ignored"] for name, e in (("with", environment), ("without", None))
+        name: {r.check.id: r.status for r in check(made.path, NOW, environment=e)}["git-ignored"]
+        for name, e in (("with", environment), ("without", None))
     }
     assert status == {"with": "ok", "without": "error"}

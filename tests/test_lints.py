@@ -69,7 +69,11 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("go")
     (folder / "main.go").write_text(GO)
     environment = {**os.environ, "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
-    subprocess.run([program("go"), "build", "-o", folder / "verify", folder / "main.go"], check=True, env=environment)
+    subprocess.run(
+        [program("go"), "build", "-o", folder / "verify", folder / "main.go"],
+        check=True,
+        env=environment,
+    )
     return folder / "verify"
 
 
@@ -83,7 +87,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(params=TYPES)
-def states(request: pytest.FixtureRequest, workdir: Make, run: Run, clock: Clock, tmp_path: Path) -> dict[str, Path]:
+def states(
+    request: pytest.FixtureRequest, workdir: Make, run: Run, clock: Clock, tmp_path: Path
+) -> dict[str, Path]:
     """`certs/` in every state of a rotation, and after a cluster was lost."""
     mesh = workdir(over={"certificates": {"keyType": request.param}}, tokens=True)
     mesh.write("base.yaml", ISTIO)
@@ -117,7 +123,9 @@ def parts(states: dict[str, Path], pattern: str) -> dict[str, bytes]:
     for certs in states.values():
         for path in certs.glob(pattern):
             for one in x509.load_pem_x509_certificates(path.read_bytes()):
-                found[one.fingerprint(hashes.SHA256()).hex()] = one.public_bytes(serialization.Encoding.PEM)
+                found[one.fingerprint(hashes.SHA256()).hex()] = one.public_bytes(
+                    serialization.Encoding.PEM
+                )
     return found
 
 
@@ -133,7 +141,10 @@ for path in sys.argv[2:]:
 
 def pkilint(kind: str, paths: Sequence[Path]) -> None:
     """Has pkilint look at files, all in one process, since loading it takes most of the time; of each it has to say nothing and end with 0."""
-    assert said(sys.executable, "-c", PKILINT, kind, *paths) == (0, "\n\n".join(f"{path} 0" for path in paths))
+    assert said(sys.executable, "-c", PKILINT, kind, *paths) == (
+        0,
+        "\n\n".join(f"{path} 0" for path in paths),
+    )
 
 
 def said(*words: "str | Path") -> tuple[int, str]:
@@ -154,18 +165,46 @@ def test_no_lint_finds_anything(states: dict[str, Path], tmp_path: Path, verifie
         code, text = said(zlint, f"-includeSources={SOURCES}", path)
         assert code == 0, text
         assert text.count('"pass"') > 30, text
-        assert not [word for word in ('"info"', '"notice"', '"warn"', '"error"', '"fatal"') if word in text], text
+        assert not [
+            word for word in ('"info"', '"notice"', '"warn"', '"error"', '"fatal"') if word in text
+        ], text
     pkilint("cert", [tmp_path / f"{mark}.pem" for mark in found])
     for state, certs in states.items():
         for folder in sorted(certs.glob("intermediate-*")):
             lost = state == "a cluster was lost" and folder.name == "intermediate-context-west-1"
-            chain, bundle = folder / "cert-chain.pem", folder / ("root-cert.pem" if not lost else "../root-cert.pem")
-            assert said(verifier, folder / "ca-cert.pem", chain, bundle) == (0, ""), (state, folder.name)
-            crls = ["-CRLfile", certs / "ca-crl.pem", "-crl_check_all"] if (certs / "ca-crl.pem").exists() else []
-            code, text = said("openssl", "verify", "-x509_strict", "-purpose", "any", *crls, "-CAfile", bundle, "-untrusted", chain, folder / "ca-cert.pem")
+            chain, bundle = (
+                folder / "cert-chain.pem",
+                folder / ("root-cert.pem" if not lost else "../root-cert.pem"),
+            )
+            assert said(verifier, folder / "ca-cert.pem", chain, bundle) == (0, ""), (
+                state,
+                folder.name,
+            )
+            crls = (
+                ["-CRLfile", certs / "ca-crl.pem", "-crl_check_all"]
+                if (certs / "ca-crl.pem").exists()
+                else []
+            )
+            code, text = said(
+                "openssl",
+                "verify",
+                "-x509_strict",
+                "-purpose",
+                "any",
+                *crls,
+                "-CAfile",
+                bundle,
+                "-untrusted",
+                chain,
+                folder / "ca-cert.pem",
+            )
             assert (code == 0) is not lost, (state, folder.name, text)
             assert not lost or "certificate revoked" in text
-    blocks = (states["a cluster was lost"] / "ca-crl.pem").read_bytes().split(b"-----END X509 CRL-----\n")[:-1]
+    blocks = (
+        (states["a cluster was lost"] / "ca-crl.pem")
+        .read_bytes()
+        .split(b"-----END X509 CRL-----\n")[:-1]
+    )
     assert len(blocks) == 3
     for number, block in enumerate(blocks):
         (tmp_path / f"{number}.crl").write_bytes(block + b"-----END X509 CRL-----\n")

@@ -49,7 +49,9 @@ contexts:
 
 def loaded(text: "bytes | str", *, typed: bool = True, aliases: bool = False) -> object:
     """The value of a text."""
-    return load("x.yaml", text if isinstance(text, bytes) else text.encode(), typed=typed, aliases=aliases).value
+    return load(
+        "x.yaml", text if isinstance(text, bytes) else text.encode(), typed=typed, aliases=aliases
+    ).value
 
 
 def refused(text: "bytes | str", *, typed: bool = True, aliases: bool = False) -> Problem:
@@ -62,7 +64,13 @@ def refused(text: "bytes | str", *, typed: bool = True, aliases: bool = False) -
 
 def survives(text: bytes) -> None:
     """Loads a text in each mode, and validates what loads: a `MeshError` is the only way to say no."""
-    for typed, aliases, lenient in ((True, False, False), (True, False, True), (True, True, False), (True, True, True), (False, False, False)):
+    for typed, aliases, lenient in (
+        (True, False, False),
+        (True, False, True),
+        (True, True, False),
+        (True, True, True),
+        (False, False, False),
+    ):
         try:
             document = load("x.yaml", text, typed=typed, aliases=aliases, lenient=lenient)
         except MeshError as error:
@@ -100,10 +108,80 @@ def test_text(text: str) -> None:
 
 PIECES = st.sampled_from(
     (
-        *("a", "b", "mesh_id", "contexts", "network", "- ", "-", ": ", ":", "? ", "\n", "\n  ", "\n    ", " ", "\t", "{", "}", "[", "]", ", "),
-        *("&x ", "*x", "<<", "!!str ", "!x ", "! ", "|", ">", "|-\n", "|2+\n", "'", '"', "''", "\\", "#", " # c", "@", "`", "---\n", "...\n"),
-        *("%YAML 1.1\n", "%TAG ! x\n", "~", "null", "1", "01", "1e3", "0o7", "yes", "y", "=", ".inf", "2001-01-01", "\r", "\r\n", "\x85"),
-        *("\u2028", "\u00e9", "\U0001f600", "\ufeff", "\x00", "\x1b", "\u202e", '"\\ud800"', '"\\x00"', '"\\U0010ffff"'),
+        *(
+            "a",
+            "b",
+            "mesh_id",
+            "contexts",
+            "network",
+            "- ",
+            "-",
+            ": ",
+            ":",
+            "? ",
+            "\n",
+            "\n  ",
+            "\n    ",
+            " ",
+            "\t",
+            "{",
+            "}",
+            "[",
+            "]",
+            ", ",
+        ),
+        *(
+            "&x ",
+            "*x",
+            "<<",
+            "!!str ",
+            "!x ",
+            "! ",
+            "|",
+            ">",
+            "|-\n",
+            "|2+\n",
+            "'",
+            '"',
+            "''",
+            "\\",
+            "#",
+            " # c",
+            "@",
+            "`",
+            "---\n",
+            "...\n",
+        ),
+        *(
+            "%YAML 1.1\n",
+            "%TAG ! x\n",
+            "~",
+            "null",
+            "1",
+            "01",
+            "1e3",
+            "0o7",
+            "yes",
+            "y",
+            "=",
+            ".inf",
+            "2001-01-01",
+            "\r",
+            "\r\n",
+            "\x85",
+        ),
+        *(
+            "\u2028",
+            "\u00e9",
+            "\U0001f600",
+            "\ufeff",
+            "\x00",
+            "\x1b",
+            "\u202e",
+            '"\\ud800"',
+            '"\\x00"',
+            '"\\U0010ffff"',
+        ),
     )
 )
 
@@ -123,20 +201,68 @@ def test_mutated_topologies(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, min(len(text), start + 40)))
-        text = text[:start] + data.draw(st.one_of(st.just(b""), st.just(text[start:end] * 2), st.binary(max_size=4), PIECES.map(str.encode))) + text[end:]
+        text = (
+            text[:start]
+            + data.draw(
+                st.one_of(
+                    st.just(b""),
+                    st.just(text[start:end] * 2),
+                    st.binary(max_size=4),
+                    PIECES.map(str.encode),
+                )
+            )
+            + text[end:]
+        )
     survives(text)
 
 
 WORDS = st.one_of(
-    st.sampled_from(["", "a", "network-east", "127.0.0.1", "::1", "1:2", "https://x:1", "https://[", "[", "℀", "pending", "1.4", "a" * 70, "A b"]),
+    st.sampled_from(
+        [
+            "",
+            "a",
+            "network-east",
+            "127.0.0.1",
+            "::1",
+            "1:2",
+            "https://x:1",
+            "https://[",
+            "[",
+            "℀",
+            "pending",
+            "1.4",
+            "a" * 70,
+            "A b",
+        ]
+    ),
     st.text(max_size=8),
 )
 FIELDS = sorted(
-    {*SCHEMA["properties"], *SCHEMA["properties"]["contexts"]["additionalProperties"]["properties"], "address", "port", "store", "tool", "tokenFile", "version"}
+    {
+        *SCHEMA["properties"],
+        *SCHEMA["properties"]["contexts"]["additionalProperties"]["properties"],
+        "address",
+        "port",
+        "store",
+        "tool",
+        "tokenFile",
+        "version",
+    }
 )
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 70000), st.floats(allow_nan=False, allow_infinity=False), WORDS)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 70000),
+    st.floats(allow_nan=False, allow_infinity=False),
+    WORDS,
+)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.one_of(st.sampled_from(FIELDS), WORDS), inner, max_size=4)), max_leaves=12
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from(FIELDS), WORDS), inner, max_size=4),
+    ),
+    max_leaves=12,
 )
 
 
@@ -147,7 +273,9 @@ def near_topology(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[s
     def either(right: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         return st.one_of(right, right, right, values)
 
-    gateway = st.fixed_dictionaries({"address": either(WORDS)}, optional={"port": either(st.integers(0, 70000))})
+    gateway = st.fixed_dictionaries(
+        {"address": either(WORDS)}, optional={"port": either(st.integers(0, 70000))}
+    )
     listed = either(st.lists(either(gateway), max_size=3))
     peers = either(st.lists(either(st.sampled_from(["a", "b", "c"])), max_size=3))
     special: dict[str, st.SearchStrategy[Any]] = {
@@ -156,17 +284,44 @@ def near_topology(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[s
         "network": either(st.sampled_from(["n", "m"])),
         "disableRegistryJoin": either(st.booleans()),
     }
-    entry = st.fixed_dictionaries({"network": special["network"]}, optional={k: special.get(k, values) for k in fields if k != "network"})
-    contexts = either(st.dictionaries(st.one_of(st.sampled_from(["a", "b", "c", "A"]), WORDS), either(entry), max_size=4))
-    networks = either(st.dictionaries(st.one_of(st.sampled_from(["n", "m"]), WORDS), either(st.fixed_dictionaries({"gateways": listed})), max_size=2))
-    optional = {k: values for k in SCHEMA["properties"] if k not in ("mesh_id", "contexts", "networks")} | {"networks": networks}
-    return st.fixed_dictionaries({"mesh_id": either(st.just("acme")), "contexts": contexts}, optional=optional)
+    entry = st.fixed_dictionaries(
+        {"network": special["network"]},
+        optional={k: special.get(k, values) for k in fields if k != "network"},
+    )
+    contexts = either(
+        st.dictionaries(
+            st.one_of(st.sampled_from(["a", "b", "c", "A"]), WORDS), either(entry), max_size=4
+        )
+    )
+    networks = either(
+        st.dictionaries(
+            st.one_of(st.sampled_from(["n", "m"]), WORDS),
+            either(st.fixed_dictionaries({"gateways": listed})),
+            max_size=2,
+        )
+    )
+    optional = {
+        k: values for k in SCHEMA["properties"] if k not in ("mesh_id", "contexts", "networks")
+    } | {"networks": networks}
+    return st.fixed_dictionaries(
+        {"mesh_id": either(st.just("acme")), "contexts": contexts}, optional=optional
+    )
 
 
 @settings(MANY, max_examples=400)
 @given(st.one_of(VALUES, near_topology(VALUES)))
-@example({"mesh_id": "acme", "contexts": {"a": {"network": "net", "gateways": [{"address": "[", "port": 1}]}}})
-@example({"mesh_id": "acme", "contexts": {"a": {"network": "net", "gateways": [{"address": "a", "port": []}]}}})
+@example(
+    {
+        "mesh_id": "acme",
+        "contexts": {"a": {"network": "net", "gateways": [{"address": "[", "port": 1}]}},
+    }
+)
+@example(
+    {
+        "mesh_id": "acme",
+        "contexts": {"a": {"network": "net", "gateways": [{"address": "a", "port": []}]}},
+    }
+)
 def test_any_value_validates_or_is_refused(value: object) -> None:
     """Whatever the value of a document, validation gives a `Topology` or a `MeshError`."""
     try:
@@ -180,16 +335,44 @@ def test_any_value_validates_or_is_refused(value: object) -> None:
 
 
 KUBE = st.sampled_from(
-    ["name", "cluster", "contexts", "context", "clusters", "server", "certificate-authority", "certificate-authority-data", "tls-server-name"]
+    [
+        "name",
+        "cluster",
+        "contexts",
+        "context",
+        "clusters",
+        "server",
+        "certificate-authority",
+        "certificate-authority-data",
+        "tls-server-name",
+    ]
 )
-KUBE_WORDS = st.one_of(st.sampled_from(["a", "b", "https://203.0.113.1", "https://[::1", "http://x", "LS0t", "true", "é"]), st.text(max_size=6))
-KUBE_VALUES = st.recursive(KUBE_WORDS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KUBE, inner, max_size=5)), max_leaves=20)
+KUBE_WORDS = st.one_of(
+    st.sampled_from(
+        ["a", "b", "https://203.0.113.1", "https://[::1", "http://x", "LS0t", "true", "é"]
+    ),
+    st.text(max_size=6),
+)
+KUBE_VALUES = st.recursive(
+    KUBE_WORDS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KUBE, inner, max_size=5)),
+    max_leaves=20,
+)
 ITEM = st.fixed_dictionaries(
-    {"name": st.sampled_from(["a", "b"]), "cluster": st.dictionaries(KUBE, KUBE_VALUES, max_size=4), "context": st.dictionaries(KUBE, KUBE_VALUES, max_size=2)}
+    {
+        "name": st.sampled_from(["a", "b"]),
+        "cluster": st.dictionaries(KUBE, KUBE_VALUES, max_size=4),
+        "context": st.dictionaries(KUBE, KUBE_VALUES, max_size=2),
+    }
 )
 KUBECONFIGS = st.one_of(
     KUBE_VALUES,
-    st.fixed_dictionaries({"contexts": st.lists(st.one_of(ITEM, KUBE_VALUES), max_size=3), "clusters": st.lists(st.one_of(ITEM, KUBE_VALUES), max_size=3)}),
+    st.fixed_dictionaries(
+        {
+            "contexts": st.lists(st.one_of(ITEM, KUBE_VALUES), max_size=3),
+            "clusters": st.lists(st.one_of(ITEM, KUBE_VALUES), max_size=3),
+        }
+    ),
 )
 
 
@@ -207,11 +390,18 @@ def test_any_kubeconfig_is_read_or_refused(value: object) -> None:
         assert all(p.what for p in error.problems)
     else:
         assert set(found) | set(wrong) <= {"a"}
-        assert all(isinstance(s.url, str) and isinstance(s.tls_server_name, str | None) for s in found.values())
+        assert all(
+            isinstance(s.url, str) and isinstance(s.tls_server_name, str | None)
+            for s in found.values()
+        )
 
 
 @MANY
-@given(st.one_of(st.binary(max_size=80), st.from_regex(rb"\s*[A-Za-z0-9._~+/-]{0,20}=?\s*", fullmatch=True)))
+@given(
+    st.one_of(
+        st.binary(max_size=80), st.from_regex(rb"\s*[A-Za-z0-9._~+/-]{0,20}=?\s*", fullmatch=True)
+    )
+)
 def test_any_token_file_is_read_or_refused(body: bytes) -> None:
     """A token file gives a token without white space, or a `MeshError` that shows nothing of it."""
     try:
@@ -237,8 +427,13 @@ def test_name_of(context: str) -> None:
 # --- Hostile documents
 
 
-NINES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
-MERGES = "a: &a {k: 1}\n" + "".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 10)}]}}\n" for a, b in zip("abcdef", "bcdefg", strict=True))
+NINES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {k: 1}\n" + "".join(
+    f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 10)}]}}\n"
+    for a, b in zip("abcdef", "bcdefg", strict=True)
+)
 HOSTILE: dict[str, tuple[bytes | str, str]] = {
     "an alias bomb": (NINES, "has an anchor"),
     "a merge bomb": (MERGES, "has an anchor"),
@@ -302,9 +497,13 @@ def test_hostile_documents_are_refused(name: str) -> None:
 
 def test_depth_without_end_does_not_end_the_interpreter() -> None:
     """What crashes libyaml's composer is refused by a process that lives on."""
-    program = "from kubectl_mesh.yaml_io.read import load\nfrom kubectl_mesh.errors import MeshError\n"
+    program = (
+        "from kubectl_mesh.yaml_io.read import load\nfrom kubectl_mesh.errors import MeshError\n"
+    )
     program += "for t in (b'[' * 2_000_000, b'{a: ' * 500_000, b'- ' * 500_000, b'? ' * 500_000):\n  try: load('x', t)\n  except MeshError: print('refused')\n"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout.split()) == (0, ["refused"] * 4)
 
 
@@ -331,16 +530,30 @@ def test_places() -> None:
     problem = refused('mesh_id: acme\ncontexts:\n  "é x":\n    network: no\n')
     assert str(problem.where) == 'x.yaml:4:14: contexts."é x".network'
     document = load("x.yaml", VALID)
-    assert str(document.place("networks", "network-east", "gateways", 0, "port")) == "x.yaml:8:7: networks.network-east.gateways[0].port"
-    assert str(document.place("networks", "network-east", "gateways", 0, "name")) == "x.yaml:7:7: networks.network-east.gateways[0].name"
-    assert str(document.place("contexts", "context-east-1", "peers", 0)) == "x.yaml:10:51: contexts.context-east-1.peers[0]"
+    assert (
+        str(document.place("networks", "network-east", "gateways", 0, "port"))
+        == "x.yaml:8:7: networks.network-east.gateways[0].port"
+    )
+    assert (
+        str(document.place("networks", "network-east", "gateways", 0, "name"))
+        == "x.yaml:7:7: networks.network-east.gateways[0].name"
+    )
+    assert (
+        str(document.place("contexts", "context-east-1", "peers", 0))
+        == "x.yaml:10:51: contexts.context-east-1.peers[0]"
+    )
 
 
 def test_every_trap_is_told_at_once() -> None:
     """All texts that need quotes are named in one go, in their order."""
     with pytest.raises(MeshError) as caught:
         loaded("a: no\nb: [yes, 001]\nc:\n  1: d\n")
-    assert [str(p.where) for p in caught.value.problems] == ["x.yaml:1:4: a", "x.yaml:2:5: b[0]", "x.yaml:2:10: b[1]", "x.yaml:4:3: c.1"]
+    assert [str(p.where) for p in caught.value.problems] == [
+        "x.yaml:1:4: a",
+        "x.yaml:2:5: b[0]",
+        "x.yaml:2:10: b[1]",
+        "x.yaml:4:3: c.1",
+    ]
 
 
 def test_a_lenient_load_tells_the_rest() -> None:
@@ -375,7 +588,11 @@ def test_what_is_wrong_below_a_second_key_is_told_under_its_name() -> None:
 def test_aliases_are_copied_where_they_are_allowed() -> None:
     """In base.yaml an alias stands for a copy of what its anchor holds."""
     value = loaded("a: &a {b: [c, 1]}\nd: *a\ne: [*a, &s text, *s]\n", aliases=True)
-    assert value == {"a": {"b": ["c", 1]}, "d": {"b": ["c", 1]}, "e": [{"b": ["c", 1]}, "text", "text"]}
+    assert value == {
+        "a": {"b": ["c", 1]},
+        "d": {"b": ["c", 1]},
+        "e": [{"b": ["c", 1]}, "text", "text"],
+    }
     assert isinstance(value, dict)
     value["d"]["b"].append("more")
     assert value["a"] == {"b": ["c", 1]}
@@ -389,7 +606,10 @@ def test_aliases_are_copied_where_they_are_allowed() -> None:
         ("a: *b\nb: &b c\n", "the alias *b names no anchor above it"),
         ("a: &a {b: c}\nd:\n  <<: *a\n", "is a merge key"),
         ("a: &a b\n*a : c\n", "a key must be a text, not an alias"),
-        ("a: &a " + "[" * 30 + "]" * 30 + "\nb: " + "[" * 30 + "*a" + "]" * 30 + "\n", "is nested more than"),
+        (
+            "a: &a " + "[" * 30 + "]" * 30 + "\nb: " + "[" * 30 + "*a" + "]" * 30 + "\n",
+            "is nested more than",
+        ),
         ("a: &a !!binary YQ==\n", "has a YAML tag"),
     ],
 )
@@ -399,7 +619,9 @@ def test_aliases_do_no_harm(text: str, what: str) -> None:
 
 
 @MANY
-@given(st.lists(PIECES, max_size=30).map(lambda pieces: "a: &x {b: c}\nd: [*x]\ne: " + "".join(pieces)))
+@given(
+    st.lists(PIECES, max_size=30).map(lambda pieces: "a: &x {b: c}\nd: [*x]\ne: " + "".join(pieces))
+)
 def test_what_aliases_give_is_what_pyyaml_gives(text: str) -> None:
     """A text with aliases that loads and has no numbers loads as PyYAML's own loader reads it."""
     try:
@@ -489,7 +711,11 @@ WITH_SPACES = ("2001-12-14 21:59:43", "2001-12-14 21:59:43.10 -5")
 @pytest.mark.parametrize("word", [*TRAPS, *WITH_SPACES, "-_0"])
 def test_what_readers_disagree_about_is_to_be_quoted(word: str) -> None:
     """A word that some reader takes for a number, a date or a boolean is refused with the advice to quote it, as a value, in a list, and as a key."""
-    for text, path in ((f"a: {word}\n", "a"), (f"a: [b, {word}]\n", "a[1]"), (f"- {word}\n", "[0]")):
+    for text, path in (
+        (f"a: {word}\n", "a"),
+        (f"a: [b, {word}]\n", "a[1]"),
+        (f"- {word}\n", "[0]"),
+    ):
         if word == "1,000" and "[" in text:
             continue
         problem = refused(text)
@@ -555,7 +781,12 @@ def test_what_readers_agree_about(word: str, value: object) -> None:
 
 
 @MANY
-@given(st.one_of(st.from_regex(r"[-+]?[0-9_.:,]{1,8}([eE][-+]?[0-9]{1,3})?", fullmatch=True), st.from_regex(r"[A-Za-z=<~.0-9+-]{1,5}", fullmatch=True)))
+@given(
+    st.one_of(
+        st.from_regex(r"[-+]?[0-9_.:,]{1,8}([eE][-+]?[0-9]{1,3})?", fullmatch=True),
+        st.from_regex(r"[A-Za-z=<~.0-9+-]{1,5}", fullmatch=True),
+    )
+)
 def test_an_unquoted_word_is_what_two_readers_say(word: str) -> None:
     """An unquoted word that is let in means the same to PyYAML (YAML 1.1) and to ruamel.yaml (YAML 1.2)."""
     from ruamel.yaml import YAML
@@ -586,5 +817,11 @@ def test_a_kubeconfig_is_all_text() -> None:
     first = {"name": "001", "yes": "no"}
     second = {"name": "1e3", "when": "2001-01-01", "on": "true", "none": None, "empty": None}
     assert loaded(text, typed=False) == {"contexts": [first, second]}
-    for name in ("an alias bomb", "a duplicate key", "a merge key", "brackets without end", "a Python object"):
+    for name in (
+        "an alias bomb",
+        "a duplicate key",
+        "a merge key",
+        "brackets without end",
+        "a Python object",
+    ):
         assert refused(HOSTILE[name][0], typed=False).what.startswith(HOSTILE[name][1])

@@ -24,13 +24,18 @@ FULL = LockFile(
     roots=("bb", "dd"),
     store="sops",
     recipients=("age1x", "age1y"),
-    remote={"west": Source("https://192.0.2.1:6443", "ee"), "yew": Source("https://192.0.2.2:6443", "ff", "api.example.com")},
+    remote={
+        "west": Source("https://192.0.2.1:6443", "ee"),
+        "yew": Source("https://192.0.2.2:6443", "ff", "api.example.com"),
+    },
     sealed={"1-trust/cacerts.yaml": "11"},
     files={"1-trust/cacerts.yaml": "22", "3-mesh/kustomization.yaml": "33"},
 )
 
 
-@pytest.mark.parametrize("path", [*LOCKS, *KEPT], ids=lambda p: p.relative_to(TOP / "tests").as_posix())
+@pytest.mark.parametrize(
+    "path", [*LOCKS, *KEPT], ids=lambda p: p.relative_to(TOP / "tests").as_posix()
+)
 def test_what_was_written_is_read_and_written_alike(path: Path) -> None:
     """Nothing of a lock is lost on the way, whichever version wrote it."""
     body = path.read_bytes()
@@ -53,7 +58,18 @@ def test_every_field_comes_back() -> None:
     """A lock that says all there is to say."""
     assert parse_lock(dump_lock(FULL)) == FULL
     told = json.loads(dump_lock(FULL))["madeFrom"]
-    assert {"context", "network", "controlPlane", "intermediate", "signer", "crl", "roots", "store", "recipients", "remoteSecrets"} <= told.keys()
+    assert {
+        "context",
+        "network",
+        "controlPlane",
+        "intermediate",
+        "signer",
+        "crl",
+        "roots",
+        "store",
+        "recipients",
+        "remoteSecrets",
+    } <= told.keys()
     assert "issuer" not in told
     assert "waits" not in told
 
@@ -86,7 +102,11 @@ def test_what_is_no_lock(value: Any) -> None:
     assert parse_lock(json.dumps(value).encode()) is None
 
 
-@pytest.mark.parametrize("body", [None, b"", b"{", b"\xff", b"\0" * 100, b"[" * 100_000], ids=["missing", "empty", "cut", "no text", "zeros", "deep"])
+@pytest.mark.parametrize(
+    "body",
+    [None, b"", b"{", b"\xff", b"\0" * 100, b"[" * 100_000],
+    ids=["missing", "empty", "cut", "no text", "zeros", "deep"],
+)
 def test_what_is_no_json(body: bytes | None) -> None:
     """Neither is of bytes."""
     assert parse_lock(body) is None

@@ -14,9 +14,26 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.diff_markdown import markdown
 
 GOLDENS = sorted((Path(__file__).parent / "diff").glob("*/diff.md"))
-KNOWN = {"details", "summary", "pre", "h3", "h4", "p", "ul", "ol", "li", "strong", "em", "code", "blockquote", "br"}
+KNOWN = {
+    "details",
+    "summary",
+    "pre",
+    "h3",
+    "h4",
+    "p",
+    "ul",
+    "ol",
+    "li",
+    "strong",
+    "em",
+    "code",
+    "blockquote",
+    "br",
+}
 # What GitHub and GitLab look for in the text of the finished page: mentions and references.
-REFERENCE = re.compile(r"@\w|#\w|[!$%&]\d|~\w|\bGH-\d|\bwww\.|://|\b(?:mailto|xmpp):\w", re.IGNORECASE)
+REFERENCE = re.compile(
+    r"@\w|#\w|[!$%&]\d|~\w|\bGH-\d|\bwww\.|://|\b(?:mailto|xmpp):\w", re.IGNORECASE
+)
 
 
 class Page(HTMLParser):
@@ -62,7 +79,9 @@ def read_page(source: str) -> Page:
     page = Page(source)
     assert set(page.tags) <= KNOWN, page.tags
     assert not page.attributes
-    assert not (found := REFERENCE.search(page.plain)), page.plain[max(0, found.start() - 40) : found.end() + 40]
+    assert not (found := REFERENCE.search(page.plain)), page.plain[
+        max(0, found.start() - 40) : found.end() + 40
+    ]
     assert page.tags.count("pre") == page.tags.count("details") == page.tags.count("summary")
     return page
 
@@ -74,7 +93,10 @@ def test_goldens(path: Path) -> None:
     page = read_page(source)
     bodies = re.findall(r"<pre>\n(.*?)\n</pre>", source, re.DOTALL)
     assert len(bodies) == source.count("<details>") == len(page.pre)
-    assert [re.sub(r"&(lt|gt|amp);", lambda m: {"lt": "<", "gt": ">", "amp": "&"}[m[1]], body) for body in bodies] == [p.strip("\n") for p in page.pre]
+    assert [
+        re.sub(r"&(lt|gt|amp);", lambda m: {"lt": "<", "gt": ">", "amp": "&"}[m[1]], body)
+        for body in bodies
+    ] == [p.strip("\n") for p in page.pre]
 
 
 ODD = [
@@ -84,13 +106,26 @@ ODD = [
     "- item", "1. item", "> quote", "```", "    code", "a\n\n# b", "a\n \n[x](y)", "a\r\n\r\n[x](y)", "[ref]: https://evil.example", "a  \nb", "|a|b|", "\\",
     "&lt;img&gt;", "&#64;you", "<script>", "<pre>", "\u2028[x](y)", "===", "---", " ", "\t", "{{x}}", "![", "](x)", "*", "_a_", "~~x~~", "<a href=x>", "xmpp:a",
 ]  # fmt: skip
-NAMES = st.one_of(st.sampled_from(ODD), st.text(st.sampled_from(list("ab1 \n\t@#!~$%&<>[]()`*_\\|:/.-=+\"'w")), max_size=30))
+NAMES = st.one_of(
+    st.sampled_from(ODD),
+    st.text(st.sampled_from(list("ab1 \n\t@#!~$%&<>[]()`*_\\|:/.-=+\"'w")), max_size=30),
+)
 
 
 def line(name: str, group: str) -> Line:
     """A line that says a name in every place."""
     details = (Detail(name, name, None), Detail(name, None, name), Detail(name, name, name))
-    return Line(group, "object", name, name, (name,), (name, name), details, ((name, (name, "other")),), (name,))
+    return Line(
+        group,
+        "object",
+        name,
+        name,
+        (name,),
+        (name, name),
+        details,
+        ((name, (name, "other")),),
+        (name,),
+    )
 
 
 def diff(name: str, *, refused: bool = False) -> Diff:

@@ -16,7 +16,9 @@ WITHOUT = {"adopt"}
 """Verbs that take a whole mesh as dumps; tests/test_adopt.py runs them."""
 
 
-def leaves(command: click.Command = group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def leaves(
+    command: click.Command = group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command that does something."""
     if not isinstance(command, click.Group):
         yield path, command
@@ -34,7 +36,9 @@ LEAVES = dict(leaves())
 def printed(text: str, **given: str) -> str:
     """A text as a run with these options prints it."""
     context = click.Context(group)
-    context.meta[own.GIVEN] = {{"directory": "-C"}.get(name, f"--{name}"): value for name, value in given.items()}
+    context.meta[own.GIVEN] = {
+        {"directory": "-C"}.get(name, f"--{name}"): value for name, value in given.items()
+    }
     with context:
         return own.whole(text)
 
@@ -44,9 +48,16 @@ def test_each_verb_gets_what_it_takes(path: tuple[str, ...]) -> None:
     """What says where things are, in one order, quoted; once, and nothing that the verb does not know."""
     takes = {name for param in LEAVES[path].params for name in param.opts}
     given = {"-C": "a mesh", "--out": "tree", "--kubeconfig": "k.yaml"}
-    wanted = "".join(f" {name} {shlex.quote(value)}" for name, value in given.items() if name in takes)
+    wanted = "".join(
+        f" {name} {shlex.quote(value)}" for name, value in given.items() if name in takes
+    )
     said = f"kubectl mesh {' '.join(path)}"
-    whole = printed(f"run `{said} NAME`; then\n  {said} | less", directory="a mesh", out="tree", kubeconfig="k.yaml")
+    whole = printed(
+        f"run `{said} NAME`; then\n  {said} | less",
+        directory="a mesh",
+        out="tree",
+        kubeconfig="k.yaml",
+    )
     assert whole == f"run `{said}{wanted} NAME`; then\n  {said}{wanted} | less"
     assert printed(whole, directory="a mesh", out="tree", kubeconfig="k.yaml") == whole
     assert printed(said) == printed(said, directory=".") == said
@@ -69,12 +80,16 @@ def test_what_is_no_command_of_this_directory_stays(text: str) -> None:
 
 def test_a_pipe_is_none() -> None:
     """What a shell made of <(...) is gone when somebody runs the command; what nobody wrote is not printed."""
-    context = LEAVES["check",].make_context("check", ["--kubeconfig", "/dev/fd/9", "-C", "m"], resilient_parsing=True)
+    context = LEAVES["check",].make_context(
+        "check", ["--kubeconfig", "/dev/fd/9", "-C", "m"], resilient_parsing=True
+    )
     assert context.meta[own.GIVEN] == {"-C": "m"}
 
 
 @pytest.mark.parametrize("place", ["mesh", "../{}/mesh"])
-def test_what_verbs_say_can_be_run_as_it_stands(place: str, workdir: Make, run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_verbs_say_can_be_run_as_it_stands(
+    place: str, workdir: Make, run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """From another directory: every command of ours that a run prints names the directory, in reports, in refusals and in what comes next."""
     above = tmp_path_factory.mktemp("above")
     made = workdir()
@@ -125,8 +140,18 @@ def test_what_verbs_say_can_be_run_as_it_stands(place: str, workdir: Make, run: 
     for m in found:
         words = tuple(m[1].split())
         path = next((words[:n] for n in (3, 2, 1) if words[:n] in LEAVES), None)
-        if path is not None and any("-C" in p.opts for p in LEAVES[path].params) and not m[2].startswith(" --help"):
+        if (
+            path is not None
+            and any("-C" in p.opts for p in LEAVES[path].params)
+            and not m[2].startswith(" --help")
+        ):
             commands.append((path, m[0]))
     assert len({path for path, _ in commands}) > 5
-    assert not [text for _, text in commands if f" -C {where}" not in text], "a command that runs elsewhere"
-    assert {name.split()[0] for name in said} | WITHOUT | {"schema", "completion", "version"} == set(VERBS)
+    assert not [text for _, text in commands if f" -C {where}" not in text], (
+        "a command that runs elsewhere"
+    )
+    assert {name.split()[0] for name in said} | WITHOUT | {
+        "schema",
+        "completion",
+        "version",
+    } == set(VERBS)

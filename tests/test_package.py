@@ -21,10 +21,26 @@ PACKAGE = TOP / "kubectl_mesh"
 
 def test_layers() -> None:
     """A module imports only what stands below it, and libraries only where they belong: the contracts of import-linter, and no top level is forgotten."""
-    done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=TOP, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
-    tops = {f"kubectl_mesh.{name.removesuffix('.py')}" for name in os.listdir(PACKAGE) if not name.startswith("__") and name != "py.typed"}
-    libraries = [c for c in tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"] if c["type"] == "forbidden"]
+    tops = {
+        f"kubectl_mesh.{name.removesuffix('.py')}"
+        for name in os.listdir(PACKAGE)
+        if not name.startswith("__") and name != "py.typed"
+    }
+    libraries = [
+        c
+        for c in tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"][
+            "contracts"
+        ]
+        if c["type"] == "forbidden"
+    ]
     assert len(libraries) == 5
     for contract in libraries:
         assert set(contract["source_modules"]) <= tops
@@ -33,7 +49,9 @@ def test_layers() -> None:
 
 def test_the_core_has_no_clock_streams_or_environment() -> None:
     """Only the shell prints, exits, or reads clock and environment."""
-    bad = re.compile(r"\bprint\(|sys\.(exit|stdout|stderr|argv)|os\.environ|datetime\.now|time\.time|import click")
+    bad = re.compile(
+        r"\bprint\(|sys\.(exit|stdout|stderr|argv)|os\.environ|datetime\.now|time\.time|import click"
+    )
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] not in ("cli", "__main__.py"):
             assert not bad.search(path.read_text()), path
@@ -77,9 +95,16 @@ def test_the_wheel_holds_what_the_checkout_has(wheel: Path) -> None:
     """Modules, templates and schemas: all of them, and nothing else but the metadata."""
     with zipfile.ZipFile(wheel) as archive:
         names = {n for n in archive.namelist() if ".dist-info/" not in n}
-    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")} | {"kubectl_mesh/istio/releases.json", "kubectl_mesh/py.typed"}
+    wanted = {p.relative_to(TOP).as_posix() for p in PACKAGE.rglob("*.py")} | {
+        "kubectl_mesh/istio/releases.json",
+        "kubectl_mesh/py.typed",
+    }
     for folder in ("templates", "schemas"):
-        wanted |= {f"kubectl_mesh/{p.relative_to(TOP).as_posix()}" for p in (TOP / folder).rglob("*") if p.is_file()}
+        wanted |= {
+            f"kubectl_mesh/{p.relative_to(TOP).as_posix()}"
+            for p in (TOP / folder).rglob("*")
+            if p.is_file()
+        }
     assert names == wanted
 
 
@@ -89,9 +114,13 @@ def test_the_wheel_renders_without_the_checkout(wheel: Path, tmp_path: Path) -> 
         archive.extractall(tmp_path / "site")
     for name in ("topology.yaml", "kubeconfig.yaml"):
         (tmp_path / name).write_bytes((TOP / "examples/page" / name).read_bytes())
-    (tmp_path / "topology.yaml").write_text((tmp_path / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n")
+    (tmp_path / "topology.yaml").write_text(
+        (tmp_path / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n"
+    )
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import kubectl_mesh; from kubectl_mesh.cli import main; sys.stderr.write(kubectl_mesh.__file__); main(['render'])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "site") in done.stderr
     assert (tmp_path / "out/context-east-1/mesh.lock").is_file()
@@ -99,10 +128,26 @@ def test_the_wheel_renders_without_the_checkout(wheel: Path, tmp_path: Path) -> 
 
 def test_help_imports_click_and_little_else() -> None:
     """What --help costs is what it imports: none of the heavy libraries."""
-    code = "import sys; from kubectl_mesh.cli import run; run(['--help']); print(*sorted(sys.modules))"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    code = (
+        "import sys; from kubectl_mesh.cli import run; run(['--help']); print(*sorted(sys.modules))"
+    )
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
     assert "click" in loaded
-    assert not loaded & {"yaml", "jinja2", "jsonschema", "cryptography", "difflib", "dataclasses", "pathlib", "subprocess", "ctypes"}
+    assert not loaded & {
+        "yaml",
+        "jinja2",
+        "jsonschema",
+        "cryptography",
+        "difflib",
+        "dataclasses",
+        "pathlib",
+        "subprocess",
+        "ctypes",
+    }
 
 
 def test_own_schema_for_editors_describes_every_field() -> None:
@@ -136,7 +181,9 @@ def test_nothing_of_this_machine_is_committed() -> None:
         body = path.read_bytes()
         assert b"-----BEGIN PRIVATE" + b" KEY-----\n" not in body or name.startswith("tests/"), name
         for folder in (TOP.parent, Path.home()):
-            assert len(folder.parts) < 2 or not re.search(rb"(?<![A-Za-z0-9_])" + re.escape(f"{folder}/".encode()), body), (name, folder)
+            assert len(folder.parts) < 2 or not re.search(
+                rb"(?<![A-Za-z0-9_])" + re.escape(f"{folder}/".encode()), body
+            ), (name, folder)
 
 
 def test_interrupted_before_it_listens(tmp_path: Path) -> None:
@@ -149,21 +196,48 @@ def test_interrupted_before_it_listens(tmp_path: Path) -> None:
     late = "from kubectl_mesh import __main__\nfrom kubectl_mesh import cli\ndef main(): raise KeyboardInterrupt\ncli.main = main\n__main__.mesh()"
     for code, status in ((early, -signal.SIGINT), (late, 2)):
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=False
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
 def test_tests_run_in_any_surroundings(tmp_path: Path) -> None:
     """As `nohup make test &` starts them, with a umask, a locale and a time zone that somebody may have."""
-    chosen = ["tests/test_package.py::test_interrupted_before_it_listens", "tests/test_package.py::test_surroundings"]
+    chosen = [
+        "tests/test_package.py::test_interrupted_before_it_listens",
+        "tests/test_package.py::test_surroundings",
+    ]
     code = (
         "import os, signal, sys\nfor number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\nos.umask(0o777)\nos.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    words = [sys.executable, "-c", code, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}", *chosen]
-    environment = {**os.environ, "LC_ALL": "C", "LANG": "de_DE", "TZ": "Asia/Kathmandu", "GIT_DIR": "/nowhere"}
-    done = subprocess.run(words, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+    words = [
+        sys.executable,
+        "-c",
+        code,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path / 'tests'}",
+        *chosen,
+    ]
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "LANG": "de_DE",
+        "TZ": "Asia/Kathmandu",
+        "GIT_DIR": "/nowhere",
+    }
+    done = subprocess.run(
+        words, cwd=TOP, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
 
@@ -191,8 +265,16 @@ def test_imports_are_at_the_top() -> None:
     found = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
-        if not name.startswith("cli/") and any(isinstance(inner, ast.Import | ast.ImportFrom) for node in functions for inner in ast.walk(node)):
+        functions = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.FunctionDef)
+        ]
+        if not name.startswith("cli/") and any(
+            isinstance(inner, ast.Import | ast.ImportFrom)
+            for node in functions
+            for inner in ast.walk(node)
+        ):
             found.add(name)
     assert found == LAZY.keys()
     assert len(LAZY) <= 5
@@ -200,13 +282,29 @@ def test_imports_are_at_the_top() -> None:
 
 def test_completing_a_context_loads_little(tmp_path: Path) -> None:
     """A shell waits for it: only what reads topology.yaml is loaded."""
-    (tmp_path / "topology.yaml").write_text("mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n")
+    (tmp_path / "topology.yaml").write_text(
+        "mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"
+    )
     code = (
         "import sys; sys.argv = ['kubectl_complete-mesh', 'remove', 'e']\nfrom kubectl_mesh import cli\ncli.complete()\n"
         "print(*sorted(m for m in sys.modules if m.startswith(('cryptography', 'jsonschema', 'jinja2', 'kubectl_mesh.'))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     names, loaded = done.stdout.rsplit("\n", 2)[0], done.stdout.splitlines()[-1].split()
     assert names.splitlines()[0] == "east"
     assert "kubectl_mesh.workdir.topology_file" in loaded
-    assert [m for m in loaded if m.startswith(("cryptography", "jsonschema", "jinja2", "kubectl_mesh.operations", "kubectl_mesh.targets"))] == []
+    assert [
+        m
+        for m in loaded
+        if m.startswith(
+            (
+                "cryptography",
+                "jsonschema",
+                "jinja2",
+                "kubectl_mesh.operations",
+                "kubectl_mesh.targets",
+            )
+        )
+    ] == []

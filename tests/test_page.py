@@ -42,8 +42,13 @@ def organizations(mesh: WorkDir) -> set[str]:
     """The O= of every certificate in certs/."""
     found = set()
     for path in mesh.path.glob("certs/**/*.pem"):
-        for certificate in x509.load_pem_x509_certificates(path.read_bytes()) if "cert" in path.name else ():
-            found |= {str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)}
+        for certificate in (
+            x509.load_pem_x509_certificates(path.read_bytes()) if "cert" in path.name else ()
+        ):
+            found |= {
+                str(a.value)
+                for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+            }
     return found
 
 
@@ -57,7 +62,11 @@ def test_the_pages_flow(run: Run, mesh: WorkDir) -> None:
     ran = run("init", cwd=mesh, env=ENVIRONMENT)
     assert ran.code == 0, ran.err
     assert "update  topology.yaml" in ran.out
-    text = (SEED / "topology.yaml").read_text().replace("mesh_id: mymeshname\n", 'mesh_id: mymeshname\norganization: "Acme Inc"\n')
+    text = (
+        (SEED / "topology.yaml")
+        .read_text()
+        .replace("mesh_id: mymeshname\n", 'mesh_id: mymeshname\norganization: "Acme Inc"\n')
+    )
     for context, server in SERVERS.items():
         text = re.sub(f"(  {context}:\n    network: .*\n)", rf"\1    server: {server}\n", text)
     assert (mesh / "topology.yaml").read_text() == text
@@ -123,7 +132,9 @@ def test_a_root_without_a_topology(run: Run, mesh: WorkDir) -> None:
     (mesh / "topology.yaml").unlink()
     ran = run("init", cwd=mesh, env={"MESH_ID": "mymeshname", "ORG_NAME": "Other"})
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: certs/root-cert.pem: has O=Acme Inc, and ORG_NAME asks for O=Other\n")
+    assert ran.err.startswith(
+        "error: certs/root-cert.pem: has O=Acme Inc, and ORG_NAME asks for O=Other\n"
+    )
     assert not (mesh / "topology.yaml").exists()
     assert run("init", "--mesh-id", "mymeshname", cwd=mesh).code == 0
     print_topology(mesh)
@@ -133,7 +144,13 @@ def test_a_root_without_a_topology(run: Run, mesh: WorkDir) -> None:
     assert run("certs", "renew", "--all", cwd=mesh).code == 0
     assert run("certs", "rotate-root", "begin", cwd=mesh).code == 0
     print_topology(mesh, "certificates: {issuer: csr, keyType: ec-p256}\n")
-    mesh.topology({"contexts": {"context-new": {"network": "network-west", "server": "https://198.51.100.22:6443"}}})
+    mesh.topology(
+        {
+            "contexts": {
+                "context-new": {"network": "network-west", "server": "https://198.51.100.22:6443"}
+            }
+        }
+    )
     run("certs", "csr", "context-new", cwd=mesh)
     assert organizations(mesh) == {"Acme Inc"}
 
@@ -142,7 +159,16 @@ def test_every_conflict_is_named_at_once(run: Run, mesh: WorkDir) -> None:
     """Each value that init is asked for and that the file contradicts: its place, who asks, how to go on. The option goes before the variable."""
     print_topology(mesh, "organization: Acme\n" + QUICK)
     before = mesh.snapshot()
-    words = ["--organization", "Other", "--issuer", "csr", "--context", "context-east-1=elsewhere", "--context", "new=n"]
+    words = [
+        "--organization",
+        "Other",
+        "--issuer",
+        "csr",
+        "--context",
+        "context-east-1=elsewhere",
+        "--context",
+        "new=n",
+    ]
     ran = run("init", *words, cwd=mesh, env={"MESH_ID": "theirs", "ORG_NAME": "Acme"})
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
@@ -158,17 +184,26 @@ def test_every_conflict_is_named_at_once(run: Run, mesh: WorkDir) -> None:
         "  fix: leave --issuer out, or write certificates: {issuer: csr}\n"
     )
     assert mesh.snapshot() == before
-    assert run("init", "--context", "context-east-1=network-east", "--organization", "Acme", cwd=mesh).code == 0
+    assert (
+        run(
+            "init", "--context", "context-east-1=network-east", "--organization", "Acme", cwd=mesh
+        ).code
+        == 0
+    )
 
 
 def test_init_keeps_the_kind_of_control_plane(run: Run, mesh: WorkDir) -> None:
     """A mesh that was rendered without base.yaml gets the starter of its own kind; one that was not says which it gets."""
     print_topology(mesh, QUICK)
     ran = run("init", cwd=mesh)
-    assert ran.err.startswith("note: base.yaml is new, and of kind Istio; without it a render is for Istio 1.4 (kind IstioControlPlane)\n")
+    assert ran.err.startswith(
+        "note: base.yaml is new, and of kind Istio; without it a render is for Istio 1.4 (kind IstioControlPlane)\n"
+    )
     ran = run("init", "--control-plane", "HelmRelease", cwd=mesh)
     assert ran.code == 2
-    assert ran.err.startswith("error: base.yaml: is of kind Istio, and --control-plane asks for HelmRelease\n  fix: leave --control-plane out; or move")
+    assert ran.err.startswith(
+        "error: base.yaml: is of kind Istio, and --control-plane asks for HelmRelease\n  fix: leave --control-plane out; or move"
+    )
     (mesh / "base.yaml").unlink()
     assert run("render", cwd=mesh).code == 0
     assert run("init", cwd=mesh).code == 0
@@ -207,17 +242,33 @@ def test_a_kubeconfig_without_servers(run: Run, mesh: WorkDir) -> None:
         "contexts.context-east-2: its cluster in kubeconfig.yaml:6 has no server",
         "contexts.context-west-1: its cluster in kubeconfig.yaml:8 is not a mapping with a server and its CA",
     )
-    for words in (("render",), ("render", "--check"), ("check",), ("diff",), ("describe",), ("certs", "renew", "--all")):
+    for words in (
+        ("render",),
+        ("render", "--check"),
+        ("check",),
+        ("diff",),
+        ("describe",),
+        ("certs", "renew", "--all"),
+    ):
         ran = run(*words, cwd=mesh)
         said = " ".join((ran.out + ran.err).split())
         assert all(text in said for text in wanted), words
         assert "which the file does not have" not in said
     assert "has no server" in run("graph", "-o", "html", cwd=mesh).out
-    assert "copy it from your own kubeconfig: `kubectl mesh add context-east-1 --network NETWORK`" in run("render", cwd=mesh).err
+    assert (
+        "copy it from your own kubeconfig: `kubectl mesh add context-east-1 --network NETWORK`"
+        in run("render", cwd=mesh).err
+    )
     mesh.write("theirs", (SEED / "kubeconfig.yaml").read_bytes())
-    networks = {"context-east-1": "network-east", "context-east-2": "network-east", "context-west-1": "network-west"}
+    networks = {
+        "context-east-1": "network-east",
+        "context-east-2": "network-east",
+        "context-west-1": "network-west",
+    }
     for name, network in networks.items():
-        assert run("add", name, "--network", network, cwd=mesh, env={"KUBECONFIG": "theirs"}).code == 0
+        assert (
+            run("add", name, "--network", network, cwd=mesh, env={"KUBECONFIG": "theirs"}).code == 0
+        )
     ran = run("render", cwd=mesh)
     assert ran.code == 0, ran.err
 
@@ -231,10 +282,14 @@ def test_a_kubeconfig_without_servers(run: Run, mesh: WorkDir) -> None:
         ("context-nothing", "its cluster in theirs:17 is not named: the context has no `cluster`"),
     ],
 )
-def test_init_and_add_from_such_a_kubeconfig(run: Run, mesh: WorkDir, context: str, fault: str) -> None:
+def test_init_and_add_from_such_a_kubeconfig(
+    run: Run, mesh: WorkDir, context: str, fault: str
+) -> None:
     """They name the way on: --server and --ca."""
     mesh.write("theirs", EMPTY)
-    ran = run("init", "--mesh-id", "m", "--context", f"{context}=n", "--kubeconfig", "theirs", cwd=mesh)
+    ran = run(
+        "init", "--mesh-id", "m", "--context", f"{context}=n", "--kubeconfig", "theirs", cwd=mesh
+    )
     assert ran.code == 2
     assert fault in ran.err
     assert f"`kubectl mesh add {context} --network NETWORK --server URL --ca FILE`" in ran.err
@@ -261,14 +316,24 @@ def test_every_report_has_the_name_of_the_mesh(run: Run, mesh: WorkDir) -> None:
             ran = run(*words, "-o", "json", cwd=mesh)
             assert ran.code in (0, 1), ran.err
             value = json.loads(ran.out)
-            jsonschema.Draft202012Validator(json.loads((TOP / f"schemas/output/{schema}.schema.json").read_text())).validate(value)
+            jsonschema.Draft202012Validator(
+                json.loads((TOP / f"schemas/output/{schema}.schema.json").read_text())
+            ).validate(value)
             assert value["mesh"] == "mymeshname", words
 
     named(reports)
     assert run("render", cwd=mesh).code == 0
-    for words in (["init", "-q"], ["add", "out"], ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "one"]):
+    for words in (
+        ["init", "-q"],
+        ["add", "out"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "one"],
+    ):
         subprocess.run(["git", "-C", mesh, *words], check=True, capture_output=True)
-    same = {("diff", "--against", "HEAD"): "diff", ("diff", "out", "out"): "diff", ("diff", "--cluster", "context-east-1"): "diff"}
+    same = {
+        ("diff", "--against", "HEAD"): "diff",
+        ("diff", "out", "out"): "diff",
+        ("diff", "--cluster", "context-east-1"): "diff",
+    }
     named({**reports, **same})
     for words in (("diff",), *same):
         ran = run(*words, cwd=mesh)
@@ -285,7 +350,14 @@ ASSUMED = "Attention: Istio 1.4 is assumed, because base.yaml is missing. For to
 def test_what_is_assumed_comes_first(run: Run, mesh: WorkDir) -> None:
     """Without base.yaml the first line of every report says that Istio 1.4 is assumed; with one, or one that is broken, it does not."""
     print_topology(mesh, QUICK)
-    commands = (("render", "--dry-run"), ("render",), ("render", "--check"), ("check",), ("describe",), ("describe", "-o", "table"))
+    commands = (
+        ("render", "--dry-run"),
+        ("render",),
+        ("render", "--check"),
+        ("check",),
+        ("describe",),
+        ("describe", "-o", "table"),
+    )
     for words in commands:
         out = run(*words, cwd=mesh).out
         assert out.splitlines()[0] == ASSUMED, words
@@ -311,9 +383,18 @@ def said(run: Run, mesh: WorkDir, words: tuple[str, ...]) -> list[str]:
     """The errors of a command, without their fixes."""
     ran = run(*words, cwd=mesh)
     if words[0] == "check":
-        found = [f for c in json.loads(ran.out)["checks"] if c["status"] == "error" for f in c["findings"]]
-        return sorted(f"{f['file']}:{f['line']}:{f['column']}: {f['path']}: {f['what']}" for f in found)
-    return sorted(line.removeprefix("error: ") for line in ran.err.splitlines() if line.startswith("error: "))
+        found = [
+            f
+            for c in json.loads(ran.out)["checks"]
+            if c["status"] == "error"
+            for f in c["findings"]
+        ]
+        return sorted(
+            f"{f['file']}:{f['line']}:{f['column']}: {f['path']}: {f['what']}" for f in found
+        )
+    return sorted(
+        line.removeprefix("error: ") for line in ran.err.splitlines() if line.startswith("error: ")
+    )
 
 
 ASKED = (("check", "-o", "json"), ("render",), ("diff",), ("describe",))
@@ -391,8 +472,13 @@ def test_a_kubeconfig_with_a_key_that_stands_twice(run: Run, mesh: WorkDir) -> N
     """The rest of the file is judged, and the later server too."""
     print_topology(mesh, QUICK)
     text = (SEED / "kubeconfig.yaml").read_text()
-    text = text.replace("    server: https://203.0.113.11:6443\n", "    server: https://203.0.113.11:6443\n    server: https://127.0.0.1:6443\n")
-    mesh.write("kubeconfig.yaml", text.replace("    server: https://198.51.100.21:6443\n", ""), 0o600)
+    text = text.replace(
+        "    server: https://203.0.113.11:6443\n",
+        "    server: https://203.0.113.11:6443\n    server: https://127.0.0.1:6443\n",
+    )
+    mesh.write(
+        "kubeconfig.yaml", text.replace("    server: https://198.51.100.21:6443\n", ""), 0o600
+    )
     for words in ASKED:
         found = said(run, mesh, words)
         for wanted in (
@@ -406,12 +492,43 @@ def test_a_kubeconfig_with_a_key_that_stands_twice(run: Run, mesh: WorkDir) -> N
 
 def test_names_that_clash_or_are_not_labels(run: Run, mesh: WorkDir) -> None:
     """The fix names the command that renames a context, and the name that a cluster ID with capitals, `_` or `.` becomes."""
-    ran = run("init", "--mesh-id", "m", "--context", "context-east-1=a", "--context", "context-east-1=b", "--kubeconfig", "kubeconfig.yaml", cwd=mesh)
+    ran = run(
+        "init",
+        "--mesh-id",
+        "m",
+        "--context",
+        "context-east-1=a",
+        "--context",
+        "context-east-1=b",
+        "--kubeconfig",
+        "kubeconfig.yaml",
+        cwd=mesh,
+    )
     rename = "if it is the context of another cluster, rename that one: `kubectl config rename-context context-east-1 NEW --kubeconfig FILE`"
-    assert ran.err == f'error: --context: "context-east-1" is given twice\n  fix: give it once; {rename}\n'
-    assert run("init", "--mesh-id", "m", "--context", "context-east-1=a", "--kubeconfig", "kubeconfig.yaml", cwd=mesh).code == 0
+    assert (
+        ran.err
+        == f'error: --context: "context-east-1" is given twice\n  fix: give it once; {rename}\n'
+    )
+    assert (
+        run(
+            "init",
+            "--mesh-id",
+            "m",
+            "--context",
+            "context-east-1=a",
+            "--kubeconfig",
+            "kubeconfig.yaml",
+            cwd=mesh,
+        ).code
+        == 0
+    )
     for words in (("--network", "b"), ("--network", "a", "--server", "https://192.0.2.9:6443")):
-        assert run("add", "context-east-1", *words, cwd=mesh).err.endswith(f"  fix: edit the topology to change it; {rename}\n")
+        assert run("add", "context-east-1", *words, cwd=mesh).err.endswith(
+            f"  fix: edit the topology to change it; {rename}\n"
+        )
     mesh.topology({"contexts": {"context-east-1": {"clusterName": "East_1.prod"}}})
     for words in (("render",), ("describe",), ("diff",)):
-        assert "  fix: write clusterName: east-1-prod; a cluster that runs under another cluster ID gets this one\n" in run(*words, cwd=mesh).err
+        assert (
+            "  fix: write clusterName: east-1-prod; a cluster that runs under another cluster ID gets this one\n"
+            in run(*words, cwd=mesh).err
+        )

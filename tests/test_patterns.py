@@ -42,7 +42,9 @@ OWN_TEXT = {
 """Patterns that never see a text of somebody else, each with the reason."""
 AT_RUN_TIME: dict[str, list[str]] = {
     "kubectl_mesh.explain:recognise": [known.pattern for known in explain.MESSAGES],
-    "kubectl_mesh.adopt.reasons:reason": [pattern for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._PATTERNS],
+    "kubectl_mesh.adopt.reasons:reason": [
+        pattern for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._PATTERNS
+    ],
     "kubectl_mesh.yaml_io.fits:pattern": [],  # those of the schemas, see below
     "kubectl_mesh.stores.sops:unseal": ["^(data|stringData)$"],
     "kubectl_mesh.cli.common:put_marked": [r"^( *)(error|warning|ok)(?= )"],
@@ -52,7 +54,9 @@ AT_RUN_TIME: dict[str, list[str]] = {
 """Patterns that are put together when a function runs: what becomes of them, by the function."""
 
 
-OUTPUT_ONLY = {"gateway-gateway-v1.json": "the schema of an object that is rendered, by which kubeconform judges; no file of a person is judged by it"}
+OUTPUT_ONLY = {
+    "gateway-gateway-v1.json": "the schema of an object that is rendered, by which kubeconform judges; no file of a person is judged by it"
+}
 """Schemas whose patterns see no text of somebody else, each with the reason."""
 
 
@@ -78,9 +82,15 @@ def used(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for module, tree in trees.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and node.attr in METHODS and isinstance(node.value, ast.Name):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in METHODS
+                and isinstance(node.value, ast.Name)
+            ):
                 name = node.value.id
-                found.setdefault(f"{module}:{name}" if name.startswith("_") else name, set()).add(node.attr)
+                found.setdefault(f"{module}:{name}" if name.startswith("_") else name, set()).add(
+                    node.attr
+                )
     return found
 
 
@@ -90,9 +100,17 @@ def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call, str]]:
     def walk(node: ast.AST, place: str) -> Iterator[tuple[str, ast.Call, str]]:
         for child in ast.iter_child_nodes(node):
             inner = child.name if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
-            if isinstance(child, ast.Assign) and not place and isinstance(child.targets[0], ast.Name):
+            if (
+                isinstance(child, ast.Assign)
+                and not place
+                and isinstance(child.targets[0], ast.Name)
+            ):
                 inner = child.targets[0].id
-            if isinstance(child, ast.Call) and ast.unparse(child.func).startswith("re.") and ast.unparse(child.func)[3:] in METHODS | {"compile"}:
+            if (
+                isinstance(child, ast.Call)
+                and ast.unparse(child.func).startswith("re.")
+                and ast.unparse(child.func)[3:] in METHODS | {"compile"}
+            ):
                 yield inner, child, ast.unparse(child.func)[3:]
             yield from walk(child, inner)
 
@@ -102,23 +120,44 @@ def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call, str]]:
 def patterns() -> list[Pattern]:
     """Every pattern of the package, but for those of schemas."""
     loaded = list(modules())
-    trees = {module.__name__: ast.parse(Path(str(module.__file__)).read_text()) for module in loaded}
+    trees = {
+        module.__name__: ast.parse(Path(str(module.__file__)).read_text()) for module in loaded
+    }
     applied = used(trees)
     found: list[Pattern] = []
     for module in loaded:
         for place, call, function in calls(trees[module.__name__]):
             where = f"{module.__name__}:{place}"
-            methods = applied.get(where if place.startswith("_") else place, {"search"}) if function == "compile" else {function}
+            methods = (
+                applied.get(where if place.startswith("_") else place, {"search"})
+                if function == "compile"
+                else {function}
+            )
             if where in AT_RUN_TIME:
-                found += [Pattern(where, text, re.IGNORECASE if "explain" in where else 0, frozenset(methods)) for text in AT_RUN_TIME[where]]
+                found += [
+                    Pattern(
+                        where, text, re.IGNORECASE if "explain" in where else 0, frozenset(methods)
+                    )
+                    for text in AT_RUN_TIME[where]
+                ]
                 continue
-            flags = call.args[1 if function == "compile" else 99 :][:1] or [k.value for k in call.keywords if k.arg == "flags"]
-            if function in ("findall", "search", "finditer", "match", "fullmatch") and len(call.args) > 2:
+            flags = call.args[1 if function == "compile" else 99 :][:1] or [
+                k.value for k in call.keywords if k.arg == "flags"
+            ]
+            if (
+                function in ("findall", "search", "finditer", "match", "fullmatch")
+                and len(call.args) > 2
+            ):
                 flags = [call.args[2]]
             try:
-                text, bits = (eval(ast.unparse(part), dict(vars(module))) for part in (call.args[0], *(flags or [ast.Constant(0)])))
+                text, bits = (
+                    eval(ast.unparse(part), dict(vars(module)))
+                    for part in (call.args[0], *(flags or [ast.Constant(0)]))
+                )
             except NameError as error:
-                raise AssertionError(f"{where} puts a pattern together at run time ({error}): say in AT_RUN_TIME what becomes of it") from None
+                raise AssertionError(
+                    f"{where} puts a pattern together at run time ({error}): say in AT_RUN_TIME what becomes of it"
+                ) from None
             found.append(Pattern(where, text, int(bits), frozenset(methods)))
     return found
 
@@ -133,7 +172,9 @@ def schema_patterns() -> list[Pattern]:
                 if key == "pattern" and isinstance(inner, str):
                     found.setdefault(inner, file)
                 elif key == "patternProperties":
-                    raise AssertionError(f"{file} has patternProperties: say here how they are bounded")
+                    raise AssertionError(
+                        f"{file} has patternProperties: say here how they are bounded"
+                    )
                 walk(inner, file)
         elif isinstance(value, list):
             for inner in value:
@@ -143,7 +184,10 @@ def schema_patterns() -> list[Pattern]:
         if path.name in OUTPUT_ONLY:
             continue
         walk(json.loads(path.read_text()), path.relative_to(TOP).as_posix())
-    return [Pattern(f"{file}:{text}", fits.pattern(text).pattern, 0, frozenset({"search"})) for text, file in found.items()]
+    return [
+        Pattern(f"{file}:{text}", fits.pattern(text).pattern, 0, frozenset({"search"}))
+        for text, file in found.items()
+    ]
 
 
 ALL = patterns()
@@ -159,7 +203,11 @@ def test_they_are_found() -> None:
         "kubectl_mesh.pki.requests:read_request",
         "kubectl_mesh.explain:recognise",
     } <= places
-    known = {f"{m.__name__}:{place}" for m in modules() for place, _, _ in calls(ast.parse(Path(str(m.__file__)).read_text()))}
+    known = {
+        f"{m.__name__}:{place}"
+        for m in modules()
+        for place, _, _ in calls(ast.parse(Path(str(m.__file__)).read_text()))
+    }
     assert [name for name in (*OWN_TEXT, *AT_RUN_TIME) if name not in known] == []
 
 
@@ -197,7 +245,9 @@ def test_what_counts_as_nested() -> None:
 @pytest.mark.parametrize("pattern", ALL, ids=lambda p: f"{p.where}:{p.text!r:.40}")
 def test_no_quantifier_stands_in_another(pattern: Pattern) -> None:
     """Such patterns are what takes exponential time."""
-    assert not nested(parser.parse(pattern.text, pattern.flags)), f"{pattern.where}: {pattern.text!r}: read lines instead"
+    assert not nested(parser.parse(pattern.text, pattern.flags)), (
+        f"{pattern.where}: {pattern.text!r}: read lines instead"
+    )
 
 
 CHILD = """
@@ -248,7 +298,12 @@ def attacks(text: "str | bytes", flags: int, size: int) -> "Iterator[Any]":
         for end in ("\0", "\n")[: 1 if number else 2]:
             made = seed * (size // len(seed)) + end
             yield made.encode("latin-1", "replace") if isinstance(text, bytes) else made
-    heads = [(sample(list(tree)[:n]), inner) for n, part in enumerate(tree) for inner in repeated(part) if inner]
+    heads = [
+        (sample(list(tree)[:n]), inner)
+        for n, part in enumerate(tree)
+        for inner in repeated(part)
+        if inner
+    ]
     for head, inner in heads[:SEEDS]:
         made = head + inner * (size // len(inner)) + "\0"
         yield made.encode("latin-1", "replace") if isinstance(text, bytes) else made
@@ -294,7 +349,19 @@ def sample(tree: Any) -> str:
 
 def member(items: Any) -> str:
     """A character of a set."""
-    wanted = [chr(n) for n in (*range(97, 123), *range(48, 58), *range(65, 91), 32, *range(33, 127), 10, *range(0x80, 0x100), 0x200B)]
+    wanted = [
+        chr(n)
+        for n in (
+            *range(97, 123),
+            *range(48, 58),
+            *range(65, 91),
+            32,
+            *range(33, 127),
+            10,
+            *range(0x80, 0x100),
+            0x200B,
+        )
+    ]
     flags = [item for item in items if item[0] is codes.NEGATE]
     categories = {
         codes.CATEGORY_DIGIT: r"\d",
@@ -320,10 +387,20 @@ def member(items: Any) -> str:
 def outlast(found: list[Pattern], size: int, seconds: float = SECONDS) -> list[str]:
     """The patterns that do not get through their inputs in time."""
     values = [
-        (p.where, p.text.decode("latin-1") if isinstance(p.text, bytes) else p.text, type(p.text).__name__, p.flags, sorted(p.methods), size) for p in found
+        (
+            p.where,
+            p.text.decode("latin-1") if isinstance(p.text, bytes) else p.text,
+            type(p.text).__name__,
+            p.flags,
+            sorted(p.methods),
+            size,
+        )
+        for p in found
     ]
     code = CHILD.format(tests=str(TOP / "tests"), top=str(TOP), seconds=seconds)
-    limit = int(seconds * len(found)) + 60  # the matcher asks for signals; this is for a matcher that would not
+    limit = (
+        int(seconds * len(found)) + 60
+    )  # the matcher asks for signals; this is for a matcher that would not
     ran = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps(values),

@@ -31,19 +31,33 @@ from kubectl_mesh.x509.layout import PARTS
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 
-KEY_TYPES = tuple(assets.schema("topology.schema.json")["properties"]["certificates"]["properties"]["keyType"]["enum"])
+KEY_TYPES = tuple(
+    assets.schema("topology.schema.json")["properties"]["certificates"]["properties"]["keyType"][
+        "enum"
+    ]
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = NOW.replace(microsecond=0)
 DAY = timedelta(days=1)
 PEM = serialization.Encoding.PEM
-CERT, KEY, CHAIN = (f"certs/intermediate-east/{part}.pem" for part in ("ca-cert", "ca-key", "cert-chain"))
+CERT, KEY, CHAIN = (
+    f"certs/intermediate-east/{part}.pem" for part in ("ca-cert", "ca-key", "cert-chain")
+)
 Kept = dict[str, bytes]
 
 
-def wanted(*names: str, key_type: str = "ec-p256", root_days: int = 3650, days: int = 730) -> Wanted:
+def wanted(
+    *names: str, key_type: str = "ec-p256", root_days: int = 3650, days: int = 730
+) -> Wanted:
     """What a topology with these clusters asks for."""
-    return Wanted("Acme, Inc.", key_type, root_days, days, dict.fromkeys(names or ("east", "west"), "istio-system"))
+    return Wanted(
+        "Acme, Inc.",
+        key_type,
+        root_days,
+        days,
+        dict.fromkeys(names or ("east", "west"), "istio-system"),
+    )
 
 
 def certificate(pem: bytes) -> x509.Certificate:
@@ -58,12 +72,20 @@ def extension(cert: x509.Certificate, kind: Any) -> Any:
 
 def public(cert: x509.Certificate) -> bytes:
     """The public key of a certificate."""
-    return cert.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return cert.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
-def pem(key: Any, layout: Any = serialization.PrivateFormat.PKCS8, password: bytes | None = None) -> bytes:
+def pem(
+    key: Any, layout: Any = serialization.PrivateFormat.PKCS8, password: bytes | None = None
+) -> bytes:
     """A private key in PEM."""
-    how = serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
+    how = (
+        serialization.NoEncryption()
+        if password is None
+        else serialization.BestAvailableEncryption(password)
+    )
     body: bytes = key.private_bytes(PEM, layout, how)
     return body
 
@@ -105,23 +127,45 @@ class Authority:
         self.key = key if key is not None else ec_key()
         above = issuer if issuer is not None else self
         self.name = named(name)
-        builder = x509.CertificateBuilder().subject_name(self.name).issuer_name(above.name).public_key(self.key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(above.name)
+            .public_key(self.key.public_key())
+        )
+        builder = (
+            builder.serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(end)
+        )
         if ca is not None:
-            builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=True)
+            builder = builder.add_extension(
+                x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=True
+            )
         if sign is not None:
             usage = x509.KeyUsage(not sign, False, False, False, False, sign, sign, False, False)
             builder = builder.add_extension(usage, critical=True)
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
         if identifiers:
-            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
-            builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.key.public_key()), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False
+            )
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(above.key.public_key()),
+                critical=False,
+            )
         self.certificate = builder.sign(above.key, digest or hashes.SHA256())
         self.pem = self.certificate.public_bytes(PEM)
 
 
-def kept_from(root: Authority, intermediate: Authority, *between: Authority, name: str = "east", root_key: bool = True) -> Kept:
+def kept_from(
+    root: Authority,
+    intermediate: Authority,
+    *between: Authority,
+    name: str = "east",
+    root_key: bool = True,
+) -> Kept:
     """The files of a root and an intermediate that a person brought along."""
     base = f"intermediate-{name}"
     kept = {
@@ -152,7 +196,11 @@ def refused(kept: Mapping[str, bytes], *names: str) -> list[str]:
     assert made == []
     problems = caught.value.problems
     for key in (body for name, body in kept.items() if name.endswith("key.pem")):
-        lines = [line for line in key.decode("latin-1").splitlines() if len(line) > 30 and "-----" not in line]
+        lines = [
+            line
+            for line in key.decode("latin-1").splitlines()
+            if len(line) > 30 and "-----" not in line
+        ]
         assert not [line for line in lines if line in str(caught.value) + repr(caught.value)]
     assert all(p.fix and p.id.startswith("certs-") for p in problems)
     return [f"{p.where}: {p.what}" for p in problems]
@@ -172,10 +220,14 @@ def test_the_root(made: tuple[str, Pki]) -> None:
     """The root is a self-signed CA that may sign certificates and CRLs and nothing else."""
     kind, mesh = made
     root = certificate(mesh.root_cert)
-    assert root.subject.rfc4514_string() == root.issuer.rfc4514_string() == r"CN=Root CA,O=Acme\, Inc."
+    assert (
+        root.subject.rfc4514_string() == root.issuer.rfc4514_string() == r"CN=Root CA,O=Acme\, Inc."
+    )
     root.verify_directly_issued_by(root)
     assert profile(root, kind) == {x509.BasicConstraints, x509.KeyUsage, x509.SubjectKeyIdentifier}
-    assert extension(root, x509.BasicConstraints).value == x509.BasicConstraints(ca=True, path_length=None)
+    assert extension(root, x509.BasicConstraints).value == x509.BasicConstraints(
+        ca=True, path_length=None
+    )
     assert root.not_valid_before_utc == SECOND - timedelta(minutes=10)
     assert root.not_valid_after_utc == SECOND + 3650 * DAY
     assert set(mesh.new) >= {"root-cert.pem", "root-key.pem"}
@@ -194,17 +246,31 @@ def test_an_intermediate(made: tuple[str, Pki]) -> None:
         ]
         assert cert.issuer == root.subject
         cert.verify_directly_issued_by(root)
-        kinds = {x509.BasicConstraints, x509.KeyUsage, x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier, x509.SubjectAlternativeName}
+        kinds = {
+            x509.BasicConstraints,
+            x509.KeyUsage,
+            x509.SubjectKeyIdentifier,
+            x509.AuthorityKeyIdentifier,
+            x509.SubjectAlternativeName,
+        }
         assert profile(cert, kind) == kinds
-        assert extension(cert, x509.BasicConstraints).value == x509.BasicConstraints(ca=True, path_length=0)
-        assert extension(cert, x509.AuthorityKeyIdentifier).value.key_identifier == extension(root, x509.SubjectKeyIdentifier).value.digest
+        assert extension(cert, x509.BasicConstraints).value == x509.BasicConstraints(
+            ca=True, path_length=0
+        )
+        assert (
+            extension(cert, x509.AuthorityKeyIdentifier).value.key_identifier
+            == extension(root, x509.SubjectKeyIdentifier).value.digest
+        )
         alternatives = extension(cert, x509.SubjectAlternativeName)
         assert list(alternatives.value) == [x509.DNSName("istiod.istio-system.svc")]
         assert not alternatives.critical
         assert cert.not_valid_before_utc == SECOND - timedelta(minutes=10)
         assert cert.not_valid_after_utc == SECOND + 730 * DAY
         assert intermediate.certificate.key_type == kind
-        assert intermediate.certificate.subject == f"O=Acme, Inc., CN=Intermediate CA, L=intermediate-{name}"
+        assert (
+            intermediate.certificate.subject
+            == f"O=Acme, Inc., CN=Intermediate CA, L=intermediate-{name}"
+        )
         assert intermediate.certificate.fingerprint == cert.fingerprint(hashes.SHA256()).hex()
 
 
@@ -216,7 +282,15 @@ def profile(cert: x509.Certificate, kind: str) -> set[type]:
     assert extension(cert, x509.BasicConstraints).critical
     usage = extension(cert, x509.KeyUsage)
     assert usage.critical
-    said = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign")
+    said = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+    )
     assert [name for name in said if getattr(usage.value, name)] == ["key_cert_sign", "crl_sign"]
     identifier = extension(cert, x509.SubjectKeyIdentifier)
     assert not identifier.critical
@@ -239,7 +313,12 @@ def test_the_files(made: tuple[str, Pki]) -> None:
         assert intermediate.ca_key.startswith(b"-----BEGIN PRIVATE KEY-----\n")
         key: Any = serialization.load_pem_private_key(intermediate.ca_key, None)
         assert key.public_key() == certificate(intermediate.ca_cert).public_key()
-        files = {f"intermediate-{name}/{part}": getattr(intermediate, part.removesuffix(".pem").replace("-", "_")) for part in PARTS}
+        files = {
+            f"intermediate-{name}/{part}": getattr(
+                intermediate, part.removesuffix(".pem").replace("-", "_")
+            )
+            for part in PARTS
+        }
         assert files.items() <= mesh.new.items()
     assert len(mesh.new) == 2 + 4 * len(mesh.intermediates)
     assert mesh.warnings == ()
@@ -258,13 +337,25 @@ def test_openssl_accepts_it(made: tuple[str, Pki], tmp_path: Path) -> None:
         (tmp_path / "chain").write_bytes(intermediate.cert_chain)
         (tmp_path / "cert").write_bytes(intermediate.ca_cert)
         (tmp_path / "key").write_bytes(intermediate.ca_key)
-        assert "cert: OK" in openssl(tmp_path, "verify", "-x509_strict", *at, "-CAfile", "root", "-untrusted", "chain", "cert")
+        assert "cert: OK" in openssl(
+            tmp_path,
+            "verify",
+            "-x509_strict",
+            *at,
+            "-CAfile",
+            "root",
+            "-untrusted",
+            "chain",
+            "cert",
+        )
         openssl(tmp_path, "pkey", "-in", "key", "-noout", "-check")
 
 
 def openssl(folder: Path, *args: str, body: bytes = b"") -> str:
     """What openssl prints; it has to succeed."""
-    done = subprocess.run(["openssl", *args], cwd=folder, input=body, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["openssl", *args], cwd=folder, input=body, capture_output=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode("latin-1")
 
@@ -274,7 +365,11 @@ def test_nothing_outlives_the_root() -> None:
     short = issue(wanted(root_days=100, days=730), {}, NOW)
     root = certificate(short.root_cert)
     for intermediate in short.intermediates.values():
-        assert certificate(intermediate.ca_cert).not_valid_after_utc == root.not_valid_after_utc == SECOND + 100 * DAY
+        assert (
+            certificate(intermediate.ca_cert).not_valid_after_utc
+            == root.not_valid_after_utc
+            == SECOND + 100 * DAY
+        )
     fresh = Authority(start=SECOND - timedelta(minutes=1), end=SECOND + 1000 * DAY)
     late = issue(wanted(), {"root-cert.pem": fresh.pem, "root-key.pem": pem(fresh.key)}, NOW)
     cert = certificate(late.intermediates["east"].ca_cert)
@@ -284,10 +379,17 @@ def test_nothing_outlives_the_root() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    names=st.lists(st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True), min_size=1, max_size=8, unique=True),
+    names=st.lists(
+        st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True),
+        min_size=1,
+        max_size=8,
+        unique=True,
+    ),
     root_days=st.integers(1, 4000),
     days=st.integers(1, 4000),
-    organization=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20),
+    organization=st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20
+    ),
 )
 def test_any_mesh(names: list[str], root_days: int, days: int, organization: str) -> None:
     """Of any number of clusters every certificate verifies under the root, lies within its life, and has a serial and a key of its own."""
@@ -298,8 +400,16 @@ def test_any_mesh(names: list[str], root_days: int, days: int, organization: str
     certs = [root, *(certificate(i.ca_cert) for i in mesh.intermediates.values())]
     for cert in certs:
         cert.verify_directly_issued_by(root)
-        assert root.not_valid_before_utc <= cert.not_valid_before_utc < NOW < cert.not_valid_after_utc <= root.not_valid_after_utc
-        assert cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value == organization
+        assert (
+            root.not_valid_before_utc
+            <= cert.not_valid_before_utc
+            < NOW
+            < cert.not_valid_after_utc
+            <= root.not_valid_after_utc
+        )
+        assert (
+            cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value == organization
+        )
     assert len({c.serial_number for c in certs}) == len({public(c) for c in certs}) == len(certs)
     again = issue(asked, mesh.new, NOW + timedelta(hours=1))
     assert again.new == {}
@@ -317,7 +427,10 @@ def mesh() -> Kept:
 
 def test_what_is_there_is_kept() -> None:
     """Files that are there are given back byte for byte, whatever their line ends and what stands around the PEM; nothing is new."""
-    kept = {name: b"# a note\r\n" + body.replace(b"\n", b"\r\n") + b"\r\nafter\r\n" for name, body in mesh().items()}
+    kept = {
+        name: b"# a note\r\n" + body.replace(b"\n", b"\r\n") + b"\r\nafter\r\n"
+        for name, body in mesh().items()
+    }
     kept = {name: body if name.endswith("key.pem") else kept[name] for name, body in mesh().items()}
     again = issue(wanted(), kept, NOW + DAY)
     assert again.new == {}
@@ -339,7 +452,9 @@ def test_a_newcomer_gets_an_intermediate() -> None:
     """A cluster that is added gets an intermediate under the root that is there; the others stay."""
     again = issue(wanted("east", "west", "north"), mesh(), NOW + DAY)
     assert sorted(again.new) == [f"intermediate-north/{part}" for part in PARTS]
-    certificate(again.intermediates["north"].ca_cert).verify_directly_issued_by(certificate(mesh()["root-cert.pem"]))
+    certificate(again.intermediates["north"].ca_cert).verify_directly_issued_by(
+        certificate(mesh()["root-cert.pem"])
+    )
 
 
 def test_what_was_left_is_of_no_matter() -> None:
@@ -348,19 +463,36 @@ def test_what_was_left_is_of_no_matter() -> None:
     assert issue(wanted("east"), kept, NOW).new == {}
 
 
-@pytest.mark.parametrize("key", [ec_key(), ec.generate_private_key(ec.SECP384R1()), rsa_key()], ids=["ec-p256", "ec-p384", "rsa-2048"])
+@pytest.mark.parametrize(
+    "key",
+    [ec_key(), ec.generate_private_key(ec.SECP384R1()), rsa_key()],
+    ids=["ec-p256", "ec-p384", "rsa-2048"],
+)
 def test_a_kept_key_gets_its_certificate(key: Any) -> None:
     """A key without a certificate, the root's or an intermediate's, is kept, and the certificate is made for it."""
-    for layout in (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL):
+    for layout in (
+        serialization.PrivateFormat.PKCS8,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+    ):
         kept = {"root-key.pem": pem(key, layout), "intermediate-east/ca-key.pem": pem(key, layout)}
         fresh = issue(wanted("east"), kept, NOW)
-        assert sorted(fresh.new) == ["intermediate-east/ca-cert.pem", "intermediate-east/cert-chain.pem", "intermediate-east/root-cert.pem", "root-cert.pem"]
+        assert sorted(fresh.new) == [
+            "intermediate-east/ca-cert.pem",
+            "intermediate-east/cert-chain.pem",
+            "intermediate-east/root-cert.pem",
+            "root-cert.pem",
+        ]
         assert fresh.intermediates["east"].ca_key == kept["intermediate-east/ca-key.pem"]
-        for cert in (certificate(fresh.root_cert), certificate(fresh.intermediates["east"].ca_cert)):
+        for cert in (
+            certificate(fresh.root_cert),
+            certificate(fresh.intermediates["east"].ca_cert),
+        ):
             assert cert.public_key() == key.public_key()
 
 
-@pytest.mark.parametrize("lost", [("cert-chain.pem",), ("root-cert.pem",), ("cert-chain.pem", "root-cert.pem")])
+@pytest.mark.parametrize(
+    "lost", [("cert-chain.pem",), ("root-cert.pem",), ("cert-chain.pem", "root-cert.pem")]
+)
 def test_what_can_be_derived_is_made_anew(lost: tuple[str, ...]) -> None:
     """A lost chain or copy of the root is made again from what is there, as it was."""
     names = {f"intermediate-east/{part}" for part in lost}
@@ -393,7 +525,12 @@ def test_a_bundle_of_two_roots() -> None:
         "root-key.pem": pem(new.key),
     }
     done = issue(wanted(), kept, NOW)
-    assert done.root_cert == bundle == done.intermediates["east"].root_cert == done.intermediates["west"].root_cert
+    assert (
+        done.root_cert
+        == bundle
+        == done.intermediates["east"].root_cert
+        == done.intermediates["west"].root_cert
+    )
     assert len(done.roots) == 2
     certificate(done.intermediates["west"].ca_cert).verify_directly_issued_by(new.certificate)
     assert done.intermediates["west"].cert_chain.endswith(new.pem)
@@ -406,13 +543,18 @@ def test_a_root_without_identifiers() -> None:
     root = Authority("Old", identifiers=False, sign=None)
     done = issue(wanted(), {"root-cert.pem": root.pem, "root-key.pem": pem(root.key)}, NOW)
     cert = certificate(done.intermediates["east"].ca_cert)
-    assert extension(cert, x509.AuthorityKeyIdentifier).value == x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key())
+    assert extension(
+        cert, x509.AuthorityKeyIdentifier
+    ).value == x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key())
 
 
 def test_extended_key_usage_of_both_ends_is_accepted() -> None:
     """An extended key usage that has both serverAuth and clientAuth, or any, is one under which workloads verify."""
     root = Authority("Root")
-    for usage in ([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH], [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]):
+    for usage in (
+        [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
+        [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE],
+    ):
         kept = kept_from(root, Authority("East", root, extended=usage))
         assert issue(wanted("east"), kept, NOW).new == {}
 
@@ -424,7 +566,9 @@ def test_what_ends_soon_is_warned_of() -> None:
         intermediate = Authority("East", root, start=NOW - start * DAY, end=NOW + left * DAY)
         root = Authority("Root", key=root.key, start=NOW - 800 * DAY, end=NOW + 3000 * DAY)
         warnings = issue(wanted("east"), kept_from(root, intermediate), NOW).warnings
-        assert [str(w.where) for w in warnings] == (["certs/intermediate-east/ca-cert.pem"] if warned else [])
+        assert [str(w.where) for w in warnings] == (
+            ["certs/intermediate-east/ca-cert.pem"] if warned else []
+        )
         if warned:
             end = NOW + left * DAY
             assert f"expires on {end:%Y-%m-%d}, in " in warnings[0].what
@@ -441,7 +585,10 @@ def test_whose_intermediate_it_is() -> None:
     own = {"west": mesh()["intermediate-east/ca-cert.pem"]}
     with pytest.raises(MeshError, match='was made for "west", as its L= says'):
         issue(replace(wanted("east"), others=own), shared, NOW)
-    assert issue(replace(wanted("east"), others={"west": parts["ca-cert.pem"]}), shared, NOW).warnings == ()
+    assert (
+        issue(replace(wanted("east"), others={"west": parts["ca-cert.pem"]}), shared, NOW).warnings
+        == ()
+    )
 
 
 # --- What is refused
@@ -463,10 +610,16 @@ def test_the_key_of_another() -> None:
     """A key that is not the certificate's is refused, the intermediate's and the root's."""
     other = mesh()["intermediate-west/ca-key.pem"]
     assert refused(east(ca_key=other)) == [f"{CERT}: does not belong to ca-key.pem beside it"]
-    assert refused(east(ca_key=pem(rsa_key()))) == [f"{CERT}: does not belong to ca-key.pem beside it"]
-    assert refused({**mesh(), "root-key.pem": other}) == ["certs/root-cert.pem: does not belong to root-key.pem beside it"]
+    assert refused(east(ca_key=pem(rsa_key()))) == [
+        f"{CERT}: does not belong to ca-key.pem beside it"
+    ]
+    assert refused({**mesh(), "root-key.pem": other}) == [
+        "certs/root-cert.pem: does not belong to root-key.pem beside it"
+    ]
     bundle = mesh()["root-cert.pem"] + Authority("Root").pem
-    assert refused({**mesh(), "root-cert.pem": bundle, "root-key.pem": other}) == ["certs/root-cert.pem: holds no certificate for root-key.pem beside it"]
+    assert refused({**mesh(), "root-cert.pem": bundle, "root-key.pem": other}) == [
+        "certs/root-cert.pem: holds no certificate for root-key.pem beside it"
+    ]
 
 
 def test_dates() -> None:
@@ -481,22 +634,41 @@ def test_dates() -> None:
     over = kept_from(root, Authority("East", root, start=NOW - DAY, end=SECOND))
     assert refused(over) == [f"{CERT}: expired on 2026-03-01 12:00:00 UTC"]
     old = Authority("Root", start=NOW - 9 * DAY, end=NOW - DAY)
-    assert refused({"root-cert.pem": old.pem, "root-key.pem": pem(old.key)}) == ["certs/root-cert.pem: expired on 2026-02-28 12:00:00 UTC"]
+    assert refused({"root-cert.pem": old.pem, "root-key.pem": pem(old.key)}) == [
+        "certs/root-cert.pem: expired on 2026-02-28 12:00:00 UTC"
+    ]
     sub = Authority("Sub", root, start=NOW - 9 * DAY, end=NOW - DAY)
-    assert refused(kept_from(root, Authority("East", sub), sub)) == [f"{CHAIN}: expired on 2026-02-28 12:00:00 UTC"]
+    assert refused(kept_from(root, Authority("East", sub), sub)) == [
+        f"{CHAIN}: expired on 2026-02-28 12:00:00 UTC"
+    ]
 
 
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
-        ({"ca": False, "sign": False}, ["is not a CA certificate (no CA:TRUE)", "may not sign certificates (no keyCertSign)"]),
+        (
+            {"ca": False, "sign": False},
+            ["is not a CA certificate (no CA:TRUE)", "may not sign certificates (no keyCertSign)"],
+        ),
         ({"ca": None}, ["is not a CA certificate (no CA:TRUE)"]),
         ({"sign": False}, ["may not sign certificates (no keyCertSign)"]),
-        ({"extended": [ExtendedKeyUsageOID.CLIENT_AUTH]}, ["has an extended key usage without serverAuth, so no workload's certificate would verify"]),
-        ({"extended": [ExtendedKeyUsageOID.SERVER_AUTH]}, ["has an extended key usage without clientAuth, so no workload's certificate would verify"]),
+        (
+            {"extended": [ExtendedKeyUsageOID.CLIENT_AUTH]},
+            [
+                "has an extended key usage without serverAuth, so no workload's certificate would verify"
+            ],
+        ),
+        (
+            {"extended": [ExtendedKeyUsageOID.SERVER_AUTH]},
+            [
+                "has an extended key usage without clientAuth, so no workload's certificate would verify"
+            ],
+        ),
         (
             {"extended": [ExtendedKeyUsageOID.CODE_SIGNING]},
-            ["has an extended key usage without serverAuth and clientAuth, so no workload's certificate would verify"],
+            [
+                "has an extended key usage without serverAuth and clientAuth, so no workload's certificate would verify"
+            ],
         ),
     ],
     ids=["leaf", "no constraints", "no keyCertSign", "clientAuth", "serverAuth", "neither"],
@@ -504,9 +676,13 @@ def test_dates() -> None:
 def test_what_is_no_ca(fault: dict[str, Any], what: list[str]) -> None:
     """A certificate that may not sign as istiod wants it is refused, as an intermediate, as a root, and between."""
     root = Authority("Root")
-    assert refused(kept_from(root, Authority("East", root, **fault))) == [f"{CERT}: {w}" for w in what]
+    assert refused(kept_from(root, Authority("East", root, **fault))) == [
+        f"{CERT}: {w}" for w in what
+    ]
     bad = Authority("Root", **fault)
-    assert refused({"root-cert.pem": bad.pem, "root-key.pem": pem(bad.key)}) == [f"certs/root-cert.pem: {w}" for w in what]
+    assert refused({"root-cert.pem": bad.pem, "root-key.pem": pem(bad.key)}) == [
+        f"certs/root-cert.pem: {w}" for w in what
+    ]
     sub = Authority("Sub", root, **fault)
     assert refused(kept_from(root, Authority("East", sub), sub)) == [f"{CHAIN}: {w}" for w in what]
 
@@ -521,14 +697,39 @@ def test_a_signature_with_sha1(tmp_path: Path) -> None:
             pytest.skip("nothing here signs with SHA-1")
         (tmp_path / "root").write_bytes(root.pem)
         (tmp_path / "key").write_bytes(pem(root.key))
-        (tmp_path / "x").write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n")
+        (tmp_path / "x").write_text(
+            "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+        )
         (tmp_path / "own").write_bytes(pem(key := ec_key()))
         request = openssl(tmp_path, "req", "-new", "-key", "own", "-subj", "/CN=East").encode()
-        args = ("x509", "-req", "-sha1", "-CA", "root", "-CAkey", "key", "-set_serial", "7", "-days", "36500", "-extfile", "x", "-in", "/dev/stdin")
+        args = (
+            "x509",
+            "-req",
+            "-sha1",
+            "-CA",
+            "root",
+            "-CAkey",
+            "key",
+            "-set_serial",
+            "7",
+            "-days",
+            "36500",
+            "-extfile",
+            "x",
+            "-in",
+            "/dev/stdin",
+        )
         bad = openssl(tmp_path, *args, body=request).encode()
-        kept = kept_from(root, root) | {"intermediate-east/ca-cert.pem": bad, "intermediate-east/ca-key.pem": pem(key), "intermediate-east/cert-chain.pem": bad}
+        kept = kept_from(root, root) | {
+            "intermediate-east/ca-cert.pem": bad,
+            "intermediate-east/ca-key.pem": pem(key),
+            "intermediate-east/cert-chain.pem": bad,
+        }
     else:
-        kept = kept_from(root, root) | {"intermediate-east/ca-cert.pem": bad, "intermediate-east/cert-chain.pem": bad}
+        kept = kept_from(root, root) | {
+            "intermediate-east/ca-cert.pem": bad,
+            "intermediate-east/cert-chain.pem": bad,
+        }
     found = refused(kept)
     assert f"{CERT}: is signed with SHA-1 or MD5, which istiod refuses" in found
 
@@ -536,7 +737,10 @@ def test_a_signature_with_sha1(tmp_path: Path) -> None:
 def test_another_root() -> None:
     """An intermediate of another root, or of one of the same name, is refused."""
     other = issue(wanted(), {}, NOW).new
-    foreign = {**mesh(), **{name: body for name, body in other.items() if name.startswith("intermediate-east/")}}
+    foreign = {
+        **mesh(),
+        **{name: body for name, body in other.items() if name.startswith("intermediate-east/")},
+    }
     differs = "differs from certs/root-cert.pem: the clusters of a mesh share one root"
     unsigned = f"{CERT}: is not signed by the root in certs/root-cert.pem"
     assert refused(foreign) == [unsigned, f"certs/intermediate-east/root-cert.pem: {differs}"]
@@ -549,8 +753,12 @@ def test_the_root_is_missing() -> None:
     kept = {name: body for name, body in mesh().items() if name != "root-cert.pem"}
     both = "is missing, but intermediate-east, intermediate-west were signed by a root that is not here"
     assert refused(kept, "east", "west") == [f"certs/root-cert.pem: {both}"]
-    kept = {name: body for name, body in kept.items() if "west" not in name and name != "root-key.pem"}
-    assert refused(kept) == ["certs/root-cert.pem: is missing, but intermediate-east was signed by a root that is not here"]
+    kept = {
+        name: body for name, body in kept.items() if "west" not in name and name != "root-key.pem"
+    }
+    assert refused(kept) == [
+        "certs/root-cert.pem: is missing, but intermediate-east was signed by a root that is not here"
+    ]
 
 
 def test_the_root_key_is_missing() -> None:
@@ -562,9 +770,15 @@ def test_the_root_key_is_missing() -> None:
 
 def test_half_of_an_intermediate() -> None:
     """A certificate without its key, or a chain without its certificate, is refused and not made anew."""
-    assert refused(east(ca_key=None)) == [f"{KEY}: is missing, and the certificate beside it is of no use without it"]
-    assert refused(east(ca_cert=None)) == [f"{CERT}: is missing, though cert-chain.pem and root-cert.pem are there"]
-    assert refused(east(ca_cert=None, root_cert=None)) == [f"{CERT}: is missing, though cert-chain.pem is there"]
+    assert refused(east(ca_key=None)) == [
+        f"{KEY}: is missing, and the certificate beside it is of no use without it"
+    ]
+    assert refused(east(ca_cert=None)) == [
+        f"{CERT}: is missing, though cert-chain.pem and root-cert.pem are there"
+    ]
+    assert refused(east(ca_cert=None, root_cert=None)) == [
+        f"{CERT}: is missing, though cert-chain.pem is there"
+    ]
 
 
 def test_chains() -> None:
@@ -583,7 +797,9 @@ def test_chains() -> None:
     deep = kept_from(narrow, Authority("East", two), one, two)
     assert refused(deep) == [f"{CERT}: is at depth 3 below a root whose pathlen:1 allows 1"]
     closed = Authority("Root", path_length=0)
-    assert refused({"root-cert.pem": closed.pem, "root-key.pem": pem(closed.key)}) == ["certs/root-cert.pem: has pathlen:0, so it may not sign an intermediate"]
+    assert refused({"root-cert.pem": closed.pem, "root-key.pem": pem(closed.key)}) == [
+        "certs/root-cert.pem: has pathlen:0, so it may not sign an intermediate"
+    ]
 
 
 def test_the_path_length_of_a_ca_between_counts() -> None:
@@ -602,9 +818,19 @@ def test_the_path_length_of_a_root_counts_the_intermediate_too() -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
 @pytest.mark.parametrize(
-    ("root_length", "sub_length", "good"), [(None, None, True), (None, 1, True), (2, 1, True), (None, 0, False), (1, None, False), (1, 1, False)]
+    ("root_length", "sub_length", "good"),
+    [
+        (None, None, True),
+        (None, 1, True),
+        (2, 1, True),
+        (None, 0, False),
+        (1, None, False),
+        (1, 1, False),
+    ],
 )
-def test_what_openssl_says_of_path_lengths(root_length: int | None, sub_length: int | None, good: bool, tmp_path: Path) -> None:
+def test_what_openssl_says_of_path_lengths(
+    root_length: int | None, sub_length: int | None, good: bool, tmp_path: Path
+) -> None:
     """openssl, with a workload's certificate at the end, bears out the two tests above."""
     root = Authority("Root", path_length=root_length)
     sub = Authority("Sub", root, path_length=sub_length)
@@ -625,9 +851,15 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "garbage": (lambda: b"garbage\n", "is not a PEM private key"),
     "empty": (lambda: b"", "is not a PEM private key"),
     "a certificate": (lambda: mesh()["root-cert.pem"], "is not a PEM private key"),
-    "broken": (lambda: b"-----BEGIN PRIVATE KEY-----\nbm8=\n-----END PRIVATE KEY-----\n", "is not a private key that can be read"),
+    "broken": (
+        lambda: b"-----BEGIN PRIVATE KEY-----\nbm8=\n-----END PRIVATE KEY-----\n",
+        "is not a private key that can be read",
+    ),
     "cut off": (lambda: mesh()["intermediate-east/ca-key.pem"][:100], "is not a PEM private key"),
-    "encrypted": (lambda: pem(ec_key(), password=b"x"), "is encrypted, and nobody could be asked for its password"),
+    "encrypted": (
+        lambda: pem(ec_key(), password=b"x"),
+        "is encrypted, and nobody could be asked for its password",
+    ),
     "encrypted, traditional": (
         lambda: pem(ec_key(), serialization.PrivateFormat.TraditionalOpenSSL, b"x"),
         "is encrypted, and nobody could be asked for its password",
@@ -653,12 +885,27 @@ def test_keys_that_istiod_cannot_use(name: str) -> None:
 UNREADABLE_CERTIFICATES: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is not made of PEM certificates as istiod reads them"),
     "garbage": (lambda: b"garbage", "is not made of PEM certificates as istiod reads them"),
-    "on one line": (lambda: mesh()["root-cert.pem"].replace(b"\n", b" "), "is not made of PEM certificates as istiod reads them"),
-    "indented": (lambda: b"  " + mesh()["root-cert.pem"].replace(b"\n", b"\n  "), "is not made of PEM certificates as istiod reads them"),
-    "cut off": (lambda: mesh()["root-cert.pem"][:-30], "is not made of PEM certificates as istiod reads them"),
-    "broken": (lambda: b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n", "holds a certificate that cannot be read"),
+    "on one line": (
+        lambda: mesh()["root-cert.pem"].replace(b"\n", b" "),
+        "is not made of PEM certificates as istiod reads them",
+    ),
+    "indented": (
+        lambda: b"  " + mesh()["root-cert.pem"].replace(b"\n", b"\n  "),
+        "is not made of PEM certificates as istiod reads them",
+    ),
+    "cut off": (
+        lambda: mesh()["root-cert.pem"][:-30],
+        "is not made of PEM certificates as istiod reads them",
+    ),
+    "broken": (
+        lambda: b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n",
+        "holds a certificate that cannot be read",
+    ),
     "a key": (lambda: pem(ec_key()), "holds a private key; it is a public file"),
-    "a key besides": (lambda: mesh()["root-cert.pem"] + pem(ec_key()), "holds a private key; it is a public file"),
+    "a key besides": (
+        lambda: mesh()["root-cert.pem"] + pem(ec_key()),
+        "holds a private key; it is a public file",
+    ),
 }
 
 
@@ -707,10 +954,17 @@ def test_any_damage_is_a_sentence(name: str, data: st.DataObject) -> None:
 def test_kept_keys_are_not_validated_number_by_number() -> None:
     """An RSA key whose primes do not fit its modulus is compared by its public half only: the costly validation is never asked for."""
     root, other = rsa_key(2048, 1), rsa_key(2048, 2)
-    der = root.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    odd = der.replace(root.private_numbers().q.to_bytes(128, "big"), other.private_numbers().q.to_bytes(128, "big"))
+    der = root.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    odd = der.replace(
+        root.private_numbers().q.to_bytes(128, "big"),
+        other.private_numbers().q.to_bytes(128, "big"),
+    )
     assert odd != der
-    body = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(odd) + b"-----END PRIVATE KEY-----\n"
+    body = (
+        b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(odd) + b"-----END PRIVATE KEY-----\n"
+    )
     with pytest.raises(ValueError, match=r"."):
         serialization.load_pem_private_key(body, None)
     top = Authority("Root")
@@ -759,17 +1013,38 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.manifest import Manifests
 
-    document = load("t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n")
+    document = load(
+        "t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"
+    )
     topology = validate(document, assets.schema("topology.schema.json"))
     done = issue(wanted(), {}, NOW)
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
-    tokens = {("east", ""): {"token": "tokentokentoken-east"}, ("west", ""): {"token": "tokentokentoken-west"}}
+    tokens = {
+        ("east", ""): {"token": "tokentokentoken-east"},
+        ("west", ""): {"token": "tokentokentoken-west"},
+    }
     made_plan = plan(topology, servers, tokens, target.traits(topology))
     tree = render(made_plan, {}, done, target, Manifests(assets.template), Plain())
-    told = {"directory": ".", "topology": topology, "target": target, "servers": servers, "logins": tokens, "kept": done.new}
+    told = {
+        "directory": ".",
+        "topology": topology,
+        "target": target,
+        "servers": servers,
+        "logins": tokens,
+        "kept": done.new,
+    }
     inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())
-    values = [done, done.intermediates["east"], File(b"tokentokentoken", True, "0"), tree, inputs, made_plan, made_plan.members["east"], rendered]
+    values = [
+        done,
+        done.intermediates["east"],
+        File(b"tokentokentoken", True, "0"),
+        tree,
+        inputs,
+        made_plan,
+        made_plan.members["east"],
+        rendered,
+    ]
     values += [Entry(document.place(), ca=done.new["root-key.pem"]), document]
     values.append(issue)
     # The first line of PKCS#8 holds private numbers; on the second stands the public key too, which certificates show.
@@ -794,7 +1069,9 @@ def test_keys_where_no_thread_can_be_started(least: int, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     told: list[tuple[int, int]] = []
-    made = make_keys("rsa-2048", ["a", "b", "c"], root=True, progress=lambda done, of: told.append((done, of)))
+    made = make_keys(
+        "rsa-2048", ["a", "b", "c"], root=True, progress=lambda done, of: told.append((done, of))
+    )
     assert sorted(made) == ["", "a", "b", "c"]
     assert len({key.public_key().public_numbers().n for key in made.values()}) == 4
     assert told == [(n, 4) for n in range(5)]

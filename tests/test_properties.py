@@ -29,19 +29,48 @@ from kubectl_mesh.yaml_io.manifest import Manifests
 from kubectl_mesh.yaml_io.read import load
 from kubectl_mesh.yaml_io.write import dump
 
-CA = base64.b64decode(yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"]["certificate-authority-data"])
-ODD = ["no", "y", "001", "1e3", "0x1F", "null", "on", "12:30", "arn:aws:eks:us-east-1:1:cluster/x", "admin@talos.edge-7", "Ünïcode", 'quo"te', "a b", "~"]
-contexts = st.one_of(st.sampled_from(ODD), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9@:/_. -]{0,20}[A-Za-z0-9]", fullmatch=True))
+CA = base64.b64decode(
+    yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"][
+        "certificate-authority-data"
+    ]
+)
+ODD = [
+    "no",
+    "y",
+    "001",
+    "1e3",
+    "0x1F",
+    "null",
+    "on",
+    "12:30",
+    "arn:aws:eks:us-east-1:1:cluster/x",
+    "admin@talos.edge-7",
+    "Ünïcode",
+    'quo"te',
+    "a b",
+    "~",
+]
+contexts = st.one_of(
+    st.sampled_from(ODD),
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9@:/_. -]{0,20}[A-Za-z0-9]", fullmatch=True),
+)
 networks = st.sampled_from(["east", "west", "no", "001", "1e3", "Net.A_b"])
 
 
 @st.composite
 def topologies(draw: st.DrawFn) -> dict[str, object]:
     """Valid topologies of one to eight clusters, with everything that the target renders."""
-    names = draw(st.lists(contexts, min_size=1, max_size=8, unique_by=name_of).filter(lambda cs: all(name_of(c) for c in cs)))
+    names = draw(
+        st.lists(contexts, min_size=1, max_size=8, unique_by=name_of).filter(
+            lambda cs: all(name_of(c) for c in cs)
+        )
+    )
     entries: dict[str, dict[str, object]] = {}
     for name in names:
-        entry: dict[str, object] = {"network": draw(networks), "server": f"https://{draw(st.sampled_from(['[2001:db8::1]', '192.0.2.1', 'api.example']))}:6443"}
+        entry: dict[str, object] = {
+            "network": draw(networks),
+            "server": f"https://{draw(st.sampled_from(['[2001:db8::1]', '192.0.2.1', 'api.example']))}:6443",
+        }
         if draw(st.booleans()):
             entry["disableRegistryJoin"] = draw(st.booleans())
         if draw(st.integers(0, 3)) == 0:
@@ -63,16 +92,26 @@ KEPT: dict[str, bytes] = {}
 
 def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     """The stages from a topology's text to its tree, with tokens for every cluster; keys are made once for each name."""
-    topology = validate(load("topology.yaml", dump(value).encode()), assets.schema("topology.schema.json"))
+    topology = validate(
+        load("topology.yaml", dump(value).encode()), assets.schema("topology.schema.json")
+    )
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
     plan = make_plan(topology, servers, tokens, target.traits(topology))
-    pki = issue(Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}), KEPT, clock.now())
+    pki = issue(
+        Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}),
+        KEPT,
+        clock.now(),
+    )
     KEPT.update(pki.new)
     return plan, pki, render(plan, {}, pki, target, Manifests(assets.template), Plain())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(topologies(), st.randoms(use_true_random=False))
 def test_topologies(value: dict[str, object], random: object) -> None:
     """Order is irrelevant; twice is the same; n clusters hold n(n-1) remote secrets less those that are off or no peers; everyone's name is the same everywhere."""
@@ -87,7 +126,11 @@ def test_topologies(value: dict[str, object], random: object) -> None:
         expected = set()
         if context in joined:
             expected = {name_of(p) for p in entry.get("peers", joined - {context})}  # type: ignore[union-attr]
-        remotes = {p.removeprefix("3-mesh/remote-secrets/").removesuffix(".yaml") for p in tree[name] if "remote-secrets" in p}
+        remotes = {
+            p.removeprefix("3-mesh/remote-secrets/").removesuffix(".yaml")
+            for p in tree[name]
+            if "remote-secrets" in p
+        }
         assert remotes == expected
         assert set(plan.members[name].peers) == expected
         for path, file in tree[name].items():
@@ -95,20 +138,35 @@ def test_topologies(value: dict[str, object], random: object) -> None:
                 parsed = yaml.safe_load(file.body)
                 assert parsed["kind"]
                 if "namespace" in parsed["metadata"] if "metadata" in parsed else False:
-                    assert parsed["metadata"]["namespace"] in (entry.get("namespace", "istio-system"), "istio-operator")
-        control = yaml.safe_load(tree[name]["2-control-plane/istiocontrolplane.yaml"].body)["spec"]["values"]
+                    assert parsed["metadata"]["namespace"] in (
+                        entry.get("namespace", "istio-system"),
+                        "istio-operator",
+                    )
+        control = yaml.safe_load(tree[name]["2-control-plane/istiocontrolplane.yaml"].body)["spec"][
+            "values"
+        ]
         assert control["global"]["multiCluster"]["clusterName"] == name
-        assert control["global"]["network"] == entry["network"] == control["gateways"]["istio-ingressgateway"]["env"]["ISTIO_MESH_NETWORK"]
+        assert (
+            control["global"]["network"]
+            == entry["network"]
+            == control["gateways"]["istio-ingressgateway"]["env"]["ISTIO_MESH_NETWORK"]
+        )
         assert control["global"]["meshNetworks"] == control["pilot"]["meshNetworks"]
         if context in joined:
-            seen = [e["fromRegistry"] for n in control["global"]["meshNetworks"]["networks"].values() for e in n["endpoints"]]
+            seen = [
+                e["fromRegistry"]
+                for n in control["global"]["meshNetworks"]["networks"].values()
+                for e in n["endpoints"]
+            ]
             assert sorted(seen) == sorted([*expected, "Kubernetes"])
             own = control["global"]["meshNetworks"]["networks"][entry["network"]]["endpoints"]
             assert {"fromRegistry": "Kubernetes"} in own
         else:
             assert control["global"]["meshNetworks"] == {}
         lock = json.loads(tree[name]["mesh.lock"].body)
-        assert lock["files"] == {path: file.digest for path, file in tree[name].items() if path != "mesh.lock"}
+        assert lock["files"] == {
+            path: file.digest for path, file in tree[name].items() if path != "mesh.lock"
+        }
 
 
 def forms(secret: bytes) -> set[bytes]:
@@ -136,9 +194,19 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
     """In no output of any verb, in no error, in no repr: not a line of a key, not a token, in no form."""
     mesh: WorkDir = workdir(tokens=True)  # type: ignore[operator]
     for name in ("context-east-1", "context-east-2", "context-west-1"):
-        mesh.token(name, f"eyJhbGciOiJub25lIn0.eyJtYWRlIjoidXAifQ.{'made-up-token-of-' + name:_<40}")
+        mesh.token(
+            name, f"eyJhbGciOiJub25lIn0.eyJtYWRlIjoidXAifQ.{'made-up-token-of-' + name:_<40}"
+        )
     texts = []
-    for words in (["render"], ["render", "-o", "json"], ["check"], ["describe"], ["describe", "-o", "json"], ["teardown"], ["check", "-o", "json"]):
+    for words in (
+        ["render"],
+        ["render", "-o", "json"],
+        ["check"],
+        ["describe"],
+        ["describe", "-o", "json"],
+        ["teardown"],
+        ["check", "-o", "json"],
+    ):
         ran = run(*words, cwd=mesh)
         assert ran.code == 0, (words, ran.err)
         texts.append(ran.out + ran.err)
@@ -171,7 +239,13 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
             key.write_text(before)
     token = mesh / "credentials/context-east-2.token"
     good = token.read_text()
-    for wrong in (f"{good} {good}", f"{good}\n{good}\n", base64.b64encode(good.encode()).decode(), f"Bearer {good}", f'"{good}"'):
+    for wrong in (
+        f"{good} {good}",
+        f"{good}\n{good}\n",
+        base64.b64encode(good.encode()).decode(),
+        f"Bearer {good}",
+        f'"{good}"',
+    ):
         token.write_text(wrong)
         ran = run("render", cwd=mesh)
         assert ran.code == 2
@@ -201,9 +275,16 @@ def test_rendered_secrets_are_found_by_the_search_above(workdir: "object", run: 
     mesh: WorkDir = workdir(tokens=True)  # type: ignore[operator]
     assert run("render", cwd=mesh).code == 0
     secrets = secrets_of(mesh.path)
-    cacerts = base64.b64decode(re.search(rb"ca-key.pem: \"?([^\"\n]+)", (mesh / "out/context-east-1/1-trust/cacerts.yaml").read_bytes())[1])  # type: ignore[index]
+    cacerts = base64.b64decode(
+        re.search(
+            rb"ca-key.pem: \"?([^\"\n]+)",
+            (mesh / "out/context-east-1/1-trust/cacerts.yaml").read_bytes(),
+        )[1]
+    )  # type: ignore[index]
     assert [s for s in secrets if s in cacerts]
-    ((_, data),) = yaml.safe_load((mesh / "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml").read_bytes())["data"].items()
+    ((_, data),) = yaml.safe_load(
+        (mesh / "out/context-east-1/3-mesh/remote-secrets/context-west-1.yaml").read_bytes()
+    )["data"].items()
     assert [s for s in secrets if s in base64.b64decode(data)]
 
 
@@ -218,7 +299,9 @@ def test_umask_matters_to_public_files_only(umask: int) -> None:
             mesh = Path(folder)
             for name in ("topology.yaml", "kubeconfig.yaml"):
                 (mesh / name).write_bytes((SEED / name).read_bytes())
-            (mesh / "topology.yaml").write_text((mesh / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n")
+            (mesh / "topology.yaml").write_text(
+                (mesh / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n"
+            )
             assert cli.run(["render", "-C", folder]) == 0
             for path in [*(mesh / "out").rglob("*"), *(mesh / "certs").rglob("*")]:
                 mode = path.stat().st_mode & 0o777

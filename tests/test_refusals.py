@@ -24,7 +24,14 @@ APART = {"contexts": {OTHER: {"network": "third"}}}
 AMBIENT = {"istio": {"dataPlane": "ambient"}}
 
 
-def mesh_of(store: str, make: Make, run: Run, scratch: Path, over: "dict[str, Any] | None" = None, base: str = ISTIO) -> Mesh:
+def mesh_of(
+    store: str,
+    make: Make,
+    run: Run,
+    scratch: Path,
+    over: "dict[str, Any] | None" = None,
+    base: str = ISTIO,
+) -> Mesh:
     """A rendered mesh of three clusters in a store, each with a token that names its Secret."""
     mesh = MESHES[store](make, run, scratch)
     mesh.place.write("base.yaml", base)
@@ -98,26 +105,39 @@ READERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("change", READERS)
 @pytest.mark.parametrize("store", STORES)
-def test_a_reader_in_use_does_not_leave(store: str, change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_reader_in_use_does_not_leave(
+    store: str, change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Another account: in every store the remote secrets of the peers still log in by the old one."""
     mesh = mesh_of(store, workdir, run, tmp_path)
     mesh.place.topology(READERS[change])
-    ran = assert_refused(run, mesh.place, "tree-in-use", rf"the token of the account {OLD} \(context-east-1.* would leave the tree, and the remote secrets")
+    ran = assert_refused(
+        run,
+        mesh.place,
+        "tree-in-use",
+        rf"the token of the account {OLD} \(context-east-1.* would leave the tree, and the remote secrets",
+    )
     assert "fetch the token" not in ran.err.replace("fetch the new tokens", "")
     assert "put it back, or run" not in ran.err
 
 
 @pytest.mark.parametrize("store", ["plain", "sealed"])
-def test_the_way_back_from_readers_per_peer(store: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_the_way_back_from_readers_per_peer(
+    store: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """The accounts of the peers do not leave either."""
     mesh = MESHES[store](workdir, run, tmp_path)
     mesh.place.topology({"readers": "perPeer"})
     for name in CLUSTERS:
         for peer in CLUSTERS:
-            mesh.place.write(f"credentials/{name}.{peer}.token", f"token-of-{name}-for-{peer}", 0o600)
+            mesh.place.write(
+                f"credentials/{name}.{peer}.token", f"token-of-{name}-for-{peer}", 0o600
+            )
     mesh.quiet("render")
     mesh.place.topology({"readers": None})
-    assert_refused(run, mesh.place, "tree-in-use", f"the account {OLD}-context-east-2 .* would leave")
+    assert_refused(
+        run, mesh.place, "tree-in-use", f"the account {OLD}-context-east-2 .* would leave"
+    )
     # A peer that is to read a cluster no longer takes its own account along.
     mesh.place.topology({"readers": "perPeer", "contexts": {EAST: {"peers": [WEST]}}})
     assert_accepted(run, mesh.place)
@@ -130,7 +150,9 @@ LOGINS = {
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_token_in_use_does_not_leave_for_another_login(store: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_token_in_use_does_not_leave_for_another_login(
+    store: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Peers that are late log in by a token whose Secret is gone."""
     mesh = mesh_of(store, workdir, run, tmp_path)
     mesh.place.topology({"contexts": {EAST: {"credential": {"exec": LOGINS["exec"]}}}})
@@ -140,7 +162,9 @@ def test_a_token_in_use_does_not_leave_for_another_login(store: str, workdir: Ma
 
 def printed_commands(text: str) -> Iterator[tuple[str, str, str]]:
     """The commands that fetch tokens: context, Secret, file."""
-    for match in re.finditer(r"kubectl --context=(\S+) -n \S+ get secret (\S+) -o .*? > (\S+)\)", text):
+    for match in re.finditer(
+        r"kubectl --context=(\S+) -n \S+ get secret (\S+) -o .*? > (\S+)\)", text
+    ):
         yield match[1], match[2], match[3]
 
 
@@ -155,13 +179,17 @@ class Live:
 
     def apply_readers(self, tree: Path, name: str, *, prune: bool = False) -> None:
         """Applies what is about readers in one cluster."""
-        found = [yaml.safe_load(p.read_text()) for p in sorted(tree.glob(f"{name}/3-mesh/reader*.yaml"))]
+        found = [
+            yaml.safe_load(p.read_text()) for p in sorted(tree.glob(f"{name}/3-mesh/reader*.yaml"))
+        ]
         if prune:
             self.secrets[name] = set()
         self.secrets[name] |= {o["metadata"]["name"] for o in found if o["kind"] == "Secret"}
         for push in (o for o in found if o["kind"] == "PushSecret"):
             (entry,) = push["spec"]["data"]
-            self.pushed[entry["match"]["remoteRef"]["remoteKey"]] = f"{name}/{push['spec']['selector']['secret']['name']}"
+            self.pushed[entry["match"]["remoteRef"]["remoteKey"]] = (
+                f"{name}/{push['spec']['selector']['secret']['name']}"
+            )
 
     def apply_remotes(self, tree: Path, name: str) -> None:
         """Applies the remote secrets of one cluster."""
@@ -180,7 +208,9 @@ class Live:
                 (entry,) = value["spec"]["data"]
                 token = self.pushed[entry["remoteRef"]["key"]]
             else:
-                token = yaml.safe_load(self.mesh.data(path, name)[peer])["users"][0]["user"]["token"]
+                token = yaml.safe_load(self.mesh.data(path, name)[peer])["users"][0]["user"][
+                    "token"
+                ]
             cluster, _, secret = token.partition("/")
             assert cluster == peer
             assert secret in self.secrets[peer], (name, peer, token)
@@ -188,7 +218,9 @@ class Live:
 
 @pytest.mark.parametrize("change", READERS)
 @pytest.mark.parametrize("store", STORES)
-def test_the_steps_to_another_reader_lead_there(store: str, change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_the_steps_to_another_reader_lead_there(
+    store: str, change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """As they are printed, one cluster after the other: in no state does a peer lack the token by which it logs in."""
     mesh = mesh_of(store, workdir, run, tmp_path)
     place = mesh.place
@@ -199,7 +231,9 @@ def test_the_steps_to_another_reader_lead_there(store: str, change: str, workdir
     live.assert_connected()
     place.topology(READERS[change])
     said = run("render", cwd=place).err
-    (command,) = re.findall(r"1\. cp -R out next && kubectl mesh (render --out next( --unapplied \S+)+)\n", said)
+    (command,) = re.findall(
+        r"1\. cp -R out next && kubectl mesh (render --out next( --unapplied \S+)+)\n", said
+    )
     shutil.copytree(place / "out", place / "next")
     ran = run(*command[0].split(), cwd=place)
     assert ran.code == 0, ran.err
@@ -207,7 +241,9 @@ def test_the_steps_to_another_reader_lead_there(store: str, change: str, workdir
         live.apply_readers(place / "next", name)
         live.assert_connected()
     commands = list(printed_commands(said))
-    assert len(commands) == (0 if store == "external" else {"account": 1, "accounts": 3, "per-peer": 6}[change])
+    assert len(commands) == (
+        0 if store == "external" else {"account": 1, "accounts": 3, "per-peer": 6}[change]
+    )
     for context, secret, file in commands:
         assert secret in live.secrets[context]
         place.write(file, f"{context}/{secret}", 0o600)
@@ -229,8 +265,16 @@ def test_the_steps_to_another_reader_lead_there(store: str, change: str, workdir
 
 
 MOVES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "network-joined": (APART, {"contexts": {OTHER: {"network": "network-east"}}}, "the network of context-east-2 would change from third to network-east"),
-    "network-split": ({}, APART, "the network of context-east-2 would change from network-east to third"),
+    "network-joined": (
+        APART,
+        {"contexts": {OTHER: {"network": "network-east"}}},
+        "the network of context-east-2 would change from third to network-east",
+    ),
+    "network-split": (
+        {},
+        APART,
+        "the network of context-east-2 would change from network-east to third",
+    ),
     "networks-joined-to-one": (
         {},
         {"contexts": {WEST: {"network": "network-east"}}},
@@ -242,11 +286,31 @@ MOVES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "the namespace of Istio in context-east-1, .* would change from istio-system to mesh-system",
     ),
     "ambient": (APART, AMBIENT, "the data plane of .* would change from sidecar to ambient"),
-    "sidecar": (APART | AMBIENT, {"istio": {"dataPlane": "sidecar"}}, "the data plane of .* would change from ambient to sidecar"),
-    "trust-domain": ({}, {"trustDomain": "acme.org"}, "the trust domain would change from cluster.local to acme.org"),
-    "trust-domain-back": ({"trustDomain": "acme.org"}, {"trustDomain": None}, "the trust domain would change from acme.org to cluster.local"),
-    "trust-domain-other": ({"trustDomain": "acme.org"}, {"trustDomain": "acme.com"}, "the trust domain would change from acme.org to acme.com"),
-    "revision": ({}, {"istio": {"revision": "blue"}}, "the control plane of the revision default in .* would leave in the same change in which blue comes"),
+    "sidecar": (
+        APART | AMBIENT,
+        {"istio": {"dataPlane": "sidecar"}},
+        "the data plane of .* would change from ambient to sidecar",
+    ),
+    "trust-domain": (
+        {},
+        {"trustDomain": "acme.org"},
+        "the trust domain would change from cluster.local to acme.org",
+    ),
+    "trust-domain-back": (
+        {"trustDomain": "acme.org"},
+        {"trustDomain": None},
+        "the trust domain would change from acme.org to cluster.local",
+    ),
+    "trust-domain-other": (
+        {"trustDomain": "acme.org"},
+        {"trustDomain": "acme.com"},
+        "the trust domain would change from acme.org to acme.com",
+    ),
+    "revision": (
+        {},
+        {"istio": {"revision": "blue"}},
+        "the control plane of the revision default in .* would leave in the same change in which blue comes",
+    ),
 }
 KINDS = {
     "Istio": ISTIO,
@@ -258,7 +322,9 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", MOVES)
-def test_an_identity_in_use_does_not_change(change: str, kind: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_an_identity_in_use_does_not_change(
+    change: str, kind: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """What a cluster is to the others, in every kind of control plane."""
     before, after, what = MOVES[change]
     mesh = mesh_of("plain", workdir, run, tmp_path, before, KINDS[kind])
@@ -268,7 +334,9 @@ def test_an_identity_in_use_does_not_change(change: str, kind: str, workdir: Mak
 
 @pytest.mark.parametrize("change", ["network-joined", "namespace", "trust-domain"])
 @pytest.mark.parametrize("store", STORES[1:])
-def test_an_identity_in_use_does_not_change_in_any_store(store: str, change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_an_identity_in_use_does_not_change_in_any_store(
+    store: str, change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """What is sealed hides none of it."""
     before, after, what = MOVES[change]
     mesh = mesh_of(store, workdir, run, tmp_path, before)
@@ -276,15 +344,29 @@ def test_an_identity_in_use_does_not_change_in_any_store(store: str, change: str
     assert_refused(run, mesh.place, "identity-change", what)
 
 
-@pytest.mark.parametrize("change", ["network-joined", "network-split", "networks-joined-to-one", "namespace", "ambient", "sidecar"])
-def test_the_steps_of_a_move_lead_there(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "network-joined",
+        "network-split",
+        "networks-joined-to-one",
+        "namespace",
+        "ambient",
+        "sidecar",
+    ],
+)
+def test_the_steps_of_a_move_lead_there(
+    change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Out of discovery, the change, and back: each step is accepted, and the end is what was asked for."""
     before, after, _ = MOVES[change]
     mesh = mesh_of("plain", workdir, run, tmp_path, before)
     place, was = mesh.place, (mesh.place / "topology.yaml").read_text()
     place.topology(after)
     wanted = (place / "topology.yaml").read_text()
-    (said,) = re.findall(r"1\. state `disableRegistryJoin: true` for (.*?), render", run("render", cwd=place).err)
+    (said,) = re.findall(
+        r"1\. state `disableRegistryJoin: true` for (.*?), render", run("render", cwd=place).err
+    )
     names = CLUSTERS if said == "every cluster" else said.split(", ")
     place.write("topology.yaml", was)
     place.topology({"contexts": {name: {"disableRegistryJoin": True} for name in names}})
@@ -297,7 +379,9 @@ def test_the_steps_of_a_move_lead_there(change: str, workdir: Make, run: Run, tm
     assert_accepted(run, place)
 
 
-def test_the_steps_to_another_trust_domain_lead_there(workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_the_steps_to_another_trust_domain_lead_there(
+    workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Both domains are accepted before one is used; a swap without the aliases, or with the wrong one, is refused."""
     mesh = mesh_of("plain", workdir, run, tmp_path)
     place = mesh.place
@@ -305,7 +389,9 @@ def test_the_steps_to_another_trust_domain_lead_there(workdir: Make, run: Run, t
     # Naming the old domain along with the change helps only those that have the change.
     place.topology({"trustDomain": "acme.org"})
     place.write("base.yaml", aliases.format("cluster.local"))
-    assert_refused(run, place, "identity-change", "3 clusters would refuse workloads that have the other one")
+    assert_refused(
+        run, place, "identity-change", "3 clusters would refuse workloads that have the other one"
+    )
     place.topology({"trustDomain": None})
     place.write("base.yaml", aliases.format("acme.org"))
     assert_accepted(run, place)
@@ -318,7 +404,9 @@ def test_the_steps_to_another_trust_domain_lead_there(workdir: Make, run: Run, t
     assert_accepted(run, place)
 
 
-def test_one_cluster_with_the_trust_domain_at_a_time(workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_one_cluster_with_the_trust_domain_at_a_time(
+    workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """A render of one cluster meets the others as they are."""
     mesh = mesh_of("plain", workdir, run, tmp_path)
     mesh.place.topology({"trustDomain": "acme.org"})
@@ -328,15 +416,24 @@ def test_one_cluster_with_the_trust_domain_at_a_time(workdir: Make, run: Run, tm
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_cluster_that_runs_is_not_renamed(store: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_cluster_that_runs_is_not_renamed(
+    store: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Its proxies keep the name; taken out and added again, it may have another."""
     mesh = mesh_of(store, workdir, run, tmp_path)
     place, name = mesh.place, "west-new"
     was = (place / "topology.yaml").read_text()
     if store == "sealed":
-        shutil.copyfile(place / f"clusters/{WEST}.sealing.crt", place / f"clusters/{name}.sealing.crt")
+        shutil.copyfile(
+            place / f"clusters/{WEST}.sealing.crt", place / f"clusters/{name}.sealing.crt"
+        )
     place.topology({"contexts": {WEST: {"clusterName": name}}})
-    ran = assert_refused(run, place, "identity-change", f"the cluster {WEST} would be renamed to {name} while it runs")
+    ran = assert_refused(
+        run,
+        place,
+        "identity-change",
+        f"the cluster {WEST} would be renamed to {name} while it runs",
+    )
     assert "2 peers would lose the remote secret" in ran.err
     wanted = (place / "topology.yaml").read_text()
     place.write("topology.yaml", was)
@@ -374,7 +471,9 @@ GATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("change", GATES)
-def test_a_gateway_in_use_does_not_leave(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_gateway_in_use_does_not_leave(
+    change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """The other networks reach this one by it."""
     base, before, after, what = GATES[change]
     mesh = mesh_of("plain", workdir, run, tmp_path, before, base)
@@ -396,16 +495,37 @@ def test_one_of_two_gateways_may_leave(workdir: Make, run: Run, tmp_path: Path) 
     mesh = mesh_of("plain", workdir, run, tmp_path)
     mesh.place.topology({"contexts": {EAST: {"eastWestGateway": {"enabled": False}}}})
     assert_accepted(run, mesh.place)
-    mesh.place.topology({"contexts": {OTHER: None}, "networks": {"network-east": {"gateways": [{"address": "203.0.113.9"}]}}})
-    assert_refused(run, mesh.place, "tree-in-use", "the gateway istio-eastwestgateway of the network network-east would leave the tree of context-east-2")
+    mesh.place.topology(
+        {
+            "contexts": {OTHER: None},
+            "networks": {"network-east": {"gateways": [{"address": "203.0.113.9"}]}},
+        }
+    )
+    assert_refused(
+        run,
+        mesh.place,
+        "tree-in-use",
+        "the gateway istio-eastwestgateway of the network network-east would leave the tree of context-east-2",
+    )
 
 
 def test_a_control_plane_that_serves_stays_exposed(workdir: Make, run: Run, tmp_path: Path) -> None:
     """A remote cluster that goes to another primary leaves proxies that ask the old one."""
     address = {"controlPlaneAddress": "203.0.113.5"}
-    mesh = mesh_of("plain", workdir, run, tmp_path, {"contexts": {EAST: address, WEST: address, OTHER: {"controlPlane": EAST}}})
+    mesh = mesh_of(
+        "plain",
+        workdir,
+        run,
+        tmp_path,
+        {"contexts": {EAST: address, WEST: address, OTHER: {"controlPlane": EAST}}},
+    )
     mesh.place.topology({"contexts": {OTHER: {"controlPlane": WEST}}})
-    assert_refused(run, mesh.place, "tree-in-use", "what exposes the istiod of context-east-1 would leave its tree while it serves context-east-2")
+    assert_refused(
+        run,
+        mesh.place,
+        "tree-in-use",
+        "what exposes the istiod of context-east-1 would leave its tree while it serves context-east-2",
+    )
 
 
 ADDRESS = {"controlPlaneAddress": "203.0.113.5"}
@@ -414,7 +534,9 @@ SERVED: dict[str, Any] = {"contexts": {EAST: ADDRESS, OTHER: {"controlPlane": EA
 
 @pytest.mark.parametrize("network", ["network-east", "third"])
 @pytest.mark.parametrize("address", [ADDRESS, {}], ids=["stated", "pending"])
-def test_a_cluster_does_not_lose_its_own_control_plane(network: str, address: dict[str, str], workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_cluster_does_not_lose_its_own_control_plane(
+    network: str, address: dict[str, str], workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Its istiod would leave while others send traffic there, whether or not the other istiod can be reached yet."""
     mesh = mesh_of("plain", workdir, run, tmp_path, {"contexts": {OTHER: {"network": network}}})
     mesh.place.topology({"contexts": {EAST: address, OTHER: {"controlPlane": EAST}}})
@@ -428,12 +550,17 @@ def test_a_cluster_does_not_lose_its_own_control_plane(network: str, address: di
     assert what in ran.err
 
 
-def test_the_steps_to_the_control_plane_of_another_cluster_lead_there(workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_the_steps_to_the_control_plane_of_another_cluster_lead_there(
+    workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Out of discovery, then served by the other one; and back by the steps that are printed then."""
     mesh = mesh_of("plain", workdir, run, tmp_path)
     place, was = mesh.place, (mesh.place / "topology.yaml").read_text()
     place.topology(SERVED)
-    assert "1. state `disableRegistryJoin: true` for context-east-2 and nothing else, render" in run("render", cwd=place).err
+    assert (
+        "1. state `disableRegistryJoin: true` for context-east-2 and nothing else, render"
+        in run("render", cwd=place).err
+    )
     place.write("topology.yaml", was)
     place.topology({"contexts": {OTHER: {"disableRegistryJoin": True}}})
     assert_accepted(run, place)
@@ -442,8 +569,16 @@ def test_the_steps_to_the_control_plane_of_another_cluster_lead_there(workdir: M
     assert_accepted(run, place)
     assert not list((place / f"out/{OTHER}").glob("1-trust/cacerts*"))
     place.write("topology.yaml", was)
-    ran = assert_refused(run, place, "tree-in-use", "what exposes the istiod of context-east-1 would leave its tree while it serves context-east-2")
-    assert "1. take context-east-2 out of the mesh (`kubectl mesh remove`), render, and apply it" in ran.err
+    ran = assert_refused(
+        run,
+        place,
+        "tree-in-use",
+        "what exposes the istiod of context-east-1 would leave its tree while it serves context-east-2",
+    )
+    assert (
+        "1. take context-east-2 out of the mesh (`kubectl mesh remove`), render, and apply it"
+        in ran.err
+    )
     place.topology({"contexts": {OTHER: None}})
     assert_accepted(run, place)
     place.write("topology.yaml", was)
@@ -452,7 +587,9 @@ def test_the_steps_to_the_control_plane_of_another_cluster_lead_there(workdir: M
 
 def aliases(*names: str) -> str:
     """A base.yaml with these aliases of the trust domain."""
-    listed = f", values: {{meshConfig: {{trustDomainAliases: [{', '.join(names)}]}}}}" if names else ""
+    listed = (
+        f", values: {{meshConfig: {{trustDomainAliases: [{', '.join(names)}]}}}}" if names else ""
+    )
     return f"apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {{version: v1.30.3{listed}}}\n"
 
 
@@ -490,7 +627,18 @@ SEQUENCES: dict[str, tuple[tuple[tuple[dict[str, Any], str], ...], str]] = {
         "the cluster context-east-2 would be renamed to renamed while it runs",
     ),
     "server": (
-        ((network_of(disableRegistryJoin=True), ISTIO), ({"contexts": {EAST: ADDRESS, OTHER: {"controlPlane": EAST, "disableRegistryJoin": None}}}, ISTIO)),
+        (
+            (network_of(disableRegistryJoin=True), ISTIO),
+            (
+                {
+                    "contexts": {
+                        EAST: ADDRESS,
+                        OTHER: {"controlPlane": EAST, "disableRegistryJoin": None},
+                    }
+                },
+                ISTIO,
+            ),
+        ),
         "the control plane of context-east-2 would leave in the same change in which the istiod of context-east-1 takes over",
     ),
 }
@@ -521,7 +669,9 @@ def take_step(mesh: Mesh, topology: str, over: dict[str, Any], base: str) -> Non
 
 
 @pytest.mark.parametrize("change", SEQUENCES)
-def test_several_renders_are_not_one_commit(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_several_renders_are_not_one_commit(
+    change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """What clusters run is the last commit, and no step between it and this render reached them."""
     steps, what = SEQUENCES[change]
     mesh = committed_mesh(workdir, run, tmp_path)
@@ -534,7 +684,13 @@ def test_several_renders_are_not_one_commit(change: str, workdir: Make, run: Run
             assert "safe in no order" not in run("diff", "--against", "HEAD", cwd=place).out
             continue
         refused = True
-        ran = assert_refused(run, place, "identity-change", f"{what}.*; the last commit does not hold what out holds", way_out=change != "name")
+        ran = assert_refused(
+            run,
+            place,
+            "identity-change",
+            f"{what}.*; the last commit does not hold what out holds",
+            way_out=change != "name",
+        )
         assert "1. commit what is in out, and have it applied in every cluster" in ran.err
         # Without the commit, the same renders would be accepted.
         (place / ".git").rename(place / "git")
@@ -546,7 +702,9 @@ def test_several_renders_are_not_one_commit(change: str, workdir: Make, run: Run
 
 
 @pytest.mark.parametrize("change", SEQUENCES)
-def test_a_commit_after_each_step_is_accepted(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_commit_after_each_step_is_accepted(
+    change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Each step may reach the clusters."""
     mesh = committed_mesh(workdir, run, tmp_path)
     topology = (mesh.place / "topology.yaml").read_text()
@@ -557,9 +715,15 @@ def test_a_commit_after_each_step_is_accepted(change: str, workdir: Make, run: R
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_work_that_is_not_committed_yet_is_accepted(committed: bool, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_work_that_is_not_committed_yet_is_accepted(
+    committed: bool, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Settings are tried out, one render after the other; the first renders of a mesh among them."""
-    mesh = committed_mesh(workdir, run, tmp_path) if committed else mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
+    mesh = (
+        committed_mesh(workdir, run, tmp_path)
+        if committed
+        else mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
+    )
     if not committed:
         git(mesh.place, "init", "-q")
     for over in (
@@ -581,7 +745,10 @@ def test_a_tree_that_is_deleted_hides_nothing(workdir: Make, run: Run, tmp_path:
     mesh.place.topology({"trustDomain": "acme.org"})
     ran = run("render", cwd=mesh.place)
     assert ran.code == 2
-    assert "fix: put back what the last commit holds, and render again: git checkout HEAD -- out/context-east-1 " in ran.err
+    assert (
+        "fix: put back what the last commit holds, and render again: git checkout HEAD -- out/context-east-1 "
+        in ran.err
+    )
     assert WAY_OUT not in ran.err
 
 
@@ -590,7 +757,9 @@ DOUBT = "so it cannot be known whether clusters that run the last commit survive
 
 @pytest.mark.parametrize("partial", [True, False])
 @pytest.mark.parametrize("lost", ["HEAD:out", f"HEAD:out/{EAST}", f"HEAD:out/{EAST}/mesh.lock"])
-def test_where_git_does_not_answer_a_render_is_not_refused(lost: str, partial: bool, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_where_git_does_not_answer_a_render_is_not_refused(
+    lost: str, partial: bool, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """A repository that lacks objects: a warning says what cannot be known, and how to find out."""
     mesh = committed_mesh(workdir, run, tmp_path)
     mesh.place.topology({"eastWestGateway": {"replicas": 4}})
@@ -611,7 +780,9 @@ def test_where_git_does_not_answer_a_render_is_not_refused(lost: str, partial: b
     assert DOUBT not in run("render", cwd=mesh.place).err
 
 
-def test_a_repository_without_a_commit_leaves_no_doubt(workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_repository_without_a_commit_leaves_no_doubt(
+    workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """What was never committed, no tool applied from a commit; a repository that does not answer at all is another thing."""
     mesh = mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
     git(mesh.place, "init", "-q")
@@ -631,7 +802,9 @@ ORDINARY: dict[str, dict[str, Any]] = {
     "gateway-port": {"contexts": {WEST: {"eastWestGateway": {"port": 15999}}}},
     "gateway-replicas": {"eastWestGateway": {"replicas": 4}},
     "gateway-declared": STATED,
-    "delivery": {"delivery": {"tool": "flux", "repoURL": "https://git.example/mesh.git", "revision": "main"}},
+    "delivery": {
+        "delivery": {"tool": "flux", "repoURL": "https://git.example/mesh.git", "revision": "main"}
+    },
     "alerts": {"alerts": {"prometheusRule": True}},
     "server": {"contexts": {WEST: {"server": "https://203.0.113.99:6443"}}},
     "canary": {"istio": {"canary": {"revision": "blue", "version": "1.30.4"}}},
@@ -639,7 +812,9 @@ ORDINARY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", ORDINARY)
-def test_ordinary_changes_are_accepted(change: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_ordinary_changes_are_accepted(
+    change: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """What clusters survive, or what the topology asks for, is not refused by anybody."""
     mesh = mesh_of("plain", workdir, run, tmp_path)
     mesh.place.topology(ORDINARY[change])
@@ -663,8 +838,13 @@ def test_two_roots_where_1_25_1_hands_out_one(workdir: Make, run: Run, tmp_path:
     """`diff` asks what `render` and `check` ask; no tree makes it safe, so no way out is named."""
     mesh = mesh_of("plain", workdir, run, tmp_path, base=ISTIO.replace("1.31.3", "1.25.1"))
     mesh.root("spare")
-    bundle = (mesh.place / "certs/root-cert.pem").read_bytes() + (tmp_path / "spare/certs/root-cert.pem").read_bytes()
-    for path in [mesh.place / "certs/root-cert.pem", *mesh.place.path.glob("certs/intermediate-*/root-cert.pem")]:
+    bundle = (mesh.place / "certs/root-cert.pem").read_bytes() + (
+        tmp_path / "spare/certs/root-cert.pem"
+    ).read_bytes()
+    for path in [
+        mesh.place / "certs/root-cert.pem",
+        *mesh.place.path.glob("certs/intermediate-*/root-cert.pem"),
+    ]:
         path.write_bytes(bundle)
     ran = run("render", cwd=mesh.place)
     assert ran.code == 2
@@ -676,14 +856,24 @@ def test_two_roots_where_1_25_1_hands_out_one(workdir: Make, run: Run, tmp_path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_base_that_is_missing_is_all_that_is_said(kind: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_base_that_is_missing_is_all_that_is_said(
+    kind: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Every command names the missing file, and none advises what destroys; what could destroy is refused."""
     mesh = mesh_of("plain", workdir, run, tmp_path, base=KINDS[kind])
     place = mesh.place
     (place / "base.yaml").unlink()
     before = snapshot(place.path)
     what = f"base.yaml: is missing, and out was rendered with one of kind {kind}; without it every control plane would be Istio 1.4"
-    for words in (["render"], ["render", "--check"], ["render", "--dry-run"], ["diff"], ["describe"], ["certs", "renew", "--all"], ["tokens", "status"]):
+    for words in (
+        ["render"],
+        ["render", "--check"],
+        ["render", "--dry-run"],
+        ["diff"],
+        ["describe"],
+        ["certs", "renew", "--all"],
+        ["tokens", "status"],
+    ):
         ran = run(*words, cwd=place)
         assert ran.code == 2, words
         assert what in ran.err, words
@@ -692,11 +882,16 @@ def test_a_base_that_is_missing_is_all_that_is_said(kind: str, workdir: Make, ru
     checked = run("check", "-o", "json", cwd=place)
     assert checked.code == 1
     (failed,) = checks_with_errors(json.loads(checked.out)["checks"])
-    assert (failed["id"], [f"{f['file']}: {f['what']}" for f in failed["findings"]]) == ("base-valid", [what])
+    assert (failed["id"], [f"{f['file']}: {f['what']}" for f in failed["findings"]]) == (
+        "base-valid",
+        [what],
+    )
     assert "certs renew" not in run("check", cwd=place).out
     assert snapshot(place.path) == before
     ways = run("render", cwd=place).err
-    (command,) = re.findall(r"if no cluster runs this tree yet: kubectl mesh (render( --unapplied \S+)+)", ways)
+    (command,) = re.findall(
+        r"if no cluster runs this tree yet: kubectl mesh (render( --unapplied \S+)+)", ways
+    )
     assert run(*command[0].split(), "--dry-run", cwd=place).code == 0
 
 
@@ -714,7 +909,9 @@ REFUSED: dict[str, Callable[[Mesh], None]] = {
 
 
 @pytest.mark.parametrize("check", REFUSED)
-def test_the_way_out_for_a_tree_that_no_cluster_runs(check: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_the_way_out_for_a_tree_that_no_cluster_runs(
+    check: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Each refusal prints it, and it lifts that refusal; once committed, it has to be confirmed by name, cluster by cluster."""
     mesh = mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
     place = mesh.place
@@ -722,7 +919,9 @@ def test_the_way_out_for_a_tree_that_no_cluster_runs(check: str, workdir: Make, 
     REFUSED[check](mesh)
     ran = run("render", cwd=place)
     assert ran.code == 2
-    (command, *_) = re.findall(r"if no cluster runs this tree yet: kubectl mesh (render(?: --unapplied \S+)+)", ran.err)
+    (command, *_) = re.findall(
+        r"if no cluster runs this tree yet: kubectl mesh (render(?: --unapplied \S+)+)", ran.err
+    )
     words = command.split()
     assert run(*words, "--dry-run", cwd=place).code == 0
     git(place, "add", "-A", "out")
@@ -732,7 +931,11 @@ def test_the_way_out_for_a_tree_that_no_cluster_runs(check: str, workdir: Make, 
     assert held.code == 2
     named = [w for w in words[1:] if w != "--unapplied"]
     for name in named:
-        assert f"--unapplied: the last commit holds out/{name}" in " ".join(held.err.split("\n  ")).replace("error: ", "") or name in held.err
+        assert (
+            f"--unapplied: the last commit holds out/{name}"
+            in " ".join(held.err.split("\n  ")).replace("error: ", "")
+            or name in held.err
+        )
         assert f"add --confirm-unapplied {name}" in held.err
     for missing in named[1:]:
         sure = [w for name in named if name != missing for w in ("--confirm-unapplied", name)]
@@ -756,15 +959,26 @@ def test_an_option_without_effect_is_refused(workdir: Make, run: Run, tmp_path: 
         assert ran.code == 2, words
         return ran.err
 
-    assert "--unapplied: has no effect: a render is not refused because of 1 tree (context-east-1)" in says("--unapplied", EAST)
-    assert "--confirm-unapplied: confirms nothing: --unapplied context-east-1 is missing" in says("--confirm-unapplied", EAST)
-    assert "the last commit does not hold out/context-east-1" in says("--unapplied", EAST, "--confirm-unapplied", EAST)
+    assert (
+        "--unapplied: has no effect: a render is not refused because of 1 tree (context-east-1)"
+        in says("--unapplied", EAST)
+    )
+    assert "--confirm-unapplied: confirms nothing: --unapplied context-east-1 is missing" in says(
+        "--confirm-unapplied", EAST
+    )
+    assert "the last commit does not hold out/context-east-1" in says(
+        "--unapplied", EAST, "--confirm-unapplied", EAST
+    )
     assert 'no cluster "nobody" in the topology or in out' in says("--unapplied", "nobody")
     shutil.rmtree(place / "out" / EAST)
-    assert "out/context-east-1 does not exist, so nothing has to count as not applied" in says("--unapplied", EAST)
+    assert "out/context-east-1 does not exist, so nothing has to count as not applied" in says(
+        "--unapplied", EAST
+    )
 
 
-def test_contexts_and_clusters_that_left_are_names_too(workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_contexts_and_clusters_that_left_are_names_too(
+    workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """A cluster is named by its context, or by its name, though the topology no longer has it; the others stay guarded."""
     mesh = mesh_of("plain", workdir, run, tmp_path, {"contexts": {WEST: {"clusterName": "w"}}})
     place = mesh.place
@@ -777,10 +991,14 @@ def test_contexts_and_clusters_that_left_are_names_too(workdir: Make, run: Run, 
     assert run("render", "--unapplied", "x", "--dry-run", cwd=place).code == 2  # which has no tree
     place.topology({"contexts": {WEST: {"clusterName": "w"}}, "trustDomain": "acme.org"})
     assert run("render", "--unapplied", WEST, cwd=place).code == 2
-    assert run("render", *[w for name in CLUSTERS for w in ("--unapplied", name)], cwd=place).code == 0
+    assert (
+        run("render", *[w for name in CLUSTERS for w in ("--unapplied", name)], cwd=place).code == 0
+    )
 
 
-def test_where_git_cannot_be_asked_everything_counts_as_committed(workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_where_git_cannot_be_asked_everything_counts_as_committed(
+    workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """Nobody knows then what others may have applied."""
     mesh = mesh_of("plain", workdir, run, tmp_path, {"secrets": {"store": "plain"}})
     git(mesh.place, "init", "-q")
@@ -794,7 +1012,9 @@ def test_where_git_cannot_be_asked_everything_counts_as_committed(workdir: Make,
 
 
 @pytest.mark.parametrize("store", ["plain", "sealed"])
-def test_a_token_does_not_go_while_peers_are_left_as_they_are(store: str, workdir: Make, run: Run, tmp_path: Path) -> None:
+def test_a_token_does_not_go_while_peers_are_left_as_they_are(
+    store: str, workdir: Make, run: Run, tmp_path: Path
+) -> None:
     """A render of one cluster alone: the peers may use the old token still, unless their remote secrets show another one."""
     mesh = mesh_of(store, workdir, run, tmp_path)
     place = mesh.place
@@ -819,4 +1039,7 @@ def test_a_token_does_not_go_while_peers_are_left_as_they_are(store: str, workdi
     place.write("topology.yaml", yaml.safe_dump(done, sort_keys=False))
     ran = run("render", "--cluster", EAST, cwd=place)
     assert ran.code == 2
-    assert f"its Secret {SECRET} would go, and context-east-2, context-west-1 may still log in by it" in ran.err
+    assert (
+        f"its Secret {SECRET} would go, and context-east-2, context-west-1 may still log in by it"
+        in ran.err
+    )

@@ -43,7 +43,9 @@ def status(mesh: WorkDir, run: Run) -> dict[str, Any]:
     ran = run("certs", "status", "-o", "json", cwd=mesh)
     assert ran.code == 0, ran.err
     value: dict[str, Any] = json.loads(ran.out)
-    jsonschema.Draft202012Validator(assets.schema("output/certs-status.schema.json")).validate(value)
+    jsonschema.Draft202012Validator(assets.schema("output/certs-status.schema.json")).validate(
+        value
+    )
     return value
 
 
@@ -89,7 +91,9 @@ def test_status_json(mesh: WorkDir, run: Run) -> None:
     assert value["archived"] == 1
 
 
-def test_status_of_what_has_expired(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_of_what_has_expired(
+    mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is shown all the same: that is when one looks."""
     end = load(mesh / "certs/intermediate-context-east-1/ca-cert.pem")[0].not_valid_after_utc
     monkeypatch.setattr(shell, "now", lambda: end + timedelta(days=2, hours=1))
@@ -106,10 +110,15 @@ def test_status_of_nothing(workdir: Make, run: Run) -> None:
     value = status(mesh, run)
     assert (value["roots"], value["intermediates"], value["missing"]) == ([], [], list(NAMES))
     assert "no root yet: `kubectl mesh render` makes one\n" in run("certs", "status", cwd=mesh).out
-    mesh.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "ca"}, "keyType": None}})
+    mesh.topology(
+        {"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "ca"}, "keyType": None}}
+    )
     ran = run("certs", "status", cwd=mesh)
     assert ran.code == 2
-    assert re.fullmatch(r"error: topology\.yaml: says issuer: cert-manager, which makes the certificates in the clusters; none is here\n  fix: .*\n", ran.err)
+    assert re.fullmatch(
+        r"error: topology\.yaml: says issuer: cert-manager, which makes the certificates in the clusters; none is here\n  fix: .*\n",
+        ran.err,
+    )
 
 
 def test_status_wraps_long_names(mesh: WorkDir, run: Run) -> None:
@@ -161,17 +170,31 @@ def test_renew_all(mesh: WorkDir, run: Run) -> None:
     assert after["certs/root-key.pem"] == before["certs/root-key.pem"]
     for name in NAMES:
         base = f"certs/intermediate-{name}"
-        short = fingerprint(mesh / f"certs/archive/intermediate-{name}-{one(tree, name)['fingerprint'][:8]}/ca-cert.pem")
+        short = fingerprint(
+            mesh
+            / f"certs/archive/intermediate-{name}-{one(tree, name)['fingerprint'][:8]}/ca-cert.pem"
+        )
         assert short == one(tree, name)["fingerprint"]
         for part in ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"):
             old = f"certs/archive/intermediate-{name}-{short[:8]}/{part}"
             assert after[old] == before[f"{base}/{part}"], part
-            assert (after[f"{base}/{part}"] == before[f"{base}/{part}"]) == (part == "root-cert.pem")
+            assert (after[f"{base}/{part}"] == before[f"{base}/{part}"]) == (
+                part == "root-cert.pem"
+            )
         strictly(mesh, name)
-        assert f"renewed  {base}\n  is valid until 2028-11-30, with a new key; the old one is now\n  certs/archive/intermediate-{name}-{short[:8]}\n" in ran.out
-    modes = {path: stat.S_IMODE(mode) for path, (mode, _) in after.items() if path.startswith("certs/")}
+        assert (
+            f"renewed  {base}\n  is valid until 2028-11-30, with a new key; the old one is now\n  certs/archive/intermediate-{name}-{short[:8]}\n"
+            in ran.out
+        )
+    modes = {
+        path: stat.S_IMODE(mode) for path, (mode, _) in after.items() if path.startswith("certs/")
+    }
     assert {m for p, m in modes.items() if p.endswith("key.pem")} == {0o600}
-    assert {m for p, m in modes.items() if p == "certs/archive" or (p.count("/") == 2 and p.startswith("certs/archive"))} == {0o700}
+    assert {
+        m
+        for p, m in modes.items()
+        if p == "certs/archive" or (p.count("/") == 2 and p.startswith("certs/archive"))
+    } == {0o700}
     assert not [p for p in after if ".kubectl-mesh" in p]
     rendered = run("render", cwd=mesh)
     assert rendered.code == 0
@@ -194,13 +217,17 @@ def test_renew_again_and_again(mesh: WorkDir, run: Run) -> None:
             name = f"certs/archive/intermediate-context-east-1-{fingerprint(mesh / 'certs/intermediate-context-east-1/ca-cert.pem')[:8]}"
             mesh.write(f"{name}/notes.txt", "of somebody else\n")
         assert run("certs", "renew", "context-east-1", "--keep-key", cwd=mesh).code == 0
-        found = {p: v for p, v in mesh.snapshot().items() if p.startswith("certs/archive/") and v[1]}
+        found = {
+            p: v for p, v in mesh.snapshot().items() if p.startswith("certs/archive/") and v[1]
+        }
         assert seen.items() <= found.items()
         seen = found
     names = sorted(p.name for p in (mesh / "certs/archive").iterdir())
     assert len(names) == 4
     assert len([n for n in names if n.endswith("-2")]) == 1
-    keys = {p.read_bytes() for p in (mesh / "certs").rglob("ca-key.pem") if "context-east-1" in str(p)}
+    keys = {
+        p.read_bytes() for p in (mesh / "certs").rglob("ca-key.pem") if "context-east-1" in str(p)
+    }
     assert len(keys) == 1, "--keep-key made another key"
     strictly(mesh, "context-east-1")
 
@@ -214,7 +241,9 @@ def test_renew_within(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert run("check", cwd=mesh).code == 1
     ran = run("certs", "renew", "--within", "1d", cwd=mesh)
     assert ran.code == 0, ran.err
-    assert re.findall("^renewed  .*$", ran.out, re.MULTILINE) == ["renewed  certs/intermediate-context-west-1"]
+    assert re.findall("^renewed  .*$", ran.out, re.MULTILINE) == [
+        "renewed  certs/intermediate-context-west-1"
+    ]
     assert one(status(mesh, run), "context-west-1")["daysLeft"] == 730
 
 
@@ -228,13 +257,31 @@ def test_renew_dry_run(mesh: WorkDir, run: Run) -> None:
 
 
 REFUSED = {
-    "no root key": (("--all",), "certs/root-key.pem: is not here, and no intermediate can be signed without it"),
-    "no such cluster": (("context-eats-1",), 'NAME: no cluster "context-eats-1" in the topology (did you mean "context-east-1"?)'),
+    "no root key": (
+        ("--all",),
+        "certs/root-key.pem: is not here, and no intermediate can be signed without it",
+    ),
+    "no such cluster": (
+        ("context-eats-1",),
+        'NAME: no cluster "context-eats-1" in the topology (did you mean "context-east-1"?)',
+    ),
     "nothing named": ((), "say whose, in one way: NAME..., --all or --within TIME"),
-    "two ways": (("context-east-1", "--all"), "say whose, in one way: NAME..., --all or --within TIME"),
-    "none to renew": (("context-east-2",), "certs/intermediate-context-east-2/ca-cert.pem: is not there, so there is nothing to renew"),
-    "no key to keep": (("context-east-1", "--keep-key"), "certs/intermediate-context-east-1/ca-key.pem: is not here, and cannot be kept"),
-    "issuer elsewhere": (("--all",), "topology.yaml: says issuer: istio-csr, which makes and renews the certificates in the clusters"),
+    "two ways": (
+        ("context-east-1", "--all"),
+        "say whose, in one way: NAME..., --all or --within TIME",
+    ),
+    "none to renew": (
+        ("context-east-2",),
+        "certs/intermediate-context-east-2/ca-cert.pem: is not there, so there is nothing to renew",
+    ),
+    "no key to keep": (
+        ("context-east-1", "--keep-key"),
+        "certs/intermediate-context-east-1/ca-key.pem: is not here, and cannot be kept",
+    ),
+    "issuer elsewhere": (
+        ("--all",),
+        "topology.yaml: says issuer: istio-csr, which makes and renews the certificates in the clusters",
+    ),
 }
 
 
@@ -248,7 +295,12 @@ def test_renew_refuses(mesh: WorkDir, run: Run, case: str) -> None:
     elif case == "no key to keep":
         (mesh / "certs/intermediate-context-east-1/ca-key.pem").unlink()
     elif case == "issuer elsewhere":
-        mesh.topology({"certificates": {"issuer": "istio-csr", "issuerRef": {"name": "ca"}}, "istio": {"version": "1.31.3"}})
+        mesh.topology(
+            {
+                "certificates": {"issuer": "istio-csr", "issuerRef": {"name": "ca"}},
+                "istio": {"version": "1.31.3"},
+            }
+        )
         mesh.write("base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {}\n")
     before = mesh.snapshot()
     words, sentence = REFUSED[case]
@@ -265,7 +317,11 @@ def test_the_archive_stays_out_of_git(mesh: WorkDir, run: Run) -> None:
         pytest.skip("git is not installed here")
     subprocess.run(["git", "init", "-q", mesh], check=True)
     mesh.topology({"secrets": {"store": "plain"}})
-    earlier = "".join(f"{line}\n" for line in GITIGNORE.splitlines() if "archive" not in line and "next-" not in line)
+    earlier = "".join(
+        f"{line}\n"
+        for line in GITIGNORE.splitlines()
+        if "archive" not in line and "next-" not in line
+    )
     mesh.write(".gitignore", earlier)
     assert run("render", cwd=mesh).code == 0
     before = mesh.snapshot()
@@ -276,7 +332,9 @@ def test_the_archive_stays_out_of_git(mesh: WorkDir, run: Run) -> None:
     mesh.write(".gitignore", GITIGNORE)
     assert run("certs", "renew", "--all", cwd=mesh).code == 0
     subprocess.run(["git", "-C", mesh, "add", "."], check=True)
-    taken = subprocess.run(["git", "-C", mesh, "ls-files"], capture_output=True, text=True, check=True).stdout.split()
+    taken = subprocess.run(
+        ["git", "-C", mesh, "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not [p for p in taken if "archive" in p or p.endswith("key.pem")]
     assert "certs/intermediate-context-east-1/ca-cert.pem" in taken
     mesh.write(".gitignore", earlier)
@@ -289,13 +347,31 @@ def test_what_running_clusters_do(mesh: WorkDir, run: Run) -> None:
         "Citadel reads it when it starts; once it is applied, run\n  kubectl --context=context-east-1 -n istio-system rollout restart deployment istio-citadel\n"
         in (run("certs", "renew", "--all", cwd=mesh).err)
     )
-    mesh.write("base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {}\n")
-    mesh.topology({"istio": {"version": "1.31.3"}, "contexts": {"context-west-1": {"istio": {"version": "1.17.8"}}}})
+    mesh.write(
+        "base.yaml", "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {}\n"
+    )
+    mesh.topology(
+        {
+            "istio": {"version": "1.31.3"},
+            "contexts": {"context-west-1": {"istio": {"version": "1.17.8"}}},
+        }
+    )
     err = run("certs", "renew", "--all", cwd=mesh).err
-    assert "context-east-1, context-east-2: istiod reads it by itself, about a minute after it is applied\n" in err
-    assert "context-west-1: istiod reads it when it starts (by itself from 1.18 on); once it is applied, run\n" in err
-    assert "  kubectl --context=context-west-1 -n istio-system rollout restart deployment -l app=istiod\n" in err
-    assert err.endswith("next: `kubectl mesh render`, look at the difference, and apply it, in any order\n")
+    assert (
+        "context-east-1, context-east-2: istiod reads it by itself, about a minute after it is applied\n"
+        in err
+    )
+    assert (
+        "context-west-1: istiod reads it when it starts (by itself from 1.18 on); once it is applied, run\n"
+        in err
+    )
+    assert (
+        "  kubectl --context=context-west-1 -n istio-system rollout restart deployment -l app=istiod\n"
+        in err
+    )
+    assert err.endswith(
+        "next: `kubectl mesh render`, look at the difference, and apply it, in any order\n"
+    )
 
 
 def test_renew_by_request(mesh: WorkDir, run: Run) -> None:
@@ -308,28 +384,54 @@ def test_renew_by_request(mesh: WorkDir, run: Run) -> None:
     ran = run("certs", "renew", "context-east-1", cwd=mesh)
     assert ran.code == 0, ran.err
     assert ran.out.startswith("wrote  certs/next-intermediate-context-east-1/ca.csr\n")
-    assert "kubectl mesh certs sign -C ROOT-DIR --days 730 --to signed certs/next-intermediate-*/ca.csr\n" in ran.out
-    assert "for name in context-east-1; do kubectl mesh certs import $name signed/$name.pem; done\n" in ran.out
+    assert (
+        "kubectl mesh certs sign -C ROOT-DIR --days 730 --to signed certs/next-intermediate-*/ca.csr\n"
+        in ran.out
+    )
+    assert (
+        "for name in context-east-1; do kubectl mesh certs import $name signed/$name.pem; done\n"
+        in ran.out
+    )
     assert before.items() <= mesh.snapshot().items()
     assert one(status(mesh, run), "context-east-1")["renewalRequested"]
-    assert run("certs", "renew", "context-east-1", cwd=mesh).out.startswith("kept  certs/next-intermediate")
+    assert run("certs", "renew", "context-east-1", cwd=mesh).out.startswith(
+        "kept  certs/next-intermediate"
+    )
     request = mesh / "certs/next-intermediate-context-east-1/ca.csr"
     assert run("certs", "sign", "-C", root, "--to", root / "signed", request).code == 0
     waiting = mesh.snapshot()
-    wrong = run("certs", "import", "context-east-1", root / "certs/intermediate-context-east-1/ca-cert.pem", cwd=mesh)
+    wrong = run(
+        "certs",
+        "import",
+        "context-east-1",
+        root / "certs/intermediate-context-east-1/ca-cert.pem",
+        cwd=mesh,
+    )
     assert wrong.code == 2
-    assert "have certs/next-intermediate-context-east-1/ca.csr signed, and no other request" in wrong.err
+    assert (
+        "have certs/next-intermediate-context-east-1/ca.csr signed, and no other request"
+        in wrong.err
+    )
     assert mesh.snapshot() == waiting
     ran = run("certs", "import", "context-east-1", root / "signed/context-east-1.pem", cwd=mesh)
     assert ran.code == 0, ran.err
     after = mesh.snapshot()
-    assert after["certs/intermediate-context-east-1/ca-key.pem"] == waiting["certs/next-intermediate-context-east-1/ca-key.pem"]
+    assert (
+        after["certs/intermediate-context-east-1/ca-key.pem"]
+        == waiting["certs/next-intermediate-context-east-1/ca-key.pem"]
+    )
     assert not (mesh / "certs/next-intermediate-context-east-1").exists()
     (name,) = (mesh / "certs/archive").iterdir()
-    assert after[f"certs/archive/{name.name}/ca-key.pem"] == before["certs/intermediate-context-east-1/ca-key.pem"]
+    assert (
+        after[f"certs/archive/{name.name}/ca-key.pem"]
+        == before["certs/intermediate-context-east-1/ca-key.pem"]
+    )
     strictly(mesh, "context-east-1")
     assert run("render", cwd=mesh).code == 0
-    assert run("certs", "import", "context-east-1", root / "signed/context-east-1.pem", cwd=mesh).code == 2
+    assert (
+        run("certs", "import", "context-east-1", root / "signed/context-east-1.pem", cwd=mesh).code
+        == 2
+    )
 
 
 # The exchange
@@ -338,15 +440,34 @@ def test_renew_by_request(mesh: WorkDir, run: Run) -> None:
 def exchanged(mesh: WorkDir) -> tuple[dict[str, Any], dict[str, Any]]:
     """An exchange with one file new, one replaced, one folder moved; what was before and what is after."""
     before = mesh.snapshot()
-    put = {"root-cert.pem": b"another\n", "intermediate-context-east-1/ca-key.pem": b"new key\n", "new/file": b"new\n"}
-    exchange_certificates(str(mesh), Exchange(put, {"intermediate-context-east-1": "archive/x"}, frozenset(("intermediate-context-west-1/root-cert.pem",))))
+    put = {
+        "root-cert.pem": b"another\n",
+        "intermediate-context-east-1/ca-key.pem": b"new key\n",
+        "new/file": b"new\n",
+    }
+    exchange_certificates(
+        str(mesh),
+        Exchange(
+            put,
+            {"intermediate-context-east-1": "archive/x"},
+            frozenset(("intermediate-context-west-1/root-cert.pem",)),
+        ),
+    )
     return before, mesh.snapshot()
 
 
 def expected(before: dict[str, Any], after: dict[str, Any]) -> None:
     """The files are those that were asked for, and nothing else."""
-    wanted = {p.replace("certs/intermediate-context-east-1/", "certs/archive/x/"): v[1] for p, v in before.items() if stat.S_ISREG(v[0])}
-    wanted |= {"certs/root-cert.pem": b"another\n", "certs/intermediate-context-east-1/ca-key.pem": b"new key\n", "certs/new/file": b"new\n"}
+    wanted = {
+        p.replace("certs/intermediate-context-east-1/", "certs/archive/x/"): v[1]
+        for p, v in before.items()
+        if stat.S_ISREG(v[0])
+    }
+    wanted |= {
+        "certs/root-cert.pem": b"another\n",
+        "certs/intermediate-context-east-1/ca-key.pem": b"new key\n",
+        "certs/new/file": b"new\n",
+    }
     del wanted["certs/intermediate-context-west-1/root-cert.pem"]
     assert {p: v[1] for p, v in after.items() if stat.S_ISREG(v[0])} == wanted
 
@@ -378,12 +499,17 @@ def test_exchange(mesh: WorkDir, monkeypatch: pytest.MonkeyPatch, lacking: str) 
 def test_exchange_loses_no_key(mesh: WorkDir) -> None:
     """A change that would drop or replace a private file is refused, and nothing is left of it."""
     before = mesh.snapshot()
-    for change in (Exchange({}, {}, frozenset(("root-key.pem",))), Exchange({"root-key.pem": b"another"})):
+    for change in (
+        Exchange({}, {}, frozenset(("root-key.pem",))),
+        Exchange({"root-key.pem": b"another"}),
+    ):
         with pytest.raises(Exception, match=r"certs/root-key.pem: is private, and would be lost"):
             exchange_certificates(str(mesh), change)
         assert mesh.snapshot() == before
     body = before["certs/root-key.pem"][1]
-    exchange_certificates(str(mesh), Exchange({"archive/root/root-key.pem": body}, {}, frozenset(("root-key.pem",))))
+    exchange_certificates(
+        str(mesh), Exchange({"archive/root/root-key.pem": body}, {}, frozenset(("root-key.pem",)))
+    )
     assert (mesh / "certs/archive/root/root-key.pem").read_bytes() == body
 
 

@@ -34,7 +34,13 @@ KEYS: Mapping[str, dict[str, Any]] = {
     "remote": {"contexts": {WEST: {"controlPlane": EAST, "network": "network-east"}}},
     "namespace": {"contexts": {name: {"namespace": "mesh"} for name in (EAST, WEST)}},
     "issuer": {"certificates": {"issuer": "istio-csr", "issuerRef": {"name": "root"}}},
-    "argocd": {"delivery": {"tool": "argocd", "repoURL": "https://git.example.com/mesh.git", "project": "mesh"}},
+    "argocd": {
+        "delivery": {
+            "tool": "argocd",
+            "repoURL": "https://git.example.com/mesh.git",
+            "project": "mesh",
+        }
+    },
     "flux": {"delivery": {"tool": "flux", "repoURL": "https://git.example.com/mesh.git"}},
     "charts": {"istio": {"charts": "oci://registry.example.com/charts"}},
 }
@@ -44,7 +50,10 @@ KEYS: Mapping[str, dict[str, Any]] = {
 @pytest.fixture
 def mesh(workdir: Make) -> WorkDir:
     """Two clusters on two networks."""
-    made = workdir(over={"contexts": {"context-east-2": None}, "secrets": {"store": "plain"}}, tokens=(EAST, WEST))
+    made = workdir(
+        over={"contexts": {"context-east-2": None}, "secrets": {"store": "plain"}},
+        tokens=(EAST, WEST),
+    )
     made.write("as-it-was", (made / "topology.yaml").read_text())
     return made
 
@@ -62,8 +71,14 @@ def lost(run: Run, mesh: WorkDir) -> list[tuple[int, str, str]]:
     for words in (("render", "--dry-run"), ("diff",), ("describe",)):
         err = run(*words, cwd=mesh).err
         assert not err.startswith("error"), err
-        told = [line for line in err.splitlines() if line.startswith("warning: base.yaml:") and line.endswith("the value here is lost")]
-        assert told == [f"warning: base.yaml:{f['line']}:{f['column']}: {f['path']}: {f['what']}" for f in found], words
+        told = [
+            line
+            for line in err.splitlines()
+            if line.startswith("warning: base.yaml:") and line.endswith("the value here is lost")
+        ]
+        assert told == [
+            f"warning: base.yaml:{f['line']}:{f['column']}: {f['path']}: {f['what']}" for f in found
+        ], words
     return [(f["line"], f["path"], f["what"]) for f in found]
 
 
@@ -72,10 +87,18 @@ def test_the_starter_earns_no_warning(run: Run, mesh: WorkDir, kind: str) -> Non
     """Whatever the topology states, alone or by twos: nothing is said of a line that `init` wrote."""
     mesh.write("base.yaml", targets.module(kind).STARTER)
     rendered = 0
-    for names in [(name,) for name in KEYS] + list(itertools.combinations(("version", "ambient", "domain", "remote", "argocd", "flux"), 2)):
+    for names in [(name,) for name in KEYS] + list(
+        itertools.combinations(("version", "ambient", "domain", "remote", "argocd", "flux"), 2)
+    ):
         over: dict[str, Any] = {}
         for name in names:
-            over = {**over, **{k: {**over.get(k, {}), **v} if isinstance(v, dict) else v for k, v in KEYS[name].items()}}
+            over = {
+                **over,
+                **{
+                    k: {**over.get(k, {}), **v} if isinstance(v, dict) else v
+                    for k, v in KEYS[name].items()
+                },
+            }
         lay(mesh, over)
         ran = run("render", "--dry-run", cwd=mesh)
         rendered += ran.code == 0
@@ -88,9 +111,13 @@ def test_the_version_of_the_starter_is_a_default(run: Run, mesh: WorkDir) -> Non
     mesh.write("base.yaml", targets.module("Istio").STARTER)
     lay(mesh, KEYS["version"])
     assert lost(run, mesh) == []
-    assert run("render", "--dry-run", cwd=mesh).out.startswith(f"mesh mymeshname: 2 clusters, 2 networks, Istio 1.29.0 (base.yaml says {DEFAULT})\n")
+    assert run("render", "--dry-run", cwd=mesh).out.startswith(
+        f"mesh mymeshname: 2 clusters, 2 networks, Istio 1.29.0 (base.yaml says {DEFAULT})\n"
+    )
     lay(mesh, KEYS["one"])
-    assert run("render", "--dry-run", cwd=mesh).out.startswith("mesh mymeshname: 2 clusters, 2 networks, Istio\n")
+    assert run("render", "--dry-run", cwd=mesh).out.startswith(
+        "mesh mymeshname: 2 clusters, 2 networks, Istio\n"
+    )
     # What an earlier version of `init` wrote is a default too.
     for version in STARTED:
         mesh.write("base.yaml", targets.module("Istio").STARTER.replace(DEFAULT, version))
@@ -106,12 +133,22 @@ def test_the_version_of_the_starter_is_a_default(run: Run, mesh: WorkDir) -> Non
         ("HelmRelease", ("spec", "chart", "spec", "version"), "1.28.1"),
     ],
 )
-def test_a_version_that_disagrees_is_named(run: Run, mesh: WorkDir, kind: str, path: tuple[str, ...], text: str) -> None:
+def test_a_version_that_disagrees_is_named(
+    run: Run, mesh: WorkDir, kind: str, path: tuple[str, ...], text: str
+) -> None:
     """A version that a person stated and that no cluster runs is reported with the one that goes before it; one that some cluster runs is not lost."""
-    mesh.write("base.yaml", targets.module(kind).STARTER.replace(f" {'v' if kind == 'Istio' else ''}{DEFAULT}\n", f" {text}\n"))
+    mesh.write(
+        "base.yaml",
+        targets.module(kind).STARTER.replace(
+            f" {'v' if kind == 'Istio' else ''}{DEFAULT}\n", f" {text}\n"
+        ),
+    )
     lay(mesh, KEYS["version"])
     ((_, where, what),) = lost(run, mesh)
-    assert (where, what) == (".".join(path), f'is "{text}", and by the topology every cluster runs 1.29.0; the value here is lost')
+    assert (where, what) == (
+        ".".join(path),
+        f'is "{text}", and by the topology every cluster runs 1.29.0; the value here is lost',
+    )
     lay(mesh, KEYS["one"])
     assert lost(run, mesh) == []
     lay(mesh, KEYS["canary"])
@@ -127,24 +164,53 @@ def value_of(run: Run, mesh: WorkDir, file: str) -> Any:
 
 def test_networks_of_others_are_replaced(run: Run, mesh: WorkDir) -> None:
     """meshNetworks belongs to the mesh: what base.yaml has there goes as a whole, with its line, in every kind that writes it."""
-    over = {**KEYS["gateways"], "networks": {n: {"gateways": [{"address": a}]} for n, a in (("network-east", "192.0.2.1"), ("network-west", "192.0.2.2"))}}
+    over = {
+        **KEYS["gateways"],
+        "networks": {
+            n: {"gateways": [{"address": a}]}
+            for n, a in (("network-east", "192.0.2.1"), ("network-west", "192.0.2.2"))
+        },
+    }
     over |= {"eastWestGateway": {"enabled": False}}
     what = "is set by the mesh; the value here is lost"
     kinds = {
         "Istio": ("istio.yaml", "sailoperator.io/v1", ("spec", "values"), {}),
-        "IstioOperator": ("istiooperator.yaml", "install.istio.io/v1alpha1", ("spec", "values"), {}),
-        "Application": ("istiod.yaml", "argoproj.io/v1alpha1", ("spec", "source", "helm", "valuesObject"), {"istio": {"version": "1.30.3"}}),
-        "HelmRelease": ("istiod.yaml", "helm.toolkit.fluxcd.io/v2", ("spec", "values"), {"istio": {"version": "1.30.3"}}),
+        "IstioOperator": (
+            "istiooperator.yaml",
+            "install.istio.io/v1alpha1",
+            ("spec", "values"),
+            {},
+        ),
+        "Application": (
+            "istiod.yaml",
+            "argoproj.io/v1alpha1",
+            ("spec", "source", "helm", "valuesObject"),
+            {"istio": {"version": "1.30.3"}},
+        ),
+        "HelmRelease": (
+            "istiod.yaml",
+            "helm.toolkit.fluxcd.io/v2",
+            ("spec", "values"),
+            {"istio": {"version": "1.30.3"}},
+        ),
     }
     for kind, (file, api, path, more) in kinds.items():
-        inner: Any = {"global": {"meshNetworks": {"mine": {"endpoints": [{"fromCidr": "192.0.2.0/24"}]}}}}
+        inner: Any = {
+            "global": {"meshNetworks": {"mine": {"endpoints": [{"fromCidr": "192.0.2.0/24"}]}}}
+        }
         for key in reversed(path):
             inner = {key: inner}
         if kind == "Istio":
             inner["spec"]["version"] = "v1.30.3"
-        mesh.write("base.yaml", yaml.safe_dump({"apiVersion": api, "kind": kind, **inner}, sort_keys=False))
+        mesh.write(
+            "base.yaml", yaml.safe_dump({"apiVersion": api, "kind": kind, **inner}, sort_keys=False)
+        )
         lay(mesh, {**over, **more})
-        (line,) = [n for n, text in enumerate((mesh / "base.yaml").read_text().splitlines(), 1) if "meshNetworks" in text]
+        (line,) = [
+            n
+            for n, text in enumerate((mesh / "base.yaml").read_text().splitlines(), 1)
+            if "meshNetworks" in text
+        ]
         assert lost(run, mesh) == [(line, ".".join((*path, "global", "meshNetworks")), what)], kind
         found = value_of(run, mesh, file)
         for key in (*path, "global", "meshNetworks"):
@@ -181,7 +247,12 @@ spec:
     networks = spec["values"]["pilot"]["meshNetworks"]
     assert set(networks["networks"]) == {"network-east", "network-west"}
     assert spec["values"]["global"]["meshNetworks"] == networks
-    assert spec["unvalidatedValues"]["global"] == {"meshID": "mymeshname", "meshNetworks": networks, "network": "network-east", "sds": {"enabled": True}}
+    assert spec["unvalidatedValues"]["global"] == {
+        "meshID": "mymeshname",
+        "meshNetworks": networks,
+        "network": "network-east",
+        "sds": {"enabled": True},
+    }
     shutil.rmtree(mesh / "out")
     mesh.write(
         "base.yaml",
@@ -203,7 +274,11 @@ spec:
     spec = value_of(run, mesh, "istiooperator.yaml")["spec"]
     assert set(spec["values"]["global"]["meshNetworks"]) == {"network-east", "network-west"}
     assert spec["unvalidatedValues"] == {"global": {"network": "network-east", "other": 1}}
-    assert spec["meshConfig"]["trustDomain"] == spec["values"]["meshConfig"]["trustDomain"] == "acme.example"
+    assert (
+        spec["meshConfig"]["trustDomain"]
+        == spec["values"]["meshConfig"]["trustDomain"]
+        == "acme.example"
+    )
 
 
 def test_where_charts_come_from_and_go_to(run: Run, mesh: WorkDir) -> None:
@@ -225,7 +300,10 @@ spec:
     value = value_of(run, mesh, "istiod.yaml")
     assert value["spec"]["destination"] == {"name": EAST, "namespace": "istio-system"}
     assert value["metadata"]["labels"] == {"team": "mesh"}
-    assert value["spec"]["source"]["helm"]["valuesObject"]["global"]["multiCluster"] == {"clusterName": EAST, "globalDomainSuffix": "x"}
+    assert value["spec"]["source"]["helm"]["valuesObject"]["global"]["multiCluster"] == {
+        "clusterName": EAST,
+        "globalDomainSuffix": "x",
+    }
     shutil.rmtree(mesh / "out")
     mesh.write(
         "base.yaml",
@@ -238,7 +316,10 @@ spec:
     )
     lay(mesh, KEYS["flux"])
     assert lost(run, mesh) == [(4, "spec.chart.spec.sourceRef", what)]
-    assert value_of(run, mesh, "istiod.yaml")["spec"]["chart"]["spec"]["sourceRef"] == {"kind": "HelmRepository", "name": "istio"}
+    assert value_of(run, mesh, "istiod.yaml")["spec"]["chart"]["spec"]["sourceRef"] == {
+        "kind": "HelmRepository",
+        "name": "istio",
+    }
 
 
 def test_a_mapping_that_the_mesh_repeats_is_not_lost() -> None:
@@ -246,4 +327,6 @@ def test_a_mapping_that_the_mesh_repeats_is_not_lost() -> None:
     whole = {"spec": merge_patch.Whole({"name": "east", "namespace": "ztunnel"})}
     assert list(merge_patch.lost({"spec": {"namespace": "ztunnel"}}, whole)) == []
     assert list(merge_patch.lost({"spec": {"namespace": "other"}}, whole)) == [("spec",)]
-    assert list(merge_patch.lost({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)) == [("spec",)]
+    assert list(merge_patch.lost({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)) == [
+        ("spec",)
+    ]

@@ -15,7 +15,12 @@ import pytest
 import yaml
 from conftest import TOP, Run, WorkDir
 
-BLOCKS = [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", (TOP / "docs/review.md").read_text(), re.MULTILINE | re.DOTALL)]
+BLOCKS = [
+    yaml.safe_load(text)
+    for text in re.findall(
+        r"^```yaml\n(.*?)^```$", (TOP / "docs/review.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+]
 HOOKS = yaml.safe_load((TOP / ".pre-commit-hooks.yaml").read_text())
 STUB = """#!/usr/bin/env bash
 # Stands for what would go over the network; it notes its arguments and what it is given to send.
@@ -39,19 +44,30 @@ class Repository:
         for name in ("python3", "gh", "curl"):
             (folder / "bin" / name).write_text(STUB.format(log=self.log))
             (folder / "bin" / name).chmod(0o755)
-        (folder / "bin/kubectl-mesh").write_text(f'#!/bin/sh\nPYTHONPATH="{TOP}" exec "{sys.executable}" -m kubectl_mesh "$@"\n')
+        (folder / "bin/kubectl-mesh").write_text(
+            f'#!/bin/sh\nPYTHONPATH="{TOP}" exec "{sys.executable}" -m kubectl_mesh "$@"\n'
+        )
         (folder / "bin/kubectl-mesh").chmod(0o755)
         self.path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
     def git(self, *words: str) -> str:
         """A command of git, and what it prints."""
         who = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-        return subprocess.run(["git", "-C", self.mesh, *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", self.mesh, *who, *words], check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
         """A script as a CI system runs it."""
         words = ["bash", "-e", "-o", "pipefail", "-c", script]
-        return subprocess.run(words, cwd=self.mesh, capture_output=True, text=True, check=False, env={**os.environ, "PATH": self.path, **env})
+        return subprocess.run(
+            words,
+            cwd=self.mesh,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": self.path, **env},
+        )
 
 
 @pytest.fixture
@@ -78,38 +94,66 @@ def repository(tmp_path: Path, run: Run) -> Repository:
 
 def variables(value: dict[str, str] | None, known: dict[str, str]) -> dict[str, str]:
     """The environment of a step, with what the host would put into it."""
-    return {name: re.sub(r"\$\{\{ (.*?) \}\}", lambda m: known[m[1]], str(text)) for name, text in (value or {}).items()}
+    return {
+        name: re.sub(r"\$\{\{ (.*?) \}\}", lambda m: known[m[1]], str(text))
+        for name, text in (value or {}).items()
+    }
 
 
 def test_github_actions(repository: Repository) -> None:
     """Every step runs: the comment tells the change without a secret, the findings are SARIF, and a broken tree fails."""
     workflow: dict[Any, Any] = BLOCKS[0]
     assert workflow[True] == "pull_request"  # YAML 1.1 reads `on` so; GitHub does not
-    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write", "security-events": "write"}
+    assert workflow["permissions"] == {
+        "contents": "read",
+        "pull-requests": "write",
+        "security-events": "write",
+    }
     steps = workflow["jobs"]["review"]["steps"]
     assert steps[0]["with"] == {"fetch-depth": 0}
-    known = {"github.event.pull_request.base.sha": repository.git("rev-parse", "HEAD~1"), "github.token": "token-of-the-job", "github.event.number": "7"}
+    known = {
+        "github.event.pull_request.base.sha": repository.git("rev-parse", "HEAD~1"),
+        "github.token": "token-of-the-job",
+        "github.event.number": "7",
+    }
     codes = {}
     for step in steps:
         if "run" in step:
-            done = repository.run(step["run"], **variables(workflow["env"], known), **variables(step.get("env"), known))
+            done = repository.run(
+                step["run"],
+                **variables(workflow["env"], known),
+                **variables(step.get("env"), known),
+            )
             codes[step["name"]] = done.returncode
-    assert codes == dict.fromkeys(("Install", "What it does to the mesh", "Is the tree what a render makes?", "Is the mesh sound?"), 0)
+    assert codes == dict.fromkeys(
+        (
+            "Install",
+            "What it does to the mesh",
+            "Is the tree what a render makes?",
+            "Is the mesh sound?",
+        ),
+        0,
+    )
     log = repository.log.read_text()
     assert "### mesh `acme`" in log
     assert "token" in log.lower()
     assert "another-token-that-nobody-may-see" not in log
     assert "token-of-the-job" not in log
     upload = next(s for s in steps if "upload-sarif" in s.get("uses", ""))
-    assert json.loads((repository.mesh / upload["with"]["sarif_file"]).read_text())["version"] == "2.1.0"
+    assert (
+        json.loads((repository.mesh / upload["with"]["sarif_file"]).read_text())["version"]
+        == "2.1.0"
+    )
     broken.wrong_root(repository.mesh, "a")
     by_name = {s.get("name"): s for s in steps}
     assert repository.run(by_name["Is the tree what a render makes?"]["run"]).returncode == 1
     assert repository.run(by_name["Is the mesh sound?"]["run"]).returncode == 1
     found = json.loads((repository.mesh / "mesh.sarif").read_text())["runs"][0]["results"]
-    assert [(r["ruleId"], r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]) for r in found if r["level"] == "error"] == [
-        ("tree-root", "out/a/1-trust/cacerts.yaml")
-    ]
+    assert [
+        (r["ruleId"], r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+        for r in found
+        if r["level"] == "error"
+    ] == [("tree-root", "out/a/1-trust/cacerts.yaml")]
 
 
 def test_gitlab_ci(repository: Repository) -> None:
@@ -130,11 +174,18 @@ def test_gitlab_ci(repository: Repository) -> None:
     assert "### mesh `acme`" in log
     assert "token-of-the-bot" not in log
     assert Path(f"{repository.log}.header").read_text() == "PRIVATE-TOKEN: token-of-the-bot\n"
-    assert ET.parse(repository.mesh / job["artifacts"]["reports"]["junit"]).getroot().get("failures") == "0"
+    assert (
+        ET.parse(repository.mesh / job["artifacts"]["reports"]["junit"]).getroot().get("failures")
+        == "0"
+    )
     broken.deleted(repository.mesh, "a", "b")
     assert repository.run("\n".join(job["script"]), **env).returncode == 1
     top = ET.parse(repository.mesh / job["artifacts"]["reports"]["junit"]).getroot()
-    assert [c.get("name", "").split(":")[0] for c in top.iter("testcase") if c.find("failure") is not None] == ["remote-missing"]
+    assert [
+        c.get("name", "").split(":")[0]
+        for c in top.iter("testcase")
+        if c.find("failure") is not None
+    ] == ["remote-missing"]
     assert set(job["artifacts"]["paths"]) == {"mesh.md"}
 
 
@@ -150,10 +201,25 @@ def test_hooks(repository: Repository) -> None:
     for command in commands:
         assert repository.run(command).returncode == 1
     for hook in HOOKS:
-        assert set(hook) == {"id", "name", "description", "entry", "language", "pass_filenames", "files"}
+        assert set(hook) == {
+            "id",
+            "name",
+            "description",
+            "entry",
+            "language",
+            "pass_filenames",
+            "files",
+        }
         assert (hook["language"], hook["pass_filenames"]) == ("python", False)
         taken = re.compile(hook["files"])
-        for path in ("topology.yaml", "mesh/base.yaml", "out/a/mesh.lock", "mesh/certs/root-cert.pem", ".gitignore", "clusters/a.crt"):
+        for path in (
+            "topology.yaml",
+            "mesh/base.yaml",
+            "out/a/mesh.lock",
+            "mesh/certs/root-cert.pem",
+            ".gitignore",
+            "clusters/a.crt",
+        ):
             assert taken.search(path), path
         for path in ("README.md", "src/topology.yaml.md", "about/x", "my-base.yaml"):
             assert not taken.search(path), path

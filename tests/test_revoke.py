@@ -41,11 +41,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     return at
 
 
-def sail(workdir: Make, version: str = "1.30.4", over: "dict[str, object] | None" = None, name: str = "mesh") -> WorkDir:
+def sail(
+    workdir: Make,
+    version: str = "1.30.4",
+    over: "dict[str, object] | None" = None,
+    name: str = "mesh",
+) -> WorkDir:
     """A mesh of today's Istio."""
-    made = workdir(name, over={"secrets": {"store": "plain"}, "istio": {"version": version}, **(over or {})}, tokens=True)
+    made = workdir(
+        name,
+        over={"secrets": {"store": "plain"}, "istio": {"version": version}, **(over or {})},
+        tokens=True,
+    )
     made.write(
-        "base.yaml", f"apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {{name: default}}\nspec: {{version: v{version}, namespace: istio-system}}\n"
+        "base.yaml",
+        f"apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {{name: default}}\nspec: {{version: v{version}, namespace: istio-system}}\n",
     )
     return made
 
@@ -68,7 +78,9 @@ def lost(run: Run, mesh: WorkDir) -> WorkDir:
 
 def certificate(mesh: WorkDir, name: str) -> x509.Certificate:
     """The intermediate of a cluster."""
-    return x509.load_pem_x509_certificate((mesh / f"certs/intermediate-{name}/ca-cert.pem").read_bytes())
+    return x509.load_pem_x509_certificate(
+        (mesh / f"certs/intermediate-{name}/ca-cert.pem").read_bytes()
+    )
 
 
 def leaf(mesh: WorkDir, name: str) -> Path:
@@ -84,8 +96,15 @@ def leaf(mesh: WorkDir, name: str) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(DAY - timedelta(minutes=1))
         .not_valid_after(DAY + timedelta(hours=24))
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://cluster.local/ns/a/sa/b")]), critical=True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.UniformResourceIdentifier("spiffe://cluster.local/ns/a/sa/b")]
+            ),
+            critical=True,
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+        )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -97,7 +116,17 @@ def leaf(mesh: WorkDir, name: str) -> Path:
 def revoked(mesh: WorkDir, path: "Path | None" = None) -> bool:
     """Whether OpenSSL finds an intermediate revoked, that of the lost cluster where no other is named."""
     path = path or mesh / f"certs/intermediate-{WEST}/ca-cert.pem"
-    words = ["openssl", "verify", "-x509_strict", "-crl_check_all", "-CAfile", mesh / "certs/root-cert.pem", "-CRLfile", mesh / BUNDLE, path]
+    words = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-crl_check_all",
+        "-CAfile",
+        mesh / "certs/root-cert.pem",
+        "-CRLfile",
+        mesh / BUNDLE,
+        path,
+    ]
     ran = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ran.returncode == (2 if "certificate revoked" in ran.stderr else 0), ran.stderr
     return ran.returncode != 0
@@ -105,8 +134,23 @@ def revoked(mesh: WorkDir, path: "Path | None" = None) -> bool:
 
 def verified(mesh: WorkDir, name: str, bundle: "Path | None" = None) -> str:
     """What OpenSSL says of a workload of a cluster, every CA of its chain checked against the bundle: empty where it is good."""
-    words = ["openssl", "verify", "-x509_strict", "-crl_check_all", "-purpose", "any", "-CAfile", mesh / "certs/root-cert.pem"]
-    words += ["-CRLfile", bundle or mesh / BUNDLE, "-untrusted", mesh / f"certs/intermediate-{name}/cert-chain.pem", leaf(mesh, name)]
+    words = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-crl_check_all",
+        "-purpose",
+        "any",
+        "-CAfile",
+        mesh / "certs/root-cert.pem",
+    ]
+    words += [
+        "-CRLfile",
+        bundle or mesh / BUNDLE,
+        "-untrusted",
+        mesh / f"certs/intermediate-{name}/cert-chain.pem",
+        leaf(mesh, name),
+    ]
     ran = subprocess.run(words, capture_output=True, text=True, check=False)
     return "" if ran.returncode == 0 else ran.stdout + ran.stderr
 
@@ -170,7 +214,9 @@ def istiod(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("go")
     (folder / "main.go").write_text(GO)
     environment = {**os.environ, "GO111MODULE": "off", "GOTOOLCHAIN": "local"}
-    subprocess.run([go, "build", "-o", folder / "judge", folder / "main.go"], check=True, env=environment)
+    subprocess.run(
+        [go, "build", "-o", folder / "judge", folder / "main.go"], check=True, env=environment
+    )
     return folder / "judge"
 
 
@@ -179,22 +225,37 @@ def judged(istiod: Path, mesh: WorkDir, name: str, tmp_path: Path) -> str:
     data = yaml.safe_load((mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())["data"]
     for key in ("cert-chain.pem", "ca-crl.pem"):
         (tmp_path / key).write_bytes(base64.b64decode(data[key]))
-    return subprocess.run([istiod, tmp_path / "cert-chain.pem", tmp_path / "ca-crl.pem"], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        [istiod, tmp_path / "cert-chain.pem", tmp_path / "ca-crl.pem"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_openssl_refuses_what_is_revoked_and_nothing_else(kind: str, workdir: Make, run: Run) -> None:
+def test_openssl_refuses_what_is_revoked_and_nothing_else(
+    kind: str, workdir: Make, run: Run
+) -> None:
     """For all key types; every list is signed by its issuer, and says of whom it is."""
     mesh = lost(run, sail(workdir, over={"certificates": {"keyType": kind}}))
     assert verified(mesh, EAST) == verified(mesh, OTHER) == ""
     assert revoked(mesh)
     assert verified(mesh, WEST) != ""
-    issuers = [mesh / "certs/root-cert.pem", *(mesh / f"certs/intermediate-{name}/ca-cert.pem" for name in (EAST, OTHER))]
+    issuers = [
+        mesh / "certs/root-cert.pem",
+        *(mesh / f"certs/intermediate-{name}/ca-cert.pem" for name in (EAST, OTHER)),
+    ]
     blocks = (mesh / BUNDLE).read_text().split("-----END X509 CRL-----\n")[:-1]
     assert len(blocks) == len(issuers)
     for number, (block, issuer) in enumerate(zip(blocks, issuers, strict=True)):
         one = mesh.write("one.pem", block + "-----END X509 CRL-----\n")
-        ran = subprocess.run(["openssl", "crl", "-in", one, "-CAfile", issuer, "-noout", "-text"], capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            ["openssl", "crl", "-in", one, "-CAfile", issuer, "-noout", "-text"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert ran.returncode == 0
         assert "verify OK" in ran.stderr + ran.stdout
         assert ("No Revoked Certificates." in ran.stdout) == (number > 0)
@@ -206,7 +267,11 @@ def test_openssl_refuses_what_is_revoked_and_nothing_else(kind: str, workdir: Ma
 def test_istiod_takes_it(kind: str, workdir: Make, run: Run, istiod: Path, tmp_path: Path) -> None:
     """Each certificate of the chain signed a list; the root's alone, which is what one would write by hand, istiod drops."""
     mesh = lost(run, sail(workdir, over={"certificates": {"keyType": kind}}))
-    assert judged(istiod, mesh, EAST, tmp_path) == judged(istiod, mesh, OTHER, tmp_path) == "2 signed, 3 lists\n"
+    assert (
+        judged(istiod, mesh, EAST, tmp_path)
+        == judged(istiod, mesh, OTHER, tmp_path)
+        == "2 signed, 3 lists\n"
+    )
     first = (mesh / BUNDLE).read_text().split("-----END X509 CRL-----\n")[0]
     alone = mesh.write("alone.pem", first + "-----END X509 CRL-----\n")
     chain = mesh / f"certs/intermediate-{EAST}/cert-chain.pem"
@@ -220,7 +285,13 @@ def test_the_tree_holds_it_where_it_is_read(workdir: Make, run: Run) -> None:
     mesh = lost(run, sail(workdir))
     for name in (EAST, OTHER):
         data = yaml.safe_load((mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())["data"]
-        assert list(data) == ["ca-cert.pem", "ca-crl.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"]
+        assert list(data) == [
+            "ca-cert.pem",
+            "ca-crl.pem",
+            "ca-key.pem",
+            "cert-chain.pem",
+            "root-cert.pem",
+        ]
         assert base64.b64decode(data["ca-crl.pem"]) == (mesh / BUNDLE).read_bytes()
     assert done(run, mesh, "render", "--check").count("identical 2 directories") == 1
     old = sail(workdir, "1.26.4", name="old")
@@ -239,7 +310,15 @@ def test_the_tree_holds_it_where_it_is_read(workdir: Make, run: Run) -> None:
 
 def test_ztunnel_reads_it_later(workdir: Make, run: Run) -> None:
     """Ambient: from 1.29 on."""
-    mesh = sail(workdir, "1.28.0", {"istio": {"version": "1.28.0", "dataPlane": "ambient"}, "contexts": {OTHER: {"network": "third"}}, "networks": None})
+    mesh = sail(
+        workdir,
+        "1.28.0",
+        {
+            "istio": {"version": "1.28.0", "dataPlane": "ambient"},
+            "contexts": {OTHER: {"network": "third"}},
+            "networks": None,
+        },
+    )
     done(run, mesh, "render")
     done(run, mesh, "remove", WEST)
     assert "ztunnel reads it from Istio 1.29 on\n" in run("certs", "revoke", WEST, cwd=mesh).err
@@ -255,8 +334,13 @@ def test_what_is_told(workdir: Make, run: Run) -> None:
     rest = f"revoked {serial} since {DAY:%Y-%m-%d}\nnext: kubectl mesh render; it changes cacerts in 2 clusters, and istiod takes it without a restart\n"
     told = "a sidecar that is running goes by it from its next start on, and by later ones at once; gateways made by injection do not mount it\n"
     listed, _, after = rest.partition("\n")
-    assert done(run, mesh, "certs", "revoke", WEST) == f"create  certs/ca-crl.pem: CRL number 1, valid until {until}\n{listed}\n{told}{after}"
-    assert done(run, mesh, "certs", "crl", "--days", "30").startswith("update  certs/ca-crl.pem: CRL number 2, valid until ")
+    assert (
+        done(run, mesh, "certs", "revoke", WEST)
+        == f"create  certs/ca-crl.pem: CRL number 1, valid until {until}\n{listed}\n{told}{after}"
+    )
+    assert done(run, mesh, "certs", "crl", "--days", "30").startswith(
+        "update  certs/ca-crl.pem: CRL number 2, valid until "
+    )
     described = done(run, mesh, "describe")
     assert (
         f"revoked      1 intermediate; CRL number 2 until {DAY + timedelta(days=30):%Y-%m-%d} (30 days)\n             {serial} since {DAY:%Y-%m-%d}\n"
@@ -281,7 +365,9 @@ def test_a_new_cluster_gets_a_list(workdir: Make, run: Run, istiod: Path, tmp_pa
     """Without one every proxy would refuse its workloads: the render that makes its intermediate makes it, and says in which order to apply."""
     mesh = lost(run, sail(workdir))
     before = (mesh / BUNDLE).read_bytes()
-    mesh.topology({"contexts": {"north": {"network": "north", "server": "https://203.0.113.9:6443"}}})
+    mesh.topology(
+        {"contexts": {"north": {"network": "north", "server": "https://203.0.113.9:6443"}}}
+    )
     mesh.write("clusters/north.crt", (GOLDEN / "two-networks/in/clusters/east.crt").read_bytes())
     ran = run("render", cwd=mesh)
     assert ran.code == 0, ran.err
@@ -295,7 +381,9 @@ def test_a_new_cluster_gets_a_list(workdir: Make, run: Run, istiod: Path, tmp_pa
     assert run("render", "--check", cwd=mesh).code == 0
 
 
-def test_what_a_replaced_intermediate_signed_stays_good(workdir: Make, run: Run, clock: Callable[[datetime], None]) -> None:
+def test_what_a_replaced_intermediate_signed_stays_good(
+    workdir: Make, run: Run, clock: Callable[[datetime], None]
+) -> None:
     """Its workloads live on until they renew: its list is kept as long as it is valid; then it can be revoked by its file."""
     mesh = lost(run, sail(workdir))
     shutil.copytree(mesh / f"certs/intermediate-{EAST}", mesh / "archive/certs/intermediate-east")
@@ -306,7 +394,14 @@ def test_what_a_replaced_intermediate_signed_stays_good(workdir: Make, run: Run,
     assert (verified(mesh, EAST), verified(old, "east", mesh / BUNDLE)) == ("", "")
     done(run, mesh, "certs", "crl")
     assert (verified(mesh, EAST), verified(old, "east", mesh / BUNDLE)) == ("", "")
-    done(run, mesh, "certs", "revoke", "--certificate", str(old / "certs/intermediate-east/ca-cert.pem"))
+    done(
+        run,
+        mesh,
+        "certs",
+        "revoke",
+        "--certificate",
+        str(old / "certs/intermediate-east/ca-cert.pem"),
+    )
     assert verified(mesh, EAST) == ""
     assert revoked(mesh, old / "certs/intermediate-east/ca-cert.pem")
     assert "certificate revoked" in verified(old, "east", mesh / BUNDLE)
@@ -334,7 +429,9 @@ def test_what_a_lost_cluster_signed_with_before_is_revoked_too(workdir: Make, ru
     assert revoked(mesh)
     assert out.count("\nrevoked ") == 3
     assert verified(mesh, EAST) == ""
-    assert run("certs", "revoke", WEST, cwd=mesh).err.startswith(f"error: certs/intermediate-{WEST}/ca-cert.pem: is revoked already")
+    assert run("certs", "revoke", WEST, cwd=mesh).err.startswith(
+        f"error: certs/intermediate-{WEST}/ca-cert.pem: is revoked already"
+    )
 
 
 def test_a_lost_cluster_does_not_come_back_as_it_was(workdir: Make, run: Run) -> None:
@@ -373,26 +470,40 @@ def test_refusals(workdir: Make, run: Run) -> None:
 
     assert "error: certs: has no root yet, so nothing to revoke\n" in refused("revoke", WEST)
     done(run, mesh, "render")
-    assert refused("crl").startswith("error: certs/ca-crl.pem: is not there: nothing is revoked, and no proxy asks for it\n")
+    assert refused("crl").startswith(
+        "error: certs/ca-crl.pem: is not there: nothing is revoked, and no proxy asks for it\n"
+    )
     assert refused("revoke").startswith("error: NAME: is missing\n")
-    assert f'certs/intermediate-{WEST}/ca-cert.pem: is what "{WEST}" signs with: every workload there would be refused\n' in refused("revoke", WEST)
+    assert (
+        f'certs/intermediate-{WEST}/ca-cert.pem: is what "{WEST}" signs with: every workload there would be refused\n'
+        in refused("revoke", WEST)
+    )
     assert "certs/intermediate-nobody/ca-cert.pem: is not there\n" in refused("revoke", "nobody")
     assert "ca-cert.pem: is not there\n" in refused("revoke", "../..")
     stranger = GOLDEN / "two-networks/in/certs/intermediate-east/ca-cert.pem"
-    assert "is not signed by the root of this mesh, so its CRL cannot list it\n" in refused("revoke", "--certificate", str(stranger))
+    assert "is not signed by the root of this mesh, so its CRL cannot list it\n" in refused(
+        "revoke", "--certificate", str(stranger)
+    )
     done(run, mesh, "remove", WEST)
     for key in ("root-key.pem", f"intermediate-{EAST}/ca-key.pem"):
         (mesh / f"certs/{key}").rename(mesh / "away.pem")
-        assert f"error: certs/{key}: is not here, and its CRL is signed with it\n" in refused("revoke", WEST)
+        assert f"error: certs/{key}: is not here, and its CRL is signed with it\n" in refused(
+            "revoke", WEST
+        )
         (mesh / "away.pem").rename(mesh / f"certs/{key}")
     done(run, mesh, "certs", "revoke", WEST)
-    assert f"is revoked already (serial {certificate(mesh, WEST).serial_number:x})\n" in refused("revoke", WEST)
+    assert f"is revoked already (serial {certificate(mesh, WEST).serial_number:x})\n" in refused(
+        "revoke", WEST
+    )
     # Without the root's key, a list that is valid is kept; but nothing can be added to it, nor taken away.
     (mesh / "certs/root-key.pem").rename(mesh / "away.pem")
     done(run, mesh, "certs", "crl")
     assert "is not here, and its CRL is signed with it\n" in refused("crl", "--clear")
     mesh.topology({"certificates": {"issuer": "cert-manager", "issuerRef": {"name": "x"}}})
-    assert "says issuer: cert-manager; what it signed, it revokes\n  fix: revoke it where that issuer is\n" in refused("crl")
+    assert (
+        "says issuer: cert-manager; what it signed, it revokes\n  fix: revoke it where that issuer is\n"
+        in refused("crl")
+    )
 
 
 @pytest.mark.parametrize(
@@ -400,12 +511,22 @@ def test_refusals(workdir: Make, run: Run) -> None:
     [
         (lambda b: b"", "crl-readable", "is not made of PEM CRLs alone"),
         (lambda b: b + b"text\n", "crl-readable", "is not made of PEM CRLs alone"),
-        (lambda b: b.replace(b"\nMII", b"\nAAA", 1), "crl-readable", "holds a CRL that cannot be read"),
-        (lambda b: b.split(b"-----END X509 CRL-----\n", 1)[1], "crl-complete", "has no CRL of O=mymeshname, CN=Root CA: istiod would take neither"),
+        (
+            lambda b: b.replace(b"\nMII", b"\nAAA", 1),
+            "crl-readable",
+            "holds a CRL that cannot be read",
+        ),
+        (
+            lambda b: b.split(b"-----END X509 CRL-----\n", 1)[1],
+            "crl-complete",
+            "has no CRL of O=mymeshname, CN=Root CA: istiod would take neither",
+        ),
     ],
     ids=["empty", "text", "garbage", "no root"],
 )
-def test_a_bundle_that_istiod_would_drop_is_not_rendered(change: Callable[[bytes], bytes], check: str, said: str, workdir: Make, run: Run) -> None:
+def test_a_bundle_that_istiod_would_drop_is_not_rendered(
+    change: Callable[[bytes], bytes], check: str, said: str, workdir: Make, run: Run
+) -> None:
     """With an empty one too, which clears nothing."""
     mesh = lost(run, sail(workdir))
     mesh.write(BUNDLE, change((mesh / BUNDLE).read_bytes()))
@@ -418,11 +539,23 @@ def test_a_bundle_that_istiod_would_drop_is_not_rendered(change: Callable[[bytes
     assert [c["id"] for c in found["checks"] if c["status"] == "error"] == [check]
 
 
-def test_before_and_after_its_end(workdir: Make, run: Run, clock: Callable[[datetime], None]) -> None:
+def test_before_and_after_its_end(
+    workdir: Make, run: Run, clock: Callable[[datetime], None]
+) -> None:
     """A warning in time, an error with --fail-within, and no render of what would stop the mesh."""
     mesh = lost(run, sail(workdir))
-    assert run("check", "--fail-within", "364d", cwd=mesh).out.count("crl-expiring: certs/ca-crl.pem: is valid until") == 0
-    assert run("check", "--fail-within", "366d", cwd=mesh).out.count("× crl-expiring: certs/ca-crl.pem: is valid until") == 1
+    assert (
+        run("check", "--fail-within", "364d", cwd=mesh).out.count(
+            "crl-expiring: certs/ca-crl.pem: is valid until"
+        )
+        == 0
+    )
+    assert (
+        run("check", "--fail-within", "366d", cwd=mesh).out.count(
+            "× crl-expiring: certs/ca-crl.pem: is valid until"
+        )
+        == 1
+    )
     clock(DAY + timedelta(days=340))
     ran = run("check", cwd=mesh)
     assert ran.code == 0
@@ -450,13 +583,21 @@ def test_a_root_that_is_elsewhere_signs_its_own(workdir: Make, run: Run) -> None
     done(run, mesh, "remove", WEST)
     assert "`kubectl mesh certs crl --add FILE`" in run("certs", "revoke", WEST, cwd=mesh).err
     signer = crl.Signer(root, key, "elsewhere")
-    mesh.write("root.crl", crl.sign(signer, [revoking.entry(certificate(mesh, WEST), DAY)], 7, DAY, DAY + timedelta(days=90)))
+    mesh.write(
+        "root.crl",
+        crl.sign(
+            signer, [revoking.entry(certificate(mesh, WEST), DAY)], 7, DAY, DAY + timedelta(days=90)
+        ),
+    )
     done(run, mesh, "certs", "crl", "--add", "root.crl")
     assert (verified(mesh, EAST), revoked(mesh)) == ("", True)
     done(run, mesh, "render")
     other = crl.Signer(root, ec.generate_private_key(ec.SECP256R1()), "elsewhere")
     mesh.write("root.crl", crl.sign(other, [], 8, DAY, DAY + timedelta(days=90)))
-    assert "root.crl: is of no CA of this mesh, or not signed by it\n" in run("certs", "crl", "--add", "root.crl", cwd=mesh).err
+    assert (
+        "root.crl: is of no CA of this mesh, or not signed by it\n"
+        in run("certs", "crl", "--add", "root.crl", cwd=mesh).err
+    )
 
 
 @pytest.mark.parametrize("case", ["sops", "sealed", "external"])
@@ -474,9 +615,21 @@ def test_every_store_takes_it(case: str, tmp_path: Path, run: Run) -> None:
     name = names[0].removeprefix("intermediate-")
     value = yaml.safe_load((mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())
     if case == "external":
-        assert value["spec"]["target"]["template"] == {"data": {"ca-crl.pem": (mesh / BUNDLE).read_text()}, "engineVersion": "v2", "mergePolicy": "Merge"}
+        assert value["spec"]["target"]["template"] == {
+            "data": {"ca-crl.pem": (mesh / BUNDLE).read_text()},
+            "engineVersion": "v2",
+            "mergePolicy": "Merge",
+        }
         return
     held = value["spec"]["encryptedData"] if case == "sealed" else value["data"]
-    assert list(held) == ["ca-cert.pem", "ca-crl.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"]
-    identity = next(iter(sorted(p for p in mesh.path.glob(f"{name}*key"))), None) or next(iter(sorted(mesh.path.glob("*key"))))
+    assert list(held) == [
+        "ca-cert.pem",
+        "ca-crl.pem",
+        "ca-key.pem",
+        "cert-chain.pem",
+        "root-cert.pem",
+    ]
+    identity = next(iter(sorted(p for p in mesh.path.glob(f"{name}*key"))), None) or next(
+        iter(sorted(mesh.path.glob("*key")))
+    )
     assert f"verified  out/{name}" in done(run, mesh, "verify", "--identity", str(identity))

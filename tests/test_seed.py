@@ -14,7 +14,13 @@ IDENTITY = TOP / "tests" / "seed.agekey"
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """What git would hand to somebody else, in a repository of its own; an sdist has no out/ and no git."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "examples/seed", "out"], cwd=TOP, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "examples/seed", "out"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if listed.returncode:
         pytest.skip("this is no checkout of git")
     copy = tmp_path / "clone"
@@ -28,7 +34,11 @@ def clone(tmp_path: Path) -> Path:
 
 def test_a_render_without_any_key_changes_nothing(clone: Path, run: Run) -> None:
     """No key and no token is there; `render --check` and `check` say yes all the same."""
-    assert not [p for p in clone.rglob("*") if p.name in ("ca-key.pem", "root-key.pem", "seal-key") or p.suffix == ".token"]
+    assert not [
+        p
+        for p in clone.rglob("*")
+        if p.name in ("ca-key.pem", "root-key.pem", "seal-key") or p.suffix == ".token"
+    ]
     ran = run("render", "-C", "examples/seed", "--out", "out", "--check", cwd=clone)
     assert (ran.code, ran.err) == (0, "")
     assert "identical 4 directories" in ran.out
@@ -57,6 +67,11 @@ def test_its_recipient_opens_it(clone: Path, run: Run) -> None:
 
 def test_it_is_what_the_page_describes(clone: Path) -> None:
     """The same clusters on the same networks as the topology of the page."""
-    seed, page = (yaml.safe_load(path.read_text()) for path in (clone / "examples/seed/topology.yaml", TOP / "examples/page/topology.yaml"))
+    seed, page = (
+        yaml.safe_load(path.read_text())
+        for path in (clone / "examples/seed/topology.yaml", TOP / "examples/page/topology.yaml")
+    )
     assert seed["mesh_id"] == page["mesh_id"]
-    assert {c: v["network"] for c, v in seed["contexts"].items()} == {c: v["network"] for c, v in page["contexts"].items()}
+    assert {c: v["network"] for c, v in seed["contexts"].items()} == {
+        c: v["network"] for c, v in page["contexts"].items()
+    }

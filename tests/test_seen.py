@@ -37,7 +37,9 @@ exec cat "$PROXIES/${1#--context=}/$4.json"
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def envoy_secrets(leaf: bytes, chain: bytes, roots: bytes, anchors: Sequence[bytes] = ()) -> dict[str, Any]:
+def envoy_secrets(
+    leaf: bytes, chain: bytes, roots: bytes, anchors: Sequence[bytes] = ()
+) -> dict[str, Any]:
     """What `istioctl proxy-config secret -o json` prints for a proxy: Envoy's SecretsConfigDump.
 
     istiod answers with the certificate, each certificate of cert-chain.pem and the whole of root-cert.pem (security/pkg/server/ca/server.go).
@@ -49,17 +51,29 @@ def envoy_secrets(leaf: bytes, chain: bytes, roots: bytes, anchors: Sequence[byt
 
     def secret(name: str, **value: object) -> dict[str, Any]:
         kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
-        return {"name": name, "lastUpdated": "2026-12-01T12:00:00.000Z", "secret": {"@type": kind, "name": name, **value}}
+        return {
+            "name": name,
+            "lastUpdated": "2026-12-01T12:00:00.000Z",
+            "secret": {"@type": kind, "name": name, **value},
+        }
 
     def inline(body: bytes) -> dict[str, str]:
         return {"inlineBytes": base64.b64encode(body).decode()}
 
     return {
         "dynamicActiveSecrets": [
-            secret("default", tlsCertificate={"certificateChain": inline(b"".join(answer)), "privateKey": inline(b"[redacted]")}),
+            secret(
+                "default",
+                tlsCertificate={
+                    "certificateChain": inline(b"".join(answer)),
+                    "privateKey": inline(b"[redacted]"),
+                },
+            ),
             secret("ROOTCA", validationContext={"trustedCa": inline(trusted)}),
         ],
-        "dynamicWarmingSecrets": [{**secret("kubernetes://some-credential"), "versionInfo": "uninitialized"}],
+        "dynamicWarmingSecrets": [
+            {**secret("kubernetes://some-credential"), "versionInfo": "uninitialized"}
+        ],
     }
 
 
@@ -67,8 +81,17 @@ def envoy_secrets(leaf: bytes, chain: bytes, roots: bytes, anchors: Sequence[byt
 def server() -> Iterator[tuple[str, list[str]]]:
     """The address of what answers as an API server does that has the pods, and what was asked."""
     asked: list[str] = []
-    resource = {"name": "pods", "singularName": "pod", "namespaced": True, "kind": "Pod", "verbs": ["get", "list"], "shortNames": ["po"]}
-    pods: list[dict[str, Any]] = [{"metadata": {"name": name, "namespace": "ns"}, "spec": spec} for name, spec in PODS]
+    resource = {
+        "name": "pods",
+        "singularName": "pod",
+        "namespaced": True,
+        "kind": "Pod",
+        "verbs": ["get", "list"],
+        "shortNames": ["po"],
+    }
+    pods: list[dict[str, Any]] = [
+        {"metadata": {"name": name, "namespace": "ns"}, "spec": spec} for name, spec in PODS
+    ]
     answers: dict[str, dict[str, Any]] = {
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
@@ -105,7 +128,9 @@ class Cluster:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "c", "cluster": {"server": address}}],
-            "contexts": [{"name": name, "context": {"cluster": "c", "user": "c"}} for name in NAMES],
+            "contexts": [
+                {"name": name, "context": {"cluster": "c", "user": "c"}} for name in NAMES
+            ],
             "users": [{"name": "c", "user": {}}],
         }
         (scratch / "kubeconfig").write_text(yaml.safe_dump(config))
@@ -113,11 +138,17 @@ class Cluster:
         (scratch / "bin/istioctl").write_text(ISTIOCTL)
         (scratch / "bin/istioctl").chmod(0o755)
 
-    def apply(self, *pods: str, names: Sequence[str] = NAMES, anchors: Sequence[bytes] = ()) -> None:
+    def apply(
+        self, *pods: str, names: Sequence[str] = NAMES, anchors: Sequence[bytes] = ()
+    ) -> None:
         """Gives proxies what the tree has now; a workload's own certificate is any other."""
         for name in names:
-            tree = yaml.safe_load((self.mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())["data"]
-            chain, roots = (base64.b64decode(tree[part]) for part in ("cert-chain.pem", "root-cert.pem"))
+            tree = yaml.safe_load((self.mesh / f"out/{name}/1-trust/cacerts.yaml").read_text())[
+                "data"
+            ]
+            chain, roots = (
+                base64.b64decode(tree[part]) for part in ("cert-chain.pem", "root-cert.pem")
+            )
             for pod in pods or [pod for pod, _ in PODS if pod != "none"]:
                 path = self.scratch / f"proxies/{name}/{pod}.ns.json"
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +158,11 @@ class Cluster:
         """What the commands print that `status` prints, run by bash as they are."""
         ran = run(*ROTATE, "status", cwd=self.mesh)
         assert ran.code == 0, ran.err
-        printed = ran.out.partition("2. see that it is everywhere")[2].partition("\n")[2].partition("\n3. ")[0]
+        printed = (
+            ran.out.partition("2. see that it is everywhere")[2]
+            .partition("\n")[2]
+            .partition("\n3. ")[0]
+        )
         environment = {
             **os.environ,
             "PATH": f"{self.scratch / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -135,7 +170,14 @@ class Cluster:
             "PROXIES": str(self.scratch / "proxies"),
             "HOME": str(self.scratch),
         }
-        done = subprocess.run(["bash", "-c", printed], cwd=self.mesh.path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", printed],
+            cwd=self.mesh.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.stderr == ""
         return done.stdout.splitlines()
 
@@ -143,7 +185,13 @@ class Cluster:
 def _leaf() -> bytes:
     """A certificate that no step is about, as that of a workload."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+    )
     builder = builder.not_valid_before(START).not_valid_after(START + timedelta(days=1))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -153,9 +201,15 @@ ALL = [f"{name} {pod}.ns: not yet" for name in NAMES for pod, _ in PODS if pod !
 
 
 @pytest.fixture
-def clusters(workdir: Make, run: Run, clock: Clock, tmp_path: Path, server: tuple[str, list[str]]) -> Cluster:
+def clusters(
+    workdir: Make, run: Run, clock: Clock, tmp_path: Path, server: tuple[str, list[str]]
+) -> Cluster:
     """The three clusters, with all applied that was rendered."""
-    missing = [name for name in ("kubectl", "jq", "bash", "base64", "awk", "openssl") if shutil.which(name) is None]
+    missing = [
+        name
+        for name in ("kubectl", "jq", "bash", "base64", "awk", "openssl")
+        if shutil.which(name) is None
+    ]
     if missing:
         pytest.skip(f"{', '.join(missing)} not on PATH")
     mesh = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
@@ -179,7 +233,10 @@ def test_every_proxy_is_asked(clusters: Cluster, run: Run, server: tuple[str, li
     assert clusters.look(run) == ALL
     clusters.apply("sidecar", "native", "gateway")
     assert clusters.look(run) == [f"{name} late.ns: not yet" for name in NAMES]
-    assert any(path.startswith("/api/v1/pods?") and "fieldSelector=status.phase%3DRunning" in path for path in server[1])
+    assert any(
+        path.startswith("/api/v1/pods?") and "fieldSelector=status.phase%3DRunning" in path
+        for path in server[1]
+    )
 
 
 @pytest.mark.parametrize("way", ["on", "back"])
@@ -193,7 +250,9 @@ def test_each_step_is_seen(way: str, clusters: Cluster, run: Run, clock: Clock) 
             go(clusters, run, "advance", "--seen-for", "24h")
         elif step != "trust-both":
             go(clusters, run, "abort")
-        assert (clusters.mesh / "certs/rotation.json").read_text().splitlines()[1] == f'  "step": "{step}",'
+        assert (clusters.mesh / "certs/rotation.json").read_text().splitlines()[
+            1
+        ] == f'  "step": "{step}",'
         clusters.apply("sidecar", "native", "gateway")
         clusters.apply("late", names=NAMES[1:])
         assert clusters.look(run) == [f"{NAMES[0]} late.ns: not yet"]
@@ -216,11 +275,28 @@ def test_silence_needs_a_certificate(clusters: Cluster, run: Run) -> None:
     go(clusters, run, "begin")
     clusters.apply()
     text = (clusters.mesh / "certs/root-cert.pem").read_bytes()
-    asked = run(*ROTATE, "status", cwd=clusters.mesh).out.partition("2. see that it is everywhere")[2].partition("\n")[2].partition("\n3. ")[0]
+    asked = (
+        run(*ROTATE, "status", cwd=clusters.mesh)
+        .out.partition("2. see that it is everywhere")[2]
+        .partition("\n")[2]
+        .partition("\n3. ")[0]
+    )
     (clusters.mesh / "certs/root-cert.pem").write_bytes(b"")
-    environment = {**os.environ, "PATH": f"{clusters.scratch / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", asked], cwd=clusters.mesh.path, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == [f"{name}: no certificate in certs/root-cert.pem" for name in NAMES]
+    environment = {
+        **os.environ,
+        "PATH": f"{clusters.scratch / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        ["bash", "-c", asked],
+        cwd=clusters.mesh.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [
+        f"{name}: no certificate in certs/root-cert.pem" for name in NAMES
+    ]
     (clusters.mesh / "certs/root-cert.pem").write_bytes(text)
 
 

@@ -28,7 +28,24 @@ CHART: dict[str, Callable[[str], Any]] = {
     "Application": lambda part: {"source": {"chart": part}},
 }
 """How a document names the chart that it is for."""
-ODD: list[Any] = [None, "", "x", "2", "true", 2, -1, 1.5, True, [], ["a"], [1, {}], {}, {"a": "b"}, {"a": {"b": 1}}, {"cpu": 1, "x": None}]
+ODD: list[Any] = [
+    None,
+    "",
+    "x",
+    "2",
+    "true",
+    2,
+    -1,
+    1.5,
+    True,
+    [],
+    ["a"],
+    [1, {}],
+    {},
+    {"a": "b"},
+    {"a": {"b": 1}},
+    {"cpu": 1, "x": None},
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +81,10 @@ def at(value: Any, path: tuple[str | int, ...], leaf: Any) -> Any:
         return leaf
     if isinstance(path[0], int):
         return [at(value[0] if isinstance(value, list) and value else None, path[1:], leaf)]
-    return {**(value if isinstance(value, dict) else {}), path[0]: at(value.get(path[0]) if isinstance(value, dict) else None, path[1:], leaf)}
+    return {
+        **(value if isinstance(value, dict) else {}),
+        path[0]: at(value.get(path[0]) if isinstance(value, dict) else None, path[1:], leaf),
+    }
 
 
 def parts() -> Iterator[tuple[str, str]]:
@@ -142,7 +162,9 @@ def test_every_keyword_has_words(name: str) -> None:
             assert bool(problems) or fits(value, schema) or not differs(value, schema), (path, odd)
             for problem in problems:
                 assert problem.what
-                assert not re.search(r"\bNone\b(?!,|$)|anyOf|oneOf|Traceback", problem.what), problem
+                assert not re.search(r"\bNone\b(?!,|$)|anyOf|oneOf|Traceback", problem.what), (
+                    problem
+                )
 
 
 def differs(value: Any, schema: Any) -> bool:
@@ -153,8 +175,14 @@ def differs(value: Any, schema: Any) -> bool:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -171,21 +199,45 @@ def test_random_values(name: str, chosen: random.Random, odd: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"resources": {"requests": {"cpu": 1}}}, 'spec.values.resources.requests.cpu: must be a text or empty, not the number 1\n  fix: quote it: "1"'),
-        ({"replicaCount": "2"}, "spec.values.replicaCount: must be a whole number or empty, not a text\n  fix: write it without quotes: 2"),
-        ({"autoscaling": {"enabled": "true"}}, "spec.values.autoscaling.enabled: must be true or false, not a text\n  fix: write it without quotes: true"),
+        (
+            {"resources": {"requests": {"cpu": 1}}},
+            'spec.values.resources.requests.cpu: must be a text or empty, not the number 1\n  fix: quote it: "1"',
+        ),
+        (
+            {"replicaCount": "2"},
+            "spec.values.replicaCount: must be a whole number or empty, not a text\n  fix: write it without quotes: 2",
+        ),
+        (
+            {"autoscaling": {"enabled": "true"}},
+            "spec.values.autoscaling.enabled: must be true or false, not a text\n  fix: write it without quotes: true",
+        ),
     ],
 )
 def test_a_gateway_document(workdir: Make, run: Run, values: dict[str, Any], says: str) -> None:
     """Every command that reads base.yaml says the place, the fact and the fix."""
     mesh = workdir()
     main = next(yaml.safe_load_all(targets.module("HelmRelease").STARTER))
-    gateway = {"apiVersion": main["apiVersion"], "kind": "HelmRelease", "spec": {**CHART["HelmRelease"]("gateway"), "values": values}}
+    gateway = {
+        "apiVersion": main["apiVersion"],
+        "kind": "HelmRelease",
+        "spec": {**CHART["HelmRelease"]("gateway"), "values": values},
+    }
     mesh.write("base.yaml", yaml.safe_dump_all([main, gateway]))
-    for words in (["render"], ["render", "--dry-run"], ["check"], ["diff"], ["describe"], ["graph"], ["certs", "status"], ["tokens", "status"]):
+    for words in (
+        ["render"],
+        ["render", "--dry-run"],
+        ["check"],
+        ["diff"],
+        ["describe"],
+        ["graph"],
+        ["certs", "status"],
+        ["tokens", "status"],
+    ):
         ran = run(*words, cwd=mesh)
         assert "a fault of its own" not in ran.err, ran.err
         if words not in (["certs", "status"], ["graph"]):
             assert says.split("\n", maxsplit=1)[0] in ran.out + ran.err, (words, ran)
     assert re.search(rf"error: base.yaml:\d+:\d+: {re.escape(says)}", run("render", cwd=mesh).err)
-    assert says.split(": ", maxsplit=1)[0] in json.dumps(json.loads(run("check", "-o", "json", cwd=mesh).out))
+    assert says.split(": ", maxsplit=1)[0] in json.dumps(
+        json.loads(run("check", "-o", "json", cwd=mesh).out)
+    )

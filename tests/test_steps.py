@@ -21,7 +21,11 @@ from kubectl_mesh.x509.certificates import load_key
 
 STEPS = TOP / "tests" / "golden" / "steps"
 EAST, WEST = "context-east-1", "context-west-1"
-CHANCE = [(re.compile(r"\b[0-9a-f]{64}\b"), "SHA-256"), (re.compile(r"\b[0-9a-f]{30,40}\b"), "SERIAL"), (re.compile(r"\b[0-9a-f]{8}\b"), "MARK")]
+CHANCE = [
+    (re.compile(r"\b[0-9a-f]{64}\b"), "SHA-256"),
+    (re.compile(r"\b[0-9a-f]{30,40}\b"), "SERIAL"),
+    (re.compile(r"\b[0-9a-f]{8}\b"), "MARK"),
+]
 """What is another in every run."""
 
 Make = Callable[..., WorkDir]
@@ -34,7 +38,11 @@ ROTATION = (
     ("drop-old", (*ROTATE, "advance", "--seen-for", "24h")),
     ("end", (*ROTATE, "advance", "--seen-for", "0h")),
 )
-ONE_ROOT = (("union", ("certs", "import-root", "--union", "../west/certs/root-cert.pem")), ("join", ("join",)), *ROTATION[1:])
+ONE_ROOT = (
+    ("union", ("certs", "import-root", "--union", "../west/certs/root-cert.pem")),
+    ("join", ("join",)),
+    *ROTATION[1:],
+)
 BACK = (
     ("begin", (*ROTATE, "begin")),
     ("sign-new", (*ROTATE, "advance", "--seen-for", "24h")),
@@ -70,11 +78,18 @@ SEQUENCES = {
 }
 
 
-BY_HAND = "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
+BY_HAND = (
+    "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
+)
 PUSHED = "the cluster pushes the other token into the store within 1h, and the peers take it within 1h more; no peer's directory changes"
 ELSEWHERE = "certs/root-key.pem: is not here, and its CRL is signed with it"
 SAID = (
-    ("external", ("renew", "begin", "sign-new", "drop-old", "sign-old", "drop-new"), ("renew", "rotate-root", "rotate-root-and-back"), BY_HAND),
+    (
+        "external",
+        ("renew", "begin", "sign-new", "drop-old", "sign-old", "drop-new"),
+        ("renew", "rotate-root", "rotate-root-and-back"),
+        BY_HAND,
+    ),
     ("external", ("move",), ("rotate-token", "rotate-token-and-back"), PUSHED),
     ("csr", ("revoke",), ("cluster-lost",), ELSEWHERE),
 )
@@ -92,8 +107,13 @@ def begun(kind: str, name: str, workdir: Make, run: Run, scratch: Path) -> Mesh:
     return mesh
 
 
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in MESHES for n in SEQUENCES if n != "cluster-lost" or k in ("plain", "csr")])
-def test_each_step(kind: str, name: str, workdir: Make, run: Run, golden: Golden, clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(k, n) for k in MESHES for n in SEQUENCES if n != "cluster-lost" or k in ("plain", "csr")],
+)
+def test_each_step(
+    kind: str, name: str, workdir: Make, run: Run, golden: Golden, clock: Clock, tmp_path: Path
+) -> None:
     """`render --check` before, the golden text of `diff`, a render that gives every cluster what it should hold, and no error of `check` after."""
     mesh = begun(kind, name, workdir, run, tmp_path)
     mesh.verify()
@@ -129,7 +149,11 @@ REQUESTS = "topology.yaml: says issuer: local; requests are for intermediates th
 NOT_HERE = [
     ("cert-manager", ("certs", "renew", "--all"), THERE),
     ("cert-manager", (*ROTATE, "begin"), THERE),
-    ("cert-manager", ("certs", "import-root", "own.pem", "--key", "own.key"), f"{ROOTED}\n{IN_THERE}"),
+    (
+        "cert-manager",
+        ("certs", "import-root", "own.pem", "--key", "own.key"),
+        f"{ROOTED}\n{IN_THERE}",
+    ),
     ("cert-manager", ("certs", "import-root", "--union", "own.pem"), f"{ROOTED}\n{IN_THERE}"),
     ("cert-manager", ("certs", "revoke", WEST), REVOKED),
     ("cert-manager", ("certs", "crl"), REVOKED),
@@ -140,10 +164,23 @@ NOT_HERE = [
 ]
 
 
-@pytest.mark.parametrize(("issuer", "words", "said"), NOT_HERE, ids=lambda value: "-".join(value) if isinstance(value, tuple) else "")
-def test_what_is_not_done_there(issuer: str, words: tuple[str, ...], said: str, workdir: Make, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("issuer", "words", "said"),
+    NOT_HERE,
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_is_not_done_there(
+    issuer: str, words: tuple[str, ...], said: str, workdir: Make, run: Run
+) -> None:
     """A sequence that is nothing for an issuer or a store is refused in a sentence that says what to do, and nothing is written."""
-    mesh = workdir(over={"certificates": {"issuer": "csr"}} if issuer == "csr" else ISSUED if issuer == "cert-manager" else {}, tokens=True)
+    mesh = workdir(
+        over={"certificates": {"issuer": "csr"}}
+        if issuer == "csr"
+        else ISSUED
+        if issuer == "cert-manager"
+        else {},
+        tokens=True,
+    )
     mesh.write("base.yaml", ISTIO)
     make_root(mesh.path)
     if issuer == "csr":
@@ -160,11 +197,24 @@ def workload(folder: Path, at: datetime) -> bytes:
     key = load_key("key", (folder / "ca-key.pem").read_bytes())
     issuer = x509.load_pem_x509_certificate((folder / "ca-cert.pem").read_bytes())
     own = ec.generate_private_key(ec.SECP256R1())
-    identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://cluster.local/ns/a/sa/b")])
-    builder = x509.CertificateBuilder(issuer.subject, x509.Name([]), own.public_key(), x509.random_serial_number(), at, at + timedelta(days=1))
+    identity = x509.SubjectAlternativeName(
+        [x509.UniformResourceIdentifier("spiffe://cluster.local/ns/a/sa/b")]
+    )
+    builder = x509.CertificateBuilder(
+        issuer.subject,
+        x509.Name([]),
+        own.public_key(),
+        x509.random_serial_number(),
+        at,
+        at + timedelta(days=1),
+    )
     builder = builder.add_extension(identity, critical=True)
-    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+    )
+    builder = builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False
+    )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
@@ -173,15 +223,35 @@ def meet(mine: Path, other: Path, name: str, at: datetime) -> None:
     base = other / f"intermediate-{name}"
     leaf = other / "leaf.pem"
     leaf.write_bytes(workload(base, at))
-    crls = ["-CRLfile", mine / "ca-crl.pem", "-crl_check_all"] if (mine / "ca-crl.pem").exists() else []
-    words = ["openssl", "verify", "-x509_strict", "-attime", str(int(at.timestamp()) + 60), *crls, "-CAfile", mine / "root-cert.pem"]
-    done = subprocess.run([*words, "-untrusted", base / "cert-chain.pem", leaf], capture_output=True, text=True, check=False)
+    crls = (
+        ["-CRLfile", mine / "ca-crl.pem", "-crl_check_all"]
+        if (mine / "ca-crl.pem").exists()
+        else []
+    )
+    words = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-attime",
+        str(int(at.timestamp()) + 60),
+        *crls,
+        "-CAfile",
+        mine / "root-cert.pem",
+    ]
+    done = subprocess.run(
+        [*words, "-untrusted", base / "cert-chain.pem", leaf],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, (mine.name, other.name, name, done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("name", [n for n in SEQUENCES if not n.startswith("rotate-token")])
 @pytest.mark.parametrize("kind", ["plain", "csr"])
-def test_late_clusters_are_not_cut(kind: str, name: str, workdir: Make, run: Run, clock: Clock, tmp_path: Path) -> None:
+def test_late_clusters_are_not_cut(
+    kind: str, name: str, workdir: Make, run: Run, clock: Clock, tmp_path: Path
+) -> None:
     """Whoever has a step and whoever does not have it yet take each other's certificates, both ways, while both live."""
     mesh = begun(kind, name, workdir, run, tmp_path)
     before = shutil.copytree(mesh.place / "certs", tmp_path / "0")
@@ -190,7 +260,11 @@ def test_late_clusters_are_not_cut(kind: str, name: str, workdir: Make, run: Run
         mesh.take(*words)
         mesh.quiet("render")
         after = shutil.copytree(mesh.place / "certs", tmp_path / f"{number}-{step}")
-        for cluster in (EAST, "context-east-2", *([] if name.startswith("cluster-lost") else [WEST])):
+        for cluster in (
+            EAST,
+            "context-east-2",
+            *([] if name.startswith("cluster-lost") else [WEST]),
+        ):
             for mine, other in ((before, before), (before, after), (after, before), (after, after)):
                 if (other / f"intermediate-{cluster}").exists():
                     meet(mine, other, cluster, clock.now)

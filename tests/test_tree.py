@@ -44,7 +44,9 @@ def test_order_of_contexts_does_not_matter(mesh: WorkDir, run: Run) -> None:
     text = (mesh / "topology.yaml").read_text()
     head, *entries = text.replace("  context-", "\0  context-").split("\0")
     tail = entries[-1].split("certificates:")
-    reordered = head + tail[0] + entries[1] + entries[0] + "".join("certificates:" + t for t in tail[1:])
+    reordered = (
+        head + tail[0] + entries[1] + entries[0] + "".join("certificates:" + t for t in tail[1:])
+    )
     assert reordered != text
     mesh.write("topology.yaml", reordered)
     assert run("render", "--check", cwd=mesh).code == 0
@@ -55,15 +57,27 @@ def test_a_new_cluster_changes_only_what_names_it(mesh: WorkDir, run: Run) -> No
     before = bodies(mesh / "out")
     ca = next((mesh.path / "certs").glob("root-cert.pem")).read_bytes()
     mesh.write("clusters/new.crt", ca)
-    mesh.topology({"contexts": {"new": {"network": "network-west", "server": "https://198.51.100.50:6443"}}})
+    mesh.topology(
+        {"contexts": {"new": {"network": "network-west", "server": "https://198.51.100.50:6443"}}}
+    )
     mesh.token("new")
     assert run("render", cwd=mesh).code == 0
     after = bodies(mesh / "out")
     changed = {name for name in before if after.get(name) != before[name]}
     added = set(after) - set(before)
     others = ("context-east-1", "context-east-2", "context-west-1")
-    assert {n for n in added if not n.startswith("new/")} == {f"{o}/3-mesh/remote-secrets/new.yaml" for o in others}
-    assert changed == {f"{o}/{n}" for o in others for n in ("3-mesh/kustomization.yaml", "2-control-plane/istiocontrolplane.yaml", "mesh.lock")}
+    assert {n for n in added if not n.startswith("new/")} == {
+        f"{o}/3-mesh/remote-secrets/new.yaml" for o in others
+    }
+    assert changed == {
+        f"{o}/{n}"
+        for o in others
+        for n in (
+            "3-mesh/kustomization.yaml",
+            "2-control-plane/istiocontrolplane.yaml",
+            "mesh.lock",
+        )
+    }
     for name in changed:
         assert b"new" in after[name]
 
@@ -86,7 +100,11 @@ def test_each_holds_the_others_and_not_itself(mesh: WorkDir) -> None:
         folder = mesh / f"out/{name}/3-mesh/remote-secrets"
         assert {p.stem for p in folder.iterdir()} == set(names) - {name}
     for name in names:
-        texts = {(mesh / f"out/{other}/3-mesh/remote-secrets/{name}.yaml").read_bytes() for other in names if other != name}
+        texts = {
+            (mesh / f"out/{other}/3-mesh/remote-secrets/{name}.yaml").read_bytes()
+            for other in names
+            if other != name
+        }
         assert len(texts) == 1
 
 
@@ -104,13 +122,25 @@ def test_foreign_files_stay(mesh: WorkDir, run: Run) -> None:
     for name in ("3-mesh/notes.txt", "mine/deep/file", "link", "pipe"):
         assert f"foreign   {EAST}/{name}: left alone" in ran.out
     assert "foreign   out/README: left alone" in ran.out
-    assert (note.read_text(), stat.S_IMODE(note.stat().st_mode), note.stat().st_ino) == ("mine", 0o640, inode)
+    assert (note.read_text(), stat.S_IMODE(note.stat().st_mode), note.stat().st_ino) == (
+        "mine",
+        0o640,
+        inode,
+    )
     assert (mesh / f"{EAST}/link").readlink() == Path("../../topology.yaml")
     assert stat.S_ISFIFO((mesh / f"{EAST}/pipe").lstat().st_mode)
     assert run("remove", "context-east-1", cwd=mesh).code == 0
     ran = run("render", cwd=mesh)
     assert f"kept      {EAST}" in ran.out
-    assert set(snapshot(mesh / EAST)) == {"3-mesh", "3-mesh/notes.txt", "mine", "mine/deep", "mine/deep/file", "link", "pipe"}
+    assert set(snapshot(mesh / EAST)) == {
+        "3-mesh",
+        "3-mesh/notes.txt",
+        "mine",
+        "mine/deep",
+        "mine/deep/file",
+        "link",
+        "pipe",
+    }
     assert deep.read_text() == "mine too"
 
 
@@ -122,11 +152,20 @@ def test_edited_and_deleted_files_are_named_and_rewritten(mesh: WorkDir, run: Ru
     assert run("render", "--check", cwd=mesh).code == 1
     checked = run("check", cwd=mesh)
     assert checked.code == 1
-    assert f"tree-network: {EAST}/1-trust/namespace.yaml: metadata.labels: has no label topology.istio.io/network; it was edited by hand" in checked.out
+    assert (
+        f"tree-network: {EAST}/1-trust/namespace.yaml: metadata.labels: has no label topology.istio.io/network; it was edited by hand"
+        in checked.out
+    )
     assert f"tree-edited: {EAST}/kustomization.yaml: was deleted by hand" in checked.out
     ran = run("render", cwd=mesh)
-    assert f"edited    {EAST}/1-trust/namespace.yaml: it had been changed by hand, and was rewritten" in ran.out
-    assert f"edited    {EAST}/kustomization.yaml: it had been deleted by hand, and was written again" in ran.out
+    assert (
+        f"edited    {EAST}/1-trust/namespace.yaml: it had been changed by hand, and was rewritten"
+        in ran.out
+    )
+    assert (
+        f"edited    {EAST}/kustomization.yaml: it had been deleted by hand, and was written again"
+        in ran.out
+    )
     assert bodies(mesh / "out") == before
 
 
@@ -154,7 +193,10 @@ def test_a_file_in_the_way_is_refused(workdir: Make, run: Run) -> None:
     assert ran.code == 2
     assert f"error: {EAST}/1-trust/namespace.yaml: is in the way" in ran.err
     assert f"error: {EAST}/3-mesh: is in the way: a folder belongs there" in ran.err
-    assert "error: out/context-west-1/kustomization.yaml: is a folder, where a file is to be written" in ran.err
+    assert (
+        "error: out/context-west-1/kustomization.yaml: is a folder, where a file is to be written"
+        in ran.err
+    )
     assert {k: v for k, v in mesh.snapshot().items() if k != ".gitignore"} == before
 
 
@@ -169,7 +211,10 @@ def test_a_tree_without_lock_but_equal_is_taken_over(mesh: WorkDir, run: Run) ->
 def test_private_files_are_private(mesh: WorkDir, run: Run) -> None:
     """0600 for what is secret, 0700 for its folders, whatever the umask; what became readable is tightened and told."""
     for path in [*(mesh / "out").rglob("*"), *(mesh / "certs").rglob("*")]:
-        secret = path.name in ("cacerts.yaml", "ca-key.pem", "root-key.pem") or path.parent.name == "remote-secrets"
+        secret = (
+            path.name in ("cacerts.yaml", "ca-key.pem", "root-key.pem")
+            or path.parent.name == "remote-secrets"
+        )
         if secret:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700, path
@@ -192,14 +237,40 @@ def test_a_folder_that_gets_its_first_secret_holds_none_yet(workdir: Make, run: 
     (root / "topology.yaml").unlink()
     assert run("init", "--mesh-id", "the-root", cwd=root).code == 0
     assert run("certs", "csr", "context-east-1", cwd=mesh).code == 0
-    assert run("certs", "sign", "-C", root, "--to", root / "signed", mesh / "certs/intermediate-context-east-1/ca.csr", cwd=mesh).code == 0
+    assert (
+        run(
+            "certs",
+            "sign",
+            "-C",
+            root,
+            "--to",
+            root / "signed",
+            mesh / "certs/intermediate-context-east-1/ca.csr",
+            cwd=mesh,
+        ).code
+        == 0
+    )
     signed = root / "signed/context-east-1.pem"
-    assert run("certs", "import", "--root", root / "certs/root-cert.pem", "context-east-1", signed, cwd=mesh).code == 0
+    assert (
+        run(
+            "certs",
+            "import",
+            "--root",
+            root / "certs/root-cert.pem",
+            "context-east-1",
+            signed,
+            cwd=mesh,
+        ).code
+        == 0
+    )
     assert "others" not in run("check", cwd=mesh).out
     assert "others" not in run("render", cwd=mesh).out
     assert stat.S_IMODE(trust.stat().st_mode) == 0o700
     trust.chmod(0o755)
-    assert "out/context-east-1/1-trust/: holds a secret, but others may read it" in run("check", cwd=mesh).out
+    assert (
+        "out/context-east-1/1-trust/: holds a secret, but others may read it"
+        in run("check", cwd=mesh).out
+    )
 
 
 def test_check_answers_no_after_any_edit(mesh: WorkDir, run: Run) -> None:
@@ -208,7 +279,10 @@ def test_check_answers_no_after_any_edit(mesh: WorkDir, run: Run) -> None:
     original = (mesh / "topology.yaml").read_text()
     edits: list[tuple[str, str]] = [
         ("topology.yaml", original.replace("mymeshname", "othermesh")),
-        ("base.yaml", "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec: {profile: demo}\n"),
+        (
+            "base.yaml",
+            "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec: {profile: demo}\n",
+        ),
         ("credentials/context-east-1.token", "changed"),
         (f"{EAST}/mesh.lock", "{}"),
     ]
@@ -243,9 +317,14 @@ def test_one_cluster_alone(workdir: Make, run: Run) -> None:
     mesh = workdir()
     assert run("render", "--cluster", "context-east-1", cwd=mesh).code == 0
     assert {p.name for p in (mesh / "out").iterdir()} == {"context-east-1"}
-    assert {p.name for p in (mesh / "certs").iterdir() if p.is_dir()} == {"intermediate-context-east-1"}
+    assert {p.name for p in (mesh / "certs").iterdir() if p.is_dir()} == {
+        "intermediate-context-east-1"
+    }
     ran = run("render", "--cluster", "content-east-1", cwd=mesh)
-    assert (ran.code, ran.err) == (2, 'error: --cluster: no cluster "content-east-1" in the topology (did you mean "context-east-1"?)\n')
+    assert (ran.code, ran.err) == (
+        2,
+        'error: --cluster: no cluster "content-east-1" in the topology (did you mean "context-east-1"?)\n',
+    )
 
 
 def test_a_missing_token_withdraws_no_secret(mesh: WorkDir, run: Run) -> None:
@@ -270,7 +349,16 @@ def test_strict_makes_pending_an_error(workdir: Make, run: Run) -> None:
     assert not (mesh / "out").exists()
 
 
-@pytest.mark.parametrize("where", ["out", "out/context-east-1", "out/context-east-1/3-mesh", "certs", "certs/intermediate-context-east-1"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "out",
+        "out/context-east-1",
+        "out/context-east-1/3-mesh",
+        "certs",
+        "certs/intermediate-context-east-1",
+    ],
+)
 def test_no_link_is_followed(workdir: Make, run: Run, tmp_path: Path, where: str) -> None:
     """A symbolic link where a folder of ours belongs is refused, and nothing is written where it leads."""
     elsewhere = tmp_path / "elsewhere"
@@ -285,7 +373,9 @@ def test_no_link_is_followed(workdir: Make, run: Run, tmp_path: Path, where: str
     assert not list(mesh.path.rglob("cacerts.yaml"))
 
 
-def test_a_file_that_comes_during_the_exchange_is_not_lost(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_comes_during_the_exchange_is_not_lost(
+    mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between looking and exchanging, somebody writes into the directory: the file is put back."""
     original = tree._build
 
@@ -302,7 +392,9 @@ def test_a_file_that_comes_during_the_exchange_is_not_lost(mesh: WorkDir, run: R
 
 
 @pytest.mark.parametrize("lacking", ["exchange", "links", "both"])
-def test_file_systems_that_lack_something(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+def test_file_systems_that_lack_something(
+    mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
     """Without renameat2, or without hard links, the result is the same."""
     if lacking != "links":
         monkeypatch.setattr(durable, "libc_rename", lambda *a: False)
@@ -316,7 +408,9 @@ def test_file_systems_that_lack_something(mesh: WorkDir, run: Run, monkeypatch: 
     (mesh / f"{EAST}/link").symlink_to("nowhere")
     mesh.token("context-west-1", "another-token")
     mesh.write("clusters/new.crt", (mesh / "certs/root-cert.pem").read_bytes())
-    mesh.topology({"contexts": {"new": {"network": "network-west", "server": "https://198.51.100.50:6443"}}})
+    mesh.topology(
+        {"contexts": {"new": {"network": "network-west", "server": "https://198.51.100.50:6443"}}}
+    )
     assert run("render", cwd=mesh).code == 0
     assert (mesh / f"{EAST}/foreign").read_text() == "mine"
     assert stat.S_IMODE((mesh / f"{EAST}/foreign").stat().st_mode) == 0o640
@@ -337,7 +431,10 @@ def test_a_copy_of_a_directory_is_a_persons(mesh: WorkDir, run: Run) -> None:
     shutil.copytree(mesh / "out/context-east-2", mesh / EAST)
     ran = run("render", cwd=mesh)
     assert ran.code == 2
-    assert f'error: {EAST}/mesh.lock: is the lock of "context-east-2": the directory was copied or renamed' in ran.err
+    assert (
+        f'error: {EAST}/mesh.lock: is the lock of "context-east-2": the directory was copied or renamed'
+        in ran.err
+    )
 
 
 def test_two_meshes_in_one_folder(workdir: Make, run: Run, tmp_path: Path) -> None:
@@ -355,7 +452,14 @@ def test_two_meshes_in_one_folder(workdir: Make, run: Run, tmp_path: Path) -> No
     assert run("render", "-C", one, "--out", shared, "--check").code == 0
 
 
-@pytest.mark.parametrize("lock", ['{"files": {"data": "x"}}', "no JSON", '{"lock": 1, "cluster": "x", "madeFrom": {"mesh": "other"}, "files": {"data": "x"}}'])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        '{"files": {"data": "x"}}',
+        "no JSON",
+        '{"lock": 1, "cluster": "x", "madeFrom": {"mesh": "other"}, "files": {"data": "x"}}',
+    ],
+)
 def test_somebody_elses_lock(mesh: WorkDir, run: Run, lock: str) -> None:
     """A file of that name in a folder of a person's gives no right to what lies beside it."""
     mesh.write("out/x/mesh.lock", lock)
@@ -368,7 +472,13 @@ def test_somebody_elses_lock(mesh: WorkDir, run: Run, lock: str) -> None:
 def test_a_crafted_lock_reaches_nothing_outside(mesh: WorkDir, run: Run) -> None:
     """Paths that lead out of the directory are not followed, whatever the lock says."""
     lock = json.loads((mesh / f"{EAST}/mesh.lock").read_text())
-    lock["files"] |= {"../../certs/root-key.pem": "x", "../context-east-2/mesh.lock": "x", str(mesh / "topology.yaml"): "x", "": "x", ".": "x"}
+    lock["files"] |= {
+        "../../certs/root-key.pem": "x",
+        "../context-east-2/mesh.lock": "x",
+        str(mesh / "topology.yaml"): "x",
+        "": "x",
+        ".": "x",
+    }
     mesh.write(f"{EAST}/mesh.lock", json.dumps(lock))
     before = mesh.snapshot()
     assert run("render", cwd=mesh).code == 0
@@ -378,7 +488,9 @@ def test_a_crafted_lock_reaches_nothing_outside(mesh: WorkDir, run: Run) -> None
 
 def test_empty_folders_modes_and_a_repository_survive_the_exchange(mesh: WorkDir, run: Run) -> None:
     """What a person made in a cluster's directory stays as it is: empty folders, odd modes, a git repository."""
-    subprocess.run(["git", "init", "-q", "-b", "main", mesh / EAST], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "init", "-q", "-b", "main", mesh / EAST], check=True, capture_output=True
+    )
     (mesh / f"{EAST}/.git/info/exclude").write_text("*\n")
     (mesh / f"{EAST}/keep/me").mkdir(parents=True)
     (mesh / f"{EAST}/keep").chmod(0o2777)
@@ -386,13 +498,20 @@ def test_empty_folders_modes_and_a_repository_survive_the_exchange(mesh: WorkDir
     mesh.topology({"networks": {"network-west": {"gateways": [{"address": "192.0.2.1"}]}}})
     ran = run("render", cwd=mesh)
     assert ran.code == 0, ran.err
-    assert subprocess.run(["git", "-C", mesh / EAST, "status"], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            ["git", "-C", mesh / EAST, "status"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
     assert (mesh / f"{EAST}/keep/me").is_dir()
     assert stat.S_IMODE((mesh / f"{EAST}/keep").stat().st_mode) == 0o2777
     assert stat.S_IMODE((mesh / EAST).stat().st_mode) == 0o750
 
 
-def test_a_run_killed_while_it_cleaned_up_leaves_nothing_of_ours_behind(mesh: WorkDir, run: Run) -> None:
+def test_a_run_killed_while_it_cleaned_up_leaves_nothing_of_ours_behind(
+    mesh: WorkDir, run: Run
+) -> None:
     """The old directory, half removed in the stage: the next run removes the rest, and gives back only what is a person's."""
     stage = mesh / "out" / durable.STAGE
     stage.mkdir(0o700)
@@ -405,7 +524,9 @@ def test_a_run_killed_while_it_cleaned_up_leaves_nothing_of_ours_behind(mesh: Wo
     assert not list((mesh / "out").rglob("*kept*"))
 
 
-def test_the_lock_is_the_last_file_to_go(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_is_the_last_file_to_go(
+    mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a directory is taken apart, its lock tells what of it is ours."""
     gone: list[str] = []
     original = os.unlink
@@ -432,14 +553,21 @@ def test_a_root_is_never_made_beside_intermediates_of_another(mesh: WorkDir, run
         ran = run(*words, cwd=mesh)
         assert ran.code == 2, words
         assert "signed by a root that is not here" in ran.err
-    mesh.write("topology.yaml", "mesh_id: m\ncertificates: {keyType: ec-p256}\ncontexts:\n  context-east-1:\n    network: n\n")
+    mesh.write(
+        "topology.yaml",
+        "mesh_id: m\ncertificates: {keyType: ec-p256}\ncontexts:\n  context-east-1:\n    network: n\n",
+    )
     assert run("render", cwd=mesh).code == 2
 
 
 def test_no_key_in_a_public_file(mesh: WorkDir, run: Run) -> None:
     """A private key that somebody put into a certificate's file is not copied into every cluster: it is told, and not shown."""
     key = (mesh / "certs/root-key.pem").read_text()
-    for name in ("root-cert.pem", "intermediate-context-east-1/cert-chain.pem", "intermediate-context-east-2/ca-cert.pem"):
+    for name in (
+        "root-cert.pem",
+        "intermediate-context-east-1/cert-chain.pem",
+        "intermediate-context-east-2/ca-cert.pem",
+    ):
         path = mesh / "certs" / name
         text = path.read_text()
         path.write_text(text + key)

@@ -202,13 +202,20 @@ def nasty(count: int, seed: int = 1) -> list[str]:
     while len(found) < count:
         kind = chance.random()
         if kind < 0.15:
-            piece = chance.choice(WORDS) + chance.choice(("", *ALPHABET)) + chance.choice(("", *WORDS))
+            piece = (
+                chance.choice(WORDS) + chance.choice(("", *ALPHABET)) + chance.choice(("", *WORDS))
+            )
         elif kind < 0.3:
-            piece = "\n".join("".join(chance.choices("ab c:-#'\"", k=chance.randrange(6))) for _ in range(chance.randrange(1, 5)))
+            piece = "\n".join(
+                "".join(chance.choices("ab c:-#'\"", k=chance.randrange(6)))
+                for _ in range(chance.randrange(1, 5))
+            )
         elif kind < 0.4:
             piece = "".join(chance.choices("0123456789_.:eExXobB+-,", k=chance.randrange(1, 8)))
         elif kind < 0.5:
-            piece = "".join(chr(c) for c in chance.choices(range(0x10FFFF), k=3) if not 0xD800 <= c < 0xE000)
+            piece = "".join(
+                chr(c) for c in chance.choices(range(0x10FFFF), k=3) if not 0xD800 <= c < 0xE000
+            )
         else:
             piece = "".join(chance.choices(ALPHABET, k=chance.randrange(1, 9)))
         found.append(piece)
@@ -243,7 +250,16 @@ def told(meant: object, got: object, path: str = "") -> str:
     if isinstance(meant, Mapping) and isinstance(got, Mapping) and list(meant) == list(got):
         return next(filter(None, (told(meant[k], got[k], f"{path}.{k!r}") for k in meant)), "")
     if isinstance(meant, list) and isinstance(got, list) and len(meant) == len(got):
-        return next(filter(None, (told(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(meant, got, strict=True)))), "")
+        return next(
+            filter(
+                None,
+                (
+                    told(a, b, f"{path}[{i}]")
+                    for i, (a, b) in enumerate(zip(meant, got, strict=True))
+                ),
+            ),
+            "",
+        )
     return "" if type(meant) is type(got) and meant == got else f"{path}: {meant!r} became {got!r}"
 
 
@@ -287,9 +303,18 @@ def test_kubectl_reads_every_text() -> None:
     """kubectl takes every text that a manifest may hold for itself: as data and as annotation of a ConfigMap of 4,000 values."""
     texts = [t for t in nasty(4000) if "\ufffd" not in t]
     meant = {f"k{i}": t for i, t in enumerate(texts)}
-    body = dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "n", "annotations": meant}, "data": meant})
+    body = dump(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "n", "annotations": meant},
+            "data": meant,
+        }
+    )
     command = ["kubectl", "annotate", "--local", "-f", "-", "-o", "json", "added=1"]
-    done = subprocess.run(command, input=body.encode(), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, input=body.encode(), capture_output=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr.decode()
     value = json.loads(done.stdout)
     # JSON of Go's has no characters that UTF-8 has none for; the alphabet holds none but those that it has.
@@ -301,16 +326,31 @@ def test_kubectl_reads_every_text() -> None:
 def test_kubectl_reads_every_name() -> None:
     """kubectl takes a name, a label and a data key that look like something else (`y`, `1e3`, `007`) for the texts that they are."""
     words = sorted({w.lower() for w in WORDS if w.isalnum() and w.isascii()})
-    objects = [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": w, "labels": {w: w}}, "data": {w: "eQ=="}} for w in words]
+    objects = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": w, "labels": {w: w}},
+            "data": {w: "eQ=="},
+        }
+        for w in words
+    ]
     body = "---\n".join(map(dump, objects))
     done = subprocess.run(
-        ["kubectl", "annotate", "--local", "-f", "-", "-o", "json", "added=1"], input=body.encode(), capture_output=True, check=False, timeout=60
+        ["kubectl", "annotate", "--local", "-f", "-", "-o", "json", "added=1"],
+        input=body.encode(),
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr.decode()
     decoder, rest, names = json.JSONDecoder(), done.stdout.decode().strip(), []
     while rest:
         value, end = decoder.raw_decode(rest)
-        names += [(item["metadata"]["name"], item["metadata"]["labels"], item["data"]) for item in value.get("items", [value])]
+        names += [
+            (item["metadata"]["name"], item["metadata"]["labels"], item["data"])
+            for item in value.get("items", [value])
+        ]
         rest = rest[end:].strip()
     assert names == [(w, {w: w}, {w: "eQ=="}) for w in words]
 
@@ -318,10 +358,21 @@ def test_kubectl_reads_every_name() -> None:
 # --- The writer
 
 
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**62), 2**62), st.text(max_size=12), st.sampled_from(WORDS), st.sampled_from(WHITE))
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**62), 2**62),
+    st.text(max_size=12),
+    st.sampled_from(WORDS),
+    st.sampled_from(WHITE),
+)
 TEXTS = st.one_of(st.text(max_size=8), st.sampled_from(WORDS), st.sampled_from(WHITE))
 # A document of ours is a mapping or a list; a text alone is none.
-NESTED = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)), max_leaves=25)
+NESTED = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)),
+    max_leaves=25,
+)
 
 
 @MANY
@@ -342,7 +393,9 @@ def test_a_nested_value_is_read_back(value: object) -> None:
 @given(
     st.recursive(
         st.one_of(TEXTS.filter(allowed), st.integers(-99999, 99999), st.booleans(), st.none()),
-        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS.filter(allowed), inner, max_size=3)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(TEXTS.filter(allowed), inner, max_size=3)
+        ),
         max_leaves=15,
     )
 )
@@ -358,7 +411,9 @@ def test_a_block_is_written_as_what_it_stands_for(value: object) -> None:
     """A value that is written once and shared stands in a document exactly as if it were written there."""
     value = {"value": value}
     shared = Block(value)
-    assert dump({"a": shared, "b": [shared, {"c": shared}]}) == dump({"a": value, "b": [value, {"c": value}]})
+    assert dump({"a": shared, "b": [shared, {"c": shared}]}) == dump(
+        {"a": value, "b": [value, {"c": value}]}
+    )
     assert unblocked({"a": shared, "b": [shared]}) == {"a": value, "b": [value]}
     assert document({"a": block(value)}) == dump({"a": value})
 
@@ -452,20 +507,31 @@ def manifests() -> Manifests:
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
 def test_a_value_stays_a_value(manifests: Manifests, value: str) -> None:
     """Quotes, newlines, would-be fields, Unicode, nothing and very much: in a template each value is one text."""
-    key = value[:500] or "k"  # YAML has no keys of more than 1024 characters, and the loader takes none of more than 512.
+    key = (
+        value[:500] or "k"
+    )  # YAML has no keys of more than 1024 characters, and the loader takes none of more than 512.
     meant = {"name": value, "nested": {key: value, "joined": f"a-{value}"}}
     assert yaml.safe_load(manifests.render("plain", name=value, key=key)) == meant
     listed = yaml.safe_load(manifests.render("list", items=(value, "b", value), extra=value))
     assert listed == {"items": [value, "b", value], "extra": value}
-    assert yaml.safe_load(manifests.render("list", items=(value,), extra=None)) == {"items": [value]}
+    assert yaml.safe_load(manifests.render("list", items=(value,), extra=None)) == {
+        "items": [value]
+    }
 
 
 @MANY
-@given(name=st.text(max_size=20), key=st.text(min_size=1, max_size=20).filter(lambda k: k != "joined"), items=st.lists(st.text(max_size=10), max_size=4))
+@given(
+    name=st.text(max_size=20),
+    key=st.text(min_size=1, max_size=20).filter(lambda k: k != "joined"),
+    items=st.lists(st.text(max_size=10), max_size=4),
+)
 def test_any_value_stays_a_value(name: str, key: str, items: list[str]) -> None:
     """The same for whatever hypothesis thinks of, through one renderer that remembers what it has made."""
     for _ in range(2):
-        assert yaml.safe_load(SHARED.render("plain", name=name, key=key)) == {"name": name, "nested": {key: name, "joined": f"a-{name}"}}
+        assert yaml.safe_load(SHARED.render("plain", name=name, key=key)) == {
+            "name": name,
+            "nested": {key: name, "joined": f"a-{name}"},
+        }
         found = yaml.safe_load(SHARED.once("list", items=tuple(items), extra=None))
         assert found == {"items": items or None}
 
@@ -488,13 +554,17 @@ SHARED = Manifests(TEMPLATES.__getitem__)
         ("in-a-block", "a\nb: c"),
     ],
 )
-def test_a_template_that_does_not_quote_is_caught(manifests: Manifests, template: str, value: str) -> None:
+def test_a_template_that_does_not_quote_is_caught(
+    manifests: Manifests, template: str, value: str
+) -> None:
     """A template whose text would be read as something else than was meant does not leave the stage."""
     with pytest.raises((AssertionError, yaml.YAMLError)):
         manifests.render(template, name=value)
 
 
-def test_a_template_that_does_not_quote_is_caught_with_harmless_neighbours(manifests: Manifests) -> None:
+def test_a_template_that_does_not_quote_is_caught_with_harmless_neighbours(
+    manifests: Manifests,
+) -> None:
     """A harmless value before it does not make a harmful one pass."""
     assert manifests.render("unquoted", name="harmless") == "name: harmless\n"
     with pytest.raises(AssertionError):

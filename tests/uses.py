@@ -27,7 +27,10 @@ NETWORK = "topology.istio.io/network"
 DEFAULT_READER = "istio-reader-service-account"
 LEVELS = (0, 1, 2, 3)
 """How many stages of the new tree a cluster has."""
-KEPT = {"kustomize.toolkit.fluxcd.io/prune": "disabled", "argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
+KEPT = {
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+}
 
 Object = dict[str, Any]
 Identity = tuple[str, str, str]
@@ -56,7 +59,11 @@ def identity_of(thing: Object) -> Identity:
     if thing["kind"] == "Certificate":
         return "Secret", place, thing["spec"]["secretName"]
     group = thing["apiVersion"].rpartition("/")[0]
-    return f"{thing['kind']}.{group}" if thing["kind"] == "Gateway" else thing["kind"], place, metadata["name"]
+    return (
+        f"{thing['kind']}.{group}" if thing["kind"] == "Gateway" else thing["kind"],
+        place,
+        metadata["name"],
+    )
 
 
 def read_manifests(folder: Path) -> Iterator[Object]:
@@ -77,7 +84,9 @@ def read_tree(out: Path) -> dict[str, tuple[Stage, ...]]:
         named = parse_manifest(listed.read_bytes()).get("resources", ()) if listed.exists() else ()
         if bundle and (f"../../{BUNDLE}" in named or hidden):
             things[2] += bundle
-        found[folder.name] = tuple({identity_of(thing): thing for thing in stage} for stage in things)
+        found[folder.name] = tuple(
+            {identity_of(thing): thing for thing in stage} for stage in things
+        )
     return found
 
 
@@ -91,7 +100,11 @@ def apply_stages(before: tuple[Stage, ...], after: tuple[Stage, ...], level: int
             continue
         for key, thing in old.items():
             annotations = thing["metadata"].get("annotations") or {}
-            if key[0] == "Namespace" or key in stay or any(annotations.get(k) == v for k, v in KEPT.items()):
+            if (
+                key[0] == "Namespace"
+                or key in stay
+                or any(annotations.get(k) == v for k, v in KEPT.items())
+            ):
                 live.setdefault(key, thing)
         live.update(new)
     return live
@@ -200,13 +213,29 @@ def values_of(thing: Object) -> tuple[str, Object, str] | None:
     if kind in ("Istio", "IstioOperator", "ZTunnel"):
         values = {**(spec.get("values") or {})}
         mesh = {**(values.get("meshConfig") or {}), **(spec.get("meshConfig") or {})}
-        return kind, {**values, "meshConfig": mesh, "revision": spec.get("revision") or values.get("revision")}, spec.get("namespace") or place
+        return (
+            kind,
+            {
+                **values,
+                "meshConfig": mesh,
+                "revision": spec.get("revision") or values.get("revision"),
+            },
+            spec.get("namespace") or place,
+        )
     if kind == "IstioControlPlane":
         return kind, spec.get("values") or {}, spec.get("defaultNamespace", "istio-system")
     if kind == "HelmRelease":
-        return spec["chart"]["spec"]["chart"], spec.get("values") or {}, spec.get("targetNamespace") or place
+        return (
+            spec["chart"]["spec"]["chart"],
+            spec.get("values") or {},
+            spec.get("targetNamespace") or place,
+        )
     if kind == "Application" and "chart" in (spec.get("source") or {}):
-        return spec["source"]["chart"], (spec["source"].get("helm") or {}).get("valuesObject") or {}, spec["destination"]["namespace"]
+        return (
+            spec["source"]["chart"],
+            (spec["source"].get("helm") or {}).get("valuesObject") or {},
+            spec["destination"]["namespace"],
+        )
     return None
 
 
@@ -239,7 +268,11 @@ def _ports(service: Any) -> Iterator[tuple[str, int]]:
 
 
 def _addressed(kind: str, annotations: Mapping[str, str] | None, external: object) -> bool:
-    return kind == "LoadBalancer" or (kind == "NodePort" and "traffic.istio.io/nodeSelector" in (annotations or {})) or bool(external)
+    return (
+        kind == "LoadBalancer"
+        or (kind == "NodePort" and "traffic.istio.io/nodeSelector" in (annotations or {}))
+        or bool(external)
+    )
 
 
 def _gates(live: Stage) -> Iterator[Gate]:
@@ -247,16 +280,34 @@ def _gates(live: Stage) -> Iterator[Gate]:
     for (kind, place, name), thing in live.items():
         metadata, spec = thing["metadata"], thing.get("spec") or {}
         labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        if kind == "Service" and (spec.get("selector") or {}).get("istio") == "eastwestgateway" and ("Deployment", place, name) in live:
+        if (
+            kind == "Service"
+            and (spec.get("selector") or {}).get("istio") == "eastwestgateway"
+            and ("Deployment", place, name) in live
+        ):
             source = (kind, place, name, spec["type"])
-            yield Gate(source, labels.get(NETWORK, ""), frozenset(_ports(spec["ports"])), _addressed(spec["type"], notes, spec.get("externalIPs")))
-        elif kind == "Gateway.gateway.networking.k8s.io" and spec["gatewayClassName"] != "istio-remote":
+            yield Gate(
+                source,
+                labels.get(NETWORK, ""),
+                frozenset(_ports(spec["ports"])),
+                _addressed(spec["type"], notes, spec.get("externalIPs")),
+            )
+        elif (
+            kind == "Gateway.gateway.networking.k8s.io"
+            and spec["gatewayClassName"] != "istio-remote"
+        ):
             given = spec.get("infrastructure") or {}
             own = given.get("labels") if "labels" in given else labels
             sort = notes.get("networking.istio.io/service-type", "LoadBalancer")
-            ports = {("hbone" if entry["protocol"] == "HBONE" else "tls", entry["port"]) for entry in spec["listeners"]}
+            ports = {
+                ("hbone" if entry["protocol"] == "HBONE" else "tls", entry["port"])
+                for entry in spec["listeners"]
+            }
             yield Gate(
-                (kind, place, name, sort), (own or {}).get(NETWORK, ""), frozenset(ports), _addressed(sort, {**notes, **(given.get("annotations") or {})}, None)
+                (kind, place, name, sort),
+                (own or {}).get(NETWORK, ""),
+                frozenset(ports),
+                _addressed(sort, {**notes, **(given.get("annotations") or {})}, None),
             )
         elif (found := values_of(thing)) is None:
             continue
@@ -265,7 +316,12 @@ def _gates(live: Stage) -> Iterator[Gate]:
             sort = service.get("type", "LoadBalancer")
             network = (values.get("labels") or {}).get(NETWORK, "")
             source = (kind, found[2], values.get("name", name), sort)
-            yield Gate(source, network, frozenset(_ports(service.get("ports"))), _addressed(sort, service.get("annotations"), service.get("externalIPs")))
+            yield Gate(
+                source,
+                network,
+                frozenset(_ports(service.get("ports"))),
+                _addressed(sort, service.get("annotations"), service.get("externalIPs")),
+            )
         elif kind == "IstioOperator":
             for entry in (spec.get("components") or {}).get("ingressGateways") or ():
                 label, k8s = entry.get("label") or {}, entry.get("k8s") or {}
@@ -279,7 +335,11 @@ def _gates(live: Stage) -> Iterator[Gate]:
                         frozenset(_ports(service["ports"])),
                         _addressed(sort, k8s.get("serviceAnnotations"), service.get("externalIPs")),
                     )
-        if kind in ("IstioControlPlane", "IstioOperator") and ("Gateway.networking.istio.io", values_of(thing)[2], "cluster-aware-gateway") in live:  # type: ignore[index]
+        if (
+            kind in ("IstioControlPlane", "IstioOperator")
+            and ("Gateway.networking.istio.io", values_of(thing)[2], "cluster-aware-gateway")
+            in live
+        ):  # type: ignore[index]
             # The ingress gateway of that time, which base.yaml's profile brings.
             yield Gate(("ingressgateway",), "", frozenset({("tls", 443)}), addressed=True)
 
@@ -292,7 +352,11 @@ def _remotes(directory: str, thing: Object, open_secret: Open) -> Iterator[tuple
     if thing["kind"] == "Secret":
         marks = thing["metadata"].get("labels") or {}
         if marks.get("istio/multiCluster") == "true":
-            opened = open_secret(directory, thing) if "sops" in thing else {k: base64.b64decode(v) for k, v in thing["data"].items()}
+            opened = (
+                open_secret(directory, thing)
+                if "sops" in thing
+                else {k: base64.b64decode(v) for k, v in thing["data"].items()}
+            )
             data = {k: v.decode() for k, v in opened.items()}
     elif thing["kind"] == "SealedSecret":
         marks = thing["spec"]["template"]["metadata"].get("labels") or {}
@@ -301,7 +365,10 @@ def _remotes(directory: str, thing: Object, open_secret: Open) -> Iterator[tuple
     elif thing["kind"] == "ExternalSecret":
         template = thing["spec"]["target"].get("template") or {}
         marks = (template.get("metadata") or {}).get("labels") or {}
-        data = {k: v.replace("{{", "'{{").replace("}}", "}}'") for k, v in (template.get("data") or {}).items()}
+        data = {
+            k: v.replace("{{", "'{{").replace("}}", "}}'")
+            for k, v in (template.get("data") or {}).items()
+        }
     if marks.get("istio/multiCluster") != "true":
         return
     for cluster, text in data.items():
@@ -328,9 +395,14 @@ def read_facts(directory: str, live: Stage, open_secret: Open) -> Facts:
         elif kind == "ServiceAccount":
             facts.accounts.add((place, name))
         elif kind == "ClusterRole":
-            roles[name] = any("endpointslices" in rule["resources"] or "endpoints" in rule["resources"] for rule in thing["rules"])
+            roles[name] = any(
+                "endpointslices" in rule["resources"] or "endpoints" in rule["resources"]
+                for rule in thing["rules"]
+            )
         elif kind == "Secret" and thing.get("type") == "kubernetes.io/service-account-token":
-            facts.tokens[place, name] = thing["metadata"]["annotations"]["kubernetes.io/service-account.name"]
+            facts.tokens[place, name] = thing["metadata"]["annotations"][
+                "kubernetes.io/service-account.name"
+            ]
         elif kind == "Secret" and name == "cacerts":
             facts.trust = _trust(directory, thing, open_secret)
         elif kind == "Secret":
@@ -338,7 +410,10 @@ def read_facts(directory: str, live: Stage, open_secret: Open) -> Facts:
         elif kind == "PushSecret":
             for entry in spec["data"]:
                 target = entry["match"]["remoteRef"]
-                facts.pushes[target["remoteKey"], target["property"]] = (place, spec["selector"]["secret"]["name"])
+                facts.pushes[target["remoteKey"], target["property"]] = (
+                    place,
+                    spec["selector"]["secret"]["name"],
+                )
         elif kind == "Gateway.networking.istio.io":
             for server in spec["servers"]:
                 facts.exposed |= server["tls"]["mode"] == "AUTO_PASSTHROUGH"
@@ -346,17 +421,32 @@ def read_facts(directory: str, live: Stage, open_secret: Open) -> Facts:
         elif kind == "VirtualService":
             hosts |= {route["route"][0]["destination"]["host"] for route in spec.get("tls") or ()}
         elif (
-            installs is not None and "multiCluster" in (installs[1].get("global") or {}) and installs[0] not in ("ZTunnel", "ztunnel", "gateway", "base", "cni")
+            installs is not None
+            and "multiCluster" in (installs[1].get("global") or {})
+            and installs[0] not in ("ZTunnel", "ztunnel", "gateway", "base", "cni")
         ):
             planes.append(_plane(installs[1], installs[2], name if kind == "Istio" else ""))
         if installs is not None and installs[0] in ("ZTunnel", "ztunnel"):
             facts.ambient = True
     for (kind, _, _), thing in live.items():
         if kind == "ClusterRoleBinding" and roles.get(thing["roleRef"]["name"]):
-            facts.bound |= {(subject["namespace"], subject["name"]) for subject in thing["subjects"]}
-        if kind == "Gateway.gateway.networking.k8s.io" and thing["spec"]["gatewayClassName"] == "istio-remote":
-            stated = {(thing["metadata"]["labels"][NETWORK], (a["value"], thing["spec"]["listeners"][0]["port"])) for a in thing["spec"]["addresses"]}
-            planes = [Plane(**{**plane.__dict__, "declared": plane.declared | stated}) for plane in planes]
+            facts.bound |= {
+                (subject["namespace"], subject["name"]) for subject in thing["subjects"]
+            }
+        if (
+            kind == "Gateway.gateway.networking.k8s.io"
+            and thing["spec"]["gatewayClassName"] == "istio-remote"
+        ):
+            stated = {
+                (
+                    thing["metadata"]["labels"][NETWORK],
+                    (a["value"], thing["spec"]["listeners"][0]["port"]),
+                )
+                for a in thing["spec"]["addresses"]
+            }
+            planes = [
+                Plane(**{**plane.__dict__, "declared": plane.declared | stated}) for plane in planes
+            ]
     # Istio brings its own reader, with its rights, wherever it is installed.
     own = {(plane.namespace, DEFAULT_READER) for plane in planes}
     facts.accounts |= own
@@ -368,10 +458,16 @@ def read_facts(directory: str, live: Stage, open_secret: Open) -> Facts:
 
 def _trust(directory: str, thing: Object, open_secret: Open) -> Trust | None:
     if thing["kind"] == "Certificate":
-        mark = hashlib.sha256(json.dumps(thing["spec"]["issuerRef"], sort_keys=True).encode()).hexdigest()
+        mark = hashlib.sha256(
+            json.dumps(thing["spec"]["issuerRef"], sort_keys=True).encode()
+        ).hexdigest()
         return Trust(mark, frozenset({mark}))
     sealed = "sops" in thing or thing["kind"] != "Secret"
-    data = open_secret(directory, thing) if sealed else {k: base64.b64decode(v) for k, v in thing["data"].items()}
+    data = (
+        open_secret(directory, thing)
+        if sealed
+        else {k: base64.b64decode(v) for k, v in thing["data"].items()}
+    )
     return read_trust(data["ca-cert.pem"], data["cert-chain.pem"], data["root-cert.pem"])
 
 
@@ -411,17 +507,31 @@ class World:
 class Mixture:
     """An old tree and a new one, of which each cluster has some stages."""
 
-    def __init__(self, world: World, trees: tuple[Mapping[str, tuple[Stage, ...]], ...], wanted: tuple[Wanted, Wanted], opens: tuple[Open, Open]) -> None:
+    def __init__(
+        self,
+        world: World,
+        trees: tuple[Mapping[str, tuple[Stage, ...]], ...],
+        wanted: tuple[Wanted, Wanted],
+        opens: tuple[Open, Open],
+    ) -> None:
         self.world, self.wanted = world, wanted
         self.contexts = sorted({*wanted[0].names, *wanted[1].names})
         nothing: tuple[Stage, ...] = ({}, {}, {})
         self.facts: dict[tuple[str, int], Facts] = {}
         for context in self.contexts:
             old, new = (w.names.get(context) for w in wanted)
-            stages = tuple(tree.get(name or "", nothing) for tree, name in zip(trees, (old, new), strict=True))
+            stages = tuple(
+                tree.get(name or "", nothing) for tree, name in zip(trees, (old, new), strict=True)
+            )
             for level in LEVELS:
                 # Of a cluster that leaves the mesh, everything may be deleted at any time.
-                live = apply_stages(stages[0], stages[1], level) if new is not None else apply_stages(stages[0], stages[0], 0) if level == 0 else {}
+                live = (
+                    apply_stages(stages[0], stages[1], level)
+                    if new is not None
+                    else apply_stages(stages[0], stages[0], 0)
+                    if level == 0
+                    else {}
+                )
                 self.facts[context, level] = read_facts(new or old or "", live, opens[bool(level)])
 
     def phases(self, groups: list[set[str]]) -> Iterator[dict[str, tuple[int, ...]]]:
@@ -431,21 +541,36 @@ class Mixture:
         for number, group in enumerate(groups):
             done = {c for g in groups[:number] for c in g}
             now = (group | (rest if number == 0 else set())) - left
-            yield {c: LEVELS if c in now else (3,) if c in done | rest and c not in left else (0,) for c in self.contexts}
+            yield {
+                c: LEVELS if c in now else (3,) if c in done | rest and c not in left else (0,)
+                for c in self.contexts
+            }
         yield {c: (0, 3) if c in left else (3,) for c in self.contexts}
 
     def problems(self, groups: list[set[str]]) -> list[str]:
         """What some mixture breaks: what was used before, and is still asked for, and is not there."""
-        found: dict[str, None] = dict.fromkeys([*self._trust_problems(), *self._domain_problems(), *self._label_problems()])
+        found: dict[str, None] = dict.fromkeys(
+            [*self._trust_problems(), *self._domain_problems(), *self._label_problems()]
+        )
         for levels in self.phases(groups or [set(self.contexts)]):
-            found |= dict.fromkeys([*self._login_problems(levels), *self._reach_problems(levels), *self._primary_problems(levels)])
+            found |= dict.fromkeys(
+                [
+                    *self._login_problems(levels),
+                    *self._reach_problems(levels),
+                    *self._primary_problems(levels),
+                ]
+            )
         return list(found)
 
     # Trust and identities: the certificates of workloads outlive the change, so no order helps
 
     def _sides(self, context: str) -> list[Facts]:
         there = [self.wanted[0].names.get(context), self.wanted[1].names.get(context)]
-        return [self.facts[context, level] for level, name in zip((0, 3), there, strict=True) if name is not None]
+        return [
+            self.facts[context, level]
+            for level, name in zip((0, 3), there, strict=True)
+            if name is not None
+        ]
 
     def _staying(self) -> list[str]:
         return [c for c in self.contexts if c in self.wanted[1].names]
@@ -469,7 +594,11 @@ class Mixture:
     def _label_problems(self) -> Iterator[str]:
         for context in self._staying():
             facts = self.facts[context, 3]
-            networks = {facts.label, *(p.network for p in facts.planes), *(g.network for g in facts.gates)} - {None, ""}
+            networks = {
+                facts.label,
+                *(p.network for p in facts.planes),
+                *(g.network for g in facts.gates),
+            } - {None, ""}
             self.world.seen["network label"] += bool(networks)
             if len(networks) > 1:
                 yield f"{context} says several networks: {sorted(map(str, networks))}"
@@ -482,9 +611,17 @@ class Mixture:
         if remote.login[0] == "token":
             yield self.world.tokens.get(remote.login[1])
         elif remote.login[0] == "store":
-            places = [remote.login[1:], *([old.login[1:]] if old is not None and old.login[0] == "store" else [])]
+            places = [
+                remote.login[1:],
+                *([old.login[1:]] if old is not None and old.login[0] == "store" else []),
+            ]
             sides = (self.facts[target, 0], self.facts[target, at])
-            pushed = [Token(target, *self._pushed(facts, place)) for facts in sides for place in places if place in facts.pushes]  # type: ignore[comparison-overlap]
+            pushed = [
+                Token(target, *self._pushed(facts, place))
+                for facts in sides
+                for place in places
+                if place in facts.pushes
+            ]  # type: ignore[comparison-overlap]
             self.world.seen["place in a store"] += 1
             if not pushed and old is not None and old.login[0] == "token":
                 # Until the store has something, the Secret stays as it was.
@@ -513,7 +650,10 @@ class Mixture:
                 return f"{holder} reads {target} with a token of {token.context}"
             seen["token Secret"] += token.secret is not None
             seen["account"] += 1
-            if token.secret is not None and facts.tokens.get((token.namespace, token.secret)) != token.account:
+            if (
+                token.secret is not None
+                and facts.tokens.get((token.namespace, token.secret)) != token.account
+            ):
                 return f"{holder} reads {target} with the token of the Secret {token.namespace}/{token.secret}, which is not there"
             if (token.namespace, token.account) not in facts.accounts:
                 return f"{holder} reads {target} as the account {token.namespace}/{token.account}, which is not there"
@@ -527,7 +667,11 @@ class Mixture:
         facts = self.facts[holder, level]
         for name in {w.names.get(target) for w in self.wanted}:
             found = facts.remotes.get(name or "")
-            if found is not None and all(plane.namespace == found.namespace for plane in facts.planes if plane.served_at is None):
+            if found is not None and all(
+                plane.namespace == found.namespace
+                for plane in facts.planes
+                if plane.served_at is None
+            ):
                 return found
         return None
 
@@ -539,7 +683,9 @@ class Mixture:
         for holder, target in product(self.contexts, repeat=2):
             if holder == target or not self._asked(holder, target):
                 continue
-            fresh = (holder, target) not in self.wanted[0].discovers and target in self.wanted[0].names
+            fresh = (holder, target) not in self.wanted[0].discovers and target in self.wanted[
+                0
+            ].names
             for level, at in product(levels[holder], levels[target]):
                 if fresh and (level, at) != (3, 3):
                     # istiod asks again and again until the other is ready; nothing is lost by it.
@@ -559,7 +705,9 @@ class Mixture:
         sides = [self.facts[context, 0], *([self.facts[context, 3]] if last else [])]
         return {"hbone" if facts.ambient else "tls" for facts in sides if facts.planes}
 
-    def _address_problem(self, address: str, port: int, protocol: str, levels: Mapping[str, tuple[int, ...]]) -> str | None:
+    def _address_problem(
+        self, address: str, port: int, protocol: str, levels: Mapping[str, tuple[int, ...]]
+    ) -> str | None:
         owner = self.world.addresses.get(address)
         if owner is None or not owner[0]:
             return None
@@ -567,11 +715,19 @@ class Mixture:
         for at in levels.get(context, (0,)):
             gate = next((g for g in self.facts[context, at].gates if g.source == source), None)
             if gate is None:
-                return f"the address {address}, whose gateway of {context} is not there at stage {at}"
-            served = {(protocol, port)} & {p for g in self.facts[context, 0].gates if g.source == source for p in g.ports}
+                return (
+                    f"the address {address}, whose gateway of {context} is not there at stage {at}"
+                )
+            served = {(protocol, port)} & {
+                p for g in self.facts[context, 0].gates if g.source == source for p in g.ports
+            }
             if served and not served & gate.ports:
                 return f"the port {port} of {address}, which the gateway of {context} does not have at stage {at}"
-            if protocol == "tls" and self.facts[context, 0].exposed and not self._exposes(context, at):
+            if (
+                protocol == "tls"
+                and self.facts[context, 0].exposed
+                and not self._exposes(context, at)
+            ):
                 return f"the address {address}, where {context} lets nothing in at stage {at}"
         return None
 
@@ -579,15 +735,28 @@ class Mixture:
         """Whether a cluster lets other networks in; one that another's istiod serves goes by what is said there."""
         return self.facts[context, at].exposed or any(context in w.served for w in self.wanted)
 
-    def _found(self, holder: str, level: int, network: str, protocol: str, levels: Mapping[str, tuple[int, ...]]) -> bool:
+    def _found(
+        self,
+        holder: str,
+        level: int,
+        network: str,
+        protocol: str,
+        levels: Mapping[str, tuple[int, ...]],
+    ) -> bool:
         """Whether istiod of a cluster finds a gateway of a network by its label, whatever stages the others have."""
         for context in self.contexts:
             if context != holder and self.remote(holder, level, context) is None:
                 continue
             if all(
                 any(
-                    gate.network == network and gate.addressed and any(p == protocol for p, _ in gate.ports)
-                    for gate in (self.facts[context, at].gates if protocol == "hbone" or self._exposes(context, at) else ())
+                    gate.network == network
+                    and gate.addressed
+                    and any(p == protocol for p, _ in gate.ports)
+                    for gate in (
+                        self.facts[context, at].gates
+                        if protocol == "hbone" or self._exposes(context, at)
+                        else ()
+                    )
                 )
                 and (context == holder or self.login_problem(holder, level, context, at) is None)
                 for at in (levels[context] if context != holder else (level,))
@@ -595,14 +764,20 @@ class Mixture:
                 return True
         return False
 
-    def reach_problem(self, one: str, level: int, other: str, levels: Mapping[str, tuple[int, ...]], *, last: bool) -> str | None:
+    def reach_problem(
+        self, one: str, level: int, other: str, levels: Mapping[str, tuple[int, ...]], *, last: bool
+    ) -> str | None:
         """Why a cluster with some stages does not reach another, with any of the levels that the others may have."""
         if self.remote(one, level, other) is None:
             return f"{one} has no remote secret for {other} at stage {level}"
         planes = self.facts[one, level].planes
         if not planes:
             return f"{one} has no control plane at stage {level}"
-        for mine, network, protocol in product(self._networks(one, last=last), self._networks(other, last=last), self._protocols(one, last=last)):
+        for mine, network, protocol in product(
+            self._networks(one, last=last),
+            self._networks(other, last=last),
+            self._protocols(one, last=last),
+        ):
             if mine == network:
                 continue
             for plane in planes:
@@ -636,8 +811,19 @@ class Mixture:
     def _primary_problems(self, levels: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
         for remote, level in ((c, at) for c in self._staying() for at in levels[c]):
             for plane in self.facts[remote, level].planes:
-                primary = next((w.served[remote] for w in (self.wanted if level < 2 else self.wanted[::-1]) if remote in w.served), None)
-                if plane.served_at is None or primary is None or self.wanted[0].names.get(primary) is None:
+                primary = next(
+                    (
+                        w.served[remote]
+                        for w in (self.wanted if level < 2 else self.wanted[::-1])
+                        if remote in w.served
+                    ),
+                    None,
+                )
+                if (
+                    plane.served_at is None
+                    or primary is None
+                    or self.wanted[0].names.get(primary) is None
+                ):
                     continue
                 for at in levels[primary]:
                     facts = self.facts[primary, at]
@@ -647,7 +833,9 @@ class Mixture:
                         yield f"{remote} (stage {level}) is served by {primary}, whose gateway does not lead to istiod at stage {at} ({sorted(ports)})"
 
     def _serves(self, facts: Facts) -> bool:
-        return bool(facts.serves) and any({"istiod", "webhook"} <= {name for name, _ in gate.ports} for gate in facts.gates)
+        return bool(facts.serves) and any(
+            {"istiod", "webhook"} <= {name for name, _ in gate.ports} for gate in facts.gates
+        )
 
 
 def one_group(wanted: Iterable[Wanted]) -> list[set[str]]:

@@ -38,9 +38,7 @@ for line in sys.stdin:
         code = cli.run(["render", "-C", line.rstrip("\\n")])
     print(json.dumps([code, err.getvalue()]), flush=True)
 """
-STORIES = (
-    "import sys; sys.path.insert(0, 'tests'); import decade; print(*(s for n in range(int(sys.argv[1])) for s in decade.Decade(n).run().story), sep='\\n')"
-)
+STORIES = "import sys; sys.path.insert(0, 'tests'); import decade; print(*(s for n in range(int(sys.argv[1])) for s in decade.Decade(n).run().story), sep='\\n')"
 
 
 def unpack(commit: str, folder: Path) -> Path:
@@ -72,18 +70,35 @@ def list_inputs(folder: Path, meshes: int) -> Iterator[Path]:
 
 def render(package: Path, folders: list[Path]) -> list[tuple[int, str]]:
     """Renders each folder with a package; the exit codes, and what was said on stderr."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")} | {"PYTHONPATH": str(package)}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")
+    } | {"PYTHONPATH": str(package)}
     feed = "".join(f"{folder}\n" for folder in folders)
     command = [sys.executable, "-P", "-c", RENDER]
-    done = subprocess.run(command, input=feed, capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        command, input=feed, capture_output=True, text=True, env=environment, check=True
+    )
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    return [(code, text.replace(str(folder), ".")) for folder, (code, text) in zip(folders, told, strict=True)]
+    return [
+        (code, text.replace(str(folder), "."))
+        for folder, (code, text) in zip(folders, told, strict=True)
+    ]
 
 
 def differences(one: Path, other: Path) -> list[str]:
     """The paths of files that are not the same below two folders, or not in both."""
-    paths = {p.relative_to(top).as_posix() for top in (one, other) for p in top.rglob("*") if p.is_file()}
-    return sorted(p for p in paths if not ((one / p).is_file() and (other / p).is_file() and filecmp.cmp(one / p, other / p, shallow=False)))
+    paths = {
+        p.relative_to(top).as_posix() for top in (one, other) for p in top.rglob("*") if p.is_file()
+    }
+    return sorted(
+        p
+        for p in paths
+        if not (
+            (one / p).is_file()
+            and (other / p).is_file()
+            and filecmp.cmp(one / p, other / p, shallow=False)
+        )
+    )
 
 
 def compare(folder: Path, old: Path, meshes: int) -> tuple[int, int, list[str]]:
@@ -94,7 +109,9 @@ def compare(folder: Path, old: Path, meshes: int) -> tuple[int, int, list[str]]:
             shutil.rmtree(made / "out", ignore_errors=True)
     ignoring = {made for made in first if (made / ".gitignore").exists()}
     before = render(old, first)
-    second = [Path(shutil.copytree(made, folder / "copies" / made.name, symlinks=True)) for made in first]
+    second = [
+        Path(shutil.copytree(made, folder / "copies" / made.name, symlinks=True)) for made in first
+    ]
     for made, copy in zip(first, second, strict=True):
         if made not in ignoring:
             (copy / ".gitignore").unlink(missing_ok=True)
@@ -104,7 +121,11 @@ def compare(folder: Path, old: Path, meshes: int) -> tuple[int, int, list[str]]:
     found, files = [], 0
     for made, copy, was, now in zip(first, second, before, after, strict=True):
         if was != now:
-            lines = [line for line in difflib.ndiff(was[1].splitlines(), now[1].splitlines()) if line[0] in "-+"]
+            lines = [
+                line
+                for line in difflib.ndiff(was[1].splitlines(), now[1].splitlines())
+                if line[0] in "-+"
+            ]
             found.append("\n".join([f"{made.name}: exit {was[0]} and {now[0]}", *lines]))
         files += sum(p.is_file() for p in (made / "out").rglob("*"))
         found += [f"{made.name}/out/{path}" for path in differences(made / "out", copy / "out")]
@@ -141,7 +162,9 @@ def main() -> None:
             if told[0] != told[1] or not told[0]:
                 found.append("the stories of the decades")
     print(*found, sep="\n", end="\n" if found else "")
-    print(f"{directories} working directories, {files} files, {given.decades} decades: {len(found)} differences from {given.commit}")
+    print(
+        f"{directories} working directories, {files} files, {given.decades} decades: {len(found)} differences from {given.commit}"
+    )
     sys.exit(1 if found else 0)
 
 

@@ -1,4 +1,6 @@
-"""The control planes of all clusters become the one base.yaml: what most of them have, less what the mesh sets."""
+"""The control planes of all clusters become the one base.yaml: what most of them have, less what
+the mesh sets.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +12,8 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.yaml_io.write import dump
 
 BASE_HEAD = """\
-# The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: what most of them have.
+# The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: \
+what most of them have.
 # `kubectl mesh render` lays what makes the mesh over it.
 """
 
@@ -39,7 +42,15 @@ _MESH: tuple[Path, ...] = (
     ("ztunnel", "network"),
 )
 """The values that the mesh sets for each cluster, which a base.yaml for all clusters has not."""
-_GATEWAY: tuple[Path, ...] = (("networkGateway",), ("networkGatewayPorts",), ("name",), ("env",), ("labels",), ("service", "ports"), ("service", "type"))
+_GATEWAY: tuple[Path, ...] = (
+    ("networkGateway",),
+    ("networkGatewayPorts",),
+    ("name",),
+    ("env",),
+    ("labels",),
+    ("service", "ports"),
+    ("service", "type"),
+)
 """The values of the chart gateway that the mesh sets for the east-west gateway."""
 _BESIDE: tuple[Path, ...] = (
     ("metadata",),
@@ -69,7 +80,8 @@ _NAMESPACES: Mapping[str, Path] = {
 
 
 def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]:
-    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of base.yaml, for bare values.
+    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of
+    base.yaml, for bare values.
 
     A component on the nodes keeps its namespace, unless that is Istio's own, `namespace`.
     """
@@ -81,14 +93,27 @@ def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]
     mesh = (*_MESH, *(_GATEWAY if one.part == "gateway" else ()))
     for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
         value = _less(value, gone)
-    own_namespace = at(one.value, *_NAMESPACES[one.kind]) if one.part in ("cni", "ztunnel", *BESIDE) and one.kind in _NAMESPACES else None
+    own_namespace = (
+        at(one.value, *_NAMESPACES[one.kind])
+        if one.part in ("cni", "ztunnel", *BESIDE) and one.kind in _NAMESPACES
+        else None
+    )
     if isinstance(own_namespace, str) and own_namespace != namespace:
         value = _set_value(value, _NAMESPACES[one.kind], own_namespace)
     assert isinstance(value, dict)
     spec = value.get("spec")
-    body = {key: part for key, part in value.items() if key not in ("apiVersion", "kind", "metadata", "spec")}
+    body = {
+        key: part
+        for key, part in value.items()
+        if key not in ("apiVersion", "kind", "metadata", "spec")
+    }
     own = kind if one.kind == HELM else one.kind
-    return {"apiVersion": API_VERSIONS[own], "kind": own, **body, "spec": spec if isinstance(spec, dict) else {}}
+    return {
+        "apiVersion": API_VERSIONS[own],
+        "kind": own,
+        **body,
+        "spec": spec if isinstance(spec, dict) else {},
+    }
 
 
 def _under(kind: str, values: Json) -> Json:
@@ -105,17 +130,26 @@ def _less(value: Json, path: Path) -> Json:
         return value
     kept = {key: part for key, part in value.items() if key != path[0]}
     inner = _less(value[path[0]], path[1:]) if len(path) > 1 else None
-    return kept if inner is None or inner == {} else {key: inner if key == path[0] else value[key] for key in value}
+    return (
+        kept
+        if inner is None or inner == {}
+        else {key: inner if key == path[0] else value[key] for key in value}
+    )
 
 
 def _set_value(value: Json, path: Path, what: Json) -> Json:
     """A value with another at a path."""
     kept = dict(value) if isinstance(value, dict) else {}
-    return {**kept, path[0]: what if len(path) == 1 else _set_value(kept.get(path[0]), path[1:], what)}
+    return {
+        **kept,
+        path[0]: what if len(path) == 1 else _set_value(kept.get(path[0]), path[1:], what),
+    }
 
 
 def most(values: Sequence[Json]) -> Json:
-    """One value for all clusters: at each path what most of them have, and of equals what the first has."""
+    """One value for all clusters: at each path what most of them have, and of equals what the first
+    has.
+    """
     whole = [v for v in values if isinstance(v, dict)]
     if len(whole) < len(values):
         return max(values, key=values.count)
@@ -128,7 +162,9 @@ def most(values: Sequence[Json]) -> Json:
 
 
 def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
-    """The documents of base.yaml by the part that they customise, the main one first; none where no control plane was dumped."""
+    """The documents of base.yaml by the part that they customise, the main one first; none where no
+    control plane was dumped.
+    """
     parts: dict[str, list[ControlPlane]] = {}
     spaces: dict[str, list[str]] = {}
     for cluster in mesh.clusters:
@@ -139,7 +175,12 @@ def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]
                 spaces.setdefault(part, []).append(cluster.namespace)
     found: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda p: p != "istiod"):
-        made = most([without_mesh(plane, kind, space) for plane, space in zip(parts[part], spaces[part], strict=True)])
+        made = most(
+            [
+                without_mesh(plane, kind, space)
+                for plane, space in zip(parts[part], spaces[part], strict=True)
+            ]
+        )
         assert isinstance(made, dict)
         found[part] = made
     if "istiod" in found and any(p.kind == HELM for p in parts["istiod"]) and version is not None:

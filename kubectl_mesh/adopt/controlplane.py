@@ -1,4 +1,6 @@
-"""Control planes among the objects of a cluster: what each says of its cluster, and what of them is left for base.yaml."""
+"""Control planes among the objects of a cluster: what each says of its cluster, and what of them is
+left for base.yaml.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +42,27 @@ API_VERSIONS = {
 CHARTS = ("istiod", "base", "cni", "ztunnel", "gateway")
 HELM = "values"
 """What a document without a kind is, that holds values for the chart istiod."""
-_HELM_KEYS = frozenset(("global", "meshConfig", "pilot", "istiodRemote", "revision", "revisionTags", "sidecarInjectorWebhook", "telemetry"))
+_HELM_KEYS = frozenset(
+    (
+        "global",
+        "meshConfig",
+        "pilot",
+        "istiodRemote",
+        "revision",
+        "revisionTags",
+        "sidecarInjectorWebhook",
+        "telemetry",
+    )
+)
 _INJECTION = re.compile(r"/inject/cluster/([^/]+)/net/([^/]+)\Z")
 _TAG = re.compile(r"v?(1\.[0-9]+(?:\.[0-9]+)?)(?:[-.].*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """A part of a control plane: its kind (`values` for bare Helm values), and what it customises, as base.yaml has it."""
+    """A part of a control plane: its kind (`values` for bare Helm values), and what it customises,
+    as base.yaml has it.
+    """
 
     found: Found
     kind: str
@@ -69,7 +84,9 @@ class ControlPlane:
 
 
 def control_plane(found: Found, objects: Sequence[Found] = ()) -> ControlPlane | None:
-    """The control plane that an object is, None where it is none; the source of a HelmRelease's chart is looked up among `objects`."""
+    """The control plane that an object is, None where it is none; the source of a HelmRelease's
+    chart is looked up among `objects`.
+    """
     value = with_chart(found, objects)
     kind = found.kind
     if not kind and "apiVersion" not in value:
@@ -77,7 +94,11 @@ def control_plane(found: Found, objects: Sequence[Found] = ()) -> ControlPlane |
     if kind == "ConfigMap" or GROUPS.get(kind) != found.group:
         return None
     if kind in ("HelmRelease", "Application"):
-        chart = at(value, "spec", "chart", "spec", "chart") if kind == "HelmRelease" else at(value, "spec", "source", "chart")
+        chart = (
+            at(value, "spec", "chart", "spec", "chart")
+            if kind == "HelmRelease"
+            else at(value, "spec", "source", "chart")
+        )
         other = chart == "gateway" and "eastwest" not in found.name
         return ControlPlane(found, kind, chart, value) if chart in CHARTS and not other else None
     if kind == "IstioOperator" and at(value, "spec", "profile") == "empty":
@@ -86,15 +107,28 @@ def control_plane(found: Found, objects: Sequence[Found] = ()) -> ControlPlane |
 
 
 def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
-    """An object's value without what the server added, the chart of an OCI artifact written as that of a chart repository.
+    """An object's value without what the server added, the chart of an OCI artifact written as that
+    of a chart repository.
 
-    Argo CD takes a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to an OCIRepository.
+    Argo CD takes a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to an
+    OCIRepository.
     """
     value: Any = clean(dict(found.value))
-    if found.kind == "Application" and at(value, "spec", "source", "path") == "." and (parts := _split_chart(at(value, "spec", "source", "repoURL"))):
+    if (
+        found.kind == "Application"
+        and at(value, "spec", "source", "path") == "."
+        and (parts := _split_chart(at(value, "spec", "source", "repoURL")))
+    ):
         source = {key: part for key, part in value["spec"]["source"].items() if key != "path"}
-        value = {**value, "spec": {**value["spec"], "source": {**source, "chart": parts[1], "repoURL": parts[0]}}}
-    elif found.kind == "HelmRelease" and at(value, "spec", "chartRef", "kind") == "OCIRepository" and (artifact := chart_source(found, objects)):
+        value = {
+            **value,
+            "spec": {**value["spec"], "source": {**source, "chart": parts[1], "repoURL": parts[0]}},
+        }
+    elif (
+        found.kind == "HelmRelease"
+        and at(value, "spec", "chartRef", "kind") == "OCIRepository"
+        and (artifact := chart_source(found, objects))
+    ):
         parts = _split_chart(artifact.at("spec", "url"))
         if parts is not None:
             tag = artifact.at("spec", "ref", "tag")
@@ -106,7 +140,9 @@ def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
 
 
 def chart_source(found: Found, objects: Sequence[Found]) -> Found | None:
-    """The HelmRepository or OCIRepository that a HelmRelease takes its chart from, None where it was not dumped."""
+    """The HelmRepository or OCIRepository that a HelmRelease takes its chart from, None where it
+    was not dumped.
+    """
     for path in (("spec", "chart", "spec", "sourceRef"), ("spec", "chartRef")):
         kind, name = found.at(*path, "kind"), found.at(*path, "name")
         namespace = found.at(*path, "namespace") or found.namespace
@@ -117,7 +153,9 @@ def chart_source(found: Found, objects: Sequence[Found]) -> Found | None:
 
 
 def charts_url(found: Found, objects: Sequence[Found]) -> tuple[str, Found, str] | None:
-    """Where the chart of an Application or a HelmRelease comes from: the repository, the object and the field that state it; None where nothing does."""
+    """Where the chart of an Application or a HelmRelease comes from: the repository, the object and
+    the field that state it; None where nothing does.
+    """
     if found.kind == "Application":
         url, where, how = found.at("spec", "source", "repoURL"), found, "spec.source.repoURL"
     elif found.kind == "HelmRelease" and (source := chart_source(found, objects)) is not None:
@@ -126,14 +164,20 @@ def charts_url(found: Found, objects: Sequence[Found]) -> tuple[str, Found, str]
         return None
     if not isinstance(url, str) or not url:
         return None
-    parts = _split_chart(url) if where.kind == "OCIRepository" or where.at("spec", "source", "path") == "." else None
+    parts = (
+        _split_chart(url)
+        if where.kind == "OCIRepository" or where.at("spec", "source", "path") == "."
+        else None
+    )
     url = parts[0] if parts is not None else url
     # Argo CD writes a registry of charts without its scheme.
     return (url if "://" in url else f"oci://{url}"), where, how
 
 
 def _split_chart(url: object) -> tuple[str, str] | None:
-    """The registry and the chart of an OCI artifact such as oci://ghcr.io/istio/release/charts/istiod; None for another URL."""
+    """The registry and the chart of an OCI artifact such as
+    oci://ghcr.io/istio/release/charts/istiod; None for another URL.
+    """
     if not isinstance(url, str):
         return None
     registry, _, chart = url.rstrip("/").rpartition("/")
@@ -141,17 +185,29 @@ def _split_chart(url: object) -> tuple[str, str] | None:
 
 
 def of_values(found: Found, values: Json) -> ControlPlane | None:
-    """The control plane that Helm values are, which stand in a ConfigMap as Flux and others read them."""
-    return ControlPlane(found, HELM, "istiod", values) if isinstance(values, dict) and _HELM_KEYS & set(values) else None
+    """The control plane that Helm values are, which stand in a ConfigMap as Flux and others read
+    them.
+    """
+    return (
+        ControlPlane(found, HELM, "istiod", values)
+        if isinstance(values, dict) and _HELM_KEYS & set(values)
+        else None
+    )
 
 
 INJECTOR, MESH_CONFIG = "istio-sidecar-injector", "istio"
-"""The ConfigMaps that a control plane makes, with the values that it has and the configuration of the mesh."""
+"""The ConfigMaps that a control plane makes, with the values that it has and the configuration of
+the mesh.
+"""
 
 
 def made_by_it(found: Found, name: str) -> bool:
     """Whether an object is a ConfigMap that a control plane makes, of whatever revision."""
-    return found.kind == "ConfigMap" and not found.group and (found.name == name or found.name.startswith(f"{name}-"))
+    return (
+        found.kind == "ConfigMap"
+        and not found.group
+        and (found.name == name or found.name.startswith(f"{name}-"))
+    )
 
 
 def values_say(values: Json, how: str) -> Iterator[tuple[str, str, str]]:
@@ -163,7 +219,9 @@ def values_say(values: Json, how: str) -> Iterator[tuple[str, str, str]]:
 
 
 def says(one: ControlPlane) -> Iterator[tuple[str, str, str]]:
-    """What a control plane says of its cluster: which property, its value, and the field that says so."""
+    """What a control plane says of its cluster: which property, its value, and the field that says
+    so.
+    """
     spec = "" if one.kind == HELM else ".".join(VALUES.get(one.kind, ("spec", "values"))) + "."
     for what, path in _SAID:
         value = at(one.values, *path)
@@ -229,7 +287,9 @@ def version_of(image: str) -> str | None:
 
 
 def mesh_networks(values: Json) -> Mapping[str, Any]:
-    """The networks that values declare; 1.4 has them below `networks`, and what is nested so by mistake is read too."""
+    """The networks that values declare; 1.4 has them below `networks`, and what is nested so by
+    mistake is read too.
+    """
     for path in (("global", "meshNetworks"), ("pilot", "meshNetworks"), ("meshNetworks",)):
         found = at(values, *path)
         if isinstance(found, dict) and found:

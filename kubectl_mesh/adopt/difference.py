@@ -1,4 +1,6 @@
-"""What runs and what was rendered become the differences between them: object by object, path by path, each with its reason."""
+"""What runs and what was rendered become the differences between them: object by object, path by
+path, each with its reason.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +16,25 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
 from kubectl_mesh.text import path_text
 
-FILLED_IN = frozenset(("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace"))
+FILLED_IN = frozenset(
+    ("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace")
+)
 """Kinds of which the API server fills in what nobody stated."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """One thing that the first render would change in a cluster; `path` is empty where it is the object as a whole."""
+    """One thing that the first render would change in a cluster; `path` is empty where it is the
+    object as a whole.
+    """
 
     cluster: str
     object: str
     path: str
     action: str
-    """create, add, change, order (the same, in another order), absent (what runs has it, and the tree does not)"""
+    """create, add, change, order (the same, in another order), absent (what runs has it, and the
+    tree does not)
+    """
     reason: str
 
 
@@ -43,14 +51,21 @@ class Cluster:
 
 def differences(clusters: Sequence[Cluster], read: Read, notes: Notes) -> list[Difference]:
     """Every difference of every cluster; the objects that were compared are noted."""
-    return [d for cluster in clusters for rendered in cluster.rendered for d in _object(cluster, rendered, read, notes)]
+    return [
+        d
+        for cluster in clusters
+        for rendered in cluster.rendered
+        for d in _object(cluster, rendered, read, notes)
+    ]
 
 
 def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iterator[Difference]:
     text = str(rendered)
     other, key = _running(cluster, rendered)
     if other is None:
-        yield Difference(cluster.name, text, "", "create", reasons.why_new(rendered, cluster.dumped))
+        yield Difference(
+            cluster.name, text, "", "create", reasons.why_new(rendered, cluster.dumped)
+        )
         return
     notes.use(other)
     if is_remote(rendered):
@@ -60,19 +75,36 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
     assert isinstance(mine, dict)
     assert isinstance(theirs, dict)
     if rendered.name != other.name:
-        yield Difference(cluster.name, text, "metadata.name", "change", f"{other.name or 'without a name'} is what runs: {reasons.another(rendered)}")
+        yield Difference(
+            cluster.name,
+            text,
+            "metadata.name",
+            "change",
+            f"{other.name or 'without a name'} is what runs: {reasons.another(rendered)}",
+        )
     if rendered.kind == "Secret":
         yield from _data(cluster.name, rendered, other)
-        mine, theirs = ({k: v for k, v in value.items() if k not in ("data", "stringData")} for value in (mine, theirs))
+        mine, theirs = (
+            {k: v for k, v in value.items() if k not in ("data", "stringData")}
+            for value in (mine, theirs)
+        )
         theirs.setdefault("type", "Opaque")
     if rendered.group == other.group and rendered.kind not in GROUPS:
-        theirs["apiVersion"] = mine.get("apiVersion")  # the API server serves every version of one object
+        theirs["apiVersion"] = mine.get(
+            "apiVersion"
+        )  # the API server serves every version of one object
     for path, action in _walk(mine, theirs, ()):
         if path == ("metadata", "name"):
             continue
         if action == "absent" and _of_no_interest(rendered, path):
             continue
-        yield Difference(cluster.name, text, path_text(path), action, reasons.reason(rendered, path, action, notes.dropped))
+        yield Difference(
+            cluster.name,
+            text,
+            path_text(path),
+            action,
+            reasons.reason(rendered, path, action, notes.dropped),
+        )
 
 
 def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
@@ -85,15 +117,22 @@ def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
 
 
 def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
-    """What runs in the place of a rendered object; for a remote secret with the key of its cluster."""
+    """What runs in the place of a rendered object; for a remote secret with the key of its
+    cluster.
+    """
     alike = [o for o in cluster.dumped if o.kind == rendered.kind and o.group == rendered.group]
     if is_remote(rendered):
         key = next(iter(rendered.value.get("data", {})), "")
         for found in alike:
-            if is_remote(found) and key in {**(found.value.get("data") or {}), **(found.value.get("stringData") or {})}:
+            if is_remote(found) and key in {
+                **(found.value.get("data") or {}),
+                **(found.value.get("stringData") or {}),
+            }:
                 return found, key
         return None, key
-    named = [o for o in alike if o.name == rendered.name and o.namespace in (rendered.namespace, "")]
+    named = [
+        o for o in alike if o.name == rendered.name and o.namespace in (rendered.namespace, "")
+    ]
     if named:
         return named[0], ""
     if is_authority(rendered):
@@ -115,10 +154,15 @@ def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
 def _passes(found: Found) -> bool:
     """Whether a Gateway lets the traffic of other networks pass."""
     servers = found.at("spec", "servers")
-    return any(at(server, "tls", "mode") == "AUTO_PASSTHROUGH" for server in (servers if isinstance(servers, list) else []))
+    return any(
+        at(server, "tls", "mode") == "AUTO_PASSTHROUGH"
+        for server in (servers if isinstance(servers, list) else [])
+    )
 
 
-def _walk(mine: Json, theirs: Json, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _walk(
+    mine: Json, theirs: Json, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """The paths at which two values differ: added, changed, or only in what runs."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in sorted({*mine, *theirs}):
@@ -128,7 +172,12 @@ def _walk(mine: Json, theirs: Json, path: tuple[str | int, ...]) -> Iterator[tup
                 yield from ((p, "absent") for p in _leaves(theirs[key], (*path, key)))
             else:
                 yield from _walk(mine[key], theirs[key], (*path, key))
-    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs) and mine != theirs:
+    elif (
+        isinstance(mine, list)
+        and isinstance(theirs, list)
+        and len(mine) == len(theirs)
+        and mine != theirs
+    ):
         if sorted(map(repr, mine)) == sorted(map(repr, theirs)):
             yield path, "order"
         else:
@@ -157,21 +206,36 @@ def _data(cluster: str, rendered: Found, other: Found) -> Iterator[Difference]:
     for key in sorted({*mine, *theirs}):
         path = path_text(("data", key))
         if key not in mine:
-            if theirs[key].strip() and rendered.value.get("type") != "kubernetes.io/service-account-token":
-                yield Difference(cluster, text, path, "absent", "the tree has no such key; kubectl apply leaves it, a replace takes it away")
+            if (
+                theirs[key].strip()
+                and rendered.value.get("type") != "kubernetes.io/service-account-token"
+            ):
+                yield Difference(
+                    cluster,
+                    text,
+                    path,
+                    "absent",
+                    "the tree has no such key; kubectl apply leaves it, a replace takes it away",
+                )
         elif key not in theirs:
-            yield Difference(cluster, text, path, "add", reasons.CERTIFICATES.get(key, "the mesh sets it"))
+            yield Difference(
+                cluster, text, path, "add", reasons.CERTIFICATES.get(key, "the mesh sets it")
+            )
         elif mine[key] != theirs[key]:
-            yield Difference(cluster, text, path, "change", reasons.pem(key, mine[key], theirs[key]))
+            yield Difference(
+                cluster, text, path, "change", reasons.pem(key, mine[key], theirs[key])
+            )
 
 
-def _remote(cluster: Cluster, rendered: Found, other: Found, key: str, read: Read) -> Iterator[Difference]:
+def _remote(
+    cluster: Cluster, rendered: Found, other: Found, key: str, read: Read
+) -> Iterator[Difference]:
     """A remote secret: its kubeconfig by what it means to istiod, then what stands round it."""
     text = str(rendered)
     if other.name != rendered.name:
         reason = (
-            f"{other.name} is what runs, and istiod takes the first that has a cluster: delete it when this one is applied, "
-            "then restart istiod, or change this one once more"
+            f"{other.name} is what runs, and istiod takes the first that has a cluster: delete it"
+            " when this one is applied, then restart istiod, or change this one once more"
         )
         yield Difference(cluster.name, text, "metadata.name", "change", reason)
     mine, theirs = secret_data(rendered), secret_data(other)
@@ -182,20 +246,50 @@ def _remote(cluster: Cluster, rendered: Found, other: Found, key: str, read: Rea
                 logins += [r.login for r in remotes(found, read) if r.key == key]
             except MeshError:
                 continue
-        yield Difference(cluster.name, text, path_text(("data", key)), "change", reasons.kubeconfig(logins) + reasons.when(cluster.version))
+        yield Difference(
+            cluster.name,
+            text,
+            path_text(("data", key)),
+            "change",
+            reasons.kubeconfig(logins) + reasons.when(cluster.version),
+        )
     for more in sorted(set(theirs) - set(mine) if other.name == rendered.name else ()):
-        yield Difference(cluster.name, text, path_text(("data", more)), "absent", "the tree has a Secret of its own for that cluster; take this key away then")
-    for part, reason in (("labels", "istiod does not read it"), ("annotations", "istiod does not read it")):
+        yield Difference(
+            cluster.name,
+            text,
+            path_text(("data", more)),
+            "absent",
+            "the tree has a Secret of its own for that cluster; take this key away then",
+        )
+    for part, reason in (
+        ("labels", "istiod does not read it"),
+        ("annotations", "istiod does not read it"),
+    ):
         now, then = rendered.words(part), other.words(part)
-        for word in sorted(set(now) | (set(then) - {"kubectl.kubernetes.io/last-applied-configuration"})):
+        for word in sorted(
+            set(now) | (set(then) - {"kubectl.kubernetes.io/last-applied-configuration"})
+        ):
             if now.get(word) != then.get(word):
                 action = "add" if word not in then else "absent" if word not in now else "change"
-                yield Difference(cluster.name, text, path_text(("metadata", part, word)), action, reason)
+                yield Difference(
+                    cluster.name, text, path_text(("metadata", part, word)), action, reason
+                )
     if other.value.get("type", "Opaque") != rendered.value.get("type"):
-        yield Difference(cluster.name, text, "type", "change", "a Secret's type cannot be changed: delete the old one first")
+        yield Difference(
+            cluster.name,
+            text,
+            "type",
+            "change",
+            "a Secret's type cannot be changed: delete the old one first",
+        )
 
 
 def value(difference: Difference) -> Mapping[str, Any]:
     """For programs; the schema is `report/adopt`."""
-    found = {"cluster": difference.cluster, "object": difference.object, "action": difference.action, "reason": difference.reason}
+    found = {
+        "cluster": difference.cluster,
+        "object": difference.object,
+        "action": difference.action,
+        "reason": difference.reason,
+    }
     return {**found, **({"path": difference.path} if difference.path else {})}

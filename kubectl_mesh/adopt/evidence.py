@@ -1,4 +1,6 @@
-"""What dumps say of one thing, each with its place; they agree, or the disagreement is a `Problem`."""
+"""What dumps say of one thing, each with its place; they agree, or the disagreement is a
+`Problem`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -46,11 +48,20 @@ class Notes:
         self.unused.append(Unused(found.place, what or str(found), reason))
 
     def settle(self, what: str, evidence: Iterable[Evidence], fix: str) -> str | None:
-        """The value that all evidence agrees on, None where there is none; `what` says of what it is the value."""
+        """The value that all evidence agrees on, None where there is none; `what` says of what it
+        is the value.
+        """
         listed = list(evidence)
         values = list(dict.fromkeys(e.value for e in listed))
         if len(values) > 1:
             first = listed[0]
-            others = "; ".join(f"{shown(e.value)} by {e.place}: {e.how}" for e in (next(e for e in listed if e.value == v) for v in values[1:]))
-            self.problems.append(Problem(first.place, f"{what} is {shown(first.value)} by {first.how}, and {others}", fix))
+            others = "; ".join(
+                f"{shown(e.value)} by {e.place}: {e.how}"
+                for e in (next(e for e in listed if e.value == v) for v in values[1:])
+            )
+            self.problems.append(
+                Problem(
+                    first.place, f"{what} is {shown(first.value)} by {first.how}, and {others}", fix
+                )
+            )
         return values[0] if values else None

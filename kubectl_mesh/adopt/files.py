@@ -1,4 +1,6 @@
-"""A mesh as it runs becomes the files of a working directory: topology.yaml, base.yaml, and what they name."""
+"""A mesh as it runs becomes the files of a working directory: topology.yaml, base.yaml, and what
+they name.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +17,10 @@ from kubectl_mesh.model import DEFAULT_READER
 from kubectl_mesh.text import shown
 
 OLD, TODAY = "IstioControlPlane", "Istio"
-TOPOLOGY_HEAD = "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every key.\n"
+TOPOLOGY_HEAD = (
+    "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every"
+    " key.\n"
+)
 
 
 def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
@@ -24,16 +29,37 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
     kinds = list(dict.fromkeys(m.kind for m in mains if m.kind != HELM))
     if len(kinds) > 1:
         first, other = (next(m for m in mains if m.kind == kind) for kind in kinds[:2])
-        what = f"{first.found} is a control plane of another kind than {other.found} in {other.found.place}"
-        notes.problems.append(Problem(first.found.place, what, "a mesh has one base.yaml; adopt the clusters of each kind for themselves"))
+        what = (
+            f"{first.found} is a control plane of another kind than {other.found} in"
+            f" {other.found.place}"
+        )
+        notes.problems.append(
+            Problem(
+                first.found.place,
+                what,
+                "a mesh has one base.yaml; adopt the clusters of each kind for themselves",
+            )
+        )
     if kinds and wanted not in (None, kinds[0]):
         what = f"{wanted} is asked for, and {kinds[0]} is what runs"
-        notes.problems.append(Problem(Place("--control-plane"), what, "leave it out; change the kind once the mesh is adopted"))
-    if (kinds or wanted) and mains and (kinds[0] if kinds else wanted) in (TODAY, "HelmRelease", "Application"):
+        notes.problems.append(
+            Problem(
+                Place("--control-plane"),
+                what,
+                "leave it out; change the kind once the mesh is adopted",
+            )
+        )
+    if (
+        (kinds or wanted)
+        and mains
+        and (kinds[0] if kinds else wanted) in (TODAY, "HelmRelease", "Application")
+    ):
         for cluster in mesh.clusters:
             if cluster.main is not None and cluster.version is None:
                 what = f"no dump says which version of Istio runs in {cluster.context}"
-                notes.problems.append(Problem(cluster.main.found.place, what, "dump the Deployment of istiod too"))
+                notes.problems.append(
+                    Problem(cluster.main.found.place, what, "dump the Deployment of istiod too")
+                )
     if kinds:
         return kinds[0]
     if wanted is None and mains:
@@ -45,9 +71,16 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
 
 
 def topology(
-    mesh: Mesh, kind: str, certificates: Mapping[str, Any], organization: str | None, name_of: Callable[[str], str], notes: Notes
+    mesh: Mesh,
+    kind: str,
+    certificates: Mapping[str, Any],
+    organization: str | None,
+    name_of: Callable[[str], str],
+    notes: Notes,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """topology.yaml as a value, and the files that it names or that a render looks for: path in the working directory -> bytes."""
+    """topology.yaml as a value, and the files that it names or that a render looks for: path in the
+    working directory -> bytes.
+    """
     files: dict[str, bytes] = {}
     contexts = {c.context: _entry(c, name_of, files, notes) for c in mesh.clusters}
     istio: dict[str, Any] = {}
@@ -55,7 +88,11 @@ def topology(
         values = {c.context: getattr(c, what) for c in mesh.clusters}
         common = next(iter(values.values()), None) if len(set(values.values())) == 1 else None
         # What base.yaml states is not stated twice.
-        stated = what == "version" and kind in (OLD, "Istio", "HelmRelease", "Application") and any(c.main and c.main.kind == kind for c in mesh.clusters)
+        stated = (
+            what == "version"
+            and kind in (OLD, "Istio", "HelmRelease", "Application")
+            and any(c.main and c.main.kind == kind for c in mesh.clusters)
+        )
         if common is not None and not stated:
             istio[what] = common
         for context, value in values.items():
@@ -67,7 +104,10 @@ def topology(
         istio["hub"] = BUILT_IN  # the operator brings them, unless base.yaml states a hub
     if any(_ambient(c) for c in mesh.clusters):
         istio["dataPlane"] = "ambient"
-    networks = {n: {"gateways": [_gateway(a, p, kind) for a, p in each]} for n, each in mesh.gateways.items()}
+    networks = {
+        n: {"gateways": [_gateway(a, p, kind) for a, p in each]}
+        for n, each in mesh.gateways.items()
+    }
     whole = {
         "mesh_id": mesh.mesh_id,
         **({"organization": organization} if organization not in (None, mesh.mesh_id) else {}),
@@ -87,11 +127,17 @@ def _gateway(address: str, port: int | None, kind: str) -> dict[str, Any]:
 
 def _ambient(cluster: Running) -> bool:
     main = cluster.main
-    profiles = [] if main is None else [at(main.value, "spec", "profile"), at(main.values, "profile")]
-    return any(p.part in ("ZTunnel", "ztunnel") for p in cluster.planes) or any(str(p).endswith("ambient") for p in profiles)
+    profiles = (
+        [] if main is None else [at(main.value, "spec", "profile"), at(main.values, "profile")]
+    )
+    return any(p.part in ("ZTunnel", "ztunnel") for p in cluster.planes) or any(
+        str(p).endswith("ambient") for p in profiles
+    )
 
 
-def _entry(cluster: Running, name_of: Callable[[str], str], files: dict[str, bytes], notes: Notes) -> dict[str, Any]:
+def _entry(
+    cluster: Running, name_of: Callable[[str], str], files: dict[str, bytes], notes: Notes
+) -> dict[str, Any]:
     entry: dict[str, Any] = {"network": cluster.network}
     if cluster.name != name_of(cluster.context):
         entry["clusterName"] = cluster.name
@@ -121,8 +167,14 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
             entry["tlsServerName"] = login.tls_server_name
         files[f"clusters/{cluster.name}.crt"] = login.ca
     elif login.server:
-        why = "the certificate of its API server is not verified" if login.insecure else "no CA is stated for it"
-        notes.leave(where, f"{why}; give `kubectl mesh add` the CA", f"the server of {cluster.name}")
+        why = (
+            "the certificate of its API server is not verified"
+            if login.insecure
+            else "no CA is stated for it"
+        )
+        notes.leave(
+            where, f"{why}; give `kubectl mesh add` the CA", f"the server of {cluster.name}"
+        )
     if not login.user:
         return entry
     found = credential(cluster.name, login.user)
@@ -141,7 +193,10 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
         if parts[2] == cluster.namespace and parts[3] != DEFAULT_READER:
             entry["serviceAccountReader"] = parts[3]
         elif parts[2] != cluster.namespace:
-            what = f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and the tree's would be in {shown(cluster.namespace)}"
+            what = (
+                f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and"
+                f" the tree's would be in {shown(cluster.namespace)}"
+            )
             notes.leave(where, "the token is taken all the same", what)
     return entry
 

@@ -1,4 +1,6 @@
-"""Loaded documents become the objects of a cluster: lists unrolled, what the server added passed over, Secrets decoded."""
+"""Loaded documents become the objects of a cluster: lists unrolled, what the server added passed
+over, Secrets decoded.
+"""
 
 import base64
 import binascii
@@ -10,14 +12,26 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.text import shown
 
-NOISE = frozenset(("creationTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields", "resourceVersion", "selfLink", "uid"))
+NOISE = frozenset(
+    (
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    )
+)
 """What the API server keeps in the metadata of an object, and nobody who applies it."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object of a dump: the context of its cluster (empty: none was named), where it stands, and what it holds."""
+    """An object of a dump: the context of its cluster (empty: none was named), where it stands, and
+    what it holds.
+    """
 
     context: str
     place: Place
@@ -52,7 +66,11 @@ class Found:
     def words(self, key: str) -> dict[str, str]:
         """Its labels or annotations."""
         found = self.metadata.get(key)
-        return {str(k): v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
+        return (
+            {str(k): v for k, v in found.items() if isinstance(v, str)}
+            if isinstance(found, dict)
+            else {}
+        )
 
     def at(self, *path: str) -> Any:
         """What stands at a path, None where there is nothing."""
@@ -60,7 +78,11 @@ class Found:
 
     def __str__(self) -> str:
         where = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.kind or 'a document without a kind'} {where}".rstrip() if not self.value or where else self.kind or "a document without a kind"
+        return (
+            f"{self.kind or 'a document without a kind'} {where}".rstrip()
+            if not self.value or where
+            else self.kind or "a document without a kind"
+        )
 
 
 def at(value: Json, *path: str) -> Any:
@@ -81,13 +103,23 @@ def objects(document: Document, context: str) -> Iterator[Found]:
     yield from _unrolled(document, context, document.value, ())
 
 
-def _unrolled(document: Document, context: str, value: Json, path: tuple[str | int, ...]) -> Iterator[Found]:
+def _unrolled(
+    document: Document, context: str, value: Json, path: tuple[str | int, ...]
+) -> Iterator[Found]:
     if value is None:
         return
     place = document.place(*path)
     place = Place(place.file, place.line, place.column)
     if not isinstance(value, dict):
-        raise MeshError([Problem(place, "is no object of Kubernetes: it is no mapping", "give what `kubectl get -o yaml` printed")])
+        raise MeshError(
+            [
+                Problem(
+                    place,
+                    "is no object of Kubernetes: it is no mapping",
+                    "give what `kubectl get -o yaml` printed",
+                )
+            ]
+        )
     kind = value.get("kind")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(value.get("items"), list):
         for index, item in enumerate(value["items"]):
@@ -99,7 +131,11 @@ def _unrolled(document: Document, context: str, value: Json, path: tuple[str | i
 def _typed(item: Json, whole: Mapping[str, Json]) -> Json:
     """An item with the kind that its list has for it, as client-go's own lists leave it out."""
     kind = str(whole["kind"]).removesuffix("List")
-    return {"apiVersion": whole.get("apiVersion"), "kind": kind, **item} if isinstance(item, dict) and kind and "kind" not in item else item
+    return (
+        {"apiVersion": whole.get("apiVersion"), "kind": kind, **item}
+        if isinstance(item, dict) and kind and "kind" not in item
+        else item
+    )
 
 
 def clean(value: Json) -> Json:
@@ -110,14 +146,21 @@ def clean(value: Json) -> Json:
     if isinstance(kept.get("metadata"), dict):
         metadata = {key: part for key, part in kept["metadata"].items() if key not in NOISE}
         if isinstance(metadata.get("annotations"), dict):
-            annotations = {key: part for key, part in metadata["annotations"].items() if key != LAST_APPLIED}
-            metadata = {**{k: v for k, v in metadata.items() if k != "annotations"}, **({"annotations": annotations} if annotations else {})}
+            annotations = {
+                key: part for key, part in metadata["annotations"].items() if key != LAST_APPLIED
+            }
+            metadata = {
+                **{k: v for k, v in metadata.items() if k != "annotations"},
+                **({"annotations": annotations} if annotations else {}),
+            }
         kept["metadata"] = metadata
     return kept
 
 
 def secret_data(found: Found) -> dict[str, bytes]:
-    """What a Secret holds, by key; `stringData` goes before `data`, as in the API server. Raises a `MeshError` that shows none of it."""
+    """What a Secret holds, by key; `stringData` goes before `data`, as in the API server. Raises a
+    `MeshError` that shows none of it.
+    """
     problems: list[Problem] = []
     held: dict[str, bytes] = {}
     for part in ("data", "stringData"):
@@ -125,13 +168,27 @@ def secret_data(found: Found) -> dict[str, bytes]:
         if values is None:
             continue
         if not isinstance(values, dict):
-            problems.append(Problem(found.place, f"{part} of {found} is no mapping", "dump it again"))
+            problems.append(
+                Problem(found.place, f"{part} of {found} is no mapping", "dump it again")
+            )
             continue
         for key, value in values.items():
-            body = _decoded(value) if part == "data" else value.encode() if isinstance(value, str) else None
+            body = (
+                _decoded(value)
+                if part == "data"
+                else value.encode()
+                if isinstance(value, str)
+                else None
+            )
             if body is None:
-                what = f"the key {shown(key)} of {found} is not base64" if part == "data" else f"the key {shown(key)} of {found} is no text"
-                problems.append(Problem(found.place, what, "dump it again with `kubectl get secret -o yaml`"))
+                what = (
+                    f"the key {shown(key)} of {found} is not base64"
+                    if part == "data"
+                    else f"the key {shown(key)} of {found} is no text"
+                )
+                problems.append(
+                    Problem(found.place, what, "dump it again with `kubectl get secret -o yaml`")
+                )
             else:
                 held[str(key)] = body
     if problems:
@@ -143,6 +200,10 @@ def _decoded(value: Json) -> bytes | None:
     if value is None:
         return b""
     try:
-        return base64.b64decode("".join(value.split()), validate=True) if isinstance(value, str) else None
+        return (
+            base64.b64decode("".join(value.split()), validate=True)
+            if isinstance(value, str)
+            else None
+        )
     except (binascii.Error, ValueError):
         return None

@@ -1,4 +1,6 @@
-"""What the objects of one cluster are to the mesh: its control plane, its remote secrets, and what its istiod says of itself."""
+"""What the objects of one cluster are to the mesh: its control plane, its remote secrets, and what
+its istiod says of itself.
+"""
 
 from collections.abc import Sequence
 
@@ -26,12 +28,16 @@ from kubectl_mesh.model import Json
 
 
 def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
-    """The objects without those that were dumped twice, alike to the last field, and without what only lists files."""
+    """The objects without those that were dumped twice, alike to the last field, and without what
+    only lists files.
+    """
     seen: dict[tuple[str, str, str, str, str], list[Json]] = {}
     kept = []
     for found in objects:
         value = clean(dict(found.value))
-        alike = seen.setdefault((found.context, found.kind, found.group, found.namespace, found.name), [])
+        alike = seen.setdefault(
+            (found.context, found.kind, found.group, found.namespace, found.name), []
+        )
         listing = found.group == "kustomize.config.k8s.io"
         if (found.name and value in alike) or listing:
             notes.use(found)
@@ -59,7 +65,10 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     stable = min((p for p in planes if p.main), key=_version, default=None)
     for plane in planes:
         if plane.main and plane is not stable:
-            notes.leave(plane.found, "a second control plane; state it as a canary in the topology (istio.canary)")
+            notes.leave(
+                plane.found,
+                "a second control plane; state it as a canary in the topology (istio.canary)",
+            )
     planes = [p for p in planes if not p.main or p is stable]
     cluster.planes, cluster.remotes = tuple(planes), tuple(held)
     for plane in planes:
@@ -78,13 +87,19 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
             for what, value, how in values_say(values, "the values of the injector,"):
                 _say(cluster, what, value, found, how)
         elif made_by_it(found, MESH_CONFIG):
-            for what, value, how in values_say({"meshConfig": _text(found, "mesh", parse)}, "its mesh,"):
+            for what, value, how in values_say(
+                {"meshConfig": _text(found, "mesh", parse)}, "its mesh,"
+            ):
                 _say(cluster, what, value, found, how)
-            cluster.tables.append((found, mesh_networks({"meshNetworks": _text(found, "meshNetworks", parse)})))
+            cluster.tables.append(
+                (found, mesh_networks({"meshNetworks": _text(found, "meshNetworks", parse)}))
+            )
 
 
 def _version(plane: ControlPlane) -> list[int]:
-    """The version that a control plane states, to be compared; of two the older one is the stable one."""
+    """The version that a control plane states, to be compared; of two the older one is the stable
+    one.
+    """
     stated = next((value for what, value, _ in says(plane) if what == "version"), "")
     return [int(number) for number in stated.split(".") if number]
 
@@ -94,7 +109,9 @@ def _say(cluster: Running, what: str, value: str, found: Found, how: str) -> Non
 
 
 def _text(found: Found, key: str, parse: Read) -> Json:
-    """The document that stands in a ConfigMap as text; nothing where it cannot be read, for it is but one witness."""
+    """The document that stands in a ConfigMap as text; nothing where it cannot be read, for it is
+    but one witness.
+    """
     text = found.at("data", key)
     try:
         return parse(text.encode()).value if isinstance(text, str) else None
@@ -124,5 +141,9 @@ def _istiod(cluster: Running, found: Found) -> None:
             _say(cluster, "version", version, found, "the image of istiod")
         env = at(container, "env")
         for entry in env if isinstance(env, list) else []:
-            if at(entry, "name") == "CLUSTER_ID" and isinstance(value := at(entry, "value"), str) and value:
+            if (
+                at(entry, "name") == "CLUSTER_ID"
+                and isinstance(value := at(entry, "value"), str)
+                and value
+            ):
                 _say(cluster, "id", value, found, "CLUSTER_ID of istiod")

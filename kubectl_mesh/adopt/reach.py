@@ -11,15 +11,34 @@ from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError, Problem
 
 
-def login(cluster: Running, running: Sequence[Running], configs: Sequence[Found], notes: Notes) -> None:
-    """How a cluster is reached and logged in to: as the others hold it, else as its own token and a kubeconfig say."""
-    held = [r for other in running for r in other.remotes if r.key == cluster.name and other is not cluster]
+def login(
+    cluster: Running, running: Sequence[Running], configs: Sequence[Found], notes: Notes
+) -> None:
+    """How a cluster is reached and logged in to: as the others hold it, else as its own token and a
+    kubeconfig say.
+    """
+    held = [
+        r
+        for other in running
+        for r in other.remotes
+        if r.key == cluster.name and other is not cluster
+    ]
     for what, of in _ASPECTS.items():
         values = list({repr(of(r.login)): r for r in held}.values())
         if len(values) > 1:
             where, other = values[0].found.place, values[1]
-            text = f"{what} of {cluster.name} is another here than in {other.found.place}, which {other.holder} holds"
-            notes.problems.append(Problem(where, text, "bring the remote secrets to one state, or leave the one that is out of date out of the dumps"))
+            text = (
+                f"{what} of {cluster.name} is another here than in {other.found.place}, which"
+                f" {other.holder} holds"
+            )
+            notes.problems.append(
+                Problem(
+                    where,
+                    text,
+                    "bring the remote secrets to one state, or leave the one that is out of date"
+                    " out of the dumps",
+                )
+            )
     own = _own_token(cluster, notes)
     kube: Login | None = None
     for config in configs:
@@ -30,11 +49,25 @@ def login(cluster: Running, running: Sequence[Running], configs: Sequence[Found]
             kube = found
     if held:
         best = held[0].login
-        fallback = kube.ca if kube is not None and kube.server == best.server else own[1] if own is not None else None
-        cluster.login = Login(best.server, best.ca or fallback, best.tls_server_name, best.user, best.insecure)
+        fallback = (
+            kube.ca
+            if kube is not None and kube.server == best.server
+            else own[1]
+            if own is not None
+            else None
+        )
+        cluster.login = Login(
+            best.server, best.ca or fallback, best.tls_server_name, best.user, best.insecure
+        )
     elif kube is not None:
         user = {"token": own[0]} if own is not None else {}
-        cluster.login = Login(kube.server, kube.ca or (own[1] if own is not None else None), kube.tls_server_name, user, kube.insecure)
+        cluster.login = Login(
+            kube.server,
+            kube.ca or (own[1] if own is not None else None),
+            kube.tls_server_name,
+            user,
+            kube.insecure,
+        )
     elif own is not None:
         cluster.login = Login("", own[1], None, {"token": own[0]})
 
@@ -50,7 +83,11 @@ def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | Non
     """The token of the reader that Kubernetes filled in, and the CA beside it."""
     for found in cluster.objects:
         account = found.words("annotations").get("kubernetes.io/service-account.name", "")
-        if found.kind == "Secret" and found.value.get("type") == "kubernetes.io/service-account-token" and account.startswith("istio-reader"):
+        if (
+            found.kind == "Secret"
+            and found.value.get("type") == "kubernetes.io/service-account-token"
+            and account.startswith("istio-reader")
+        ):
             try:
                 held = secret_data(found)
             except MeshError as error:
@@ -64,8 +101,8 @@ def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | Non
 def peers(running: Sequence[Running]) -> None:
     """Whom each cluster discovers.
 
-    Who holds none of the others and is held by none, while they hold each other, keeps out of the mesh. Who holds none but is held may only
-    not have been dumped.
+    Who holds none of the others and is held by none, while they hold each other, keeps out of the
+    mesh. Who holds none but is held may only not have been dumped.
     """
     held = {c.context: {r.key for r in c.remotes} - {c.name} for c in running}
     known = {name for names in held.values() for name in names}

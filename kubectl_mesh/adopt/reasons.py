@@ -26,7 +26,10 @@ def pem(key: str, mine: bytes, theirs: bytes) -> str:
         return f"{reason}: the same, with other white space"
     if key == "root-cert.pem" and b"".join(theirs.split()) in b"".join(mine.split()):
         return f"{reason}: those of the other clusters too, the first step to one root"
-    blocks = [sorted(text[b.start : b.end] for b in find_blocks(text)) for text in (one.replace(b"\r", b"").rstrip() + b"\n" for one in (mine, theirs))]
+    blocks = [
+        sorted(text[b.start : b.end] for b in find_blocks(text))
+        for text in (one.replace(b"\r", b"").rstrip() + b"\n" for one in (mine, theirs))
+    ]
     return f"{reason}: the same, in another order" if blocks[0] == blocks[1] != [] else reason
 
 
@@ -35,12 +38,21 @@ def kubeconfig(logins: Sequence[Login]) -> str:
     if len(logins) != 2:
         return "another kubeconfig: istiod reconnects to the cluster"
     mine, theirs = logins
-    parts: list[tuple[str, object, object]] = [("server", mine.server, theirs.server), ("CA", mine.ca, theirs.ca)]
-    parts += [("TLS server name", mine.tls_server_name, theirs.tls_server_name), ("login", mine.user, theirs.user)]
+    parts: list[tuple[str, object, object]] = [
+        ("server", mine.server, theirs.server),
+        ("CA", mine.ca, theirs.ca),
+    ]
+    parts += [
+        ("TLS server name", mine.tls_server_name, theirs.tls_server_name),
+        ("login", mine.user, theirs.user),
+    ]
     other = [name for name, one, two in parts if one != two]
     if other:
         return f"another {' and '.join(other)}: istiod reconnects to the cluster"
-    return "the same server, CA and login, written in other bytes: istiod reconnects to the cluster once"
+    return (
+        "the same server, CA and login, written in other bytes: istiod reconnects to the cluster"
+        " once"
+    )
 
 
 def when(version: str | None) -> str:
@@ -58,21 +70,39 @@ def another(rendered: Found) -> str:
         return "istioctl reads the file, and the name is that of its record in the cluster"
     if rendered.kind == "Gateway":
         return "delete it once the tree's is there, for both do the same"
-    return "the tree has it under a name of its own: what has the old name goes when the new one serves"
+    return (
+        "the tree has it under a name of its own: what has the old name goes when the new one"
+        " serves"
+    )
 
 
 def why_new(rendered: Found, dumped: Sequence[Found]) -> str:
     """Why no dump has an object of the tree."""
-    if rendered.kind == "Secret" and rendered.name == CACERTS and any(is_authority(o) for o in dumped):
+    if (
+        rendered.kind == "Secret"
+        and rendered.name == CACERTS
+        and any(is_authority(o) for o in dumped)
+    ):
         return (
-            "istiod signs for itself (istio-ca-secret): this is the same CA, which trusts the roots of the other clusters too; "
-            "istiod looks for a cacerts when it starts only, so restart it once"
+            "istiod signs for itself (istio-ca-secret): this is the same CA, which trusts the roots"
+            " of the other clusters too; istiod looks for a cacerts when it starts only, so restart"
+            " it once"
         )
     if rendered.kind == "Namespace" and not at(rendered.value, "metadata", "labels"):
-        return "no dump has it: it is the namespace of a component on the nodes, and stays if it exists"
+        return (
+            "no dump has it: it is the namespace of a component on the nodes, and stays if it"
+            " exists"
+        )
     plane = control_plane(rendered)
-    if plane is not None and plane.main and any(p.kind == HELM for p in (control_plane(o, dumped) for o in dumped) if p is not None):
-        return "what runs was installed by Helm with the values that base.yaml has; this takes its place"
+    if (
+        plane is not None
+        and plane.main
+        and any(p.kind == HELM for p in (control_plane(o, dumped) for o in dumped) if p is not None)
+    ):
+        return (
+            "what runs was installed by Helm with the values that base.yaml has; this takes its"
+            " place"
+        )
     return _NEW.get(rendered.kind, "no dump has it: the first apply makes it, or it was not dumped")
 
 
@@ -81,7 +111,9 @@ _NEW = {
 }
 
 
-def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]) -> str:
+def reason(
+    rendered: Found, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]
+) -> str:
     """Why a field of an object differs; `dropped` is what base.yaml could not hold, with why."""
     if action == "order":
         return "the same, in another order"
@@ -92,13 +124,27 @@ def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: M
     for pattern, reason in _PATTERNS:
         if re.search(pattern, text):
             return reason
-    if rendered.kind in ("Gateway", "Service") and path[:2] == ("metadata", "annotations") and action == "absent":
-        return "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it into the tree"
+    if (
+        rendered.kind in ("Gateway", "Service")
+        and path[:2] == ("metadata", "annotations")
+        and action == "absent"
+    ):
+        return (
+            "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it"
+            " into the tree"
+        )
     plane = control_plane(rendered)
     if plane is None:
-        return "what runs has it, and nothing of the mesh needs it" if action == "absent" else "the tree states it"
+        return (
+            "what runs has it, and nothing of the mesh needs it"
+            if action == "absent"
+            else "the tree states it"
+        )
     if plane.part == "gateway":
-        return "the east-west gateway is as the topology has it (eastWestGateway); base.yaml does not customise it"
+        return (
+            "the east-west gateway is as the topology has it (eastWestGateway); base.yaml does not"
+            " customise it"
+        )
     return {
         "absent": "base.yaml is one for all clusters, and most of them do not have it",
         "change": "base.yaml is one for all clusters, and has what most of them have",
@@ -106,23 +152,68 @@ def reason(rendered: Found, path: tuple[str | int, ...], action: str, dropped: M
 
 
 _PATTERNS: tuple[tuple[str, str], ...] = (
-    (r"(^|\.)hub$", "the mesh states the image registry: the one that is built in is, or may be, switched off (docs/istio-move.md)"),
-    (r"source\.(repoURL|chart|path)$|chartRef|sourceRef", "the same chart, from where `istio.charts` of the topology, or its default, has it"),
-    (r"^apiVersion$", "the version that this kind has; what ran had another, which nothing checked"),
+    (
+        r"(^|\.)hub$",
+        (
+            "the mesh states the image registry: the one that is built in is, or may be, switched"
+            " off (docs/istio-move.md)"
+        ),
+    ),
+    (
+        r"source\.(repoURL|chart|path)$|chartRef|sourceRef",
+        "the same chart, from where `istio.charts` of the topology, or its default, has it",
+    ),
+    (
+        r"^apiVersion$",
+        "the version that this kind has; what ran had another, which nothing checked",
+    ),
     (r"^metadata\.name", "the mesh names it"),
-    (r"topology\.istio\.io/network", "the network, by which istiod of 1.8 and later finds endpoints and gateways"),
-    (r"ingressGateways\[\d+\]\.k8s\.service\.ports", "the ports that the mesh needs and no more: those of istiod only where it serves other clusters"),
-    (r"meshNetworks", "the mesh sets it: every network, its registries, and the gateways that are declared"),
+    (
+        r"topology\.istio\.io/network",
+        "the network, by which istiod of 1.8 and later finds endpoints and gateways",
+    ),
+    (
+        r"ingressGateways\[\d+\]\.k8s\.service\.ports",
+        (
+            "the ports that the mesh needs and no more: those of istiod only where it serves other"
+            " clusters"
+        ),
+    ),
+    (
+        r"meshNetworks",
+        "the mesh sets it: every network, its registries, and the gateways that are declared",
+    ),
     (r"multiCluster\.clusterName", "the mesh sets it: the cluster's ID"),
-    (r"(global|ztunnel)\.network$|\.network$|ISTIO_MESH_NETWORK", "the mesh sets it: the cluster's network"),
+    (
+        r"(global|ztunnel)\.network$|\.network$|ISTIO_MESH_NETWORK",
+        "the mesh sets it: the cluster's network",
+    ),
     (r"meshID$|meshId$", "the mesh sets it: mesh_id of the topology"),
-    (r"istioNamespace$|defaultNamespace$|spec\.namespace$|metadata\.namespace$", "the mesh sets it: Istio's namespace"),
+    (
+        r"istioNamespace$|defaultNamespace$|spec\.namespace$|metadata\.namespace$",
+        "the mesh sets it: Istio's namespace",
+    ),
     (r"trustDomain$", "the mesh sets it: trustDomain of the topology"),
     (r"revision$", "the mesh sets it: istio.revision of the topology"),
     (r"controlPlaneSecurityEnabled$|selfSigned$", "the mesh sets it, as the old tool did"),
-    (r"remotePilotAddress$|injectionPath$|externalIstiod$", "the mesh sets it, for clusters without a control plane"),
-    (r"proxyMetadata\.ISTIO_META_", "istiod knows it of each cluster; stated for all it would be wrong"),
-    (r"^spec\.version$|targetRevision$|chart\.spec\.version$|^spec\.tag$", "the version that is stated for the cluster"),
-    (r"argocd\.argoproj\.io|kustomize\.toolkit\.fluxcd\.io|^spec\.destination|^spec\.ignoreDifferences", "delivery.tool of the topology sets it"),
-    (r"networking\.istio\.io/service-type", "the type of the Service that istiod makes for it: LoadBalancer, as without it"),
+    (
+        r"remotePilotAddress$|injectionPath$|externalIstiod$",
+        "the mesh sets it, for clusters without a control plane",
+    ),
+    (
+        r"proxyMetadata\.ISTIO_META_",
+        "istiod knows it of each cluster; stated for all it would be wrong",
+    ),
+    (
+        r"^spec\.version$|targetRevision$|chart\.spec\.version$|^spec\.tag$",
+        "the version that is stated for the cluster",
+    ),
+    (
+        r"argocd\.argoproj\.io|kustomize\.toolkit\.fluxcd\.io|^spec\.destination|^spec\.ignoreDifferences",
+        "delivery.tool of the topology sets it",
+    ),
+    (
+        r"networking\.istio\.io/service-type",
+        "the type of the Service that istiod makes for it: LoadBalancer, as without it",
+    ),
 )

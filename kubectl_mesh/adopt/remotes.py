@@ -1,6 +1,8 @@
-"""Remote secrets and kubeconfigs: who holds whom, and how a cluster is reached and logged in to; read as istiod and client-go read them.
+"""Remote secrets and kubeconfigs: who holds whom, and how a cluster is reached and logged in to;
+read as istiod and client-go read them.
 
-pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever the Secret is called; one Secret may hold several.
+pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever the Secret is
+called; one Secret may hold several.
 """
 
 import base64
@@ -17,12 +19,16 @@ from kubectl_mesh.text import shown
 LABEL = "istio/multiCluster"
 CONTEXT = "istio.io/clusterContext"
 Read = Callable[[bytes], Document]
-"""A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a text."""
+"""A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a
+text.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a cluster is reached, and as whom: its server, CA (None: none is stated), and the `user` of a kubeconfig."""
+    """How a cluster is reached, and as whom: its server, CA (None: none is stated), and the `user`
+    of a kubeconfig.
+    """
 
     server: str
     ca: bytes | None = field(repr=False)
@@ -62,17 +68,31 @@ def is_kubeconfig(found: Found) -> bool:
 
 
 def remotes(found: Found, read: Read) -> Iterator[Remote]:
-    """The clusters in a remote secret; raises a `MeshError` that shows nothing of what cannot be read."""
+    """The clusters in a remote secret; raises a `MeshError` that shows nothing of what cannot be
+    read.
+    """
     problems: list[Problem] = []
     for key, body in sorted(secret_data(found).items()):
         try:
             document = read(body)
         except MeshError:
-            problems.append(Problem(found.place, f"the key {shown(key)} of {found} holds no kubeconfig that can be read", "dump it again"))
+            problems.append(
+                Problem(
+                    found.place,
+                    f"the key {shown(key)} of {found} holds no kubeconfig that can be read",
+                    "dump it again",
+                )
+            )
             continue
         login = _current(document.value)
         if isinstance(login, str):
-            problems.append(Problem(found.place, f"the kubeconfig under {shown(key)} of {found} {login}", "dump it again, or leave it out"))
+            problems.append(
+                Problem(
+                    found.place,
+                    f"the kubeconfig under {shown(key)} of {found} {login}",
+                    "dump it again, or leave it out",
+                )
+            )
         else:
             yield Remote(found, key, login, body)
     if problems:
@@ -85,11 +105,15 @@ def _current(value: Json) -> Login | str:
     if not isinstance(name, str) or not name:
         return "names no current context"
     found = of_context(value, name)
-    return f"has no context {shown(name)}, which it calls the current one" if found is None else found
+    return (
+        f"has no context {shown(name)}, which it calls the current one" if found is None else found
+    )
 
 
 def of_context(value: Json, name: str) -> Login | str | None:
-    """What a context of a kubeconfig leads to, None where there is no such context; of two with one name the last counts."""
+    """What a context of a kubeconfig leads to, None where there is no such context; of two with one
+    name the last counts.
+    """
     context = _named(value, "contexts", name, "context")
     if context is None:
         return None
@@ -122,7 +146,9 @@ def _named(value: Json, where: str, name: str, what: str) -> dict[str, Any] | No
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """How the peers log in, as the topology states it, and the files that it names: path in the working directory -> bytes."""
+    """How the peers log in, as the topology states it, and the files that it names: path in the
+    working directory -> bytes.
+    """
 
     stated: Mapping[str, Any] | None
     """None: the token file, which is the default."""
@@ -130,7 +156,9 @@ class Credential:
 
 
 def credential(name: str, user: Mapping[str, Any]) -> Credential | str:
-    """The credential of a cluster from the `user` of a kubeconfig, or why there is none; only what istiod takes."""
+    """The credential of a cluster from the `user` of a kubeconfig, or why there is none; only what
+    istiod takes.
+    """
     token = user.get("token")
     if isinstance(token, str) and token:
         return Credential(None, {f"credentials/{name}.token": token.encode()})
@@ -141,13 +169,25 @@ def credential(name: str, user: Mapping[str, Any]) -> Credential | str:
     certificate, key = user.get("client-certificate-data"), user.get("client-key-data")
     if isinstance(certificate, str) and isinstance(key, str):
         try:
-            bodies = [base64.b64decode("".join(text.split()), validate=True) for text in (certificate, key)]
+            bodies = [
+                base64.b64decode("".join(text.split()), validate=True)
+                for text in (certificate, key)
+            ]
         except (binascii.Error, ValueError):
             return "its client certificate or key is not base64"
         names = (f"credentials/{name}.crt", f"credentials/{name}.key")
-        return Credential({"clientCertificate": {"certificateFile": names[0], "keyFile": names[1]}}, dict(zip(names, bodies, strict=True)))
-    ways = [key for key in ("tokenFile", "username", "password", "client-certificate", "client-key") if user.get(key)]
-    return f"it logs in by {ways[0]}, which a topology cannot state" if ways else "it holds no login"
+        return Credential(
+            {"clientCertificate": {"certificateFile": names[0], "keyFile": names[1]}},
+            dict(zip(names, bodies, strict=True)),
+        )
+    ways = [
+        key
+        for key in ("tokenFile", "username", "password", "client-certificate", "client-key")
+        if user.get(key)
+    ]
+    return (
+        f"it logs in by {ways[0]}, which a topology cannot state" if ways else "it holds no login"
+    )
 
 
 def _exec(stated: Mapping[str, Any]) -> Credential | str:
@@ -158,14 +198,30 @@ def _exec(stated: Mapping[str, Any]) -> Credential | str:
     made: dict[str, Any] = {"command": command}
     if isinstance(arguments, list) and arguments:
         made["args"] = [str(a) for a in arguments]
-    pairs = {str(e.get("name")): str(e.get("value")) for e in env if isinstance(e, dict)} if isinstance(env, list) else {}
+    pairs = (
+        {str(e.get("name")): str(e.get("value")) for e in env if isinstance(e, dict)}
+        if isinstance(env, list)
+        else {}
+    )
     made |= {"env": pairs} if pairs else {}
-    made |= {"apiVersion": api} if isinstance(api, str) and api != "client.authentication.k8s.io/v1" else {}
-    made |= {"provideClusterInfo": True} if str(stated.get("provideClusterInfo")).lower() == "true" else {}
+    made |= (
+        {"apiVersion": api}
+        if isinstance(api, str) and api != "client.authentication.k8s.io/v1"
+        else {}
+    )
+    made |= (
+        {"provideClusterInfo": True}
+        if str(stated.get("provideClusterInfo")).lower() == "true"
+        else {}
+    )
     return Credential({"exec": made}, {})
 
 
-_OIDC = {"id-token": "idTokenFile", "refresh-token": "refreshTokenFile", "client-secret": "clientSecretFile"}
+_OIDC = {
+    "id-token": "idTokenFile",
+    "refresh-token": "refreshTokenFile",
+    "client-secret": "clientSecretFile",
+}
 
 
 def _oidc(name: str, stated: Mapping[str, Any]) -> Credential | str:
@@ -173,7 +229,9 @@ def _oidc(name: str, stated: Mapping[str, Any]) -> Credential | str:
         return f"its auth-provider {shown(stated.get('name'))} is one that istiod refuses"
     config = stated.get("config")
     config = config if isinstance(config, dict) else {}
-    if not all(isinstance(config.get(key), str) for key in ("idp-issuer-url", "client-id", "id-token")):
+    if not all(
+        isinstance(config.get(key), str) for key in ("idp-issuer-url", "client-id", "id-token")
+    ):
         return "its auth-provider oidc lacks idp-issuer-url, client-id or id-token"
     made: dict[str, Any] = {"issuerURL": config["idp-issuer-url"], "clientID": config["client-id"]}
     files: dict[str, bytes] = {}

@@ -67,4 +67,6 @@ class Mesh:
     charts: str | None = None
     """Where Istio's charts come from, if from elsewhere than Istio itself."""
     own_images: bool = False
-    """Whether istiod runs with an image of another registry than Istio's: that of a mirror, or of a vendor whose operator brings it."""
+    """Whether istiod runs with an image of another registry than Istio's: that of a mirror, or of a
+    vendor whose operator brings it.
+    """

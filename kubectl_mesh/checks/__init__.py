@@ -1,6 +1,17 @@
 """checks: every check with its stable id, and the findings of a run sorted under them."""
 
-from kubectl_mesh.checks import cacerts, certificates, credentials, gateways, git, identity, remotes, servers, topology, tree
+from kubectl_mesh.checks import (
+    cacerts,
+    certificates,
+    credentials,
+    gateways,
+    git,
+    identity,
+    remotes,
+    servers,
+    topology,
+    tree,
+)
 from kubectl_mesh.checks.asked import Asked, files_of, listed
 from kubectl_mesh.checks.cacerts import cacerts_findings
 from kubectl_mesh.checks.certificates import expiry_findings
@@ -39,7 +50,20 @@ __all__ = [
 ]
 
 CHECKS: tuple[Check, ...] = tuple(
-    check for part in (topology, servers, credentials, gateways, certificates, tree, cacerts, remotes, identity, git) for check in part.CHECKS
+    check
+    for part in (
+        topology,
+        servers,
+        credentials,
+        gateways,
+        certificates,
+        tree,
+        cacerts,
+        remotes,
+        identity,
+        git,
+    )
+    for check in part.CHECKS
 )
 """Every check, by category in the order in which a mesh comes to be."""
 IDS = {check.id for check in CHECKS}

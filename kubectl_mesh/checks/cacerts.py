@@ -1,4 +1,6 @@
-"""The checks of the `cacerts` in a tree: one root, its own intermediate, a chain, a key that fits, dates."""
+"""The checks of the `cacerts` in a tree: one root, its own intermediate, a chain, a key that fits,
+dates.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,7 +19,8 @@ CHECKS = (
         "tree",
         ERROR,
         "everything in the tree can be read",
-        "`error converting YAML to JSON` from kubectl, Argo CD or Flux, and nothing of the directory is applied",
+        "`error converting YAML to JSON` from kubectl, Argo CD or Flux, and nothing of the"
+        " directory is applied",
         "Render, which makes the file anew.",
     ),
     Check(
@@ -41,7 +44,8 @@ CHECKS = (
         "tree",
         ERROR,
         "every rendered cacerts holds the intermediate of its own cluster",
-        "one cluster signs as another: `cacerts` of two clusters are exchanged, and what is revoked for one is revoked for the other",
+        "one cluster signs as another: `cacerts` of two clusters are exchanged, and what is revoked"
+        " for one is revoked for the other",
         _ANEW,
     ),
     Check(
@@ -49,7 +53,8 @@ CHECKS = (
         "tree",
         ERROR,
         "every rendered intermediate leads to the root beside it, by the chain beside it",
-        "istiod does not start: `x509: certificate signed by unknown authority`, or proxies: `CERTIFICATE_VERIFY_FAILED`",
+        "istiod does not start: `x509: certificate signed by unknown authority`, or proxies:"
+        " `CERTIFICATE_VERIFY_FAILED`",
         _ANEW,
     ),
     Check(
@@ -74,7 +79,8 @@ CHECKS = (
         ERROR,
         "every certificate in the tree is valid today",
         "istiod does not start, or proxies: `CERTIFICATE_VERIFY_FAILED: certificate has expired`",
-        "Where certs/ has a newer one, render; else move the intermediate's folder away first. Then review and apply.",
+        "Where certs/ has a newer one, render; else move the intermediate's folder away first. Then"
+        " review and apply.",
     ),
     Check(
         "tree-expiring",
@@ -82,20 +88,35 @@ CHECKS = (
         WARNING,
         "no certificate in the tree expires soon; within the time of --fail-within it is an error",
         "an outage on the day it expires",
-        "Where certs/ has a newer one, render; else move the intermediate's folder away first. Then review and apply.",
+        "Where certs/ has a newer one, render; else move the intermediate's folder away first. Then"
+        " review and apply.",
     ),
 )
 
 
 def cacerts_findings(asked: Asked) -> tuple[list[Problem], list[Problem]]:
-    """What is wrong with the trust of the clusters: errors and warnings. One fault is told once, by its cause."""
+    """What is wrong with the trust of the clusters: errors and warnings. One fault is told once, by
+    its cause.
+    """
     errors: list[Problem] = []
     warnings: list[Problem] = []
     for problem in asked.view.problems:
         file, missing = problem.where.file, problem.what.endswith(".pem is missing")
-        errors.append(asked.problem(file, problem.what, "tree-complete" if missing else "tree-readable", path=problem.where.path, fix=RENDER))
+        errors.append(
+            asked.problem(
+                file,
+                problem.what,
+                "tree-complete" if missing else "tree-readable",
+                path=problem.where.path,
+                fix=RENDER,
+            )
+        )
     unread = {p.where.file for p in asked.view.problems}
-    trusts = {name: c.trust for name, c in asked.view.clusters.items() if name in asked.peers and c.trust.store == "plain" and c.trust.file not in unread}
+    trusts = {
+        name: c.trust
+        for name, c in asked.view.clusters.items()
+        if name in asked.peers and c.trust.store == "plain" and c.trust.file not in unread
+    }
     roots = asked.roots if asked.roots is not None else _most(trusts.values())
     for name, trust in trusts.items():
         found = list(_wrong(asked, name, trust, roots))
@@ -112,16 +133,29 @@ def _most(trusts: Iterable[Cacerts]) -> frozenset[str] | None:
     return min(counted, key=lambda r: (-counted[r], sorted(r))) if counted else None
 
 
-def _wrong(asked: Asked, name: str, trust: Cacerts, roots: frozenset[str] | None) -> Iterator[Problem]:
+def _wrong(
+    asked: Asked, name: str, trust: Cacerts, roots: frozenset[str] | None
+) -> Iterator[Problem]:
     own = frozenset(trust.root_fingerprints)
     if roots is not None and own != roots and _unrendered(asked, name, trust, roots):
-        what = "does not have the roots of certs/ yet: a step of `certs rotate-root` or `certs import-root` is not rendered"
-        yield asked.problem(trust.file, what, "tree-current", path='data."root-cert.pem"', fix="run `kubectl mesh render`, review and apply it")
+        what = (
+            "does not have the roots of certs/ yet: a step of `certs rotate-root` or `certs"
+            " import-root` is not rendered"
+        )
+        yield asked.problem(
+            trust.file,
+            what,
+            "tree-current",
+            path='data."root-cert.pem"',
+            fix="run `kubectl mesh render`, review and apply it",
+        )
         return
     if roots is not None and own != roots:
         than = "the one in certs/root-cert.pem" if asked.roots is not None else "most clusters"
         what = f"holds another root than {than}: {_short(own)}, not {_short(roots)}"
-        yield asked.problem(trust.file, what, "tree-root", path='data."root-cert.pem"', fix=_root_fix(asked))
+        yield asked.problem(
+            trust.file, what, "tree-root", path='data."root-cert.pem"', fix=_root_fix(asked)
+        )
         return
     other = _whose(asked, name, trust)
     if other is not None:
@@ -129,23 +163,45 @@ def _wrong(asked: Asked, name: str, trust: Cacerts, roots: frozenset[str] | None
         yield asked.problem(trust.file, what, "tree-own", path='data."ca-cert.pem"')
         return
     if trust.pair is False:
-        yield asked.problem(trust.file, "holds a key that does not belong to its certificate", "tree-pair", path='data."ca-key.pem"')
+        yield asked.problem(
+            trust.file,
+            "holds a key that does not belong to its certificate",
+            "tree-pair",
+            path='data."ca-key.pem"',
+        )
     for problem in judge_bundle(trust.files, asked.now):
-        check = {"certs-expired": "tree-expired", "certs-ca": "tree-ca"}.get(problem.id, "tree-chain")
-        yield asked.problem(trust.file, problem.what, check, path=f'data."{problem.where.file}"', fix=_expired_fix(asked, name, trust, check))
+        check = {"certs-expired": "tree-expired", "certs-ca": "tree-ca"}.get(
+            problem.id, "tree-chain"
+        )
+        yield asked.problem(
+            trust.file,
+            problem.what,
+            check,
+            path=f'data."{problem.where.file}"',
+            fix=_expired_fix(asked, name, trust, check),
+        )
 
 
 def _unrendered(asked: Asked, name: str, trust: Cacerts, roots: frozenset[str]) -> bool:
-    """Whether the roots of a cluster are those of the step before: as they were rendered, and part or whole of those in certs/."""
+    """Whether the roots of a cluster are those of the step before: as they were rendered, and part
+    or whole of those in certs/.
+    """
     own = frozenset(trust.root_fingerprints)
-    rendered = asked.roots is not None and trust.file not in asked.by_hand and asked.view.clusters[name].lock is not None
+    rendered = (
+        asked.roots is not None
+        and trust.file not in asked.by_hand
+        and asked.view.clusters[name].lock is not None
+    )
     return rendered and bool(own) and (own < roots or own > roots)
 
 
 def _root_fix(asked: Asked) -> str:
     if asked.roots is None:
         return "find out which root is right; then render where certs/ is"
-    return "find out who changed it. Then run `kubectl mesh render`, which puts the root of certs/ into the tree, and apply all clusters"
+    return (
+        "find out who changed it. Then run `kubectl mesh render`, which puts the root of certs/"
+        " into the tree, and apply all clusters"
+    )
 
 
 def _expired_fix(asked: Asked, name: str, trust: Cacerts, check: str) -> str:
@@ -161,7 +217,14 @@ def _expired_fix(asked: Asked, name: str, trust: Cacerts, check: str) -> str:
 
 def _whose(asked: Asked, name: str, trust: Cacerts) -> str | None:
     """The other cluster whose intermediate this is."""
-    return next((n for n, fingerprint in asked.intermediates.items() if n != name and fingerprint == trust.intermediate_fingerprint), None) or next(
+    return next(
+        (
+            n
+            for n, fingerprint in asked.intermediates.items()
+            if n != name and fingerprint == trust.intermediate_fingerprint
+        ),
+        None,
+    ) or next(
         (
             n
             for n in asked.peers
@@ -175,17 +238,27 @@ def _whose(asked: Asked, name: str, trust: Cacerts) -> str | None:
 
 
 def _soon(asked: Asked, name: str, trust: Cacerts) -> list[Problem]:
-    """Certificates of the tree that end within the time that was asked for, else soon; those that are in certs/ too are told of there."""
+    """Certificates of the tree that end within the time that was asked for, else soon; those that
+    are in certs/ too are told of there.
+    """
     found = [(c, "root-cert.pem") for c in trust.roots if c.fingerprint not in (asked.roots or ())]
-    if trust.intermediate is not None and trust.intermediate.fingerprint != asked.intermediates.get(name):
+    if trust.intermediate is not None and trust.intermediate.fingerprint != asked.intermediates.get(
+        name
+    ):
         found.append((trust.intermediate, "ca-cert.pem"))
     fix = "where certs/ has a newer one, run `kubectl mesh render`; else renew it there first"
     problems = []
     for certificate, file in found:
         left = certificate.not_after - asked.now
-        if left <= (asked.within if asked.within is not None else min(timedelta(days=30), (certificate.not_after - certificate.not_before) / 10)):
+        if left <= (
+            asked.within
+            if asked.within is not None
+            else min(timedelta(days=30), (certificate.not_after - certificate.not_before) / 10)
+        ):
             what = f"expires on {certificate.not_after:%Y-%m-%d}, in {left.days} days"
-            problems.append(asked.problem(trust.file, what, "tree-expiring", path=f'data."{file}"', fix=fix))
+            problems.append(
+                asked.problem(trust.file, what, "tree-expiring", path=f'data."{file}"', fix=fix)
+            )
     return problems
 
 

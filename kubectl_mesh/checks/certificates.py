@@ -21,7 +21,8 @@ CHECKS = (
         ERROR,
         "no part of a certificate is missing",
         "istiod does not start: `incomplete signing CA bundle`",
-        "Put back what is missing; or move the folder of the intermediate away and render, which makes it anew.",
+        "Put back what is missing; or move the folder of the intermediate away and render, which"
+        " makes it anew.",
     ),
     Check(
         "certs-pair",
@@ -45,7 +46,8 @@ CHECKS = (
         ERROR,
         "every intermediate leads to the root",
         "proxies: `TLSV1_ALERT_UNKNOWN_CA`",
-        "Put back the root that signed it; or move the intermediate's folder away and render, which makes it under the root that is there.",
+        "Put back the root that signed it; or move the intermediate's folder away and render, which"
+        " makes it under the root that is there.",
     ),
     Check(
         "certs-one-root",
@@ -53,23 +55,28 @@ CHECKS = (
         ERROR,
         "all clusters share one root",
         "proxies of different clusters: `TLSV1_ALERT_UNKNOWN_CA`",
-        "Find out which root is right and copy it over the other; an intermediate that another root signed is made anew.",
+        "Find out which root is right and copy it over the other; an intermediate that another root"
+        " signed is made anew.",
     ),
     Check(
         "root-exchange",
         "certificates",
         ERROR,
         "a change of roots is one that clusters may apply one after the other",
-        "`CERTIFICATE_VERIFY_FAILED` between clusters that have the old root and those that have the new one",
-        "Change the root in three steps, each applied everywhere before the next: trust both, sign by the new one, trust the new one alone.",
+        "`CERTIFICATE_VERIFY_FAILED` between clusters that have the old root and those that have"
+        " the new one",
+        "Change the root in three steps, each applied everywhere before the next: trust both, sign"
+        " by the new one, trust the new one alone.",
     ),
     Check(
         "root-elsewhere",
         "certificates",
         WARNING,
-        "no change of certificates.issuer brings a root that nobody has compared with the one in use",
+        "no change of certificates.issuer brings a root that nobody has compared with the one"
+        " in use",
         "`CERTIFICATE_VERIFY_FAILED` between clusters that have the change and those that have not",
-        "Have the new issuer sign by the root that is trusted now; or rotate to its root first, under the old issuer.",
+        "Have the new issuer sign by the root that is trusted now; or rotate to its root first,"
+        " under the old issuer.",
     ),
     Check(
         "certs-own",
@@ -100,7 +107,8 @@ CHECKS = (
         "certificates",
         WARNING,
         "Istio's version can sign with every key",
-        "workloads get no certificate: `requested SignatureAlgorithm does not match private key type`",
+        "workloads get no certificate: `requested SignatureAlgorithm does not match private key"
+        " type`",
         "Use the type of key that the finding names.",
     ),
     Check(
@@ -109,7 +117,8 @@ CHECKS = (
         WARNING,
         "no certificate has name constraints that nobody has judged",
         "proxies: `CERTIFICATE_VERIFY_FAILED: permitted subtree violation`",
-        "Make sure that the constraints permit the URIs of the trust domain and the DNS names of istiod.",
+        "Make sure that the constraints permit the URIs of the trust domain and the DNS names of"
+        " istiod.",
     ),
     Check(
         "crl-readable",
@@ -133,7 +142,8 @@ CHECKS = (
         ERROR,
         "no cluster signs with an intermediate that is revoked",
         "proxies: `certificate revoked`, for every workload of that cluster",
-        "Move the folder of the intermediate away and render, which makes another; or empty the CRLs: `kubectl mesh certs crl --clear`.",
+        "Move the folder of the intermediate away and render, which makes another; or empty the"
+        " CRLs: `kubectl mesh certs crl --clear`.",
     ),
     Check(
         "crl-expired",
@@ -181,11 +191,26 @@ CHECKS = (
 def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]:
     """Certificates that expire within a time."""
     found = [("root-cert.pem", c) for c in pki.roots]
-    found += [(f"intermediate-{name}/ca-cert.pem", i.certificate) for name, i in pki.intermediates.items()]
+    found += [
+        (f"intermediate-{name}/ca-cert.pem", i.certificate) for name, i in pki.intermediates.items()
+    ]
     late = [] if pki.crl is None or pki.crl.until - now > within else [pki.crl.until]
     fix = "sign it anew with `kubectl mesh certs crl`, render and apply"
-    return [Problem(Place("certs/ca-crl.pem"), f"is valid until {u:%Y-%m-%d}, for {(u - now).days} days", fix, "crl-expiring") for u in late] + [
-        Problem(Place(f"certs/{name}"), f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days", RENEW, "certs-expiring")
+    return [
+        Problem(
+            Place("certs/ca-crl.pem"),
+            f"is valid until {u:%Y-%m-%d}, for {(u - now).days} days",
+            fix,
+            "crl-expiring",
+        )
+        for u in late
+    ] + [
+        Problem(
+            Place(f"certs/{name}"),
+            f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days",
+            RENEW,
+            "certs-expiring",
+        )
         for name, c in found
         if c.not_after - now <= within
     ]

@@ -21,7 +21,12 @@ CHECKS = (
         "Put into the file what the finding names, alone and in clear.",
     ),
     Check(
-        "token-readable", "credentials", ERROR, "every token file holds a token", _UNAUTHORIZED, "Fetch the token again by the command that the finding gives."
+        "token-readable",
+        "credentials",
+        ERROR,
+        "every token file holds a token",
+        _UNAUTHORIZED,
+        "Fetch the token again by the command that the finding gives.",
     ),
     Check(
         "token-expired",
@@ -29,7 +34,8 @@ CHECKS = (
         ERROR,
         "no token has expired",
         _UNAUTHORIZED,
-        "Fetch a new token, render, review and apply; a token of a Secret (kubernetes.io/service-account-token) does not expire.",
+        "Fetch a new token, render, review and apply; a token of a Secret"
+        " (kubernetes.io/service-account-token) does not expire.",
     ),
     Check(
         "token-expiring",
@@ -43,9 +49,11 @@ CHECKS = (
         "token-account",
         "credentials",
         WARNING,
-        "every token is of the account that the tree lets peers read as, as far as a token says so itself",
+        "every token is of the account that the tree lets peers read as, as far as a token says so"
+        " itself",
         "istiod: `Forbidden` or `Unauthorized`, and no endpoints of the cluster",
-        "Fetch the token again by the command that the finding gives; or state the account in `contexts.CTX.serviceAccountReader`.",
+        "Fetch the token again by the command that the finding gives; or state the account in"
+        " `contexts.CTX.serviceAccountReader`.",
     ),
     Check(
         "token-old",
@@ -69,7 +77,8 @@ CHECKS = (
         WARNING,
         "every token is there",
         "a cluster that its peers do not discover",
-        "Apply stage 3 of the cluster, then fetch the token by the command that the finding gives, and render.",
+        "Apply stage 3 of the cluster, then fetch the token by the command that the finding gives,"
+        " and render.",
     ),
     Check(
         "next-token-pending",
@@ -77,7 +86,8 @@ CHECKS = (
         WARNING,
         "no rotation waits for its next token",
         "an old token that stays for years, since nobody went on",
-        "Apply stage 3 of the cluster, fetch the next token by the command that the finding gives, and go on; or `tokens rotate NAME abort`.",
+        "Apply stage 3 of the cluster, fetch the next token by the command that the finding gives,"
+        " and go on; or `tokens rotate NAME abort`.",
     ),
     Check(
         "token-order",
@@ -85,6 +95,7 @@ CHECKS = (
         ERROR,
         "no token goes in the same render in which its peers move to another",
         "istiod of a cluster that applies late: `Unauthorized`, and no endpoints of the cluster",
-        "Go step by step, each rendered and applied everywhere before the next: `kubectl mesh tokens rotate NAME advance`.",
+        "Go step by step, each rendered and applied everywhere before the next: `kubectl mesh"
+        " tokens rotate NAME advance`.",
     ),
 )

@@ -35,7 +35,8 @@ CHECKS = (
         WARNING,
         "every network has the address of a gateway",
         "no traffic into the network",
-        "Apply the gateway, read its address by the command that the finding gives, and state it under `networks`.",
+        "Apply the gateway, read its address by the command that the finding gives, and state it"
+        " under `networks`.",
     ),
     Check(
         "control-plane-address",
@@ -43,7 +44,8 @@ CHECKS = (
         WARNING,
         "where istiod is reached is stated by IP address, and for somebody",
         "pods without a sidecar: `failed calling webhook … connection refused`",
-        "State the IP address of the primary's east-west gateway in `controlPlaneAddress`, or take it out where nobody is served.",
+        "State the IP address of the primary's east-west gateway in `controlPlaneAddress`, or take"
+        " it out where nobody is served.",
     ),
     Check(
         "address-pending",
@@ -51,7 +53,8 @@ CHECKS = (
         WARNING,
         "every istiod that serves other clusters has a known address",
         "clusters without a control plane",
-        "Apply the primary, read the address by the command that the finding gives, and state it in `controlPlaneAddress`.",
+        "Apply the primary, read the address by the command that the finding gives, and state it in"
+        " `controlPlaneAddress`.",
     ),
 )
 
@@ -61,8 +64,21 @@ def pending_findings(plan: Plan, broken: frozenset[tuple[str, str]]) -> list[Pro
     document = plan.topology.document
     found = []
     for p in plan.pending:
-        where = document.place("networks", p.subject) if p.kind == "gateway" else plan.members[p.subject].cluster.place
-        known_wrong = (p.kind, p.subject) in broken or (p.kind == "token" and ("server", p.subject) in broken)
+        where = (
+            document.place("networks", p.subject)
+            if p.kind == "gateway"
+            else plan.members[p.subject].cluster.place
+        )
+        known_wrong = (p.kind, p.subject) in broken or (
+            p.kind == "token" and ("server", p.subject) in broken
+        )
         if not known_wrong:
-            found.append(Problem(where, f"{p.what} is not known, which holds back {p.holds_back}", f"run: {p.command}", f"{p.kind}-pending"))
+            found.append(
+                Problem(
+                    where,
+                    f"{p.what} is not known, which holds back {p.holds_back}",
+                    f"run: {p.command}",
+                    f"{p.kind}-pending",
+                )
+            )
     return found

@@ -1,4 +1,6 @@
-"""The checks of what a tree says each cluster is: its name, its mesh, its network, its trust domain, in every place that says so."""
+"""The checks of what a tree says each cluster is: its name, its mesh, its network, its trust
+domain, in every place that says so.
+"""
 
 from collections.abc import Iterator
 
@@ -16,15 +18,18 @@ CHECKS = (
         "tree",
         ERROR,
         "every control plane has its cluster's name and the mesh's",
-        "istiod: `client claims to be in cluster`, or endpoints that are counted for another cluster",
+        "istiod: `client claims to be in cluster`, or endpoints that are counted for another"
+        " cluster",
         _STATED,
     ),
     Check(
         "tree-network",
         "tree",
         ERROR,
-        "a cluster's network is the same in the namespace's label, in the values and at the gateway",
-        "`upstream connect error … connection timeout`: traffic to pod addresses of another network, or to no gateway",
+        "a cluster's network is the same in the namespace's label, in the values and at the"
+        " gateway",
+        "`upstream connect error … connection timeout`: traffic to pod addresses of another"
+        " network, or to no gateway",
         _STATED,
     ),
     Check(
@@ -72,7 +77,9 @@ def identity_findings(asked: Asked) -> list[Problem]:
 
 
 def _other(asked: Asked, said: Said, meant: str, check: str, of: str) -> Problem:
-    return asked.problem(said.file, f"says {shown(said.value)}, where {of} is {shown(meant)}", check, path=said.path)
+    return asked.problem(
+        said.file, f"says {shown(said.value)}, where {of} is {shown(meant)}", check, path=said.path
+    )
 
 
 def _names(asked: Asked, cluster: Cluster, wanted: Wanted) -> Iterator[Problem]:
@@ -84,25 +91,48 @@ def _names(asked: Asked, cluster: Cluster, wanted: Wanted) -> Iterator[Problem]:
             yield _other(asked, said, asked.topology.mesh_id, "tree-identity", "the mesh")
 
 
-def _network(asked: Asked, cluster: Cluster, wanted: Wanted, meant: Cluster | None) -> Iterator[Problem]:
+def _network(
+    asked: Asked, cluster: Cluster, wanted: Wanted, meant: Cluster | None
+) -> Iterator[Problem]:
     if cluster.label is None:
-        file = cluster.namespace.file if cluster.namespace is not None else f"{cluster.name}/1-trust/namespace.yaml"
+        file = (
+            cluster.namespace.file
+            if cluster.namespace is not None
+            else f"{cluster.name}/1-trust/namespace.yaml"
+        )
         if file.partition("/")[2] in cluster.files:
-            yield asked.problem(file, "has no label topology.istio.io/network", "tree-network", path="metadata.labels")
+            yield asked.problem(
+                file,
+                "has no label topology.istio.io/network",
+                "tree-network",
+                path="metadata.labels",
+            )
     for said in (*((cluster.label,) if cluster.label is not None else ()), *cluster.networks):
         if said.value != wanted.network:
             yield _other(asked, said, wanted.network, "tree-network", "the cluster's network")
     known = {(g.file, g.kind, g.name): g.network for g in meant.gates} if meant is not None else {}
     for gate in cluster.gates:
-        network = known.get((gate.file, gate.kind, gate.name), gate.network if meant is not None or gate.addresses else wanted.network)
-        if gate.kind != "meshNetworks" and gate.network != network and (gate.network is not None or meant is not None):
+        network = known.get(
+            (gate.file, gate.kind, gate.name),
+            gate.network if meant is not None or gate.addresses else wanted.network,
+        )
+        if (
+            gate.kind != "meshNetworks"
+            and gate.network != network
+            and (gate.network is not None or meant is not None)
+        ):
             says = shown(gate.network) if gate.network is not None else "for no network"
-            what = f"the gateway {gate.name} is labelled {says}, where its network is {shown(network)}"
+            what = (
+                f"the gateway {gate.name} is labelled {says}, where its network is {shown(network)}"
+            )
             yield asked.problem(gate.file, what, "tree-network")
 
 
 def _namespace(asked: Asked, cluster: Cluster, wanted: Wanted) -> Iterator[Problem]:
-    for said in (*((cluster.namespace,) if cluster.namespace is not None else ()), *cluster.namespaces):
+    for said in (
+        *((cluster.namespace,) if cluster.namespace is not None else ()),
+        *cluster.namespaces,
+    ):
         if said.value != wanted.namespace:
             yield _other(asked, said, wanted.namespace, "tree-namespace", "Istio's namespace")
 
@@ -115,13 +145,31 @@ def _mesh_networks(asked: Asked, cluster: Cluster, meant: Cluster) -> Iterator[P
     for network in sorted({*found, *wanted}):
         one, other = found.get(network), wanted.get(network)
         if one is None and other is not None and other.file.partition("/")[2] in cluster.files:
-            yield asked.problem(other.file, f"declares no network {shown(network)}", "tree-networks", path="meshNetworks")
+            yield asked.problem(
+                other.file,
+                f"declares no network {shown(network)}",
+                "tree-networks",
+                path="meshNetworks",
+            )
         elif other is None and one is not None:
-            yield asked.problem(one.file, f"declares a network {shown(network)}, which the topology does not have", "tree-networks", path="meshNetworks")
-        elif one is not None and other is not None and (set(one.addresses), set(one.registries)) != (set(other.addresses), set(other.registries)):
+            yield asked.problem(
+                one.file,
+                f"declares a network {shown(network)}, which the topology does not have",
+                "tree-networks",
+                path="meshNetworks",
+            )
+        elif (
+            one is not None
+            and other is not None
+            and (set(one.addresses), set(one.registries))
+            != (set(other.addresses), set(other.registries))
+        ):
             what = "gateways" if set(one.addresses) != set(other.addresses) else "registries"
             yield asked.problem(
-                one.file, f"declares other {what} for the network {shown(network)} than the topology", "tree-networks", path=f"meshNetworks.{network}"
+                one.file,
+                f"declares other {what} for the network {shown(network)} than the topology",
+                "tree-networks",
+                path=f"meshNetworks.{network}",
             )
 
 
@@ -135,7 +183,8 @@ def _trust_domain(asked: Asked, cluster: Cluster, meant: Cluster) -> Iterator[Pr
                 says = f"says {shown(found)}" if found is not None else "says nothing"
                 yield asked.problem(
                     document.file,
-                    f"{says}, where it should be {shown(wanted) if wanted is not None else 'left out'}",
+                    f"{says}, where it should be"
+                    f" {shown(wanted) if wanted is not None else 'left out'}",
                     "tree-trust-domain",
                     path=f"values.{path}",
                 )

@@ -12,7 +12,9 @@ PAGE = "docs/checks.md"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check: its id never changes its meaning; `severity` is that of its findings; `prevents` is what one would see in a cluster."""
+    """A check: its id never changes its meaning; `severity` is that of its findings; `prevents` is
+    what one would see in a cluster.
+    """
 
     id: str
     category: str
@@ -38,7 +40,9 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A check with its findings; `skipped` if an earlier problem prevented it, `unknown` if files without a fault prove nothing."""
+    """A check with its findings; `skipped` if an earlier problem prevented it, `unknown` if files
+    without a fault prove nothing.
+    """
 
     check: Check
     status: str
@@ -49,9 +53,15 @@ class Result:
 
 
 def results(
-    checks: Sequence[Check], errors: Iterable[Problem], warnings: Iterable[Problem], skipped: frozenset[str], unknown: Mapping[str, Unknown] | None = None
+    checks: Sequence[Check],
+    errors: Iterable[Problem],
+    warnings: Iterable[Problem],
+    skipped: frozenset[str],
+    unknown: Mapping[str, Unknown] | None = None,
 ) -> tuple[Result, ...]:
-    """Sorts findings under their checks; a problem without an id is one of the topology. `skipped` names categories, or ids, `unknown` ids."""
+    """Sorts findings under their checks; a problem without an id is one of the topology. `skipped`
+    names categories, or ids, `unknown` ids.
+    """
     unknown = unknown or {}
     found: dict[str, list[tuple[str, Problem]]] = {}
     for severity, problems in ((ERROR, errors), (WARNING, warnings)):
@@ -61,7 +71,20 @@ def results(
     for check in checks:
         mine = found.get(check.id, [])
         severities = {severity for severity, _ in mine}
-        otherwise = "skipped" if {check.category, check.id} & skipped else "unknown" if check.id in unknown else "ok"
+        otherwise = (
+            "skipped"
+            if {check.category, check.id} & skipped
+            else "unknown"
+            if check.id in unknown
+            else "ok"
+        )
         status = next((s for s in (ERROR, WARNING) if s in severities), otherwise)
-        sorted_results.append(Result(check, status, tuple(sorted(problem for _, problem in mine)), unknown[check.id] if status == "unknown" else None))
+        sorted_results.append(
+            Result(
+                check,
+                status,
+                tuple(sorted(problem for _, problem in mine)),
+                unknown[check.id] if status == "unknown" else None,
+            )
+        )
     return tuple(sorted_results)

@@ -1,7 +1,7 @@
 """The shell: verbs, streams, exit codes; the one place with a clock and an environment.
 
-A verb is a module of this folder with a click command `command`; it imports what it needs when it runs, so that `--help` and
-completion cost little more than click.
+A verb is a module of this folder with a click command `command`; it imports what it needs when it
+runs, so that `--help` and completion cost little more than click.
 """
 
 import contextlib
@@ -53,7 +53,9 @@ class Verbs(click.Group):
         command: click.Command = import_module(f"kubectl_mesh.cli.{cmd_name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from kubectl_mesh.text import near
 
@@ -88,8 +90,8 @@ class Verbs(click.Group):
 def group(ctx: click.Context) -> None:
     """The compiler for multi-cluster service meshes.
 
-    One file, topology.yaml, says which Kubernetes clusters form an Istio mesh. `render` turns it, offline, into a directory
-    of manifests per cluster, to be reviewed as a diff and applied.
+    One file, topology.yaml, says which Kubernetes clusters form an Istio mesh. `render` turns it,
+    offline, into a directory of manifests per cluster, to be reviewed as a diff and applied.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -97,10 +99,14 @@ def group(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a verb and ends the process: 0 done, 1 the answer is no, 2 could not answer."""
-    warnings.simplefilter("ignore")  # of libraries, for those who write programs; they name places of this machine
+    warnings.simplefilter(
+        "ignore"
+    )  # of libraries, for those who write programs; they name places of this machine
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a name that the terminal cannot show is no reason to fail
     code = run(args)
     if args is not None:
         sys.exit(code)
@@ -108,7 +114,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def leave(code: int) -> None:
-    """Ends the process at once: to take thousands of values apart one by one would be time for nothing."""
+    """Ends the process at once: to take thousands of values apart one by one would be time for
+    nothing.
+    """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -118,9 +126,16 @@ def leave(code: int) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Runs a verb and gives the exit code; every error is a sentence on stderr."""
-    os.umask(os.umask(0o077) & 0o077 | 0o022)  # Nothing that is written here is for others to change, and all of it for its owner.
+    os.umask(
+        os.umask(0o077) & 0o077 | 0o022
+    )  # Nothing that is written here is for others to change, and all of it for its owner.
     try:
-        result: Any = group.main(args=args, prog_name="kubectl mesh", complete_var="_KUBECTL_MESH_COMPLETE", standalone_mode=False)
+        result: Any = group.main(
+            args=args,
+            prog_name="kubectl mesh",
+            complete_var="_KUBECTL_MESH_COMPLETE",
+            standalone_mode=False,
+        )
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -131,9 +146,19 @@ def run(args: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # before click 8.2 it was no error
             click.echo(error.format_message())
             return 0
-        verb = next((word for word in (args if args is not None else sys.argv[1:]) if word in VERBS), None)
-        where = f"{error.ctx.command_path} --help" if error.ctx is not None else f"kubectl mesh {verb} --help" if verb else "kubectl mesh --help"
-        said = " ".join(error.format_message().split())  # click puts the choices of an argument on lines of their own
+        verb = next(
+            (word for word in (args if args is not None else sys.argv[1:]) if word in VERBS), None
+        )
+        where = (
+            f"{error.ctx.command_path} --help"
+            if error.ctx is not None
+            else f"kubectl mesh {verb} --help"
+            if verb
+            else "kubectl mesh --help"
+        )
+        said = " ".join(
+            error.format_message().split()
+        )  # click puts the choices of an argument on lines of their own
         _say(f"error: {said}\n  see: {where}")
     except (click.Abort, KeyboardInterrupt):
         _say("stopped; what was being written is whole, old or new")
@@ -142,7 +167,8 @@ def run(args: Sequence[str] | None = None) -> int:
             return 0
         # click ends with 1 where whoever read the output has enough of it.
     except BrokenPipeError:
-        # Whoever read the output has enough of it; the descriptor is replaced so that the interpreter's last flush is quiet.
+        # Whoever read the output has enough of it; the descriptor is replaced so that the
+        # interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # noqa: BLE001 -- the one edge at which errors become sentences
         _say(_sentence(error))
@@ -164,13 +190,23 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         fix = _FIXES.get(error.errno or 0, "")
-        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}" + (f"\n  fix: {fix}" if fix else "")
-    # The message of an unknown exception may hold anything, a secret too; its kind and place suffice for a report.
+        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}" + (
+            f"\n  fix: {fix}" if fix else ""
+        )
+    # The message of an unknown exception may hold anything, a secret too; its kind and place
+    # suffice for a report.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace is not None else "?"
-    return f"error: kubectl mesh has a fault of its own ({type(error).__name__} at {place}); please report it with the topology, less what is secret"
+    place = (
+        f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        if trace is not None
+        else "?"
+    )
+    return (
+        f"error: kubectl mesh has a fault of its own ({type(error).__name__} at {place}); please"
+        " report it with the topology, less what is secret"
+    )
 
 
 def _say(text: str) -> None:
@@ -181,7 +217,9 @@ def _say(text: str) -> None:
 
 
 def complete() -> None:
-    """`kubectl_complete-mesh`, which kubectl (1.26 and later) asks for completions: a word a line, then `:4` (no file names)."""
+    """`kubectl_complete-mesh`, which kubectl (1.26 and later) asks for completions: a word a line,
+    then `:4` (no file names).
+    """
     from click.shell_completion import ShellComplete
 
     words = sys.argv[1:]

@@ -13,18 +13,43 @@ _FLAGS = {"network": "--network", "server": "--server", "clusterName": "--cluste
 @click.argument("context", metavar="CTX")
 @common.directory
 @click.option("--network", metavar="NAME", required=True, help="The network of the cluster.")
-@click.option("--cluster-name", metavar="NAME", help="The cluster's name in the mesh.  [default: from the context's name]")
-@click.option("--server", metavar="URL", help="The API server as the peers reach it.  [default: from the kubeconfig]")
-@click.option("--ca", type=click.Path(), metavar="FILE", help="The CA of the API server, PEM.  [default: from the kubeconfig]")
-@click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the context.  [default: KUBECONFIG, else ~/.kube/config]")
+@click.option(
+    "--cluster-name",
+    metavar="NAME",
+    help="The cluster's name in the mesh.  [default: from the context's name]",
+)
+@click.option(
+    "--server",
+    metavar="URL",
+    help="The API server as the peers reach it.  [default: from the kubeconfig]",
+)
+@click.option(
+    "--ca",
+    type=click.Path(),
+    metavar="FILE",
+    help="The CA of the API server, PEM.  [default: from the kubeconfig]",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(),
+    metavar="FILE",
+    help="The kubeconfig of the context.  [default: KUBECONFIG, else ~/.kube/config]",
+)
 @common.output
 def command(
-    context: str, directory: str, network: str, cluster_name: str | None, server: str | None, ca: str | None, kubeconfig: str | None, output: str
+    context: str,
+    directory: str,
+    network: str,
+    cluster_name: str | None,
+    server: str | None,
+    ca: str | None,
+    kubeconfig: str | None,
+    output: str,
 ) -> None:
     """Add the cluster of context CTX to the topology; comments and order stay.
 
-    Server and CA are copied from a kubeconfig into the working directory. Of a cluster that is there already, only what is
-    missing is added.
+    Server and CA are copied from a kubeconfig into the working directory. Of a cluster that is
+    there already, only what is missing is added.
     """
     import re
     from dataclasses import replace
@@ -44,13 +69,17 @@ def command(
     path = working_directory.join(directory, working_directory.TOPOLOGY)
     with locked(directory):
         private_files.check_regular(path)
-        working_directory.read_topology(directory, empty=True)  # says what is wrong before anything is added to it
+        working_directory.read_topology(
+            directory, empty=True
+        )  # says what is wrong before anything is added to it
         source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
         document = load(path, source)
         assert isinstance(document.value, dict)
         contexts = document.value.get("contexts")
         present = contexts.get(context) if isinstance(contexts, dict) else None
-        if present is not None and (not isinstance(present, dict) or present.get("network") != network):
+        if present is not None and (
+            not isinstance(present, dict) or present.get("network") != network
+        ):
             raise refuse(
                 str(document.place("contexts", context)),
                 "is there already, and not on this network",
@@ -68,37 +97,75 @@ def command(
         if server is None:
             if known is None:
                 no_kubeconfig((context,))
-            found, copied = from_kubeconfig(context, known, "CTX", set(contexts or ()) if isinstance(contexts, dict) else set())
+            found, copied = from_kubeconfig(
+                context, known, "CTX", set(contexts or ()) if isinstance(contexts, dict) else set()
+            )
             authority = authority if authority is not None else copied
         else:
             found["server"] = server
-            if authority is None and known is not None and context in known and not known[context].insecure:
+            if (
+                authority is None
+                and known is not None
+                and context in known
+                and not known[context].insecure
+            ):
                 authority = known[context].ca
-        entry = {"network": network, **({"clusterName": cluster_name} if cluster_name else {}), **found}
+        entry = {
+            "network": network,
+            **({"clusterName": cluster_name} if cluster_name else {}),
+            **found,
+        }
         if isinstance(present, dict):
-            changed = [key for key, value in entry.items() if key in present and present[key] != value]
+            changed = [
+                key for key, value in entry.items() if key in present and present[key] != value
+            ]
             if changed:
                 place = str(document.place("contexts", context, changed[0]))
-                raise refuse(place, f"is there already, and is not {entry[changed[0]]}", f"edit the topology to change it; {other_cluster(context)}")
+                raise refuse(
+                    place,
+                    f"is there already, and is not {entry[changed[0]]}",
+                    f"edit the topology to change it; {other_cluster(context)}",
+                )
             entry = {key: value for key, value in entry.items() if key not in present}
         read = lambda text: load(path, text.encode()).value  # noqa: E731
         body = edit.add(source.decode(), context, entry, read, path) if entry else source.decode()
         try:
             topology = validate(load(path, body.encode()), assets.schema("topology.schema.json"))
         except MeshError as error:
-            given = {f"{path_text(('contexts', context, key))}": flag for key, flag in _FLAGS.items()}
-            problems = [replace(p, where=Place(given[p.where.path])) if p.where.path in given else p for p in error.problems]
+            given = {
+                f"{path_text(('contexts', context, key))}": flag for key, flag in _FLAGS.items()
+            }
+            problems = [
+                replace(p, where=Place(given[p.where.path])) if p.where.path in given else p
+                for p in error.problems
+            ]
             raise MeshError(
-                replace(p, fix=re.sub(r"^state a clusterName for (it|one of the two)", "give --cluster-name NAME", p.fix)) for p in problems
+                replace(
+                    p,
+                    fix=re.sub(
+                        r"^state a clusterName for (it|one of the two)",
+                        "give --cluster-name NAME",
+                        p.fix,
+                    ),
+                )
+                for p in problems
             ) from None
         name = next(c.name for c in topology.clusters if c.context == context)
         crt = f"clusters/{name}.crt"
         there = read_inside(directory, crt, "certificates")
         stated = next(c.authority for c in topology.clusters if c.context == context)
         if server is not None and authority is None and there is None and stated is None:
-            raise refuse("--server", "needs the CA of that API server, and no kubeconfig has it", "give --ca FILE")
+            raise refuse(
+                "--server",
+                "needs the CA of that API server, and no kubeconfig has it",
+                "give --ca FILE",
+            )
         if authority is not None and there is not None and there != authority:
-            raise refuse(working_directory.join(directory, crt), "is there and is kept, but the CA given now is another", "remove the wrong one")
+            raise refuse(
+                working_directory.join(directory, crt),
+                "is there and is kept, but the CA given now is another",
+                "remove the wrong one",
+            )
         done = []
         if authority is not None and there is None:
             add_files(directory, {crt: authority})
@@ -108,7 +175,16 @@ def command(
             done.append(("update", working_directory.TOPOLOGY))
     common.warn(topology.warnings)
     if output == "json":
-        common.put_json({"directory": directory, "cluster": name, "files": [{"path": p, "action": a} for a, p in done]})
+        common.put_json(
+            {
+                "directory": directory,
+                "cluster": name,
+                "files": [{"path": p, "action": a} for a, p in done],
+            }
+        )
     else:
-        common.put_text("".join(f"{a:7} {working_directory.join(directory, p)}\n" for a, p in done) or "nothing to add\n")
+        common.put_text(
+            "".join(f"{a:7} {working_directory.join(directory, p)}\n" for a, p in done)
+            or "nothing to add\n"
+        )
         common.say(common.NEXT)

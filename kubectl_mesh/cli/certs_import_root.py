@@ -20,21 +20,37 @@ EMPTY = "none"
 @click.command(name="import-root")
 @common.directory
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-@click.option("--key", "key", metavar="FILE", type=click.Path(), help="Its private key: this directory signs the intermediates.")
-@click.option("--union", "union", is_flag=True, help="Trust the roots of running clusters as well, beside the one that is here.")
+@click.option(
+    "--key",
+    "key",
+    metavar="FILE",
+    type=click.Path(),
+    help="Its private key: this directory signs the intermediates.",
+)
+@click.option(
+    "--union",
+    "union",
+    is_flag=True,
+    help="Trust the roots of running clusters as well, beside the one that is here.",
+)
 def command(directory: str, files: tuple[str, ...], key: str | None, union: bool) -> None:
     """Take in a root of your own as certs/root-cert.pem.
 
-    It is judged before anything is written. With its key this directory signs the intermediates. Without it somebody else does:
-    `certificates: {issuer: csr}`. A root that is there is never replaced; with --union others are added to it: those of running
-    clusters, or with --key the one that all are to come under. It is the first step of a rotation, and rotate-root takes the next.
-    Their FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts, istio-ca-secret or the ConfigMap istio-ca-root-cert.
+    It is judged before anything is written. With its key this directory signs the intermediates.
+    Without it somebody else does: `certificates: {issuer: csr}`. A root that is there is never
+    replaced; with --union others are added to it: those of running clusters, or with --key the one
+    that all are to come under. It is the first step of a rotation, and rotate-root takes the next.
+    Their FILEs are PEM, or what `kubectl get -o yaml` printed of cacerts, istio-ca-secret or the
+    ConfigMap istio-ca-root-cert.
     """
     if union:
         _union(directory, files, key)
         return
     if len(files) > 1:
-        raise click.UsageError("one root is taken in; the roots of running clusters are added with --union", click.get_current_context())
+        raise click.UsageError(
+            "one root is taken in; the roots of running clusters are added with --union",
+            click.get_current_context(),
+        )
     _own(directory, files[0], key)
 
 
@@ -46,15 +62,33 @@ def _own(directory: str, file: str, key: str | None) -> None:
     from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.own import own_root
 
-    named = {path: working_directory.read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None}
+    named = {
+        path: working_directory.read_file(path, "certificates", pipe=True)
+        for path in (file, key)
+        if path is not None
+    }
     if missing := [path for path, body in named.items() if body is None]:
-        raise MeshError(Problem(Place(path), "is not there", "name the root's certificate" if path == file else "name the root's key") for path in missing)
+        raise MeshError(
+            Problem(
+                Place(path),
+                "is not there",
+                "name the root's certificate" if path == file else "name the root's key",
+            )
+            for path in missing
+        )
     topology = topology_of(directory)
     _signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
         path = working_directory.join(directory, working_directory.TOPOLOGY)
-        what = f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing here"
-        raise refuse(path, what, "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs")
+        what = (
+            f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing"
+            " here"
+        )
+        raise refuse(
+            path,
+            what,
+            "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs",
+        )
     make_folder(directory)
     base = working_directory.join(directory, "certs")
     with locked(directory):
@@ -70,9 +104,16 @@ def _own(directory: str, file: str, key: str | None) -> None:
         if not taken.files:
             write_certificates(base, {})  # takes away what a killed run left unfinished
     common.warn(working_directory.located(directory, taken.warnings))
-    common.put_text("".join(f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n" for name in _names(pair is not None)))
+    common.put_text(
+        "".join(
+            f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n"
+            for name in _names(pair is not None)
+        )
+    )
     issuer = "" if pair is not None else " --issuer csr"
-    common.say(f"next: kubectl mesh {f'init{issuer} --mesh-id NAME' if topology is None else 'render'}")
+    common.say(
+        f"next: kubectl mesh {f'init{issuer} --mesh-id NAME' if topology is None else 'render'}"
+    )
 
 
 def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
@@ -93,14 +134,25 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
             body = None if os.path.isdir(file) else working_directory.read_file(file, pipe=True)
             if body is None and not os.path.isdir(file):
                 raise refuse(file, "is not there", "name the root of a cluster: PEM, or a dump")
-            others.append((file, body if body is not None and dumps.is_pem(body) else roots(file, dumps.read(file))))
+            others.append(
+                (
+                    file,
+                    (
+                        body
+                        if body is not None and dumps.is_pem(body)
+                        else roots(file, dumps.read(file))
+                    ),
+                )
+            )
         except MeshError as error:
             problems += error.problems
     own = None
     if key is not None:
         own = working_directory.read_file(key, "key", pipe=True)
         if own is None:
-            problems += refuse(key, "is not there", "name the key of the root that all are to come under").problems
+            problems += refuse(
+                key, "is not there", "name the key of the root that all are to come under"
+            ).problems
     if problems:
         raise MeshError(problems)
     base = working_directory.join(directory, "certs")
@@ -108,11 +160,21 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
         topology = topology_of(directory)
         _signs_here(directory, topology)
         kept, clusters = kept_files(directory, topology)
-        runs = topology is not None and topology.own_intermediates and [c.context for c in topology.clusters] != [EMPTY]
+        runs = (
+            topology is not None
+            and topology.own_intermediates
+            and [c.context for c in topology.clusters] != [EMPTY]
+        )
         if runs:
             root_rotation.whole(working_directory.gather(directory, None, clock.machine()))
         try:
-            change, taken = join(others, (key, own) if key is not None and own is not None else None, kept, clusters, clock.now())
+            change, taken = join(
+                others,
+                (key, own) if key is not None and own is not None else None,
+                kept,
+                clusters,
+                clock.now(),
+            )
         except MeshError as error:
             raise MeshError(working_directory.located(directory, error.problems)) from None
         if change.put:
@@ -120,13 +182,20 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
             exchange_certificates(directory, change)
     common.warn(taken.warnings)
     common.put_text(
-        "".join(f"{'update' if path in kept else 'create'}  {base}/{path}\n" for path in sorted(change.put, key=_order)) or f"keep    {base}/{ROOT_CERT}\n"
+        "".join(
+            f"{'update' if path in kept else 'create'}  {base}/{path}\n"
+            for path in sorted(change.put, key=_order)
+        )
+        or f"keep    {base}/{ROOT_CERT}\n"
     )
     if not runs or topology is None:
         return
     lacking = sorted({c.name for c in topology.clusters if c.primary is None} - set(clusters))
     if lacking:
-        common.say(f"first take in what {', '.join(lacking)} signs with now: kubectl mesh certs import NAME FILE")
+        common.say(
+            f"first take in what {', '.join(lacking)} signs with now: kubectl mesh certs import"
+            " NAME FILE"
+        )
     inputs = certs_renew.gather(directory)
     if (on := rotation.read(inputs.kept)) is not None:
         common.say("\n".join(root_rotation.told(inputs, on)))
@@ -145,8 +214,15 @@ def _signs_here(directory: str, topology: "Topology | None") -> None:
     from kubectl_mesh.operations import working_directory
 
     if topology is not None and not topology.own_intermediates:
-        what = f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here signs nothing"
-        raise refuse(working_directory.join(directory, working_directory.TOPOLOGY), what, "bring the root in there; or write issuer: local or csr")
+        what = (
+            f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here"
+            " signs nothing"
+        )
+        raise refuse(
+            working_directory.join(directory, working_directory.TOPOLOGY),
+            what,
+            "bring the root in there; or write issuer: local or csr",
+        )
 
 
 def _names(key: bool) -> tuple[str, ...]:
@@ -159,26 +235,52 @@ def topology_of(directory: str) -> "Topology | None":
     """The topology, None where there is none yet: a root may be there before the mesh is."""
     from kubectl_mesh.operations import working_directory
 
-    return working_directory.read_topology(directory, empty=True) if os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY)) else None
+    return (
+        working_directory.read_topology(directory, empty=True)
+        if os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY))
+        else None
+    )
 
 
-def kept_files(directory: str, topology: "Topology | None") -> tuple[dict[str, bytes], tuple[str, ...]]:
+def kept_files(
+    directory: str, topology: "Topology | None"
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """The files of `certs/` that are there, and the clusters whose intermediates are among them."""
     from kubectl_mesh.workdir.certs_folder import read_certs
     from kubectl_mesh.x509.layout import CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
     there = read_certs(directory, None if topology is None else [c.name for c in topology.clusters])
-    known = there.intermediates if topology is None else tuple(f for f in there.intermediates if f in {folder(c.name) for c in topology.clusters})
-    wanted = {ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, *(f"{base}/{part}" for base in known for part in PARTS)}
+    known = (
+        there.intermediates
+        if topology is None
+        else tuple(
+            f for f in there.intermediates if f in {folder(c.name) for c in topology.clusters}
+        )
+    )
+    wanted = {
+        ROOT_CERT,
+        ROOT_KEY,
+        NEXT_KEY,
+        ROTATION,
+        CRL,
+        *(f"{base}/{part}" for base in known for part in PARTS),
+    }
     kept = {path: body for path, body in there.files.items() if path in wanted}
     return kept, tuple(f.removeprefix(folder("")) for f in known)
 
 
 def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
-    """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are others than one that signs."""
+    """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are
+    others than one that signs.
+    """
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.operations import working_directory
-    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
+    from kubectl_mesh.workdir.git_ignore import (
+        GITIGNORE_FILE,
+        MADE_FIRST,
+        let_through,
+        write_gitignore,
+    )
 
     ignore = working_directory.join(directory, GITIGNORE_FILE)
     if write_gitignore(directory):

@@ -22,7 +22,9 @@ def in_use(file: str) -> bool:
 
 
 def take(directory: str, name: str, file: str, root: str | None, key: str | None) -> None:
-    """Takes the four files in, byte for byte, so that the cluster sees nothing change but what it trusts."""
+    """Takes the four files in, byte for byte, so that the cluster sees nothing change but what it
+    trusts.
+    """
     from kubectl_mesh.cli.certs_import_root import keep_out
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.locking import locked
@@ -38,21 +40,55 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         topology = inputs.topology
         if not topology.own_intermediates:
             path = working_directory.join(directory, working_directory.TOPOLOGY)
-            raise refuse(path, f"says issuer: {topology.issuer}, which makes the intermediates in the clusters", "write issuer: local or csr")
+            raise refuse(
+                path,
+                f"says issuer: {topology.issuer}, which makes the intermediates in the clusters",
+                "write issuer: local or csr",
+            )
         (cluster,) = working_directory.chosen(topology, (name,), "NAME")
-        namespace, primary = next((c.namespace, c.primary) for c in topology.clusters if c.name == cluster)
+        namespace, primary = next(
+            (c.namespace, c.primary) for c in topology.clusters if c.name == cluster
+        )
         if primary is not None:
-            raise refuse("NAME", f"{cluster} has no intermediate: the istiod of {primary} signs there", "leave it out")
-        own = {} if key is None else {"ca-cert.pem": file, "ca-key.pem": key, "cert-chain.pem": file, "root-cert.pem": root or f"certs/{ROOT_CERT}"}
+            raise refuse(
+                "NAME",
+                f"{cluster} has no intermediate: the istiod of {primary} signs there",
+                "leave it out",
+            )
+        own = (
+            {}
+            if key is None
+            else {
+                "ca-cert.pem": file,
+                "ca-key.pem": key,
+                "cert-chain.pem": file,
+                "root-cert.pem": root or f"certs/{ROOT_CERT}",
+            }
+        )
         try:
-            parts = _dumped(file, root, namespace) if key is None else _files(own, root, inputs.kept)
-            new = taken(cluster, [c.name for c in topology.clusters], file, parts, inputs.kept, clock.now(), own)
+            parts = (
+                _dumped(file, root, namespace) if key is None else _files(own, root, inputs.kept)
+            )
+            new = taken(
+                cluster,
+                [c.name for c in topology.clusters],
+                file,
+                parts,
+                inputs.kept,
+                clock.now(),
+                own,
+            )
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems, given=(file, key, root))) from None
+            raise MeshError(
+                working_directory.located(directory, error.problems, given=(file, key, root))
+            ) from None
         keep_out(directory)
         write_certificates(base, new)
     common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
-    common.put_text("".join(f"create  {base}/{path}\n" for path in sorted(new)) or f"keep    {base}/{folder(cluster)}\n")
+    common.put_text(
+        "".join(f"create  {base}/{path}\n" for path in sorted(new))
+        or f"keep    {base}/{folder(cluster)}\n"
+    )
     common.say(common.NEXT)
 
 
@@ -63,14 +99,24 @@ def _dumped(file: str, root: str | None, namespace: str) -> "Mapping[str, bytes]
     from kubectl_mesh.operations import dumps
 
     if root is not None:
-        raise refuse("--root", f"is not needed: {file} holds the root that the cluster trusts", "leave it out")
+        raise refuse(
+            "--root",
+            f"is not needed: {file} holds the root that the cluster trusts",
+            "leave it out",
+        )
     found = the_one(file, dumps.read(file), namespace)
     if found.issuer is not None:
-        raise refuse(file, "was made by cert-manager, which renews it there", "write `certificates: {issuer: cert-manager}`")
+        raise refuse(
+            file,
+            "was made by cert-manager, which renews it there",
+            "write `certificates: {issuer: cert-manager}`",
+        )
     return found.files
 
 
-def _files(own: "Mapping[str, str]", root: str | None, kept: "Mapping[str, bytes]") -> "Mapping[str, bytes]":
+def _files(
+    own: "Mapping[str, str]", root: str | None, kept: "Mapping[str, bytes]"
+) -> "Mapping[str, bytes]":
     """The same from PEM files: the chain, its key, and the root where there is none yet."""
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.operations import working_directory
@@ -78,10 +124,20 @@ def _files(own: "Mapping[str, str]", root: str | None, kept: "Mapping[str, bytes
     from kubectl_mesh.x509.layout import ROOT_CERT
 
     if root is None and ROOT_CERT not in kept:
-        raise refuse(own["ca-cert.pem"], f"cannot be judged, for there is no certs/{ROOT_CERT} yet", "name its root with --root FILE")
+        raise refuse(
+            own["ca-cert.pem"],
+            f"cannot be judged, for there is no certs/{ROOT_CERT} yet",
+            "name its root with --root FILE",
+        )
     named = {
-        part: working_directory.read_file(own[part], pipe=True) for part in ("ca-cert.pem", "ca-key.pem", *(["root-cert.pem"] if root is not None else []))
+        part: working_directory.read_file(own[part], pipe=True)
+        for part in ("ca-cert.pem", "ca-key.pem", *(["root-cert.pem"] if root is not None else []))
     }
     if missing := [own[part] for part, body in named.items() if body is None]:
         raise refuse(missing[0], "is not there", "name a PEM file")
-    return of_chain(named["ca-cert.pem"] or b"", named["ca-key.pem"] or b"", named.get("root-cert.pem") or kept[ROOT_CERT], own)
+    return of_chain(
+        named["ca-cert.pem"] or b"",
+        named["ca-key.pem"] or b"",
+        named.get("root-cert.pem") or kept[ROOT_CERT],
+        own,
+    )

@@ -8,7 +8,12 @@ from kubectl_mesh.cli import clock, common
 @click.command(name="status")
 @common.directory
 @click.option(
-    "-o", "output", type=click.Choice(["text", "json", "ics"]), default="text", metavar="FORMAT", help="text, json or ics (a calendar).  [default: text]"
+    "-o",
+    "output",
+    type=click.Choice(["text", "json", "ics"]),
+    default="text",
+    metavar="FORMAT",
+    help="text, json or ics (a calendar).  [default: text]",
 )
 def command(directory: str, output: str) -> None:
     """Show roots, intermediates and the CAs of the API servers.
@@ -23,7 +28,12 @@ def command(directory: str, output: str) -> None:
     topology = working_directory.read_topology(directory)
     if not topology.own_intermediates:
         path = working_directory.join(directory, working_directory.TOPOLOGY)
-        raise refuse(path, f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is here", "look there")
+        raise refuse(
+            path,
+            f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is"
+            " here",
+            "look there",
+        )
     from kubectl_mesh.workdir.certs_folder import read_certs
 
     certs = read_certs(directory, [c.name for c in topology.clusters])
@@ -35,12 +45,27 @@ def command(directory: str, output: str) -> None:
             from kubectl_mesh.reports.calendar import calendar
 
             roots, intermediates, crl = ends(certs.files, own)
-            found = [*map(dates.root, roots), *(dates.intermediate(name, one) for name, one in intermediates.items())]
+            found = [
+                *map(dates.root, roots),
+                *(dates.intermediate(name, one) for name, one in intermediates.items()),
+            ]
             found += [dates.server_ca(name, ends_) for name, ends_ in validity.items()]
-            common.put_calendar(calendar(topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]))
+            common.put_calendar(
+                calendar(
+                    topology.mesh_id, [*found, *([dates.crl(*crl)] if crl is not None else [])]
+                )
+            )
             return
         on = rotation.read(certs.files)
-        value = status(topology.mesh_id, topology.issuer, certs.files, own, certs.archive, clock.now(), on.step if on is not None else None)
+        value = status(
+            topology.mesh_id,
+            topology.issuer,
+            certs.files,
+            own,
+            certs.archive,
+            clock.now(),
+            on.step if on is not None else None,
+        )
         value["servers"] = server_ca_values(validity, clock.now())
     except MeshError as error:
         raise MeshError(working_directory.located(directory, error.problems)) from None

@@ -19,7 +19,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
     name = "duration"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
         match = re.fullmatch(r"([0-9]{1,6})([hdwy])", str(value))
         if match is None:
             self.fail(f'"{value}" is no time such as 30d, 12h, 4w or 1y', param, ctx)
@@ -30,7 +32,11 @@ def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     """The ids or the categories of the checks, for a shell's completion."""
     from kubectl_mesh.checks import CATEGORIES, IDS
 
-    return [name for name in (sorted(IDS) if param.name == "ids" else CATEGORIES) if name.startswith(incomplete)]
+    return [
+        name
+        for name in (sorted(IDS) if param.name == "ids" else CATEGORIES)
+        if name.startswith(incomplete)
+    ]
 
 
 @click.command(name="check")
@@ -40,11 +46,33 @@ def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     "--fail-within",
     type=Duration(),
     metavar="TIME",
-    help="Make it an error if a certificate or a token expires within this time, such as 30d; those in the tree count too.",
+    help=(
+        "Make it an error if a certificate or a token expires within this time, such as 30d; those"
+        " in the tree count too."
+    ),
 )
-@click.option("--token-age", type=Duration(), metavar="TIME", help="Make it an error if a token was made longer ago than this, such as 90d.")
-@click.option("--category", "categories", multiple=True, metavar="NAME", shell_complete=complete, help="These checks only, by category; may be given again.")
-@click.option("--id", "ids", multiple=True, metavar="ID", shell_complete=complete, help="These checks only, by id; may be given again.")
+@click.option(
+    "--token-age",
+    type=Duration(),
+    metavar="TIME",
+    help="Make it an error if a token was made longer ago than this, such as 90d.",
+)
+@click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete,
+    help="These checks only, by category; may be given again.",
+)
+@click.option(
+    "--id",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete,
+    help="These checks only, by id; may be given again.",
+)
 @common.kubeconfig
 @click.option(
     "-o",
@@ -66,7 +94,8 @@ def command(
 ) -> int:
     """Tell every problem that can be told offline, in topology, certificates and rendered tree.
 
-    Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in docs/checks.md.
+    Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in
+    docs/checks.md.
     """
     from kubectl_mesh import checks
     from kubectl_mesh.operations import base_file, working_directory
@@ -74,10 +103,20 @@ def command(
 
     wanted = _wanted(categories, ids)
     machine = clock.machine()
-    found = survey(directory, out, kubeconfig, machine, lambda _: machine.now, fail_within, token_age)
+    found = survey(
+        directory, out, kubeconfig, machine, lambda _: machine.now, fail_within, token_age
+    )
     results = [r for r in found.results if r.check.id in wanted]
     folder = out if out is not None else working_directory.join(directory, "out")
-    _put(results, output, base_file.assumption(directory, found.topology, folder) if found.topology is not None else "")
+    _put(
+        results,
+        output,
+        (
+            base_file.assumption(directory, found.topology, folder)
+            if found.topology is not None
+            else ""
+        ),
+    )
     return 1 if any(r.status == checks.ERROR for r in results) else 0
 
 
@@ -87,14 +126,26 @@ def _wanted(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
     from kubectl_mesh.text import near
 
     problems = [
-        Problem(Place("--category"), f'no checks are called "{c}"{near(c, CATEGORIES)}', f"take one of {', '.join(CATEGORIES)}")
+        Problem(
+            Place("--category"),
+            f'no checks are called "{c}"{near(c, CATEGORIES)}',
+            f"take one of {', '.join(CATEGORIES)}",
+        )
         for c in categories
         if c not in CATEGORIES
     ]
-    problems += [Problem(Place("--id"), f'no check is called "{i}"{near(i, IDS)}', "take an id of docs/checks.md") for i in ids if i not in IDS]
+    problems += [
+        Problem(
+            Place("--id"), f'no check is called "{i}"{near(i, IDS)}', "take an id of docs/checks.md"
+        )
+        for i in ids
+        if i not in IDS
+    ]
     if problems:
         raise MeshError(problems)
-    return {c.id for c in CHECKS if not (categories or ids) or c.id in ids or c.category in categories}
+    return {
+        c.id for c in CHECKS if not (categories or ids) or c.id in ids or c.category in categories
+    }
 
 
 def _put(results: "Sequence[Result]", output: str, assumed: str) -> None:
@@ -114,9 +165,13 @@ def _put(results: "Sequence[Result]", output: str, assumed: str) -> None:
     else:
         if assumed and output == "text":
             common.put_text(f"{assumed}\n\n")
-        common.put_marked(checks.text(results, common.marks(), short=output == "short", width=common.width()))
+        common.put_marked(
+            checks.text(results, common.marks(), short=output == "short", width=common.width())
+        )
 
 
 def relative(file: str) -> str:
-    """A file's path from where one stands, with `/`: what a code host takes for one of the repository, if this was started at its top."""
+    """A file's path from where one stands, with `/`: what a code host takes for one of the
+    repository, if this was started at its top.
+    """
     return os.path.relpath(file).replace(os.sep, "/")

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from kubectl_mesh.model.machine import Machine
 
 EARLIEST, LATEST = 1951, 9890
-"""X.509 has dates from 1950 on (RFC 5280, section 4.1.2.5); the latest leaves room for a root of a hundred years before 9999."""
+"""X.509 has dates from 1950 on (RFC 5280, section 4.1.2.5); the latest leaves room for a root of a
+hundred years before 9999.
+"""
 
 
 def now() -> datetime:
@@ -17,7 +19,9 @@ def now() -> datetime:
 
     at = datetime.now(UTC)
     if not EARLIEST <= at.year <= LATEST:
-        raise refuse("clock", f"this machine says that it is {at:%Y-%m-%d}", "set the date of this machine")
+        raise refuse(
+            "clock", f"this machine says that it is {at:%Y-%m-%d}", "set the date of this machine"
+        )
     return at
 
 

@@ -16,25 +16,48 @@ from kubectl_mesh.text import escaped, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-directory = click.option("-C", "directory", default=".", callback=own.given, metavar="DIR", help="The working directory.  [default: .]")
+directory = click.option(
+    "-C",
+    "directory",
+    default=".",
+    callback=own.given,
+    metavar="DIR",
+    help="The working directory.  [default: .]",
+)
 kubeconfig = click.option(
     "--kubeconfig",
     type=click.Path(),
     callback=own.given,
     metavar="FILE",
-    help="Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is there]",
+    help=(
+        "Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is"
+        " there]"
+    ),
 )
-tree = click.option("--out", callback=own.given, metavar="FOLDER", help="Where the tree is.  [default: out in DIR]")
-output = click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", metavar="FORMAT", help="text or json.  [default: text]")
+tree = click.option(
+    "--out", callback=own.given, metavar="FOLDER", help="Where the tree is.  [default: out in DIR]"
+)
+output = click.option(
+    "-o",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    metavar="FORMAT",
+    help="text or json.  [default: text]",
+)
 
 
 def put_json(value: object) -> None:
-    """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own escapes."""
+    """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own
+    escapes.
+    """
     click.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def put_text(text: str, *, people: bool = True) -> None:
-    """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no cursor."""
+    """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no
+    cursor.
+    """
     click.echo(visible(own.whole(text) if people else text), nl=False)
 
 
@@ -54,7 +77,9 @@ NEXT = "next: kubectl mesh render"
 
 
 def put_calendar(text: str) -> None:
-    """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's lines do."""
+    """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's
+    lines do.
+    """
     click.echo(text.encode(), nl=False)
 
 
@@ -89,7 +114,11 @@ def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: st
         topology = read_topology(ctx.params.get("directory") or ".")
     except (MeshError, OSError):
         return []
-    names = {c.name for c in topology.clusters} if param.name == "clusters" else {c.context for c in topology.clusters}
+    names = (
+        {c.name for c in topology.clusters}
+        if param.name == "clusters"
+        else {c.context for c in topology.clusters}
+    )
     return sorted(name for name in names if name.startswith(incomplete))
 
 
@@ -101,17 +130,37 @@ def marks() -> dict[str, str]:
 
 
 def width() -> int | None:
-    """How many columns the terminal has; None where the output goes elsewhere, and no line is to be broken."""
+    """How many columns the terminal has; None where the output goes elsewhere, and no line is to be
+    broken.
+    """
     import shutil
 
-    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    return (
+        shutil.get_terminal_size().columns
+        if sys.stdout is not None and sys.stdout.isatty()
+        else None
+    )
 
 
 def put_marked(text: str) -> None:
-    """A report for people whose lines begin with marks, in colour on a terminal that has not said no (NO_COLOR, TERM=dumb)."""
+    """A report for people whose lines begin with marks, in colour on a terminal that has not said
+    no (NO_COLOR, TERM=dumb).
+    """
     shown = visible(own.whole(text))
-    if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        colours = dict(zip(marks().values(), ("green", "yellow", "red", "bright_black", "cyan"), strict=True))
+    if (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    ):
+        colours = dict(
+            zip(marks().values(), ("green", "yellow", "red", "bright_black", "cyan"), strict=True)
+        )
         words = "|".join(map(re.escape, colours))
-        shown = re.sub(rf"^( *)({words})(?= )", lambda m: m[1] + click.style(m[2], fg=colours[m[2]]), shown, flags=re.MULTILINE)
+        shown = re.sub(
+            rf"^( *)({words})(?= )",
+            lambda m: m[1] + click.style(m[2], fg=colours[m[2]]),
+            shown,
+            flags=re.MULTILINE,
+        )
     click.echo(shown, nl=False)

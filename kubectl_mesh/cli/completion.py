@@ -8,7 +8,8 @@ import click
 def command(shell: str) -> None:
     """Print a completion script for `kubectl-mesh`.
 
-    kubectl itself completes `kubectl mesh` through the program kubectl_complete-mesh, which is installed beside this one.
+    kubectl itself completes `kubectl mesh` through the program kubectl_complete-mesh, which is
+    installed beside this one.
     """
     from click.shell_completion import get_completion_class
 

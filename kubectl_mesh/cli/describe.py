@@ -11,11 +11,25 @@ from kubectl_mesh.cli import clock, common
 @common.directory
 @common.tree
 @click.option(
-    "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Show this cluster only; may be given again."
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=common.complete_contexts,
+    help="Show this cluster only; may be given again.",
 )
 @common.kubeconfig
-@click.option("-o", "output", type=click.Choice(["text", "table", "json"]), default="text", metavar="FORMAT", help="text, table or json.  [default: text]")
-def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> int:
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(["text", "table", "json"]),
+    default="text",
+    metavar="FORMAT",
+    help="text, table or json.  [default: text]",
+)
+def command(
+    directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str
+) -> int:
     """Show clusters, certificates, remote secrets, gateways, and what is pending.
 
     Where inputs are wrong, shows what can be known, and exits 1.
@@ -30,7 +44,14 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
 
     folder = out if out is not None else working_directory.join(directory, "out")
     found: list[Problem] = []
-    inputs = working_directory.gather(directory, kubeconfig, clock.machine(), found, partial.read_valid_contexts(directory, found), out=folder)
+    inputs = working_directory.gather(
+        directory,
+        kubeconfig,
+        clock.machine(),
+        found,
+        partial.read_valid_contexts(directory, found),
+        out=folder,
+    )
     only = working_directory.chosen(inputs.topology, clusters) if clusters else None
     at = inputs.machine.now
     plan: Plan | None = None
@@ -46,14 +67,26 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], kubeconf
             compared = compare(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
             changes = tuple(c for c in compared if c.name in rendered.tree)
             if not found:
-                refused = refusals.find_refusals(rendered, compared, folder, directory, at, doubts=doubts)
+                refused = refusals.find_refusals(
+                    rendered, compared, folder, directory, at, doubts=doubts
+                )
         except MeshError as error:
             found += error.problems
     if plan is None or pki is None:
         plan, pki = partial.plan_without_render(inputs, [p.where.file for p in found])
-    unknown = {*plan.members, *([BUNDLE] if plan.topology.bundled else ())} - {c.name for c in changes}
-    rest = Partial(tuple(sorted(set(found))), partial.listed_files(folder, unknown), inputs.broken) if found else None
-    kind = "control plane not known" if inputs.unasked >= base_file.BY_CONTROL_PLANE else inputs.target.KIND
+    unknown = {*plan.members, *([BUNDLE] if plan.topology.bundled else ())} - {
+        c.name for c in changes
+    }
+    rest = (
+        Partial(tuple(sorted(set(found))), partial.listed_files(folder, unknown), inputs.broken)
+        if found
+        else None
+    )
+    kind = (
+        "control plane not known"
+        if inputs.unasked >= base_file.BY_CONTROL_PLANE
+        else inputs.target.KIND
+    )
     assumed = base_file.assumption(directory, inputs.topology, folder)
     held = committed(folder, os.environ) if output != "text" else None
     value = describe(plan, pki, changes, kind, folder, at, only, held, refused, rest, assumed)

@@ -22,19 +22,25 @@ if TYPE_CHECKING:
 @common.tree
 @common.kubeconfig
 @common.output
-def command(words: tuple[str, ...], directory: str, out: str | None, kubeconfig: str | None, output: str) -> int:
-    """Find the cause of an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS in this mesh.
+def command(
+    words: tuple[str, ...], directory: str, out: str | None, kubeconfig: str | None, output: str
+) -> int:
+    """Find the cause of an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS in this
+    mesh.
 
-    TEXT is what was printed, in quotes; `-` reads it from stdin. Each cause is proven, cleared by files that prove it, or cannot be known
-    offline; then a command shows it. Without a working directory the causes are general. The text itself is never printed again.
-    Exit code 1 if nothing in it is known.
+    TEXT is what was printed, in quotes; `-` reads it from stdin. Each cause is proven, cleared by
+    files that prove it, or cannot be known offline; then a command shows it. Without a working
+    directory the causes are general. The text itself is never printed again. Exit code 1 if nothing
+    in it is known.
     """
     from kubectl_mesh import explain
     from kubectl_mesh.reports import explain as show
 
     text = _stdin(explain.LONGEST) if words == ("-",) else " ".join(words)[: explain.LONGEST]
     results, versions, names, unread = _mesh(directory, out, kubeconfig)
-    explained = [(known, explain.judge(known, results, versions)) for known in explain.recognise(text)]
+    explained = [
+        (known, explain.judge(known, results, versions)) for known in explain.recognise(text)
+    ]
     clusters = explain.named(text, names)
     if output == "json":
         common.put_json(show.value(explained, clusters, unread))
@@ -50,12 +56,20 @@ def _stdin(longest: int) -> str:
     if sys.stdin is None or sys.stdin.closed:
         from kubectl_mesh.errors import refuse
 
-        raise refuse("-", "stdin is closed, so there is no text to read", "pipe the text in, or give it in quotes")
+        raise refuse(
+            "-",
+            "stdin is closed, so there is no text to read",
+            "pipe the text in, or give it in quotes",
+        )
     return sys.stdin.buffer.read(4 * longest).decode("utf-8", "replace")[:longest]
 
 
-def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Mapping[str, Result] | None, set[str], list[str], tuple[Problem, ...]]":
-    """The results of all checks by id, the versions of Istio, the clusters, and why inputs are of no use; nothing where there is no working directory."""
+def _mesh(
+    directory: str, out: str | None, kubeconfig: str | None
+) -> "tuple[Mapping[str, Result] | None, set[str], list[str], tuple[Problem, ...]]":
+    """The results of all checks by id, the versions of Istio, the clusters, and why inputs are of
+    no use; nothing where there is no working directory.
+    """
     from kubectl_mesh.operations import base_file, working_directory
     from kubectl_mesh.operations.survey import survey
 
@@ -70,9 +84,16 @@ def _mesh(directory: str, out: str | None, kubeconfig: str | None) -> "tuple[Map
     # A control plane of an unknown version rules nothing out.
     versions = set() if None in stated else {version for version in stated if version is not None}
     results = {r.check.id: r for r in seen.results}
-    unread = results["topology-valid"].findings if seen.topology is None else results["base-valid"].findings
+    unread = (
+        results["topology-valid"].findings
+        if seen.topology is None
+        else results["base-valid"].findings
+    )
     if results["base-valid"].findings:
         # What rests on a base.yaml that `render` refuses is known of no mesh.
-        results |= {i: replace(results[i], status="skipped", findings=()) for i in base_file.BY_CONTROL_PLANE}
+        results |= {
+            i: replace(results[i], status="skipped", findings=())
+            for i in base_file.BY_CONTROL_PLANE
+        }
         versions = set()
     return results, versions, [c.name for c in clusters], unread

@@ -18,13 +18,17 @@ class Day(click.ParamType):  # type: ignore[type-arg]
 
     name = "day"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
 
         if value == "today":
             return clock.now()
         try:
             # What ends in the course of the day has ended.
-            return datetime.strptime(str(value), "%Y-%m-%d").replace(hour=23, minute=59, second=59, tzinfo=UTC)
+            return datetime.strptime(str(value), "%Y-%m-%d").replace(
+                hour=23, minute=59, second=59, tzinfo=UTC
+            )
         except ValueError:
             self.fail(f'"{value}" is no day such as 2026-12-01, and not "today"', param, ctx)
 
@@ -45,7 +49,10 @@ class Day(click.ParamType):  # type: ignore[type-arg]
     "day",
     type=Day(),
     metavar="DATE",
-    help="Judge dates on this day, such as 2026-12-01 or today.  [default: dates are told, not judged; a page judges]",
+    help=(
+        "Judge dates on this day, such as 2026-12-01 or today.  [default: dates are told, not"
+        " judged; a page judges]"
+    ),
 )
 @common.kubeconfig
 @click.option(
@@ -56,7 +63,14 @@ class Day(click.ParamType):  # type: ignore[type-arg]
     metavar="FORMAT",
     help="mermaid, svg, dot or html.  [default: mermaid]",
 )
-def command(directory: str, out: str | None, clusters: tuple[str, ...], day: datetime | None, kubeconfig: str | None, output: str) -> None:
+def command(
+    directory: str,
+    out: str | None,
+    clusters: tuple[str, ...],
+    day: datetime | None,
+    kubeconfig: str | None,
+    output: str,
+) -> None:
     """Draw the mesh: networks, clusters, who reads whom, what is pending or broken.
 
     Without --on the same mesh gives the same bytes on every day.
@@ -67,19 +81,30 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
     from kubectl_mesh.operations.survey import survey
     from kubectl_mesh.yaml_io import assets
 
-    found = survey(directory, out, kubeconfig, clock.machine(), lambda inputs: day or partial.steady_day(inputs))
+    found = survey(
+        directory,
+        out,
+        kubeconfig,
+        clock.machine(),
+        lambda inputs: day or partial.steady_day(inputs),
+    )
     if found.topology is None or found.inputs is None:
         raise MeshError(problem for result in found.results for problem in result.findings)
     only = working_directory.chosen(found.topology, clusters) if clusters else None
     picture = _picture(found, found.inputs, only, day)
     if output == "html":
-        files = {name: assets.text(f"templates/{name}") for name in ("graph.html", "graph.css", "graph-svg.css", "graph.js")}
+        files = {
+            name: assets.text(f"templates/{name}")
+            for name in ("graph.html", "graph.css", "graph-svg.css", "graph.js")
+        }
         asked = [
             {
                 "id": r.check.id,
                 "category": r.check.category,
                 "sentence": r.check.sentence,
-                "unknown": f"{r.unknown.what}; run: {r.unknown.command}" if r.unknown is not None else "",
+                "unknown": (
+                    f"{r.unknown.what}; run: {r.unknown.command}" if r.unknown is not None else ""
+                ),
                 "status": "dated" if day is None and r.check.id in graph.DATED else r.status,
             }
             for r in found.results
@@ -92,13 +117,26 @@ def command(directory: str, out: str | None, clusters: tuple[str, ...], day: dat
     common.put_text(text, people=False)
 
 
-def _picture(found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None) -> "Picture":
+def _picture(
+    found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None
+) -> "Picture":
     from kubectl_mesh import graph
     from kubectl_mesh.operations import partial
 
     findings = [
-        (r.status if r.status == "error" else "warning", p) for r in found.results for p in r.findings if day is not None or r.check.id not in graph.DATED
+        (r.status if r.status == "error" else "warning", p)
+        for r in found.results
+        for p in r.findings
+        if day is not None or r.check.id not in graph.DATED
     ]
-    files = [p.where.file for r in found.results for p in r.findings if r.check.id not in graph.DATED]
-    plan, pki = (found.rendered.plan, found.rendered.pki) if found.rendered is not None else partial.plan_without_render(inputs, files)
-    return graph.picture(graph.Seen(plan, pki, found.changes, findings, inputs.target.KIND, only, day))
+    files = [
+        p.where.file for r in found.results for p in r.findings if r.check.id not in graph.DATED
+    ]
+    plan, pki = (
+        (found.rendered.plan, found.rendered.pki)
+        if found.rendered is not None
+        else partial.plan_without_render(inputs, files)
+    )
+    return graph.picture(
+        graph.Seen(plan, pki, found.changes, findings, inputs.target.KIND, only, day)
+    )

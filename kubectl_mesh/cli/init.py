@@ -22,7 +22,8 @@ KINDS = ("Istio", "IstioOperator", "Application", "HelmRelease", "IstioControlPl
 _FLAGS = {"mesh_id": "--mesh-id", "organization": "--organization"}
 
 HEAD = """\
-# Which clusters form the mesh. `kubectl mesh schema` prints the schema of this file, REFERENCE.md explains every key.
+# Which clusters form the mesh. `kubectl mesh schema` prints the schema of this file, \
+REFERENCE.md explains every key.
 """
 NO_CONTEXTS = """\
 # Add clusters with `kubectl mesh add CONTEXT --network NETWORK`.
@@ -32,12 +33,44 @@ contexts: {}
 
 @click.command(name="init")
 @common.directory
-@click.option("--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]")
-@click.option("--organization", envvar="ORG_NAME", metavar="NAME", help="O= of every certificate.  [env: ORG_NAME; default: the mesh's name]")
-@click.option("--control-plane", type=click.Choice(KINDS), default=KINDS[0], metavar="KIND", help="The kind of base.yaml.", show_default=True)
-@click.option("--issuer", type=click.Choice(ISSUERS), default=ISSUERS[0], metavar="WHO", help="Who makes the intermediates: local or csr.", show_default=True)
-@click.option("--context", "contexts", multiple=True, metavar="CTX=NETWORK", help="A cluster and its network; may be given again.")
-@click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]")
+@click.option(
+    "--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]"
+)
+@click.option(
+    "--organization",
+    envvar="ORG_NAME",
+    metavar="NAME",
+    help="O= of every certificate.  [env: ORG_NAME; default: the mesh's name]",
+)
+@click.option(
+    "--control-plane",
+    type=click.Choice(KINDS),
+    default=KINDS[0],
+    metavar="KIND",
+    help="The kind of base.yaml.",
+    show_default=True,
+)
+@click.option(
+    "--issuer",
+    type=click.Choice(ISSUERS),
+    default=ISSUERS[0],
+    metavar="WHO",
+    help="Who makes the intermediates: local or csr.",
+    show_default=True,
+)
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    metavar="CTX=NETWORK",
+    help="A cluster and its network; may be given again.",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(),
+    metavar="FILE",
+    help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]",
+)
 @common.output
 def command(
     directory: str,
@@ -49,11 +82,13 @@ def command(
     kubeconfig: str | None,
     output: str,
 ) -> None:
-    """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the mesh's root certificate.
+    """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the
+    mesh's root certificate.
 
-    Existing files are kept. An existing topology.yaml gets the mesh_id and the organization that it lacks; values that contradict it
-    are an error. It gets the servers that it lacks, and clusters/ the CAs, from the kubeconfig (first of all kubeconfig.yaml in the
-    working directory); comments and order stay.
+    Existing files are kept. An existing topology.yaml gets the mesh_id and the organization that it
+    lacks; values that contradict it are an error. It gets the servers that it lacks, and clusters/
+    the CAs, from the kubeconfig (first of all kubeconfig.yaml in the working directory); comments
+    and order stay.
     """
     from kubectl_mesh import targets
     from kubectl_mesh.cli import existing
@@ -63,7 +98,12 @@ def command(
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.operations import base_file, build, private_files, working_directory
     from kubectl_mesh.topology import validate
-    from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
+    from kubectl_mesh.workdir.git_ignore import (
+        GITIGNORE_FILE,
+        MADE_FIRST,
+        let_through,
+        write_gitignore,
+    )
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.read import load
     from kubectl_mesh.yaml_io.write import dump
@@ -72,7 +112,9 @@ def command(
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
     final: dict[str, bytes] = {}
-    sources = existing.named_sources(click.get_current_context(), ("mesh_id", "organization", "control_plane"))
+    sources = existing.named_sources(
+        click.get_current_context(), ("mesh_id", "organization", "control_plane")
+    )
     asked = existing.Asked(mesh_id, organization, issuer, contexts, sources)
     before = completed = b""
     if there:
@@ -82,19 +124,34 @@ def command(
         key_type, days = topology.key_type, topology.root_days
     else:
         if mesh_id is None:
-            raise click.UsageError("the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment", click.get_current_context())
+            raise click.UsageError(
+                "the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment",
+                click.get_current_context(),
+            )
         entries, authorities = _entries(contexts, kubeconfig)
         if conflicts := list(existing.root_problems(directory, {}, asked)):
             raise MeshError(conflicts)
-        head: dict[str, object] = {"mesh_id": mesh_id, **({"organization": organization} if organization not in (None, mesh_id) else {})}
+        head: dict[str, object] = {
+            "mesh_id": mesh_id,
+            **({"organization": organization} if organization not in (None, mesh_id) else {}),
+        }
         head |= {"certificates": {"issuer": issuer}} if issuer != "local" else {}
         body = HEAD + dump(head) + (dump({"contexts": entries}) if entries else NO_CONTEXTS)
-        trial = body if entries else HEAD + dump(head) + dump({"contexts": {"none": {"network": "none"}}})
+        trial = (
+            body
+            if entries
+            else HEAD + dump(head) + dump({"contexts": {"none": {"network": "none"}}})
+        )
         try:
             topology = validate(load(path, trial.encode()), assets.schema("topology.schema.json"))
         except MeshError as error:
             raise MeshError(
-                Problem(Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path), p.what, _fix(p, entries)) for p in error.problems
+                Problem(
+                    Place(_FLAGS.get(p.where.path, "--context"), path=p.where.path),
+                    p.what,
+                    _fix(p, entries),
+                )
+                for p in error.problems
             ) from None
         final[working_directory.TOPOLOGY] = body.encode()
         for cluster in topology.clusters:
@@ -104,14 +161,22 @@ def command(
     if os.path.lexists(working_directory.join(directory, working_directory.BASE)):
         target = base_file.gather(directory, topology).target
         if sources["control_plane"] and control_plane != target.KIND:
-            fix = f"leave --control-plane out; or move base.yaml away, to have one of kind {control_plane} written"
+            fix = (
+                "leave --control-plane out; or move base.yaml away, to have one of kind"
+                f" {control_plane} written"
+            )
             raise refuse(
-                working_directory.join(directory, working_directory.BASE), f"is of kind {target.KIND}, and --control-plane asks for {control_plane}", fix
+                working_directory.join(directory, working_directory.BASE),
+                f"is of kind {target.KIND}, and --control-plane asks for {control_plane}",
+                fix,
             )
     else:
         if there and not sources["control_plane"]:
             # A tree that was rendered without base.yaml keeps its kind.
-            control_plane = base_file.rendered_kind(topology, working_directory.join(directory, "out")) or control_plane
+            control_plane = (
+                base_file.rendered_kind(topology, working_directory.join(directory, "out"))
+                or control_plane
+            )
         target = targets.module(control_plane)
     new[working_directory.BASE] = target.STARTER.encode()
     make_folder(directory)
@@ -125,21 +190,36 @@ def command(
         if there:
             done[:1] = _fill(directory, path, before, completed, topology, kubeconfig)
         if topology.issuer == "local":
-            pki = build.root(directory, topology.organization, key_type or target.KEY_TYPE, days, clock.now())
+            pki = build.root(
+                directory, topology.organization, key_type or target.KEY_TYPE, days, clock.now()
+            )
             if pki.new:
                 write_certificates(working_directory.join(directory, "certs"), pki.new)
-            done += [("create" if name in pki.new else "keep", f"certs/{name}") for name in ("root-key.pem", "root-cert.pem")]
+            done += [
+                ("create" if name in pki.new else "keep", f"certs/{name}")
+                for name in ("root-key.pem", "root-cert.pem")
+            ]
         make_folder(working_directory.join(directory, "credentials"), 0o700)
-        # Last: without it, every command says what to do; with it and without base.yaml, the mesh would be one of Istio 1.4.
+        # Last: without it, every command says what to do; with it and without base.yaml, the mesh
+        # would be one of Istio 1.4.
         last: list[tuple[str, str]] = []
         _add(directory, final, last)
         done[1:1] = last
     if output == "json":
-        common.put_json({"directory": directory, "files": [{"path": p, "action": a} for a, p in done]})
+        common.put_json(
+            {"directory": directory, "files": [{"path": p, "action": a} for a, p in done]}
+        )
     else:
-        common.put_text("".join(f"{action:7} {working_directory.join(directory, name)}\n" for action, name in done))
+        common.put_text(
+            "".join(
+                f"{action:7} {working_directory.join(directory, name)}\n" for action, name in done
+            )
+        )
         if there and ("create", working_directory.BASE) in done:
-            common.say(f"note: base.yaml is new, and of kind {target.KIND}; without it a render is for Istio 1.4 (kind {targets.OLD})")
+            common.say(
+                f"note: base.yaml is new, and of kind {target.KIND}; without it a render is for"
+                f" Istio 1.4 (kind {targets.OLD})"
+            )
         empty = not there and not contexts
         common.say(f"next: kubectl mesh {'add CONTEXT --network NETWORK' if empty else 'render'}")
 
@@ -155,8 +235,17 @@ def _add(directory: str, files: dict[str, bytes], done: list[tuple[str, str]]) -
             done.append(("create", name))
 
 
-def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: "Topology", kubeconfig: str | None) -> list[tuple[str, str]]:
-    """Writes a completed topology with the servers and CAs that it lacks, from a kubeconfig; what cannot be used stays as it is, and is reported."""
+def _fill(
+    directory: str,
+    path: str,
+    before: bytes,
+    completed: bytes,
+    topology: "Topology",
+    kubeconfig: str | None,
+) -> list[tuple[str, str]]:
+    """Writes a completed topology with the servers and CAs that it lacks, from a kubeconfig; what
+    cannot be used stays as it is, and is reported.
+    """
     from kubectl_mesh.credentials.kubeconfig import ca_fault, usable
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.owned_files import add_files, replace_file
@@ -169,7 +258,10 @@ def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: 
     known = (
         {}
         if working_directory.has_no_clusters(directory)
-        else working_directory.kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None), os.environ) or {}
+        else working_directory.kubeconfig_entries(
+            kubeconfig or (own if os.path.lexists(own) else None), os.environ
+        )
+        or {}
     )
     text = completed.decode()
     authorities: dict[str, bytes] = {}
@@ -179,17 +271,41 @@ def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: 
         entry = known.get(cluster.context)
         crt = f"clusters/{cluster.name}.crt"
         there = read_inside(directory, crt, "certificates")
-        if entry is None or not working_directory.is_borrowed(cluster, {} if there is None else {crt: there}):
+        if entry is None or not working_directory.is_borrowed(
+            cluster, {} if there is None else {crt: there}
+        ):
             continue
         try:
-            if cluster.server is not None and (entry.ca is None or entry.insecure or ca_fault(entry.ca)):
+            if cluster.server is not None and (
+                entry.ca is None or entry.insecure or ca_fault(entry.ca)
+            ):
                 continue
-            ca = entry.ca if cluster.server is not None else usable(entry, cluster.context, cluster.place, entry.place.file)
+            ca = (
+                entry.ca
+                if cluster.server is not None
+                else usable(entry, cluster.context, cluster.place, entry.place.file)
+            )
             if cluster.authority is None and there is not None and there != ca:
-                what = f"is not the CA that {entry.place.file} has for {cluster.context}; its server was not copied"
-                raise MeshError([Problem(Place(working_directory.join(directory, crt)), what, "remove the wrong one", "server-ca")])
+                what = (
+                    f"is not the CA that {entry.place.file} has for {cluster.context}; its server"
+                    " was not copied"
+                )
+                raise MeshError(
+                    [
+                        Problem(
+                            Place(working_directory.join(directory, crt)),
+                            what,
+                            "remove the wrong one",
+                            "server-ca",
+                        )
+                    ]
+                )
             if cluster.server is None:
-                tls = {"tlsServerName": entry.tls_server_name} if entry.tls_server_name and not cluster.tls_server_name else {}
+                tls = (
+                    {"tlsServerName": entry.tls_server_name}
+                    if entry.tls_server_name and not cluster.tls_server_name
+                    else {}
+                )
                 text = edit.add(text, cluster.context, {"server": entry.server, **tls}, read, path)
             if cluster.authority is None and there is None and ca is not None:
                 authorities[crt] = ca
@@ -200,11 +316,18 @@ def _fill(directory: str, path: str, before: bytes, completed: bytes, topology: 
         add_files(directory, {name: body})
     if text.encode() != before:
         replace_file(path, before, text.encode())
-    return [("keep" if text.encode() == before else "update", working_directory.TOPOLOGY), *(("create", name) for name in authorities)]
+    return [
+        ("keep" if text.encode() == before else "update", working_directory.TOPOLOGY),
+        *(("create", name) for name in authorities),
+    ]
 
 
-def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:
-    """The topology's entries and the CAs for the contexts that were named; everything that is wrong with them at once."""
+def _entries(
+    contexts: tuple[str, ...], kubeconfig: str | None
+) -> tuple[dict[str, dict[str, object]], dict[str, bytes]]:
+    """The topology's entries and the CAs for the contexts that were named; everything that is wrong
+    with them at once.
+    """
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.operations.working_directory import kubeconfig_entries
 
@@ -218,9 +341,17 @@ def _entries(contexts: tuple[str, ...], kubeconfig: str | None) -> tuple[dict[st
         context, equals, network = given.rpartition("=")
         try:
             if not equals or not context or not network:
-                raise refuse("--context", f'"{given}" is not CTX=NETWORK', "write the context's name, =, and the name of its network")
+                raise refuse(
+                    "--context",
+                    f'"{given}" is not CTX=NETWORK',
+                    "write the context's name, =, and the name of its network",
+                )
             if context in entries:
-                raise refuse("--context", f'"{context}" is given twice', f"give it once; {other_cluster(context)}")
+                raise refuse(
+                    "--context",
+                    f'"{context}" is given twice',
+                    f"give it once; {other_cluster(context)}",
+                )
             entry, ca = from_kubeconfig(context, known, "--context", set(entries))
         except MeshError as error:
             problems += error.problems
@@ -241,22 +372,40 @@ def _fix(problem: Problem, entries: "Mapping[str, Mapping[str, object]]") -> str
     if context is None or not problem.fix.startswith("state a clusterName"):
         return problem.fix
     words = shlex.join(["add", context, "--network", str(entries[context]["network"])])
-    return f"leave it out here, and then `kubectl mesh {words} --cluster-name NAME`: lower-case letters, digits and `-`, at most 63"
+    return (
+        f"leave it out here, and then `kubectl mesh {words} --cluster-name NAME`: lower-case"
+        " letters, digits and `-`, at most 63"
+    )
 
 
 def no_kubeconfig(contexts: tuple[str, ...]) -> None:
     """Says that servers and CAs stay unknown."""
     names = ", ".join(given.rpartition("=")[0] or given for given in contexts)
-    common.warn([Problem(Place("kubeconfig"), f"there is none, so server and CA stay unknown: {names}", "name one with --kubeconfig, or set KUBECONFIG")])
+    common.warn(
+        [
+            Problem(
+                Place("kubeconfig"),
+                f"there is none, so server and CA stay unknown: {names}",
+                "name one with --kubeconfig, or set KUBECONFIG",
+            )
+        ]
+    )
 
 
 def other_cluster(context: str) -> str:
     """What to do where the context of another cluster has the same name."""
-    return f"if it is the context of another cluster, rename that one: `kubectl config rename-context {shlex.quote(context)} NEW --kubeconfig FILE`"
+    return (
+        "if it is the context of another cluster, rename that one: `kubectl config rename-context"
+        f" {shlex.quote(context)} NEW --kubeconfig FILE`"
+    )
 
 
-def from_kubeconfig(context: str, known: "dict[str, Entry] | None", where: str, used: set[str]) -> tuple[dict[str, object], bytes | None]:
-    """The server and the CA of a context, as a topology holds them; nothing where there is no kubeconfig at all."""
+def from_kubeconfig(
+    context: str, known: "dict[str, Entry] | None", where: str, used: set[str]
+) -> tuple[dict[str, object], bytes | None]:
+    """The server and the CA of a context, as a topology holds them; nothing where there is no
+    kubeconfig at all.
+    """
     from kubectl_mesh.credentials.kubeconfig import usable
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.text import near
@@ -264,14 +413,28 @@ def from_kubeconfig(context: str, known: "dict[str, Entry] | None", where: str, 
     if known is None:
         return {}, None
     if context not in known:
-        raise refuse(where, f'no such context in the kubeconfig: "{context}"{near(context, set(known) - used) or near(context, known)}', "name a context of it")
+        raise refuse(
+            where,
+            "no such context in the kubeconfig:"
+            f' "{context}"{near(context, set(known) - used) or near(context, known)}',
+            "name a context of it",
+        )
     entry = known[context]
-    other = f"leave it out here, and then `kubectl mesh add {context} --network NETWORK --server URL --ca FILE`"
+    other = (
+        f"leave it out here, and then `kubectl mesh add {context} --network NETWORK --server URL"
+        " --ca FILE`"
+    )
     try:
         ca = usable(entry, context, Place(where, path=context), entry.place.file)
     except MeshError as error:
         raise MeshError(
-            Problem(p.where, p.what, other if where == "--context" else "give --server URL (and --ca FILE)", p.id) for p in error.problems
+            Problem(
+                p.where,
+                p.what,
+                other if where == "--context" else "give --server URL (and --ca FILE)",
+                p.id,
+            )
+            for p in error.problems
         ) from None
     found: dict[str, object] = {"server": entry.server}
     if entry.tls_server_name:

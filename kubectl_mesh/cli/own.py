@@ -1,4 +1,6 @@
-"""Our own commands as they are printed: with the options that this run was given, so that they can be run as they stand."""
+"""Our own commands as they are printed: with the options that this run was given, so that they can
+be run as they stand.
+"""
 
 import re
 import shlex
@@ -18,8 +20,14 @@ _PIPES = ("/dev/fd/", "/proc/")
 
 
 def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """The callback of such an option: keeps what somebody wrote for the commands that are printed."""
-    if param.name and ctx.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE and not str(value).startswith(_PIPES):
+    """The callback of such an option: keeps what somebody wrote for the commands that are
+    printed.
+    """
+    if (
+        param.name
+        and ctx.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE
+        and not str(value).startswith(_PIPES)
+    ):
         ctx.meta.setdefault(GIVEN, {})[param.opts[0]] = str(value)
     return value
 
@@ -34,11 +42,15 @@ def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
     """An error whose commands have them."""
     from dataclasses import replace
 
-    return type(error)(replace(p, what=_filled(p.what, ctx), fix=_filled(p.fix, ctx)) for p in error.problems)
+    return type(error)(
+        replace(p, what=_filled(p.what, ctx), fix=_filled(p.fix, ctx)) for p in error.problems
+    )
 
 
 def _filled(text: str, ctx: click.Context) -> str:
-    options: dict[str, str] = {name: ctx.meta.get(GIVEN, {})[name] for name in _OPTIONS if name in ctx.meta.get(GIVEN, {})}
+    options: dict[str, str] = {
+        name: ctx.meta.get(GIVEN, {})[name] for name in _OPTIONS if name in ctx.meta.get(GIVEN, {})
+    }
     if options.get("-C") in (".", ""):
         del options["-C"]
     if not options:
@@ -51,7 +63,11 @@ def _with(found: re.Match[str], options: Mapping[str, str], top: click.Command) 
     """One command, with those options that its verb takes and that do not stand there already."""
     command, end = top, 0
     for word in re.finditer(r"\S+", found[1]):
-        below = command.get_command(cast("click.Context", None), word[0]) if isinstance(command, click.Group) else None
+        below = (
+            command.get_command(cast("click.Context", None), word[0])
+            if isinstance(command, click.Group)
+            else None
+        )
         if below is None:
             break
         command, end = below, word.end()
@@ -60,5 +76,9 @@ def _with(found: re.Match[str], options: Mapping[str, str], top: click.Command) 
     if isinstance(command, click.Group) or re.match(r"\s+--help\b", rest):
         return found[0]
     takes = {name for param in command.params for name in param.opts}
-    lacking = [f" {name} {shlex.quote(value)}" for name, value in options.items() if name in takes and not re.search(rf"(?<!\S){name}(?!\S)", rest)]
+    lacking = [
+        f" {name} {shlex.quote(value)}"
+        for name, value in options.items()
+        if name in takes and not re.search(rf"(?<!\S){name}(?!\S)", rest)
+    ]
     return found.string[found.start() : at] + "".join(lacking) + found.string[at : found.end()]

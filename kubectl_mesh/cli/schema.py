@@ -9,18 +9,36 @@ def names() -> dict[str, str]:
     """The schemas that can be printed: name -> path below `schemas/`."""
     top = assets.folder("schemas")
     found = {"topology": "topology.schema.json"}
-    found |= {f"report/{p.name.removesuffix('.schema.json')}": f"output/{p.name}" for p in sorted((top / "output").glob("*.json"))}
-    return found | {f"kind/{p.name.removesuffix('.json')}": f"kinds/{p.name}" for p in sorted((top / "kinds").glob("*.json"))}
+    found |= {
+        f"report/{p.name.removesuffix('.schema.json')}": f"output/{p.name}"
+        for p in sorted((top / "output").glob("*.json"))
+    }
+    return found | {
+        f"kind/{p.name.removesuffix('.json')}": f"kinds/{p.name}"
+        for p in sorted((top / "kinds").glob("*.json"))
+    }
 
 
 @click.command(name="schema")
-@click.argument("name", default="topology", shell_complete=lambda ctx, param, incomplete: [n for n in names() if n.startswith(incomplete)])
+@click.argument(
+    "name",
+    default="topology",
+    shell_complete=lambda ctx, param, incomplete: [n for n in names() if n.startswith(incomplete)],
+)
 @click.option("--list", "listing", is_flag=True, help="Print the names of all schemas.")
-@click.option("--location", is_flag=True, help="Print the schema location for kubeconform: the schemas of every kind that is rendered.")
+@click.option(
+    "--location",
+    is_flag=True,
+    help="Print the schema location for kubeconform: the schemas of every kind that is rendered.",
+)
 def command(name: str, listing: bool, location: bool) -> None:
-    """Print a JSON Schema: of the topology (for editors), of a rendered kind, or of a verb's `-o json`."""
+    """Print a JSON Schema: of the topology (for editors), of a rendered kind, or of a verb's `-o
+    json`.
+    """
     if location:
-        click.echo(f"{assets.folder('schemas')}/kinds/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json")
+        click.echo(
+            f"{assets.folder('schemas')}/kinds/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+        )
         return
     known = names()
     if listing:
@@ -29,5 +47,8 @@ def command(name: str, listing: bool, location: bool) -> None:
     if name not in known:
         from kubectl_mesh.text import near
 
-        raise click.UsageError(f'there is no schema "{name}"{near(name, known)}; `kubectl mesh schema --list` names them')
+        raise click.UsageError(
+            f'there is no schema "{name}"{near(name, known)}; `kubectl mesh schema --list` names'
+            " them"
+        )
     click.echo(assets.text(f"schemas/{known[name]}"), nl=False)

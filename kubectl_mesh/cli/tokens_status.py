@@ -32,7 +32,9 @@ def differing(made: "Rendered", out: str) -> list[str]:
 
 
 def stale(made: "Rendered", out: str, cluster: "Cluster") -> list[str]:
-    """The directories that the rotation concerns and that are not as a render would make them now."""
+    """The directories that the rotation concerns and that are not as a render would make them
+    now.
+    """
     return [f"{out}/{name}" for name in concerned(made, cluster, differing(made, out))]
 
 
@@ -44,14 +46,20 @@ def concerned(made: "Rendered", cluster: "Cluster", names: "Sequence[str]") -> l
     if not names:
         return []
     plan = made.plan
-    own = {cluster.name, *token_rotation.holders(plan, cluster.name), *([BUNDLE] if plan.topology.bundled else [])}
+    own = {
+        cluster.name,
+        *token_rotation.holders(plan, cluster.name),
+        *([BUNDLE] if plan.topology.bundled else []),
+    }
     return [name for name in names if name in own]
 
 
 def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem]":
-    """Why the last commit of the repository around the tree does not hold the step of a cluster's token; nothing where it has no such tree.
+    """Why the last commit of the repository around the tree does not hold the step of a cluster's
+    token; nothing where it has no such tree.
 
-    Whoever applies from the repository applies what is committed: a directory on disk says nothing of the clusters.
+    Whoever applies from the repository applies what is committed: a directory on disk says nothing
+    of the clusters.
     """
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import Place, Problem
@@ -63,34 +71,71 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
     plan, name = made.plan, cluster.name
     paths = [f"{name}/{path}" for path in made.tree[name] if token_rotation.is_token(path)]
     holders = token_rotation.holders(plan, name)
-    paths += [f"{BUNDLE}/{name}.yaml"] if plan.topology.bundled else [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]
+    paths += (
+        [f"{BUNDLE}/{name}.yaml"]
+        if plan.topology.bundled
+        else [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]
+    )
     locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{LOCK}" for path in paths}
     there = committed(out, [*locks.values(), *paths], os.environ) if os.path.isdir(out) else {}
-    behind = [p for p in paths if locks[p.partition("/")[0]] in there and there.get(p) != read_file(os.path.join(out, p), "manifest")]
+    behind = [
+        p
+        for p in paths
+        if locks[p.partition("/")[0]] in there
+        and there.get(p) != read_file(os.path.join(out, p), "manifest")
+    ]
     if not behind:
         return []
     more = f", nor are {count(len(behind) - 1, 'more file')}" if len(behind) > 1 else ""
     what = f"is not what {out}/{behind[0]} holds{more}: the step before is not committed"
-    return [Problem(Place(f"HEAD:{out}/{behind[0]}"), what, "commit what was rendered, and have it applied everywhere")]
+    return [
+        Problem(
+            Place(f"HEAD:{out}/{behind[0]}"),
+            what,
+            "commit what was rendered, and have it applied everywhere",
+        )
+    ]
 
 
 @click.command(name="status")
 @common.directory
 @common.tree
-@click.option("--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Of this cluster only; may be given again.")
+@click.option(
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=common.complete_contexts,
+    help="Of this cluster only; may be given again.",
+)
 @common.kubeconfig
 @click.option(
-    "-o", "output", type=click.Choice(["text", "json", "ics"]), default="text", metavar="FORMAT", help="text, json or ics (a calendar).  [default: text]"
+    "-o",
+    "output",
+    type=click.Choice(["text", "json", "ics"]),
+    default="text",
+    metavar="FORMAT",
+    help="text, json or ics (a calendar).  [default: text]",
 )
-def status(directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
+def status(
+    directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str
+) -> None:
     """Show where each rotation stands, and how old the tokens are."""
     from kubectl_mesh.operations import private_files, working_directory
 
     private_files.check_folders(directory, out)
-    show(directory, out if out is not None else working_directory.join(directory, "out"), kubeconfig, output, clusters)
+    show(
+        directory,
+        out if out is not None else working_directory.join(directory, "out"),
+        kubeconfig,
+        output,
+        clusters,
+    )
 
 
-def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]") -> None:
+def show(
+    directory: str, out: str, kubeconfig: str | None, output: str, clusters: "Sequence[str]"
+) -> None:
     """Prints the state of rotations and tokens, of these clusters or of all."""
     from kubectl_mesh.credentials.tokens import TOKENS
     from kubectl_mesh.operations import working_directory
@@ -101,26 +146,45 @@ def show(directory: str, out: str, kubeconfig: str | None, output: str, clusters
     only = working_directory.chosen(inputs.topology, clusters) if clusters else None
     made = rendered(inputs, out)
     if output == "ics":
-        text = calendar(made.plan.topology.mesh_id, (d for d in dates(made.plan, made.pki) if d.kind == "token" and (only is None or d.subject in only)))
+        text = calendar(
+            made.plan.topology.mesh_id,
+            (
+                d
+                for d in dates(made.plan, made.pki)
+                if d.kind == "token" and (only is None or d.subject in only)
+            ),
+        )
         common.put_calendar(text)
         return
     at = inputs.machine.now
     common.warn([w for w in made.warnings if w.id in TOKENS])
     names = differing(made, out)
-    value = {"clusters": [_cluster(made, c, names, at) for c in inputs.topology.clusters if only is None or c.name in only]}
+    value = {
+        "clusters": [
+            _cluster(made, c, names, at)
+            for c in inputs.topology.clusters
+            if only is None or c.name in only
+        ]
+    }
     if output == "json":
         common.put_json(value)
         return
     lines = []
     for found in value["clusters"]:
         beside = f", {found['beside']} beside it" if found["beside"] is not None else ""
-        step = "logs in by " + found["credential"] if found["credential"] != "tokenFile" else f"{found['step']}, generation {found['generation']}{beside}"
+        step = (
+            "logs in by " + found["credential"]
+            if found["credential"] != "tokenFile"
+            else f"{found['step']}, generation {found['generation']}{beside}"
+        )
         lines.append(f"{found['name']}  {step}; tree {found['tree']}")
         lines += [f"  {_line(token)}" for token in found["tokens"]]
     common.put_text("\n".join(lines) + "\n")
 
 
-def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "datetime") -> dict[str, Any]:
+def _cluster(
+    made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "datetime"
+) -> dict[str, Any]:
 
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.credentials.accounts import token_file
@@ -131,7 +195,11 @@ def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "
     member = plan.members[cluster.name]
     external = plan.topology.store == "external"
     tokens = []
-    for peer in (member.readers if plan.topology.reader_per_peer else ("",)) if member.readers and cluster.credential.way == "tokenFile" else ():
+    for peer in (
+        (member.readers if plan.topology.reader_per_peer else ("",))
+        if member.readers and cluster.credential.way == "tokenFile"
+        else ()
+    ):
         for generation in cluster.generations:
             here = inputs.coming.get((cluster.name, peer)) if generation == cluster.coming else None
             if generation == cluster.generation:
@@ -142,14 +210,44 @@ def _cluster(made: "Rendered", cluster: "Cluster", names: "Sequence[str]", at: "
                 {
                     "peer": peer or None,
                     "generation": generation,
-                    "state": "used" if generation == cluster.generation else "next" if generation == cluster.coming else "to go",
+                    "state": (
+                        "used"
+                        if generation == cluster.generation
+                        else "next"
+                        if generation == cluster.coming
+                        else "to go"
+                    ),
                     "file": None if external else token_file(cluster, peer, generation),
-                    "here": here is not None or (not external and os.path.isfile(join(inputs.directory, token_file(cluster, peer, generation)))),
+                    "here": (
+                        here is not None
+                        or (
+                            not external
+                            and os.path.isfile(
+                                join(inputs.directory, token_file(cluster, peer, generation))
+                            )
+                        )
+                    ),
                     "readable": said is not None,
-                    "issued": f"{said.issued:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.issued is not None else None,
-                    "ageDays": (at - said.issued).days if said is not None and said.issued is not None else None,
-                    "expires": f"{said.expires:%Y-%m-%dT%H:%M:%SZ}" if said is not None and said.expires is not None else None,
-                    "daysLeft": (said.expires - at).days if said is not None and said.expires is not None else None,
+                    "issued": (
+                        f"{said.issued:%Y-%m-%dT%H:%M:%SZ}"
+                        if said is not None and said.issued is not None
+                        else None
+                    ),
+                    "ageDays": (
+                        (at - said.issued).days
+                        if said is not None and said.issued is not None
+                        else None
+                    ),
+                    "expires": (
+                        f"{said.expires:%Y-%m-%dT%H:%M:%SZ}"
+                        if said is not None and said.expires is not None
+                        else None
+                    ),
+                    "daysLeft": (
+                        (said.expires - at).days
+                        if said is not None and said.expires is not None
+                        else None
+                    ),
                 }
             )
     return {
@@ -175,5 +273,9 @@ def _line(token: dict[str, Any]) -> str:
     if not token["readable"]:
         return f"{head}: says nothing of itself"
     age = f"made {token['issued'][:10]} ({token['ageDays']} days ago), " if token["issued"] else ""
-    until = "never expires" if token["expires"] is None else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
+    until = (
+        "never expires"
+        if token["expires"] is None
+        else f"expires {token['expires'][:10]} ({token['daysLeft']} days)"
+    )
     return f"{head}: {age}{until}"

@@ -16,16 +16,33 @@ if TYPE_CHECKING:
 @common.directory
 @common.tree
 @click.option(
-    "--identity", required=True, type=click.Path(), metavar="FILE", help="What a cluster opens its secrets by: an age identity, or its Sealed Secrets key."
+    "--identity",
+    required=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="What a cluster opens its secrets by: an age identity, or its Sealed Secrets key.",
 )
 @click.option(
-    "--cluster", "clusters", multiple=True, metavar="NAME", shell_complete=common.complete_contexts, help="Open this cluster's only; may be given again."
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=common.complete_contexts,
+    help="Open this cluster's only; may be given again.",
 )
 @common.kubeconfig
-def command(directory: str, out: str | None, identity: str, clusters: tuple[str, ...], kubeconfig: str | None) -> int:
-    """Open what is sealed with the identity that a cluster has, and compare it with certificates, topology and lock.
+def command(
+    directory: str,
+    out: str | None,
+    identity: str,
+    clusters: tuple[str, ...],
+    kubeconfig: str | None,
+) -> int:
+    """Open what is sealed with the identity that a cluster has, and compare it with certificates,
+    topology and lock.
 
-    Exit code 1 if a file does not open, or holds something else. No secret is shown, and nothing is written.
+    Exit code 1 if a file does not open, or holds something else. No secret is shown, and nothing is
+    written.
     """
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.operations import build, private_files, working_directory
@@ -39,7 +56,12 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
     inputs = working_directory.gather(directory, kubeconfig, clock.machine())
     topology = inputs.topology
     if topology.store not in ENCRYPTED:
-        raise refuse("verify", f"opens what is sealed by the stores sops and sealed; the topology says store: {topology.store}", "look at the tree itself")
+        raise refuse(
+            "verify",
+            "opens what is sealed by the stores sops and sealed; the topology says store:"
+            f" {topology.store}",
+            "look at the tree itself",
+        )
     body = working_directory.read_file(identity, "key", pipe=True)
     if body is None:
         raise refuse(identity, "is not there", "name the file with the identity of a cluster")
@@ -56,7 +78,14 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
         if only is not None and name not in only:
             continue
         if disk is None or not disk.sealed:
-            problems.append(Problem(Place(f"{folder}/{name}"), "is not sealed yet", "run `kubectl mesh render`", "tree-current"))
+            problems.append(
+                Problem(
+                    Place(f"{folder}/{name}"),
+                    "is not sealed yet",
+                    "run `kubectl mesh render`",
+                    "tree-current",
+                )
+            )
             continue
         if only is None and not mine(name, disk):
             lines.append(f"other     {folder}/{name}  is sealed for others\n")
@@ -69,31 +98,57 @@ def command(directory: str, out: str | None, identity: str, clusters: tuple[str,
             try:
                 document = opens(name, disk.files[path][0])
             except ValueError as error:
-                problems.append(Problem(Place(f"{folder}/{name}/{path}"), str(error), verify.REPAIR, "sealed-current"))
+                problems.append(
+                    Problem(
+                        Place(f"{folder}/{name}/{path}"),
+                        str(error),
+                        verify.REPAIR,
+                        "sealed-current",
+                    )
+                )
                 continue
             text = meant.text[name, path]
-            problems += verify.compare(f"{folder}/{name}/{path}", document, parse(meant.public[name, path]), None if text is None else parse(text), read)
+            problems += verify.compare(
+                f"{folder}/{name}/{path}",
+                document,
+                parse(meant.public[name, path]),
+                None if text is None else parse(text),
+                read,
+            )
         if len(problems) == before:
-            lines.append(f"verified  {folder}/{name}  {count(len(paths), 'file')} open, and hold what they should\n")
+            lines.append(
+                f"verified  {folder}/{name}  {count(len(paths), 'file')} open, and hold what they"
+                " should\n"
+            )
     common.put_text("".join(lines))
     if problems:
         common.tell(MeshError(problems).problems)
         return 1
     if not any(line.startswith("verified") for line in lines):
-        raise refuse(identity, f"opens nothing in {folder}", "name the identity of one of its clusters")
+        raise refuse(
+            identity, f"opens nothing in {folder}", "name the identity of one of its clusters"
+        )
     return 0
 
 
-def _opener(store: str, name: str, body: bytes, certificates: Any) -> "tuple[Callable[[str, OnDisk], bool], Callable[[str, bytes], Any]]":
-    """Whether a directory is for an identity, and what opens a file of it; raises a ValueError that says why not."""
+def _opener(
+    store: str, name: str, body: bytes, certificates: Any
+) -> "tuple[Callable[[str, OnDisk], bool], Callable[[str, bytes], Any]]":
+    """Whether a directory is for an identity, and what opens a file of it; raises a ValueError that
+    says why not.
+    """
     if store == "sealed":
         from kubectl_mesh.stores import sealed
 
         keys = sealed.private_keys(name, body)
-        return (lambda directory, disk: sealed.is_for(keys, certificates.get(directory))), lambda directory, file: sealed.unseal(keys, file)
+        return (
+            lambda directory, disk: sealed.is_for(keys, certificates.get(directory))
+        ), lambda directory, file: sealed.unseal(keys, file)
     from kubectl_mesh.stores import age, sops
 
     unwrap = age.identities(name, body)
-    return (lambda directory, disk: any(sops.is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files)), (
-        lambda directory, file: sops.unseal(file, unwrap).document
-    )
+    return (
+        lambda directory, disk: any(
+            sops.is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files
+        )
+    ), (lambda directory, file: sops.unseal(file, unwrap).document)

@@ -17,29 +17,52 @@ def reader_account(cluster: Cluster, peer: str = SHARED) -> str:
 
 
 def reader_secret(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
-    """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a later generation's number behind it."""
+    """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a
+    later generation's number behind it.
+    """
     number = generation or cluster.generation
-    return f"{reader_account(cluster, peer)}-istio-remote-secret-token" + ("" if number == 1 else f"-g{number}")
+    return f"{reader_account(cluster, peer)}-istio-remote-secret-token" + (
+        "" if number == 1 else f"-g{number}"
+    )
 
 
 def token_file(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
-    """The file with the token by which a peer reads a cluster; no name of a cluster makes one generation's the file of another."""
+    """The file with the token by which a peer reads a cluster; no name of a cluster makes one
+    generation's the file of another.
+    """
     number = generation or cluster.generation
-    return (cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token") + ("" if number == 1 else f".g{number}")
+    return (
+        cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token"
+    ) + ("" if number == 1 else f".g{number}")
 
 
 def private_file(cluster: Cluster, peer: str = SHARED) -> str:
     """The file that holds what is secret of a login, for messages."""
     if cluster.credential.way == "tokenFile":
         return token_file(cluster, peer)
-    names = [str(name) for key, name in sorted(cluster.credential.stated.items()) if key.endswith("File")]
+    names = [
+        str(name) for key, name in sorted(cluster.credential.stated.items()) if key.endswith("File")
+    ]
     return " and ".join(names) or f"the credential of {cluster.name}"
 
 
-def token_command(cluster: Cluster, directory: str, peer: str = SHARED, generation: int | None = None) -> str:
-    """The command that fetches the token of a cluster's reader into its file, readable by nobody else."""
+def token_command(
+    cluster: Cluster, directory: str, peer: str = SHARED, generation: int | None = None
+) -> str:
+    """The command that fetches the token of a cluster's reader into its file, readable by nobody
+    else.
+    """
     secret = reader_secret(cluster, peer, generation)
-    get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", secret, "-o", "go-template={{.data.token | base64decode}}")
+    get = kubectl(
+        cluster,
+        "-n",
+        cluster.namespace,
+        "get",
+        "secret",
+        secret,
+        "-o",
+        "go-template={{.data.token | base64decode}}",
+    )
     path = join(directory, token_file(cluster, peer, generation))
     folder = posixpath.dirname(path)
     make = f"mkdir -p {shlex.quote(folder)}; " if folder else ""

@@ -1,6 +1,8 @@
-"""kubeconfig: a `Document` of kubectl's becomes, for each cluster of a `Topology`, the `Server` at which its peers reach it.
+"""kubeconfig: a `Document` of kubectl's becomes, for each cluster of a `Topology`, the `Server` at
+which its peers reach it.
 
-From a kubeconfig come the server, its CA and the name to check the certificate for; credentials are not even looked at.
+From a kubeconfig come the server, its CA and the name to check the certificate for; credentials are
+not even looked at.
 """
 
 import base64
@@ -37,9 +39,15 @@ NO_SERVER = "has no server"
 
 
 def contexts(document: Document) -> dict[str, Entry]:
-    """The contexts of a kubeconfig that was loaded with `typed=False`; of two with one name kubectl takes the last, and so do we."""
-    if not isinstance(document.value, dict) or not isinstance(document.value.get("contexts", []), list | None):
-        raise MeshError([Problem(Place(document.name), "is not a kubeconfig: it has no list of contexts")])
+    """The contexts of a kubeconfig that was loaded with `typed=False`; of two with one name kubectl
+    takes the last, and so do we.
+    """
+    if not isinstance(document.value, dict) or not isinstance(
+        document.value.get("contexts", []), list | None
+    ):
+        raise MeshError(
+            [Problem(Place(document.name), "is not a kubeconfig: it has no list of contexts")]
+        )
     clusters: dict[str, tuple[int, Any]] = {}
     for index, item in enumerate(document.value.get("clusters") or ()):
         if isinstance(item, dict):
@@ -55,7 +63,9 @@ def contexts(document: Document) -> dict[str, Entry]:
                 found[item["name"]] = _entry(document.place("clusters", number), cluster)
             else:
                 fault = (
-                    "is not named: the context has no `cluster`" if wanted in (None, "") else f"names the cluster {shown(wanted)}, which the file does not have"
+                    "is not named: the context has no `cluster`"
+                    if wanted in (None, "")
+                    else f"names the cluster {shown(wanted)}, which the file does not have"
                 )
                 found[item["name"]] = Entry(place, fault=fault)
     return found
@@ -92,7 +102,10 @@ def credentials(document: Document) -> bool:
     """Whether a kubeconfig holds a credential, so that git must never have it."""
     users = document.value.get("users") if isinstance(document.value, dict) else None
     kinds = {"token", "password", "client-key-data", "auth-provider"}
-    return any(isinstance(u, dict) and isinstance(u.get("user"), dict) and kinds & set(u["user"]) for u in (users if isinstance(users, list) else ()))
+    return any(
+        isinstance(u, dict) and isinstance(u.get("user"), dict) and kinds & set(u["user"])
+        for u in (users if isinstance(users, list) else ())
+    )
 
 
 def ca_fault(pem: bytes) -> str:
@@ -106,8 +119,11 @@ def ca_fault(pem: bytes) -> str:
     return ""
 
 
-def ca_date_problems(cas: Iterable[tuple[str, bytes, Place]], now: datetime, within: timedelta | None = None) -> list[Problem]:
-    """CAs of API servers that have expired, or expire within a time (None: soon); each with its cluster and its place.
+def ca_date_problems(
+    cas: Iterable[tuple[str, bytes, Place]], now: datetime, within: timedelta | None = None
+) -> list[Problem]:
+    """CAs of API servers that have expired, or expire within a time (None: soon); each with its
+    cluster and its place.
 
     Of several certificates in one text the last to expire counts, because peers accept any of them.
     """
@@ -121,23 +137,44 @@ def ca_date_problems(cas: Iterable[tuple[str, bytes, Place]], now: datetime, wit
             continue
         begin, end = dates
         soon = within if within is not None else min(timedelta(days=30), (end - begin) / 10)
-        ca, fix = f"the CA of the API server of {name}", f"put the new CA into clusters/{name}.crt, render and apply"
+        ca, fix = (
+            f"the CA of the API server of {name}",
+            f"put the new CA into clusters/{name}.crt, render and apply",
+        )
         if begin > now:
-            problems.append(Problem(place, f"{ca} is not valid before {begin:%Y-%m-%d}", fix, "server-ca-expired"))
+            problems.append(
+                Problem(
+                    place, f"{ca} is not valid before {begin:%Y-%m-%d}", fix, "server-ca-expired"
+                )
+            )
         elif end <= now:
-            problems.append(Problem(place, f"{ca} expired on {end:%Y-%m-%d}", fix, "server-ca-expired"))
+            problems.append(
+                Problem(place, f"{ca} expired on {end:%Y-%m-%d}", fix, "server-ca-expired")
+            )
         elif end - now <= soon:
-            problems.append(Problem(place, f"{ca} expires on {end:%Y-%m-%d}, in {(end - now).days} days", fix, "server-ca-expiring"))
+            problems.append(
+                Problem(
+                    place,
+                    f"{ca} expires on {end:%Y-%m-%d}, in {(end - now).days} days",
+                    fix,
+                    "server-ca-expiring",
+                )
+            )
     return problems
 
 
 def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
-    """The validity of the certificate that expires last; None if a text holds none that can be read, which `server-ca` reports."""
+    """The validity of the certificate that expires last; None if a text holds none that can be
+    read, which `server-ca` reports.
+    """
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except (ValueError, x509.InvalidVersion):
         return None
-    return max(((c.not_valid_before_utc, c.not_valid_after_utc) for c in certificates), key=lambda dates: dates[1])
+    return max(
+        ((c.not_valid_before_utc, c.not_valid_after_utc) for c in certificates),
+        key=lambda dates: dates[1],
+    )
 
 
 Judge = Callable[[bytes], str]
@@ -145,13 +182,18 @@ Judge = Callable[[bytes], str]
 
 
 def servers(
-    topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes], judge: Judge = ca_fault
+    topology: Topology,
+    kubeconfig: Document | None,
+    files: Mapping[str, bytes],
+    judge: Judge = ca_fault,
 ) -> tuple[dict[str, Server], dict[str, tuple[Problem, ...]]]:
-    """The server of every cluster for which it is known, and what is wrong with those of the others, by cluster name.
+    """The server of every cluster for which it is known, and what is wrong with those of the
+    others, by cluster name.
 
-    A server from the kubeconfig goes with the CA beside it there, one that the topology states with `clusters/NAME.crt` or
-    else that CA too; a `certificateAuthority` goes before either. `files` holds the CA files of the working directory by the names that the topology uses.
-    `judge` says what is wrong with the text of a CA.
+    A server from the kubeconfig goes with the CA beside it there, one that the topology states with
+    `clusters/NAME.crt` or else that CA too; a `certificateAuthority` goes before either. `files`
+    holds the CA files of the working directory by the names that the topology uses. `judge` says
+    what is wrong with the text of a CA.
     """
     entries = contexts(kubeconfig) if kubeconfig is not None else None
     source = kubeconfig.name if kubeconfig is not None else ""
@@ -163,8 +205,17 @@ def servers(
         at = cluster.place
         if cluster.server is None and entries is not None and cluster.context not in entries:
             hint = hints.near(cluster.context, lambda: free)
-            fix = "" if hint or not free else f"of its contexts these are not in the topology: {', '.join(free[:5])}{', …' if len(free) > 5 else ''}"
-            problems[cluster.name] = (Problem(at, f"no such context in {source}{hint}", fix, "kubeconfig-context"),)
+            fix = (
+                ""
+                if hint or not free
+                else (
+                    "of its contexts these are not in the topology:"
+                    f" {', '.join(free[:5])}{', …' if len(free) > 5 else ''}"
+                )
+            )
+            problems[cluster.name] = (
+                Problem(at, f"no such context in {source}{hint}", fix, "kubeconfig-context"),
+            )
             continue
         entry = entries[cluster.context] if cluster.server is None and entries is not None else None
         if cluster.server is None and entry is None:
@@ -173,8 +224,17 @@ def servers(
             stated = _stated_ca(topology, cluster, files, judge)
             if entry is None:
                 assert cluster.server is not None
-                ca = stated if stated is not None else _read(files, f"clusters/{cluster.name}.crt", judge)
-                if ca is None and entries is not None and cluster.context in entries and not entries[cluster.context].insecure:
+                ca = (
+                    stated
+                    if stated is not None
+                    else _read(files, f"clusters/{cluster.name}.crt", judge)
+                )
+                if (
+                    ca is None
+                    and entries is not None
+                    and cluster.context in entries
+                    and not entries[cluster.context].insecure
+                ):
                     ca = entries[cluster.context].ca
                 if ca is None or judge(ca):
                     raise MeshError(
@@ -182,17 +242,24 @@ def servers(
                             Problem(
                                 at,
                                 "states a server but no CA for it",
-                                f"put the CA into clusters/{cluster.name}.crt, or state contexts.{cluster.context}.certificateAuthority",
+                                f"put the CA into clusters/{cluster.name}.crt, or state"
+                                f" contexts.{cluster.context}.certificateAuthority",
                                 id="server-ca",
                             )
                         ]
                     )
                 found[cluster.name] = Server(cluster.server, ca, cluster.tls_server_name)
             else:
-                ca = stated if stated is not None else usable(entry, cluster.context, at, source, judge)
+                ca = (
+                    stated
+                    if stated is not None
+                    else usable(entry, cluster.context, at, source, judge)
+                )
                 if stated is not None:
                     reachable(entry, cluster.context, at, source)
-                found[cluster.name] = Server(entry.server, ca, cluster.tls_server_name or entry.tls_server_name)
+                found[cluster.name] = Server(
+                    entry.server, ca, cluster.tls_server_name or entry.tls_server_name
+                )
         except MeshError as error:
             problems[cluster.name] = error.problems
     return found, problems
@@ -205,7 +272,9 @@ def _read(files: Mapping[str, bytes], name: str, judge: Judge) -> bytes | None:
     return pem
 
 
-def _stated_ca(topology: Topology, cluster: Cluster, files: Mapping[str, bytes], judge: Judge) -> bytes | None:
+def _stated_ca(
+    topology: Topology, cluster: Cluster, files: Mapping[str, bytes], judge: Judge
+) -> bytes | None:
     """The CA that `certificateAuthority` names or holds."""
     if cluster.authority is None:
         return None
@@ -216,28 +285,53 @@ def _stated_ca(topology: Topology, cluster: Cluster, files: Mapping[str, bytes],
             raise MeshError([Problem(place, fault, id="server-ca")])
         return pem
     if cluster.authority not in files:
-        raise MeshError([Problem(place, f"there is no file {shown(cluster.authority)}", id="server-ca")])
+        raise MeshError(
+            [Problem(place, f"there is no file {shown(cluster.authority)}", id="server-ca")]
+        )
     return _read(files, cluster.authority, judge)
 
 
 def reachable(entry: Entry, context: str, at: Place, source: str) -> None:
     """Raises where peers cannot use the server that a kubeconfig gives."""
     stands = f"{source}:{entry.place.line}"
-    fix = f"state the server as the peers reach it: contexts.{context}.server (and its CA in contexts.{context}.certificateAuthority, if it is another)"
+    fix = (
+        f"state the server as the peers reach it: contexts.{context}.server (and its CA in"
+        f" contexts.{context}.certificateAuthority, if it is another)"
+    )
     if entry.fault == NO_SERVER:
         words = f"kubectl mesh add {shlex.quote(context)} --network NETWORK"
-        fix = f"copy it from your own kubeconfig: `{words}`; or state contexts.{context}.server and contexts.{context}.certificateAuthority"
+        fix = (
+            f"copy it from your own kubeconfig: `{words}`; or state contexts.{context}.server and"
+            f" contexts.{context}.certificateAuthority"
+        )
     if entry.fault:
-        raise MeshError([Problem(at, f"its cluster in {stands} {entry.fault}", fix, id="server-reachable")])
+        raise MeshError(
+            [Problem(at, f"its cluster in {stands} {entry.fault}", fix, id="server-reachable")]
+        )
     if fault := url_fault(entry.server):
-        raise MeshError([Problem(at, f"its server in {stands}, {shown(entry.server)}, {fault}", fix, id="server-reachable")])
+        raise MeshError(
+            [
+                Problem(
+                    at,
+                    f"its server in {stands}, {shown(entry.server)}, {fault}",
+                    fix,
+                    id="server-reachable",
+                )
+            ]
+        )
     if is_loopback(entry.server):
         if context.startswith("kind-"):
             fix += "; kind prints it with `kind get kubeconfig --internal`"
-        what = f"its server in {stands} is the loopback address {entry.server}, at which no peer reaches it"
+        what = (
+            f"its server in {stands} is the loopback address {entry.server}, at which no peer"
+            " reaches it"
+        )
         raise MeshError([Problem(at, what, fix, id="server-reachable")])
     if entry.server.startswith("http:"):
-        what = f"its server in {stands} is plain http, {entry.server}, over which tokens would travel in clear"
+        what = (
+            f"its server in {stands} is plain http, {entry.server}, over which tokens would travel"
+            " in clear"
+        )
         raise MeshError([Problem(at, what, fix, id="server-reachable")])
 
 
@@ -247,13 +341,30 @@ def usable(entry: Entry, context: str, at: Place, source: str, judge: Judge = ca
     stands = f"{source}:{entry.place.line}"
     fix = f"state contexts.{context}.certificateAuthority"
     if entry.insecure:
-        raise MeshError([Problem(at, f"its cluster in {stands} has insecure-skip-tls-verify; peers verify the API server", fix, id="server-ca")])
+        raise MeshError(
+            [
+                Problem(
+                    at,
+                    f"its cluster in {stands} has insecure-skip-tls-verify; peers verify the API"
+                    " server",
+                    fix,
+                    id="server-ca",
+                )
+            ]
+        )
     if entry.ca is None and entry.ca_file:
         flat = f"kubectl config view --raw --flatten --minify --context={shlex.quote(context)}"
-        what = f"its cluster in {stands} names the CA as a file, {shown(entry.ca_file)}, which is not there, or not read by a render"
-        raise MeshError([Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")])
+        what = (
+            f"its cluster in {stands} names the CA as a file, {shown(entry.ca_file)}, which is not"
+            " there, or not read by a render"
+        )
+        raise MeshError(
+            [Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")]
+        )
     if entry.ca is None:
         raise MeshError([Problem(at, f"its cluster in {stands} has no CA", fix, id="server-ca")])
     if fault := judge(entry.ca):
-        raise MeshError([Problem(at, f"the CA of its cluster in {stands} {fault}", fix, id="server-ca")])
+        raise MeshError(
+            [Problem(at, f"the CA of its cluster in {stands} {fault}", fix, id="server-ca")]
+        )
     return entry.ca

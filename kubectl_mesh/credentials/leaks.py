@@ -1,4 +1,6 @@
-"""leaks: what is secret in the bytes of a file that others may read, in clear or in base64, told without a character of it."""
+"""leaks: what is secret in the bytes of a file that others may read, in clear or in base64, told
+without a character of it.
+"""
 
 import base64
 import binascii
@@ -11,9 +13,15 @@ _KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\[rn]|\s)+[A-Za-z0
 _ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
 _IDENTITY = re.compile(rb"AGE-SECRET-KEY-1[0-9A-Z]{58}")
 # Looked for once in each run of such characters, so that the time is in proportion to the length.
-_TOKEN = re.compile(rb"(?<![A-Za-z0-9_-])(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{16,}")
-_KUBECONFIG = (re.compile(rb"^ *\"?clusters\"?:", re.MULTILINE), re.compile(rb"^ *\"?users\"?:", re.MULTILINE))
-# What stands where a login would: encrypted by SOPS, a template, or what `kubectl config view` writes in its place.
+_TOKEN = re.compile(
+    rb"(?<![A-Za-z0-9_-])(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{16,}"
+)
+_KUBECONFIG = (
+    re.compile(rb"^ *\"?clusters\"?:", re.MULTILINE),
+    re.compile(rb"^ *\"?users\"?:", re.MULTILINE),
+)
+# What stands where a login would: encrypted by SOPS, a template, or what `kubectl config view`
+# writes in its place.
 _LOGIN = re.compile(
     rb"^[ -]*\"?(?:token|password|client-key-data|client-secret|id-token|refresh-token)\"?: *[\"']?"
     rb"(?!ENC\[|\{\{|REDACTED|DATA\+OMITTED)[^\s\"'{}\[\]#,]",
@@ -33,10 +41,24 @@ SIGNS = (
     b"AGE-SECRET-KEY-1",
     b"client-key-data",
     *_JWT,
-    *(f"{quote}kind{quote}: {quote}{kind}{quote}".encode() for quote in ("", '"') for kind in ("Config", "Secret")),
-    *(base64.b64encode(start) for start in (b"-----BEGI", b"apiVersion: ", b"kind: Config", *(start[:9] for start in _JWT))),
+    *(
+        f"{quote}kind{quote}: {quote}{kind}{quote}".encode()
+        for quote in ("", '"')
+        for kind in ("Config", "Secret")
+    ),
+    *(
+        base64.b64encode(start)
+        for start in (
+            b"-----BEGI",
+            b"apiVersion: ",
+            b"kind: Config",
+            *(start[:9] for start in _JWT),
+        )
+    ),
 )
-"""One of these is in every file that `found` has something to say of, but for the secrets that it is told of."""
+"""One of these is in every file that `found` has something to say of, but for the secrets that it
+is told of.
+"""
 
 
 def found(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
@@ -46,7 +68,9 @@ def found(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
 
 def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]:
     # The plain search comes first: most files have nothing of a kind, and there may be thousands.
-    for secret in (s for s in known if s in body) if depth == 0 else sorted(known.keys() & _words(body)):
+    for secret in (
+        (s for s in known if s in body) if depth == 0 else sorted(known.keys() & _words(body))
+    ):
         yield known[secret]
     if b"PRIVATE KEY" in body and any(_ENCRYPTED not in match[0] for match in _KEY.finditer(body)):
         yield "a private key"
@@ -60,7 +84,9 @@ def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]
         yield "the login of a kubeconfig"
     for match in _ENCODED.finditer(body) if depth < _DEEPEST else ():
         try:
-            inside = base64.b64decode(match[0][: len(match[0]) // 4 * 4] if len(match[0]) % 4 else match[0], validate=True)
+            inside = base64.b64decode(
+                match[0][: len(match[0]) // 4 * 4] if len(match[0]) % 4 else match[0], validate=True
+            )
         except (ValueError, binascii.Error):
             continue
         # What is no text is encrypted, or a certificate.
@@ -69,11 +95,15 @@ def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]
 
 
 def _words(body: bytes) -> set[bytes]:
-    """What in a text may be a token: by the signs that most have, between the signs of YAML and JSON, and between spaces, in quotes or not."""
+    """What in a text may be a token: by the signs that most have, between the signs of YAML and
+    JSON, and between spaces, in quotes or not.
+    """
     whole = body.split()
     return {*_WORD.findall(body), *_OTHER.findall(body), *whole, *(word[1:-1] for word in whole)}
 
 
 def encoded(secret: bytes) -> tuple[bytes, ...]:
-    """What of a secret to look for in files at large: itself, and its base64 as it stands in a Secret."""
+    """What of a secret to look for in files at large: itself, and its base64 as it stands in a
+    Secret.
+    """
     return secret, base64.b64encode(secret)[: len(secret) // 3 * 4]

@@ -1,4 +1,6 @@
-"""credentials: what the files of a credential hold becomes the `user` of a kubeconfig, or a `Problem` that shows none of it."""
+"""credentials: what the files of a credential hold becomes the `user` of a kubeconfig, or a
+`Problem` that shows none of it.
+"""
 
 import base64
 import binascii
@@ -13,9 +15,13 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import SEALED, Credential, Json
 
 _TOKEN = re.compile(r"[!-~]+\Z")
-"""What a bearer token may hold: the API server takes any visible ASCII, and Rancher's tokens have a colon."""
+"""What a bearer token may hold: the API server takes any visible ASCII, and Rancher's tokens have a
+colon.
+"""
 _SIGNATURES = {"ES256": (64,), "ES384": (96,), "ES512": (132,), "EdDSA": (64, 114)}
-"""How many bytes the signature of a JSON Web Token has (RFC 7518, section 3; RFC 8037); those of RSA are as long as the key."""
+"""How many bytes the signature of a JSON Web Token has (RFC 7518, section 3; RFC 8037); those of
+RSA are as long as the key.
+"""
 _LONGEST = 64 * 1024
 _FILES = {
     "oidc": {"idTokenFile": True, "refreshTokenFile": True, "clientSecretFile": True},
@@ -25,14 +31,20 @@ _FILES = {
 
 
 def token(name: str, body: bytes, command: str) -> str:
-    """The token in a file; white space around it does not count. `command` is what fetches it anew."""
+    """The token in a file; white space around it does not count. `command` is what fetches it
+    anew.
+    """
     try:
         text = body.decode("ascii").strip()
     except UnicodeDecodeError:
         text = ""
         what = "is not a token: it holds characters that no token has"
     else:
-        what = "is empty" if not text else "is not a token: it holds more than one word, or characters that no token has"
+        what = (
+            "is empty"
+            if not text
+            else "is not a token: it holds more than one word, or characters that no token has"
+        )
     if text.startswith("ZXlK") and "." not in text:
         what = "holds the token in base64, as a Secret's data does, and not the token itself"
     elif len(text) > _LONGEST:
@@ -44,12 +56,23 @@ def token(name: str, body: bytes, command: str) -> str:
             return text
         what = "is a JSON Web Token that is cut off or damaged, so no API server accepts it"
     # What a command leaves that failed to fetch one.
-    wait = "" if text or body else "\n  until then, remove the file: without it the cluster waits for its token, and the others go on"
-    raise MeshError([Problem(Place(name), what, f"fetch it again: {command}{wait}", id="token-readable")])
+    wait = (
+        ""
+        if text or body
+        else (
+            "\n  until then, remove the file: without it the cluster waits for its token, and the"
+            " others go on"
+        )
+    )
+    raise MeshError(
+        [Problem(Place(name), what, f"fetch it again: {command}{wait}", id="token-readable")]
+    )
 
 
 def is_cut_off(token: str) -> bool:
-    """Whether a token begins as a JSON Web Token and is not a whole one; a token of another kind never is."""
+    """Whether a token begins as a JSON Web Token and is not a whole one; a token of another kind
+    never is.
+    """
     if not token.startswith("eyJ"):
         return False
     parts = token.split(".")
@@ -58,7 +81,11 @@ def is_cut_off(token: str) -> bool:
         return True
     if "alg" not in header or "enc" in header:  # not signed: opaque to us
         return False
-    return len(parts) != 3 or not isinstance(_json(parts[1]), dict) or not _is_signature(str(header["alg"]), parts[2])
+    return (
+        len(parts) != 3
+        or not isinstance(_json(parts[1]), dict)
+        or not _is_signature(str(header["alg"]), parts[2])
+    )
 
 
 def _is_signature(algorithm: str, text: str) -> bool:
@@ -89,31 +116,51 @@ def _json(text: str) -> object:
 
 
 def files(credential: Credential) -> dict[str, tuple[str, bool]]:
-    """The files that a credential names besides a token file: by its key the name, and whether it is private."""
+    """The files that a credential names besides a token file: by its key the name, and whether it
+    is private.
+    """
     known = _FILES.get(credential.way, {})
-    return {key: (str(credential.stated[key]), private) for key, private in known.items() if key in credential.stated}
+    return {
+        key: (str(credential.stated[key]), private)
+        for key, private in known.items()
+        if key in credential.stated
+    }
 
 
-def masked(credential: Credential, mark: Callable[[str], str] = lambda _: SEALED) -> dict[str, Json]:
-    """The `user` of a kubeconfig with a mark for each value that comes from a file; `mark` is told the name of the value."""
+def masked(
+    credential: Credential, mark: Callable[[str], str] = lambda _: SEALED
+) -> dict[str, Json]:
+    """The `user` of a kubeconfig with a mark for each value that comes from a file; `mark` is told
+    the name of the value.
+    """
     if credential.way == "tokenFile":
         return {"token": mark("token")}
     if credential.way == "exec":
         return login(credential, {}, str)
     stated: Any = credential.stated
     if credential.way == "oidc":
-        known = {"client-secret": "clientSecret", "id-token": "idToken", "refresh-token": "refreshToken"}
+        known = {
+            "client-secret": "clientSecret",
+            "id-token": "idToken",
+            "refresh-token": "refreshToken",
+        }
         config = {"client-id": stated["clientID"], "idp-issuer-url": stated["issuerURL"]}
         config |= {key: mark(name) for key, name in known.items() if f"{name}File" in stated}
         return {"auth-provider": {"config": dict(sorted(config.items())), "name": "oidc"}}
     return {"client-certificate-data": mark("certificate"), "client-key-data": mark("key")}
 
 
-def login(credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[str], str]) -> dict[str, Json]:
-    """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are its files by key, `shown` gives their names in messages."""
+def login(
+    credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[str], str]
+) -> dict[str, Json]:
+    """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are its files by key,
+    `shown` gives their names in messages.
+    """
     stated: Any = credential.stated
     if credential.way == "exec":
-        env = [{"name": name, "value": value} for name, value in sorted(stated.get("env", {}).items())]
+        env = [
+            {"name": name, "value": value} for name, value in sorted(stated.get("env", {}).items())
+        ]
         return {
             "exec": {
                 "apiVersion": stated.get("apiVersion", "client.authentication.k8s.io/v1"),
@@ -137,16 +184,32 @@ def login(credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[
         }
         return {"auth-provider": {"config": config, "name": "oidc"}}
     return {
-        "client-certificate-data": base64.b64encode(_pem(names["certificateFile"], bodies["certificateFile"], "CERTIFICATE")).decode(),
-        "client-key-data": base64.b64encode(_pem(names["keyFile"], bodies["keyFile"], "PRIVATE KEY")).decode(),
+        "client-certificate-data": (
+            base64.b64encode(
+                _pem(names["certificateFile"], bodies["certificateFile"], "CERTIFICATE")
+            ).decode()
+        ),
+        "client-key-data": (
+            base64.b64encode(_pem(names["keyFile"], bodies["keyFile"], "PRIVATE KEY")).decode()
+        ),
     }
 
 
 def _word(name: str, body: bytes) -> str:
     text = body.decode("ascii", "replace").strip()
-    if not text or not text.isprintable() or " " in text or "\ufffd" in text or len(text) > _LONGEST:
-        what = "is empty" if not text else "holds more than one word, or characters that no token has"
-        raise MeshError([Problem(Place(name), what, "put the token alone into it", "credential-readable")])
+    if (
+        not text
+        or not text.isprintable()
+        or " " in text
+        or "\ufffd" in text
+        or len(text) > _LONGEST
+    ):
+        what = (
+            "is empty" if not text else "holds more than one word, or characters that no token has"
+        )
+        raise MeshError(
+            [Problem(Place(name), what, "put the token alone into it", "credential-readable")]
+        )
     return text
 
 
@@ -155,17 +218,35 @@ def _pem(name: str, body: bytes, kind: str) -> bytes:
     private = [b for b in begins if b.endswith(b"PRIVATE KEY")]
     wrong = not any(b.endswith(kind.encode()) for b in begins)
     if wrong or (kind == "CERTIFICATE" and private):
-        what = "holds a private key beside the certificate" if kind == "CERTIFICATE" and private else f"is no PEM {kind.lower()}"
-        fix = "put the key into a file of its own" if kind == "CERTIFICATE" and private else f"put the {kind.lower()} there, with its BEGIN and END lines"
+        what = (
+            "holds a private key beside the certificate"
+            if kind == "CERTIFICATE" and private
+            else f"is no PEM {kind.lower()}"
+        )
+        fix = (
+            "put the key into a file of its own"
+            if kind == "CERTIFICATE" and private
+            else f"put the {kind.lower()} there, with its BEGIN and END lines"
+        )
         raise MeshError([Problem(Place(name), what, fix, "credential-readable")])
     if any(b.startswith(b"ENCRYPTED") for b in private):
-        raise MeshError([Problem(Place(name), "is encrypted, and istiod has no password", "decrypt it", "credential-readable")])
+        raise MeshError(
+            [
+                Problem(
+                    Place(name),
+                    "is encrypted, and istiod has no password",
+                    "decrypt it",
+                    "credential-readable",
+                )
+            ]
+        )
     return body
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says of itself (RFC 7519), unproven: whose it is, whom it is for, when it ends (UTC; None: never) and was made.
+    """What a token says of itself (RFC 7519), unproven: whose it is, whom it is for, when it ends
+    (UTC; None: never) and was made.
 
     Kubernetes puts no date into the token of a Secret, but the Secret's name.
     """
@@ -176,11 +257,15 @@ class Claims:
     issued: datetime | None = None
     secret: str | None = None
     account: str | None = None
-    """The user as which the API server takes it: the subject, or the account that Kubernetes names in claims of its own."""
+    """The user as which the API server takes it: the subject, or the account that Kubernetes names
+    in claims of its own.
+    """
 
 
 def claims(token: str) -> Claims | None:
-    """Reads a JSON Web Token without its key; None where a token is none, for Kubernetes takes others too."""
+    """Reads a JSON Web Token without its key; None where a token is none, for Kubernetes takes
+    others too.
+    """
     parts = token.split(".")
     if len(parts) != 3:
         return None
@@ -189,19 +274,53 @@ def claims(token: str) -> Claims | None:
         audience, expires = value.get("aud", ()), value.get("exp")
         listed = (audience,) if isinstance(audience, str) else tuple(str(a) for a in audience)
         issued, secret = value.get("iat"), value.get("kubernetes.io/serviceaccount/secret.name")
-        when, made = (None if number is None else datetime.fromtimestamp(float(number), UTC) for number in (expires, issued))
+        when, made = (
+            None if number is None else datetime.fromtimestamp(float(number), UTC)
+            for number in (expires, issued)
+        )
         subject = str(value.get("sub", ""))
-        return Claims(subject, listed, when, made, secret if isinstance(secret, str) else None, subject or _account(value))
-    except (ValueError, binascii.Error, AttributeError, TypeError, OverflowError, OSError, RecursionError):
+        return Claims(
+            subject,
+            listed,
+            when,
+            made,
+            secret if isinstance(secret, str) else None,
+            subject or _account(value),
+        )
+    except (
+        ValueError,
+        binascii.Error,
+        AttributeError,
+        TypeError,
+        OverflowError,
+        OSError,
+        RecursionError,
+    ):
         return None
 
 
 def _account(value: Mapping[str, Any]) -> str | None:
-    """The account that the claims of Kubernetes name, those of today or those of a token in a Secret."""
+    """The account that the claims of Kubernetes name, those of today or those of a token in a
+    Secret.
+    """
     bound = value.get("kubernetes.io")
     account = bound.get("serviceaccount") if isinstance(bound, dict) else None
     pairs = (
-        (bound.get("namespace"), account.get("name")) if isinstance(bound, dict) and isinstance(account, dict) else (None, None),
-        (value.get("kubernetes.io/serviceaccount/namespace"), value.get("kubernetes.io/serviceaccount/service-account.name")),
+        (
+            (bound.get("namespace"), account.get("name"))
+            if isinstance(bound, dict) and isinstance(account, dict)
+            else (None, None)
+        ),
+        (
+            value.get("kubernetes.io/serviceaccount/namespace"),
+            value.get("kubernetes.io/serviceaccount/service-account.name"),
+        ),
     )
-    return next((f"system:serviceaccount:{space}:{name}" for space, name in pairs if isinstance(space, str) and isinstance(name, str)), None)
+    return next(
+        (
+            f"system:serviceaccount:{space}:{name}"
+            for space, name in pairs
+            if isinstance(space, str) and isinstance(name, str)
+        ),
+        None,
+    )

@@ -1,7 +1,9 @@
-"""generations: where a cluster's token stands between two generations, what the next step changes, and what has to be seen before it.
+"""generations: where a cluster's token stands between two generations, what the next step changes,
+and what has to be seen before it.
 
-Three renders: a second Secret beside the first, the peers move to its token, the first Secret goes. Each may be applied as late and in
-whatever order one likes, but the third has to wait until all peers have applied the second.
+Three renders: a second Secret beside the first, the peers move to its token, the first Secret goes.
+Each may be applied as late and in whatever order one likes, but the third has to wait until all
+peers have applied the second.
 """
 
 import re
@@ -19,26 +21,39 @@ _PUSH = re.compile(r"3-mesh/reader(?:-.+)?-push\.yaml")
 
 
 def step(cluster: Cluster) -> str:
-    """Where a cluster stands: `steady` (one token), `begun` (a second beside it), `moved` (the peers use the second, the first is still there)."""
+    """Where a cluster stands: `steady` (one token), `begun` (a second beside it), `moved` (the
+    peers use the second, the first is still there).
+    """
     return STEADY if cluster.beside is None else BEGUN if cluster.coming is not None else MOVED
 
 
 def begun(cluster: Cluster, taken: Iterable[int]) -> dict[str, int]:
-    """The `tokens` of a cluster after `begin`; a generation that was (`last`), or of which there is a file (`taken`), never comes again.
+    """The `tokens` of a cluster after `begin`; a generation that was (`last`), or of which there is
+    a file (`taken`), never comes again.
 
-    Its token would be another; and who is late with the render that takes the Secret away would take away the new one.
+    Its token would be another; and who is late with the render that takes the Secret away would
+    take away the new one.
     """
-    return {"generation": cluster.generation, "beside": max((cluster.generation, cluster.last, *taken)) + 1}
+    return {
+        "generation": cluster.generation,
+        "beside": max((cluster.generation, cluster.last, *taken)) + 1,
+    }
 
 
 def advanced(cluster: Cluster) -> dict[str, int]:
     """After `advance`."""
     assert cluster.beside is not None
-    return {"generation": cluster.beside, "beside": cluster.generation} if step(cluster) == BEGUN else {"generation": cluster.generation}
+    return (
+        {"generation": cluster.beside, "beside": cluster.generation}
+        if step(cluster) == BEGUN
+        else {"generation": cluster.generation}
+    )
 
 
 def aborted(cluster: Cluster, *, was: bool = True) -> dict[str, int]:
-    """After `abort`: one step back; `was`: the second token was rendered, so clusters may have it."""
+    """After `abort`: one step back; `was`: the second token was rendered, so clusters may have
+    it.
+    """
     assert cluster.beside is not None
     if step(cluster) == MOVED:
         return {"generation": cluster.beside, "beside": cluster.generation}
@@ -51,24 +66,47 @@ def aborted(cluster: Cluster, *, was: bool = True) -> dict[str, int]:
 def holders(plan: Plan, name: str) -> tuple[str, ...]:
     """The clusters whose istiod holds a remote secret for a cluster."""
     if plan.topology.bundled:
-        return tuple(h for h, m in plan.members.items() if h != name and m.cluster.joined and m.primary is None)
+        return tuple(
+            h
+            for h, m in plan.members.items()
+            if h != name and m.cluster.joined and m.primary is None
+        )
     return plan.members[name].readers
 
 
 def seen(plan: Plan, name: str, digests: Mapping[str, str]) -> list[tuple[str, str]]:
     """Before the last token goes: the command for each holder, and what it has to print.
 
-    `digests` are the SHA-256 of what each remote secret holds in base64, by holder; of those that are not known here there is none.
+    `digests` are the SHA-256 of what each remote secret holds in base64, by holder; of those that
+    are not known here there is none.
     """
     found = []
     for holder in holders(plan, name):
         cluster = plan.members[holder].cluster
         if plan.topology.store == "external":
-            get = kubectl(cluster, "-n", cluster.namespace, "get", "externalsecret", f"istio-remote-secret-{name}", "-o", "jsonpath={.status.refreshTime}")
+            get = kubectl(
+                cluster,
+                "-n",
+                cluster.namespace,
+                "get",
+                "externalsecret",
+                f"istio-remote-secret-{name}",
+                "-o",
+                "jsonpath={.status.refreshTime}",
+            )
             found.append((get, "a time after that of the push"))
         else:
             value = f'go-template={{{{index .data "{name}"}}}}'
-            get = kubectl(cluster, "-n", cluster.namespace, "get", "secret", f"istio-remote-secret-{name}", "-o", value)
+            get = kubectl(
+                cluster,
+                "-n",
+                cluster.namespace,
+                "get",
+                "secret",
+                f"istio-remote-secret-{name}",
+                "-o",
+                value,
+            )
             found.append((f"{get} | sha256sum", digests.get(holder, "")))
     return found
 
@@ -78,7 +116,16 @@ def pushed(plan: Plan, name: str) -> list[str]:
     cluster = plan.members[name].cluster
     peers = plan.members[name].readers if plan.topology.reader_per_peer else (SHARED,)
     return [
-        kubectl(cluster, "-n", cluster.namespace, "get", "pushsecret", reader_secret(cluster, peer, 1), "-o", "jsonpath={.status.refreshTime}")
+        kubectl(
+            cluster,
+            "-n",
+            cluster.namespace,
+            "get",
+            "pushsecret",
+            reader_secret(cluster, peer, 1),
+            "-o",
+            "jsonpath={.status.refreshTime}",
+        )
         for peer in peers
     ]
 
@@ -94,12 +141,20 @@ def is_push(path: str) -> bool:
 
 
 def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
-    """Tokens that would go in the same render in which the peers move to another: whoever applies it late is locked out."""
+    """Tokens that would go in the same render in which the peers move to another: whoever applies
+    it late is locked out.
+    """
     moving: dict[str, list[str]] = {}
     for change in changes:
         for file in change.changes if change.differs else ():
-            name = file.path.removesuffix(".yaml") if change.name == BUNDLE else file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
-            if file.action == "update" and (change.name == BUNDLE or file.path.startswith(REMOTE_SECRETS)):
+            name = (
+                file.path.removesuffix(".yaml")
+                if change.name == BUNDLE
+                else file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+            )
+            if file.action == "update" and (
+                change.name == BUNDLE or file.path.startswith(REMOTE_SECRETS)
+            ):
                 moving.setdefault(name, []).append(change.name)
             elif file.action == "update" and _PUSH.fullmatch(file.path):
                 moving.setdefault(change.name, []).append(change.name)
@@ -107,32 +162,60 @@ def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
     for name, secrets in gone(plan, changes).items():
         if name in moving:
             cluster = plan.members[name].cluster
-            what = f"its Secret {secrets[0]} would go in the same render in which {count(len(moving[name]), 'directory')} would move to another token"
-            fix = f"go one step at a time: put back what tokens said, and run `kubectl mesh tokens rotate {name} advance`"
+            what = (
+                f"its Secret {secrets[0]} would go in the same render in which"
+                f" {count(len(moving[name]), 'directory')} would move to another token"
+            )
+            fix = (
+                "go one step at a time: put back what tokens said, and run `kubectl mesh tokens"
+                f" rotate {name} advance`"
+            )
             found.append(Problem(cluster.place, what, fix, "token-order"))
     return found
 
 
 def gone(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
-    """The Secrets of token generations that leave the tree of a cluster that peers still log in to by a token."""
+    """The Secrets of token generations that leave the tree of a cluster that peers still log in to
+    by a token.
+    """
     found: dict[str, list[str]] = {}
     for change in changes:
         member = plan.members.get(change.name)
-        if not change.differs or member is None or not member.readers or member.cluster.credential.way != "tokenFile":
+        if (
+            not change.differs
+            or member is None
+            or not member.readers
+            or member.cluster.credential.way != "tokenFile"
+        ):
             continue
         for file in change.changes:
             match = _TOKEN.fullmatch(file.path)
             peer = (match[1] or SHARED) if match else SHARED
             known = member.readers if plan.topology.reader_per_peer else (SHARED,)
-            if match and file.action == "remove" and peer in known and int(match[2] or 1) not in member.cluster.generations:
-                found.setdefault(change.name, []).append(reader_secret(member.cluster, peer, int(match[2] or 1)))
+            if (
+                match
+                and file.action == "remove"
+                and peer in known
+                and int(match[2] or 1) not in member.cluster.generations
+            ):
+                found.setdefault(change.name, []).append(
+                    reader_secret(member.cluster, peer, int(match[2] or 1))
+                )
     return found
 
 
 def forget(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
     """The commands that take such Secrets out of the clusters, and the tokens in them with it."""
     return [
-        kubectl(plan.members[name].cluster, "-n", plan.members[name].cluster.namespace, "delete", "secret", secret, "--ignore-not-found")
+        kubectl(
+            plan.members[name].cluster,
+            "-n",
+            plan.members[name].cluster.namespace,
+            "delete",
+            "secret",
+            secret,
+            "--ignore-not-found",
+        )
         for name, secrets in gone(plan, changes).items()
         for secret in secrets
     ]
@@ -141,4 +224,7 @@ def forget(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
 def accounts(plan: Plan, name: str) -> list[str]:
     """The accounts of a cluster whose tokens are rotated."""
     member = plan.members[name]
-    return [reader_account(member.cluster, peer) for peer in (member.readers if plan.topology.reader_per_peer else (SHARED,))]
+    return [
+        reader_account(member.cluster, peer)
+        for peer in (member.readers if plan.topology.reader_per_peer else (SHARED,))
+    ]

@@ -1,4 +1,6 @@
-"""tokens: what the tokens of a mesh say of themselves, and what is wrong with them by that; every command asks here."""
+"""tokens: what the tokens of a mesh say of themselves, and what is wrong with them by that; every
+command asks here.
+"""
 
 from datetime import datetime, timedelta
 
@@ -14,10 +16,14 @@ TOKENS = frozenset(("token-expired", "token-expiring", "token-account"))
 """The checks of what a token says of itself."""
 
 
-def token_findings(plan: Plan, now: datetime, within: timedelta | None, age: timedelta | None = None) -> tuple[list[Problem], list[Problem]]:
-    """Tokens that have expired, or do within a time (without one: within a day; in 30 days, as a warning), are older than `age`, or of another account.
+def token_findings(
+    plan: Plan, now: datetime, within: timedelta | None, age: timedelta | None = None
+) -> tuple[list[Problem], list[Problem]]:
+    """Tokens that have expired, or do within a time (without one: within a day; in 30 days, as a
+    warning), are older than `age`, or of another account.
 
-    Errors and warnings. One that never expires and says no date, as Kubernetes puts them into Secrets, is no finding.
+    Errors and warnings. One that never expires and says no date, as Kubernetes puts them into
+    Secrets, is no finding.
     """
     errors: list[Problem] = []
     warnings: list[Problem] = []
@@ -39,16 +45,24 @@ def token_findings(plan: Plan, now: datetime, within: timedelta | None, age: tim
                 continue
             left = said.expires - now
             if left <= timedelta():
-                errors.append(Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired"))
+                errors.append(
+                    Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired")
+                )
             elif left <= max(within or DAY, DAY):
-                errors.append(Problem(where, expiring_text(said.expires, now), fix, "token-expiring"))
+                errors.append(
+                    Problem(where, expiring_text(said.expires, now), fix, "token-expiring")
+                )
             elif within is None and left <= timedelta(days=30):
-                warnings.append(Problem(where, expiring_text(said.expires, now), fix, "token-expiring"))
+                warnings.append(
+                    Problem(where, expiring_text(said.expires, now), fix, "token-expiring")
+                )
     return errors, warnings
 
 
 def expiring_text(expires: datetime, now: datetime) -> str:
-    """When a token ends, and how long that is from now: in days, or where it is less than two, in hours or minutes."""
+    """When a token ends, and how long that is from now: in days, or where it is less than two, in
+    hours or minutes.
+    """
     left = expires - now
     minutes = int(left.total_seconds() // 60)
     if left < timedelta(hours=2):
@@ -58,13 +72,31 @@ def expiring_text(expires: datetime, now: datetime) -> str:
     return f"expires on {expires:%Y-%m-%d}, in {left.days} days"
 
 
-def account_problems(where: Place, said: Claims, cluster: Cluster, peer: str, generation: int | None = None) -> list[Problem]:
-    """Why a token is not the one that the tree has a peer log in with, by what it says of itself."""
+def account_problems(
+    where: Place, said: Claims, cluster: Cluster, peer: str, generation: int | None = None
+) -> list[Problem]:
+    """Why a token is not the one that the tree has a peer log in with, by what it says of
+    itself.
+    """
     account = f"system:serviceaccount:{cluster.namespace}:{reader_account(cluster, peer)}"
     if said.account in (None, account):
         return []
     assert said.account is not None
-    ask = kubectl(cluster, "auth", "can-i", "list", "endpointslices.discovery.k8s.io", "--all-namespaces", f"--as={one_line(said.account)[:253]}")
-    what = f"is the token of {shown(said.account)}, and the tree lets peers read {cluster.name} as {account}; whether it works cannot be known offline"
-    fix = f"fetch it again: {token_command(cluster, '.', peer, generation)}\n  or see whether that account may read the cluster: {ask}"
+    ask = kubectl(
+        cluster,
+        "auth",
+        "can-i",
+        "list",
+        "endpointslices.discovery.k8s.io",
+        "--all-namespaces",
+        f"--as={one_line(said.account)[:253]}",
+    )
+    what = (
+        f"is the token of {shown(said.account)}, and the tree lets peers read {cluster.name} as"
+        f" {account}; whether it works cannot be known offline"
+    )
+    fix = (
+        f"fetch it again: {token_command(cluster, '.', peer, generation)}\n  or see whether that"
+        f" account may read the cluster: {ask}"
+    )
     return [Problem(where, what, fix, "token-account")]

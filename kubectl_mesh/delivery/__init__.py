@@ -1,4 +1,6 @@
-"""What applies the tree besides kubectl. `Delivery` says what these are; a new one is a module and a line in `TOOLS`."""
+"""What applies the tree besides kubectl. `Delivery` says what these are; a new one is a module and
+a line in `TOOLS`.
+"""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -15,7 +17,9 @@ class Delivery(Protocol):
         """The directory of these objects in `out/`."""
 
     def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
-        """The objects of the tool by their path; `hub`: the control plane is for the cluster of the tool."""
+        """The objects of the tool by their path; `hub`: the control plane is for the cluster of the
+        tool.
+        """
 
 
 TOOLS: Mapping[str, Delivery] = {"argocd": argocd, "flux": flux}

@@ -1,4 +1,6 @@
-"""Flux: for each cluster the repository of the tree, and a Kustomization per stage, each waiting for the one before (kustomize.toolkit.fluxcd.io/v1)."""
+"""Flux: for each cluster the repository of the tree, and a Kustomization per stage, each waiting
+for the one before (kustomize.toolkit.fluxcd.io/v1).
+"""
 
 from kubectl_mesh.delivery.teardown import FLUX, NAMESPACES, kustomization_name
 from kubectl_mesh.model import STAGES, Member, Plan
@@ -15,7 +17,8 @@ MAKERS = {
     "external": ("external-secrets.io/v1", "ExternalSecret", "Ready"),
     "sealed": ("bitnami.com/v1alpha1", "SealedSecret", "Synced"),
 }
-"""By issuer or store what makes `cacerts` in the cluster, and the condition that says it is there."""
+"""By issuer or store what makes `cacerts` in the cluster, and the condition that says it is there.
+"""
 
 
 def files(plan: Plan, *, hub: bool) -> dict[str, str]:
@@ -37,7 +40,11 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
         }
     )
     # Each cluster has an identity of its own in that Secret.
-    decryption = {"decryption": {"provider": "sops", "secretRef": {"name": IDENTITY}}} if plan.topology.store == "sops" else {}
+    decryption = (
+        {"decryption": {"provider": "sops", "secretRef": {"name": IDENTITY}}}
+        if plan.topology.store == "sops"
+        else {}
+    )
     for name, member in plan.members.items():
         made[f"{name}/gitrepository.yaml"] = repository
         before: list[dict[str, str]] = []
@@ -75,13 +82,23 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
 def _health(plan: Plan, member: Member) -> dict[str, object]:
     """When `cacerts` is there, where something in the cluster makes it.
 
-    To kstatus, by which Flux waits otherwise, an object without a condition that it knows is done as soon as it is applied
-    (kubernetes-sigs/cli-utils: pkg/kstatus/status/status.go), and istiod would start without its intermediate.
+    To kstatus, by which Flux waits otherwise, an object without a condition that it knows is done
+    as soon as it is applied (kubernetes-sigs/cli-utils: pkg/kstatus/status/status.go), and istiod
+    would start without its intermediate.
     """
     topology = plan.topology
-    maker = topology.issuer if topology.issuer in MAKERS else topology.store if topology.own_intermediates else ""
+    maker = (
+        topology.issuer
+        if topology.issuer in MAKERS
+        else topology.store
+        if topology.own_intermediates
+        else ""
+    )
     if maker not in MAKERS or member.primary is not None or member.held:
         return {}
     version, kind, condition = MAKERS[maker]
-    there = f"has(status.conditions) && status.conditions.exists(c, c.type == '{condition}' && c.status == 'True')"
+    there = (
+        f"has(status.conditions) && status.conditions.exists(c, c.type == '{condition}' && c.status"
+        " == 'True')"
+    )
     return {"healthCheckExprs": [{"apiVersion": version, "current": there, "kind": kind}]}

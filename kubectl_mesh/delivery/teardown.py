@@ -1,13 +1,17 @@
-"""teardown: what stops, is deleted and is waited for when Istio leaves clusters, in order; every command that prints such a list takes it from here.
+"""teardown: what stops, is deleted and is waited for when Istio leaves clusters, in order; every
+command that prints such a list takes it from here.
 
-What reconciles stops first, or everything comes back. Then the control plane goes, while what uninstalls it still runs; then webhooks and other
-cluster-scoped objects, because a webhook without an istiod blocks new pods; last the namespace. Custom resource definitions hold other people's
+What reconciles stops first, or everything comes back. Then the control plane goes, while what
+uninstalls it still runs; then webhooks and other cluster-scoped objects, because a webhook without
+an istiod blocks new pods; last the namespace. Custom resource definitions hold other people's
 objects: they are in a list of their own.
 
-Sources: Argo CD's docs/user-guide/app_deletion.md and controller/appcontroller.go (a cascade deletes neither CRDs nor what says `Delete=false`);
-Flux's kustomization_controller.go (a Kustomization that is deleted prunes by its inventory; without its source it applies nothing) and
-helmrelease_controller.go (one that is deleted uninstalls its release); Sail's controllers (an Istio owns its IstioRevisions, whose finalizer
-uninstalls istiod); Istio's operator/pkg/uninstall/prune.go (`istioctl uninstall --purge` deletes CRDs too, so it is not used here).
+Sources: Argo CD's docs/user-guide/app_deletion.md and controller/appcontroller.go (a cascade
+deletes neither CRDs nor what says `Delete=false`); Flux's kustomization_controller.go (a
+Kustomization that is deleted prunes by its inventory; without its source it applies nothing) and
+helmrelease_controller.go (one that is deleted uninstalls its release); Sail's controllers (an Istio
+owns its IstioRevisions, whose finalizer uninstalls istiod); Istio's operator/pkg/uninstall/prune.go
+(`istioctl uninstall --purge` deletes CRDs too, so it is not used here).
 """
 
 import json
@@ -28,11 +32,26 @@ DIRECTORIES = {"_argocd": ARGOCD, "_flux": FLUX}
 NAMESPACES = {ARGOCD: "argocd", FLUX: "flux-system"}
 KUSTOMIZATIONS = "kustomizations.kustomize.toolkit.fluxcd.io"
 APPLICATIONS = "applications.argoproj.io"
-FINALIZER = json.dumps({"metadata": {"finalizers": ["resources-finalizer.argocd.argoproj.io"]}}, separators=(",", ":"))
+FINALIZER = json.dumps(
+    {"metadata": {"finalizers": ["resources-finalizer.argocd.argoproj.io"]}}, separators=(",", ":")
+)
 """By it Argo CD deletes what an Application installed before the Application itself."""
-CONTROLLERS = {"sealed": "sealedsecrets.bitnami.com", "external": "externalsecrets.external-secrets.io"}
+CONTROLLERS = {
+    "sealed": "sealedsecrets.bitnami.com",
+    "external": "externalsecrets.external-secrets.io",
+}
 """By store what would create a Secret again, which goes with it."""
-ISTIOCTL = ("deployments", "daemonsets", "services", "configmaps", "secrets", "serviceaccounts", "rolebindings", "roles", "poddisruptionbudgets")
+ISTIOCTL = (
+    "deployments",
+    "daemonsets",
+    "services",
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "rolebindings",
+    "roles",
+    "poddisruptionbudgets",
+)
 WEBHOOKS = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
 ROLES = "clusterrolebindings,clusterroles"
 COMPONENT = "operator.istio.io/component"
@@ -42,7 +61,9 @@ OWN = "app.kubernetes.io/managed-by=kubectl-mesh"
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What applies the tree: `kubectl`, `argocd` or `flux`, the namespace of its objects, and the mesh that they are named after."""
+    """What applies the tree: `kubectl`, `argocd` or `flux`, the namespace of its objects, and the
+    mesh that they are named after.
+    """
 
     name: str = "kubectl"
     namespace: str = ""
@@ -90,7 +111,9 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What leaves the tree but is in the clusters: the commands that delete it, those to run before the change is merged, and who deletes by itself."""
+    """What leaves the tree but is in the clusters: the commands that delete it, those to run before
+    the change is merged, and who deletes by itself.
+    """
 
     commands: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
@@ -103,11 +126,17 @@ class Leaving:
 def tool_of(topology: Topology) -> Tool:
     """What applies the tree of a topology."""
     delivery = topology.delivery
-    return Tool(delivery.tool, delivery.namespace or NAMESPACES.get(delivery.tool, ""), topology.mesh_id)
+    return Tool(
+        delivery.tool, delivery.namespace or NAMESPACES.get(delivery.tool, ""), topology.mesh_id
+    )
 
 
-def installation_of(cluster: Cluster, topology: Topology, kind: str, parts: Iterable[str]) -> Installation:
-    """A cluster of the topology, whose base.yaml is of this kind and installs these parts on the nodes."""
+def installation_of(
+    cluster: Cluster, topology: Topology, kind: str, parts: Iterable[str]
+) -> Installation:
+    """A cluster of the topology, whose base.yaml is of this kind and installs these parts on the
+    nodes.
+    """
     alerts = topology.alerts.namespace if topology.alerts is not None else None
     return Installation(
         cluster.name,
@@ -123,7 +152,12 @@ def installation_of(cluster: Cluster, topology: Topology, kind: str, parts: Iter
 
 def holder_of(cluster: Cluster, other: Cluster, topology: Topology) -> Holder:
     """A cluster of the topology that reads another."""
-    store = topology.store if topology.store in CONTROLLERS and not (topology.store == "external" and other.credential.way == "exec") else "plain"
+    store = (
+        topology.store
+        if topology.store in CONTROLLERS
+        and not (topology.store == "external" and other.credential.way == "exec")
+        else "plain"
+    )
     return Holder(cluster.name, cluster.context, cluster.namespace, secret_name(other.name), store)
 
 
@@ -155,60 +189,120 @@ def kustomization_name(stage: str) -> str:
 def release_names(cluster: Installation) -> list[str]:
     """The names of all Helm releases that a cluster may have, what uses istiod first."""
     istiods = [f"istiod-{revision}" if revision else "istiod" for revision in cluster.revisions]
-    nodes = [name for part, name in (("ztunnel", "ztunnel"), ("cni", "istio-cni")) if part in cluster.parts]
+    nodes = [
+        name
+        for part, name in (("ztunnel", "ztunnel"), ("cni", "istio-cni"))
+        if part in cluster.parts
+    ]
     return ["istio-eastwestgateway", *nodes, *istiods, "istio-base"]
 
 
-def list_commands(leaving: Sequence[Installation], holders: Sequence[Holder], tool: Tool, *, whole: bool) -> list[Command]:
-    """The commands that take Istio off clusters; `whole`: no other cluster of the mesh stays. Every list can be run again."""
+def list_commands(
+    leaving: Sequence[Installation], holders: Sequence[Holder], tool: Tool, *, whole: bool
+) -> list[Command]:
+    """The commands that take Istio off clusters; `whole`: no other cluster of the mesh stays. Every
+    list can be run again.
+    """
     commands = [Command(holder.name, forget_peer(holder, tool), "forget") for holder in holders]
     # A cluster without a control plane of its own goes before the one that serves it.
     for number, cluster in enumerate(sorted(leaving, key=lambda c: (not c.served, c.name))):
         if number == 0 and whole and tool.name == ARGOCD:
-            commands.append(Command(cluster.name, _hub(tool, "delete", APPLICATIONS, mesh_name(tool.mesh), "--ignore-not-found", TIMEOUT), "stop"))
-        commands += [Command(cluster.name, text, phase) for phase, text in _cluster_commands(cluster, tool, whole=whole)]
+            commands.append(
+                Command(
+                    cluster.name,
+                    _hub(
+                        tool,
+                        "delete",
+                        APPLICATIONS,
+                        mesh_name(tool.mesh),
+                        "--ignore-not-found",
+                        TIMEOUT,
+                    ),
+                    "stop",
+                )
+            )
+        commands += [
+            Command(cluster.name, text, phase)
+            for phase, text in _cluster_commands(cluster, tool, whole=whole)
+        ]
     return commands
 
 
 def list_definitions(leaving: Sequence[Installation]) -> list[Command]:
-    """The commands that delete Istio's custom resource definitions, and every object of theirs with them."""
+    """The commands that delete Istio's custom resource definitions, and every object of theirs with
+    them.
+    """
     found = []
     for cluster in leaving:
         get = _kubectl(cluster.context, "get", "customresourcedefinitions", "-o", "name")
         delete = _kubectl(cluster.context, "delete", "--ignore-not-found", TIMEOUT)
-        found.append(Command(cluster.name, f"{get} | sed -n '/[.]istio[.]io$/p' | xargs -r {delete}", "definitions"))
+        found.append(
+            Command(
+                cluster.name,
+                f"{get} | sed -n '/[.]istio[.]io$/p' | xargs -r {delete}",
+                "definitions",
+            )
+        )
     return found
 
 
 def forget_peer(holder: Holder, tool: Tool) -> str:
-    """The command by which a cluster forgets a peer, or waits until its tool has deleted the remote secret."""
+    """The command by which a cluster forgets a peer, or waits until its tool has deleted the remote
+    secret.
+    """
     if tool.name in TOOLS:
         wait = ("wait", "--for=delete", f"secret/{holder.secret}", TIMEOUT)
-        return _kubectl(holder.context, "-n", holder.namespace, *wait) + f"  # {TOOLS[tool.name]} deletes it"
+        return (
+            _kubectl(holder.context, "-n", holder.namespace, *wait)
+            + f"  # {TOOLS[tool.name]} deletes it"
+        )
     kinds = f"{CONTROLLERS[holder.store]},secrets" if holder.store in CONTROLLERS else "secret"
-    return _kubectl(holder.context, "-n", holder.namespace, "delete", kinds, holder.secret, "--ignore-not-found")
+    return _kubectl(
+        holder.context, "-n", holder.namespace, "delete", kinds, holder.secret, "--ignore-not-found"
+    )
 
 
-def delete_object(context: str, kind: str, group: str, version: str, namespace: str, name: str) -> list[str]:
+def delete_object(
+    context: str, kind: str, group: str, version: str, namespace: str, name: str
+) -> list[str]:
     """The commands that delete one object of the tree, and what it installed."""
     if kind == "Application" and group == "argoproj.io":
         return list(_cascade(["kubectl", f"--context={context}"], namespace, [name]))
-    words = [*(("-n", namespace) if namespace else ()), "delete", f"{kind.lower()}.{version}.{group}" if group else kind.lower(), name, "--ignore-not-found"]
+    words = [
+        *(("-n", namespace) if namespace else ()),
+        "delete",
+        f"{kind.lower()}.{version}.{group}" if group else kind.lower(),
+        name,
+        "--ignore-not-found",
+    ]
     return [_kubectl(context, *words)]
 
 
 def delete_release(context: str, revision: str) -> list[str]:
-    """The commands that delete one istiod that istioctl installed, as `istioctl uninstall --revision` does; what revisions share stays."""
+    """The commands that delete one istiod that istioctl installed, as `istioctl uninstall
+    --revision` does; what revisions share stays.
+    """
     label = f"{COMPONENT}=Pilot,istio.io/rev={revision or 'default'}"
     namespaced = ",".join((*ISTIOCTL, "horizontalpodautoscalers"))
     return [
-        _kubectl(context, "delete", namespaced, "--all-namespaces", "-l", label, "--ignore-not-found", TIMEOUT),
+        _kubectl(
+            context,
+            "delete",
+            namespaced,
+            "--all-namespaces",
+            "-l",
+            label,
+            "--ignore-not-found",
+            TIMEOUT,
+        ),
         _kubectl(context, "delete", f"{WEBHOOKS},{ROLES}", "-l", label, "--ignore-not-found"),
     ]
 
 
 def set_finalizer(tool: Tool, names: Sequence[str]) -> str:
-    """The command after which Argo CD deletes what these Applications installed together with them."""
+    """The command after which Argo CD deletes what these Applications installed together with
+    them.
+    """
     return _add_finalizer(["kubectl"], tool.namespace, names) + f"{HUB}; before you merge"
 
 
@@ -222,7 +316,9 @@ def _hub(tool: Tool, *words: str) -> str:
 
 def _add_finalizer(kubectl: Sequence[str], namespace: str, names: Sequence[str]) -> str:
     """Sets Argo CD's finalizer on those of the Applications that exist."""
-    get = shlex.join([*kubectl, "-n", namespace, "get", APPLICATIONS, *names, "--ignore-not-found", "-o", "name"])
+    get = shlex.join(
+        [*kubectl, "-n", namespace, "get", APPLICATIONS, *names, "--ignore-not-found", "-o", "name"]
+    )
     patch = shlex.join([*kubectl, "-n", namespace, "patch", "--type=merge", "-p", FINALIZER])
     return f"{get} | xargs -r {patch}"
 
@@ -230,10 +326,14 @@ def _add_finalizer(kubectl: Sequence[str], namespace: str, names: Sequence[str])
 def _cascade(kubectl: Sequence[str], namespace: str, names: Sequence[str]) -> Iterator[str]:
     """Deletes Applications with what they installed."""
     yield _add_finalizer(kubectl, namespace, names)
-    yield shlex.join([*kubectl, "-n", namespace, "delete", APPLICATIONS, *names, "--ignore-not-found", TIMEOUT])
+    yield shlex.join(
+        [*kubectl, "-n", namespace, "delete", APPLICATIONS, *names, "--ignore-not-found", TIMEOUT]
+    )
 
 
-def _cluster_commands(cluster: Installation, tool: Tool, *, whole: bool) -> Iterator[tuple[str, str]]:
+def _cluster_commands(
+    cluster: Installation, tool: Tool, *, whole: bool
+) -> Iterator[tuple[str, str]]:
     """The commands for one cluster, each with its phase."""
     context, namespace = cluster.context, cluster.namespace
     if tool.name == ARGOCD:
@@ -242,25 +342,56 @@ def _cluster_commands(cluster: Installation, tool: Tool, *, whole: bool) -> Iter
         yield from _flux(cluster, tool)
     else:
         if cluster.alerts:
-            rule = ("-n", cluster.alerts, "delete", "prometheusrules.monitoring.coreos.com", "kubectl-mesh-expiry", "--ignore-not-found")
+            rule = (
+                "-n",
+                cluster.alerts,
+                "delete",
+                "prometheusrules.monitoring.coreos.com",
+                "kubectl-mesh-expiry",
+                "--ignore-not-found",
+            )
             yield "control-plane", _kubectl(context, *rule)
         for text in _control_plane(cluster):
             yield "control-plane", text
     if cluster.kind in ("IstioOperator", "IstioControlPlane"):
         for kinds in (WEBHOOKS, ROLES):
-            yield "cluster-scoped", _kubectl(context, "delete", kinds, "-l", COMPONENT, "--ignore-not-found")
+            yield (
+                "cluster-scoped",
+                _kubectl(context, "delete", kinds, "-l", COMPONENT, "--ignore-not-found"),
+            )
     else:
-        label = f"istio.io/rev in ({','.join(revision or 'default' for revision in cluster.revisions)})"
-        yield "cluster-scoped", _kubectl(context, "delete", WEBHOOKS, "-l", label, "--ignore-not-found")
+        label = (
+            f"istio.io/rev in ({','.join(revision or 'default' for revision in cluster.revisions)})"
+        )
+        yield (
+            "cluster-scoped",
+            _kubectl(context, "delete", WEBHOOKS, "-l", label, "--ignore-not-found"),
+        )
     if cluster.kind == "IstioControlPlane":
         # Galley creates it, and gives it no label.
-        yield "cluster-scoped", _kubectl(context, "delete", "validatingwebhookconfigurations", "istio-galley", "--ignore-not-found")
+        yield (
+            "cluster-scoped",
+            _kubectl(
+                context,
+                "delete",
+                "validatingwebhookconfigurations",
+                "istio-galley",
+                "--ignore-not-found",
+            ),
+        )
     yield "cluster-scoped", _kubectl(context, "delete", ROLES, "-l", OWN, "--ignore-not-found")
-    yield "namespace", _kubectl(context, "delete", "namespace", namespace, "--wait", "--ignore-not-found", TIMEOUT)
+    yield (
+        "namespace",
+        _kubectl(
+            context, "delete", "namespace", namespace, "--wait", "--ignore-not-found", TIMEOUT
+        ),
+    )
 
 
 def _control_plane(cluster: Installation) -> Iterator[str]:
-    """The commands that uninstall a control plane while what installed it runs, and wait for that."""
+    """The commands that uninstall a control plane while what installed it runs, and wait for
+    that.
+    """
     context, namespace = cluster.context, cluster.namespace
     last = ("--ignore-not-found", TIMEOUT)
     if cluster.kind == "Istio":
@@ -268,28 +399,75 @@ def _control_plane(cluster: Installation) -> Iterator[str]:
             yield _kubectl(context, "delete", "ztunnels.sailoperator.io", "default", *last)
         # The Istio itself has no finalizer: what it owns does.
         names = [revision or "default" for revision in cluster.revisions]
-        yield _kubectl(context, "delete", "istios.sailoperator.io", *names, "--cascade=foreground", *last)
+        yield _kubectl(
+            context, "delete", "istios.sailoperator.io", *names, "--cascade=foreground", *last
+        )
         if "cni" in cluster.parts:
             yield _kubectl(context, "delete", "istiocnis.sailoperator.io", "default", *last)
     elif cluster.kind == "HelmRelease":
-        yield _kubectl(context, "-n", namespace, "delete", "helmreleases.helm.toolkit.fluxcd.io", *release_names(cluster), *last)
+        yield _kubectl(
+            context,
+            "-n",
+            namespace,
+            "delete",
+            "helmreleases.helm.toolkit.fluxcd.io",
+            *release_names(cluster),
+            *last,
+        )
     elif cluster.kind == "Application":
         names = [stage_name(cluster.name, release) for release in release_names(cluster)]
         yield from _cascade(["kubectl", f"--context={context}"], NAMESPACES[ARGOCD], names)
     elif cluster.kind == "IstioOperator":
         namespaced = ",".join((*ISTIOCTL, "horizontalpodautoscalers"))
-        yield _kubectl(context, "delete", namespaced, "--all-namespaces", "-l", COMPONENT, "--cascade=foreground", *last)
+        yield _kubectl(
+            context,
+            "delete",
+            namespaced,
+            "--all-namespaces",
+            "-l",
+            COMPONENT,
+            "--cascade=foreground",
+            *last,
+        )
     else:
         # Only where an operator was installed its kind is known.
-        crd = _kubectl(context, "get", "customresourcedefinitions", "istiocontrolplanes.install.istio.io", "--ignore-not-found", "-o", "name")
-        delete = _kubectl(context, "-n", "istio-operator", "delete", "istiocontrolplanes.install.istio.io", "default", *last)
+        crd = _kubectl(
+            context,
+            "get",
+            "customresourcedefinitions",
+            "istiocontrolplanes.install.istio.io",
+            "--ignore-not-found",
+            "-o",
+            "name",
+        )
+        delete = _kubectl(
+            context,
+            "-n",
+            "istio-operator",
+            "delete",
+            "istiocontrolplanes.install.istio.io",
+            "default",
+            *last,
+        )
         yield f'if [ -n "$({crd})" ]; then {delete}; fi'
         # While Galley and the injector run, they create their webhooks again.
-        yield _kubectl(context, "-n", namespace, "delete", "deployments", "istio-galley", "istio-sidecar-injector", "--cascade=foreground", *last)
+        yield _kubectl(
+            context,
+            "-n",
+            namespace,
+            "delete",
+            "deployments",
+            "istio-galley",
+            "istio-sidecar-injector",
+            "--cascade=foreground",
+            *last,
+        )
 
 
 def _argocd(cluster: Installation, tool: Tool, *, whole: bool) -> Iterator[tuple[str, str]]:
-    """From top to bottom, so that no Application creates another again; each stage with what it applied, the last stage first."""
+    """From top to bottom, so that no Application creates another again; each stage with what it
+    applied, the last stage first.
+    """
     parent = parent_name(cluster.name)
     trust, plane, mesh = (stage_name(cluster.name, stage) for stage in STAGES)
     last = ("--ignore-not-found", TIMEOUT)
@@ -302,7 +480,8 @@ def _argocd(cluster: Installation, tool: Tool, *, whole: bool) -> Iterator[tuple
     for text in _cascade(["kubectl"], tool.namespace, [mesh]):
         yield "control-plane", text + HUB
     if cluster.kind == "Application":
-        # The finalizers before the Application above goes: nothing of a chart may be left without its Application.
+        # The finalizers before the Application above goes: nothing of a chart may be left without
+        # its Application.
         yield "control-plane", _add_finalizer(["kubectl"], tool.namespace, charts) + HUB
         yield "stop", _hub(tool, "delete", APPLICATIONS, plane, *last)
         yield "control-plane", _hub(tool, "delete", APPLICATIONS, *charts, *last)
@@ -315,11 +494,27 @@ def _argocd(cluster: Installation, tool: Tool, *, whole: bool) -> Iterator[tuple
 
 
 def _flux(cluster: Installation, tool: Tool) -> Iterator[tuple[str, str]]:
-    """The source first: without it nothing is applied again. A Kustomization that is deleted deletes what it applied."""
+    """The source first: without it nothing is applied again. A Kustomization that is deleted
+    deletes what it applied.
+    """
     context, last = cluster.context, ("--ignore-not-found", TIMEOUT)
     trust, plane, mesh = (kustomization_name(stage) for stage in STAGES)
-    yield "stop", _kubectl(context, "-n", tool.namespace, "delete", "gitrepositories.source.toolkit.fluxcd.io", "mesh", *last)
+    yield (
+        "stop",
+        _kubectl(
+            context,
+            "-n",
+            tool.namespace,
+            "delete",
+            "gitrepositories.source.toolkit.fluxcd.io",
+            "mesh",
+            *last,
+        ),
+    )
     yield "stop", _kubectl(context, "-n", tool.namespace, "delete", KUSTOMIZATIONS, mesh, *last)
     for text in _control_plane(cluster):
         yield "control-plane", text
-    yield "stop", _kubectl(context, "-n", tool.namespace, "delete", KUSTOMIZATIONS, plane, trust, *last)
+    yield (
+        "stop",
+        _kubectl(context, "-n", tool.namespace, "delete", KUSTOMIZATIONS, plane, trust, *last),
+    )

@@ -4,7 +4,14 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubectl_mesh.delivery.teardown import ARGOCD, TOOLS, Tool, delete_object, forget_peer, set_finalizer
+from kubectl_mesh.delivery.teardown import (
+    ARGOCD,
+    TOOLS,
+    Tool,
+    delete_object,
+    forget_peer,
+    set_finalizer,
+)
 from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.observed import RawTree
@@ -14,7 +21,9 @@ from kubectl_mesh.observed.values import Cluster, Object, RemoteSecret, View
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """Two trees and their views; `made` are the clusters whose intermediate the render would make, so that nobody knows it yet, and "" for the root."""
+    """Two trees and their views; `made` are the clusters whose intermediate the render would make,
+    so that nobody knows it yet, and "" for the root.
+    """
 
     raw_before: RawTree = field(repr=False)
     raw_after: RawTree = field(repr=False)
@@ -33,7 +42,9 @@ class Both:
 
 
 def told(pair: Pair) -> set[tuple[str, str]]:
-    """Values that change because network, name, namespace or mesh do, which is told once and not wherever they stand."""
+    """Values that change because network, name, namespace or mesh do, which is told once and not
+    wherever they stand.
+    """
     old, new = pair.before, pair.after
     if old is None or new is None:
         return set()
@@ -62,21 +73,45 @@ def delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
     group, _, version = thing.api.rpartition("/")
     if tool.name in TOOLS:
         # Argo CD deletes the Application, and without a finalizer nothing that its chart installed.
-        return (set_finalizer(tool, [thing.name]),) if tool.name == ARGOCD and thing.kind == "Application" else ()
-    return tuple(delete_object(context_at(cluster), thing.kind, group, version, thing.namespace or "", thing.name))
+        return (
+            (set_finalizer(tool, [thing.name]),)
+            if tool.name == ARGOCD and thing.kind == "Application"
+            else ()
+        )
+    return tuple(
+        delete_object(
+            context_at(cluster), thing.kind, group, version, thing.namespace or "", thing.name
+        )
+    )
 
 
-def forget(cluster: Cluster, secret: str, held: Collection[RemoteSecret], tool: Tool) -> tuple[str, ...]:
+def forget(
+    cluster: Cluster, secret: str, held: Collection[RemoteSecret], tool: Tool
+) -> tuple[str, ...]:
     """The command by which a cluster that stays forgets a peer, as far as its tool does not."""
     return () if tool.name in TOOLS else (forget_peer(holder_at(cluster, secret, held), tool),)
 
 
 def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: str) -> Effect:
-    """An effect of something that leaves the tree: with Argo CD and Flux it leaves the clusters too."""
-    return effect(f"{rule}-pruned", where, tool=TOOLS[tool.name], **words) if tool.name in TOOLS else effect(rule, where, **words)
+    """An effect of something that leaves the tree: with Argo CD and Flux it leaves the clusters
+    too.
+    """
+    return (
+        effect(f"{rule}-pruned", where, tool=TOOLS[tool.name], **words)
+        if tool.name in TOOLS
+        else effect(rule, where, **words)
+    )
 
 
-def changed(cluster: str, kind: str, subject: str, what: str, file: str, *effects: Effect, details: tuple[Detail, ...] = ()) -> Fact:
+def changed(
+    cluster: str,
+    kind: str,
+    subject: str,
+    what: str,
+    file: str,
+    *effects: Effect,
+    details: tuple[Detail, ...] = (),
+) -> Fact:
     """A fact of the group that most are of."""
     return Fact(CHANGED, kind, subject, what, cluster, file, details, effects)
 

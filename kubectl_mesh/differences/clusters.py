@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.delivery.teardown import list_commands, secret_name
-from kubectl_mesh.differences.both import Both, changed, effect, forget, kubectl, mesh, removal_effect
+from kubectl_mesh.differences.both import (
+    Both,
+    changed,
+    effect,
+    forget,
+    kubectl,
+    mesh,
+    removal_effect,
+)
 from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
@@ -27,19 +35,37 @@ def readers(raw: RawTree, name: str) -> tuple[str, ...]:
     """The clusters that hold a remote secret for a cluster, by the names of files."""
     path = f"{REMOTE_SECRETS}{name}.yaml"
     shared = f"{name}.yaml" in raw.get(BUNDLE, {})
-    return tuple(sorted(n for n, files in raw.items() if n and n != name and not n.startswith("_") and (path in files or shared)))
+    return tuple(
+        sorted(
+            n
+            for n, files in raw.items()
+            if n and n != name and not n.startswith("_") and (path in files or shared)
+        )
+    )
 
 
 def discovered(raw: RawTree, name: str) -> tuple[str, ...]:
     """The clusters for which a cluster holds a remote secret."""
-    own = {p.removeprefix(REMOTE_SECRETS).removesuffix(".yaml") for p in raw.get(name, {}) if p.startswith(REMOTE_SECRETS)}
-    shared = {p.removesuffix(".yaml") for p in raw.get(BUNDLE, {}) if p.endswith(".yaml") and not p.startswith((".", "kustomization"))}
+    own = {
+        p.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+        for p in raw.get(name, {})
+        if p.startswith(REMOTE_SECRETS)
+    }
+    shared = {
+        p.removesuffix(".yaml")
+        for p in raw.get(BUNDLE, {})
+        if p.endswith(".yaml") and not p.startswith((".", "kustomization"))
+    }
     return tuple(sorted((own | shared) - {name}))
 
 
 def release(cluster: Cluster) -> str:
     """What runs in a cluster, in words."""
-    found = [f"Istio {r.version or '(no version stated)'}" + (f" (revision {r.revision})" if r.revision else "") for r in cluster.releases]
+    found = [
+        f"Istio {r.version or '(no version stated)'}"
+        + (f" (revision {r.revision})" if r.revision else "")
+        for r in cluster.releases
+    ]
     return " and ".join(found) or "no control plane yet"
 
 
@@ -59,29 +85,69 @@ def _added(both: Both, cluster: Cluster) -> Fact:
         Detail("is discovered by", None, some(who) or "nobody"),
     ]
     if cluster.trust.intermediate_fingerprint is not None:
-        known = "made by the render" if cluster.name in both.made else cluster.trust.intermediate_fingerprint
+        known = (
+            "made by the render"
+            if cluster.name in both.made
+            else cluster.trust.intermediate_fingerprint
+        )
         details.append(Detail("intermediate", None, known))
     gates = [g for g in cluster.gates if g.kind != "meshNetworks"]
     effects = [effect("cluster-added")]
     if gates and cluster.network is not None:
         effects.append(effect("gateway-added", network=cluster.network))
-    return Fact(NEW, "cluster", f"cluster {cluster.name}", "is added", cluster.name, f"{cluster.name}/", tuple(details), tuple(effects))
+    return Fact(
+        NEW,
+        "cluster",
+        f"cluster {cluster.name}",
+        "is added",
+        cluster.name,
+        f"{cluster.name}/",
+        tuple(details),
+        tuple(effects),
+    )
 
 
 def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
     """What peers forget, and what takes Istio off the cluster itself."""
-    left = [c for n in readers(both.raw_before, cluster.name) if (c := both.after.clusters.get(both.now(n))) is not None]
-    secrets = {s.name: s for d in (*both.before.clusters.values(), *both.before.shared.values()) for s in d.remote_secrets if s.peer == cluster.name}
-    holders = [holder_at(c, name, secrets.values()) for c in left for name in sorted(secrets or {secret_name(cluster.name)})]
+    left = [
+        c
+        for n in readers(both.raw_before, cluster.name)
+        if (c := both.after.clusters.get(both.now(n))) is not None
+    ]
+    secrets = {
+        s.name: s
+        for d in (*both.before.clusters.values(), *both.before.shared.values())
+        for s in d.remote_secrets
+        if s.peer == cluster.name
+    }
+    holders = [
+        holder_at(c, name, secrets.values())
+        for c in left
+        for name in sorted(secrets or {secret_name(cluster.name)})
+    ]
     whole = not any(name and not name.startswith("_") for name in both.raw_after)
-    commands = [step.text for step in list_commands([installation_at(cluster)], holders, both.tool, whole=whole)]
+    commands = [
+        step.text
+        for step in list_commands([installation_at(cluster)], holders, both.tool, whole=whole)
+    ]
     details = (
         Detail("network", cluster.network, None),
         Detail("runs", release(cluster), None),
         Detail("discovers", some(discovered(both.raw_before, cluster.name)) or "nobody", None),
         Detail("is discovered by", some(readers(both.raw_before, cluster.name)) or "nobody", None),
     )
-    effects = [effect("cluster-removed"), *([removal_effect("discovery-removed", both.tool, tuple(c.name for c in left), peer=cluster.name)] if left else [])]
+    effects = [
+        effect("cluster-removed"),
+        *(
+            [
+                removal_effect(
+                    "discovery-removed", both.tool, tuple(c.name for c in left), peer=cluster.name
+                )
+            ]
+            if left
+            else []
+        ),
+    ]
     yield Fact(
         DELETED,
         "cluster",
@@ -100,15 +166,42 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
     assert old is not None
     assert new is not None
     if pair.renamed:
-        left = [c for n in readers(both.raw_before, old.name) if (c := both.after.clusters.get(both.now(n))) is not None]
-        held = [s for d in (*both.before.clusters.values(), *both.before.shared.values()) for s in d.remote_secrets if s.peer == old.name]
-        commands = tuple(command for c in left for command in forget(c, secret_name(old.name), held, both.tool))
+        left = [
+            c
+            for n in readers(both.raw_before, old.name)
+            if (c := both.after.clusters.get(both.now(n))) is not None
+        ]
+        held = [
+            s
+            for d in (*both.before.clusters.values(), *both.before.shared.values())
+            for s in d.remote_secrets
+            if s.peer == old.name
+        ]
+        commands = tuple(
+            command for c in left for command in forget(c, secret_name(old.name), held, both.tool)
+        )
         effects = (effect("cluster-renamed"), effect("secret-renamed", tuple(c.name for c in left)))
-        what, details = f"is renamed to {new.name} ({pair.why})", (Detail("name", old.name, new.name),)
-        yield Fact(CHANGED, "rename", f"cluster {old.name}", what, new.name, f"{new.name}/", details, effects, commands)
+        what, details = (
+            f"is renamed to {new.name} ({pair.why})",
+            (Detail("name", old.name, new.name),),
+        )
+        yield Fact(
+            CHANGED,
+            "rename",
+            f"cluster {old.name}",
+            what,
+            new.name,
+            f"{new.name}/",
+            details,
+            effects,
+            commands,
+        )
     if old.network != new.network:
         moves = effect("network", cluster=new.name, network=new.network or "none")
-        network, file = new.network or "none", new.label.file if new.label is not None else f"{new.name}/1-trust/namespace.yaml"
+        network, file = (
+            new.network or "none",
+            new.label.file if new.label is not None else f"{new.name}/1-trust/namespace.yaml",
+        )
         yield changed(
             new.name,
             "network",
@@ -121,15 +214,40 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
     if (
         old.label is not None
         and new.label is not None
-        and {n.value for n in new.networks} - {new.label.value} > {n.value for n in old.networks} - {old.label.value}
+        and {n.value for n in new.networks} - {new.label.value}
+        > {n.value for n in old.networks} - {old.label.value}
     ):
         told = ", ".join(sorted({n.value for n in new.networks}))
-        yield changed(new.name, "network", f"network of {new.name}", f"the namespace says {new.label.value}, the control plane {told}", new.label.file)
+        yield changed(
+            new.name,
+            "network",
+            f"network of {new.name}",
+            f"the namespace says {new.label.value}, the control plane {told}",
+            new.label.file,
+        )
     if namespace_at(old) != namespace_at(new):
         what = f"{namespace_at(old)} -> {namespace_at(new)}"
         details = (Detail("namespace", namespace_at(old), namespace_at(new)),)
         commands = (kubectl(new, "delete", "namespace", namespace_at(old), "--ignore-not-found"),)
-        yield Fact(CHANGED, "namespace", "Istio's namespace", what, new.name, f"{new.name}/1-trust/namespace.yaml", details, (effect("namespace"),), commands)
+        yield Fact(
+            CHANGED,
+            "namespace",
+            "Istio's namespace",
+            what,
+            new.name,
+            f"{new.name}/1-trust/namespace.yaml",
+            details,
+            (effect("namespace"),),
+            commands,
+        )
     if mesh(old) != mesh(new) and mesh(new) is not None:
         details = (Detail("mesh", mesh(old), mesh(new)),)
-        yield changed(new.name, "mesh", "the mesh", f"is renamed: {mesh(old)} -> {mesh(new)}", new.mesh_ids[0].file, effect("mesh-renamed"), details=details)
+        yield changed(
+            new.name,
+            "mesh",
+            "the mesh",
+            f"is renamed: {mesh(old)} -> {mesh(new)}",
+            new.mesh_ids[0].file,
+            effect("mesh-renamed"),
+            details=details,
+        )

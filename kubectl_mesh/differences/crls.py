@@ -1,4 +1,6 @@
-"""Who has to have which CRLs before whom: a proxy that goes by CRLs refuses every chain with a CA of which it has none."""
+"""Who has to have which CRLs before whom: a proxy that goes by CRLs refuses every chain with a CA
+of which it has none.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,33 +13,58 @@ _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"
 
 
 def constraints(both: Both) -> Iterator[Before]:
-    """The CRL of a new intermediate, or of its root, goes before what it signs; that of an old one stays until nothing of it is in use."""
+    """The CRL of a new intermediate, or of its root, goes before what it signs; that of an old one
+    stays until nothing of it is in use.
+    """
     for pair in _signing(both):
         if pair.before is None or pair.after is None:
             continue
         first = _without(both, pair)
         if first:
-            yield Before(first, frozenset((pair.name,)), f"the CRL of what {pair.name} is to sign with first, and minutes until the proxies have it: {_WHY}")
+            yield Before(
+                first,
+                frozenset((pair.name,)),
+                f"the CRL of what {pair.name} is to sign with first, and minutes until the proxies"
+                f" have it: {_WHY}",
+            )
         late = frozenset(
             other.name
             for other in _others(both, pair)
-            if other.after is not None and takes(other.after.trust, pair.after.trust) and not takes(other.after.trust, pair.before.trust)
+            if other.after is not None
+            and takes(other.after.trust, pair.after.trust)
+            and not takes(other.after.trust, pair.before.trust)
         )
         if late:
-            why = f"{pair.name} first, and a day until its workloads have renewed, before the CRL of what it signed with is gone: {_WHY}"
+            why = (
+                f"{pair.name} first, and a day until its workloads have renewed, before the CRL of"
+                f" what it signed with is gone: {_WHY}"
+            )
             yield Before(frozenset((pair.name,)), late, why)
 
 
 def notes(both: Both) -> Iterator[str]:
-    """What a cluster that comes has to wait for, stage by stage: its peers in turn wait for its API server, and not for its certificates."""
+    """What a cluster that comes has to wait for, stage by stage: its peers in turn wait for its API
+    server, and not for its certificates.
+    """
     for pair in _signing(both):
         if pair.before is None and (first := sorted(_without(both, pair))):
-            yield f"stage 1 of {', '.join(first)} before anything of {pair.name}, and minutes until the proxies have it: {_WHY}"
+            yield (
+                f"stage 1 of {', '.join(first)} before anything of {pair.name}, and minutes until"
+                f" the proxies have it: {_WHY}"
+            )
 
 
 def _signing(both: Both) -> Iterable[Pair]:
     """The clusters that are to sign with another chain than before."""
-    return [p for p in both.pairs if p.after is not None and (p.before is None or (p.before.trust.intermediate_fingerprint, p.before.trust.chain) != _chain(p))]
+    return [
+        p
+        for p in both.pairs
+        if p.after is not None
+        and (
+            p.before is None
+            or (p.before.trust.intermediate_fingerprint, p.before.trust.chain) != _chain(p)
+        )
+    ]
 
 
 def _chain(pair: Pair) -> object:
@@ -50,9 +77,16 @@ def _others(both: Both, pair: Pair) -> list[Pair]:
 
 
 def _without(both: Both, pair: Pair) -> frozenset[str]:
-    """The clusters whose proxies get a CRL that they need for this one with the change, and not before it."""
+    """The clusters whose proxies get a CRL that they need for this one with the change, and not
+    before it.
+    """
     assert pair.after is not None
     new = pair.after.trust
     return frozenset(
-        p.name for p in _others(both, pair) if p.before is not None and p.after is not None and not takes(p.before.trust, new) and takes(p.after.trust, new)
+        p.name
+        for p in _others(both, pair)
+        if p.before is not None
+        and p.after is not None
+        and not takes(p.before.trust, new)
+        and takes(p.after.trust, new)
     )

@@ -17,7 +17,15 @@ from kubectl_mesh.observed.values import Cluster, ControlPlane
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
 _HUB = re.compile(r"(^|\.)hub\Z")
-_STATED = ("version", "tag", "revision", "source.targetRevision", "chart.spec.version", "namespace", "defaultNamespace")
+_STATED = (
+    "version",
+    "tag",
+    "revision",
+    "source.targetRevision",
+    "chart.spec.version",
+    "namespace",
+    "defaultNamespace",
+)
 _IMAGES = {"istiod": "images", "cni": "images-cni", "ztunnel": "images-ztunnel"}
 """The rule of a changed hub, by the part that it is for."""
 _NODE_COMPONENTS = ("cni", "ztunnel")
@@ -34,7 +42,12 @@ _RULES = (
         "injection",
     ),
     (re.compile(r"(values\.)?meshConfig\b"), "mesh-config"),
-    (re.compile(r"(values\.)?(pilot|base|telemetry|autoscaling|resources|env|podAnnotations)\b|components\.pilot\b"), "istiod-settings"),
+    (
+        re.compile(
+            r"(values\.)?(pilot|base|telemetry|autoscaling|resources|env|podAnnotations)\b|components\.pilot\b"
+        ),
+        "istiod-settings",
+    ),
 )
 
 
@@ -55,11 +68,18 @@ def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
             yield from _changed(new, one, other, known, tool)
 
 
-def _documents(old: Cluster, new: Cluster) -> Iterator[tuple[ControlPlane | None, ControlPlane | None]]:
-    """Which document is which: by part and revision; what is alone with its part on both sides is the same too."""
+def _documents(
+    old: Cluster, new: Cluster
+) -> Iterator[tuple[ControlPlane | None, ControlPlane | None]]:
+    """Which document is which: by part and revision; what is alone with its part on both sides is
+    the same too.
+    """
 
     def keyed(cluster: Cluster) -> dict[tuple[str, str], ControlPlane]:
-        return {(c.part, (c.revision or "") if c.part == "istiod" else ""): c for c in cluster.control_plane}
+        return {
+            (c.part, (c.revision or "") if c.part == "istiod" else ""): c
+            for c in cluster.control_plane
+        }
 
     before, after = keyed(old), keyed(new)
     for key in sorted({*before, *after}):
@@ -68,7 +88,10 @@ def _documents(old: Cluster, new: Cluster) -> Iterator[tuple[ControlPlane | None
     for part in sorted({part for part, _ in (*before, *after)}):
         gone = [before[k] for k in sorted(before) if k[0] == part]
         come = [after[k] for k in sorted(after) if k[0] == part]
-        alone = len(gone) == len(come) == 1 and len([c for c in old.control_plane if c.part == part]) == 1
+        alone = (
+            len(gone) == len(come) == 1
+            and len([c for c in old.control_plane if c.part == part]) == 1
+        )
         if alone and len([c for c in new.control_plane if c.part == part]) == 1:
             yield gone[0], come[0]
             continue
@@ -81,54 +104,169 @@ def _title(document: ControlPlane) -> str:
 
 
 def _come(new: Cluster, document: ControlPlane) -> Fact:
-    details = tuple(Detail(p, None, v) for p, v in (("version", document.version), ("revision", document.revision), ("kind", document.kind)) if v is not None)
+    details = tuple(
+        Detail(p, None, v)
+        for p, v in (
+            ("version", document.version),
+            ("revision", document.revision),
+            ("kind", document.kind),
+        )
+        if v is not None
+    )
     if document.part == "istiod":
-        return Fact(NEW, "release", _title(document), "is added", new.name, document.file, details, (effect("canary-added"),))
-    return Fact(NEW, "control-plane", document.part, "is added", new.name, document.file, details, (effect("control-plane"),))
+        return Fact(
+            NEW,
+            "release",
+            _title(document),
+            "is added",
+            new.name,
+            document.file,
+            details,
+            (effect("canary-added"),),
+        )
+    return Fact(
+        NEW,
+        "control-plane",
+        document.part,
+        "is added",
+        new.name,
+        document.file,
+        details,
+        (effect("control-plane"),),
+    )
 
 
 def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fact:
-    details = tuple(Detail(p, v, None) for p, v in (("version", document.version), ("revision", document.revision), ("kind", document.kind)) if v is not None)
-    thing = next(o for o in old.objects if o.file == document.file and o.kind == document.kind and o.name == document.name)
-    kind, rule = ("release", "release-removed") if document.part == "istiod" else ("control-plane", "object-removed")
-    commands = delete(new, thing, tool) if document.kind not in ("IstioOperator", "IstioControlPlane") else ()
+    details = tuple(
+        Detail(p, v, None)
+        for p, v in (
+            ("version", document.version),
+            ("revision", document.revision),
+            ("kind", document.kind),
+        )
+        if v is not None
+    )
+    thing = next(
+        o
+        for o in old.objects
+        if o.file == document.file and o.kind == document.kind and o.name == document.name
+    )
+    kind, rule = (
+        ("release", "release-removed")
+        if document.part == "istiod"
+        else ("control-plane", "object-removed")
+    )
+    commands = (
+        delete(new, thing, tool)
+        if document.kind not in ("IstioOperator", "IstioControlPlane")
+        else ()
+    )
     if document.kind == "IstioOperator":
         commands = tuple(delete_release(context_at(new), document.revision or ""))
-    return Fact(DELETED, kind, _title(document), "is removed", new.name, document.file, details, (removal_effect(rule, tool),), commands)
+    return Fact(
+        DELETED,
+        kind,
+        _title(document),
+        "is removed",
+        new.name,
+        document.file,
+        details,
+        (removal_effect(rule, tool),),
+        commands,
+    )
 
 
-def _changed(new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]], tool: Tool) -> Iterator[Fact]:
+def _changed(
+    new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]], tool: Tool
+) -> Iterator[Fact]:
     if one.kind != other.kind:
         what = f"is a {other.kind}, and was a {one.kind}"
-        yield changed(new.name, "kind", one.part, what, other.file, removal_effect("kind", tool), details=(Detail("kind", one.kind, other.kind),))
+        yield changed(
+            new.name,
+            "kind",
+            one.part,
+            what,
+            other.file,
+            removal_effect("kind", tool),
+            details=(Detail("kind", one.kind, other.kind),),
+        )
     if one.version != other.version:
         before, after = one.version or "none stated", other.version or "none stated"
         yield changed(
-            new.name, "version", "Istio", f"{before} -> {after}", other.file, *_version(one.version, other.version), details=(Detail("version", before, after),)
+            new.name,
+            "version",
+            "Istio",
+            f"{before} -> {after}",
+            other.file,
+            *_version(one.version, other.version),
+            details=(Detail("version", before, after),),
         )
     if one.revision != other.revision:
         before, after = one.revision or "default", other.revision or "default"
         details = (Detail("revision", before, after),)
-        yield changed(new.name, "revision", "revision", f"{before} -> {after}", other.file, effect("revision"), details=details)
+        yield changed(
+            new.name,
+            "revision",
+            "revision",
+            f"{before} -> {after}",
+            other.file,
+            effect("revision"),
+            details=details,
+        )
     values = list(differing(one.values, other.values, known, "values."))
     if one.kind == other.kind:
         values += differing(_settings(one), _settings(other), known)
     domains = [d for d in values if d.path.removeprefix("values.") in _TRUST_DOMAIN]
     for domain in domains:
         what = f"{domain.before or 'cluster.local'} -> {domain.after or 'cluster.local'}"
-        yield changed(new.name, "trust-domain", "the trust domain", what, other.file, effect("trust-domain"), details=(domain,))
+        yield changed(
+            new.name,
+            "trust-domain",
+            "the trust domain",
+            what,
+            other.file,
+            effect("trust-domain"),
+            details=(domain,),
+        )
     found = tuple(d for d in values if d not in domains and d.path != "values.revision")
     if found and other.part in GATEWAYS:
-        yield changed(new.name, "gateway", "east-west gateway", differ(found), other.file, *gateway_effects(found), details=found)
+        yield changed(
+            new.name,
+            "gateway",
+            "east-west gateway",
+            differ(found),
+            other.file,
+            *gateway_effects(found),
+            details=found,
+        )
     elif found:
-        is_ambient = other.kind == "IstioOperator" and str(other.settings.get("profile", "")).endswith("ambient")
+        is_ambient = other.kind == "IstioOperator" and str(
+            other.settings.get("profile", "")
+        ).endswith("ambient")
         parts = (other.part, "cni", "ztunnel") if is_ambient else (other.part,)
-        yield changed(new.name, "control-plane", _title(other), differ(found), other.file, *_effects(found, parts), details=found)
+        yield changed(
+            new.name,
+            "control-plane",
+            _title(other),
+            differ(found),
+            other.file,
+            *_effects(found, parts),
+            details=found,
+        )
 
 
 def _settings(document: ControlPlane) -> Mapping[str, object]:
-    """The settings that nothing else compares; the namespace of a component on the nodes is not Istio's."""
-    return without(document.settings, *(field for field in _STATED if not (field == "namespace" and document.part in _NODE_COMPONENTS)))
+    """The settings that nothing else compares; the namespace of a component on the nodes is not
+    Istio's.
+    """
+    return without(
+        document.settings,
+        *(
+            field
+            for field in _STATED
+            if not (field == "namespace" and document.part in _NODE_COMPONENTS)
+        ),
+    )
 
 
 def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
@@ -142,21 +280,34 @@ def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
 
 
 def _effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effect, ...]:
-    """What values do, by where they stand; `parts` are those that a changed hub is for: a DaemonSet takes its images in another way than istiod."""
+    """What values do, by where they stand; `parts` are those that a changed hub is for: a DaemonSet
+    takes its images in another way than istiod.
+    """
 
     def rule_of(path: str) -> str:
-        if (parts[0] in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(r"components\.(cni|ztunnel)\.namespace\Z", path):
+        if (parts[0] in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(
+            r"components\.(cni|ztunnel)\.namespace\Z", path
+        ):
             return "component-namespace"
         return next((rule for pattern, rule in _RULES if pattern.match(path)), "control-plane")
 
     rules = dict.fromkeys(rule_of(d.path) for d in details)
-    each = ((_IMAGES.get(part, "object") for part in parts) if rule == "images" else (rule,) for rule in rules)
+    each = (
+        (_IMAGES.get(part, "object") for part in parts) if rule == "images" else (rule,)
+        for rule in rules
+    )
     return tuple(effect(rule) for rules_of in each for rule in rules_of)
 
 
 def gateway_effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
     """What changes of a gateway do."""
-    kinds = any(re.search(r"(^|\.)(service\.type|spec\.type|service-type)\"?$", d.path) for d in details)
+    kinds = any(
+        re.search(r"(^|\.)(service\.type|spec\.type|service-type)\"?$", d.path) for d in details
+    )
     images = (effect("images-gateway"),) if any(_HUB.search(d.path) for d in details) else ()
-    rest = images if images and all(_HUB.search(d.path) for d in details) else (*images, effect("gateway-changed"))
+    rest = (
+        images
+        if images and all(_HUB.search(d.path) for d in details)
+        else (*images, effect("gateway-changed"))
+    )
     return (effect("gateway-type"), *rest) if kinds else rest

@@ -23,7 +23,9 @@ def text(path: str, value: object) -> str:
     """A value as a review may show it."""
     if value and value is not True and _HIDDEN.search(".".join(path.rsplit(".", 2)[-2:])):
         return HIDDEN
-    return value if isinstance(value, str) and shown(value) == f'"{value}"' and value else shown(value)
+    return (
+        value if isinstance(value, str) and shown(value) == f'"{value}"' and value else shown(value)
+    )
 
 
 def public(said: str | None) -> str | None:
@@ -31,7 +33,9 @@ def public(said: str | None) -> str | None:
     return HIDDEN if said is not None and secretive(said) else said
 
 
-def details(before: Fields, after: Fields, told: Iterable[tuple[str, str]] = (), prefix: str = "") -> Iterator[Detail]:
+def details(
+    before: Fields, after: Fields, told: Iterable[tuple[str, str]] = (), prefix: str = ""
+) -> Iterator[Detail]:
     """What differs, by path; pairs of `told` are told elsewhere, and not here again."""
     known = set(told)
     for path in sorted({*before, *after}):
@@ -41,4 +45,8 @@ def details(before: Fields, after: Fields, told: Iterable[tuple[str, str]] = (),
         if isinstance(old, str) and isinstance(new, str) and (old, new) in known:
             continue
         name = prefix + path
-        yield Detail(name, None if old is _ABSENT else text(path, old), None if new is _ABSENT else text(path, new))
+        yield Detail(
+            name,
+            None if old is _ABSENT else text(path, old),
+            None if new is _ABSENT else text(path, new),
+        )

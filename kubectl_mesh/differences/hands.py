@@ -10,13 +10,19 @@ from kubectl_mesh.text import one_line
 
 
 def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
-    """Edits and foreign files; `rendered`: the tree after is that of a render, so it is the one before that was edited."""
+    """Edits and foreign files; `rendered`: the tree after is that of a render, so it is the one
+    before that was edited.
+    """
     for name, directory in _directories(both.before if rendered else both.after).items():
         cluster = "" if name.startswith("_") else both.now(name) if rendered else name
         lock = directory.lock
         there = [LOCK in raw.get(name, {}) for raw in (both.raw_before, both.raw_after)]
         if name in both.raw_before and name in both.raw_after and there == [not rendered, rendered]:
-            what = "was deleted by hand; a render undoes that" if rendered else "is gone: a render takes the files beside it for somebody else's"
+            what = (
+                "was deleted by hand; a render undoes that"
+                if rendered
+                else "is gone: a render takes the files beside it for somebody else's"
+            )
             yield changed(cluster, "edited", f"{name}/{LOCK}", what, f"{name}/{LOCK}")
         if lock is None:
             continue
@@ -25,10 +31,26 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
         edited = [p for p in lock.edited if mine.get(p) != raw.get(p)]
         missing = [p for p in lock.missing if p in raw]
         for path in sorted({*edited, *missing}):
-            what = ("was deleted by hand" if path in missing else "was edited by hand") + ("; a render undoes that" if rendered else "")
-            yield changed(cluster, "edited", f"{name}/{path}", what, f"{name}/{path}", *(() if rendered else (effect("edited"),)))
+            what = ("was deleted by hand" if path in missing else "was edited by hand") + (
+                "; a render undoes that" if rendered else ""
+            )
+            yield changed(
+                cluster,
+                "edited",
+                f"{name}/{path}",
+                what,
+                f"{name}/{path}",
+                *(() if rendered else (effect("edited"),)),
+            )
         if not rendered and LOCK in both.raw_before.get(name, {}) and lock.damaged:
-            yield changed(cluster, "edited", f"{name}/{LOCK}", "cannot be read", f"{name}/{LOCK}", effect("edited"))
+            yield changed(
+                cluster,
+                "edited",
+                f"{name}/{LOCK}",
+                "cannot be read",
+                f"{name}/{LOCK}",
+                effect("edited"),
+            )
     yield from _foreign(both, rendered=rendered)
 
 
@@ -37,23 +59,45 @@ def _directories(view: View) -> dict[str, Directory]:
 
 
 def _foreign(both: Both, *, rendered: bool) -> Iterator[Fact]:
-    """Files that no lock lists: under a render they stay; between two trees those count that differ."""
+    """Files that no lock lists: under a render they stay; between two trees those count that
+    differ.
+    """
     before, after = _strange(both.before), _strange(both.after)
     for path in sorted({*before, *after}):
         name = path.partition("/")[0] if "/" in path else ""
         cluster = name if name in both.after.clusters or name in both.before.clusters else ""
         told = one_line(path)
         if rendered:
-            yield Fact(FOREIGN, "foreign", told, "is not of kubectl mesh's making: it stays", cluster, told)
-        elif (path in before) != (path in after) or _body(both, path, before=True) != _body(both, path, before=False):
-            what = "is there now" if path not in before else "is gone" if path not in after else "changes"
-            yield Fact(FOREIGN, "foreign", told, f"is not of kubectl mesh's making: it {what}", cluster, told)
+            yield Fact(
+                FOREIGN, "foreign", told, "is not of kubectl mesh's making: it stays", cluster, told
+            )
+        elif (path in before) != (path in after) or _body(both, path, before=True) != _body(
+            both, path, before=False
+        ):
+            what = (
+                "is there now"
+                if path not in before
+                else "is gone"
+                if path not in after
+                else "changes"
+            )
+            yield Fact(
+                FOREIGN,
+                "foreign",
+                told,
+                f"is not of kubectl mesh's making: it {what}",
+                cluster,
+                told,
+            )
 
 
 def _strange(view: View) -> set[str]:
-    return {f"{name}/{path}" for name, d in _directories(view).items() if d.lock is not None and not d.lock.damaged for path in d.lock.foreign} | set(
-        view.strangers
-    )
+    return {
+        f"{name}/{path}"
+        for name, d in _directories(view).items()
+        if d.lock is not None and not d.lock.damaged
+        for path in d.lock.foreign
+    } | set(view.strangers)
 
 
 def _body(both: Both, path: str, *, before: bool) -> bytes | None:
@@ -62,19 +106,44 @@ def _body(both: Both, path: str, *, before: bool) -> bytes | None:
     return raw.get(name, {}).get(rest) if rest else raw.get("", {}).get(name)
 
 
-def untold(both: Both, differing: Mapping[str, set[str]], looks: Collection[str], facts: Sequence[Fact]) -> Iterator[Fact]:
-    """Files of which no other fact says anything, so that no change is ever passed over in silence."""
-    whole = {name for p in both.pairs if p.renamed or p.before is None or p.after is None for c in (p.before, p.after) if c is not None for name in (c.name,)}
-    telling = {f.cluster for f in facts if f.group != FOREIGN} | {f.file.partition("/")[0] for f in facts}
+def untold(
+    both: Both, differing: Mapping[str, set[str]], looks: Collection[str], facts: Sequence[Fact]
+) -> Iterator[Fact]:
+    """Files of which no other fact says anything, so that no change is ever passed over in
+    silence.
+    """
+    whole = {
+        name
+        for p in both.pairs
+        if p.renamed or p.before is None or p.after is None
+        for c in (p.before, p.after)
+        if c is not None
+        for name in (c.name,)
+    }
+    telling = {f.cluster for f in facts if f.group != FOREIGN} | {
+        f.file.partition("/")[0] for f in facts
+    }
     for name, paths in differing.items():
         if name in whole or both.now(name) in telling or name in telling:
             continue
         for path in sorted(paths):
             file = f"{name}/{path}"
             peer = path.rpartition("/")[2].removesuffix(".yaml")
-            if path == LOCK or path.endswith("kustomization.yaml") or file in looks or ("remote-secrets/" in file and peer in whole):
+            if (
+                path == LOCK
+                or path.endswith("kustomization.yaml")
+                or file in looks
+                or ("remote-secrets/" in file and peer in whole)
+            ):
                 continue
-            yield changed("" if name.startswith("_") else both.now(name), "object", file, "differs in a way that cannot be told", file, effect("object"))
+            yield changed(
+                "" if name.startswith("_") else both.now(name),
+                "object",
+                file,
+                "differs in a way that cannot be told",
+                file,
+                effect("object"),
+            )
 
 
 def secrets(both: Both) -> dict[str, int]:
@@ -83,11 +152,26 @@ def secrets(both: Both) -> dict[str, int]:
     for name in {*both.raw_before, *both.raw_after} - {""}:
         old, new = both.raw_before.get(name, {}), both.raw_after.get(name, {})
         for path in {*old, *new}:
-            if not path.endswith("1-trust/cacerts.yaml") and "remote-secrets/" not in f"{name}/{path}":
+            if (
+                not path.endswith("1-trust/cacerts.yaml")
+                and "remote-secrets/" not in f"{name}/{path}"
+            ):
                 continue
-            if path.endswith("kustomization.yaml") or path.rpartition("/")[2].startswith((".", LOCK)):
+            if path.endswith("kustomization.yaml") or path.rpartition("/")[2].startswith(
+                (".", LOCK)
+            ):
                 continue
-            state = NEW if path not in old else DELETED if path not in new else "unchanged" if old[path] == new[path] else "changed"
+            state = (
+                NEW
+                if path not in old
+                else (
+                    DELETED
+                    if path not in new
+                    else "unchanged"
+                    if old[path] == new[path]
+                    else "changed"
+                )
+            )
             found[state] += 1
     return found
 
@@ -104,9 +188,17 @@ def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) ->
         for path in paths:
             one = both.raw_before.get(name, {}).get(path)
             other = both.raw_after.get(name, {}).get(path)
-            if one is None or other is None or one == other or path == LOCK or f"{name}/{path}" in telling:
+            if (
+                one is None
+                or other is None
+                or one == other
+                or path == LOCK
+                or f"{name}/{path}" in telling
+            ):
                 continue
-            digests = [[o.digest for o in d.objects if o.file == f"{name}/{path}"] for d in (old, new)]
+            digests = [
+                [o.digest for o in d.objects if o.file == f"{name}/{path}"] for d in (old, new)
+            ]
             if digests[0] and digests[0] == digests[1]:
                 found.append(f"{name}/{path}")
     return tuple(sorted(found))

@@ -1,9 +1,20 @@
-"""What a difference does in running clusters: the rules of the table that are about their versions, as sentences with the clusters that they are true of."""
+"""What a difference does in running clusters: the rules of the table that are about their versions,
+as sentences with the clusters that they are true of.
+"""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from kubectl_mesh.differences.fields import public
-from kubectl_mesh.differences.rules import ASKED, LAST, NEVER, RESTARTED, RULES, RUNNING, Rule, Version
+from kubectl_mesh.differences.rules import (
+    ASKED,
+    LAST,
+    NEVER,
+    RESTARTED,
+    RULES,
+    RUNNING,
+    Rule,
+    Version,
+)
 from kubectl_mesh.differences.values import Effect
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.values import Cluster, ControlPlane
@@ -21,7 +32,9 @@ def number(version: str | None) -> Version:
 
 
 def holds(rule: Rule, version: Version, reads: str = NEVER) -> bool:
-    """Whether a rule is about a version; one that may be any of a line is in the first range that has a part of the line."""
+    """Whether a rule is about a version; one that may be any of a line is in the first range that
+    has a part of the line.
+    """
     if rule.reads is not None and rule.reads != reads:
         return False
     minor, patch = version
@@ -30,8 +43,12 @@ def holds(rule: Rule, version: Version, reads: str = NEVER) -> bool:
     return rule.first <= version <= rule.last
 
 
-def version_of(cluster: Cluster, known: Mapping[str, str | None], release: ControlPlane | None = None) -> str | None:
-    """The version of a cluster's istiod: what the tree says, else what is known from elsewhere, else what the kind implies."""
+def version_of(
+    cluster: Cluster, known: Mapping[str, str | None], release: ControlPlane | None = None
+) -> str | None:
+    """The version of a cluster's istiod: what the tree says, else what is known from elsewhere,
+    else what the kind implies.
+    """
     found = release.version if release is not None else None
     if found is None:
         found = known.get(cluster.name)
@@ -43,7 +60,8 @@ def version_of(cluster: Cluster, known: Mapping[str, str | None], release: Contr
 def multiroot(cluster: Cluster) -> bool:
     """Whether istiod takes other roots while it runs."""
     return any(
-        path.rsplit("ISTIO_MULTIROOT_MESH", 1)[-1] in ("", "].value", "]") and str(value).lower() == "true"
+        path.rsplit("ISTIO_MULTIROOT_MESH", 1)[-1] in ("", "].value", "]")
+        and str(value).lower() == "true"
         for document in cluster.control_plane
         for path, value in (*document.values.items(), *document.settings.items())
         if "ISTIO_MULTIROOT_MESH" in path
@@ -57,9 +75,11 @@ def sentences(
     after: Mapping[str, Cluster],
     restarted: Container[str],
 ) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """What effects do, each sentence once with the clusters that it is true of. An effect stands with the cluster of its fact.
+    """What effects do, each sentence once with the clusters that it is true of. An effect stands
+    with the cluster of its fact.
 
-    `clusters` are as they run, `after` as the change has them; `restarted` are those whose istiod it restarts.
+    `clusters` are as they run, `after` as the change has them; `restarted` are those whose istiod
+    it restarts.
     """
     found: dict[str, dict[str, None]] = {}
     for cluster, effect in effects:
@@ -69,8 +89,18 @@ def sentences(
                 unknown = version is None and effect.rule == "secret-changed"
                 for rule in RULES:
                     if rule.name == effect.rule and holds(rule, number(version), reads):
-                        says = rule.says.format(**{word: public(said) for word, said in effect.words})
-                        stated = "" if rule.first == (0, 0) and rule.last == (LAST, LAST) else f"Istio {version}: " if version else UNKNOWN if unknown else ""
+                        says = rule.says.format(
+                            **{word: public(said) for word, said in effect.words}
+                        )
+                        stated = (
+                            ""
+                            if rule.first == (0, 0) and rule.last == (LAST, LAST)
+                            else f"Istio {version}: "
+                            if version
+                            else UNKNOWN
+                            if unknown
+                            else ""
+                        )
                         found.setdefault(stated + says, {})[name] = None
     return [(says, tuple(sorted(filter(None, names)))) for says, names in found.items()]
 

@@ -15,7 +15,9 @@ from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.values import Cluster, Directory, Object
 from kubectl_mesh.text import count
 
-_GATEWAY = re.compile(r"3-mesh/(eastwest-|cross-network-gateway|cluster-aware-gateway|remote-gateways/|istiod-(gateway|virtual-service))")
+_GATEWAY = re.compile(
+    r"3-mesh/(eastwest-|cross-network-gateway|cluster-aware-gateway|remote-gateways/|istiod-(gateway|virtual-service))"
+)
 _READER = re.compile(r"3-mesh/reader")
 _STORE = (".sops.yaml", ".ksops.yaml")
 _TOOLS = {"_argocd": "Argo CD", "_flux": "Flux"}
@@ -27,20 +29,45 @@ def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
     if old is None or new is None:
         return
     known = told(pair)
-    resealed = () if (old.trust.store, old.trust.recipients) == (new.trust.store, new.trust.recipients) else (old.name, new.name)
+    resealed = (
+        ()
+        if (old.trust.store, old.trust.recipients) == (new.trust.store, new.trust.recipients)
+        else (old.name, new.name)
+    )
     before, after = _others(old, dict(known), resealed), _others(new, {}, resealed)
-    come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
+    come, gone = (
+        [after[k] for k in after if k not in before],
+        [before[k] for k in before if k not in after],
+    )
     yield from _gateways(old, new, come, gone, tool)
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
-        rule = {"PushSecret": "push-added", "Secret": "token-added"}.get(one.kind, "reader-added") if kind == "reader" else "object-added"
-        yield Fact(NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),))
+        rule = (
+            {"PushSecret": "push-added", "Secret": "token-added"}.get(one.kind, "reader-added")
+            if kind == "reader"
+            else "object-added"
+        )
+        yield Fact(
+            NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),)
+        )
     for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
-        rule = "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"
+        rule = (
+            "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"
+        )
         does, commands = removal_effect(rule, tool), delete(old, one, tool) if one.kind else ()
         if one.kind == "Namespace":
             # It may hold what others own.
             does, commands = effect("namespace-left"), ()
-        yield Fact(DELETED, kind, _subject(kind, one), "is removed", new.name, one.file, (), (does,), commands)
+        yield Fact(
+            DELETED,
+            kind,
+            _subject(kind, one),
+            "is removed",
+            new.name,
+            one.file,
+            (),
+            (does,),
+            commands,
+        )
     for key in sorted(before.keys() & after.keys()):
         one, other = before[key], after[key]
         if one.digest != other.digest:
@@ -59,16 +86,25 @@ def _kind(thing: Object) -> str:
 def _subject(kind: str, thing: Object) -> str:
     if kind != "reader":
         return _title(thing)
-    return {"Secret": "token of a reader", "PushSecret": "push of a reader's token into the store"}.get(thing.kind, "account of a reader")
+    return {
+        "Secret": "token of a reader",
+        "PushSecret": "push of a reader's token into the store",
+    }.get(thing.kind, "account of a reader")
 
 
 def _title(thing: Object) -> str:
     return f"{thing.kind} {thing.name}" if thing.kind else thing.name
 
 
-def _others(cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[str]) -> dict[tuple[str, ...], Object]:
+def _others(
+    cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[str]
+) -> dict[tuple[str, ...], Object]:
     """The objects that nothing else compares, by what they are."""
-    skipped = {c.file for c in cluster.control_plane} | {s.file for s in cluster.remote_secrets} | {f"{cluster.name}/{CACERTS}"}
+    skipped = (
+        {c.file for c in cluster.control_plane}
+        | {s.file for s in cluster.remote_secrets}
+        | {f"{cluster.name}/{CACERTS}"}
+    )
     found: dict[tuple[str, ...], Object] = {}
     for thing in cluster.objects:
         path = thing.file.partition("/")[2]
@@ -80,7 +116,12 @@ def _others(cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[s
             found["Namespace",] = thing
         else:
             space = thing.namespace or ""
-            found[thing.kind, thing.api.rpartition("/")[0], renamed.get(space, space), renamed.get(thing.name, thing.name)] = thing
+            found[
+                thing.kind,
+                thing.api.rpartition("/")[0],
+                renamed.get(space, space),
+                renamed.get(thing.name, thing.name),
+            ] = thing
     return found
 
 
@@ -96,12 +137,22 @@ def _changed(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
     kind, what = _kind(thing), differ(found)
     if kind == "gateway":
         subject = f"east-west gateway ({_title(thing)})"
-        return changed(new.name, kind, subject, what, thing.file, *gateway_effects(found), details=found)
-    rule = "push-changed" if thing.kind == "PushSecret" else "reader-changed" if kind == "reader" else "object"
+        return changed(
+            new.name, kind, subject, what, thing.file, *gateway_effects(found), details=found
+        )
+    rule = (
+        "push-changed"
+        if thing.kind == "PushSecret"
+        else "reader-changed"
+        if kind == "reader"
+        else "object"
+    )
     return changed(new.name, kind, _title(thing), what, thing.file, effect(rule), details=found)
 
 
-def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence[Object], tool: Tool) -> Iterator[Fact]:
+def _gateways(
+    old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence[Object], tool: Tool
+) -> Iterator[Fact]:
     """What a gateway is made of is told at once."""
     parts_before = {(c.part, c.name): c for c in old.control_plane if c.part in GATEWAYS}
     parts_after = {(c.part, c.name): c for c in new.control_plane if c.part in GATEWAYS}
@@ -116,24 +167,53 @@ def _gateways(old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence
             continue
         files = {o.file for o in things}
         gates = [g for g in cluster.gates if g.file in files and (g.network is not None or g.ports)]
-        network = next((g.network for g in gates if g.network is not None), None) or cluster.network or "?"
+        network = (
+            next((g.network for g in gates if g.network is not None), None)
+            or cluster.network
+            or "?"
+        )
         described = [
-            *(("ports", ", ".join(map(str, g.ports))) for g in gates if g.ports and g.kind != "Gateway (networking.istio.io)"),
+            *(
+                ("ports", ", ".join(map(str, g.ports)))
+                for g in gates
+                if g.ports and g.kind != "Gateway (networking.istio.io)"
+            ),
             *(("type", g.service_type) for g in gates if g.service_type is not None),
-            *(("address", ", ".join(f"{a}:{p}" if p else a for a, p in g.addresses)) for g in gates if g.addresses),
+            *(
+                ("address", ", ".join(f"{a}:{p}" if p else a for a, p in g.addresses))
+                for g in gates
+                if g.addresses
+            ),
             ("objects", ", ".join(sorted(map(_title, things)))),
         ]
-        details = tuple(Detail(path, None if group == NEW else text, text if group == NEW else None) for path, text in dict.fromkeys(described))
+        details = tuple(
+            Detail(path, None if group == NEW else text, text if group == NEW else None)
+            for path, text in dict.fromkeys(described)
+        )
         remote = all("remote-gateways/" in o.file for o in things)
-        subject = f"gateway of the network {network}, as it is declared here" if remote else f"east-west gateway of the network {network}"
-        rule: Effect = effect("gateway-added" if group == NEW else "gateway-removed", network=network)
-        commands = tuple(c for o in things if o.kind != "IstioOperator" for c in delete(old, o, tool)) if group == DELETED else ()
+        subject = (
+            f"gateway of the network {network}, as it is declared here"
+            if remote
+            else f"east-west gateway of the network {network}"
+        )
+        rule: Effect = effect(
+            "gateway-added" if group == NEW else "gateway-removed", network=network
+        )
+        commands = (
+            tuple(c for o in things if o.kind != "IstioOperator" for c in delete(old, o, tool))
+            if group == DELETED
+            else ()
+        )
         what = "is added" if group == NEW else "is removed"
-        yield Fact(group, "gateway", subject, what, new.name, things[0].file, details, (rule,), commands)
+        yield Fact(
+            group, "gateway", subject, what, new.name, things[0].file, details, (rule,), commands
+        )
 
 
 def unapplied(name: str, old: Directory, new: Directory, tool: Tool) -> Iterator[Fact]:
-    """What a kustomization lists no longer though it is there, or lists now though it was there before."""
+    """What a kustomization lists no longer though it is there, or lists now though it was there
+    before.
+    """
     before, after = _listing(old), _listing(new)
     for path in sorted({*before, *after}):
         folder, file = path.rpartition("/")[0], f"{name}/{path}"
@@ -142,10 +222,26 @@ def unapplied(name: str, old: Directory, new: Directory, tool: Tool) -> Iterator
         found = [r for r in two if r not in one and _there(folder, r, old)]
         if lost:
             details = tuple(Detail("resources", r, None) for r in lost)
-            yield changed(name, "kustomization", path, f"leaves out {', '.join(lost)}", file, removal_effect("unapplied", tool), details=details)
+            yield changed(
+                name,
+                "kustomization",
+                path,
+                f"leaves out {', '.join(lost)}",
+                file,
+                removal_effect("unapplied", tool),
+                details=details,
+            )
         if found:
             details = tuple(Detail("resources", None, r) for r in found)
-            yield changed(name, "kustomization", path, f"takes in {', '.join(found)}", file, effect("applied"), details=details)
+            yield changed(
+                name,
+                "kustomization",
+                path,
+                f"takes in {', '.join(found)}",
+                file,
+                effect("applied"),
+                details=details,
+            )
 
 
 def _listing(directory: Directory) -> dict[str, tuple[str, ...]]:
@@ -155,7 +251,9 @@ def _listing(directory: Directory) -> dict[str, tuple[str, ...]]:
         path = thing.file.partition("/")[2]
         if path.endswith(("kustomization.yaml", _STORE[1])):
             values = thing.fields.get("files" if path.endswith(_STORE[1]) else "resources")
-            found[path] = tuple(str(v).removeprefix("./") for v in values) if isinstance(values, list) else ()
+            found[path] = (
+                tuple(str(v).removeprefix("./") for v in values) if isinstance(values, list) else ()
+            )
     return found
 
 
@@ -165,32 +263,78 @@ def _there(folder: str, resource: str, directory: Directory) -> bool:
 
 
 def _delivered(directory: Directory | None) -> dict[tuple[str, ...], Object]:
-    """The objects of a tool by what they are; those of Flux are in each cluster under the same names."""
+    """The objects of a tool by what they are; those of Flux are in each cluster under the same
+    names.
+    """
     found = directory.objects if directory is not None else ()
-    return {(o.file.rpartition("/")[0] if o.file.startswith("_flux/") else "", o.kind, o.name): o for o in found if not o.api.startswith("kustomize.config")}
+    return {
+        (o.file.rpartition("/")[0] if o.file.startswith("_flux/") else "", o.kind, o.name): o
+        for o in found
+        if not o.api.startswith("kustomize.config")
+    }
 
 
 def shared(both: Both) -> Iterator[Fact]:
-    """The directories of the mesh as a whole: what Argo CD or Flux reads, and what stands beside the remote secrets."""
+    """The directories of the mesh as a whole: what Argo CD or Flux reads, and what stands beside
+    the remote secrets.
+    """
     known = {pair for p in both.pairs for pair in told(p)}
     for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE}):
         tool = _TOOLS.get(name, name)
         old, new = both.before.shared.get(name), both.after.shared.get(name)
         before, after = _delivered(old), _delivered(new)
-        come, gone = [after[k] for k in after if k not in before], [before[k] for k in before if k not in after]
+        come, gone = (
+            [after[k] for k in after if k not in before],
+            [before[k] for k in before if k not in after],
+        )
         if come:
             details = tuple(Detail("object", None, _title(o)) for o in come)
-            yield Fact(NEW, "delivery", tool, f"{count(len(come), 'object')} added", "", f"{name}/", details, (effect("delivery-added"),))
+            yield Fact(
+                NEW,
+                "delivery",
+                tool,
+                f"{count(len(come), 'object')} added",
+                "",
+                f"{name}/",
+                details,
+                (effect("delivery-added"),),
+            )
         if gone:
             details = tuple(Detail("object", _title(o), None) for o in gone)
-            yield Fact(DELETED, "delivery", tool, f"{count(len(gone), 'object')} removed", "", f"{name}/", details, (effect("delivery-removed"),))
+            yield Fact(
+                DELETED,
+                "delivery",
+                tool,
+                f"{count(len(gone), 'object')} removed",
+                "",
+                f"{name}/",
+                details,
+                (effect("delivery-removed"),),
+            )
         moved = [after[k] for k in after if k in before and after[k].file != before[k].file]
         if moved:
             details = tuple(Detail("object", _title(o), _title(o)) for o in moved)
-            what = f"{count(len(moved), 'object')} applied by the Application of {'its' if len(moved) == 1 else 'their'} cluster"
-            yield changed("", "delivery", tool, what, f"{name}/", effect("delivery-moved"), details=details)
+            what = (
+                f"{count(len(moved), 'object')} applied by the Application of"
+                f" {'its' if len(moved) == 1 else 'their'} cluster"
+            )
+            yield changed(
+                "", "delivery", tool, what, f"{name}/", effect("delivery-moved"), details=details
+            )
         for key in sorted(before.keys() & after.keys()):
-            found = tuple(differing(before[key].fields, after[key].fields, known)) if before[key].digest != after[key].digest else ()
+            found = (
+                tuple(differing(before[key].fields, after[key].fields, known))
+                if before[key].digest != after[key].digest
+                else ()
+            )
             if found:
                 subject = f"{tool} ({_title(after[key])})"
-                yield changed("", "delivery", subject, differ(found), after[key].file, effect("delivery-changed"), details=found)
+                yield changed(
+                    "",
+                    "delivery",
+                    subject,
+                    differ(found),
+                    after[key].file,
+                    effect("delivery-changed"),
+                    details=found,
+                )

@@ -1,4 +1,6 @@
-"""Which directories and files of two trees differ, and which cluster of the one is which of the other."""
+"""Which directories and files of two trees differ, and which cluster of the one is which of the
+other.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,16 +15,28 @@ KUSTOMIZATION = "3-mesh/kustomization.yaml"
 _MESH_NETWORKS = re.compile(rb"( *)meshNetworks: *")
 
 
-def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None = None) -> dict[str, set[str]]:
-    """Of each directory in which a byte differs the files to be read: those that differ, and those that tell what runs there."""
+def worth_reading(
+    before: RawTree, after: RawTree, only: frozenset[str] | None = None
+) -> dict[str, set[str]]:
+    """Of each directory in which a byte differs the files to be read: those that differ, and those
+    that tell what runs there.
+    """
     found: dict[str, set[str]] = {}
     for name in sorted({*before, *after} - {""}):
         if only is not None and name not in only:
             continue
         old, new = before.get(name, {}), after.get(name, {})
-        differing = {path for path in {*old, *new} if (path in old) != (path in new) or old.get(path) != new.get(path)}
+        differing = {
+            path
+            for path in {*old, *new}
+            if (path in old) != (path in new) or old.get(path) != new.get(path)
+        }
         if differing:
-            found[name] = differing | {p for p in {*old, *new} if p.startswith("2-control-plane/") and not p.endswith("/kustomization.yaml")}
+            found[name] = differing | {
+                p
+                for p in {*old, *new}
+                if p.startswith("2-control-plane/") and not p.endswith("/kustomization.yaml")
+            }
     if BUNDLE in found:
         for name in {*before, *after} - {""}:
             if only is None or name in only:
@@ -31,13 +45,25 @@ def worth_reading(before: RawTree, after: RawTree, only: frozenset[str] | None =
 
 
 def trimmed(raw: RawTree, other: RawTree, wanted: Mapping[str, set[str]]) -> RawTree:
-    """A tree as far as it is read; of what is the same in both, and read for the version that it tells, without the networks of a whole mesh."""
+    """A tree as far as it is read; of what is the same in both, and read for the version that it
+    tells, without the networks of a whole mesh.
+    """
     made: dict[str, Mapping[str, bytes | None]] = {"": raw.get("", {})}
     for name, paths in wanted.items():
         if name in raw:
             files, theirs = raw[name], other.get(name, {})
-            same = {p: body for p in paths if (body := files.get(p)) is not None and body == theirs.get(p) and b"meshNetworks:" in body}
-            made[name] = {**files, **{p: _without_networks(body) for p, body in same.items()}} if same else files
+            same = {
+                p: body
+                for p in paths
+                if (body := files.get(p)) is not None
+                and body == theirs.get(p)
+                and b"meshNetworks:" in body
+            }
+            made[name] = (
+                {**files, **{p: _without_networks(body) for p, body in same.items()}}
+                if same
+                else files
+            )
     return made
 
 
@@ -57,7 +83,9 @@ def _without_networks(body: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A cluster before and after; one of the two may be missing. `why` says how a renamed one was recognised."""
+    """A cluster before and after; one of the two may be missing. `why` says how a renamed one was
+    recognised.
+    """
 
     before: Cluster | None
     after: Cluster | None
@@ -73,17 +101,26 @@ class Pair:
     @property
     def renamed(self) -> bool:
         """Whether it has another name now."""
-        return self.before is not None and self.after is not None and self.before.name != self.after.name
+        return (
+            self.before is not None
+            and self.after is not None
+            and self.before.name != self.after.name
+        )
 
 
 def pairs(before: View, after: View) -> tuple[Pair, ...]:
-    """Every cluster of two views, by name; one that left and one that came are the same if they have the same API server, CA or context."""
+    """Every cluster of two views, by name; one that left and one that came are the same if they
+    have the same API server, CA or context.
+    """
     gone = [c for name, c in before.clusters.items() if name not in after.clusters]
     come = [c for name, c in after.clusters.items() if name not in before.clusters]
     servers_before, servers_after = _servers(before), _servers(after)
     found = [Pair(before.clusters[n], c) for n, c in after.clusters.items() if n in before.clusters]
     for old in gone:
-        match = next(((new, why) for new in come if (why := _same(old, new, servers_before, servers_after))), None)
+        match = next(
+            ((new, why) for new in come if (why := _same(old, new, servers_before, servers_after))),
+            None,
+        )
         if match is None:
             found.append(Pair(old, None))
         else:
@@ -103,13 +140,23 @@ def _servers(view: View) -> Mapping[str, tuple[str, str]]:
     return known
 
 
-def _same(old: Cluster, new: Cluster, before: Mapping[str, tuple[str, str]], after: Mapping[str, tuple[str, str]]) -> str:
+def _same(
+    old: Cluster,
+    new: Cluster,
+    before: Mapping[str, tuple[str, str]],
+    after: Mapping[str, tuple[str, str]],
+) -> str:
     """Why two clusters are one and the same; nothing where they are not."""
     if old.name in before and before[old.name] == after.get(new.name):
         return "the same API server and CA"
     mine, theirs = old.trust.intermediate_fingerprint, new.trust.intermediate_fingerprint
     if mine is not None and mine == theirs:
         return "the same intermediate"
-    if old.lock is not None and new.lock is not None and old.lock.says.context and old.lock.says.context == new.lock.says.context:
+    if (
+        old.lock is not None
+        and new.lock is not None
+        and old.lock.says.context
+        and old.lock.says.context == new.lock.says.context
+    ):
         return "the same context"
     return ""

@@ -8,11 +8,19 @@ from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.observed.removal import namespace_at
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
 
-_LOGINS = {"token": "token", "clientCertificate": "client certificate", "oidc": "OIDC login", "exec": "command", None: "login"}
+_LOGINS = {
+    "token": "token",
+    "clientCertificate": "client certificate",
+    "oidc": "OIDC login",
+    "exec": "command",
+    None: "login",
+}
 
 
 def facts(both: Both, pair: Pair) -> Iterator[Fact]:
-    """What becomes of the remote secrets of a cluster that stays; those of clusters that come and go are told with them."""
+    """What becomes of the remote secrets of a cluster that stays; those of clusters that come and
+    go are told with them.
+    """
     old, new = pair.before, pair.after
     if old is None or new is None:
         return
@@ -24,34 +32,80 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
         if one is None and other is not None:
             if peer not in whole:
                 details = _told(other, added=True)
-                yield Fact(NEW, "discovery", f"discovery of {peer}", "begins", new.name, other.file, details, (effect("discovery-added", peer=peer),))
+                yield Fact(
+                    NEW,
+                    "discovery",
+                    f"discovery of {peer}",
+                    "begins",
+                    new.name,
+                    other.file,
+                    details,
+                    (effect("discovery-added", peer=peer),),
+                )
         elif one is not None and other is None:
             if peer not in whole:
-                effects, commands = (removal_effect("discovery-removed", both.tool, peer=peer),), forget(new, one.name, [one], both.tool)
-                yield Fact(DELETED, "discovery", f"discovery of {peer}", "ends", new.name, one.file, _told(one, added=False), effects, commands)
+                effects, commands = (
+                    (removal_effect("discovery-removed", both.tool, peer=peer),),
+                    forget(new, one.name, [one], both.tool),
+                )
+                yield Fact(
+                    DELETED,
+                    "discovery",
+                    f"discovery of {peer}",
+                    "ends",
+                    new.name,
+                    one.file,
+                    _told(one, added=False),
+                    effects,
+                    commands,
+                )
         elif one is not None and other is not None and one != other:
             yield from _changed(both, old, new, one, other)
 
 
 def _told(secret: RemoteSecret, *, added: bool) -> tuple[Detail, ...]:
     found = (("server", secret.server), ("CA", secret.ca), ("login", secret.login))
-    return tuple(Detail(path, None if added else value, value if added else None) for path, value in found if value is not None)
+    return tuple(
+        Detail(path, None if added else value, value if added else None)
+        for path, value in found
+        if value is not None
+    )
 
 
-def _changed(both: Both, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret) -> Iterator[Fact]:
-    """Why a remote secret is another one: its server, CA, login, store, recipients; or nothing but its name and labels."""
+def _changed(
+    both: Both, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+) -> Iterator[Fact]:
+    """Why a remote secret is another one: its server, CA, login, store, recipients; or nothing but
+    its name and labels.
+    """
     subject = f"remote secret of {other.peer}"
     why, found = _why(old, new, one, other)
     if one.peer != other.peer and not why:
         return  # its name stands in it, and that is told with the cluster
     if one.text != other.text and not why:
-        why = ["its text changes, and nothing that it says"] if one.secret is not None else [f"its {_LOGINS.get(None)} changes"]
+        why = (
+            ["its text changes, and nothing that it says"]
+            if one.secret is not None
+            else [f"its {_LOGINS.get(None)} changes"]
+        )
     if why in ([_RECIPIENTS], [_STORE]):
         pass  # that is told once, for all of the directory
     elif why:
         rule = effect("secret-changed", peer=other.peer)
-        yield changed(new.name, "remote-secret", subject, "; ".join(why), other.file, rule, details=tuple(found))
-    elif _place(old, new, one) != _place(old, new, other) or (one.name, one.annotation, one.labelled) != (
+        yield changed(
+            new.name,
+            "remote-secret",
+            subject,
+            "; ".join(why),
+            other.file,
+            rule,
+            details=tuple(found),
+        )
+    elif _place(old, new, one) != _place(old, new, other) or (
+        one.name,
+        one.annotation,
+        one.labelled,
+    ) != (
         other.name,
         other.annotation,
         other.labelled,
@@ -61,18 +115,42 @@ def _changed(both: Both, old: Cluster, new: Cluster, one: RemoteSecret, other: R
             for path, before, after in (
                 ("name", one.name, other.name),
                 ("annotation", one.annotation, other.annotation),
-                ("labelled istio/multiCluster", str(one.labelled).lower(), str(other.labelled).lower()),
+                (
+                    "labelled istio/multiCluster",
+                    str(one.labelled).lower(),
+                    str(other.labelled).lower(),
+                ),
                 ("namespace", one.namespace, other.namespace),
             )
             if before != after
             and before is not None
-            and both.now(before.removeprefix("istio-remote-secret-")) != (after or "").removeprefix("istio-remote-secret-")
+            and both.now(before.removeprefix("istio-remote-secret-"))
+            != (after or "").removeprefix("istio-remote-secret-")
         ]
         if found:
-            yield changed(new.name, "remote-secret", subject, "its metadata changes", other.file, effect("secret-metadata"), details=tuple(found))
+            yield changed(
+                new.name,
+                "remote-secret",
+                subject,
+                "its metadata changes",
+                other.file,
+                effect("secret-metadata"),
+                details=tuple(found),
+            )
     if one.file.startswith("_") != other.file.startswith("_"):
-        where = "stand once, in _remote-secrets, for all clusters" if other.file.startswith("_") else "stand in the directory of each cluster"
-        yield changed(new.name, "bundle", "the remote secrets", where, other.file.rpartition("/")[0] + "/", effect("bundled"))
+        where = (
+            "stand once, in _remote-secrets, for all clusters"
+            if other.file.startswith("_")
+            else "stand in the directory of each cluster"
+        )
+        yield changed(
+            new.name,
+            "bundle",
+            "the remote secrets",
+            where,
+            other.file.rpartition("/")[0] + "/",
+            effect("bundled"),
+        )
 
 
 _RECIPIENTS = "it is sealed for others; what is in it cannot be told"
@@ -85,25 +163,40 @@ def _place(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
     return namespace_at(new) if moved else secret.namespace
 
 
-def _why(old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret) -> tuple[list[str], list[Detail]]:
+def _why(
+    old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+) -> tuple[list[str], list[Detail]]:
     why: list[str] = []
     found: list[Detail] = []
-    for path, before, after in (("API server", one.server, other.server), ("CA", one.ca, other.ca), ("TLS name", one.tls_name, other.tls_name)):
+    for path, before, after in (
+        ("API server", one.server, other.server),
+        ("CA", one.ca, other.ca),
+        ("TLS name", one.tls_name, other.tls_name),
+    ):
         if before != after:
             why.append(f"its {path} changes")
             found.append(Detail(path, before, after))
     if one.insecure != other.insecure:
-        why.append("the certificate of its server is " + ("not looked at any more" if other.insecure else "looked at"))
+        why.append(
+            "the certificate of its server is "
+            + ("not looked at any more" if other.insecure else "looked at")
+        )
     if one.store != other.store:
         found.append(Detail("store", one.store, other.store))
         return [*why, _STORE], found
     if one.login != other.login:
-        why.append(f"its login is by {_LOGINS.get(other.login, other.login)}, and was by {_LOGINS.get(one.login, one.login)}")
+        why.append(
+            f"its login is by {_LOGINS.get(other.login, other.login)}, and was by"
+            f" {_LOGINS.get(one.login, one.login)}"
+        )
         found.append(Detail("login", one.login, other.login))
     elif one.secret is not None and one.secret != other.secret:
         why.append(f"its {_LOGINS.get(one.login, 'login')} changes")
     elif one.secret is None and one.text != other.text and one.store in ("sops", "sealed"):
-        whom = (old.trust.recipients, old.trust.sealed_for) != (new.trust.recipients, new.trust.sealed_for)
+        whom = (old.trust.recipients, old.trust.sealed_for) != (
+            new.trust.recipients,
+            new.trust.sealed_for,
+        )
         if whom:
             why.append(_RECIPIENTS)
         elif not why:

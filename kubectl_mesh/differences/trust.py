@@ -28,67 +28,170 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
         return
     beside = sorted(n for n in {*old.others, *new.others} if old.others.get(n) != new.others.get(n))
     if beside and old.store == new.store:
-        what = "; ".join(f"{n} {'is added' if n not in old.others else 'is removed' if n not in new.others else 'changes'}" for n in beside)
-        yield changed(name, "object", "what stands in cacerts beside the certificates", what, new.file, effect("cacerts"))
+        what = "; ".join(
+            f"{n} "
+            + (
+                "is added"
+                if n not in old.others
+                else "is removed"
+                if n not in new.others
+                else "changes"
+            )
+            for n in beside
+        )
+        yield changed(
+            name,
+            "object",
+            "what stands in cacerts beside the certificates",
+            what,
+            new.file,
+            effect("cacerts"),
+        )
     ambient = any(c.part == "ztunnel" for c in pair.after.control_plane)
     if old.store != new.store:
         details = (Detail("store", old.store, new.store),)
-        rule = f"store-{new.store}" if new.store in ("plain", "sops", "sealed", "external") else "store"
-        yield changed(name, "store", "the store of secrets", f"{old.store} -> {new.store}", new.file, effect(rule), details=details)
+        rule = (
+            f"store-{new.store}"
+            if new.store in ("plain", "sops", "sealed", "external")
+            else "store"
+        )
+        yield changed(
+            name,
+            "store",
+            "the store of secrets",
+            f"{old.store} -> {new.store}",
+            new.file,
+            effect(rule),
+            details=details,
+        )
     elif old.kind != new.kind:
-        yield changed(name, "store", "cacerts", f"is a {new.kind or 'nothing'}, and was a {old.kind or 'nothing'}", new.file, effect("store"))
+        yield changed(
+            name,
+            "store",
+            "cacerts",
+            f"is a {new.kind or 'nothing'}, and was a {old.kind or 'nothing'}",
+            new.file,
+            effect("store"),
+        )
     yield from _recipients(name, old, new)
     yield from _intermediate(both, name, old, new)
     yield from _roots(both, name, old, new, ambient=ambient)
     found = tuple(differing(old.issuer, new.issuer))
     if found and old.store == new.store:
-        yield changed(name, "issuer", "how cacerts is made", differ(found), new.file, effect("object"), details=found)
+        yield changed(
+            name,
+            "issuer",
+            "how cacerts is made",
+            differ(found),
+            new.file,
+            effect("object"),
+            details=found,
+        )
 
 
 def _object(pair: Pair) -> Iterator[Fact]:
-    """What is said of the object that holds `cacerts`, labels and annotations, and not what it holds."""
+    """What is said of the object that holds `cacerts`, labels and annotations, and not what it
+    holds.
+    """
     assert pair.before is not None
     assert pair.after is not None
-    one, other = ([o for o in c.objects if o.file == f"{c.name}/{CACERTS}"] for c in (pair.before, pair.after))
+    one, other = (
+        [o for o in c.objects if o.file == f"{c.name}/{CACERTS}"] for c in (pair.before, pair.after)
+    )
     if one and other and one[0].kind == other[0].kind and one[0].kind in ("Secret", "SealedSecret"):
         found = tuple(differing(one[0].fields, other[0].fields, told(pair)))
         if found:
-            yield changed(pair.name, "object", f"{other[0].kind} cacerts", differ(found), other[0].file, effect("secret-metadata"), details=found)
+            yield changed(
+                pair.name,
+                "object",
+                f"{other[0].kind} cacerts",
+                differ(found),
+                other[0].file,
+                effect("secret-metadata"),
+                details=found,
+            )
 
 
 def elsewhere(old: Cacerts, new: Cacerts) -> Fact | None:
-    """That the root is another issuer's from now on, where only the clusters know one of the two."""
+    """That the root is another issuer's from now on, where only the clusters know one of the
+    two.
+    """
     before, after = _issuer(old), _issuer(new)
     if None in (before, after) or before == after:
         return None
-    rule = "roots-here" if after == CERTS else "roots-elsewhere" if before == CERTS else "roots-between"
-    return changed("", "roots", "the roots", f"are those of {after} from now on, and were those of {before}", new.file, effect(rule))
+    rule = (
+        "roots-here"
+        if after == CERTS
+        else "roots-elsewhere"
+        if before == CERTS
+        else "roots-between"
+    )
+    return changed(
+        "",
+        "roots",
+        "the roots",
+        f"are those of {after} from now on, and were those of {before}",
+        new.file,
+        effect(rule),
+    )
 
 
 def _issuer(trust: Cacerts) -> str | None:
-    """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same where they name one issuer."""
+    """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same
+    where they name one issuer.
+    """
     if trust.root_fingerprints:
         return CERTS
     if trust.store == "istio-csr":
         return str(trust.issuer.get("issuer", "")).partition(": ")[2] or None
     if trust.store == "cert-manager":
-        return "{}.{}/{}".format(*(trust.issuer.get(f"issuerRef.{part}", "") for part in ("kind", "group", "name")))
+        return "{}.{}/{}".format(
+            *(trust.issuer.get(f"issuerRef.{part}", "") for part in ("kind", "group", "name"))
+        )
     return None
 
 
 def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
-    come, gone = sorted(set(new.recipients) - set(old.recipients)), sorted(set(old.recipients) - set(new.recipients))
+    come, gone = (
+        sorted(set(new.recipients) - set(old.recipients)),
+        sorted(set(old.recipients) - set(new.recipients)),
+    )
     if old.store != new.store:
         return
     if come or gone:
-        parts = [*([f"{count(len(come), 'recipient')} added"] if come else []), *([f"{count(len(gone), 'recipient')} removed"] if gone else [])]
-        effects = [*([effect("recipients-added")] if come else []), *([effect("recipients-removed")] if gone else [])]
-        details = (*(Detail("recipient", None, r) for r in come), *(Detail("recipient", r, None) for r in gone))
-        yield changed(name, "recipients", "who opens the secrets", ", ".join(parts), new.file, *effects, details=details)
+        parts = [
+            *([f"{count(len(come), 'recipient')} added"] if come else []),
+            *([f"{count(len(gone), 'recipient')} removed"] if gone else []),
+        ]
+        effects = [
+            *([effect("recipients-added")] if come else []),
+            *([effect("recipients-removed")] if gone else []),
+        ]
+        details = (
+            *(Detail("recipient", None, r) for r in come),
+            *(Detail("recipient", r, None) for r in gone),
+        )
+        yield changed(
+            name,
+            "recipients",
+            "who opens the secrets",
+            ", ".join(parts),
+            new.file,
+            *effects,
+            details=details,
+        )
     if old.sealed_for != new.sealed_for:
         details = (Detail("sealed for", old.sealed_for, new.sealed_for),)
         what = "another controller, or another key of it"
-        yield changed(name, "recipients", "who opens the secrets", what, new.file, effect("secret-resealed"), details=details)
+        yield changed(
+            name,
+            "recipients",
+            "who opens the secrets",
+            what,
+            new.file,
+            effect("secret-resealed"),
+            details=details,
+        )
 
 
 def _describe(certificate: Certificate | None, fingerprint: str | None) -> dict[str, str]:
@@ -117,32 +220,93 @@ def _intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Iterator
                 effect("intermediate"),
             )
         elif _resealed(old, new):
-            what = "is sealed anew" if old.sealed_for == new.sealed_for else "is sealed for another controller"
-            yield changed(name, "intermediate", subject, f"{what}; the certificate is the same", new.file, effect("secret-resealed"))
+            what = (
+                "is sealed anew"
+                if old.sealed_for == new.sealed_for
+                else "is sealed for another controller"
+            )
+            yield changed(
+                name,
+                "intermediate",
+                subject,
+                f"{what}; the certificate is the same",
+                new.file,
+                effect("secret-resealed"),
+            )
         elif old.chain and new.chain and old.chain != new.chain:
-            yield changed(name, "intermediate", subject, "the chain beside it changes", new.file, effect("intermediate"))
+            yield changed(
+                name,
+                "intermediate",
+                subject,
+                "the chain beside it changes",
+                new.file,
+                effect("intermediate"),
+            )
         return
     if before is None or after is None:
         what = "is there now" if before is None else "is no longer in the tree"
-        yield changed(name, "intermediate", subject, what, new.file, effect("intermediate-first" if before is None else "intermediate-gone"))
+        yield changed(
+            name,
+            "intermediate",
+            subject,
+            what,
+            new.file,
+            effect("intermediate-first" if before is None else "intermediate-gone"),
+        )
         return
     one, other = _describe(old.intermediate, before), _describe(new.intermediate, after)
     if name in both.made:
         other = dict.fromkeys(("serial", "not after", "fingerprint"), MADE)
-    found = tuple(Detail(path, one.get(path), other.get(path)) for path in {**one, **other} if one.get(path) != other.get(path) and path in other)
-    signer = "" if old.signer is None or new.signer is None or old.signer == new.signer else ", signed by another root"
+    found = tuple(
+        Detail(path, one.get(path), other.get(path))
+        for path in {**one, **other}
+        if one.get(path) != other.get(path) and path in other
+    )
+    signer = (
+        ""
+        if old.signer is None or new.signer is None or old.signer == new.signer
+        else ", signed by another root"
+    )
     if signer:
-        found = (*found, Detail("root", old.signer, MADE if name in both.made and new.signer not in old.root_fingerprints else new.signer))
+        found = (
+            *found,
+            Detail(
+                "root",
+                old.signer,
+                (
+                    MADE
+                    if name in both.made and new.signer not in old.root_fingerprints
+                    else new.signer
+                ),
+            ),
+        )
     # With other roots, what istiod does is told there.
-    effects = (effect("intermediate"),) if set(old.root_fingerprints) == set(new.root_fingerprints) else ()
-    yield changed(name, "intermediate", subject, f"is a new one{signer}", new.file, *effects, details=found)
+    effects = (
+        (effect("intermediate"),)
+        if set(old.root_fingerprints) == set(new.root_fingerprints)
+        else ()
+    )
+    yield changed(
+        name, "intermediate", subject, f"is a new one{signer}", new.file, *effects, details=found
+    )
 
 
 def _resealed(old: Cacerts, new: Cacerts) -> bool:
-    """Whether the ciphertext is another, and nothing that is told of it elsewhere: who opens it, the roots and CRLs in it."""
-    if old.sealed is None or new.sealed is None or old.sealed == new.sealed or old.store != new.store:
+    """Whether the ciphertext is another, and nothing that is told of it elsewhere: who opens it,
+    the roots and CRLs in it.
+    """
+    if (
+        old.sealed is None
+        or new.sealed is None
+        or old.sealed == new.sealed
+        or old.store != new.store
+    ):
         return False
-    return old.recipients == new.recipients and old.root_fingerprints == new.root_fingerprints and old.others == new.others
+    return (
+        old.recipients == new.recipients
+        and old.root_fingerprints == new.root_fingerprints
+        and old.others == new.others
+    )
 
 
 def _roots(both: Both, name: str, old: Cacerts, new: Cacerts, *, ambient: bool) -> Iterator[Fact]:
@@ -151,15 +315,37 @@ def _roots(both: Both, name: str, old: Cacerts, new: Cacerts, *, ambient: bool) 
         if (there := elsewhere(old, new)) is not None:
             yield replace(there, cluster=name)
         return
-    effects: list[Effect] = [effect("roots"), *([effect("roots-ambient")] if ambient else []), *([effect("roots-shrunk")] if before > after else [])]
+    effects: list[Effect] = [
+        effect("roots"),
+        *([effect("roots-ambient")] if ambient else []),
+        *([effect("roots-shrunk")] if before > after else []),
+    ]
     if before == after:
         if old.root_pem is not None and new.root_pem is not None and old.root_pem != new.root_pem:
-            yield changed(name, "roots", "the roots", "stand in another order, or are written otherwise", new.file, effect("roots-text"))
+            yield changed(
+                name,
+                "roots",
+                "the roots",
+                "stand in another order, or are written otherwise",
+                new.file,
+                effect("roots-text"),
+            )
         return
-    come, gone = [f for f in new.root_fingerprints if f not in before], [f for f in old.root_fingerprints if f not in after]
+    come, gone = (
+        [f for f in new.root_fingerprints if f not in before],
+        [f for f in old.root_fingerprints if f not in after],
+    )
     if exchange(old.fingerprints, new.fingerprints) is not None:
         effects.insert(0, effect("roots-exchanged"))
-    what = f"grow by {len(come)}" if not gone else f"shrink by {len(gone)}" if not come else f"are exchanged: {len(gone)} out, {len(come)} in"
+    what = (
+        f"grow by {len(come)}"
+        if not gone
+        else (
+            f"shrink by {len(gone)}"
+            if not come
+            else f"are exchanged: {len(gone)} out, {len(come)} in"
+        )
+    )
     known = {c.fingerprint: c for c in (*old.roots, *new.roots)}
     found = [Detail("root", None, MADE if "" in both.made else _root(known, f)) for f in come]
     found += [Detail("root", _root(known, f), None) for f in gone]
@@ -170,4 +356,7 @@ def _root(known: dict[str, Certificate], fingerprint: str) -> str:
     if fingerprint not in known:
         return f"SHA-256 {fingerprint}"
     root = known[fingerprint]
-    return f"{root.subject}, serial {root.serial}, not after {root.not_after:%Y-%m-%d}, SHA-256 {fingerprint}"
+    return (
+        f"{root.subject}, serial {root.serial}, not after {root.not_after:%Y-%m-%d}, SHA-256"
+        f" {fingerprint}"
+    )

@@ -1,4 +1,6 @@
-"""What a diff is made of: lines in terms of the mesh, what each does in running clusters, and the order in which clusters may apply them."""
+"""What a diff is made of: lines in terms of the mesh, what each does in running clusters, and the
+order in which clusters may apply them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,9 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Something that happens in running clusters: the name of a rule, and what fills its sentence in."""
+    """Something that happens in running clusters: the name of a rule, and what fills its sentence
+    in.
+    """
 
     rule: str
     words: tuple[tuple[str, str], ...] = ()
@@ -45,7 +49,9 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A difference as it is told. `impact` are sentences, each with the clusters that it is true of."""
+    """A difference as it is told. `impact` are sentences, each with the clusters that it is true
+    of.
+    """
 
     group: str
     kind: str
@@ -69,7 +75,9 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Whether clusters may apply a change as they like. `steps` are clusters that may go together; `reasons` say why that order."""
+    """Whether clusters may apply a change as they like. `steps` are clusters that may go together;
+    `reasons` say why that order.
+    """
 
     any: bool
     steps: tuple[tuple[str, ...], ...] = ()

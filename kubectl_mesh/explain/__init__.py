@@ -1,4 +1,6 @@
-"""explain: a pasted error becomes the messages that are known in it, each with what it may come from; the pasted text itself is told to nobody."""
+"""explain: a pasted error becomes the messages that are known in it, each with what it may come
+from; the pasted text itself is told to nobody.
+"""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +12,12 @@ from kubectl_mesh.explain.known import Cause, Known
 
 __all__ = ["LONGEST", "MESSAGES", "Cause", "Judged", "Known", "judge", "named", "recognise"]
 
-MESSAGES: tuple[Known, ...] = (*envoy.MESSAGES, *istiod.MESSAGES, *ztunnel.MESSAGES, *delivery.MESSAGES)
+MESSAGES: tuple[Known, ...] = (
+    *envoy.MESSAGES,
+    *istiod.MESSAGES,
+    *ztunnel.MESSAGES,
+    *delivery.MESSAGES,
+)
 LONGEST = 1 << 20
 """How much of a text is looked at, in characters."""
 _WORD = re.compile(r"[A-Za-z0-9-]+")
@@ -19,21 +26,30 @@ PROVEN, OPEN, CLEARED, GENERAL = "proven", "open", "cleared", "general"
 
 def recognise(text: str) -> tuple[Known, ...]:
     """The messages in a text, in the order in which they stand in it."""
-    found = [(match.start(), index, known) for index, known in enumerate(MESSAGES) if (match := re.search(known.pattern, text[:LONGEST], re.IGNORECASE))]
+    found = [
+        (match.start(), index, known)
+        for index, known in enumerate(MESSAGES)
+        if (match := re.search(known.pattern, text[:LONGEST], re.IGNORECASE))
+    ]
     return tuple(known for _, _, known in sorted(found, key=lambda f: f[:2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A cause and its state here: proven, open (it cannot be known offline), cleared, or general (there is no mesh at hand)."""
+    """A cause and its state here: proven, open (it cannot be known offline), cleared, or general
+    (there is no mesh at hand).
+    """
 
     cause: Cause
     state: str
     results: tuple[Result, ...] = ()
 
 
-def judge(known: Known, results: Mapping[str, Result] | None, versions: Collection[str]) -> tuple[Judged, ...]:
-    """The causes of a message, proven ones first; `results` are those of the checks by id, None without a working directory.
+def judge(
+    known: Known, results: Mapping[str, Result] | None, versions: Collection[str]
+) -> tuple[Judged, ...]:
+    """The causes of a message, proven ones first; `results` are those of the checks by id, None
+    without a working directory.
 
     `versions` are the releases of all control planes; empty if any of them is not stated.
     """

@@ -1,4 +1,6 @@
-"""What the tools say that bring the tree into the clusters: kubectl, Argo CD, Flux, SOPS, Sealed Secrets, External Secrets."""
+"""What the tools say that bring the tree into the clusters: kubectl, Argo CD, Flux, SOPS, Sealed
+Secrets, External Secrets.
+"""
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
@@ -22,7 +24,8 @@ MESSAGES = (
     Known(
         "no-kind",
         "kubectl, Argo CD, Flux",
-        r"no matches for kind|could not find the requested resource|could not find \S+ for requested resource|ensure CRDs are installed first",
+        r"no matches for kind|could not find the requested resource|could not find \S+ for"
+        r" requested resource|ensure CRDs are installed first",
         "the cluster does not know this kind of object yet",
         (
             _STAGES,
@@ -37,33 +40,48 @@ MESSAGES = (
     Known(
         "image-gone",
         "kubectl",
-        r"(?:Back-off pulling|Failed to pull) image \"?(?:registry\.istio\.io|gcr\.io/istio-release)/",
+        r"(?:Back-off pulling|Failed to pull) image"
+        r" \"?(?:registry\.istio\.io|gcr\.io/istio-release)/",
         "Istio switches off the image registry that this pod names; images are at docker.io/istio",
         (
             Cause(
                 "the control plane takes its images from a registry that Istio switches off",
-                "follow docs/istio-move.md: render, apply stage 2, and restart the workloads whose pods name the old registry",
+                "follow docs/istio-move.md: render, apply stage 2, and restart the workloads whose"
+                " pods name the old registry",
                 ("images-gone",),
-                see="kubectl --context=CONTEXT get pods -A -o jsonpath={.items[*].spec.containers[*].image}",
+                see=(
+                    "kubectl --context=CONTEXT get pods -A -o"
+                    " jsonpath={.items[*].spec.containers[*].image}"
+                ),
             ),
             Cause(
                 "the pod was injected before the registry changed",
-                "restart its workload: `kubectl rollout restart deployment NAME`; istiod injects the new registry into new pods",
-                see="kubectl --context=CONTEXT -n NAMESPACE get pod POD -o jsonpath={.spec.containers[*].image}",
+                "restart its workload: `kubectl rollout restart deployment NAME`; istiod injects"
+                " the new registry into new pods",
+                see=(
+                    "kubectl --context=CONTEXT -n NAMESPACE get pod POD -o"
+                    " jsonpath={.spec.containers[*].image}"
+                ),
             ),
         ),
     ),
     Known(
         "charts-gone",
         "Argo CD, Flux, helm",
-        r"istio-release\.storage\.googleapis\.com|gcr\.io/istio-release/charts|is not a valid chart repository",
-        "the chart repository does not answer; Istio switches off istio-release.storage.googleapis.com and gcr.io/istio-release/charts",
+        r"istio-release\.storage\.googleapis\.com|gcr\.io/istio-release/charts|is not a valid chart"
+        r" repository",
+        "the chart repository does not answer; Istio switches off"
+        " istio-release.storage.googleapis.com and gcr.io/istio-release/charts",
         (
             Cause(
                 "charts are taken from a repository that Istio switches off",
-                "follow docs/istio-move.md: remove `istio.charts` or write https://blob.istio.io/istio-release/charts, render and apply",
+                "follow docs/istio-move.md: remove `istio.charts` or write"
+                " https://blob.istio.io/istio-release/charts, render and apply",
                 ("charts-gone",),
-                see="kubectl get applications.argoproj.io,helmrepositories.source.toolkit.fluxcd.io -A -o yaml",
+                see=(
+                    "kubectl get applications.argoproj.io,helmrepositories.source.toolkit.fluxcd.io"
+                    " -A -o yaml"
+                ),
             ),
             Cause(
                 "a proxy or a firewall does not let the tool reach the repository",
@@ -90,7 +108,8 @@ MESSAGES = (
     Known(
         "not-yaml",
         "kubectl, Argo CD, Flux",
-        r"error converting YAML to JSON|error parsing .{0,300}\.yaml|MalformedYAMLError|yaml: line \d+"
+        r"error converting YAML to JSON|error parsing .{0,300}\.yaml|MalformedYAMLError|yaml:"
+        r" line \d+"
         r"|no such file or directory.{0,300}kustomization|accumulating resources",
         "a file of the tree cannot be read, or is listed and not there",
         (
@@ -129,13 +148,18 @@ MESSAGES = (
         "ca-bundle-drift",
         "Argo CD",
         r"caBundle|failurePolicy.{0,300}(?:Ignore|Fail)|ValidatingWebhookConfiguration.{0,300}OutOfSync|OutOfSync.{0,300}WebhookConfiguration",
-        "istiod writes into its webhooks what the chart left out, so the application is out of sync for ever",
+        "istiod writes into its webhooks what the chart left out, so the application is out of sync"
+        " for ever",
         (
             Cause(
                 "the application compares what istiod owns",
-                "use the Application that `delivery: {tool: argocd}` renders, or ignore caBundle and failurePolicy",
+                "use the Application that `delivery: {tool: argocd}` renders, or ignore caBundle"
+                " and failurePolicy",
                 hints=("delivery-target", "tree-edited"),
-                see="kubectl -n argocd get applications.argoproj.io NAME -o jsonpath={.spec.ignoreDifferences}",
+                see=(
+                    "kubectl -n argocd get applications.argoproj.io NAME -o"
+                    " jsonpath={.spec.ignoreDifferences}"
+                ),
             ),
         ),
     ),
@@ -163,14 +187,18 @@ MESSAGES = (
                 "a cluster's directory is applied twice",
                 "have one application for each directory of out/",
                 hints=("tree-foreign", "tree-stale"),
-                see="kubectl get applications.argoproj.io,kustomizations.kustomize.toolkit.fluxcd.io -A",
+                see=(
+                    "kubectl get"
+                    " applications.argoproj.io,kustomizations.kustomize.toolkit.fluxcd.io -A"
+                ),
             ),
         ),
     ),
     Known(
         "sync-failed",
         "Argo CD",
-        r"one or more synchronization tasks (?:are not valid|completed unsuccessfully)|ComparisonError|failed to generate manifest",
+        r"one or more synchronization tasks (?:are not valid|completed"
+        r" unsuccessfully)|ComparisonError|failed to generate manifest",
         "Argo CD could not make, or not apply, what is in the repository",
         (
             _TREE,
@@ -185,7 +213,8 @@ MESSAGES = (
     Known(
         "flux-waits",
         "Flux",
-        r"dependency '[^']+' is not ready|health check (?:failed|timed out)|timeout waiting for: \[",
+        r"dependency '[^']+' is not ready|health check (?:failed|timed out)|timeout waiting"
+        r" for: \[",
         "an earlier stage is not ready yet",
         (
             Cause(
@@ -199,7 +228,8 @@ MESSAGES = (
     Known(
         "not-decrypted",
         "Flux, kubectl",
-        r"\.sops: field not declared|unknown field \"sops\"|illegal base64 data at input byte \d|ENC\[AES256_GCM",
+        r"\.sops: field not declared|unknown field \"sops\"|illegal base64 data at input byte"
+        r" \d|ENC\[AES256_GCM",
         "an encrypted Secret was applied as it is",
         (
             Cause(
@@ -219,7 +249,8 @@ MESSAGES = (
     Known(
         "no-identity",
         "SOPS, Flux",
-        r"no identity matched any of the recipients|0 successful groups required|Failed to get the data key"
+        r"no identity matched any of the recipients|0 successful groups required|Failed to get the"
+        r" data key"
         r"|failed to decrypt data key|cannot get sops data key",
         "the key at hand opens none of the recipients that the file was sealed for",
         (
@@ -275,7 +306,8 @@ MESSAGES = (
     Known(
         "store-empty",
         "External Secrets",
-        r"SecretSyncedError|could not get secret data from provider|Secret does not exist|error processing spec\.data",
+        r"SecretSyncedError|could not get secret data from provider|Secret does not exist|error"
+        r" processing spec\.data",
         "the store does not hold what the tree asks for",
         (
             Cause(
@@ -296,7 +328,10 @@ MESSAGES = (
                 "a CRD is applied client-side",
                 "apply with --server-side; in Argo CD ServerSideApply=true, as rendered",
                 hints=("tree-edited",),
-                see="kubectl --context=CONTEXT get customresourcedefinition NAME --show-managed-fields -o yaml",
+                see=(
+                    "kubectl --context=CONTEXT get customresourcedefinition NAME"
+                    " --show-managed-fields -o yaml"
+                ),
             ),
             Cause(
                 "a control plane that names hundreds of networks is applied client-side",

@@ -1,4 +1,6 @@
-"""What Envoy says: in the access log, in the body of an answer, in the statistics of a TLS handshake."""
+"""What Envoy says: in the access log, in the body of an answer, in the statistics of a TLS
+handshake.
+"""
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
@@ -20,7 +22,8 @@ MESSAGES = (
             common.EXPIRED,
             common.SERVER_CA_EXPIRED,
             Cause(
-                "a workload's certificate was not renewed, for istiod cannot be reached or cannot sign",
+                "a workload's certificate was not renewed, for istiod cannot be reached or cannot"
+                " sign",
                 "look into the log of istiod, then restart the workload",
                 see="istioctl --context=CONTEXT proxy-config secret POD.NAMESPACE",
             ),
@@ -55,7 +58,8 @@ MESSAGES = (
         "certificate-unknown",
         "Envoy",
         r"SSLV3_ALERT_CERTIFICATE_UNKNOWN|verify SAN list|SAN matcher",
-        "the certificate verifies, but its SPIFFE identity is not the one that was expected; or the other side could not judge it",
+        "the certificate verifies, but its SPIFFE identity is not the one that was expected; or the"
+        " other side could not judge it",
         (
             common.TRUST_DOMAIN,
             common.ROOTS,
@@ -73,11 +77,16 @@ MESSAGES = (
         "the chain leads to a root of the right name and the wrong key",
         (
             Cause(
-                "there are two roots with the same name, as when a root was made twice with the same organization",
-                "find the right one by its fingerprint (`kubectl mesh describe`), put it everywhere, and make the intermediates of the other anew",
+                "there are two roots with the same name, as when a root was made twice with the"
+                " same organization",
+                "find the right one by its fingerprint (`kubectl mesh describe`), put it"
+                " everywhere, and make the intermediates of the other anew",
                 ("certs-one-root", "certs-chain", "tree-root", "tree-chain"),
                 is_proof=True,
-                see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o"
+                    " yaml"
+                ),
             ),
             common.LATE_ROOT,
         ),
@@ -92,7 +101,10 @@ MESSAGES = (
                 "the intermediate or the root has name constraints",
                 "have it issued with spiffe:// URIs of the trust domain permitted",
                 ("certs-names",),
-                see="openssl x509 -in certs/intermediate-NAME/ca-cert.pem -noout -ext nameConstraints",
+                see=(
+                    "openssl x509 -in certs/intermediate-NAME/ca-cert.pem -noout -ext"
+                    " nameConstraints"
+                ),
             ),
         ),
     ),
@@ -117,7 +129,8 @@ MESSAGES = (
     Known(
         "connection-timeout",
         "Envoy",
-        r"upstream connect error or disconnect/reset before headers|connection timeout|delayed connect error"
+        r"upstream connect error or disconnect/reset before headers|connection timeout|delayed"
+        r" connect error"
         r"|upstream_reset_before_response_started|(?-i:\bUF\b|\bURX\b)",
         "an endpoint is known, and no connection to it comes about",
         (common.NETWORK, common.GATEWAY, common.FIREWALL, common.ROOTS),
@@ -141,7 +154,8 @@ MESSAGES = (
     Known(
         "rbac-denied",
         "Envoy, ztunnel",
-        r"RBAC: access denied|rbac_access_denied|allow policies exist, but none allowed|explicitly denied by",
+        r"RBAC: access denied|rbac_access_denied|allow policies exist, but none allowed|explicitly"
+        r" denied by",
         "an AuthorizationPolicy does not allow this identity",
         (
             common.TRUST_DOMAIN,
@@ -159,7 +173,8 @@ MESSAGES = (
         "one side speaks TLS and the other does not",
         (
             Cause(
-                "a PeerAuthentication or DestinationRule asks for TLS where the other side has no proxy, or the other way about",
+                "a PeerAuthentication or DestinationRule asks for TLS where the other side has no"
+                " proxy, or the other way about",
                 "compare PeerAuthentication and DestinationRule of both",
                 see="kubectl --context=CONTEXT get peerauthentications,destinationrules -A",
             ),

@@ -1,4 +1,6 @@
-"""What istiod says: about its CA, about the clusters it reads, about the proxies that come to it."""
+"""What istiod says: about its CA, about the clusters it reads, about the proxies that come to
+it.
+"""
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
@@ -30,7 +32,8 @@ MESSAGES = (
         "incomplete-bundle",
         "istiod",
         r"incomplete signing CA bundle",
-        "cacerts is there, but not all of ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem",
+        "cacerts is there, but not all of ca-cert.pem, ca-key.pem, cert-chain.pem and"
+        " root-cert.pem",
         (
             _INCOMPLETE,
             Cause(
@@ -60,8 +63,20 @@ MESSAGES = (
             ),
         ),
     ),
-    Known("key-mismatch", "istiod", r"private key does not match public key", "key and certificate in cacerts do not belong together", (_PAIR,)),
-    Known("no-ca-certificate", "istiod", r"not authorized to sign other certificates", "a certificate in cacerts is no CA", (_NO_CA,)),
+    Known(
+        "key-mismatch",
+        "istiod",
+        r"private key does not match public key",
+        "key and certificate in cacerts do not belong together",
+        (_PAIR,),
+    ),
+    Known(
+        "no-ca-certificate",
+        "istiod",
+        r"not authorized to sign other certificates",
+        "a certificate in cacerts is no CA",
+        (_NO_CA,),
+    ),
     Known(
         "signature-algorithm",
         "istiod",
@@ -81,14 +96,19 @@ MESSAGES = (
         "root-not-updated",
         "istiod",
         r"updating new ROOT-CA not supported",
-        "the root in cacerts changed while istiod ran: the whole update is ignored, a new intermediate too",
+        "the root in cacerts changed while istiod ran: the whole update is ignored, a new"
+        " intermediate too",
         (
             Cause(
                 "the root was exchanged in one step",
-                "go back to the old root, then add the new one beside it in all clusters before any intermediate changes; or set ISTIO_MULTIROOT_MESH=true, "
-                "and restart istiod after each step where it is not set",
+                "go back to the old root, then add the new one beside it in all clusters before any"
+                " intermediate changes; or set ISTIO_MULTIROOT_MESH=true, and restart istiod after"
+                " each step where it is not set",
                 ("tree-root", "certs-one-root"),
-                see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o"
+                    " yaml"
+                ),
             ),
         ),
     ),
@@ -123,7 +143,10 @@ MESSAGES = (
                 "there are two remote secrets for one cluster",
                 "take one away, in the tree and in the cluster",
                 ("remote-double", "remote-extra", "remote-names"),
-                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get secrets -l"
+                    " istio/multiCluster=true"
+                ),
             ),
         ),
     ),
@@ -136,7 +159,10 @@ MESSAGES = (
             Cause(
                 "all clusters take one bundle of remote secrets",
                 "nothing: that is how `remoteSecrets: bundle` works",
-                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get secrets -l"
+                    " istio/multiCluster=true"
+                ),
             ),
             Cause(
                 "two clusters have the same name",
@@ -149,7 +175,8 @@ MESSAGES = (
     Known(
         "unauthorized",
         "istiod",
-        r"\bUnauthorized\b|the server has asked for the client to provide credentials|invalid bearer token",
+        r"\bUnauthorized\b|the server has asked for the client to provide credentials|invalid"
+        r" bearer token",
         "an API server does not take the login of the remote secret",
         (
             common.LOGIN,
@@ -172,20 +199,27 @@ MESSAGES = (
                 "apply stages 2 and 3 there",
                 ("base-reader",),
                 hints=("tree-edited", "tree-current"),
-                see="kubectl --context=CONTEXT auth can-i list services --as=system:serviceaccount:istio-system:istio-reader-service-account",
+                see=(
+                    "kubectl --context=CONTEXT auth can-i list services"
+                    " --as=system:serviceaccount:istio-system:istio-reader-service-account"
+                ),
             ),
             Cause(
                 "the token is that of another account",
                 "fetch it again",
                 ("token-account", "token-unique", "remote-login"),
-                see="kubectl --context=CONTEXT auth can-i list services --as=system:serviceaccount:istio-system:istio-reader-service-account",
+                see=(
+                    "kubectl --context=CONTEXT auth can-i list services"
+                    " --as=system:serviceaccount:istio-system:istio-reader-service-account"
+                ),
             ),
         ),
     ),
     Known(
         "not-reached",
         "istiod, kubectl",
-        r"connection refused|no such host|i/o timeout|context deadline exceeded|no route to host|Client\.Timeout exceeded"
+        r"connection refused|no such host|i/o timeout|context deadline exceeded|no route to"
+        r" host|Client\.Timeout exceeded"
         r"|timed out waiting for.{0,300}(?:cluster|sync)",
         "a server does not answer at the address that was given",
         (
@@ -217,22 +251,30 @@ MESSAGES = (
                 "the server is reached by a name that its certificate does not have",
                 "state `contexts.CTX.tlsServerName`, or the URL that the certificate has",
                 hints=("remote-server",),
-                see="openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -ext subjectAltName",
+                see=(
+                    "openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -ext"
+                    " subjectAltName"
+                ),
             ),
         ),
     ),
     Known(
         "login-not-allowed",
         "istiod",
-        r"kubeconfig is not allowed|auth provider \S+ is not allowed|(?:tokenFile|clientCertificate|clientKey|exec) is not allowed"
+        r"kubeconfig is not allowed|auth provider \S+ is not"
+        r" allowed|(?:tokenFile|clientCertificate|clientKey|exec) is not allowed"
         r"|PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS",
         "istiod refuses a way to log in that is not a token or OIDC",
         (
             Cause(
                 "a cluster logs in by exec, a token file or a client certificate",
-                "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as `kubectl mesh check --id credential-cost` says, or use a token",
+                "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as `kubectl mesh"
+                " check --id credential-cost` says, or use a token",
                 ("credential-cost",),
-                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get secrets -l"
+                    " istio/multiCluster=true"
+                ),
             ),
         ),
     ),
@@ -250,8 +292,12 @@ MESSAGES = (
             ),
             Cause(
                 "it was applied as it is encrypted",
-                "apply it by what decrypts it: see what `kubectl mesh explain` says of `.sops: field not declared`",
-                see="kubectl --context=CONTEXT -n istio-system get secrets -l istio/multiCluster=true",
+                "apply it by what decrypts it: see what `kubectl mesh explain` says of `.sops:"
+                " field not declared`",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get secrets -l"
+                    " istio/multiCluster=true"
+                ),
             ),
         ),
     ),
@@ -259,13 +305,17 @@ MESSAGES = (
         "registry-name",
         "istiod",
         r"invalid registry name",
-        "meshNetworks names a cluster in a way that istiod does not take, and nothing of meshNetworks is used",
+        "meshNetworks names a cluster in a way that istiod does not take, and nothing of"
+        " meshNetworks is used",
         (
             Cause(
                 "a registry has a capital letter, or another name than its cluster",
                 "write it as the cluster's name",
                 ("base-registry", "tree-networks"),
-                see="kubectl --context=CONTEXT -n istio-system get configmap istio -o jsonpath={.data.meshNetworks}",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get configmap istio -o"
+                    " jsonpath={.data.meshNetworks}"
+                ),
             ),
         ),
     ),

@@ -1,29 +1,39 @@
-"""An error message that is known: how it is recognised, what it means, and what it may come from."""
+"""An error message that is known: how it is recognised, what it means, and what it may come
+from.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A possible cause of a message: the checks that confirm it or rule it out, what to do, and what shows it in a running cluster."""
+    """A possible cause of a message: the checks that confirm it or rule it out, what to do, and
+    what shows it in a running cluster.
+    """
 
     says: str
     do: str
     checks: tuple[str, ...] = ()
     """Any finding of these confirms it."""
     versions: tuple[str, ...] = ()
-    """The releases of Istio that it concerns; none: all. A mesh that states only other releases rules it out."""
+    """The releases of Istio that it concerns; none: all. A mesh that states only other releases
+    rules it out.
+    """
     hints: tuple[str, ...] = ()
     """Checks whose findings belong here and prove nothing."""
     is_proof: bool = False
-    """Whether `checks` without a finding prove that these files do not have the fault; else it cannot be known offline."""
+    """Whether `checks` without a finding prove that these files do not have the fault; else it
+    cannot be known offline.
+    """
     see: str = ""
     """The command that shows it, with access to a cluster; words in capitals stand for names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message, by a pattern over a pasted text (case does not count). What may lie between two parts of it is bounded."""
+    """A message, by a pattern over a pasted text (case does not count). What may lie between two
+    parts of it is bounded.
+    """
 
     id: str
     source: str

@@ -7,17 +7,22 @@ MESSAGES = (
     Known(
         "peer-certificate",
         "ztunnel",
-        r"invalid peer certificate|received fatal alert: (?:UnknownCA|BadCertificate|DecryptError)|BadSignature|UnknownIssuer",
+        r"invalid peer certificate|received fatal alert:"
+        r" (?:UnknownCA|BadCertificate|DecryptError)|BadSignature|UnknownIssuer",
         "ztunnel does not accept the certificate of the other side",
         (
             common.ROOTS,
             common.CHAIN,
             common.EXPIRED,
             Cause(
-                "ztunnel trusts the first root it got and no other, while several roots are in use (Istio's issue 47427)",
+                "ztunnel trusts the first root it got and no other, while several roots are in use"
+                " (Istio's issue 47427)",
                 "have one root in all clusters; restart ztunnel after the root bundle changed",
                 hints=("tree-root",),
-                see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
+                see=(
+                    "kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o"
+                    " yaml"
+                ),
             ),
         ),
     ),
@@ -60,7 +65,8 @@ MESSAGES = (
     Known(
         "ztunnel-rejected",
         "ztunnel",
-        r"XDS client connection error|XDS client error|Unauthenticated.{0,300}authentication failure",
+        r"XDS client connection error|XDS client error|Unauthenticated.{0,300}authentication"
+        r" failure",
         "istiod does not take this ztunnel's login",
         (
             common.IDENTITY,

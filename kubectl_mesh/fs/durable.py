@@ -1,4 +1,6 @@
-"""Steps on files by descriptor: born with their mode, renamed without replacing, reached through no link."""
+"""Steps on files by descriptor: born with their mode, renamed without replacing, reached through no
+link.
+"""
 
 import contextlib
 import ctypes
@@ -68,18 +70,33 @@ def write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = F
 
 @lru_cache(maxsize=1)
 def _rename_call() -> Any:
-    """renameat2(2), renameatx_np on macOS, None elsewhere; looked up once, for that costs more than the call."""
+    """renameat2(2), renameatx_np on macOS, None elsewhere; looked up once, for that costs more than
+    the call.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     return getattr(libc, "renameat2", None) or getattr(libc, "renameatx_np", None)
 
 
-def libc_rename(source_folder: int, source: str, target_folder: int, target: str, flags: int) -> bool:
-    """renameat2(2) (renameatx_np on macOS); False where the system or the file system does not have it."""
+def libc_rename(
+    source_folder: int, source: str, target_folder: int, target: str, flags: int
+) -> bool:
+    """renameat2(2) (renameatx_np on macOS); False where the system or the file system does not have
+    it.
+    """
     call = _rename_call()
     if call is None:
         return False
     value = flags if call.__name__ == "renameat2" else {EXCHANGE: 2, NO_REPLACE: 4}[flags]
-    if call(source_folder, os.fsencode(source), target_folder, os.fsencode(target), ctypes.c_uint(value)) == 0:
+    if (
+        call(
+            source_folder,
+            os.fsencode(source),
+            target_folder,
+            os.fsencode(target),
+            ctypes.c_uint(value),
+        )
+        == 0
+    ):
         return True
     number = ctypes.get_errno()
     if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
@@ -95,7 +112,9 @@ def take_name_of(top: int, staged: str, name: str) -> None:
 
 @contextlib.contextmanager
 def within(root: int, path: str) -> Iterator[tuple[int, str]]:
-    """The folder of a path below a descriptor, step by step and through no link, and the last name."""
+    """The folder of a path below a descriptor, step by step and through no link, and the last
+    name.
+    """
     parts = path.split("/")
     current, opened = root, []
     try:
@@ -109,22 +128,33 @@ def within(root: int, path: str) -> Iterator[tuple[int, str]]:
 
 
 def same_there(folder: int, last: str, top: int, path: str) -> bool:
-    """Whether the file in place holds the same, or is the same link: then this one is a copy of it."""
+    """Whether the file in place holds the same, or is the same link: then this one is a copy of
+    it.
+    """
     try:
         with within(top, path) as (above, name):
             mine, theirs = read(last, folder), read(name, above)
             if mine is not None and theirs is not None:
                 return mine[0] == theirs[0]
-            return mine is None and theirs is None and os.readlink(last, dir_fd=folder) == os.readlink(name, dir_fd=above)
+            return (
+                mine is None
+                and theirs is None
+                and os.readlink(last, dir_fd=folder) == os.readlink(name, dir_fd=above)
+            )
     except (OSError, MeshError):
         return False
 
 
 def put_back(folder: int, last: str, top: int, path: str) -> None:
-    """Gives a file in a stage the name that it should have below `top`, or one beside it where that is taken."""
+    """Gives a file in a stage the name that it should have below `top`, or one beside it where that
+    is taken.
+    """
     parts = path.split("/")
     for stop in range(1, len(parts)):
-        with within(top, "/".join(parts[:stop])) as (above, name), contextlib.suppress(FileExistsError):
+        with (
+            within(top, "/".join(parts[:stop])) as (above, name),
+            contextlib.suppress(FileExistsError),
+        ):
             os.mkdir(name, 0o777, dir_fd=above)
     with within(top, path) as (above, name):
         target, number = name, 0

@@ -1,7 +1,9 @@
-"""`certs/` as a whole exchanged for another: what belongs together changes together, whatever kills the run.
+"""`certs/` as a whole exchanged for another: what belongs together changes together, whatever kills
+the run.
 
-The new folder is built beside the old one, of links to the files that stay and of new files, synced, and exchanged with it in
-one system call. A list in it says what the old one held: what is not in that list came meanwhile, and goes back.
+The new folder is built beside the old one, of links to the files that stay and of new files,
+synced, and exchanged with it in one system call. A list in it says what the old one held: what is
+not in that list came meanwhile, and goes back.
 """
 
 import contextlib
@@ -41,7 +43,9 @@ class _Entry:
 
 
 def exchange_certificates(directory: str, change: Exchange) -> None:
-    """Makes `certs/` of a working directory what `change` says; the lock is held. No private file is ever lost by it."""
+    """Makes `certs/` of a working directory what `change` says; the lock is held. No private file
+    is ever lost by it.
+    """
     place = join(directory, CERTS)
     top = os.open(os.path.realpath(directory), FOLDER)
     try:
@@ -65,7 +69,11 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
         except OSError as error:
             if error.errno not in (errno.EBUSY, errno.EXDEV):
                 raise
-            raise refuse(place, "is a mount point, and cannot be exchanged as a whole", "mount what is above it, or make it a folder") from None
+            raise refuse(
+                place,
+                "is a mount point, and cannot be exchanged as a whole",
+                "mount what is above it, or make it a folder",
+            ) from None
         os.fsync(top)
         _settle(top)
     finally:
@@ -73,25 +81,45 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
 
 
 def _must_be_ours(old: int, entries: list[_Entry], place: str) -> None:
-    """Refuses folders out of which nothing may be taken, before anything is built: the old ones have to go once they are exchanged."""
-    bare = [path for path in (".", *(e.path for e in entries if e.is_folder)) if not os.access(path, os.W_OK | os.X_OK, dir_fd=old)]
+    """Refuses folders out of which nothing may be taken, before anything is built: the old ones
+    have to go once they are exchanged.
+    """
+    bare = [
+        path
+        for path in (".", *(e.path for e in entries if e.is_folder))
+        if not os.access(path, os.W_OK | os.X_OK, dir_fd=old)
+    ]
     if bare:
         where = [place if path == "." else f"{place}/{path}" for path in bare]
-        fix = f"give yourself the right to write, for it is exchanged as a whole: chmod -R u+w {shlex.quote(place)}"
+        fix = (
+            "give yourself the right to write, for it is exchanged as a whole: chmod -R u+w"
+            f" {shlex.quote(place)}"
+        )
         raise MeshError(Problem(Place(path), "cannot be written to", fix) for path in where)
 
 
 def settle(directory: str) -> None:
-    """Puts right what a killed exchange left: the new folder goes where it never had the name, else the old one does."""
-    if not any(os.path.lexists(os.path.join(directory, name)) for name in (STAGE_CERTS, _ASIDE, f"{CERTS}/{_LIST}")):
+    """Puts right what a killed exchange left: the new folder goes where it never had the name, else
+    the old one does.
+    """
+    if not any(
+        os.path.lexists(os.path.join(directory, name))
+        for name in (STAGE_CERTS, _ASIDE, f"{CERTS}/{_LIST}")
+    ):
         return
     top = os.open(os.path.realpath(directory), FOLDER)
     try:
         _settle(top)
     except PermissionError:
-        left = join(directory, next((name for name in (STAGE_CERTS, _ASIDE) if _there(name, top)), CERTS))
-        fix = f"give yourself the right to write, and run it again: chmod -R u+w {shlex.quote(left)}"
-        raise refuse(left, "holds what a run that did not end has left, and cannot be written to", fix) from None
+        left = join(
+            directory, next((name for name in (STAGE_CERTS, _ASIDE) if _there(name, top)), CERTS)
+        )
+        fix = (
+            f"give yourself the right to write, and run it again: chmod -R u+w {shlex.quote(left)}"
+        )
+        raise refuse(
+            left, "holds what a run that did not end has left, and cannot be written to", fix
+        ) from None
     finally:
         os.close(top)
 
@@ -122,7 +150,9 @@ def _there(path: str, folder: int) -> bool:
 
 
 def _walk(folder: int, prefix: str = "") -> Iterator[_Entry]:
-    """Everything below a folder, each folder before what it holds; what a killed run left unfinished is passed over."""
+    """Everything below a folder, each folder before what it holds; what a killed run left
+    unfinished is passed over.
+    """
     for name in sorted(os.listdir(folder)):
         if name.startswith(f"{STAGE}-"):
             continue
@@ -164,7 +194,13 @@ def _build(top: int, old: int, entries: list[_Entry], change: Exchange, place: s
                 _carry(old, entry.path, new, target)
         for path, body in change.put.items():
             _make(new, path.rpartition("/")[0], made)
-            write_file(path, body, PRIVATE_MODE if path.endswith(PRIVATE_ENDINGS) else 0o666, new, sync=True)
+            write_file(
+                path,
+                body,
+                PRIVATE_MODE if path.endswith(PRIVATE_ENDINGS) else 0o666,
+                new,
+                sync=True,
+            )
         for path in list(made):
             _make(new, path, made)
         for path in sorted(made, key=lambda p: p.count("/"), reverse=True):
@@ -180,7 +216,11 @@ def _must_stay(old: int, entry: _Entry, change: Exchange, place: str) -> None:
         return
     body = read(entry.path, old)
     if body is None or body[0] not in change.put.values():
-        raise refuse(f"{place}/{entry.path}", "is private, and would be lost", "report this: it is a fault of kubectl mesh")
+        raise refuse(
+            f"{place}/{entry.path}",
+            "is private, and would be lost",
+            "report this: it is a fault of kubectl mesh",
+        )
 
 
 def _make(new: int, path: str, made: dict[str, os.stat_result | None]) -> None:
@@ -193,7 +233,9 @@ def _make(new: int, path: str, made: dict[str, os.stat_result | None]) -> None:
         made.setdefault(path, None)
     except FileExistsError:
         if not stat.S_ISDIR(os.stat(path, dir_fd=new, follow_symlinks=False).st_mode):
-            raise refuse(f"{CERTS}/{path}", "is in the way: a folder belongs there", "move it away") from None
+            raise refuse(
+                f"{CERTS}/{path}", "is in the way: a folder belongs there", "move it away"
+            ) from None
 
 
 def _finish(new: int, path: str, status: os.stat_result | None) -> None:
@@ -214,7 +256,13 @@ def _carry(old: int, path: str, new: int, target: str) -> None:
     try:
         os.link(path, target, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES):
+        if error.errno not in (
+            errno.EPERM,
+            errno.EMLINK,
+            errno.ENOTSUP,
+            errno.ENOSYS,
+            errno.EACCES,
+        ):
             raise
         status = os.stat(path, dir_fd=old, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
@@ -222,7 +270,11 @@ def _carry(old: int, path: str, new: int, target: str) -> None:
             return
         found = read(path, old)
         if found is None:
-            raise refuse(path, "is no regular file, and this file system has no hard links to carry it over", "move it away") from None
+            raise refuse(
+                path,
+                "is no regular file, and this file system has no hard links to carry it over",
+                "move it away",
+            ) from None
         write_file(target, found[0], found[1], new, sync=True)
 
 
@@ -242,8 +294,11 @@ def _listed(top: int) -> Mapping[str, int]:
 
 
 def _dissolve(top: int, folder: int, known: Mapping[str, int] | None, prefix: str = "") -> None:
-    """Removes what is in a folder: all of it where `known` is None, else what it had when it was replaced; the rest goes back."""
-    # The list goes last: while anything else is there, it tells that this folder never had the name.
+    """Removes what is in a folder: all of it where `known` is None, else what it had when it was
+    replaced; the rest goes back.
+    """
+    # The list goes last: while anything else is there, it tells that this folder never had the
+    # name.
     for name in sorted(os.listdir(folder), key=lambda n: not prefix and n == _LIST):
         path, status = prefix + name, os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
@@ -253,7 +308,12 @@ def _dissolve(top: int, folder: int, known: Mapping[str, int] | None, prefix: st
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=folder)
-        elif known is None or known.get(path) == status.st_ino or name.startswith(f"{STAGE}-") or same_there(folder, name, top, f"{CERTS}/{path}"):
+        elif (
+            known is None
+            or known.get(path) == status.st_ino
+            or name.startswith(f"{STAGE}-")
+            or same_there(folder, name, top, f"{CERTS}/{path}")
+        ):
             os.unlink(name, dir_fd=folder)
         else:
             put_back(folder, name, top, f"{CERTS}/{path}")

@@ -28,11 +28,16 @@ def below(folder: str) -> Iterator[None]:
     except PermissionError as error:
         raise unreadable(os.path.join(folder, error.filename)) from None
     except MeshError as error:
-        raise MeshError(replace(p, where=replace(p.where, file=os.path.join(folder, p.where.file))) for p in error.problems) from None
+        raise MeshError(
+            replace(p, where=replace(p.where, file=os.path.join(folder, p.where.file)))
+            for p in error.problems
+        ) from None
 
 
 def open_folder(path: str, dir_fd: int | None = None) -> int | None:
-    """A descriptor of a folder, None where there is none; a symbolic link or a file in its place is refused."""
+    """A descriptor of a folder, None where there is none; a symbolic link or a file in its place is
+    refused.
+    """
     try:
         return os.open(path, FOLDER, dir_fd=dir_fd)
     except FileNotFoundError:
@@ -40,20 +45,38 @@ def open_folder(path: str, dir_fd: int | None = None) -> int | None:
     except PermissionError:
         raise unreadable(path) from None
     except NotADirectoryError:
-        what = "is a symbolic link, and kubectl mesh writes through none" if _is_link(path, dir_fd) else "is in the way: a folder belongs there"
+        what = (
+            "is a symbolic link, and kubectl mesh writes through none"
+            if _is_link(path, dir_fd)
+            else "is in the way: a folder belongs there"
+        )
         raise MeshError([Problem(Place(path), what, "move it away")]) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise MeshError([Problem(Place(path), "is a symbolic link, and kubectl mesh writes through none", "move it away")]) from None
+            raise MeshError(
+                [
+                    Problem(
+                        Place(path),
+                        "is a symbolic link, and kubectl mesh writes through none",
+                        "move it away",
+                    )
+                ]
+            ) from None
         raise
 
 
 def _is_link(path: str, dir_fd: int | None) -> bool:
-    return stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode) if dir_fd is not None else os.path.islink(path)
+    return (
+        stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode)
+        if dir_fd is not None
+        else os.path.islink(path)
+    )
 
 
 def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[bytes, int] | None:
-    """The bytes and the mode of a regular file, None where there is none or something else; a `MeshError` where it is too large for its kind."""
+    """The bytes and the mode of a regular file, None where there is none or something else; a
+    `MeshError` where it is too large for its kind.
+    """
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
     except FileNotFoundError:
@@ -69,8 +92,13 @@ def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[
         if status.st_size > LIMITS[kind]:
             raise too_large(name, kind)
         body = os.read(descriptor, status.st_size + 1)
-        # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is read to its end.
-        while len(body) != status.st_size and len(body) <= LIMITS[kind] and (more := os.read(descriptor, 65536)):
+        # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is
+        # read to its end.
+        while (
+            len(body) != status.st_size
+            and len(body) <= LIMITS[kind]
+            and (more := os.read(descriptor, 65536))
+        ):
             body += more
         if len(body) > LIMITS[kind]:
             raise too_large(name, kind)

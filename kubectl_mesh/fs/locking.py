@@ -19,7 +19,9 @@ LOCK_FILE = ".kubectl-mesh-lock"
 
 @contextlib.contextmanager
 def locked(directory: str) -> Iterator[None]:
-    """Holds the directory against other runs; the kernel lets go of it when the process ends, however it ends."""
+    """Holds the directory against other runs; the kernel lets go of it when the process ends,
+    however it ends.
+    """
     path = os.path.join(directory, LOCK_FILE)
     descriptor = _lock(directory, path)
     try:
@@ -30,7 +32,8 @@ def locked(directory: str) -> Iterator[None]:
         settle(directory)
         yield
     finally:
-        # The file goes while it is still held: whoever opened it meanwhile sees that it is not the one at the path.
+        # The file goes while it is still held: whoever opened it meanwhile sees that it is not the
+        # one at the path.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         os.close(descriptor)
@@ -53,14 +56,22 @@ def _clear_files(folder: str) -> None:
 def _lock(directory: str, path: str) -> int:
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE_MODE)
+            descriptor = os.open(
+                path,
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK,
+                PRIVATE_MODE,
+            )
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "move it away") from None
+                raise refuse(
+                    path, "is a symbolic link, and kubectl mesh writes through none", "move it away"
+                ) from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise refuse(directory, "cannot be written to", ASK) from None
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                raise refuse(directory, "is no folder", "name the working directory with -C") from None
+                raise refuse(
+                    directory, "is no folder", "name the working directory with -C"
+                ) from None
             raise
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,7 +79,11 @@ def _lock(directory: str, path: str) -> int:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             who = f"process {holder}" if holder.isdigit() else "another process"
-            raise refuse(directory, f"is being written to by another run ({who}, which holds {LOCK_FILE})", "wait until it is done") from None
+            raise refuse(
+                directory,
+                f"is being written to by another run ({who}, which holds {LOCK_FILE})",
+                "wait until it is done",
+            ) from None
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(path, follow_symlinks=False)
             own = os.fstat(descriptor)

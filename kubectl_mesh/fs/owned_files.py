@@ -1,4 +1,6 @@
-"""What cannot be made again: certificates, and the files of the working directory that people own; synced before they have their names."""
+"""What cannot be made again: certificates, and the files of the working directory that people own;
+synced before they have their names.
+"""
 
 import contextlib
 import errno
@@ -8,7 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from threading import Thread
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.durable import STAGE, make_folder, must, must_be_writable, take_name_of, write_file
+from kubectl_mesh.fs.durable import (
+    STAGE,
+    make_folder,
+    must,
+    must_be_writable,
+    take_name_of,
+    write_file,
+)
 from kubectl_mesh.fs.folders import FOLDER, join, open_folder, read
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
 
@@ -16,7 +25,9 @@ SIDE_BY_SIDE = 8
 """How many folders are synced at the same time, where there are as many."""
 
 
-def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
+def write_certificates(
+    certs: str, new: Mapping[str, bytes], replaced: Collection[str] = ()
+) -> None:
     """Writes what was made in `certs/`: each file synced before it has its name.
 
     A key comes before its certificate. None replaces another but those in `replaced`.
@@ -35,7 +46,9 @@ def write_certificates(certs: str, new: Mapping[str, bytes], replaced: Collectio
         clear_certificates(top)
         fresh: list[str] = []
         for above in sorted(folders):
-            files = dict(sorted(folders[above].items(), key=lambda item: not item[0].endswith("key.pem")))
+            files = dict(
+                sorted(folders[above].items(), key=lambda item: not item[0].endswith("key.pem"))
+            )
             there = top if not above else open_folder(above, top)
             if there is None:
                 _stage_folder(top, above, files)
@@ -76,7 +89,9 @@ def _stage_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:
 
 
 def _sync_folders(staged: Sequence[str], top: int) -> None:
-    """Syncs many folders side by side, for a sync does little but wait: with 30 it halves the time on ext4. The first failure is raised."""
+    """Syncs many folders side by side, for a sync does little but wait: with 30 it halves the time
+    on ext4. The first failure is raised.
+    """
     if len(staged) < SIDE_BY_SIDE:
         for name in staged:
             _sync_folder(name, top)
@@ -91,7 +106,9 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
         except Exception as error:  # noqa: BLE001 - raised below
             failed.append(error)
 
-    threads = [Thread(target=sync, args=(staged[first::SIDE_BY_SIDE],)) for first in range(SIDE_BY_SIDE)]
+    threads = [
+        Thread(target=sync, args=(staged[first::SIDE_BY_SIDE],)) for first in range(SIDE_BY_SIDE)
+    ]
     started = []
     for first, thread in enumerate(threads):
         try:
@@ -120,13 +137,19 @@ def _sync_folder(staged: str, top: int) -> None:
 
 
 def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None = None) -> None:
-    """A new file in a folder that is there: it has its name when it is whole, and takes nobody else's. `where` names it in a refusal."""
+    """A new file in a folder that is there: it has its name when it is whole, and takes nobody
+    else's. `where` names it in a refusal.
+    """
     staged = f"{STAGE}-{name}"
     write_file(staged, body, _mode(name) if mode is None else mode, folder, sync=True)
     try:
         os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
-        raise refuse(where, "is there already, or came into being meanwhile; it is kept", "look at it, and move it away if it is not wanted") from None
+        raise refuse(
+            where,
+            "is there already, or came into being meanwhile; it is kept",
+            "look at it, and move it away if it is not wanted",
+        ) from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
@@ -139,7 +162,9 @@ def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None 
 
 
 def clear_certificates(top: int) -> None:
-    """Removes what a killed run left unfinished: nothing that ever had its name, so nothing that was ever used."""
+    """Removes what a killed run left unfinished: nothing that ever had its name, so nothing that
+    was ever used.
+    """
     for name in os.listdir(top):
         status = os.stat(name, dir_fd=top, follow_symlinks=False)
         if not stat.S_ISDIR(status.st_mode):
@@ -169,19 +194,37 @@ def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{STAGE}-{os.path.basename(full)}", dir_fd=folder)
-            _add_file(folder, os.path.basename(full), body, join(directory, path), PRIVATE_MODE if private else 0o666)
+            _add_file(
+                folder,
+                os.path.basename(full),
+                body,
+                join(directory, path),
+                PRIVATE_MODE if private else 0o666,
+            )
         finally:
             os.close(folder)
 
 
 def replace_file(path: str, before: bytes, body: bytes) -> None:
-    """Exchanges the text of a file for another, synced, with the mode that it has; never through a link, nor over somebody's edit."""
-    folder = must(open_folder(os.path.realpath(os.path.dirname(path) or ".")), os.path.dirname(path))
+    """Exchanges the text of a file for another, synced, with the mode that it has; never through a
+    link, nor over somebody's edit.
+    """
+    folder = must(
+        open_folder(os.path.realpath(os.path.dirname(path) or ".")), os.path.dirname(path)
+    )
     name = os.path.basename(path)
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
-            raise MeshError([Problem(Place(path), "is no regular file, and kubectl mesh writes through no link", "put the file itself there")])
+            raise MeshError(
+                [
+                    Problem(
+                        Place(path),
+                        "is no regular file, and kubectl mesh writes through no link",
+                        "put the file itself there",
+                    )
+                ]
+            )
         staged = f"{STAGE}-{name}"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(staged, dir_fd=folder)
@@ -190,7 +233,11 @@ def replace_file(path: str, before: bytes, body: bytes) -> None:
             os.chmod(staged, stat.S_IMODE(status.st_mode), dir_fd=folder)
             now = read(name, folder)
             if now is None or now[0] != before:
-                raise refuse(path, "was changed by somebody else meanwhile, and is kept so", "run the command again")
+                raise refuse(
+                    path,
+                    "was changed by somebody else meanwhile, and is kept so",
+                    "run the command again",
+                )
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

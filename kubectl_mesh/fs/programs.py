@@ -1,4 +1,6 @@
-"""git: the only module that runs git, so that no repository's configuration starts a program and git opens no connection."""
+"""git: the only module that runs git, so that no repository's configuration starts a program and
+git opens no connection.
+"""
 
 import os
 import shlex
@@ -10,15 +12,19 @@ from kubectl_mesh.errors import Place, Problem
 SETTINGS = (
     "core.fsmonitor=false",  # a program that git asks which files changed
     "core.hooksPath=/dev/null",
-    "safe.bareRepository=explicit",  # else a folder that looks like a bare repository takes the place of the repository around it
-    # Before 2.44, git fetches what a partial clone lacks. It checks the protocol of the remote, but not that of these bundles.
+    # else a folder that looks like a bare repository takes the place of the repository around it
+    "safe.bareRepository=explicit",
+    # Before 2.44, git fetches what a partial clone lacks. It checks the protocol of the remote, but
+    # not that of these bundles.
     "fetch.bundleURI=",
     "credential.helper=",
     "core.askPass=",
 )
 """Settings of the command line, which win over every configuration file."""
 ENVIRONMENT = {
-    "GIT_ALLOW_PROTOCOL": "none",  # no remote may be asked, so none of its programs runs: uploadpack, ssh, proxies, helpers
+    "GIT_ALLOW_PROTOCOL": (
+        "none"
+    ),  # no remote may be asked, so none of its programs runs: uploadpack, ssh, proxies, helpers
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -26,27 +32,50 @@ ENVIRONMENT = {
     "LC_ALL": "C",
 }
 PERSONAL = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
-"""Variables that say where a person's own configuration is, with `safe.directory` and excludes; all others of git are dropped."""
+"""Variables that say where a person's own configuration is, with `safe.directory` and excludes; all
+others of git are dropped.
+"""
 
 
 def run_git(
-    directory: str, *words: str, environment: Mapping[str, str], feed: bytes = b"", settings: tuple[str, ...] = (), named: bool = False
+    directory: str,
+    *words: str,
+    environment: Mapping[str, str],
+    feed: bytes = b"",
+    settings: tuple[str, ...] = (),
+    named: bool = False,
 ) -> "subprocess.CompletedProcess[bytes] | None":
     """Runs git in a directory and returns what it answers; None where git is missing.
 
-    The repository is the one that the directory lies in; `named`: the one that GIT_DIR and GIT_WORK_TREE name.
+    The repository is the one that the directory lies in; `named`: the one that GIT_DIR and
+    GIT_WORK_TREE name.
     """
     options = [word for setting in (*SETTINGS, *settings) for word in ("-c", setting)]
-    kept = environment if named else {k: v for k, v in environment.items() if not k.startswith("GIT_") or k in PERSONAL}
+    kept = (
+        environment
+        if named
+        else {k: v for k, v in environment.items() if not k.startswith("GIT_") or k in PERSONAL}
+    )
     try:
-        return subprocess.run(["git", *options, "-C", directory, *words], input=feed, capture_output=True, env={**kept, **ENVIRONMENT}, check=False)
+        return subprocess.run(
+            ["git", *options, "-C", directory, *words],
+            input=feed,
+            capture_output=True,
+            env={**kept, **ENVIRONMENT},
+            check=False,
+        )
     except OSError:
         return None
 
 
 def lacks_objects(answer: "subprocess.CompletedProcess[bytes]") -> bool:
-    """Whether git missed an object of a partial clone; it may still exit with 0, as if the object did not exist."""
-    return any(sign in answer.stderr for sign in (b"lazy fetching disabled", b"promisor remote", b"' not allowed"))
+    """Whether git missed an object of a partial clone; it may still exit with 0, as if the object
+    did not exist.
+    """
+    return any(
+        sign in answer.stderr
+        for sign in (b"lazy fetching disabled", b"promisor remote", b"' not allowed")
+    )
 
 
 def silence_problem(directory: str, answer: "subprocess.CompletedProcess[bytes] | None") -> Problem:
@@ -59,6 +88,12 @@ def silence_problem(directory: str, answer: "subprocess.CompletedProcess[bytes] 
         fix = f"if you trust this repository: git config --global --add safe.directory {where}"
         return Problem(place, "is in a repository of another user, and git refuses to read it", fix)
     if lacks_objects(answer):
-        what = "is in a partial clone that lacks objects of this commit, and this tool fetches nothing"
+        what = (
+            "is in a partial clone that lacks objects of this commit, and this tool fetches nothing"
+        )
         return Problem(place, what, f"fetch them: git -C {where} fetch --refetch --no-filter")
-    return Problem(place, "is in a git work tree, but git does not answer", f"see what this says: git -C {where} status")
+    return Problem(
+        place,
+        "is in a git work tree, but git does not answer",
+        f"see what this says: git -C {where} status",
+    )

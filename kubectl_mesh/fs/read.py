@@ -1,6 +1,8 @@
-"""The one way in which files are read: no more than their kind may have, no link out of the working directory, and never a device.
+"""The one way in which files are read: no more than their kind may have, no link out of the working
+directory, and never a device.
 
-`LIMITS` is above the largest file of a mesh of 1,000 clusters; what is larger is another file, put there by mistake or by an enemy.
+`LIMITS` is above the largest file of a mesh of 1,000 clusters; what is larger is another file, put
+there by mistake or by an enemy.
 """
 
 import errno
@@ -17,7 +19,9 @@ LIMITS = {
     "topology": 16 * MIB,  # 1,000 clusters with every key: 1 MiB
     "base": 4 * MIB,
     "kubeconfig": 16 * MIB,  # 1,000 contexts with certificates: 6 MiB
-    "certificates": 16 * MIB,  # as many of them as a person names; a bundle of 1,000 CRLs, RSA-4096: 1.2 MiB
+    "certificates": (
+        16 * MIB
+    ),  # as many of them as a person names; a bundle of 1,000 CRLs, RSA-4096: 1.2 MiB
     "key": MIB,
     "credential": MIB,  # a token is refused above 64 KiB
     "state": 16 * MIB,  # rotation.json of 1,000 clusters: 1 MiB
@@ -40,7 +44,9 @@ class UnreadableError(MeshError):
 
 def unreadable(path: str) -> UnreadableError:
     """That a file or a folder may not be read."""
-    return UnreadableError([Problem(Place(path), "may not be read by you", "ask its owner for the right to read it")])
+    return UnreadableError(
+        [Problem(Place(path), "may not be read by you", "ask its owner for the right to read it")]
+    )
 
 
 class _OutsideError(Exception):
@@ -51,20 +57,34 @@ def too_large(path: str, kind: str) -> MeshError:
     """That a file is larger than one of its kind can be."""
     limit = LIMITS[kind]
     size = f"{limit // MIB} MiB" if limit >= MIB else f"{limit // KIB} KiB"
-    return refuse(path, f"is larger than {size}, so no file of this kind", "name the right one, or put it back")
+    return refuse(
+        path,
+        f"is larger than {size}, so no file of this kind",
+        "name the right one, or put it back",
+    )
 
 
 def read_file(path: str, kind: str = "document", *, pipe: bool = False) -> bytes | None:
     """The bytes of a file that a person names, None where there is none; links are followed.
 
-    Of a file that is named on the command line (`pipe`) a pipe may take the place, as a shell's `<(…)` makes one.
+    Of a file that is named on the command line (`pipe`) a pipe may take the place, as a shell's
+    `<(…)` makes one.
     """
-    found = _read(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK)), path, kind, pipe=pipe)
+    found = _read(
+        lambda: os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK)
+        ),
+        path,
+        kind,
+        pipe=pipe,
+    )
     return None if found is None else found[0]
 
 
 def read_inside(directory: str, name: str, kind: str) -> bytes | None:
-    """The bytes of a file of the working directory, None where there is none; links are followed while they stay inside."""
+    """The bytes of a file of the working directory, None where there is none; links are followed
+    while they stay inside.
+    """
     found = read_with_mode(directory, name, kind)
     return None if found is None else found[0]
 
@@ -77,22 +97,29 @@ def read_with_mode(directory: str, name: str, kind: str) -> tuple[bytes, int] | 
     except _OutsideError:
         mode = "600" if kind in PRIVATE else "644"
         fix = f"install -m {mode} {shlex.quote(os.path.realpath(path))} {shlex.quote(path)}"
-        raise refuse(path, "is a symbolic link, or lies behind one, that leaves the working directory", fix) from None
+        raise refuse(
+            path, "is a symbolic link, or lies behind one, that leaves the working directory", fix
+        ) from None
 
 
 def open_stream(path: str) -> BinaryIO | None:
-    """A file that is named on the command line, opened to be read piece by piece; None where there is none."""
+    """A file that is named on the command line, opened to be read piece by piece; None where there
+    is none.
+    """
     return _open(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY), path, pipe=True)
 
 
-def _read(opened: Callable[[], int], path: str, kind: str, *, pipe: bool) -> tuple[bytes, int] | None:
+def _read(
+    opened: Callable[[], int], path: str, kind: str, *, pipe: bool
+) -> tuple[bytes, int] | None:
     file = _open(opened, path, pipe=pipe)
     if file is None:
         return None
     with file:
         status = os.fstat(file.fileno())
         limit = LIMITS[kind]
-        # What says that it is too large is not read at all; a file that grows meanwhile, or a pipe, up to the limit.
+        # What says that it is too large is not read at all; a file that grows meanwhile, or a pipe,
+        # up to the limit.
         body = file.read(limit + 1) if status.st_size <= limit else b""
         if status.st_size > limit or len(body) > limit:
             raise too_large(path, kind)
@@ -112,21 +139,27 @@ def _open(opened: Callable[[], int], path: str, *, pipe: bool) -> BinaryIO | Non
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except IsADirectoryError:
-        raise refuse(path, "is a folder, where a file belongs", "put the file itself there") from None
+        raise refuse(
+            path, "is a folder, where a file belongs", "put the file itself there"
+        ) from None
     except PermissionError:
         raise unreadable(path) from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
             raise refuse(path, "is no regular file", "put the file itself there") from None
         if error.errno == errno.ELOOP:
-            raise refuse(path, "is a symbolic link that leads in a circle", "put the file itself there") from None
+            raise refuse(
+                path, "is a symbolic link that leads in a circle", "put the file itself there"
+            ) from None
         raise
 
 
 def open_beneath(directory: str, name: str) -> int:
-    """A descriptor of a file below a folder; each link is followed by hand, step by step, so that nobody can exchange one meanwhile.
+    """A descriptor of a file below a folder; each link is followed by hand, step by step, so that
+    nobody can exchange one meanwhile.
 
-    Raises what `os.open` raises, and `_OutsideError` for a path that leaves the folder, even if it comes back.
+    Raises what `os.open` raises, and `_OutsideError` for a path that leaves the folder, even if it
+    comes back.
     """
     folders = [os.open(directory or ".", _FOLDER)]
     steps = _steps(name)
@@ -140,7 +173,9 @@ def open_beneath(directory: str, name: str) -> int:
                 os.close(folders.pop())
                 continue
             try:
-                descriptor = os.open(step, _FOLDER | os.O_NOFOLLOW if steps else _FILE, dir_fd=folders[-1])
+                descriptor = os.open(
+                    step, _FOLDER | os.O_NOFOLLOW if steps else _FILE, dir_fd=folders[-1]
+                )
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
                     raise
@@ -172,7 +207,9 @@ def _steps(path: str) -> list[str]:
 
 
 def _relative(directory: str, target: str) -> str:
-    """The target of an absolute link as it is seen from a folder; raises `_OutsideError` if it is not below it."""
+    """The target of an absolute link as it is seen from a folder; raises `_OutsideError` if it is
+    not below it.
+    """
     for top in (os.path.realpath(directory), os.path.abspath(directory)):
         if target == top or target.startswith(top.rstrip("/") + "/"):
             return target[len(top) :]

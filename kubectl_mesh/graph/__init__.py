@@ -1,4 +1,6 @@
-"""graph: the plan, its certificates, the tree's state and the checks' findings become a `Picture`, and that becomes SVG, Mermaid, DOT or a page."""
+"""graph: the plan, its certificates, the tree's state and the checks' findings become a `Picture`,
+and that becomes SVG, Mermaid, DOT or a page.
+"""
 
 from kubectl_mesh.graph.dot import dot
 from kubectl_mesh.graph.mermaid import mermaid
@@ -12,7 +14,14 @@ __all__ = ["DATED", "FORMATS", "Picture", "Seen", "dot", "mermaid", "page", "pic
 FORMATS = ("mermaid", "svg", "dot", "html")
 DATED = frozenset(
     {
-        *("certs-expired", "certs-expiring", "server-ca-expired", "server-ca-expiring", "token-expired", "token-expiring"),
+        *(
+            "certs-expired",
+            "certs-expiring",
+            "server-ca-expired",
+            "server-ca-expiring",
+            "token-expired",
+            "token-expiring",
+        ),
         *("sealing-expiring", "tree-expired", "tree-expiring"),
     }
 )

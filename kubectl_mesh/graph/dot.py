@@ -27,30 +27,58 @@ def dot(picture: Picture) -> str:
     ids = {node.name: f"c{i}" for i, node in enumerate(picture.nodes)}
     lines = [
         "digraph mesh {",
-        f"  label={_quoted(picture.title, '; '.join(picture.facts), picture.sum)}; labelloc=t; compound=true;",
-        '  fontname="Helvetica"; node [shape=box, style="rounded,filled", fontname="Helvetica"]; edge [fontname="Helvetica"];',
+        (
+            f"  label={_quoted(picture.title, '; '.join(picture.facts), picture.sum)}; labelloc=t;"
+            " compound=true;"
+        ),
+        (
+            '  fontname="Helvetica"; node [shape=box, style="rounded,filled",'
+            ' fontname="Helvetica"]; edge [fontname="Helvetica"];'
+        ),
     ]
     for i, area in enumerate(picture.areas):
-        head = (f"network {area.name}", area.gateways, *([area.statement] if area.statement else []))
+        head = (
+            f"network {area.name}",
+            area.gateways,
+            *([area.statement] if area.statement else []),
+        )
         lines += [f"  subgraph cluster_{i} {{", f'    label={_quoted(*head)}; color="#57606a";']
+        for n in area.nodes:
+            marks = (f"{SIGNS[m.state]} {m.word}" for m in n.marks)
+            label = _quoted(n.name, n.plane, n.until, *marks)
+            lines.append(f"    {ids[n.name]} [label={label}, {_NODES[n.state]}];")
         lines += [
-            f"    {ids[n.name]} [label={_quoted(n.name, n.plane, n.until, *(f'{SIGNS[m.state]} {m.word}' for m in n.marks))}, {_NODES[n.state]}];"
-            for n in area.nodes
+            f"    {ids[upper.name]} -> {ids[lower.name]} [style=invis];"
+            for upper, lower in area.below
         ]
-        lines += [f"    {ids[upper.name]} -> {ids[lower.name]} [style=invis];" for upper, lower in area.below]
         lines.append("  }")
-    whole = [*([picture.statement] if picture.statement else []), *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error")]
+    whole = [
+        *([picture.statement] if picture.statement else []),
+        *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error"),
+    ]
     whole = [line for text in whole for line in textwrap.wrap(text, 40)]
-    lines.append(f'  mesh [label={_quoted(*whole)}, shape=hexagon, color="#0b5fc0", fillcolor="#e7f0fd"];')
+    lines.append(
+        f'  mesh [label={_quoted(*whole)}, shape=hexagon, color="#0b5fc0", fillcolor="#e7f0fd"];'
+    )
     lines += [
-        f"  mesh -> {ids[area.nodes[0].name]} [lhead=cluster_{i}, dir=none, {_EDGES['both'].split(', ')[1]}];"
+        f"  mesh -> {ids[area.nodes[0].name]} [lhead=cluster_{i}, dir=none,"
+        f" {_EDGES['both'].split(', ')[1]}];"
         for i, area in enumerate(picture.areas)
         if area.on_line
     ]
-    lines += [f"  mesh -> {ids[n.name]} [style=invis];" for area in picture.areas for n in area.nodes[area.on_line : area.columns]]
-    lines += [f"  {ids[line.source]} -> {ids[line.target]} [constraint=false, {_EDGES[line.kind]}, tooltip={_quoted(line.text)}];" for line in picture.lines]
+    lines += [
+        f"  mesh -> {ids[n.name]} [style=invis];"
+        for area in picture.areas
+        for n in area.nodes[area.on_line : area.columns]
+    ]
+    lines += [
+        f"  {ids[line.source]} -> {ids[line.target]} [constraint=false, {_EDGES[line.kind]},"
+        f" tooltip={_quoted(line.text)}];"
+        for line in picture.lines
+    ]
     if picture.notes:
-        lines.append(f"  notes [label={_quoted(*(line for n in picture.notes for line in textwrap.wrap(n.text, 60)))}, shape=note, style=solid];")
+        notes = (line for n in picture.notes for line in textwrap.wrap(n.text, 60))
+        lines.append(f"  notes [label={_quoted(*notes)}, shape=note, style=solid];")
     return "\n".join([*lines, "}"]) + "\n"
 
 

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, FolderChange, Plan
 
 NONE, READS, WAITS, STALE, BROKEN = ".", "r", "p", "n", "x"
-"""No edge; it reads; it waits for a token or a server; the tree is behind; a person edited or deleted the remote secret."""
+"""No edge; it reads; it waits for a token or a server; the tree is behind; a person edited or
+deleted the remote secret.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """An edge, or two that are opposite, to be drawn: from the reader to whom it reads.
 
-    `kind` is both, one-way, cut, pending, broken or served (from a cluster to the one whose istiod serves it).
+    `kind` is both, one-way, cut, pending, broken or served (from a cluster to the one whose istiod
+    serves it).
     """
 
     kind: str
@@ -39,7 +42,9 @@ class Reading:
     rows: Mapping[str, str]
     index: Mapping[str, int]
     whole: frozenset[str]
-    """Clusters of which something is awaited that is told at the cluster itself: its token, its server, its render."""
+    """Clusters of which something is awaited that is told at the cluster itself: its token, its
+    server, its render.
+    """
 
     def of(self, reader: str, other: str) -> str:
         """The letter of an edge."""
@@ -47,27 +52,44 @@ class Reading:
 
     def edges(self) -> "Edges":
         """Every edge as bits: the first cluster of the plan is bit 0."""
-        columns = dict(zip(self.names, map("".join, zip(*(self.rows[n] for n in self.names), strict=True)), strict=True))
+        columns = dict(
+            zip(
+                self.names,
+                map("".join, zip(*(self.rows[n] for n in self.names), strict=True)),
+                strict=True,
+            )
+        )
         whole = sum(1 << self.index[name] for name in self.whole if name in self.index)
         edges = Edges({}, {}, {}, {})
         for name in self.names:
             row, column, is_whole = self.rows[name], columns[name], name in self.whole
             edges.reads[name] = _bits(row, READS + WAITS + STALE + BROKEN)
             edges.read_by[name] = _bits(column, READS + WAITS + STALE + BROKEN)
-            edges.troubles[name] = _bits(row, BROKEN) | (0 if is_whole else _bits(row, STALE) | (_bits(row, WAITS) & ~whole))
-            edges.troubled_by[name] = _bits(column, BROKEN) | (_bits(column, STALE if is_whole else STALE + WAITS) & ~whole)
+            edges.troubles[name] = _bits(row, BROKEN) | (
+                0 if is_whole else _bits(row, STALE) | (_bits(row, WAITS) & ~whole)
+            )
+            edges.troubled_by[name] = _bits(column, BROKEN) | (
+                _bits(column, STALE if is_whole else STALE + WAITS) & ~whole
+            )
         return edges
 
 
 def _bits(text: str, letters: str) -> int:
     """The places that have one of the letters."""
-    ones = str.maketrans({letter: "1" if letter in letters else "0" for letter in (NONE, READS, WAITS, STALE, BROKEN)})
+    ones = str.maketrans(
+        {
+            letter: "1" if letter in letters else "0"
+            for letter in (NONE, READS, WAITS, STALE, BROKEN)
+        }
+    )
     return int(text[::-1].translate(ones), 2) if text else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """For each cluster, as bits: whom it reads, who reads it, and of these edges those that need a word of their own."""
+    """For each cluster, as bits: whom it reads, who reads it, and of these edges those that need a
+    word of their own.
+    """
 
     reads: dict[str, int]
     read_by: dict[str, int]
@@ -80,10 +102,17 @@ def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
     """Every edge of the plan, as the tree on disk has it."""
     names = tuple(plan.members)
     by_name = {c.name: c for c in changes or ()}
-    whole = {p.subject for p in plan.pending if p.kind in ("server", "token", "certificate", "sealing") and not p.peer}
+    whole = {
+        p.subject
+        for p in plan.pending
+        if p.kind in ("server", "token", "certificate", "sealing") and not p.peer
+    }
     whole |= {c.name for c in changes or () if c.action == "create"}
     shared = _files(by_name[BUNDLE]) if BUNDLE in by_name else None
-    states = {name: WAITS if member.login("") is None else (shared or {}).get(name, READS) for name, member in plan.members.items()}
+    states = {
+        name: WAITS if member.login("") is None else (shared or {}).get(name, READS)
+        for name, member in plan.members.items()
+    }
     # The states of clusters that have a login for some readers only, by reader.
     known: dict[str, dict[str, str]] = {}
     for name, member in plan.members.items():

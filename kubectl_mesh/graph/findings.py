@@ -8,8 +8,15 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Plan
 from kubectl_mesh.text import path_text
 
-_FILE = re.compile(r"(?:^|/)(?:certs/intermediate-(?P<ca>[^/]+)/|credentials/(?P<token>[^/.]+)\.|clusters/(?P<server>[^/]+)\.[a-z]+$)")
-_WORDS = {"tree-edited": "edited by hand", "tree-withdrawn": "secret withdrawn", "server-ca": "server without CA", "tree-foreign": "foreign file"}
+_FILE = re.compile(
+    r"(?:^|/)(?:certs/intermediate-(?P<ca>[^/]+)/|credentials/(?P<token>[^/.]+)\.|clusters/(?P<server>[^/]+)\.[a-z]+$)"
+)
+_WORDS = {
+    "tree-edited": "edited by hand",
+    "tree-withdrawn": "secret withdrawn",
+    "server-ca": "server without CA",
+    "tree-foreign": "foreign file",
+}
 """How a check's finding is told in a box, where its id says too little."""
 
 
@@ -29,13 +36,25 @@ class Finding:
         return _WORDS.get(self.id, self.id)
 
 
-def by_subject(plan: Plan, found: Sequence[tuple[str, Problem]]) -> dict[tuple[str, str], list[Finding]]:
-    """The findings by whom they concern: `cluster` or `network` with a name, or two empty words for the mesh."""
-    paths = {path_text(("contexts", m.cluster.context)): ("cluster", name) for name, m in plan.members.items()}
-    paths |= {path_text(("networks", m.cluster.network)): ("network", m.cluster.network) for m in plan.members.values()}
+def by_subject(
+    plan: Plan, found: Sequence[tuple[str, Problem]]
+) -> dict[tuple[str, str], list[Finding]]:
+    """The findings by whom they concern: `cluster` or `network` with a name, or two empty words for
+    the mesh.
+    """
+    paths = {
+        path_text(("contexts", m.cluster.context)): ("cluster", name)
+        for name, m in plan.members.items()
+    }
+    paths |= {
+        path_text(("networks", m.cluster.network)): ("network", m.cluster.network)
+        for m in plan.members.values()
+    }
     sorted_found: dict[tuple[str, str], list[Finding]] = {}
     for severity, problem in found:
-        finding = Finding(severity, problem.id or "topology-valid", str(problem.where), problem.what, problem.fix)
+        finding = Finding(
+            severity, problem.id or "topology-valid", str(problem.where), problem.what, problem.fix
+        )
         sorted_found.setdefault(_subject(plan, paths, problem), []).append(finding)
     return sorted_found
 
@@ -46,11 +65,21 @@ def _subject(plan: Plan, paths: dict[str, tuple[str, str]], problem: Problem) ->
         if path == known or path.startswith((f"{known}.", f"{known}[")):
             return subject
     match = _FILE.search(file)
-    if match is not None and (name := match["ca"] or match["token"] or match["server"]) in plan.members:
+    if (
+        match is not None
+        and (name := match["ca"] or match["token"] or match["server"]) in plan.members
+    ):
         return ("cluster", name)
     if problem.id.startswith(("tree-", "sealed-", "secret-", "private-")):
         for part in file.split("/"):
             if part in plan.members:
                 return ("cluster", part)
-    own = next((name for name, m in plan.members.items() if m.cluster.place == problem.where or file == m.cluster.token_file), None)
+    own = next(
+        (
+            name
+            for name, m in plan.members.items()
+            if m.cluster.place == problem.where or file == m.cluster.token_file
+        ),
+        None,
+    )
     return ("cluster", own) if own is not None else ("", "")

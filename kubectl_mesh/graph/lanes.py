@@ -1,4 +1,6 @@
-"""The lanes that lines run in, between the boxes and at the left of the areas, so that no line crosses a box or lies on another."""
+"""The lanes that lines run in, between the boxes and at the left of the areas, so that no line
+crosses a box or lies on another.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +9,9 @@ from kubectl_mesh.graph.edges import Line
 
 MARGIN = GAP = 16
 ALONG, DOWN = 20, 14
-"""How far lanes lie apart: those between rows, which have room for a badge, and those that run down."""
+"""How far lanes lie apart: those between rows, which have room for a badge, and those that run
+down.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a line runs down: at the left of everything (`row` None), at the left of an area, or inside of it."""
+    """Where a line runs down: at the left of everything (`row` None), at the left of an area, or
+    inside of it.
+    """
 
     row: int | None = None
     area: int = 0
@@ -75,8 +81,16 @@ def ways(lines: Sequence[Line], slots: Mapping[str, Slot]) -> dict[Way, list[int
     return found
 
 
-def runs(lines: Sequence[Line], slots: Mapping[str, Slot], down: Mapping[Way, list[int]], left: Mapping[str, float], wide: float) -> list[Run]:
-    """The lines on their ways; `left` is where each box begins, and where each area does, by `row.area`."""
+def runs(
+    lines: Sequence[Line],
+    slots: Mapping[str, Slot],
+    down: Mapping[Way, list[int]],
+    left: Mapping[str, float],
+    wide: float,
+) -> list[Run]:
+    """The lines on their ways; `left` is where each box begins, and where each area does, by
+    `row.area`.
+    """
     ports = _ports(lines, left, wide)
     found = []
     for number, line in enumerate(lines):
@@ -92,27 +106,48 @@ def runs(lines: Sequence[Line], slots: Mapping[str, Slot], down: Mapping[Way, li
         else:
             edge = left[f"{where.row}.{where.area}"]
             x = edge + 12 + place if where.inside else edge - 8 - place
-        found.append(Run(number, line, (start, end), x, [((a.row, a.line), start, x), ((b.row, b.line), x, end)]))
+        found.append(
+            Run(
+                number,
+                line,
+                (start, end),
+                x,
+                [((a.row, a.line), start, x), ((b.row, b.line), x, end)],
+            )
+        )
     return found
 
 
-def _ports(lines: Sequence[Line], left: Mapping[str, float], wide: float) -> dict[tuple[int, str], float]:
-    """Where each line leaves its boxes: side by side along their lower edges, in the order of where they lead."""
+def _ports(
+    lines: Sequence[Line], left: Mapping[str, float], wide: float
+) -> dict[tuple[int, str], float]:
+    """Where each line leaves its boxes: side by side along their lower edges, in the order of where
+    they lead.
+    """
     ends: dict[str, list[tuple[float, int]]] = {}
     for number, line in enumerate(lines):
         ends.setdefault(line.source, []).append((left[line.target], number))
         ends.setdefault(line.target, []).append((left[line.source], number))
-    return {(number, name): left[name] + wide * (i + 1) / (len(numbers) + 1) for name, numbers in ends.items() for i, (_, number) in enumerate(sorted(numbers))}
+    return {
+        (number, name): left[name] + wide * (i + 1) / (len(numbers) + 1)
+        for name, numbers in ends.items()
+        for i, (_, number) in enumerate(sorted(numbers))
+    }
 
 
 def spread(found: Sequence[Run]) -> dict[Gutter, int]:
-    """Gives each stretch the first lane of its gutter that is free there; tells how many lanes each gutter has."""
+    """Gives each stretch the first lane of its gutter that is free there; tells how many lanes each
+    gutter has.
+    """
     taken: dict[Gutter, list[list[tuple[float, float]]]] = {}
     for run in found:
         for gutter, a, b in run.stretches:
             low, high = min(a, b) - 12, max(a, b) + 12
             lanes = taken.setdefault(gutter, [])
-            free = next((i for i, lane in enumerate(lanes) if all(high <= x or low >= y for x, y in lane)), len(lanes))
+            free = next(
+                (i for i, lane in enumerate(lanes) if all(high <= x or low >= y for x, y in lane)),
+                len(lanes),
+            )
             if free == len(lanes):
                 lanes.append([])
             lanes[free].append((low, high))
@@ -121,9 +156,14 @@ def spread(found: Sequence[Run]) -> dict[Gutter, int]:
 
 
 def route(run: Run, tops: Mapping[Gutter, float]) -> Route:
-    """The corners of a line, now that it is known how high everything is; its badge is on the longest stretch."""
+    """The corners of a line, now that it is known how high everything is; its badge is on the
+    longest stretch.
+    """
     start, end = run.ends
-    levels = [tops[gutter] + 14 + ALONG * lane for (gutter, _, _), lane in zip(run.stretches, run.lanes, strict=True)]
+    levels = [
+        tops[gutter] + 14 + ALONG * lane
+        for (gutter, _, _), lane in zip(run.stretches, run.lanes, strict=True)
+    ]
     points = [(start, tops[run.stretches[0][0]]), (start, levels[0])]
     if run.down is not None:
         points += [(run.down, levels[0]), (run.down, levels[1])]

@@ -1,10 +1,25 @@
-"""Where everything stands in the SVG: areas in rows, clusters in a grid, and the lanes of lines between them."""
+"""Where everything stands in the SVG: areas in rows, clusters in a grid, and the lanes of lines
+between them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kubectl_mesh.graph.edges import Line
-from kubectl_mesh.graph.lanes import ALONG, DOWN, GAP, MARGIN, Gutter, Route, Slot, Way, route, runs, spread, ways
+from kubectl_mesh.graph.lanes import (
+    ALONG,
+    DOWN,
+    GAP,
+    MARGIN,
+    Gutter,
+    Route,
+    Slot,
+    Way,
+    route,
+    runs,
+    spread,
+    ways,
+)
 from kubectl_mesh.graph.letters import width, wrap
 from kubectl_mesh.graph.nodes import Area, Node
 from kubectl_mesh.graph.picture import Picture
@@ -13,7 +28,9 @@ PAD = 16
 LINE, SMALL, NAME = 17, 12, 14
 """The height of a line of text, the size of most of it, and of a cluster's name."""
 WIDEST, ROOMY, FEW, NARROW = 300.0, 200.0, 8, 320.0
-"""A box is never wider than the first; where there are few clusters, never narrower than the second; and it fills a room that is narrow."""
+"""A box is never wider than the first; where there are few clusters, never narrower than the
+second; and it fills a room that is narrow.
+"""
 _RISE = 26
 """From the line of those that read each other down to the areas."""
 
@@ -44,7 +61,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All places; `bars` are the lines over the rows of areas whose clusters read each other: where each is, and where it ends."""
+    """All places; `bars` are the lines over the rows of areas whose clusters read each other: where
+    each is, and where it ends.
+    """
 
     width: float
     bottom: float
@@ -55,7 +74,9 @@ class Layout:
 
 
 def layout(picture: Picture, room: float, top: float, *, wires: bool = True) -> Layout:
-    """Lays the picture out below `top`, as wide as `room` at most. Where lines find no room, their numbers are pinned to the boxes."""
+    """Lays the picture out below `top`, as wide as `room` at most. Where lines find no room, their
+    numbers are pinned to the boxes.
+    """
     usable = room
     while wires and usable > 0.7 * room:
         made = _Grid(picture, usable, picture.lines).place(top)
@@ -88,7 +109,9 @@ class _Grid:
         self.down = ways(lines, self.slots)
 
     def _pack(self, areas: Sequence[Area], usable: float) -> tuple[list[list[Area]], int]:
-        """Areas into rows, with as many columns of boxes as make the picture compact: rather wider than high."""
+        """Areas into rows, with as many columns of boxes as make the picture compact: rather wider
+        than high.
+        """
         best: tuple[float, float, int] | None = None
         kept: list[list[Area]] = []
         for columns in range(1, 9):
@@ -103,8 +126,13 @@ class _Grid:
                     left = usable
                 rows[-1].append(area)
                 left -= wide + GAP
-            high = sum(110 + max(-(-len(a.nodes) // columns) for a in row) * (self.box[1] + 14) for row in rows)
-            widest = max(sum(self._wide(min(columns, len(a.nodes))) + GAP for a in row) for row in rows)
+            high = sum(
+                110 + max(-(-len(a.nodes) // columns) for a in row) * (self.box[1] + 14)
+                for row in rows
+            )
+            widest = max(
+                sum(self._wide(min(columns, len(a.nodes))) + GAP for a in row) for row in rows
+            )
             cost = (max(high, 0.4 * widest), widest, columns)
             if best is None or cost < best:
                 best, kept = cost, rows
@@ -134,7 +162,14 @@ class _Grid:
             made, y = self._row(r, y, left, wide, depth, tops)
             frames += made
         edge = max(f.x + f.width for f in frames)
-        return Layout(edge + MARGIN, y, self.box, tuple(frames), tuple(route(run, tops) for run in found), tuple(bars))
+        return Layout(
+            edge + MARGIN,
+            y,
+            self.box,
+            tuple(frames),
+            tuple(route(run, tops) for run in found),
+            tuple(bars),
+        )
 
     def _across(self) -> tuple[dict[str, float], dict[str, float]]:
         """Where each box and each area (by `row.area`) begins, and how wide the areas are."""
@@ -148,17 +183,30 @@ class _Grid:
                 inside = self._lanes(Way(r, a, inside=True))
                 left[f"{r}.{a}"], wide[f"{r}.{a}"] = x, self._wide(self.columns[area.name]) + inside
                 for n in area.nodes:
-                    left[n.name] = x + inside + PAD + self.slots[n.name].column * (self.box[0] + GAP)
+                    left[n.name] = (
+                        x + inside + PAD + self.slots[n.name].column * (self.box[0] + GAP)
+                    )
                 x += wide[f"{r}.{a}"] + GAP
         return left, wide
 
     def _row(
-        self, r: int, y: float, left: Mapping[str, float], wide: Mapping[str, float], depth: Mapping[Gutter, int], tops: dict[Gutter, float]
+        self,
+        r: int,
+        y: float,
+        left: Mapping[str, float],
+        wide: Mapping[str, float],
+        depth: Mapping[Gutter, int],
+        tops: dict[Gutter, float],
     ) -> tuple[list[Frame], float]:
         """A row of areas from `y` on: its frames, and where the next one begins."""
         row = self.rows[r]
         heads = [
-            tuple(line for text in (area.gateways, area.statement) if text for line in wrap(text, wide[f"{r}.{a}"] - 2 * PAD, SMALL))
+            tuple(
+                line
+                for text in (area.gateways, area.statement)
+                if text
+                for line in wrap(text, wide[f"{r}.{a}"] - 2 * PAD, SMALL)
+            )
             for a, area in enumerate(row)
         ]
         ys = []
@@ -167,7 +215,11 @@ class _Grid:
             ys.append(here)
             tops[r, line] = here + self.box[1]
             lanes = depth.get((r, line), 0)
-            pinned = any(n.name in self.pins and self.slots[n.name].line == line for area in row for n in area.nodes)
+            pinned = any(
+                n.name in self.pins and self.slots[n.name].line == line
+                for area in row
+                for n in area.nodes
+            )
             here += self.box[1] + (8 + ALONG * lanes if lanes else GAP + (8 if pinned else 0))
         frames = [
             Frame(
@@ -177,7 +229,16 @@ class _Grid:
                 wide[f"{r}.{a}"],
                 here - y,
                 heads[a],
-                tuple(Box(n, left[n.name], ys[self.slots[n.name].line], _name(n.name, self.box[0]), tuple(self.pins.get(n.name, ()))) for n in area.nodes),
+                tuple(
+                    Box(
+                        n,
+                        left[n.name],
+                        ys[self.slots[n.name].line],
+                        _name(n.name, self.box[0]),
+                        tuple(self.pins.get(n.name, ())),
+                    )
+                    for n in area.nodes
+                ),
             )
             for a, area in enumerate(row)
         ]
@@ -190,7 +251,17 @@ def _name(name: str, wide: float) -> tuple[str, ...]:
 
 def _box_size(nodes: Sequence[Node], room: float) -> tuple[float, float]:
     """As wide as the longest line of any box, names wrapped; as high as the one with most lines."""
-    texts = [max(width(t, SMALL) for t in (n.plane, n.until, *(m.word for m in n.marks))) + 44 for n in nodes]
+    texts = [
+        max(width(t, SMALL) for t in (n.plane, n.until, *(m.word for m in n.marks))) + 44
+        for n in nodes
+    ]
     names = [width(n.name, NAME, bold=True) + 24 for n in nodes]
-    wide = room if room < NARROW else min(WIDEST, room, max(ROOMY if len(nodes) <= FEW else 150.0, *texts, *names))
-    return wide, max(len(_name(n.name, wide)) * 18 + (2 + min(len(n.marks), 3)) * LINE for n in nodes) + 20
+    wide = (
+        room
+        if room < NARROW
+        else min(WIDEST, room, max(ROOMY if len(nodes) <= FEW else 150.0, *texts, *names))
+    )
+    return (
+        wide,
+        max(len(_name(n.name, wide)) * 18 + (2 + min(len(n.marks), 3)) * LINE for n in nodes) + 20,
+    )

@@ -18,8 +18,22 @@ _CLASSES = {
     "off": "fill:#f3f4f6,stroke:#57606a,color:#1b1f24,stroke-dasharray:2 4",
     "mesh": "fill:#e7f0fd,stroke:#0b5fc0,color:#1b1f24",
 }
-_ARROWS = {"both": "<-->", "one-way": "-->|one way|", "cut": "x-. cut .-x", "pending": "-. pending .->", "broken": "== broken ==>", "served": "-. istiod .-o"}
-_STROKES = {"both": "#0b5fc0", "one-way": "#0b5fc0", "cut": "#57606a", "pending": "#8a5a00", "broken": "#b3261e", "served": "#57606a"}
+_ARROWS = {
+    "both": "<-->",
+    "one-way": "-->|one way|",
+    "cut": "x-. cut .-x",
+    "pending": "-. pending .->",
+    "broken": "== broken ==>",
+    "served": "-. istiod .-o",
+}
+_STROKES = {
+    "both": "#0b5fc0",
+    "one-way": "#0b5fc0",
+    "cut": "#57606a",
+    "pending": "#8a5a00",
+    "broken": "#b3261e",
+    "served": "#57606a",
+}
 
 
 def mermaid(picture: Picture) -> str:
@@ -32,11 +46,20 @@ def mermaid(picture: Picture) -> str:
     ]
     ids = {node.name: f"c{i}" for i, node in enumerate(picture.nodes)}
     for i, area in enumerate(picture.areas):
-        lines += [f'  subgraph n{i}["{_area(area)}"]', *(f'    {ids[n.name]}["{_node(n)}"]:::{n.state}' for n in area.nodes)]
-        lines += [*(f"    {ids[upper.name]} ~~~ {ids[lower.name]}" for upper, lower in area.below), "  end"]
+        lines += [
+            f'  subgraph n{i}["{_area(area)}"]',
+            *(f'    {ids[n.name]}["{_node(n)}"]:::{n.state}' for n in area.nodes),
+        ]
+        lines += [
+            *(f"    {ids[upper.name]} ~~~ {ids[lower.name]}" for upper, lower in area.below),
+            "  end",
+        ]
     links: list[str | None] = [None for area in picture.areas for _ in area.below]
     on_line = [i for i, area in enumerate(picture.areas) if area.on_line]
-    whole = [*([picture.statement] if picture.statement else []), *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error")]
+    whole = [
+        *([picture.statement] if picture.statement else []),
+        *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error"),
+    ]
     lines += [f'  mesh{{{{"{_lines(whole)}"}}}}:::mesh']
     for i in on_line:
         lines.append(f"  mesh --- n{i}")
@@ -58,11 +81,21 @@ def mermaid(picture: Picture) -> str:
 
 
 def _area(area: Area) -> str:
-    return _lines([f"network {area.name}", area.gateways, *([area.statement] if area.statement else [])])
+    return _lines(
+        [f"network {area.name}", area.gateways, *([area.statement] if area.statement else [])]
+    )
 
 
 def _node(node: Node) -> str:
-    return _lines([f"<b>{_text(node.name)}</b>", _text(node.plane), _text(node.until), *(_text(f"{SIGNS[m.state]} {m.word}") for m in node.marks)], raw=True)
+    return _lines(
+        [
+            f"<b>{_text(node.name)}</b>",
+            _text(node.plane),
+            _text(node.until),
+            *(_text(f"{SIGNS[m.state]} {m.word}") for m in node.marks),
+        ],
+        raw=True,
+    )
 
 
 def _lines(parts: list[str], *, raw: bool = False) -> str:

@@ -39,7 +39,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Until when a token is valid (None: it does not say, or never ends), and for which peer it is ("" for all)."""
+    """Until when a token is valid (None: it does not say, or never ends), and for which peer it is
+    ("" for all).
+    """
 
     peer: str
     expires: datetime | None
@@ -84,7 +86,9 @@ class Area:
 
     @property
     def columns(self) -> int:
-        """In how many columns a program should be asked to lay it out that would put all clusters side by side."""
+        """In how many columns a program should be asked to lay it out that would put all clusters
+        side by side.
+        """
         return len(self.nodes) if len(self.nodes) < 4 else math.isqrt(len(self.nodes) - 1) + 1
 
     @property
@@ -93,13 +97,19 @@ class Area:
         return tuple(zip(self.nodes, self.nodes[self.columns :], strict=False))
 
 
-def node(seen: Seen, name: str, tree: Mapping[str, FolderChange], findings: tuple[Finding, ...]) -> Node:
+def node(
+    seen: Seen, name: str, tree: Mapping[str, FolderChange], findings: tuple[Finding, ...]
+) -> Node:
     """A cluster, with what is known of it."""
     member = seen.plan.members[name]
     new = f"intermediate-{name}/ca-cert.pem" in seen.pki.new
     held = seen.pki.intermediates.get(name)
     certificate = held.certificate if held is not None and not new else None
-    state = {"create": "not rendered", "update": "out of date"}.get(tree[name].action, "up to date") if name in tree else "not compared"
+    state = (
+        {"create": "not rendered", "update": "out of date"}.get(tree[name].action, "up to date")
+        if name in tree
+        else "not compared"
+    )
     broken = any(f.id.startswith("certs-") and f.severity == "error" for f in findings)
     return Node(
         name,
@@ -118,7 +128,11 @@ def node(seen: Seen, name: str, tree: Mapping[str, FolderChange], findings: tupl
 def _plane(member: Member) -> str:
     if member.primary is not None:
         return f"served by {member.primary.name}"
-    told = [f"{r.version or 'version not stated'}{f' ({r.revision})' if r.revision not in (None, 'default') else ''}" for r in member.cluster.releases]
+    told = [
+        (r.version or "version not stated")
+        + (f" ({r.revision})" if r.revision not in (None, "default") else "")
+        for r in member.cluster.releases
+    ]
     return f"Istio {' + '.join(told)}"
 
 
@@ -143,23 +157,53 @@ def _tokens(member: Member) -> tuple[Token, ...]:
 
 
 def _marks(seen: Seen, member: Member, tree: str, findings: Sequence[Finding]) -> tuple[Mark, ...]:
-    """The words in a box: what is broken by its check's id, then what is awaited, then warnings; else that all is well."""
-    found = {Mark("broken", f.word): None for f in findings if f.severity == "error" and f.id != "tree-current"}
-    found |= {Mark("pending", f"{p.kind} pending"): None for p in seen.plan.pending if p.subject == member.cluster.name and p.kind != "gateway"}
+    """The words in a box: what is broken by its check's id, then what is awaited, then warnings;
+    else that all is well.
+    """
+    found = {
+        Mark("broken", f.word): None
+        for f in findings
+        if f.severity == "error" and f.id != "tree-current"
+    }
+    found |= {
+        Mark("pending", f"{p.kind} pending"): None
+        for p in seen.plan.pending
+        if p.subject == member.cluster.name and p.kind != "gateway"
+    }
     if tree in ("not rendered", "out of date"):
         found |= {Mark("pending", tree): None}
-    found |= {Mark("warning", f.word): None for f in findings if f.severity == "warning" and not f.id.endswith("-pending")}
+    found |= {
+        Mark("warning", f.word): None
+        for f in findings
+        if f.severity == "warning" and not f.id.endswith("-pending")
+    }
     if not member.cluster.joined:
         found |= {Mark("off", "kept out"): None}
     return tuple(found) or (Mark("ok", tree) if tree != "not compared" else Mark("pending", tree),)
 
 
-def area(seen: Seen, network: str, nodes: tuple[Node, ...], statement: str, on_line: bool, findings: tuple[Finding, ...]) -> Area:
+def area(
+    seen: Seen,
+    network: str,
+    nodes: tuple[Node, ...],
+    statement: str,
+    on_line: bool,
+    findings: tuple[Finding, ...],
+) -> Area:
     """A network, with how it is entered."""
     plan = seen.plan
-    known = {g for m in plan.members.values() for n in m.networks if n.name == network for g in n.gateways}
+    known = {
+        g
+        for m in plan.members.values()
+        for n in m.networks
+        if n.name == network
+        for g in n.gateways
+    }
     kinds = sorted({n.member.gateway_kind for n in nodes if n.member.gateway_kind})
-    stated = ", ".join(f"[{g.address}]:{g.port}" if ":" in g.address else f"{g.address}:{g.port}" for g in sorted(known))
+    stated = ", ".join(
+        f"[{g.address}]:{g.port}" if ":" in g.address else f"{g.address}:{g.port}"
+        for g in sorted(known)
+    )
     pending = any(p.kind == "gateway" and p.subject == network for p in plan.pending)
     if pending:
         text = f"gateway pending{f' besides {stated}' if stated else ''}"
@@ -169,6 +213,19 @@ def area(seen: Seen, network: str, nodes: tuple[Node, ...], statement: str, on_l
         text = f"gateway found by label ({', '.join(kinds)})"
     else:
         text = "no gateway"
-    marks = [Mark("broken" if f.severity == "error" else "warning", f.word) for f in findings if not f.id.endswith("-pending")]
+    marks = [
+        Mark("broken" if f.severity == "error" else "warning", f.word)
+        for f in findings
+        if not f.id.endswith("-pending")
+    ]
     marks += [Mark("pending", "gateway pending")] if pending else []
-    return Area(network, text, bool(stated or kinds or pending), tuple(dict.fromkeys(marks)), nodes, statement, on_line, findings)
+    return Area(
+        network,
+        text,
+        bool(stated or kinds or pending),
+        tuple(dict.fromkeys(marks)),
+        nodes,
+        statement,
+        on_line,
+        findings,
+    )

@@ -1,4 +1,6 @@
-"""The picture as one page that needs no network: drawings for four widths, and the data that its script shows, searches and counts days by."""
+"""The picture as one page that needs no network: drawings for four widths, and the data that its
+script shows, searches and counts days by.
+"""
 
 import base64
 import hashlib
@@ -15,19 +17,33 @@ from kubectl_mesh.graph.svg import drawing
 from kubectl_mesh.model import Certificate, Pending
 from kubectl_mesh.text import visible
 
-WIDTHS = (("wide", 1240.0, True), ("large", 860.0, True), ("medium", 600.0, True), ("narrow", 340.0, False))
-"""The drawings, of which the page shows the one that fits: a name, the width, and whether there is room for lines."""
+WIDTHS = (
+    ("wide", 1240.0, True),
+    ("large", 860.0, True),
+    ("medium", 600.0, True),
+    ("narrow", 340.0, False),
+)
+"""The drawings, of which the page shows the one that fits: a name, the width, and whether there is
+room for lines.
+"""
 
 
 def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> str:
-    """The page. `files` are its templates, `checks` what was asked: id, category, status, sentence, and what is unknown."""
+    """The page. `files` are its templates, `checks` what was asked: id, category, status, sentence,
+    and what is unknown.
+    """
     style = files["graph-svg.css"] + files["graph.css"]
     script = files["graph.js"]
     drawings = "\n".join(
-        f'<div class="drawing {name}">\n{drawing(picture, wide, f"{name}-", wires=wires, heading=False)}</div>' for name, wide, wires in WIDTHS
+        '<div class="drawing'
+        f' {name}">\n{drawing(picture, wide, f"{name}-", wires=wires, heading=False)}</div>'
+        for name, wide, wires in WIDTHS
     )
     return Template(files["graph.html"]).substitute(
-        policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=(
+            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src"
+            " data:; base-uri 'none'; form-action 'none'"
+        ),
         title=escape(visible(picture.title)),
         facts=escape(visible(" · ".join(picture.facts))),
         state=picture.state,
@@ -61,15 +77,33 @@ def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "mesh": picture.title,
         "on": f"{seen.on:%Y-%m-%dT%H:%M:%SZ}" if seen.on is not None else None,
         "statement": picture.statement,
-        "clusters": [_cluster(n, [p for p in pending if p.kind != "gateway" and p.subject == n.name]) for n in nodes],
-        "networks": [_network(a, [p for p in pending if p.kind == "gateway" and p.subject == a.name]) for a in picture.areas],
+        "clusters": [
+            _cluster(n, [p for p in pending if p.kind != "gateway" and p.subject == n.name])
+            for n in nodes
+        ],
+        "networks": [
+            _network(a, [p for p in pending if p.kind == "gateway" and p.subject == a.name])
+            for a in picture.areas
+        ],
         "roots": [] if made else [_certificate(c) for c in seen.pki.roots],
         "rows": ["".join(reading.rows[n.name][i] for i in shown) for n in nodes],
         "whole": [n.name for n in nodes if n.name in reading.whole],
-        "lines": [{"kind": line.kind, "source": line.source, "target": line.target, "text": line.text} for line in picture.lines],
-        "notes": [{"kind": n.kind, "text": n.text, "clusters": list(n.clusters)} for n in picture.notes],
+        "lines": [
+            {"kind": line.kind, "source": line.source, "target": line.target, "text": line.text}
+            for line in picture.lines
+        ],
+        "notes": [
+            {"kind": n.kind, "text": n.text, "clusters": list(n.clusters)} for n in picture.notes
+        ],
         "findings": _findings(picture.findings),
-        "checks": [{key: c[key] for key in ("id", "category", "status", "sentence", "unknown") if c.get(key)} for c in checks],
+        "checks": [
+            {
+                key: c[key]
+                for key in ("id", "category", "status", "sentence", "unknown")
+                if c.get(key)
+            }
+            for c in checks
+        ],
     }
     shown_value: dict[str, Any] = _visible(value)
     return shown_value
@@ -99,7 +133,13 @@ def _cluster(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
         "gateway": member.gateway_kind,
         "until": node.until,
         "certificate": _certificate(node.certificate) if node.certificate is not None else None,
-        "tokens": [{"peer": t.peer, "expires": f"{t.expires:%Y-%m-%dT%H:%M:%SZ}" if t.expires is not None else None} for t in node.tokens],
+        "tokens": [
+            {
+                "peer": t.peer,
+                "expires": f"{t.expires:%Y-%m-%dT%H:%M:%SZ}" if t.expires is not None else None,
+            }
+            for t in node.tokens
+        ],
         "tree": node.tree,
         "state": node.state,
         "marks": [[m.state, m.word] for m in node.marks],
@@ -135,4 +175,7 @@ def _pending(pending: Sequence[Pending]) -> list[dict[str, str]]:
 
 
 def _findings(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    return [{"severity": f.severity, "id": f.id, "where": f.where, "what": f.what, "fix": f.fix} for f in findings]
+    return [
+        {"severity": f.severity, "id": f.id, "where": f.where, "what": f.what, "fix": f.fix}
+        for f in findings
+    ]

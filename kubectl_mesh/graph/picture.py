@@ -1,4 +1,6 @@
-"""What is drawn: clusters in their networks, the lines and sentences of who reads whom, and a sentence on the whole."""
+"""What is drawn: clusters in their networks, the lines and sentences of who reads whom, and a
+sentence on the whole.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,9 +56,22 @@ def picture(seen: Seen) -> Picture:
     tree = {c.name: c for c in seen.changes or ()}
     areas = []
     for network in sorted({plan.members[name].cluster.network for name in shown}, key=natural):
-        names = sorted((name for name in shown if plan.members[name].cluster.network == network), key=natural)
-        nodes = tuple(node(seen, name, tree, tuple(found.get(("cluster", name), ()))) for name in names)
-        areas.append(area(seen, network, nodes, told.areas.get(network, ""), network in told.on_line, tuple(found.get(("network", network), ()))))
+        names = sorted(
+            (name for name in shown if plan.members[name].cluster.network == network), key=natural
+        )
+        nodes = tuple(
+            node(seen, name, tree, tuple(found.get(("cluster", name), ()))) for name in names
+        )
+        areas.append(
+            area(
+                seen,
+                network,
+                nodes,
+                told.areas.get(network, ""),
+                network in told.on_line,
+                tuple(found.get(("network", network), ())),
+            )
+        )
     nodes = tuple(n for a in areas for n in a.nodes)
     whole = tuple(found.get(("", ""), ()))
     return Picture(
@@ -66,7 +81,14 @@ def picture(seen: Seen) -> Picture:
         tuple(areas),
         told.statement,
         told.lines,
-        told.notes if seen.changes is not None else (Note("pending", "the tree could not be compared with a render: see what is broken"), *told.notes),
+        (
+            told.notes
+            if seen.changes is not None
+            else (
+                Note("pending", "the tree could not be compared with a render: see what is broken"),
+                *told.notes,
+            )
+        ),
         reading,
         seen,
         whole,
@@ -77,17 +99,45 @@ def _shown(reading: Reading, plan: Plan, only: frozenset[str] | None) -> frozens
     """The clusters that were asked for, and those that they are tied to."""
     if only is None:
         return frozenset(plan.members)
-    tied = {other for name in only for other in plan.members if reading.of(name, other) != "." or reading.of(other, name) != "."}
-    serving = {m.primary.name for name, m in plan.members.items() if name in only and m.primary is not None}
-    served = {name for name, m in plan.members.items() if m.primary is not None and m.primary.name in only}
+    tied = {
+        other
+        for name in only
+        for other in plan.members
+        if reading.of(name, other) != "." or reading.of(other, name) != "."
+    }
+    serving = {
+        m.primary.name for name, m in plan.members.items() if name in only and m.primary is not None
+    }
+    served = {
+        name for name, m in plan.members.items() if m.primary is not None and m.primary.name in only
+    }
     return only | tied | serving | served
 
 
 def _facts(seen: Seen, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
-    versions = sorted({r.version for n in nodes if n.member.primary is None for r in n.member.cluster.releases if r.version}, key=_version)
-    ran = f"Istio {versions[0]}" if len(versions) == 1 else f"Istio {versions[0]} to {versions[-1]}" if versions else "Istio"
+    versions = sorted(
+        {
+            r.version
+            for n in nodes
+            if n.member.primary is None
+            for r in n.member.cluster.releases
+            if r.version
+        },
+        key=_version,
+    )
+    ran = (
+        f"Istio {versions[0]}"
+        if len(versions) == 1
+        else f"Istio {versions[0]} to {versions[-1]}"
+        if versions
+        else "Istio"
+    )
     plane = f"{ran}, {'ambient' if seen.plan.topology.ambient else 'sidecar'}"
-    clusters = count(len(nodes), "cluster") if len(nodes) == len(seen.plan.members) else f"{len(nodes)} of {count(len(seen.plan.members), 'cluster')}"
+    clusters = (
+        count(len(nodes), "cluster")
+        if len(nodes) == len(seen.plan.members)
+        else f"{len(nodes)} of {count(len(seen.plan.members), 'cluster')}"
+    )
     return (f"{clusters} on {count(networks, 'network')}", plane, f"kind {seen.kind}", _root(seen))
 
 
@@ -100,7 +150,11 @@ def _root(seen: Seen) -> str:
     if topology.issuer in ("cert-manager", "istio-csr"):
         return f"root of {topology.issuer}"
     if not seen.pki.roots:
-        return "root not known" if any(p.id.startswith("certs-") for _, p in seen.findings) else "no root yet"
+        return (
+            "root not known"
+            if any(p.id.startswith("certs-") for _, p in seen.findings)
+            else "no root yet"
+        )
     if any("/" not in path for path in seen.pki.new):
         return "root not made yet"
     last = max(c.not_after for c in seen.pki.roots)
@@ -108,12 +162,22 @@ def _root(seen: Seen) -> str:
     return f"{several} until {last:%Y-%m-%d}"
 
 
-def _sum(nodes: Sequence[Node], areas: Sequence[Area], lines: Sequence[Line], notes: Sequence[Note], whole: Sequence[Finding]) -> str:
+def _sum(
+    nodes: Sequence[Node],
+    areas: Sequence[Area],
+    lines: Sequence[Line],
+    notes: Sequence[Note],
+    whole: Sequence[Finding],
+) -> str:
     """The sentence below the title."""
     broken = sum(n.state == "broken" for n in nodes)
     pending = sum(any(m.state == "pending" for m in n.marks) for n in nodes)
     gateways = sum(any(m.state == "pending" for m in a.marks) for a in areas)
-    errors = sum(f.severity == "error" for f in (*whole, *(f for a in areas for f in a.findings)) if f.id != "tree-current")
+    errors = sum(
+        f.severity == "error"
+        for f in (*whole, *(f for a in areas for f in a.findings))
+        if f.id != "tree-current"
+    )
     kinds = [line.kind for line in lines] + [note.kind for note in notes]
     edges = [kinds.count(kind) for kind in ("broken", "pending")]
     told = [

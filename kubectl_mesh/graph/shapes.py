@@ -1,12 +1,19 @@
-"""The shapes and small parts of the SVG: a sign for each state and each kind of line, for those who see no colours."""
+"""The shapes and small parts of the SVG: a sign for each state and each kind of line, for those who
+see no colours.
+"""
 
 from html import escape
 
 ICONS = {
     "ok": '<circle r="7"/><path class="in" d="M-3.2 .2l2.2 2.4 4.2-5"/>',
-    "pending": '<path d="M0-8.4L8.4 0 0 8.4-8.4 0z"/><path class="in" d="M-3.4 0h.1M0 0h.1M3.4 0h.1"/>',
+    "pending": (
+        '<path d="M0-8.4L8.4 0 0 8.4-8.4 0z"/><path class="in" d="M-3.4 0h.1M0 0h.1M3.4 0h.1"/>'
+    ),
     "warning": '<path d="M0-7.6L8.2 6.6H-8.2z"/><path class="in" d="M0-2.6v4M0 4.2v.1"/>',
-    "broken": '<path d="M-3.3-8H3.3L8-3.3V3.3L3.3 8H-3.3L-8 3.3V-3.3z"/><path class="in" d="M-3-3l6 6M3-3l-6 6"/>',
+    "broken": (
+        '<path d="M-3.3-8H3.3L8-3.3V3.3L3.3 8H-3.3L-8 3.3V-3.3z"/><path class="in" d="M-3-3l6'
+        ' 6M3-3l-6 6"/>'
+    ),
     "off": '<circle r="7"/><path class="in" d="M-3.6 3.6l7.2-7.2"/>',
 }
 """Each state has a shape of its own, for those who see no colours."""
@@ -39,17 +46,30 @@ def icon(state: str, x: float, y: float) -> str:
 def badge(kind: str, number: int, x: float, y: float, text: str) -> str:
     """The number of a line, around a point; what it means is told on hovering."""
     return (
-        f'<g class="badge {kind}" data-line="{number}" transform="translate({px(x)} {px(y)})"><title>{escape(text)}</title>'
-        f'{BADGES[kind]}<text y="4">{number}</text></g>'
+        f'<g class="badge {kind}" data-line="{number}" transform="translate({px(x)}'
+        f' {px(y)})"><title>{escape(text)}</title>{BADGES[kind]}<text y="4">{number}</text></g>'
     )
 
 
 def tips(prefix: str) -> list[str]:
     """The ends of lines."""
     arrow = (
-        '<marker id=\'{0}{1}\' class="tip {1}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="{3}" markerHeight="{3}"'
-        ' orient="auto-start-reverse" markerUnits="userSpaceOnUse"><path d="{2}"/></marker>'
+        '<marker id=\'{0}{1}\' class="tip {1}" viewBox="0 0 10 10" refX="9" refY="5"'
+        ' markerWidth="{3}" markerHeight="{3}" orient="auto-start-reverse"'
+        ' markerUnits="userSpaceOnUse"><path d="{2}"/></marker>'
     )
-    shapes = {"both": "M0 0L10 5 0 10z", "one-way": "M0 0L10 5 0 10z", "pending": "M0 0L10 5 0 10z", "broken": "M0 0L10 5 0 10z"}
+    shapes = {
+        "both": "M0 0L10 5 0 10z",
+        "one-way": "M0 0L10 5 0 10z",
+        "pending": "M0 0L10 5 0 10z",
+        "broken": "M0 0L10 5 0 10z",
+    }
     shapes |= {"cut": "M3 0H6V10H3z", "served": "M5 0L10 5 5 10 0 5z"}
-    return ["<defs>", *(arrow.format(prefix, kind, d, 13 if kind == "broken" else 9) for kind, d in shapes.items()), "</defs>"]
+    return [
+        "<defs>",
+        *(
+            arrow.format(prefix, kind, d, 13 if kind == "broken" else 9)
+            for kind, d in shapes.items()
+        ),
+        "</defs>",
+    ]

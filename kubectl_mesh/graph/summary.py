@@ -1,4 +1,6 @@
-"""What many edges have in common, said once: a full mesh of 60 clusters is one sentence, and only what differs from it is drawn."""
+"""What many edges have in common, said once: a full mesh of 60 clusters is one sentence, and only
+what differs from it is drawn.
+"""
 
 import re
 from collections import Counter
@@ -13,17 +15,23 @@ from kubectl_mesh.model import Plan
 from kubectl_mesh.text import count
 
 MANY, MOST = 5, 24
-"""From this many edges of one kind at one cluster on they are said in a note; and so many lines are drawn at most."""
+"""From this many edges of one kind at one cluster on they are said in a note; and so many lines are
+drawn at most.
+"""
 _URGENCY = ("broken", "pending", "one-way", "cut", "both")
 BOTH, ALONE, CUT, TROUBLED = "both", "alone", "cut", "troubled"
 FORTH, BACK = "forth", "back"
-"""How the clusters of a pair read each other: of `ALONE` only one has an istiod; of `FORTH` the first reads the second only."""
+"""How the clusters of a pair read each other: of `ALONE` only one has an istiod; of `FORTH` the
+first reads the second only.
+"""
 WHOLE = (BOTH, ALONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The sentence for the mesh and for each area, the areas whose clusters all read each other, and what differs."""
+    """The sentence for the mesh and for each area, the areas whose clusters all read each other,
+    and what differs.
+    """
 
     statement: str
     areas: dict[str, str]
@@ -34,7 +42,9 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Two clusters that could read each other, and how they do. For one-way the first reads the second."""
+    """Two clusters that could read each other, and how they do. For one-way the first reads the
+    second.
+    """
 
     first: str
     second: str
@@ -44,7 +54,9 @@ class _Pair:
 
 @dataclass(slots=True)
 class _Between:
-    """The pairs within a network, or between two: counted, and created one by one only where they are drawn."""
+    """The pairs within a network, or between two: counted, and created one by one only where they
+    are drawn.
+    """
 
     rows: list[tuple[str, Mapping[str, int]]] = field(default_factory=list)
     """A cluster, and as bits the later ones with which it forms pairs, by kind."""
@@ -67,7 +79,12 @@ class _Between:
     def pairs(self, reading: Reading, edges: Edges, without: Sequence[str]) -> Iterator[_Pair]:
         """The pairs in the order of the plan, without those of some kinds."""
         for first, found in self.rows:
-            kinds = {place: kind for kind, bits in found.items() if kind not in without for place in _places(bits)}
+            kinds = {
+                place: kind
+                for kind, bits in found.items()
+                if kind not in without
+                for place in _places(bits)
+            }
             for place in sorted(kinds):
                 yield _pair(reading, edges, kinds[place], first, reading.names[place])
 
@@ -92,10 +109,14 @@ def _places(bits: int) -> Iterator[int]:
 
 def natural(name: str) -> tuple[tuple[str, int], ...]:
     """Sorts `east-10` after `east-9`."""
-    return tuple((text, int(number or -1)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name))
+    return tuple(
+        (text, int(number or -1)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name)
+    )
 
 
-def summary(plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozenset[str] | None) -> Summary:
+def summary(
+    plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozenset[str] | None
+) -> Summary:
     """Splits the edges into sentences, lines and notes."""
     names = [n for n in plan.members if n in shown and plan.members[n].cluster.joined]
     network = {n: plan.members[n].cluster.network for n in names}
@@ -107,11 +128,25 @@ def summary(plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozens
     notes: list[Note] = []
     for (a, b), group in between.items():
         total, several = group.counts.total(), a != b
-        if several and total >= MANY and len(group.readers) == 1 and group.counts[FORTH] + group.counts[BACK] == total:
+        if (
+            several
+            and total >= MANY
+            and len(group.readers) == 1
+            and group.counts[FORTH] + group.counts[BACK] == total
+        ):
             reader, other = (a, b) if a in group.readers else (b, a)
-            notes.append(Note("one-way", f"every cluster of {reader} reads every one of {other}, and none of {other} reads back", (*size[a], *size[b])))
+            notes.append(
+                Note(
+                    "one-way",
+                    f"every cluster of {reader} reads every one of {other}, and none of {other}"
+                    " reads back",
+                    (*size[a], *size[b]),
+                )
+            )
         elif several and group.full and not {a, b} <= on_line and total >= MANY:
-            notes.append(Note("both", f"clusters of {a} and {b} read each other", (*size[a], *size[b])))
+            notes.append(
+                Note("both", f"clusters of {a} and {b} read each other", (*size[a], *size[b]))
+            )
             lines += group.pairs(reading, edges, WHOLE)
         else:
             said = group.full and (a == b or {a, b} <= on_line)
@@ -122,18 +157,45 @@ def summary(plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozens
     if len(left) > MOST:
         counts = {kind: sum(p.kind == kind for p in left[MOST:]) for kind in _URGENCY}
         listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
-        notes.append(Note("cut", f"{count(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some clusters with --cluster, or for -o html"))
+        notes.append(
+            Note(
+                "cut",
+                f"{count(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some"
+                " clusters with --cluster, or for -o html",
+            )
+        )
     drawn = [Line(p.kind, p.first, p.second, p.text) for p in left[:MOST]]
-    primaries = {n: m.primary.name for n, m in plan.members.items() if n in shown and m.primary is not None and m.primary.name in shown}
-    served = [Line("served", n, primary, f"{n} is served by the istiod of {primary}") for n, primary in primaries.items()]
+    primaries = {
+        n: m.primary.name
+        for n, m in plan.members.items()
+        if n in shown and m.primary is not None and m.primary.name in shown
+    }
+    served = [
+        Line("served", n, primary, f"{n} is served by the istiod of {primary}")
+        for n, primary in primaries.items()
+    ]
     if len(served) <= MOST // 2:
         drawn += served
     areas = {a: _within(between[a, a], size[a], reading) for a in size}
-    return Summary(_statement(size, between, on_line, only, reading), areas, on_line if len(on_line) > 1 else frozenset(), tuple(drawn), tuple(notes))
+    return Summary(
+        _statement(size, between, on_line, only, reading),
+        areas,
+        on_line if len(on_line) > 1 else frozenset(),
+        tuple(drawn),
+        tuple(notes),
+    )
 
 
-def _pairs(plan: Plan, reading: Reading, edges: Edges, size: Mapping[str, Sequence[str]], only: frozenset[str] | None) -> dict[tuple[str, str], _Between]:
-    """The pairs of clusters of which one has an istiod that could read the other, by their networks."""
+def _pairs(
+    plan: Plan,
+    reading: Reading,
+    edges: Edges,
+    size: Mapping[str, Sequence[str]],
+    only: frozenset[str] | None,
+) -> dict[tuple[str, str], _Between]:
+    """The pairs of clusters of which one has an istiod that could read the other, by their
+    networks.
+    """
     bit = {name: 1 << place for name, place in reading.index.items()}
     network = {name: area for area, names in size.items() for name in names}
     at = {area: sum(bit[name] for name in names) for area, names in size.items()}
@@ -141,7 +203,11 @@ def _pairs(plan: Plan, reading: Reading, edges: Edges, size: Mapping[str, Sequen
     asked = sum(bit[name] for name in network if only is None or name in only)
     between = {(a, b): _Between() for a in size for b in size if a <= b}
     for first in (name for name in reading.names if name in network):
-        later = ~(2 * bit[first] - 1) & (-1 if bit[first] & asked else asked) & (-1 if bit[first] & able else able)
+        later = (
+            ~(2 * bit[first] - 1)
+            & (-1 if bit[first] & asked else asked)
+            & (-1 if bit[first] & able else able)
+        )
         kinds, declared = _kinds(edges, first, able, is_able=bool(bit[first] & able))
         for area, inside in at.items():
             among = later & inside
@@ -149,12 +215,18 @@ def _pairs(plan: Plan, reading: Reading, edges: Edges, size: Mapping[str, Sequen
             if found:
                 group = between[min(network[first], area), max(network[first], area)]
                 group.add(first, bit[first], found, (declared & among).bit_count())
-                group.readers |= {reader for kind, reader in ((FORTH, network[first]), (BACK, area)) if kind in found}
+                group.readers |= {
+                    reader
+                    for kind, reader in ((FORTH, network[first]), (BACK, area))
+                    if kind in found
+                }
     return between
 
 
 def _kinds(edges: Edges, first: str, able: int, *, is_able: bool) -> tuple[dict[str, int], int]:
-    """The pairs of a cluster with others by kind, and those of which each istiod reads the other; both as bits."""
+    """The pairs of a cluster with others by kind, and those of which each istiod reads the other;
+    both as bits.
+    """
     reads, read_by = edges.reads[first], edges.read_by[first]
     troubled = edges.troubles[first] | edges.troubled_by[first]
     declared = reads & (read_by | ~able) if is_able else read_by
@@ -176,7 +248,10 @@ def _pair(reading: Reading, edges: Edges, kind: str, a: str, b: str) -> _Pair:
     back = (b, a, reading.of(b, a))
     reader, other, _ = there if there[2] != NONE else back
     if kind == TROUBLED:
-        troubles = sorted((t for t in (there, back) if edges.troubles[t[0]] >> reading.index[t[1]] & 1), key=lambda t: t[2] != BROKEN)
+        troubles = sorted(
+            (t for t in (there, back) if edges.troubles[t[0]] >> reading.index[t[1]] & 1),
+            key=lambda t: t[2] != BROKEN,
+        )
         drawn = "broken" if troubles[0][2] == BROKEN else "pending"
         return _Pair(*troubles[0][:2], drawn, "; ".join(_trouble(*t) for t in troubles))
     if kind == ALONE:
@@ -185,7 +260,9 @@ def _pair(reading: Reading, edges: Edges, kind: str, a: str, b: str) -> _Pair:
         return _Pair(a, b, "both", f"{a} and {b} read each other")
     if kind == CUT:
         return _Pair(a, b, "cut", f"{a} and {b} do not read each other")
-    return _Pair(reader, other, "one-way", f"{reader} reads {other}, {other} does not read {reader}")
+    return _Pair(
+        reader, other, "one-way", f"{reader} reads {other}, {other} does not read {reader}"
+    )
 
 
 def _trouble(reader: str, other: str, letter: str) -> str:
@@ -196,8 +273,12 @@ def _trouble(reader: str, other: str, letter: str) -> str:
     }[letter]
 
 
-def _on_line(size: dict[str, list[str]], between: dict[tuple[str, str], _Between]) -> frozenset[str]:
-    """The areas of which all clusters read each other, but for single exceptions: greedily, the least connected leaves first."""
+def _on_line(
+    size: dict[str, list[str]], between: dict[tuple[str, str], _Between]
+) -> frozenset[str]:
+    """The areas of which all clusters read each other, but for single exceptions: greedily, the
+    least connected leaves first.
+    """
 
     def full(a: str, b: str) -> bool:
         group = between[min(a, b), max(a, b)]
@@ -227,7 +308,13 @@ def _bundle(pairs: list[_Pair], size: dict[str, list[str]]) -> tuple[list[Note],
             return notes, left
         name, kind, first = key
         others = sorted({p.second if p.first == name else p.first for p in at[key]})
-        notes.append(Note(kind, _bundle_text(name, kind, _many(others, size, name), first=first), (name, *others)))
+        notes.append(
+            Note(
+                kind,
+                _bundle_text(name, kind, _many(others, size, name), first=first),
+                (name, *others),
+            )
+        )
         gone = set(map(id, at[key]))
         left = [p for p in left if id(p) not in gone]
 
@@ -240,8 +327,14 @@ def _bundle_text(name: str, kind: str, others: str, *, first: bool) -> str:
         ("one-way", False): f"{name} is read by, but does not read: {others}",
         ("pending", True): f"{name} is yet to read: {others}",
         ("pending", False): f"{name} is yet to be read by: {others}",
-        ("broken", True): f"{name} has remote secrets that were edited or deleted by hand, of: {others}",
-        ("broken", False): f"the remote secret of {name} was edited or deleted by hand in: {others}",
+        (
+            "broken",
+            True,
+        ): f"{name} has remote secrets that were edited or deleted by hand, of: {others}",
+        (
+            "broken",
+            False,
+        ): f"the remote secret of {name} was edited or deleted by hand in: {others}",
     }[kind, first]
 
 
@@ -280,19 +373,35 @@ def _but(groups: Sequence[_Between], reading: Reading) -> str:
     """What keeps a sentence on many pairs from being the whole truth."""
     clusters = reduce(or_, (g.clusters for g in groups), 0)
     told = [] if all(g.whole for g in groups) else ["but for exceptions"]
-    told += ["once nothing is pending"] if any(reading.names[place] in reading.whole for place in _places(clusters)) else []
+    told += (
+        ["once nothing is pending"]
+        if any(reading.names[place] in reading.whole for place in _places(clusters))
+        else []
+    )
     return f" ({', and '.join(told)})" if told else ""
 
 
 def _statement(
-    size: dict[str, list[str]], between: dict[tuple[str, str], _Between], on_line: frozenset[str], only: frozenset[str] | None, reading: Reading
+    size: dict[str, list[str]],
+    between: dict[tuple[str, str], _Between],
+    on_line: frozenset[str],
+    only: frozenset[str] | None,
+    reading: Reading,
 ) -> str:
     """The mesh in a sentence."""
     groups = [group for group in between.values() if group.counts]
     clusters = sum(map(len, size.values()))
     if not groups:
-        return "one cluster: there is nobody else to read" if clusters < 2 else "no cluster reads another"
-    subject = "every istiod reads every other cluster" if any(ALONE in g.counts for g in groups) else "every cluster reads every other"
+        return (
+            "one cluster: there is nobody else to read"
+            if clusters < 2
+            else "no cluster reads another"
+        )
+    subject = (
+        "every istiod reads every other cluster"
+        if any(ALONE in g.counts for g in groups)
+        else "every cluster reads every other"
+    )
     if only is not None:
         subject = f"{_listed(sorted(only))} and all others read each other"
     if on_line == frozenset(size) and all(g.full for g in groups):

@@ -1,4 +1,6 @@
-"""The picture as SVG: the same bytes for the same mesh, readable in light and in dark, by eye and by a screen reader."""
+"""The picture as SVG: the same bytes for the same mesh, readable in light and in dark, by eye and
+by a screen reader.
+"""
 
 import re
 from html import escape
@@ -11,7 +13,13 @@ from kubectl_mesh.graph.shapes import GATE, ICONS, badge, icon, px, tips, writte
 
 WIDE = 1240.0
 _LIGHT_DARK = re.compile(r"light-dark\(([^,)]+),([^)]+)\)")
-_WORDS = {"ok": "up to date", "pending": "pending: waits for something, or is not rendered", "warning": "warning", "broken": "broken", "off": "kept out"}
+_WORDS = {
+    "ok": "up to date",
+    "pending": "pending: waits for something, or is not rendered",
+    "warning": "warning",
+    "broken": "broken",
+    "off": "kept out",
+}
 _KINDS = {
     "both": "read each other",
     "one-way": "one reads the other (arrow: whom it reads)",
@@ -27,8 +35,17 @@ def svg(picture: Picture, style: str) -> str:
     return drawing(picture, WIDE, "", f"<style>{_both(style)}</style>")
 
 
-def drawing(picture: Picture, room: float, prefix: str, inside: str = "", *, wires: bool = True, heading: bool = True) -> str:
-    """The drawing, as wide as `room` at most; without `wires` lines are numbers at the boxes, without `heading` the title stands elsewhere.
+def drawing(
+    picture: Picture,
+    room: float,
+    prefix: str,
+    inside: str = "",
+    *,
+    wires: bool = True,
+    heading: bool = True,
+) -> str:
+    """The drawing, as wide as `room` at most; without `wires` lines are numbers at the boxes,
+    without `heading` the title stands elsewhere.
 
     `prefix` keeps the ids of several in one page apart; `inside` stands first in it.
     """
@@ -39,9 +56,14 @@ def drawing(picture: Picture, room: float, prefix: str, inside: str = "", *, wir
     places = layout(picture, room, top, wires=wires)
     foot, bottom = _foot(picture, places.bottom, wide)
     said = (*picture.facts, picture.statement, picture.sum)
-    told = "; ".join((*said, *(line.text for line in picture.lines), *(n.text for n in picture.notes)))
+    told = "; ".join(
+        (*said, *(line.text for line in picture.lines), *(n.text for n in picture.notes))
+    )
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="mesh" {_size(wide, bottom)} role="img" aria-labelledby="{prefix}title {prefix}desc">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="mesh" {_size(wide, bottom)} role="img"'
+            f' aria-labelledby="{prefix}title {prefix}desc">'
+        ),
         f"<title id='{prefix}title'>{escape(picture.title)}</title>",
         f"<desc id='{prefix}desc'>{escape(told)}</desc>",
         inside,
@@ -51,8 +73,16 @@ def drawing(picture: Picture, room: float, prefix: str, inside: str = "", *, wir
         *_bars(picture, places),
         *(part for frame in places.frames for part in _frame(frame, bars=bool(places.bars))),
         *(part for route in places.routes for part in _route(route, prefix)),
-        *(part for frame in places.frames for box in frame.boxes for part in _box(box, places.box, relations=not heading)),
-        *(badge(route.line.kind, route.number + 1, *route.badge, route.line.text) for route in places.routes),
+        *(
+            part
+            for frame in places.frames
+            for box in frame.boxes
+            for part in _box(box, places.box, relations=not heading)
+        ),
+        *(
+            badge(route.line.kind, route.number + 1, *route.badge, route.line.text)
+            for route in places.routes
+        ),
         *foot,
         "</svg>",
     ]
@@ -64,13 +94,20 @@ def _size(wide: float, high: float) -> str:
 
 
 def _both(style: str) -> str:
-    """The style with what is for dark in rules of its own, for viewers that do not know `light-dark()`."""
-    rules = [
-        f"{selector}{{{';'.join(_LIGHT_DARK.sub(lambda m: m[2], d) for d in body.split(';') if 'light-dark(' in d)}}}"
-        for selector, body in re.findall(r"^(.+)\{(.*)\}$", style, re.MULTILINE)
-        if "light-dark(" in body
-    ]
-    return _LIGHT_DARK.sub(lambda m: m[1], style) + "@media (prefers-color-scheme:dark){\n" + "\n".join(rules) + "\n}\n"
+    """The style with what is for dark in rules of its own, for viewers that do not know
+    `light-dark()`.
+    """
+    rules = []
+    for selector, body in re.findall(r"^(.+)\{(.*)\}$", style, re.MULTILINE):
+        dark = [d for d in body.split(";") if "light-dark(" in d]
+        if dark:
+            rules.append(f"{selector}{{{_LIGHT_DARK.sub(lambda m: m[2], ';'.join(dark))}}}")
+    return (
+        _LIGHT_DARK.sub(lambda m: m[1], style)
+        + "@media (prefers-color-scheme:dark){\n"
+        + "\n".join(rules)
+        + "\n}\n"
+    )
 
 
 def _head(picture: Picture, room: float, *, heading: bool) -> tuple[list[str], float]:
@@ -116,7 +153,11 @@ def _bars(picture: Picture, places: Layout) -> list[str]:
     if not places.bars:
         return []
     x = MARGIN + 4
-    parts = [f'<path class="bar" d="M{px(x)} {px(places.bars[0][0])}V{px(places.bars[-1][0])}"/>'] if len(places.bars) > 1 else []
+    parts = (
+        [f'<path class="bar" d="M{px(x)} {px(places.bars[0][0])}V{px(places.bars[-1][0])}"/>']
+        if len(places.bars) > 1
+        else []
+    )
     parts += [f'<path class="bar" d="M{px(x)} {px(y)}H{px(end)}"/>' for y, end in places.bars]
     y = places.bars[0][0]
     start = next(f.x for f in places.frames if f.y > y)
@@ -128,23 +169,37 @@ def _bars(picture: Picture, places: Layout) -> list[str]:
 
 def _frame(frame: Frame, *, bars: bool) -> list[str]:
     area = frame.area
-    state = next((m.state for m in area.marks if m.state == "broken"), area.marks[0].state if area.marks else "ok")
+    state = next(
+        (m.state for m in area.marks if m.state == "broken"),
+        area.marks[0].state if area.marks else "ok",
+    )
     parts = [
-        f'<g class="area {state}" data-network="{escape(area.name)}"><title>network {escape(area.name)}</title>',
-        f'<rect class="ground" x="{px(frame.x)}" y="{px(frame.y)}" width="{px(frame.width)}" height="{px(frame.height)}" rx="12"/>',
+        (
+            f'<g class="area {state}" data-network="{escape(area.name)}"><title>network'
+            f" {escape(area.name)}</title>"
+        ),
+        (
+            f'<rect class="ground" x="{px(frame.x)}" y="{px(frame.y)}" width="{px(frame.width)}"'
+            f' height="{px(frame.height)}" rx="12"/>'
+        ),
     ]
     gate = frame.x + 28
     if bars and area.on_line:
         parts.append(f'<path class="bar" d="M{px(gate)} {px(frame.y - 26)}V{px(frame.y)}"/>')
     if area.has_gateway:
-        parts.append(f'<g class="gate" transform="translate({px(gate)} {px(frame.y)})"><title>{escape(area.gateways)}</title>{GATE}</g>')
+        parts.append(
+            f'<g class="gate" transform="translate({px(gate)}'
+            f' {px(frame.y)})"><title>{escape(area.gateways)}</title>{GATE}</g>'
+        )
     y = frame.y + 29
     parts.append(written(frame.x + PAD, y, area.name, "network"))
     for i, line in enumerate(frame.head):
         parts.append(written(frame.x + PAD, y + 18 + LINE * i, line, "soft small"))
     for i, mark in enumerate(area.marks[:2]):
         x = frame.x + frame.width - PAD - 8 - 22 * i
-        parts.append(f"<g><title>{escape(mark.word)}</title>{icon(mark.state, x, frame.y + 22)}</g>")
+        parts.append(
+            f"<g><title>{escape(mark.word)}</title>{icon(mark.state, x, frame.y + 22)}</g>"
+        )
     return [*parts, "</g>"]
 
 
@@ -153,8 +208,14 @@ def _box(box: Box, size: tuple[float, float], *, relations: bool) -> list[str]:
     marks = node.marks if len(node.marks) <= 3 else node.marks[:2]
     words = "; ".join(m.word for m in node.marks)
     parts = [
-        f'<g class="node {node.state}{" near" if node.near else ""}" data-cluster="{escape(node.name)}" transform="translate({px(box.x)} {px(box.y)})">',
-        f"<title>{escape(node.name)}: {escape(node.plane)}, {escape(node.until)}, {escape(words)}</title>",
+        (
+            f'<g class="node {node.state}{" near" if node.near else ""}"'
+            f' data-cluster="{escape(node.name)}" transform="translate({px(box.x)} {px(box.y)})">'
+        ),
+        (
+            f"<title>{escape(node.name)}: {escape(node.plane)}, {escape(node.until)},"
+            f" {escape(words)}</title>"
+        ),
         f'<rect class="box" width="{px(size[0])}" height="{px(size[1])}" rx="8"/>',
     ]
     y = 24.0
@@ -164,12 +225,21 @@ def _box(box: Box, size: tuple[float, float], *, relations: bool) -> list[str]:
     parts += [written(12, y, node.plane, "small"), written(12, y + LINE, node.until, "soft small")]
     y += 2 * LINE
     for i, mark in enumerate(marks):
-        parts += [icon(mark.state, 19, y - 4 + LINE * i), written(34, y + LINE * i, mark.word, f"small {mark.state}")]
+        parts += [
+            icon(mark.state, 19, y - 4 + LINE * i),
+            written(34, y + LINE * i, mark.word, f"small {mark.state}"),
+        ]
     if len(marks) < len(node.marks):
-        parts.append(written(34, y + LINE * len(marks), f"and {len(node.marks) - len(marks)} more", "soft small"))
+        parts.append(
+            written(
+                34, y + LINE * len(marks), f"and {len(node.marks) - len(marks)} more", "soft small"
+            )
+        )
     for i, (number, pinned) in enumerate(box.pins[: int(size[0] - 40) // 24]):
         parts.append(badge(pinned.kind, number + 1, size[0] - 24 - 24 * i, size[1], pinned.text))
-    parts.append(f'<text class="relation" x="{px(size[0] - 12)}" y="4"></text>' if relations else "")
+    parts.append(
+        f'<text class="relation" x="{px(size[0] - 12)}" y="4"></text>' if relations else ""
+    )
     return [*parts, "</g>"]
 
 
@@ -181,13 +251,21 @@ def _route(route: Route, prefix: str) -> list[str]:
     start = f' marker-start="{tip}"' if line.kind in ("both", "cut") else ""
     ends = f'data-source="{escape(line.source)}" data-target="{escape(line.target)}"'
     return [
-        f'<g class="edge {line.kind}" data-line="{route.number + 1}" {ends}><title>{escape(line.text)}</title>',
-        f'<path class="halo" d="{path}"/><path class="wire" d="{path}"{start} marker-end="{tip}"/></g>',
+        (
+            f'<g class="edge {line.kind}" data-line="{route.number + 1}"'
+            f" {ends}><title>{escape(line.text)}</title>"
+        ),
+        (
+            f'<path class="halo" d="{path}"/><path class="wire" d="{path}"{start}'
+            f' marker-end="{tip}"/></g>'
+        ),
     ]
 
 
 def _foot(picture: Picture, y: float, wide: float) -> tuple[list[str], float]:
-    """What the numbers mean, what is said of many edges, what is wrong with the mesh as a whole, and the legend."""
+    """What the numbers mean, what is said of many edges, what is wrong with the mesh as a whole,
+    and the legend.
+    """
     room = wide - 2 * MARGIN - 30
     parts: list[str] = []
     y += 14
@@ -196,7 +274,11 @@ def _foot(picture: Picture, y: float, wide: float) -> tuple[list[str], float]:
         y = _paragraph(parts, line.text, y, room)
     for note in picture.notes:
         state = {"broken": "broken", "pending": "pending"}.get(note.kind)
-        parts.append(icon(state, MARGIN + 12, y) if state else f'<path class="dash {note.kind}" d="M{MARGIN + 4} {px(y)}h16"/>')
+        parts.append(
+            icon(state, MARGIN + 12, y)
+            if state
+            else f'<path class="dash {note.kind}" d="M{MARGIN + 4} {px(y)}h16"/>'
+        )
         y = _paragraph(parts, note.text, y, room)
     for finding in picture.findings:
         parts.append(icon("broken" if finding.severity == "error" else "warning", MARGIN + 12, y))
@@ -211,11 +293,22 @@ def _paragraph(parts: list[str], text: str, y: float, room: float) -> float:
 
 
 def _legend(picture: Picture, parts: list[str], y: float, wide: float) -> tuple[list[str], float]:
-    marks = {m.state for n in picture.nodes for m in n.marks} | {m.state for a in picture.areas for m in a.marks}
+    marks = {m.state for n in picture.nodes for m in n.marks} | {
+        m.state for a in picture.areas for m in a.marks
+    }
     entries = [(_WORDS[s], icon(s, 9, 0)) for s in ICONS if s in marks]
-    entries += [(_KINDS[k], f'<g class="edge {k}"><path class="wire" d="M0 0h18"/></g>') for k in _KINDS if any(line.kind == k for line in picture.lines)]
+    entries += [
+        (_KINDS[k], f'<g class="edge {k}"><path class="wire" d="M0 0h18"/></g>')
+        for k in _KINDS
+        if any(line.kind == k for line in picture.lines)
+    ]
     if any(a.has_gateway for a in picture.areas):
-        entries.append(("gateway into the network", f'<g class="gate" transform="translate(10 0) scale(.8)">{GATE}</g>'))
+        entries.append(
+            (
+                "gateway into the network",
+                f'<g class="gate" transform="translate(10 0) scale(.8)">{GATE}</g>',
+            )
+        )
     parts.append(f'<path class="rule" d="M{MARGIN} {px(y - 8)}H{px(wide - MARGIN)}"/>')
     x = float(MARGIN)
     y += 14

@@ -6,11 +6,26 @@ from kubectl_mesh.model import Topology
 
 
 def unread(topology: Topology, present: bool) -> tuple[Problem, ...]:
-    """One warning with the clusters whose version of Istio goes on trusting what is revoked; `present`: something is, or was."""
+    """One warning with the clusters whose version of Istio goes on trusting what is revoked;
+    `present`: something is, or was.
+    """
     own = [c for c in topology.clusters if c.primary is None]
-    deaf = [c.name for c in own if not all(reads_crl(r.version, ztunnel=topology.ambient) for r in c.releases)]
+    deaf = [
+        c.name
+        for c in own
+        if not all(reads_crl(r.version, ztunnel=topology.ambient) for r in c.releases)
+    ]
     if not deaf or not present:
         return ()
     what = f"does not reach the proxies of {', '.join(deaf)}: "
-    what += "ztunnel reads it from Istio 1.29 on" if topology.ambient else "Istio reads it from 1.27 on"
-    return (Problem(Place("certs/ca-crl.pem"), what, "what is revoked stays trusted there until Istio is upgraded, or the root rotated", "crl-read"),)
+    what += (
+        "ztunnel reads it from Istio 1.29 on" if topology.ambient else "Istio reads it from 1.27 on"
+    )
+    return (
+        Problem(
+            Place("certs/ca-crl.pem"),
+            what,
+            "what is revoked stays trusted there until Istio is upgraded, or the root rotated",
+            "crl-read",
+        ),
+    )

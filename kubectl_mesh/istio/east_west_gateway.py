@@ -1,7 +1,9 @@
-"""eastwest: what the east-west gateway of a cluster is called, listens on, and is found by, whatever makes it.
+"""eastwest: what the east-west gateway of a cluster is called, listens on, and is found by,
+whatever makes it.
 
-Istio's samples/multicluster/gen-eastwest-gateway.sh and manifests/charts/gateway. istiod finds a gateway by the label of its Service; where
-addresses are declared the Service has no such label, so that they alone count.
+Istio's samples/multicluster/gen-eastwest-gateway.sh and manifests/charts/gateway. istiod finds a
+gateway by the label of its Service; where addresses are declared the Service has no such label, so
+that they alone count.
 """
 
 from kubectl_mesh.model import Member, Network, Plan
@@ -24,7 +26,10 @@ def service_ports(member: Member, plan: Plan) -> list[dict[str, object]]:
         ports.append(("tls", member.cluster.east_west.port or TLS_PORT, TLS_PORT))
     if member.serves:
         ports += [(name, port, port) for name, port in _ISTIOD]
-    return [{"name": name, "port": port, "protocol": "TCP", "targetPort": target} for name, port, target in ports]
+    return [
+        {"name": name, "port": port, "protocol": "TCP", "targetPort": target}
+        for name, port, target in ports
+    ]
 
 
 def labels(member: Member) -> dict[str, str]:
@@ -32,9 +37,16 @@ def labels(member: Member) -> dict[str, str]:
     port = member.cluster.east_west.port
     if member.declared:
         return {}
-    return {NETWORK: member.cluster.network, **({PORT_LABEL: str(port)} if port not in (None, TLS_PORT) else {})}
+    return {
+        NETWORK: member.cluster.network,
+        **({PORT_LABEL: str(port)} if port not in (None, TLS_PORT) else {}),
+    }
 
 
 def elsewhere(member: Member) -> list[Network]:
     """The other networks that a cluster's istiod reaches by declared addresses."""
-    return [n for n in member.networks if n.name != member.cluster.network and n.gateways and member.primary is None]
+    return [
+        n
+        for n in member.networks
+        if n.name != member.cluster.network and n.gateways and member.primary is None
+    ]

@@ -1,4 +1,6 @@
-"""The places that Istio's charts and images have left: how a text names one, and what to write instead. The data is in releases.json."""
+"""The places that Istio's charts and images have left: how a text names one, and what to write
+instead. The data is in releases.json.
+"""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +27,9 @@ _OWN = (CHARTS, RELEASES["charts"]["registry"], *_CHARTS["gone"])
 
 
 class Named(NamedTuple):
-    """A retired place that a text names: whether it is of `charts` or `images`, the name as written, and what to write (None: no replacement is known)."""
+    """A retired place that a text names: whether it is of `charts` or `images`, the name as
+    written, and what to write (None: no replacement is known).
+    """
 
     what: str
     text: str
@@ -38,13 +42,19 @@ class Named(NamedTuple):
 
 
 def find_gone(text: str) -> Iterator[Named]:
-    """Every retired chart repository and image registry that a text names; a mirror whose path holds such a name is not one."""
+    """Every retired chart repository and image registry that a text names; a mirror whose path
+    holds such a name is not one.
+    """
     for found in _NAMED.finditer(text):
         scheme, host, path, tag = found[1] or "", found[2].lower(), found[3], found[4]
         if host == _CHARTS["gone"][0]:
             yield Named("charts", found[0], CHARTS)
         elif path == "/charts" or path.startswith("/charts/"):
-            yield Named("charts", found[0], f"{scheme}{RELEASES['charts']['registry'].removeprefix('oci://')}{path.removeprefix('/charts')}")
+            yield Named(
+                "charts",
+                found[0],
+                f"{scheme}{RELEASES['charts']['registry'].removeprefix('oci://')}{path.removeprefix('/charts')}",
+            )
         elif host == "gcr.io/istio-release":
             yield Named("images", found[0], f"{scheme}{IMAGES}{path}{tag}")
         elif path == "/release" or path.startswith("/release/"):
@@ -54,15 +64,26 @@ def find_gone(text: str) -> Iterator[Named]:
 
 
 def is_own_charts(url: str) -> bool:
-    """Whether a URL is where Istio itself publishes, or published, its charts, with or without `oci://` and the name of a chart."""
+    """Whether a URL is where Istio itself publishes, or published, its charts, with or without
+    `oci://` and the name of a chart.
+    """
     plain = _without_scheme(url)
     known = [*(_without_scheme(home) for home in _OWN), f"{_CHARTS['gone'][0]}/charts"]
-    return any(plain in (home, *(f"{home}/{chart}" for chart in ("base", "istiod", "cni", "ztunnel", "gateway"))) for home in known)
+    return any(
+        plain
+        in (
+            home,
+            *(f"{home}/{chart}" for chart in ("base", "istiod", "cni", "ztunnel", "gateway")),
+        )
+        for home in known
+    )
 
 
 def is_own_images(registry: str) -> bool:
     """Whether a registry is where Istio itself publishes, or published, its images."""
-    return registry in (IMAGES, IMAGES.rpartition("/")[2]) or any(named.what == "images" for named in find_gone(registry))
+    return registry in (IMAGES, IMAGES.rpartition("/")[2]) or any(
+        named.what == "images" for named in find_gone(registry)
+    )
 
 
 def _without_scheme(url: str) -> str:
@@ -73,11 +94,19 @@ def gone_text(named: Named, minor: int = 0) -> str:
     """What is wrong with a retired place; `minor` is the newest that is asked for."""
     if named.what == "images":
         return f"{named.text} is an image registry that Istio switches off on {SINCE}"
-    never = f"; it has no charts of Istio 1.{_CHARTS['neverFrom']} and later" if minor >= _CHARTS["neverFrom"] and _CHARTS["gone"][0] in named.text else ""
+    never = (
+        f"; it has no charts of Istio 1.{_CHARTS['neverFrom']} and later"
+        if minor >= _CHARTS["neverFrom"] and _CHARTS["gone"][0] in named.text
+        else ""
+    )
     return f"{named.text} is a chart repository that Istio switches off on {SINCE}{never}"
 
 
 def fix_text(named: Named) -> str:
     """What to do about a retired place."""
-    instead = f"write {named.instead}" if named.instead is not None else "name a registry that has these images"
+    instead = (
+        f"write {named.instead}"
+        if named.instead is not None
+        else "name a registry that has these images"
+    )
     return f"{instead}; {PAGE} has the commands"

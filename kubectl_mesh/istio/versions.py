@@ -1,6 +1,8 @@
-"""versions: Istio's versions, and what each changes for a mesh; every rule that asks for a version asks here.
+"""versions: Istio's versions, and what each changes for a mesh; every rule that asks for a version
+asks here.
 
-The facts are in istio/releases.json, each with its source. A version that no file states counts as the newest that is known.
+The facts are in istio/releases.json, each with its source. A version that no file states counts as
+the newest that is known.
 """
 
 import json
@@ -8,7 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-RELEASES: Any = json.loads((Path(__file__).resolve().parent / "releases.json").read_text(encoding="utf-8"))
+RELEASES: Any = json.loads(
+    (Path(__file__).resolve().parent / "releases.json").read_text(encoding="utf-8")
+)
 """The data: see docs/releases.md for its fields."""
 
 OLDEST: int = RELEASES["oldest"]
@@ -21,7 +25,9 @@ DEFAULT: str = RELEASES["default"]["version"]
 STARTED: tuple[str, ...] = (DEFAULT, *RELEASES["default"]["earlier"])
 """Every version that `init` has written into a base.yaml."""
 UNSTATED: str = RELEASES["unstated"]["version"]
-"""The line by which the effect of a change is judged where no file states a version: the worst of the present ones."""
+"""The line by which the effect of a change is judged where no file states a version: the worst of
+the present ones.
+"""
 CHANGES: tuple[tuple[int, str], ...] = tuple((c["minor"], c["what"]) for c in RELEASES["changes"])
 """The first minor in which something is so, and what."""
 
@@ -56,11 +62,15 @@ def exact(version: str | None) -> bool:
 
 
 SKEW = 1
-"""How many minor versions the parts of a mesh may be apart: Istio's skew policy (docs/releases/supported-releases, control plane and data plane)."""
+"""How many minor versions the parts of a mesh may be apart: Istio's skew policy
+(docs/releases/supported-releases, control plane and data plane).
+"""
 
 
 def parse_version(text: object) -> str | None:
-    """The numeric part of a version as any file states it (`v1.30.3`, `1.30.3-distroless`, `v1.30-latest`), such as 1.30.3; None if there is none."""
+    """The numeric part of a version as any file states it (`v1.30.3`, `1.30.3-distroless`,
+    `v1.30-latest`), such as 1.30.3; None if there is none.
+    """
     found = _VERSION.match(str(text))
     if found is None:
         return None
@@ -68,7 +78,9 @@ def parse_version(text: object) -> str | None:
 
 
 def is_between(version: str | None, first: str, before: str) -> bool:
-    """Whether a version is `first` or later, and earlier than `before`; a line of releases counts if any release of it is."""
+    """Whether a version is `first` or later, and earlier than `before`; a line of releases counts
+    if any release of it is.
+    """
     if version is None:
         return False
     low, high = _numbers(first), _numbers(before)
@@ -79,7 +91,9 @@ def is_between(version: str | None, first: str, before: str) -> bool:
 
 
 def has_fault(version: str | None, name: str) -> bool:
-    """Whether a version has a fault of the table `faults`; a version that is not stated has none."""
+    """Whether a version has a fault of the table `faults`; a version that is not stated has
+    none.
+    """
     fault = RELEASES["faults"][name]
     return is_between(version, fault["from"], fault["before"])
 
@@ -89,19 +103,29 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def loses_endpoints(version: str | None) -> bool:
-    """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920, 61043)."""
+    """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920,
+    61043).
+    """
     return has_fault(version, "endpoints-lost")
 
 
 def reads_crl(version: str | None, *, ztunnel: bool = False) -> bool:
-    """Whether istiod reads ca-crl.pem and its proxies go by it (pilot/pkg/features: PILOT_ENABLE_CA_CRL, on by default since it is there)."""
+    """Whether istiod reads ca-crl.pem and its proxies go by it (pilot/pkg/features:
+    PILOT_ENABLE_CA_CRL, on by default since it is there).
+    """
     return minor(version) >= (ZTUNNEL_CRL if ztunnel else CRL)
 
 
 def security_floor(version: str) -> tuple[str, str] | None:
-    """The first release of a version's line without known vulnerabilities, and the advisory; None where the version has it, or no floor is known."""
+    """The first release of a version's line without known vulnerabilities, and the advisory; None
+    where the version has it, or no floor is known.
+    """
     for entry in RELEASES["security"]:
-        if exact(version) and minor(version) == entry["line"] and _numbers(version) < _numbers(entry["floor"]):
+        if (
+            exact(version)
+            and minor(version) == entry["line"]
+            and _numbers(version) < _numbers(entry["floor"])
+        ):
             return entry["floor"], entry["advisory"]
     return None
 
@@ -112,7 +136,9 @@ def is_unsupported(version: str) -> bool:
 
 
 def built_in_hub_gone(version: str | None) -> str | None:
-    """The image hub that charts and istioctl of a version have built in, where it is retired; None where it is not, or no version is stated."""
+    """The image hub that charts and istioctl of a version have built in, where it is retired; None
+    where it is not, or no version is stated.
+    """
     for entry in RELEASES["images"]["builtIn"]:
         if is_between(version, entry["from"], entry["before"]):
             return str(entry["hub"])

@@ -1,4 +1,6 @@
-"""leaves: how long a certificate of a workload may live, by what base.yaml says; a change of roots has to wait that long."""
+"""leaves: how long a certificate of a workload may live, by what base.yaml says; a change of roots
+has to wait that long.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,8 +11,16 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
 from kubectl_mesh.text import shown
 
-SETTINGS = ("DEFAULT_WORKLOAD_CERT_TTL", "MAX_WORKLOAD_CERT_TTL", "SECRET_TTL", "workloadCertTtl", "maxWorkloadCertTtl")
-"""Where it may be set: istiod's and the proxies' environment, ztunnel's, and the values of Citadel in Istio 1.4."""
+SETTINGS = (
+    "DEFAULT_WORKLOAD_CERT_TTL",
+    "MAX_WORKLOAD_CERT_TTL",
+    "SECRET_TTL",
+    "workloadCertTtl",
+    "maxWorkloadCertTtl",
+)
+"""Where it may be set: istiod's and the proxies' environment, ztunnel's, and the values of Citadel
+in Istio 1.4.
+"""
 DEFAULT, CITADEL = timedelta(hours=24), timedelta(days=90)
 """What istiod gives and proxies ask for; what Citadel gave (security/pkg/cmd/constants.go)."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|ns)")
@@ -20,14 +30,19 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-
 
 
 def longest(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
-    """The longest life that the values allow: never less than what holds without any. `citadel`: Istio 1.4."""
+    """The longest life that the values allow: never less than what holds without any. `citadel`:
+    Istio 1.4.
+    """
     found = [CITADEL if citadel else DEFAULT]
     problems = []
     for document in base.values():
         for path, value in _stated(document.value, ()):
             life = _duration(value)
             if life is None:
-                what = f"{shown(value)} is no duration of Go's, such as 24h or 1h30m, so nobody knows how long certificates live"
+                what = (
+                    f"{shown(value)} is no duration of Go's, such as 24h or 1h30m, so nobody knows"
+                    " how long certificates live"
+                )
                 problems.append(Problem(document.place(*path), what, "write one, in quotes"))
             else:
                 found.append(life)
@@ -37,7 +52,9 @@ def longest(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
 
 
 def _stated(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Every value of one of the settings, wherever it stands: as a key, or as a name with a value beside it."""
+    """Every value of one of the settings, wherever it stands: as a key, or as a name with a value
+    beside it.
+    """
     if isinstance(value, dict):
         if value.get("name") in SETTINGS and "value" in value:
             yield (*path, "value"), value["value"]

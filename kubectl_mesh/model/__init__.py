@@ -19,17 +19,24 @@ STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
 BUNDLE = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
-RENEW = "renew an intermediate with `kubectl mesh certs renew`, the root with `kubectl mesh certs rotate-root`"
+RENEW = (
+    "renew an intermediate with `kubectl mesh certs renew`, the root with `kubectl mesh certs"
+    " rotate-root`"
+)
 """What to do about a certificate that expires."""
 CACERTS = "1-trust/cacerts.yaml"
 COMPONENT_NAMESPACE = "1-trust/namespace-"
-"""How the files of the namespaces of components on the nodes begin; Istio's own is `1-trust/namespace.yaml`."""
+"""How the files of the namespaces of components on the nodes begin; Istio's own is
+`1-trust/namespace.yaml`.
+"""
 REMOTE_SECRETS = "3-mesh/remote-secrets/"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file: its value, and where each of its fields stands (path -> line, column; both from 1)."""
+    """A YAML file: its value, and where each of its fields stands (path -> line, column; both from
+    1).
+    """
 
     name: str
     value: Json = field(repr=False)
@@ -37,7 +44,9 @@ class Document:
     problems: tuple[Problem, ...] = ()
     """What is wrong with it as YAML, where the rest could be read all the same."""
     variants: tuple["Document", ...] = ()
-    """Where keys stand twice: for each later value the document that has it in the place of the first."""
+    """Where keys stand twice: for each later value the document that has it in the place of the
+    first.
+    """
     replaced: tuple[str | int, ...] = ()
     """In a variant: the path of that value."""
 
@@ -52,12 +61,18 @@ class Document:
     def later_values(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         """Those problems of a variant that concern the value by which it differs."""
         path = path_text(self.replaced)
-        return (p for p in problems if p.where.path == path or p.where.path.startswith((f"{path}.", f"{path}[")))
+        return (
+            p
+            for p in problems
+            if p.where.path == path or p.where.path.startswith((f"{path}.", f"{path}["))
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Gateway:
-    """An address at which a network takes traffic in; `port` None stands for the target's own default."""
+    """An address at which a network takes traffic in; `port` None stands for the target's own
+    default.
+    """
 
     address: str
     port: int | None = None
@@ -65,7 +80,9 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A control plane that runs in a cluster: Istio's version (None: not stated anywhere) and its revision (None: the default one)."""
+    """A control plane that runs in a cluster: Istio's version (None: not stated anywhere) and its
+    revision (None: the default one).
+    """
 
     version: str | None = None
     revision: str | None = None
@@ -73,7 +90,9 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class EastWest:
-    """The east-west gateway of a cluster as the topology wants it. `kind` and `replicas` None leave it to the target."""
+    """The east-west gateway of a cluster as the topology wants it. `kind` and `replicas` None leave
+    it to the target.
+    """
 
     enabled: bool = True
     kind: str | None = None
@@ -86,7 +105,9 @@ class EastWest:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """How the peers log in to a cluster: `tokenFile`, `exec`, `oidc` or `clientCertificate`, and what was stated for it."""
+    """How the peers log in to a cluster: `tokenFile`, `exec`, `oidc` or `clientCertificate`, and
+    what was stated for it.
+    """
 
     way: str = "tokenFile"
     stated: Mapping[str, Json] = field(default_factory=dict)
@@ -94,7 +115,9 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One entry under `contexts`. `peers` None means all; `gateways` are those of this cluster alone."""
+    """One entry under `contexts`. `peers` None means all; `gateways` are those of this cluster
+    alone.
+    """
 
     name: str
     context: str
@@ -105,7 +128,8 @@ class Cluster:
     server: str | None
     tls_server_name: str | None
     authority: str | None
-    """What `certificateAuthority` says: PEM text, or the name of a file in the working directory."""
+    """What `certificateAuthority` says: PEM text, or the name of a file in the working directory.
+    """
     token_file: str
     gateways: tuple[Gateway, ...]
     peers: tuple[str, ...] | None
@@ -150,7 +174,9 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """The alerts that are rendered: where the object goes (None: Istio's namespace), and the labels by which Prometheus finds it."""
+    """The alerts that are rendered: where the object goes (None: Istio's namespace), and the labels
+    by which Prometheus finds it.
+    """
 
     namespace: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
@@ -158,7 +184,9 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What applies the tree, and where that finds it: a git repository, a branch or tag, and the folder that `out/` is there."""
+    """What applies the tree, and where that finds it: a git repository, a branch or tag, and the
+    folder that `out/` is there.
+    """
 
     tool: str = "kubectl"
     repo: str | None = None
@@ -174,7 +202,9 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A valid topology.yaml; clusters by name, every default filled in but those that a target decides."""
+    """A valid topology.yaml; clusters by name, every default filled in but those that a target
+    decides.
+    """
 
     mesh_id: str
     organization: str
@@ -193,9 +223,13 @@ class Topology:
     awaited: frozenset[str] = frozenset()
     """Networks with a gateway whose address is stated as `pending`."""
     hub: str | None = None
-    """Where Istio's images are pulled from; `built-in`: what the operator, the charts or istioctl have built in. None: not stated."""
+    """Where Istio's images are pulled from; `built-in`: what the operator, the charts or istioctl
+    have built in. None: not stated.
+    """
     charts: str | None = None
-    """Where Istio's Helm charts are taken from: the URL of a chart repository or of an OCI registry."""
+    """Where Istio's Helm charts are taken from: the URL of a chart repository or of an OCI
+    registry.
+    """
     bundled: bool = False
     """The remote secrets of all clusters stand once, in a directory that all share."""
     reader_per_peer: bool = False
@@ -212,7 +246,9 @@ class Topology:
     """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
     organization_stated: bool = True
-    """False: topology.yaml has no `organization`; certificates get the O= of an existing root, else `mesh_id`."""
+    """False: topology.yaml has no `organization`; certificates get the O= of an existing root, else
+    `mesh_id`.
+    """
 
     @property
     def ambient(self) -> bool:
@@ -236,11 +272,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Something not known yet: what it is, whose, what it holds back, and the command that gets it."""
+    """Something not known yet: what it is, whose, what it holds back, and the command that gets
+    it.
+    """
 
     kind: str
-    """`token`, `next-token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a controller's certificate)
-    or `certificate` (an intermediate)."""
+    """`token`, `next-token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a
+    controller's certificate) or `certificate` (an intermediate).
+    """
     subject: str
     """The cluster's name; for a gateway the network's."""
     what: str
@@ -251,7 +290,13 @@ class Pending:
 
     def value(self) -> dict[str, str]:
         """For programs; its schema is part of `report/render` and `report/describe`."""
-        return {"kind": self.kind, "subject": self.subject, "what": self.what, "holdsBack": self.holds_back, "command": self.command}
+        return {
+            "kind": self.kind,
+            "subject": self.subject,
+            "what": self.what,
+            "holdsBack": self.holds_back,
+            "command": self.command,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +310,9 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A cluster with all that a render of it needs: its peers (sorted), how it is reached, and how the peers log in."""
+    """A cluster with all that a render of it needs: its peers (sorted), how it is reached, and how
+    the peers log in.
+    """
 
     cluster: Cluster
     peers: tuple[str, ...]
@@ -278,15 +325,21 @@ class Member:
     gateway_kind: str | None = None
     """What makes the east-west gateway here; None: there is none."""
     declared: bool = False
-    """The gateways of this cluster are those whose addresses are stated, not those that istiod would find."""
+    """The gateways of this cluster are those whose addresses are stated, not those that istiod
+    would find.
+    """
     readers: tuple[str, ...] = ()
     """The clusters that discover this one."""
     serves: bool = False
     """Whether istiod here serves clusters that have none."""
     held: bool = False
-    """There is no intermediate for this cluster yet, or none that could be sealed: an istiod that starts without it makes a root of its own."""
+    """There is no intermediate for this cluster yet, or none that could be sealed: an istiod that
+    starts without it makes a root of its own.
+    """
     absent: frozenset[str] = frozenset()
-    """The peers of whose login only the public part is here, for what is secret in it was sealed by an earlier run."""
+    """The peers of whose login only the public part is here, for what is secret in it was sealed by
+    an earlier run.
+    """
 
     def login(self, peer: str) -> Mapping[str, Json] | None:
         """How a peer logs in here, None while that is not known or it may not."""
@@ -300,13 +353,17 @@ class Member:
 
     @property
     def waits(self) -> bool:
-        """Whether the control plane here waits: for its intermediate, or for the address of the one that serves it."""
+        """Whether the control plane here waits: for its intermediate, or for the address of the one
+        that serves it.
+        """
         return self.held or (self.primary is not None and self.primary.address is None)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Date:
-    """When something ends (UTC): its name, which stays the same when it is renewed, its kind, whose it is, what to call it, and what to do."""
+    """When something ends (UTC): its name, which stays the same when it is renewed, its kind, whose
+    it is, what to call it, and what to do.
+    """
 
     until: datetime
     id: str
@@ -337,7 +394,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What people want to know of a certificate; times in UTC, the fingerprint is SHA-256 in lower-case hex."""
+    """What people want to know of a certificate; times in UTC, the fingerprint is SHA-256 in
+    lower-case hex.
+    """
 
     subject: str
     issuer: str
@@ -366,7 +425,9 @@ class Intermediate:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, their validity, and what they list (serial in hex, since when)."""
+    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, their validity, and
+    what they list (serial in hex, since when).
+    """
 
     pem: bytes
     number: int
@@ -377,7 +438,9 @@ class Crl:
 
 @dataclass(frozen=True, slots=True)
 class Pki:
-    """Root and intermediates of a mesh. `new` holds the files still to be written, by path below `certs/`."""
+    """Root and intermediates of a mesh. `new` holds the files still to be written, by path below
+    `certs/`.
+    """
 
     root_cert: bytes
     roots: tuple[Certificate, ...]
@@ -402,7 +465,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the tree: what it holds, whether it is secret, and the SHA-256 of its bytes in hex."""
+    """A file of the tree: what it holds, whether it is secret, and the SHA-256 of its bytes in
+    hex.
+    """
 
     body: bytes = field(repr=False)
     private: bool
@@ -416,7 +481,9 @@ class Secret:
     text: str | None = field(repr=False)
     """None: what is secret in it is not here."""
     public: str
-    """The same with `SEALED` in the place of what is secret; empty where the store has no use for it."""
+    """The same with `SEALED` in the place of what is secret; empty where the store has no use for
+    it.
+    """
     needs: str
     """The file of the working directory that holds what is secret."""
 
@@ -432,7 +499,9 @@ Tree = Mapping[str, Folder]
 
 @dataclass(frozen=True, slots=True)
 class OnDisk:
-    """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things, and what its lock says."""
+    """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things,
+    and what its lock says.
+    """
 
     files: Mapping[str, tuple[bytes, int]] = field(repr=False)
     folders: Mapping[str, int]
@@ -448,7 +517,9 @@ class OnDisk:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a render does to one path of a directory: create, update, tighten (its mode), remove or identical."""
+    """What a render does to one path of a directory: create, update, tighten (its mode), remove or
+    identical.
+    """
 
     path: str
     action: str

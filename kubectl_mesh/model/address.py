@@ -1,4 +1,6 @@
-"""Addresses and URLs as they stand in a topology or a kubeconfig: what they are, and whether a peer could reach them."""
+"""Addresses and URLs as they stand in a topology or a kubeconfig: what they are, and whether a peer
+could reach them.
+"""
 
 import re
 from ipaddress import ip_address
@@ -15,7 +17,9 @@ def is_address(text: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL's host is the machine itself: a loopback address, an unspecified one, or localhost."""
+    """Whether a URL's host is the machine itself: a loopback address, an unspecified one, or
+    localhost.
+    """
     try:
         host = (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -30,11 +34,15 @@ def is_loopback(url: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
-_URL = re.compile(r"https?://[^\s/?#@\x00-\x1f\x7f-\x9f\"'<>\\^`{|}]+(?:/[^\s?#@\x00-\x1f\x7f-\x9f\"'<>\\^`{|}]*)?\Z")
+_URL = re.compile(
+    r"https?://[^\s/?#@\x00-\x1f\x7f-\x9f\"'<>\\^`{|}]+(?:/[^\s?#@\x00-\x1f\x7f-\x9f\"'<>\\^`{|}]*)?\Z"
+)
 
 
 def url_fault(url: str) -> str:
-    """What is wrong with the URL of an API server, or nothing; it may hold no user, query or fragment."""
+    """What is wrong with the URL of an API server, or nothing; it may hold no user, query or
+    fragment.
+    """
     if not _URL.match(url):
         return "must be a URL such as https://203.0.113.11:6443, with no user, query or fragment"
     try:

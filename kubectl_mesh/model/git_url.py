@@ -1,6 +1,7 @@
 """The URL of a git repository, in the forms that Flux and Argo CD accept.
 
-Flux's GitRepository takes `^(http|https|ssh)://.*$` (source-controller, api/v1); git and Argo CD also know `user@host:path`.
+Flux's GitRepository takes `^(http|https|ssh)://.*$` (source-controller, api/v1); git and Argo CD
+also know `user@host:path`.
 """
 
 import re

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The roots of a bundle, in order, and what signs there. Two are equal if the same is trusted and the same root signs.
+    """The roots of a bundle, in order, and what signs there. Two are equal if the same is trusted
+    and the same root signs.
 
     Fingerprints are SHA-256 in hex. None where nothing tells it.
     """

@@ -1,7 +1,9 @@
-"""view: a rendered tree, wherever it comes from, becomes a `View` of the mesh as its manifests say it, not as the topology means it.
+"""view: a rendered tree, wherever it comes from, becomes a `View` of the mesh as its manifests say
+it, not as the topology means it.
 
-A tree is a mapping: the name of a directory -> path -> bytes (None: something that is no regular file). It may come from disk, from a
-revision of git, or from a render. What cannot be read becomes a `Problem` of the view.
+A tree is a mapping: the name of a directory -> path -> bytes (None: something that is no regular
+file). It may come from disk, from a revision of git, or from a render. What cannot be read becomes
+a `Problem` of the view.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,7 +16,16 @@ from kubectl_mesh.observed.locks import digests, lock
 from kubectl_mesh.observed.parse import Parser, flat, items_at, mapping_at, opaque, text_at, without
 from kubectl_mesh.observed.remotes import Remotes, is_remote, readers
 from kubectl_mesh.observed.trust import Certificates, store_of, trust
-from kubectl_mesh.observed.values import Cluster, Directory, Fields, Lock, Object, Opaque, Said, View
+from kubectl_mesh.observed.values import (
+    Cluster,
+    Directory,
+    Fields,
+    Lock,
+    Object,
+    Opaque,
+    Said,
+    View,
+)
 
 Files = Mapping[str, bytes | None]
 RawTree = Mapping[str, Files]
@@ -28,17 +39,22 @@ Seen = tuple[tuple[Object, Json], ...]
 class Reader:
     """Reads trees; what stands in several of them, or in several directories, is read once.
 
-    With `foreign`, what the lock does not list is read too, as some tools apply whatever lies there.
+    With `foreign`, what the lock does not list is read too, as some tools apply whatever lies
+    there.
     """
 
     def __init__(self, *, foreign: bool = False) -> None:
         self._foreign = foreign
         self._parser, self._certificates = Parser(), Certificates()
         self._remotes = Remotes(self._parser)
-        self._objects: dict[bytes, tuple[tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]], ...]] = {}
+        self._objects: dict[
+            bytes, tuple[tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]], ...]
+        ] = {}
 
     def read(self, source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> View:
-        """The view of a tree; with `only`, of those directories, and of those files in them that are worth reading."""
+        """The view of a tree; with `only`, of those directories, and of those files in them that
+        are worth reading.
+        """
         self._parser.problems = []
         clusters: dict[str, Cluster] = {}
         shared: dict[str, Directory] = {}
@@ -49,21 +65,41 @@ class Reader:
             wanted = None if only is None else only[name]
             if name.startswith("_"):
                 shared[name] = self._directory(name, files, wanted)[0]
-            elif LOCK in files or any(path.startswith(("1-trust/", "2-control-plane/", "3-mesh/")) for path in files):
+            elif LOCK in files or any(
+                path.startswith(("1-trust/", "2-control-plane/", "3-mesh/")) for path in files
+            ):
                 clusters[name] = self._cluster(name, files, wanted)
-        strangers = [*source.get("", {}), *(n for n in source if n and n not in clusters and n not in shared and (only is None or n in only))]
-        return View(clusters, shared, tuple(sorted(strangers)), tuple(sorted(set(self._parser.problems))))
+        strangers = [
+            *source.get("", {}),
+            *(
+                n
+                for n in source
+                if n and n not in clusters and n not in shared and (only is None or n in only)
+            ),
+        ]
+        return View(
+            clusters, shared, tuple(sorted(strangers)), tuple(sorted(set(self._parser.problems)))
+        )
 
-    def _directory(self, name: str, files: Files, wanted: Collection[str] | None) -> tuple[Directory, Seen]:
+    def _directory(
+        self, name: str, files: Files, wanted: Collection[str] | None
+    ) -> tuple[Directory, Seen]:
         found = digests(files, wanted)
         state = lock(name, files, found, self._parser)
-        ours = set(state.says.files) if state is not None and not state.damaged and not self._foreign else set(files)
+        ours = (
+            set(state.says.files)
+            if state is not None and not state.damaged and not self._foreign
+            else set(files)
+        )
         seen: list[tuple[Object, Json]] = []
         for path in sorted(ours & set(files)):
             if path.endswith(_ENDINGS) and (wanted is None or path in wanted):
                 seen += self._read(f"{name}/{path}", files[path])
         remotes = [
-            s for o, value in seen if o.kind in ("Secret", "SealedSecret", "ExternalSecret") and is_remote(value) for s in self._remote(name, o, value, state)
+            s
+            for o, value in seen
+            if o.kind in ("Secret", "SealedSecret", "ExternalSecret") and is_remote(value)
+            for s in self._remote(name, o, value, state)
         ]
         return Directory(name, found, state, tuple(o for o, _ in seen), tuple(remotes)), tuple(seen)
 
@@ -79,17 +115,38 @@ class Reader:
                 self._objects[body] = known
         made = []
         for (kind, api, title, namespace, digest, fields), value in zip(known, values, strict=True):
-            made.append((Object(file, kind, api, title or file.partition("/")[2], namespace, digest, fields), value))
+            made.append(
+                (
+                    Object(
+                        file, kind, api, title or file.partition("/")[2], namespace, digest, fields
+                    ),
+                    value,
+                )
+            )
         return made
 
     def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> Cluster:
         base, seen = self._directory(name, files, wanted)
         documents = tuple(control_plane(tuple(s for s in seen if "/2-control-plane/" in s[0].file)))
-        space = next(((o, v) for o, v in seen if o.kind == "Namespace" and not o.file.startswith(f"{name}/{COMPONENT_NAMESPACE}")), None)
+        space = next(
+            (
+                (o, v)
+                for o, v in seen
+                if o.kind == "Namespace" and not o.file.startswith(f"{name}/{COMPONENT_NAMESPACE}")
+            ),
+            None,
+        )
         label = text_at(space[1], "metadata", "labels", LABEL) if space is not None else None
-        served = text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
+        served = (
+            text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
+        )
         cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS}"), None)
-        resources = [r for o, v in seen if o.file == f"{name}/3-mesh/kustomization.yaml" for r in items_at(v, "resources")]
+        resources = [
+            r
+            for o, v in seen
+            if o.file == f"{name}/3-mesh/kustomization.yaml"
+            for r in items_at(v, "resources")
+        ]
         mesh_ids = said(documents, MESH)
         if base.lock is not None and base.lock.says.mesh:
             mesh_ids = (*mesh_ids, Said(base.lock.says.mesh, base.lock.file, "madeFrom.mesh"))
@@ -119,11 +176,15 @@ def _said(space: tuple[Object, Json] | None, value: str | None, path: str) -> Sa
 
 
 def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]]:
-    """What an object is, the digest of what it says, and its fields but for those that are secret."""
+    """What an object is, the digest of what it says, and its fields but for those that are
+    secret.
+    """
     kind = text_at(value, "kind") or ""
     name = text_at(value, "metadata", "name") if kind else None
     # What kubectl keeps of a Secret beside it holds it once more, and so does a list of Secrets.
-    fields: Fields = without(flat(value), _LAST_APPLIED, *(["items"] if kind.endswith("List") else []))
+    fields: Fields = without(
+        flat(value), _LAST_APPLIED, *(["items"] if kind.endswith("List") else [])
+    )
     if kind in ("Secret", "SealedSecret") or store_of(value) == "sops":
         fields = without(fields, "data", "stringData", "spec.encryptedData", "sops")
     elif kind == "ExternalSecret":

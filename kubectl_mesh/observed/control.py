@@ -1,4 +1,6 @@
-"""The documents by which Istio is installed: their values as Istio knows them, their versions and revisions."""
+"""The documents by which Istio is installed: their values as Istio knows them, their versions and
+revisions.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,11 +9,32 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.observed.parse import flat, mapping_at, text_at, without
 from kubectl_mesh.observed.values import ControlPlane, Fields, Object, Said
 
-KINDS = frozenset(("Istio", "IstioCNI", "ZTunnel", "IstioOperator", "IstioControlPlane", "Application", "HelmRelease"))
+KINDS = frozenset(
+    (
+        "Istio",
+        "IstioCNI",
+        "ZTunnel",
+        "IstioOperator",
+        "IstioControlPlane",
+        "Application",
+        "HelmRelease",
+    )
+)
 _PARTS = {"Istio": "istiod", "IstioCNI": "cni", "ZTunnel": "ztunnel", "IstioControlPlane": "istiod"}
-_CHARTS = {"istiod": "istiod", "base": "base", "cni": "cni", "ztunnel": "ztunnel", "gateway": "gateway"}
+_CHARTS = {
+    "istiod": "istiod",
+    "base": "base",
+    "cni": "cni",
+    "ztunnel": "ztunnel",
+    "gateway": "gateway",
+}
 DEFAULT = "default"
-CLUSTER, MESH, NETWORK, NAMESPACE = "multiCluster.clusterName", "meshID", "network", "istioNamespace"
+CLUSTER, MESH, NETWORK, NAMESPACE = (
+    "multiCluster.clusterName",
+    "meshID",
+    "network",
+    "istioNamespace",
+)
 
 
 def control_plane(objects: tuple[tuple[Object, Json], ...]) -> Iterator[ControlPlane]:
@@ -26,9 +49,21 @@ def control_plane(objects: tuple[tuple[Object, Json], ...]) -> Iterator[ControlP
 
 def _made(seen: Object, spec: Mapping[str, Any]) -> ControlPlane | None:
     if seen.kind == "Application":
-        return _chart(seen, mapping_at(spec, "source", "helm", "valuesObject"), text_at(spec, "source", "chart"), spec, "source.helm.valuesObject")
+        return _chart(
+            seen,
+            mapping_at(spec, "source", "helm", "valuesObject"),
+            text_at(spec, "source", "chart"),
+            spec,
+            "source.helm.valuesObject",
+        )
     if seen.kind == "HelmRelease":
-        return _chart(seen, mapping_at(spec, "values"), text_at(spec, "chart", "spec", "chart"), spec, "values")
+        return _chart(
+            seen,
+            mapping_at(spec, "values"),
+            text_at(spec, "chart", "spec", "chart"),
+            spec,
+            "values",
+        )
     values = mapping_at(spec, "values")
     revision: str | None
     if seen.kind == "IstioOperator":
@@ -39,15 +74,39 @@ def _made(seen: Object, spec: Mapping[str, Any]) -> ControlPlane | None:
     else:
         part, version = _PARTS[seen.kind], text_at(spec, "version")
         revision = seen.name if seen.kind == "Istio" and seen.name != DEFAULT else None
-    return ControlPlane(seen.file, seen.kind, seen.name, part, _version(version), revision, _fields(values), without(flat(dict(spec)), "values"))
+    return ControlPlane(
+        seen.file,
+        seen.kind,
+        seen.name,
+        part,
+        _version(version),
+        revision,
+        _fields(values),
+        without(flat(dict(spec)), "values"),
+    )
 
 
-def _chart(seen: Object, values: Mapping[str, Any], chart: str | None, spec: Mapping[str, Any], path: str) -> ControlPlane | None:
+def _chart(
+    seen: Object, values: Mapping[str, Any], chart: str | None, spec: Mapping[str, Any], path: str
+) -> ControlPlane | None:
     if chart is None:
         return None
     part = _CHARTS.get(chart.rsplit("/", 1)[-1], chart)
-    version = text_at(spec, "source", "targetRevision") if seen.kind == "Application" else text_at(spec, "chart", "spec", "version")
-    return ControlPlane(seen.file, seen.kind, seen.name, part, _version(version), text_at(values, "revision"), _fields(values), without(flat(dict(spec)), path))
+    version = (
+        text_at(spec, "source", "targetRevision")
+        if seen.kind == "Application"
+        else text_at(spec, "chart", "spec", "version")
+    )
+    return ControlPlane(
+        seen.file,
+        seen.kind,
+        seen.name,
+        part,
+        _version(version),
+        text_at(values, "revision"),
+        _fields(values),
+        without(flat(dict(spec)), path),
+    )
 
 
 def _fields(values: Mapping[str, Any]) -> Fields:
@@ -78,7 +137,9 @@ def namespaces(documents: tuple[ControlPlane, ...]) -> tuple[Said, ...]:
     """Istio's namespace as each document says it."""
     found = list(said(documents, NAMESPACE))
     for document in documents:
-        for path in ("namespace", "defaultNamespace") if document.part not in ("cni", "ztunnel") else ():
+        for path in (
+            ("namespace", "defaultNamespace") if document.part not in ("cni", "ztunnel") else ()
+        ):
             value = document.settings.get(path)
             if isinstance(value, str):
                 found.append(Said(value, document.file, path))

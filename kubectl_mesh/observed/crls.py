@@ -9,7 +9,8 @@ CRL = "ca-crl.pem"
 
 
 def takes(proxies: Cacerts, signing: Cacerts) -> bool:
-    """Whether each CA in the chain of `signing` has a CRL among those of `proxies`; so it is too where there are none to go by, or nothing can be read.
+    """Whether each CA in the chain of `signing` has a CRL among those of `proxies`; so it is too
+    where there are none to go by, or nothing can be read.
 
     A CRL is the CA's by its signature, as Envoy would have it (X509_V_FLAG_CRL_CHECK_ALL).
     """
@@ -17,7 +18,12 @@ def takes(proxies: Cacerts, signing: Cacerts) -> bool:
         return True
     try:
         listed = Listed(load(CRL, proxies.files[CRL]))
-        chain = [c for name in ("ca-cert.pem", "cert-chain.pem") if name in signing.files for c in load_certificates(name, signing.files[name])]
+        chain = [
+            c
+            for name in ("ca-cert.pem", "cert-chain.pem")
+            if name in signing.files
+            for c in load_certificates(name, signing.files[name])
+        ]
     except MeshError:
         return True
     return all(listed.of(certificate) is not None for certificate in chain)

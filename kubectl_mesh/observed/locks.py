@@ -11,15 +11,27 @@ from kubectl_mesh.tree.lock_file import parse_lock
 UNASKED = ""
 
 
-def digests(files: Mapping[str, bytes | None], wanted: Collection[str] | None = None) -> dict[str, str]:
-    """The SHA-256 of every file in hex, `UNASKED` where only others are wanted; of what is no regular file a word that is none."""
+def digests(
+    files: Mapping[str, bytes | None], wanted: Collection[str] | None = None
+) -> dict[str, str]:
+    """The SHA-256 of every file in hex, `UNASKED` where only others are wanted; of what is no
+    regular file a word that is none.
+    """
     return {
-        path: UNASKED if wanted is not None and path not in wanted else "no file" if body is None else hashlib.sha256(body).hexdigest()
+        path: (
+            UNASKED
+            if wanted is not None and path not in wanted
+            else "no file"
+            if body is None
+            else hashlib.sha256(body).hexdigest()
+        )
         for path, body in files.items()
     }
 
 
-def lock(name: str, files: Mapping[str, bytes | None], found: Mapping[str, str], parser: Parser) -> Lock | None:
+def lock(
+    name: str, files: Mapping[str, bytes | None], found: Mapping[str, str], parser: Parser
+) -> Lock | None:
     """The lock of a directory; None where there is none."""
     if LOCK not in files:
         return None
@@ -31,7 +43,13 @@ def lock(name: str, files: Mapping[str, bytes | None], found: Mapping[str, str],
     return Lock(
         file,
         says,
-        edited=tuple(sorted(path for path, digest in says.files.items() if path in found and found[path] not in (digest, UNASKED))),
+        edited=tuple(
+            sorted(
+                path
+                for path, digest in says.files.items()
+                if path in found and found[path] not in (digest, UNASKED)
+            )
+        ),
         missing=tuple(sorted(path for path in says.files if path not in found)),
         foreign=tuple(sorted(path for path in found if path not in says.files and path != LOCK)),
     )

@@ -1,4 +1,6 @@
-"""YAML of a tree into values: whatever stands there, a `Problem` in the place of a traceback; the same bytes are read once."""
+"""YAML of a tree into values: whatever stands there, a `Problem` in the place of a traceback; the
+same bytes are read once.
+"""
 
 import hashlib
 import json
@@ -25,14 +27,18 @@ class _Loader(yaml.CSafeLoader):
     """YAML as Kubernetes reads it: a key stands once, a date is a text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        first: [
+            (tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"
+        ]
         for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         made: dict[Any, Any] = super().construct_mapping(node, deep=True)
         if len(made) != len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key stands twice", node.start_mark
+            )
         return made
 
 
@@ -44,9 +50,15 @@ class Parser:
         self._known: dict[bytes, tuple[Json, ...] | str] = {}
 
     def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
-        """The documents of a file, or of what stands at a path in it; none where it cannot be read."""
+        """The documents of a file, or of what stands at a path in it; none where it cannot be
+        read.
+        """
         if body is None:
-            self.problem(file, "is not a regular file, or is larger than any that is rendered", "move it away, and render again")
+            self.problem(
+                file,
+                "is not a regular file, or is larger than any that is rendered",
+                "move it away, and render again",
+            )
             return ()
         found = self._known.get(body)
         if found is None:
@@ -57,7 +69,9 @@ class Parser:
         return found
 
     def mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
-        """The one document of a text that ought to hold a mapping; an empty one where it does not."""
+        """The one document of a text that ought to hold a mapping; an empty one where it does
+        not.
+        """
         found = self.documents(file, body, path)
         if len(found) == 1 and isinstance(found[0], dict):
             return found[0]
@@ -75,7 +89,13 @@ def _load(body: bytes) -> tuple[Json, ...] | str:
         return "is larger than any manifest of a mesh"
     try:
         # An alias could stand for a thousand others.
-        if b"&" in body and b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
+        if (
+            b"&" in body
+            and b"*" in body
+            and any(
+                isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)
+            )
+        ):
             return "holds a YAML alias, which no manifest of ours has"
         found = tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
         return "is nested deeper than any manifest is" if _too_deep(found) else found
@@ -90,7 +110,17 @@ def _too_deep(value: Any) -> bool:
     """Whether something is nested deeper than Python, and what is made of it, can follow."""
     level = [value]
     for _ in range(_DEEPEST):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list | tuple) else ())]
+        level = [
+            inner
+            for one in level
+            for inner in (
+                one.values()
+                if isinstance(one, dict)
+                else one
+                if isinstance(one, list | tuple)
+                else ()
+            )
+        ]
         if not level:
             return False
     return True
@@ -109,7 +139,13 @@ def at(value: Json, *path: str) -> Any:
 def text_at(value: Json, *path: str) -> str | None:
     """The text at a path; None where there is none."""
     found = at(value, *path)
-    return found if isinstance(found, str) else str(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    return (
+        found
+        if isinstance(found, str)
+        else str(found)
+        if isinstance(found, int | float) and not isinstance(found, bool)
+        else None
+    )
 
 
 def mapping_at(value: Json, *path: str) -> Mapping[str, Any]:
@@ -130,7 +166,9 @@ def texts(value: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Flat(Mapping[str, Json]):
-    """Every value of a document by the text of its path; items of a list by their name where they have one. Made when it is asked for."""
+    """Every value of a document by the text of its path; items of a list by their name where they
+    have one. Made when it is asked for.
+    """
 
     __slots__ = ("_made", "_skip", "_value")
 
@@ -140,11 +178,16 @@ class Flat(Mapping[str, Json]):
 
     def _all(self) -> dict[str, Json]:
         if self._made is None:
-            self._made = {path: value for path, value in _flat(self._value, ()) if not self._skips(path)}
+            self._made = {
+                path: value for path, value in _flat(self._value, ()) if not self._skips(path)
+            }
         return self._made
 
     def _skips(self, path: str) -> bool:
-        return bool(self._skip) and (path in self._skip or path.startswith(tuple(prefix + end for prefix in self._skip for end in ".[")))
+        return bool(self._skip) and (
+            path in self._skip
+            or path.startswith(tuple(prefix + end for prefix in self._skip for end in ".["))
+        )
 
     def __getitem__(self, path: str) -> Json:
         if self._made is None and "[" not in path and '"' not in path and not self._skips(path):
@@ -165,7 +208,9 @@ class Flat(Mapping[str, Json]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Flat):
-            return (self._skip == other._skip and self._value == other._value) or self._all() == other._all()
+            return (
+                self._skip == other._skip and self._value == other._value
+            ) or self._all() == other._all()
         return self._all() == other
 
     __hash__ = None  # type: ignore[assignment]
@@ -189,7 +234,10 @@ def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]
         for index, item in enumerate(value):
             step = path_text(path) + (f"[{named[index]}]" if named else f"[{index}]")
             for below, leaf in _flat(item, ()):
-                yield f"{step}.{below}" if below and not below.startswith("[") else f"{step}{below}", leaf
+                yield (
+                    f"{step}.{below}" if below and not below.startswith("[") else f"{step}{below}",
+                    leaf,
+                )
     elif path:
         yield path_text(path), value
     else:
@@ -198,7 +246,11 @@ def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]
 
 def _named(items: list[Any]) -> list[str] | None:
     for key in _KEYS:
-        found = [str(item[key]) for item in items if isinstance(item, dict) and isinstance(item.get(key), str | int)]
+        found = [
+            str(item[key])
+            for item in items
+            if isinstance(item, dict) and isinstance(item.get(key), str | int)
+        ]
         if len(found) == len(items) == len(set(found)):
             return ["…" if secretive(name) or len(name) > _LONG else name for name in found]
     return None
@@ -208,10 +260,18 @@ def without(fields: Fields, *prefixes: str) -> Fields:
     """The fields that stand at none of the paths, nor below."""
     if isinstance(fields, Flat):
         return fields.without(*prefixes)
-    return {k: v for k, v in fields.items() if not any(k == p or k.startswith((f"{p}.", f"{p}[")) for p in prefixes)}
+    return {
+        k: v
+        for k, v in fields.items()
+        if not any(k == p or k.startswith((f"{p}.", f"{p}[")) for p in prefixes)
+    }
 
 
 def opaque(value: Json) -> Opaque:
     """The digest of what a value says, whatever the order of its keys."""
-    body = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, default=str).encode()
+    body = (
+        value
+        if isinstance(value, bytes)
+        else json.dumps(value, sort_keys=True, default=str).encode()
+    )
     return Opaque(hashlib.sha256(body).digest())

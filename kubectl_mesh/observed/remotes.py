@@ -1,4 +1,6 @@
-"""Remote secrets, in clear, encrypted, or as a template for a store; and the accounts by which this cluster is read."""
+"""Remote secrets, in clear, encrypted, or as a template for a store; and the accounts by which this
+cluster is read.
+"""
 
 import base64
 import binascii
@@ -13,7 +15,11 @@ from kubectl_mesh.observed.parse import Parser, items_at, mapping_at, opaque, te
 from kubectl_mesh.observed.trust import store_of
 from kubectl_mesh.observed.values import Lock, Object, Reader, RemoteSecret
 
-LABEL, ANNOTATION, CONTEXT = "istio/multiCluster", "networking.istio.io/cluster", "istio.io/clusterContext"
+LABEL, ANNOTATION, CONTEXT = (
+    "istio/multiCluster",
+    "networking.istio.io/cluster",
+    "istio.io/clusterContext",
+)
 ACCOUNT = "kubernetes.io/service-account.name"
 _ACTION = re.compile(rb"\{\{[^{}\n]*\}\}")
 _PLAIN_KEYS = frozenset(("exec", "auth-provider"))
@@ -22,7 +28,8 @@ _PLAIN_KEYS = frozenset(("exec", "auth-provider"))
 def is_remote(value: Json) -> bool:
     """Whether an object is, or makes, a Secret that istiod takes for remote clusters."""
     return text_at(_metadata(value), "labels", LABEL) == "true" or (
-        _data(value) != {} and (text_at(value, "metadata", "name") or "").startswith("istio-remote-secret-")
+        _data(value) != {}
+        and (text_at(value, "metadata", "name") or "").startswith("istio-remote-secret-")
     )
 
 
@@ -52,9 +59,16 @@ class Remotes:
         self.parser = parser
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def read(self, directory: str, path: str, value: Json, lock: Lock | None) -> Iterator[RemoteSecret]:
+    def read(
+        self, directory: str, path: str, value: Json, lock: Lock | None
+    ) -> Iterator[RemoteSecret]:
         """The clusters that an object lets istiod read."""
-        file, store, metadata, data = f"{directory}/{path}", store_of(value), _metadata(value), _data(value)
+        file, store, metadata, data = (
+            f"{directory}/{path}",
+            store_of(value),
+            _metadata(value),
+            _data(value),
+        )
         if not data:
             self.parser.problem(file, "names no cluster: it has no data")
         annotations = texts(mapping_at(metadata, "annotations"))
@@ -66,7 +80,11 @@ class Remotes:
                 continue
             told = self._kubeconfig(file, peer, store, content)
             if store in ("sops", "sealed") and source is not None:
-                told = told | {"server": source.server, "ca": source.ca, "tls_name": source.tls_name}
+                told = told | {
+                    "server": source.server,
+                    "ca": source.ca,
+                    "tls_name": source.tls_name,
+                }
             yield RemoteSecret(
                 file=file,
                 store=store,
@@ -83,13 +101,26 @@ class Remotes:
 
     def _kubeconfig(self, file: str, peer: str, store: str, content: str) -> dict[str, Any]:
         if store in ("sops", "sealed"):
-            return {"server": None, "ca": None, "tls_name": None, "login": None, "secret": None, "text": opaque(content.encode())}
+            return {
+                "server": None,
+                "ca": None,
+                "tls_name": None,
+                "login": None,
+                "secret": None,
+                "text": opaque(content.encode()),
+            }
         if (store, content) not in self._known:
             self._known[store, content] = self._clear(file, peer, store, content)
         return self._known[store, content]
 
     def _clear(self, file: str, peer: str, store: str, content: str) -> dict[str, Any]:
-        told: dict[str, Any] = {"server": None, "ca": None, "tls_name": None, "login": None, "secret": None}
+        told: dict[str, Any] = {
+            "server": None,
+            "ca": None,
+            "tls_name": None,
+            "login": None,
+            "secret": None,
+        }
         if store == "external":
             # What a template takes from the store is not here; in its place stands a text.
             body = _ACTION.sub(b'"stored"', content.encode())
@@ -104,7 +135,11 @@ class Remotes:
         server = mapping_at(_first(config, "clusters"), "cluster")
         user = mapping_at(_first(config, "users"), "user")
         ca = text_at(server, "certificate-authority-data")
-        told |= {"server": text_at(server, "server"), "tls_name": text_at(server, "tls-server-name"), "login": login(user)}
+        told |= {
+            "server": text_at(server, "server"),
+            "tls_name": text_at(server, "tls-server-name"),
+            "login": login(user),
+        }
         if ca is not None:
             try:
                 told["ca"] = hashlib.sha256(base64.b64decode(ca, validate=True)).hexdigest()
@@ -126,7 +161,10 @@ def _first(config: Mapping[str, Any], what: str) -> Any:
     for entry in items_at(config, "contexts"):
         if text_at(entry, "name") == context:
             wanted = text_at(entry, "context", what[:-1])
-            return next((e for e in entries if text_at(e, "name") == wanted), entries[0] if entries else None)
+            return next(
+                (e for e in entries if text_at(e, "name") == wanted),
+                entries[0] if entries else None,
+            )
     return entries[0] if entries else None
 
 
@@ -149,7 +187,10 @@ def readers(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:
     """The accounts by which peers read a cluster."""
     for seen, value in objects:
         account = None
-        if seen.kind == "Secret" and text_at(value, "type") == "kubernetes.io/service-account-token":
+        if (
+            seen.kind == "Secret"
+            and text_at(value, "type") == "kubernetes.io/service-account-token"
+        ):
             account = text_at(value, "metadata", "annotations", ACCOUNT)
         elif seen.kind == "ServiceAccount" and "/reader" in seen.file:
             account = seen.name

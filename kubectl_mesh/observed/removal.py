@@ -1,33 +1,54 @@
-"""What a rendered tree says of its clusters and its delivery, as far as the removal of a cluster needs it."""
+"""What a rendered tree says of its clusters and its delivery, as far as the removal of a cluster
+needs it.
+"""
 
 from collections.abc import Collection, Mapping
 
-from kubectl_mesh.delivery.teardown import CONTROLLERS, DIRECTORIES, NAMESPACES, Holder, Installation, Tool
+from kubectl_mesh.delivery.teardown import (
+    CONTROLLERS,
+    DIRECTORIES,
+    NAMESPACES,
+    Holder,
+    Installation,
+    Tool,
+)
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.parse import Parser, text_at
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
 
 MARKS = {"_argocd": "mesh.yaml", "_flux": "gitrepository.yaml"}
-"""By directory the file that says in which namespace the objects of a tool are; Flux has one in each cluster's folder."""
+"""By directory the file that says in which namespace the objects of a tool are; Flux has one in
+each cluster's folder.
+"""
 
 
 def context_at(cluster: Cluster) -> str:
     """The kubectl context of a cluster, as its lock says; without one its name."""
-    return cluster.lock.says.context if cluster.lock is not None and cluster.lock.says.context else cluster.name
+    return (
+        cluster.lock.says.context
+        if cluster.lock is not None and cluster.lock.says.context
+        else cluster.name
+    )
 
 
 def namespace_at(cluster: Cluster) -> str:
     """Istio's namespace in a cluster."""
     if cluster.namespace is not None:
         return cluster.namespace.value
-    return cluster.lock.says.namespace if cluster.lock is not None and cluster.lock.says.namespace else "istio-system"
+    return (
+        cluster.lock.says.namespace
+        if cluster.lock is not None and cluster.lock.says.namespace
+        else "istio-system"
+    )
 
 
 def installation_at(cluster: Cluster) -> Installation:
     """A cluster of the tree as its removal needs it."""
     namespace = namespace_at(cluster)
     stated = cluster.lock.says.control_plane if cluster.lock is not None else ""
-    served = cluster.served_by is not None or (cluster.lock is not None and cluster.lock.says.served_by is not None)
+    served = cluster.served_by is not None or (
+        cluster.lock is not None and cluster.lock.says.served_by is not None
+    )
     return Installation(
         cluster.name,
         context_at(cluster),
@@ -36,12 +57,22 @@ def installation_at(cluster: Cluster) -> Installation:
         tuple(sorted({c.revision or "" for c in cluster.releases})) or ("",),
         tuple(sorted({c.part for c in cluster.control_plane} & {"cni", "ztunnel"})),
         served=served,
-        alerts=next((o.namespace for o in cluster.objects if o.kind == "PrometheusRule" and o.namespace not in (None, namespace)), None) or "",
+        alerts=next(
+            (
+                o.namespace
+                for o in cluster.objects
+                if o.kind == "PrometheusRule" and o.namespace not in (None, namespace)
+            ),
+            None,
+        )
+        or "",
     )
 
 
 def holder_at(cluster: Cluster, secret: str, held: Collection[RemoteSecret]) -> Holder:
-    """A cluster of the tree that reads another by this remote secret; `held` are the remote secrets that may be it."""
+    """A cluster of the tree that reads another by this remote secret; `held` are the remote secrets
+    that may be it.
+    """
     store = next((s.store for s in held if s.name == secret and s.store in CONTROLLERS), "plain")
     return Holder(cluster.name, context_at(cluster), namespace_at(cluster), secret, store)
 
@@ -50,12 +81,20 @@ def tool_at(tree: RawTree, mesh: str) -> Tool:
     """What applies a tree, by the directory of its objects; kubectl where there is none."""
     for directory, tool in DIRECTORIES.items():
         if directory in tree:
-            return Tool(tool, _namespace(tree[directory], MARKS[directory]) or NAMESPACES[tool], mesh)
+            return Tool(
+                tool, _namespace(tree[directory], MARKS[directory]) or NAMESPACES[tool], mesh
+            )
     return Tool(mesh=mesh)
 
 
 def _namespace(files: Mapping[str, bytes | None], mark: str) -> str:
     for path, body in sorted(files.items()):
         if path.rpartition("/")[2] == mark:
-            return next((text_at(value, "metadata", "namespace") or "" for value in Parser().documents(path, body)), "")
+            return next(
+                (
+                    text_at(value, "metadata", "namespace") or ""
+                    for value in Parser().documents(path, body)
+                ),
+                "",
+            )
     return ""

@@ -1,4 +1,6 @@
-"""The states of remote secrets on disk, as the old tool had them: what differs from the inputs, and how."""
+"""The states of remote secrets on disk, as the old tool had them: what differs from the inputs, and
+how.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -34,7 +36,9 @@ def secret_path(directory: str, peer: str) -> str:
 
 
 def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered: bool) -> States:
-    """The states of remote secrets that exist on disk. `rendered`: a render would write other files; else nobody has compared them."""
+    """The states of remote secrets that exist on disk. `rendered`: a render would write other
+    files; else nobody has compared them.
+    """
     found: dict[tuple[str, str], SecretState] = {}
     for directory, peers in wanted.items():
         secrets, problems = _read_files(out, directory, peers)
@@ -44,11 +48,15 @@ def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered
         for peer in peers:
             path = f"{directory}/{secret_path(directory, peer)}"
             faults = [p for p in problems if p.where.file == path]
-            found[directory, peer] = _judge(own.get(path, ()), faults, plan.members[peer], directory, now, rendered=rendered)
+            found[directory, peer] = _judge(
+                own.get(path, ()), faults, plan.members[peer], directory, now, rendered=rendered
+            )
     return found
 
 
-def _read_files(out: str, directory: str, peers: Sequence[str]) -> tuple[Sequence[RemoteSecret], list[Problem]]:
+def _read_files(
+    out: str, directory: str, peers: Sequence[str]
+) -> tuple[Sequence[RemoteSecret], list[Problem]]:
     """The remote secrets of a directory, and what is wrong with their files."""
     secrets: list[RemoteSecret] = []
     problems: list[Problem] = []
@@ -59,7 +67,9 @@ def _read_files(out: str, directory: str, peers: Sequence[str]) -> tuple[Sequenc
             view = Reader(foreign=True).read(some(out, {directory: {*group, LOCK}}))
         except MeshError as error:
             if len(group) == 1:
-                problems += [Problem(Place(f"{directory}/{group[0]}"), p.what) for p in error.problems]
+                problems += [
+                    Problem(Place(f"{directory}/{group[0]}"), p.what) for p in error.problems
+                ]
             continue
         holder = view.clusters.get(directory) or view.shared.get(directory)
         secrets += holder.remote_secrets if holder is not None else ()
@@ -69,7 +79,15 @@ def _read_files(out: str, directory: str, peers: Sequence[str]) -> tuple[Sequenc
     return secrets, problems
 
 
-def _judge(secrets: Sequence[RemoteSecret], faults: Sequence[Problem], other: Member, directory: str, now: datetime, *, rendered: bool) -> SecretState:
+def _judge(
+    secrets: Sequence[RemoteSecret],
+    faults: Sequence[Problem],
+    other: Member,
+    directory: str,
+    now: datetime,
+    *,
+    rendered: bool,
+) -> SecretState:
     """The first thing that is wrong with a file, in the order in which istiod would notice it."""
     name = other.cluster.name
     own = next((s for s in secrets if s.peer == name), None)
@@ -77,21 +95,34 @@ def _judge(secrets: Sequence[RemoteSecret], faults: Sequence[Problem], other: Me
         return SecretState("unreadable", faults[0].what, own.server if own is not None else None)
     if own is None:
         keys = ", ".join(sorted(s.peer for s in secrets))
-        return SecretState("wrong data key", f"{keys}, not {name}") if keys else SecretState("unreadable", "does not contain a kubeconfig")
+        return (
+            SecretState("wrong data key", f"{keys}, not {name}")
+            if keys
+            else SecretState("unreadable", "does not contain a kubeconfig")
+        )
     if own.server is None and own.store in ("plain", "external"):
         return SecretState("no server", "the kubeconfig in it has no server")
     server, login = other.server, other.login("" if directory == BUNDLE else directory)
     if server is not None and own.server is not None:
         if own.server != server.url:
-            return SecretState("wrong server", f"{own.server} ({server.url} in the inputs)", own.server)
+            return SecretState(
+                "wrong server", f"{own.server} ({server.url} in the inputs)", own.server
+            )
         if own.ca != hashlib.sha256(server.ca).hexdigest():
             return SecretState("wrong CA", "another CA than the one in the inputs", own.server)
         if own.tls_name != server.tls_server_name:
             return SecretState(
-                "wrong server name", f"tls-server-name {own.tls_name or 'missing'} ({server.tls_server_name or 'none'} in the inputs)", own.server
+                "wrong server name",
+                f"tls-server-name {own.tls_name or 'missing'} ({server.tls_server_name or 'none'}"
+                " in the inputs)",
+                own.server,
             )
     if own.expires is not None and own.expires <= now:
         return SecretState("expired token", f"since {own.expires:%Y-%m-%d}", own.server)
     if own.secret is not None and login is not None and own.secret != opaque(dict(login)):
-        return SecretState("other token" if own.login == "token" and "token" in login else "other login", "another than the one in the inputs", own.server)
+        return SecretState(
+            "other token" if own.login == "token" and "token" in login else "other login",
+            "another than the one in the inputs",
+            own.server,
+        )
     return SecretState("out of date" if rendered else "not compared", None, own.server)

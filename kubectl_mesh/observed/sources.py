@@ -11,7 +11,9 @@ from kubectl_mesh.tree.compare import scan
 
 
 def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
-    """The tree in a folder; an empty one where there is none. Folders whose name begins with a dot are not of it."""
+    """The tree in a folder; an empty one where there is none. Folders whose name begins with a dot
+    are not of it.
+    """
     top = open_folder(out)
     if top is None:
         return {}
@@ -31,7 +33,9 @@ def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
                         disk = scan(folder)
                 finally:
                     os.close(folder)
-                found[entry.name] = {path: body for path, (body, _) in disk.files.items()} | dict.fromkeys(disk.others)
+                found[entry.name] = {
+                    path: body for path, (body, _) in disk.files.items()
+                } | dict.fromkeys(disk.others)
             else:
                 beside[entry.name] = _body(entry.name, top, "foreign")
     finally:
@@ -86,7 +90,9 @@ def _is_there(file: str, folder: int) -> bool:
 
 
 def _below(folder: int, steps: list[str]) -> int | None:
-    """A descriptor of a folder some steps below; None where there is none, or a link or a file in its place."""
+    """A descriptor of a folder some steps below; None where there is none, or a link or a file in
+    its place.
+    """
     current = os.dup(folder)
     for step in steps:
         try:
@@ -105,4 +111,6 @@ def _below(folder: int, steps: list[str]) -> int | None:
 
 def rendered(tree: Tree) -> dict[str, dict[str, bytes | None]]:
     """The tree of a render."""
-    return {name: {path: file.body for path, file in folder.items()} for name, folder in tree.items()}
+    return {
+        name: {path: file.body for path, file in folder.items()} for name, folder in tree.items()
+    }

@@ -1,4 +1,6 @@
-"""The trust of a cluster: the certificates of `cacerts` where they are in clear, what the lock and the objects say where not."""
+"""The trust of a cluster: the certificates of `cacerts` where they are in clear, what the lock and
+the objects say where not.
+"""
 
 import base64
 import binascii
@@ -19,7 +21,12 @@ from kubectl_mesh.x509.parse import PemError, parse_certificates
 if TYPE_CHECKING:
     from kubectl_mesh.observed.values import Opaque
 
-NAMES = {"ca-cert.pem": "tls.crt", "ca-key.pem": "tls.key", "cert-chain.pem": "tls.crt", "root-cert.pem": "ca.crt"}
+NAMES = {
+    "ca-cert.pem": "tls.crt",
+    "ca-key.pem": "tls.key",
+    "cert-chain.pem": "tls.crt",
+    "root-cert.pem": "ca.crt",
+}
 """The files of `cacerts`, and what cert-manager calls them."""
 
 
@@ -37,7 +44,11 @@ def store_of(value: Json) -> str:
 
 def recipients(value: Json) -> tuple[str, ...]:
     """The age recipients of a file of SOPS."""
-    return tuple(found for item in items_at(value, "sops", "age") if (found := text_at(item, "recipient")) is not None)
+    return tuple(
+        found
+        for item in items_at(value, "sops", "age")
+        if (found := text_at(item, "recipient")) is not None
+    )
 
 
 class Certificates:
@@ -58,22 +69,42 @@ class Certificates:
         return self._known[pem]
 
     def signer(self, files: Mapping[str, bytes]) -> str | None:
-        """The fingerprint of the root that an intermediate leads to, by the signatures; None where it leads to none."""
+        """The fingerprint of the root that an intermediate leads to, by the signatures; None where
+        it leads to none.
+        """
         try:
-            chain = [c for name in ("ca-cert.pem", "cert-chain.pem") for c in parse_certificates(files.get(name, b""))]
-            root = root_of(chain, parse_certificates(files.get("root-cert.pem", b""))) if chain else None
+            chain = [
+                c
+                for name in ("ca-cert.pem", "cert-chain.pem")
+                for c in parse_certificates(files.get(name, b""))
+            ]
+            root = (
+                root_of(chain, parse_certificates(files.get("root-cert.pem", b"")))
+                if chain
+                else None
+            )
         except PemError:  # it is told where it is read
             return None
         return describe(root).fingerprint if root is not None else None
 
 
-def trust(directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates) -> Cacerts:
+def trust(
+    directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates
+) -> Cacerts:
     """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
     file = f"{directory}/{CACERTS}"
     lock = lock if lock is not None else Lock(file)
     if value is None:
         csr = lock.says.issuer is not None and lock.says.issuer.startswith("istio-csr")
-        return _told(Cacerts(lock.file, "istio-csr" if csr else "none", issuer={"issuer": lock.says.issuer} if csr else {}), value, lock)
+        return _told(
+            Cacerts(
+                lock.file,
+                "istio-csr" if csr else "none",
+                issuer={"issuer": lock.says.issuer} if csr else {},
+            ),
+            value,
+            lock,
+        )
     store, kind = store_of(value), text_at(value, "kind") or ""
     if store == "plain":
         return _plain(file, kind, mapping_at(value, "data"), parser, certificates)
@@ -101,7 +132,9 @@ def _told(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
     )
 
 
-def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates) -> Cacerts:
+def _plain(
+    file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates
+) -> Cacerts:
     files: dict[str, bytes] = {}
     for name, other in NAMES.items():
         stands = name if name in data else other
@@ -114,7 +147,10 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
         except (ValueError, binascii.Error):
             parser.problem(file, "is not base64", path=f'data."{stands}"')
     key, crl = files.pop("ca-key.pem", None), _crl(data)
-    read = {name: certificates.read(file, body, parser, f'data."{name}"') for name, body in files.items()}
+    read = {
+        name: certificates.read(file, body, parser, f'data."{name}"')
+        for name, body in files.items()
+    }
     own, roots = read.get("ca-cert.pem", ()), read.get("root-cert.pem", ())
     return Cacerts(
         file,
@@ -130,14 +166,20 @@ def _plain(file: str, kind: str, data: Mapping[str, Any], parser: Parser, certif
         key=opaque(key) if key is not None else None,
         pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
         files=files if crl is None else {**files, CRL: crl},
-        others={str(name): opaque(value) for name, value in data.items() if name not in {*NAMES, *NAMES.values()}},
+        others={
+            str(name): opaque(value)
+            for name, value in data.items()
+            if name not in {*NAMES, *NAMES.values()}
+        },
     )
 
 
 def _crl(data: Mapping[str, Any]) -> bytes | None:
     """What istiod hands to its proxies; None where it is not there, or not to be read."""
     try:
-        return base64.b64decode(data[CRL], validate=True) if isinstance(data.get(CRL), str) else None
+        return (
+            base64.b64decode(data[CRL], validate=True) if isinstance(data.get(CRL), str) else None
+        )
     except (ValueError, binascii.Error):
         return None
 

@@ -1,4 +1,6 @@
-"""What a view is made of: the mesh as its manifests say it, each value with the file that says so, and nothing secret but as `Opaque`."""
+"""What a view is made of: the mesh as its manifests say it, each value with the file that says so,
+and nothing secret but as `Opaque`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +12,9 @@ from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 Fields = Mapping[str, Json]
-"""Values by the text of their path: `global.network` -> `east`; an empty mapping or list is a value too."""
+"""Values by the text of their path: `global.network` -> `east`; an empty mapping or list is a value
+too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,11 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object of Kubernetes, or a file of YAML that is none (then `kind` is empty and `name` the path).
+    """An object of Kubernetes, or a file of YAML that is none (then `kind` is empty and `name` the
+    path).
 
-    `digest` is that of what it says, however it is written. Of what is encrypted or secret, `fields` says nothing.
+    `digest` is that of what it says, however it is written. Of what is encrypted or secret,
+    `fields` says nothing.
     """
 
     file: str
@@ -63,11 +69,15 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Cacerts:
-    """What istiod signs with, and what is trusted. Certificates are there where they can be read, fingerprints wherever something tells them."""
+    """What istiod signs with, and what is trusted. Certificates are there where they can be read,
+    fingerprints wherever something tells them.
+    """
 
     file: str
     store: str
-    """`plain`, `sops`, `sealed`, `external`; `cert-manager` or `istio-csr` where the intermediate is made in the cluster; `none`."""
+    """`plain`, `sops`, `sealed`, `external`; `cert-manager` or `istio-csr` where the intermediate
+    is made in the cluster; `none`.
+    """
     kind: str = ""
     """The kind of the object that holds or makes it."""
     intermediate: Certificate | None = None
@@ -101,7 +111,9 @@ class Cacerts:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """A document that says how a part of Istio is installed; `values` as Istio's charts have them, `settings` all else by path."""
+    """A document that says how a part of Istio is installed; `values` as Istio's charts have them,
+    `settings` all else by path.
+    """
 
     file: str
     kind: str
@@ -121,11 +133,15 @@ class ControlPlane:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A gateway, or an object that is one side of it. `addresses` are those that are stated, as `(address, port)`."""
+    """A gateway, or an object that is one side of it. `addresses` are those that are stated, as
+    `(address, port)`.
+    """
 
     file: str
     kind: str
-    """Service, Gateway (networking.istio.io), Gateway (gateway.networking.k8s.io), chart gateway, IstioOperator component, or meshNetworks."""
+    """Service, Gateway (networking.istio.io), Gateway (gateway.networking.k8s.io), chart gateway,
+    IstioOperator component, or meshNetworks.
+    """
     name: str
     network: str | None
     """The label topology.istio.io/network; under meshNetworks the network's name."""
@@ -139,7 +155,9 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSecret:
-    """A key of a Secret by which istiod reads a cluster. For istiod the key is the cluster; name and annotation are for people and tools."""
+    """A key of a Secret by which istiod reads a cluster. For istiod the key is the cluster; name
+    and annotation are for people and tools.
+    """
 
     file: str
     store: str
@@ -154,11 +172,15 @@ class RemoteSecret:
     """The SHA-256 of the CA's PEM in hex."""
     tls_name: str | None
     login: str | None
-    """`token`, `exec`, `oidc`, `clientCertificate`, `none`; None where it cannot be told from outside."""
+    """`token`, `exec`, `oidc`, `clientCertificate`, `none`; None where it cannot be told from
+    outside.
+    """
     secret: Opaque | None
     """Of what is secret in it; None where that is not in clear."""
     text: Opaque
-    """Of the kubeconfig as it stands, since istiod reconnects when a byte changes; of the ciphertext where it is encrypted."""
+    """Of the kubeconfig as it stands, since istiod reconnects when a byte changes; of the
+    ciphertext where it is encrypted.
+    """
     source: Source | None = None
     """What the lock says that it is made from."""
     made_from: str | None = None
@@ -171,7 +193,9 @@ class RemoteSecret:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """An account by which peers read this cluster, as its token Secret, its ServiceAccount, its binding or its PushSecret names it."""
+    """An account by which peers read this cluster, as its token Secret, its ServiceAccount, its
+    binding or its PushSecret names it.
+    """
 
     file: str
     kind: str
@@ -182,7 +206,9 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path; empty for those that were not asked for."""
+    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path;
+    empty for those that were not asked for.
+    """
 
     name: str
     files: Mapping[str, str] = field(repr=False)
@@ -222,12 +248,20 @@ class Cluster(Directory):
     @property
     def network(self) -> str | None:
         """The network that istiod goes by: the label of the namespace, else the values."""
-        return self.label.value if self.label is not None else self.networks[0].value if self.networks else None
+        return (
+            self.label.value
+            if self.label is not None
+            else self.networks[0].value
+            if self.networks
+            else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tree: clusters and directories of the mesh as a whole by name, other files in it, and what could not be read."""
+    """A tree: clusters and directories of the mesh as a whole by name, other files in it, and what
+    could not be read.
+    """
 
     clusters: Mapping[str, Cluster]
     shared: Mapping[str, Directory]
@@ -242,9 +276,14 @@ class View:
     def held(self, name: str) -> tuple[RemoteSecret, ...]:
         """The remote secrets that are applied in a cluster; istiod passes over that of its own."""
         cluster = self.clusters[name]
-        return (*cluster.remote_secrets, *(s for s in self.bundle if cluster.bundled and s.peer != name))
+        return (
+            *cluster.remote_secrets,
+            *(s for s in self.bundle if cluster.bundled and s.peer != name),
+        )
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:
         """Who discovers whom."""
-        return frozenset((name, secret.peer) for name in self.clusters for secret in self.held(name))
+        return frozenset(
+            (name, secret.peer) for name in self.clusters for secret in self.held(name)
+        )

@@ -1,1 +1,3 @@
-"""What the commands do, as functions: they compose the stages, take the machine as an argument, and print nothing."""
+"""What the commands do, as functions: they compose the stages, take the machine as an argument, and
+print nothing.
+"""

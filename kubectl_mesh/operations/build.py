@@ -50,14 +50,23 @@ def make(
 ) -> Rendered:
     """From the inputs, and what is sealed in `out` already, to the tree.
 
-    `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the topology's. `throwaway` makes missing
-    certificates with the quickest keys, for verbs that write nothing.
+    `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the
+    topology's. `throwaway` makes missing certificates with the quickest keys, for verbs that write
+    nothing.
     """
     topology, target = inputs.topology, inputs.target
     sealed = Sealed(inputs, out, reseal=reseal)
     logins, absent = sealed.logins()
     plan = make_plan(
-        topology, inputs.servers, logins, target.traits(topology), inputs.directory, absent, sealed.held(), frozenset(inputs.coming), sealed.dates(absent)
+        topology,
+        inputs.servers,
+        logins,
+        target.traits(topology),
+        inputs.directory,
+        absent,
+        sealed.held(),
+        frozenset(inputs.coming),
+        sealed.dates(absent),
     )
     plan = replace(plan, rotating=ROTATION in inputs.kept)
     keyless = sealed.keyless()
@@ -66,12 +75,17 @@ def make(
 
     def issued() -> Pki:
         pki = asked()
-        return replace(pki, warnings=(*pki.warnings, *ca_date_problems(working_directory.server_cas(inputs), at)))
+        return replace(
+            pki,
+            warnings=(*pki.warnings, *ca_date_problems(working_directory.server_cas(inputs), at)),
+        )
 
     pki = _placed(inputs, issued)
 
     store = store or sealed.store()
-    tree = render.render(plan, inputs.base, pki, target, Manifests(assets.template), store, inputs.only)
+    tree = render.render(
+        plan, inputs.base, pki, target, Manifests(assets.template), store, inputs.only
+    )
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(sealed.restorable(store))
     warnings = {
@@ -92,16 +106,29 @@ def make(
     }
     told |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
     lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
-    return Rendered(inputs, plan, pki, tree, tuple(sorted({*warnings, *told, *lost})), sealed.made if isinstance(store, Sealing) and store.used else None)
+    return Rendered(
+        inputs,
+        plan,
+        pki,
+        tree,
+        tuple(sorted({*warnings, *told, *lost})),
+        sealed.made if isinstance(store, Sealing) and store.used else None,
+    )
 
 
-def certificates(inputs: Inputs, at: datetime, keyless: frozenset[str] = frozenset(), *, throwaway: bool = False) -> Pki:
-    """The certificates of the mesh, checked, and made where they are missing; those of `keyless` may be here without their keys."""
+def certificates(
+    inputs: Inputs, at: datetime, keyless: frozenset[str] = frozenset(), *, throwaway: bool = False
+) -> Pki:
+    """The certificates of the mesh, checked, and made where they are missing; those of `keyless`
+    may be here without their keys.
+    """
     return _placed(inputs, _asked(inputs, at, keyless, throwaway=throwaway))
 
 
 def _placed(inputs: Inputs, work: Callable[[], Pki]) -> Pki:
-    """The certificates that a work makes; what is to be said of them has the working directory before it."""
+    """The certificates that a work makes; what is to be said of them has the working directory
+    before it.
+    """
     try:
         pki = work()
     except MeshError as error:
@@ -109,16 +136,26 @@ def _placed(inputs: Inputs, work: Callable[[], Pki]) -> Pki:
     return replace(pki, warnings=located(inputs.directory, pki.warnings))
 
 
-def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: bool, progress: Progress = silent) -> Callable[[], Pki]:
+def _asked(
+    inputs: Inputs,
+    at: datetime,
+    keyless: frozenset[str],
+    *,
+    throwaway: bool,
+    progress: Progress = silent,
+) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
     topology = inputs.topology
-    if not topology.own_intermediates or (topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders):
+    if not topology.own_intermediates or (
+        topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders
+    ):
         return partial(Pki, b"", (), {}, {})
     own = [c for c in topology.clusters if c.primary is None]
     namespaces = {
         c.name: c.namespace
         for c in own
-        if (inputs.only is None or c.name in inputs.only) and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
+        if (inputs.only is None or c.name in inputs.only)
+        and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
     }
     wanted = Wanted(
         topology.organization,
@@ -134,11 +171,15 @@ def _asked(inputs: Inputs, at: datetime, keyless: frozenset[str], *, throwaway: 
 
 
 def root(directory: str, organization: str, key_type: str, days: int, at: datetime) -> Pki:
-    """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters yet."""
+    """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters
+    yet.
+    """
     there = read_certs(directory, ())
     kept = {name: body for name, body in there.files.items() if name in (ROOT_CERT, ROOT_KEY)}
     try:
-        return issue(Wanted(organization, key_type, days, 730, {}), kept, at, folders=there.intermediates)
+        return issue(
+            Wanted(organization, key_type, days, 730, {}), kept, at, folders=there.intermediates
+        )
     except MeshError as error:
         raise MeshError(located(directory, error.problems)) from None
 
@@ -146,6 +187,12 @@ def root(directory: str, organization: str, key_type: str, days: int, at: dateti
 def narrowed(inputs: Inputs, only: frozenset[str]) -> Inputs:
     """The inputs for a render of some clusters: only their intermediates count and are made."""
     others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
-    kept = {path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others}
-    aside = {c.name: inputs.kept.get(f"intermediate-{c.name}/ca-cert.pem", b"") for c in inputs.topology.clusters if c.name not in only}
+    kept = {
+        path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others
+    }
+    aside = {
+        c.name: inputs.kept.get(f"intermediate-{c.name}/ca-cert.pem", b"")
+        for c in inputs.topology.clusters
+        if c.name not in only
+    }
     return replace(inputs, kept=kept, only=only, others=aside)

@@ -1,4 +1,6 @@
-"""Dumps read into objects: files and folders of YAML or JSON, and folders of PEM files as they are mounted into istiod."""
+"""Dumps read into objects: files and folders of YAML or JSON, and folders of PEM files as they are
+mounted into istiod.
+"""
 
 import io
 import os
@@ -19,7 +21,17 @@ ENDINGS = (".yaml", ".yml", ".json")
 _PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
 _BULKY = frozenset(
     (
-        *("ControllerRevision", "CronJob", "CustomResourceDefinition", "DaemonSet", "EndpointSlice", "Endpoints", "Event", "Job", "Lease"),
+        *(
+            "ControllerRevision",
+            "CronJob",
+            "CustomResourceDefinition",
+            "DaemonSet",
+            "EndpointSlice",
+            "Endpoints",
+            "Event",
+            "Job",
+            "Lease",
+        ),
         *("Node", "PersistentVolume", "PersistentVolumeClaim", "Pod", "ReplicaSet", "StatefulSet"),
     )
 )
@@ -78,41 +90,93 @@ def _objects(path: str, context: str) -> list[Found]:
             found.append(slim(one))
             kept += size(dict(found[-1].value))
             if kept > MOST_VALUES:
-                raise refuse(path, f"holds more than {MOST_VALUES} values that a mesh could be made of", "dump less: the namespace of Istio alone")
+                raise refuse(
+                    path,
+                    f"holds more than {MOST_VALUES} values that a mesh could be made of",
+                    "dump less: the namespace of Istio alone",
+                )
 
     try:
         with io.BufferedReader(stream, 2**16) as file:  # type: ignore[type-var]
             if is_pem(file.peek()):
-                raise refuse(path, "is PEM, where a dump belongs", "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem")
+                raise refuse(
+                    path,
+                    "is PEM, where a dump belongs",
+                    "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and"
+                    " root-cert.pem",
+                )
             load_parts(path, file, each)
         return found
     except MeshError as error:
         # What stands in a Secret is nobody's to read, not even where it is badly written.
         hidden = "is not read alike by every program"
-        raise MeshError(replace(p, what=hidden, fix="quote it") if _INSIDE.search(p.where.path) else p for p in error.problems) from None
+        raise MeshError(
+            replace(p, what=hidden, fix="quote it") if _INSIDE.search(p.where.path) else p
+            for p in error.problems
+        ) from None
 
 
 def slim(found: Found) -> Found:
-    """An object without what is large in a dump of a whole cluster, and of no mesh: of those of many kinds no more stays than what they are."""
-    kept = {key: part for key, part in found.value.items() if key not in ("spec", "status", "data", "stringData", "binaryData", "webhooks")}
+    """An object without what is large in a dump of a whole cluster, and of no mesh: of those of
+    many kinds no more stays than what they are.
+    """
+    kept = {
+        key: part
+        for key, part in found.value.items()
+        if key not in ("spec", "status", "data", "stringData", "binaryData", "webhooks")
+    }
     if found.kind in _BULKY:
-        return replace(found, value={**kept, "metadata": {key: found.metadata[key] for key in ("name", "namespace") if key in found.metadata}})
+        return replace(
+            found,
+            value={
+                **kept,
+                "metadata": {
+                    key: found.metadata[key]
+                    for key in ("name", "namespace")
+                    if key in found.metadata
+                },
+            },
+        )
     if found.kind == "Secret" and str(found.value.get("type")) in _FOREIGN_SECRETS:
         return replace(found, value={**kept, "type": found.value["type"]})
     if "managedFields" in found.metadata:
-        return replace(found, value={**found.value, "metadata": {key: part for key, part in found.metadata.items() if key != "managedFields"}})
+        return replace(
+            found,
+            value={
+                **found.value,
+                "metadata": {
+                    key: part for key, part in found.metadata.items() if key != "managedFields"
+                },
+            },
+        )
     return found
 
 
 def _folder(path: str, context: str) -> list[Found]:
     """The four files of an intermediate, as the Secret that they are mounted from."""
-    held = {name: read_file(os.path.join(path, name), "key" if name == "ca-key.pem" else "certificates") for name in PARTS}
+    held = {
+        name: read_file(os.path.join(path, name), "key" if name == "ca-key.pem" else "certificates")
+        for name in PARTS
+    }
     data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
-    return [Found(context, Place(path), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CACERTS}, "stringData": data})]
+    return [
+        Found(
+            context,
+            Place(path),
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": CACERTS},
+                "stringData": data,
+            },
+        )
+    ]
 
 
 def named(arguments: Sequence[str]) -> list[Found]:
-    """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per context, or a kubeconfig."""
+    """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per
+    context, or a kubeconfig.
+    """
     found: list[Found] = []
     problems: list[Problem] = []
     for argument in arguments:
@@ -128,11 +192,22 @@ def named(arguments: Sequence[str]) -> list[Found]:
 def open_to_others(found: Sequence[Found]) -> list[Problem]:
     """A warning for each dump that holds keys or tokens and that others may read."""
     files = dict.fromkeys(o.place.file for o in found if o.kind in ("Secret", "Config"))
-    paths = {path: os.path.join(path, "ca-key.pem") if os.path.isdir(path) else path for path in files}
-    modes = {path: stat.S_IMODE(os.stat(inner).st_mode) for path, inner in paths.items() if os.path.isfile(inner)}
+    paths = {
+        path: os.path.join(path, "ca-key.pem") if os.path.isdir(path) else path for path in files
+    }
+    modes = {
+        path: stat.S_IMODE(os.stat(inner).st_mode)
+        for path, inner in paths.items()
+        if os.path.isfile(inner)
+    }
     fix = "chmod 600; and delete it when the mesh is adopted"
     return [
-        Problem(Place(path), f"holds keys or tokens, and others may read it (mode {mode:04o})", fix, "private-mode")
+        Problem(
+            Place(path),
+            f"holds keys or tokens, and others may read it (mode {mode:04o})",
+            fix,
+            "private-mode",
+        )
         for path, mode in modes.items()
         if mode & 0o077
     ]
@@ -142,7 +217,11 @@ def _argument(argument: str) -> list[Found]:
     context, equals, path = argument.partition("=")
     if equals and not os.path.lexists(argument):
         if not context or not path:
-            raise refuse(argument, "is not CTX=FILE", "write the context of the cluster, =, and a file or a folder with its dumps")
+            raise refuse(
+                argument,
+                "is not CTX=FILE",
+                "write the context of the cluster, =, and a file or a folder with its dumps",
+            )
         return read(path, context)
     if not os.path.isdir(argument):
         return read(argument)
@@ -158,5 +237,9 @@ def _argument(argument: str) -> list[Found]:
     if problems:
         raise MeshError(problems)
     if not found:
-        raise refuse(argument, "holds no dump", "put a folder there for each context, with what `kubectl get -o yaml` printed")
+        raise refuse(
+            argument,
+            "holds no dump",
+            "put a folder there for each context, with what `kubectl get -o yaml` printed",
+        )
     return found

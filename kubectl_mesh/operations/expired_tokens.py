@@ -12,8 +12,12 @@ from kubectl_mesh.safety.remote_secrets import changed_secrets
 from kubectl_mesh.text import count
 
 
-def expired(directory: str, plan: Plan, changes: Sequence[FolderChange], out: str, now: datetime) -> list[Problem]:
-    """The tokens that a render would put into remote secrets though they open nothing any more; those that stay as they are, `check` tells."""
+def expired(
+    directory: str, plan: Plan, changes: Sequence[FolderChange], out: str, now: datetime
+) -> list[Problem]:
+    """The tokens that a render would put into remote secrets though they open nothing any more;
+    those that stay as they are, `check` tells.
+    """
     ended = {
         (peer, key): said.expires
         for peer, member in plan.members.items()
@@ -29,8 +33,16 @@ def expired(directory: str, plan: Plan, changes: Sequence[FolderChange], out: st
     found = []
     for (peer, key), names in dead.items():
         cluster = plan.members[peer].cluster
-        what = f"expired on {ended[peer, key]:%Y-%m-%d}, and would go into {count(len(names), 'remote secret')} (as in {out}/{names[0]})"
+        what = (
+            f"expired on {ended[peer, key]:%Y-%m-%d}, and would go into"
+            f" {count(len(names), 'remote secret')} (as in {out}/{names[0]})"
+        )
         found.append(
-            Problem(Place(join(directory, token_file(cluster, key))), what, f"fetch it again: {token_command(cluster, directory, key)}", "token-expired")
+            Problem(
+                Place(join(directory, token_file(cluster, key))),
+                what,
+                f"fetch it again: {token_command(cluster, directory, key)}",
+                "token-expired",
+            )
         )
     return found

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def committed(folder: str, environment: Mapping[str, str]) -> frozenset[str] | None:
-    """The paths below a folder that are in the last commit; None where there is no repository, no commit yet, or git does not answer."""
+    """The paths below a folder that are in the last commit; None where there is no repository, no
+    commit yet, or git does not answer.
+    """
     there = os.path.abspath(folder)
     while not os.path.isdir(there):
         there = os.path.dirname(there)
@@ -29,7 +31,8 @@ def committed(folder: str, environment: Mapping[str, str]) -> frozenset[str] | N
 
 
 def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
-    """The tree in `out` as the last commit has it, without the contents of remote secrets; nothing where the locks on disk are the same.
+    """The tree in `out` as the last commit has it, without the contents of remote secrets; nothing
+    where the locks on disk are the same.
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
@@ -38,22 +41,42 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
         return {}
     where = os.path.relpath(os.path.realpath(out), top)
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
-    folders = [path for path, kind, _ in _list_entries(top, [prefix] if prefix else [], environment) if kind == b"tree" and not path.startswith(f"{prefix}.")]
-    locks = _list_entries(top, [f"{path}/{LOCK}" for path in folders], environment) if folders else []
+    folders = [
+        path
+        for path, kind, _ in _list_entries(top, [prefix] if prefix else [], environment)
+        if kind == b"tree" and not path.startswith(f"{prefix}.")
+    ]
+    locks = (
+        _list_entries(top, [f"{path}/{LOCK}" for path in folders], environment) if folders else []
+    )
     if all(_is_on_disk(os.path.join(top, path), name) for path, _, name in locks):
         return {}
     return revision.read(out, "HEAD", environment, without=REMOTE_SECRETS)
 
 
-def _list_entries(top: str, paths: list[str], environment: Mapping[str, str]) -> list[tuple[str, bytes, str]]:
-    """What the last commit has at paths: path, kind and the name of the object; nothing where there is no commit yet."""
-    done = run_git(top, "ls-tree", "-z", "--full-tree", "HEAD", *(["--", *paths] if paths else []), environment=environment)
+def _list_entries(
+    top: str, paths: list[str], environment: Mapping[str, str]
+) -> list[tuple[str, bytes, str]]:
+    """What the last commit has at paths: path, kind and the name of the object; nothing where there
+    is no commit yet.
+    """
+    done = run_git(
+        top,
+        "ls-tree",
+        "-z",
+        "--full-tree",
+        "HEAD",
+        *(["--", *paths] if paths else []),
+        environment=environment,
+    )
     if done is None or done.returncode != 0 or lacks_objects(done):
         if done is not None and has_no_commit(top, environment):
             return []
         raise MeshError([silence_problem(top, done)])
     entries = (entry.partition(b"\t") for entry in done.stdout.split(b"\0") if entry)
-    return [(os.fsdecode(path), meta.split()[1], meta.split()[2].decode()) for meta, _, path in entries]
+    return [
+        (os.fsdecode(path), meta.split()[1], meta.split()[2].decode()) for meta, _, path in entries
+    ]
 
 
 def _is_on_disk(path: str, name: str) -> bool:

@@ -1,6 +1,8 @@
-"""The library interface: what `from kubectl_mesh import load, build, check, diff` gives. Nothing here writes a file or asks for the time.
+"""The library interface: what `from kubectl_mesh import load, build, check, diff` gives. Nothing
+here writes a file or asks for the time.
 
-A tree is a mapping: a path below `out/`, such as `east/1-trust/cacerts.yaml`, to the bytes of the file.
+A tree is a mapping: a path below `out/`, such as `east/1-trust/cacerts.yaml`, to the bytes of the
+file.
 """
 
 import os
@@ -29,41 +31,65 @@ class Built:
     tree: Files = field(repr=False)
     """What belongs into `out/`."""
     certs: Files = field(repr=False)
-    """The certificates and keys that were missing and were made: what belongs into `certs/`, so that the next build is the same."""
+    """The certificates and keys that were missing and were made: what belongs into `certs/`, so
+    that the next build is the same.
+    """
     warnings: tuple[Problem, ...]
 
 
-def load(directory: str | os.PathLike[str], now: datetime, *, kubeconfig: str | None = None, environment: Mapping[str, str] | None = None) -> Inputs:
+def load(
+    directory: str | os.PathLike[str],
+    now: datetime,
+    *,
+    kubeconfig: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Inputs:
     """Reads a working directory.
 
-    `now` is in UTC. git starts with `environment`; without HOME it ignores the user's own configuration. Raises a `MeshError` with
-    every problem of every file.
+    `now` is in UTC. git starts with `environment`; without HOME it ignores the user's own
+    configuration. Raises a `MeshError` with every problem of every file.
     """
-    return working_directory.gather(os.fspath(directory), kubeconfig, Machine(now, environment or {}))
+    return working_directory.gather(
+        os.fspath(directory), kubeconfig, Machine(now, environment or {})
+    )
 
 
 def build(inputs: Inputs) -> Built:
     """Builds the tree in memory; raises a `MeshError` where it cannot be built.
 
-    What is sealed in the `out/` of the working directory already is kept as it is. Whether running clusters survive the change is for
-    `diff` to say.
+    What is sealed in the `out/` of the working directory already is kept as it is. Whether running
+    clusters survive the change is for `diff` to say.
     """
-    made = building.make(inputs, inputs.machine.now, working_directory.join(inputs.directory, "out"))
-    tree = {f"{name}/{path}": file.body for name, folder in made.tree.items() for path, file in folder.items()}
+    made = building.make(
+        inputs, inputs.machine.now, working_directory.join(inputs.directory, "out")
+    )
+    tree = {
+        f"{name}/{path}": file.body
+        for name, folder in made.tree.items()
+        for path, file in folder.items()
+    }
     seal_key = {"seal-key": made.seal_key} if made.seal_key is not None else {}
     return Built(tree, {**made.pki.new, **seal_key}, made.warnings)
 
 
 def check(
-    directory: str | os.PathLike[str], now: datetime, *, kubeconfig: str | None = None, environment: Mapping[str, str] | None = None
+    directory: str | os.PathLike[str],
+    now: datetime,
+    *,
+    kubeconfig: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[Result, ...]:
-    """Asks every check of a working directory and its tree; what is wrong is in the results, and only what cannot be asked at all is raised."""
+    """Asks every check of a working directory and its tree; what is wrong is in the results, and
+    only what cannot be asked at all is raised.
+    """
     machine = Machine(now, environment or {})
     return survey(os.fspath(directory), None, kubeconfig, machine, lambda _: now).results
 
 
 def diff(before: Files, after: Files) -> Diff:
-    """What a change from one tree to another does to the mesh: its lines, the order of applying it, and what running clusters do not survive."""
+    """What a change from one tree to another does to the mesh: its lines, the order of applying it,
+    and what running clusters do not survive.
+    """
     return differences.diff(_raw(before), _raw(after), ("before", "after"))
 
 

@@ -16,7 +16,9 @@ from kubectl_mesh.yaml_io import assets
 
 
 def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
-    """The topology without the contexts that are wrong, whose problems go to `found`; raises a `MeshError` if anything else is wrong."""
+    """The topology without the contexts that are wrong, whose problems go to `found`; raises a
+    `MeshError` if anything else is wrong.
+    """
     try:
         return working_directory.read_topology(directory)
     except MeshError as error:
@@ -28,15 +30,26 @@ def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
             raise
     wrong: set[str] = set()
     while problems:
-        named = {c for c in contexts if any(_is_below(p.where.path, path_text(("contexts", c))) for p in problems)} - wrong
-        beside = [p for p in problems if not any(_is_below(p.where.path, path_text(("contexts", c))) for c in contexts)]
+        named = {
+            c
+            for c in contexts
+            if any(_is_below(p.where.path, path_text(("contexts", c))) for p in problems)
+        } - wrong
+        beside = [
+            p
+            for p in problems
+            if not any(_is_below(p.where.path, path_text(("contexts", c))) for c in contexts)
+        ]
         if beside or not named or len(named | wrong) == len(contexts):
             raise MeshError([*found, *problems])
         found += problems
         wrong |= named
         left = {c: e for c, e in contexts.items() if c not in wrong}
         try:
-            return validate(replace(document, value={**value, "contexts": left}, problems=(), variants=()), assets.schema("topology.schema.json"))
+            return validate(
+                replace(document, value={**value, "contexts": left}, problems=(), variants=()),
+                assets.schema("topology.schema.json"),
+            )
         except MeshError as error:
             problems = error.problems
     raise MeshError(found)
@@ -47,12 +60,22 @@ def _is_below(path: str, above: str) -> bool:
 
 
 def plan_without_render(inputs: working_directory.Inputs, files: Sequence[str]) -> tuple[Plan, Pki]:
-    """The plan, and the certificates that nothing is said against but their age; `files` are those of which something is."""
+    """The plan, and the certificates that nothing is said against but their age; `files` are those
+    of which something is.
+    """
     topology = inputs.topology
-    made = plan(topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory)
-    rest = frozenset(c.name for c in topology.clusters if not any(f"intermediate-{c.name}/" in file for file in files))
+    made = plan(
+        topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory
+    )
+    rest = frozenset(
+        c.name
+        for c in topology.clusters
+        if not any(f"intermediate-{c.name}/" in file for file in files)
+    )
     try:
-        return made, build.certificates(build.narrowed(inputs, rest), steady_day(inputs), throwaway=True)
+        return made, build.certificates(
+            build.narrowed(inputs, rest), steady_day(inputs), throwaway=True
+        )
     except MeshError as error:
         more = [p.where.file for p in error.problems if "/intermediate-" in p.where.file]
         if more and not set(more) <= set(files):
@@ -66,14 +89,18 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
     for directory in directories:
         prefix = "" if directory == BUNDLE else REMOTE_SECRETS
         try:
-            found[directory] = frozenset(prefix + name for name in os.listdir(os.path.join(out, directory, prefix)))
+            found[directory] = frozenset(
+                prefix + name for name in os.listdir(os.path.join(out, directory, prefix))
+            )
         except OSError:
             continue  # it does not exist, or cannot be read
     return found
 
 
 def steady_day(inputs: working_directory.Inputs) -> datetime:
-    """A day on which every certificate has begun and, as long as they are used, none has ended: so that a picture does not depend on today."""
+    """A day on which every certificate has begun and, as long as they are used, none has ended: so
+    that a picture does not depend on today.
+    """
     begun = []
     for path, body in inputs.kept.items():
         if path.endswith(("root-cert.pem", "ca-cert.pem")):

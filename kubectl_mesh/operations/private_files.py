@@ -23,7 +23,9 @@ SHORTEST = 8
 
 
 def check_folders(directory: str, out: str | None) -> None:
-    """Refuses a working directory that is none, and a tree where it would lie among other things of ours."""
+    """Refuses a working directory that is none, and a tree where it would lie among other things of
+    ours.
+    """
     if not os.path.isdir(directory):
         raise refuse(directory or "-C", "is no folder", "name the working directory with -C")
     if out is None:
@@ -34,22 +36,41 @@ def check_folders(directory: str, out: str | None) -> None:
         raise refuse(out, "is a file; --out names a folder", "name another")
     own, tree = os.path.realpath(directory), os.path.realpath(out)
     taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
-    if os.path.commonpath([own, tree]) == tree or any(os.path.commonpath([path, tree]) == path for path in taken):
-        raise refuse(out, "holds the working directory, or what it is made of; the tree needs a folder of its own", "name another with --out")
+    if os.path.commonpath([own, tree]) == tree or any(
+        os.path.commonpath([path, tree]) == path for path in taken
+    ):
+        raise refuse(
+            out,
+            "holds the working directory, or what it is made of; the tree needs a folder of"
+            " its own",
+            "name another with --out",
+        )
 
 
 def check_regular(path: str) -> None:
     """Refuses to edit what is reached through a link."""
     if os.path.islink(path):
-        raise refuse(path, "is a symbolic link, and kubectl mesh writes through none", "put the file itself there")
+        raise refuse(
+            path,
+            "is a symbolic link, and kubectl mesh writes through none",
+            "put the file itself there",
+        )
 
 
-ARCHIVED = ("certs/archive/intermediate/ca-key.pem", "certs/archive/root/root-key.pem", ".kubectl-mesh-certs/root-key.pem")
-"""What stands for the private files of the archive, and for those that a killed exchange of `certs/` leaves."""
+ARCHIVED = (
+    "certs/archive/intermediate/ca-key.pem",
+    "certs/archive/root/root-key.pem",
+    ".kubectl-mesh-certs/root-key.pem",
+)
+"""What stands for the private files of the archive, and for those that a killed exchange of
+`certs/` leaves.
+"""
 
 
 def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
-    """The files of a working directory that git must never have, one that a killed run may leave among them; and `more` that are about to be written."""
+    """The files of a working directory that git must never have, one that a killed run may leave
+    among them; and `more` that are about to be written.
+    """
     clusters = inputs.topology.clusters
     found = [
         f"certs/{ROOT_KEY}",
@@ -60,26 +81,44 @@ def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
         *([f"certs/{NEXT_KEY}"] if NEXT_KEY in inputs.kept else []),
         *more,
     ]
-    return [*found, f"certs/{STAGE}-{ROOT_KEY}", *([KUBECONFIG] if inputs.secret_kubeconfig else [])]
+    return [
+        *found,
+        f"certs/{STAGE}-{ROOT_KEY}",
+        *([KUBECONFIG] if inputs.secret_kubeconfig else []),
+    ]
 
 
 def _credentials(inputs: Inputs) -> list[str]:
     """Where logins are, or would be."""
     topology = inputs.topology
-    found = [name for c in topology.clusters for name, private in files(c.credential).values() if private]
+    found = [
+        name for c in topology.clusters for name, private in files(c.credential).values() if private
+    ]
     if topology.reader_per_peer:
         peers = peers_of(topology)
-        return found + [token_file(c, peer, n) for c in topology.clusters for peer in peers if c.name in peers[peer] for n in c.generations]
+        return found + [
+            token_file(c, peer, n)
+            for c in topology.clusters
+            for peer in peers
+            if c.name in peers[peer]
+            for n in c.generations
+        ]
     return found + [token_file(c, generation=n) for c in topology.clusters for n in c.generations]
 
 
 def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
-    return git_ignore.let_through(inputs.directory, private_files(inputs, more), join(inputs.directory, ".gitignore"), inputs.machine.environment)
+    return git_ignore.let_through(
+        inputs.directory,
+        private_files(inputs, more),
+        join(inputs.directory, ".gitignore"),
+        inputs.machine.environment,
+    )
 
 
 def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> str:
-    """Keeps what is about to be written out of git, or refuses to write it; `more` are private files that are not there yet.
+    """Keeps what is about to be written out of git, or refuses to write it; `more` are private
+    files that are not there yet.
 
     Gives what is to be told of it: nothing where it is kept out already.
     """
@@ -94,39 +133,76 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
         return []
-    return git_ignore.in_clear(out, [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters], inputs.machine.environment)
+    return git_ignore.in_clear(
+        out,
+        [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters],
+        inputs.machine.environment,
+    )
 
 
 def borrowed(inputs: Inputs) -> list[Problem]:
-    """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a clone could not render."""
+    """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a
+    clone could not render.
+    """
     directory = inputs.directory or "."
-    if not inputs.borrowed or git_ignore.top_of(directory) is None or git_ignore.exposed(directory, [KUBECONFIG], inputs.machine.environment):
+    if (
+        not inputs.borrowed
+        or git_ignore.top_of(directory) is None
+        or git_ignore.exposed(directory, [KUBECONFIG], inputs.machine.environment)
+    ):
         return []
-    names = ", ".join(inputs.borrowed[:3]) + (f" and {len(inputs.borrowed) - 3} more" if len(inputs.borrowed) > 3 else "")
+    names = ", ".join(inputs.borrowed[:3]) + (
+        f" and {len(inputs.borrowed) - 3} more" if len(inputs.borrowed) > 3 else ""
+    )
     where = "" if inputs.directory in (".", "") else f" -C {shlex.quote(inputs.directory)}"
-    what = f"is ignored by git, and nothing else has the server and the CA of {names}: a clone of this repository cannot render, nor `render --check`"
+    what = (
+        f"is ignored by git, and nothing else has the server and the CA of {names}: a clone of this"
+        " repository cannot render, nor `render --check`"
+    )
     return [
-        Problem(Place(join(inputs.directory, KUBECONFIG)), what, f"copy them into topology.yaml and clusters/: kubectl mesh init{where}", "server-borrowed")
+        Problem(
+            Place(join(inputs.directory, KUBECONFIG)),
+            what,
+            f"copy them into topology.yaml and clusters/: kubectl mesh init{where}",
+            "server-borrowed",
+        )
     ]
 
 
 def tracked(inputs: Inputs, out: str) -> list[Problem]:
-    """Keys and logins in clear in files that git tracks, below the working directory and in the tree; but for a tree that is to have them."""
+    """Keys and logins in clear in files that git tracks, below the working directory and in the
+    tree; but for a tree that is to have them.
+    """
     plain = os.path.realpath(out) if inputs.topology.store == "plain" else None
     known = _known(inputs)
     # A token that is a JWT is a sign already.
-    signs = [*leaks.SIGNS, *(text for secret in known if not secret.startswith(b"eyJ") for text in leaks.encoded(secret))]
+    signs = [
+        *leaks.SIGNS,
+        *(
+            text
+            for secret in known
+            if not secret.startswith(b"eyJ")
+            for text in leaks.encoded(secret)
+        ),
+    ]
     places = [inputs.directory or "."]
     top = os.path.realpath(places[0])
     is_elsewhere = os.path.isdir(out) and os.path.commonpath([os.path.realpath(out), top]) != top
-    if os.path.isdir(out) and (is_elsewhere or git_ignore.top_of(out) != git_ignore.top_of(places[0])):
+    if os.path.isdir(out) and (
+        is_elsewhere or git_ignore.top_of(out) != git_ignore.top_of(places[0])
+    ):
         places.append(out)
     problems = []
     for place in places:
         paths = git_ignore.suspects(place, signs, inputs.machine.environment)
         if paths is None:
             problems.append(
-                Problem(Place(place), "lies in a git work tree, and git does not tell what it tracks there", "see what `git status` says", "git-tracked")
+                Problem(
+                    Place(place),
+                    "lies in a git work tree, and git does not tell what it tracks there",
+                    "see what `git status` says",
+                    "git-tracked",
+                )
             )
         for path in paths or ():
             full = join(place, path)
@@ -136,8 +212,18 @@ def tracked(inputs: Inputs, out: str) -> list[Problem]:
             body = read(full)
             what = leaks.found(body[0], known) if body is not None else ()
             if what:
-                fix = f"take it for known to all who have the repository, and have a new one made; then `git rm --cached -- {shlex.quote(path)}`"
-                problems.append(Problem(Place(join(place, one_line(path))), f"is tracked by git, and holds {' and '.join(what)}", fix, "git-tracked"))
+                fix = (
+                    "take it for known to all who have the repository, and have a new one made;"
+                    f" then `git rm --cached -- {shlex.quote(path)}`"
+                )
+                problems.append(
+                    Problem(
+                        Place(join(place, one_line(path))),
+                        f"is tracked by git, and holds {' and '.join(what)}",
+                        fix,
+                        "git-tracked",
+                    )
+                )
     return problems
 
 
@@ -155,8 +241,14 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
 
 
 def ignore(inputs: Inputs) -> str:
-    """Writes the .gitignore that is missing, before the first secret; gives the line that tells of it."""
+    """Writes the .gitignore that is missing, before the first secret; gives the line that tells of
+    it.
+    """
     path = join(inputs.directory, GITIGNORE_FILE)
-    is_wanted = os.path.lexists(path) or ROOT_CERT not in inputs.kept or top_of(inputs.directory) is not None
+    is_wanted = (
+        os.path.lexists(path)
+        or ROOT_CERT not in inputs.kept
+        or top_of(inputs.directory) is not None
+    )
     wrote = is_wanted and write_gitignore(inputs.directory, private_files(inputs))
     return f"wrote {path}, which keeps keys and tokens out of git" if wrote else ""

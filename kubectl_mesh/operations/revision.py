@@ -1,4 +1,6 @@
-"""A tree as it was in a revision of git, read without touching work tree or index, and without a network."""
+"""A tree as it was in a revision of git, read without touching work tree or index, and without a
+network.
+"""
 
 import os
 import shlex
@@ -12,26 +14,53 @@ from kubectl_mesh.workdir.git_ignore import top_of
 RawTree = dict[str, dict[str, bytes | None]]
 
 
-def read(out: str, revision: str, environment: Mapping[str, str], *, without: str | None = None) -> RawTree:
-    """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for what is no regular file there.
+def read(
+    out: str, revision: str, environment: Mapping[str, str], *, without: str | None = None
+) -> RawTree:
+    """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for
+    what is no regular file there.
 
-    `without`: a folder of each directory whose files are listed and not read; they count as None too.
+    `without`: a folder of each directory whose files are listed and not read; they count as None
+    too.
     """
     top = top_of(out)
     if top is None:
-        raise refuse(out, "lies in no git work tree, so there is no revision to compare with", "compare two directories: kubectl mesh diff DIR DIR")
+        raise refuse(
+            out,
+            "lies in no git work tree, so there is no revision to compare with",
+            "compare two directories: kubectl mesh diff DIR DIR",
+        )
     where = os.path.relpath(os.path.realpath(out), top)
     if revision.startswith("-") or not revision.strip():
-        raise refuse("--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit")
+        raise refuse(
+            "--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit"
+        )
     found = _git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found is None:
-        raise refuse("--against", f"git knows no commit {shown(revision)}", f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)")
+        raise refuse(
+            "--against",
+            f"git knows no commit {shown(revision)}",
+            f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)",
+        )
     commit = found.decode().strip()
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
-    listed = _git(top, environment, "ls-tree", "-r", "-z", "--full-tree", commit, *(["--", prefix] if prefix else []))
+    listed = _git(
+        top,
+        environment,
+        "ls-tree",
+        "-r",
+        "-z",
+        "--full-tree",
+        commit,
+        *(["--", prefix] if prefix else []),
+    )
     if not listed:
         what = f"{shown(revision)} has no tree at {prefix.rstrip('/') or 'the top'}"
-        raise refuse("--against", what, "name a revision in which it was committed; where `out/` is ignored, there is none")
+        raise refuse(
+            "--against",
+            what,
+            "name a revision in which it was committed; where `out/` is ignored, there is none",
+        )
     entries = []
     for entry in listed.split(b"\0")[:-1]:
         meta, _, file = entry.partition(b"\t")
@@ -44,7 +73,9 @@ def read(out: str, revision: str, environment: Mapping[str, str], *, without: st
     for path, regular, name in entries:
         first, _, rest = path.partition("/")
         if not (first.startswith(".") and rest):
-            tree.setdefault(first if rest else "", {})[rest or first] = bodies[name] if regular else None
+            tree.setdefault(first if rest else "", {})[rest or first] = (
+                bodies[name] if regular else None
+            )
     return tree
 
 
@@ -53,15 +84,25 @@ def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dic
     if not names:
         return {}
     wanted = list(dict.fromkeys(names))
-    out = _git(top, environment, "cat-file", "--batch", feed=b"".join(name + b"\n" for name in wanted))
+    out = _git(
+        top, environment, "cat-file", "--batch", feed=b"".join(name + b"\n" for name in wanted)
+    )
     if out is None:
-        raise refuse("--against", "git could not give all files of this revision", "look at `git fsck`, or fetch what is missing")
+        raise refuse(
+            "--against",
+            "git could not give all files of this revision",
+            "look at `git fsck`, or fetch what is missing",
+        )
     found, at = {}, 0
     for name in wanted:
         end = out.index(b"\n", at)
         head = out[at:end].split()
         if len(head) != 3:
-            raise refuse("--against", "git lacks files of this revision", "fetch them: the repository is a partial clone")
+            raise refuse(
+                "--against",
+                "git lacks files of this revision",
+                "fetch them: the repository is a partial clone",
+            )
         size = int(head[2])
         found[name] = out[end + 1 : end + 1 + size]
         at = end + 1 + size + 1
@@ -72,7 +113,11 @@ def _git(top: str, environment: Mapping[str, str], *words: str, feed: bytes = b"
     """What git prints; None where it says no."""
     done = run_git(top, *words, environment=environment, feed=feed)
     if done is None:
-        raise refuse("git", "is not on PATH, and --against asks it for the revision", "install it, or compare two directories")
+        raise refuse(
+            "git",
+            "is not on PATH, and --against asks it for the revision",
+            "install it, or compare two directories",
+        )
     if lacks_objects(done) or b"dubious ownership" in done.stderr:
         raise MeshError([silence_problem(top, done)])
     return None if done.returncode else done.stdout

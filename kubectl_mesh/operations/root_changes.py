@@ -25,21 +25,38 @@ CERTS = "certs/"
 GONE = "put it back, with its key"
 
 
-def exchanged(rendered: "Rendered", out: str, changes: Sequence[FolderChange], unapplied: frozenset[str] = frozenset()) -> list[Problem]:
-    """What is wrong with the roots of a render, next to those in the existing tree; `unapplied` are clusters whose tree does not count."""
-    narrow = rollout.one_root(rendered.plan.topology.clusters) if len(rendered.pki.roots) > 1 else []
+def exchanged(
+    rendered: "Rendered",
+    out: str,
+    changes: Sequence[FolderChange],
+    unapplied: frozenset[str] = frozenset(),
+) -> list[Problem]:
+    """What is wrong with the roots of a render, next to those in the existing tree; `unapplied` are
+    clusters whose tree does not count.
+    """
+    narrow = (
+        rollout.one_root(rendered.plan.topology.clusters) if len(rendered.pki.roots) > 1 else []
+    )
     # Roots and intermediates stand in the locks: where no directory differs, they are the same.
     if not rendered.pki.intermediates or not any(change.differs for change in changes):
         return narrow
     directory, members = rendered.inputs.directory, rendered.plan.members
     there = tree_trust.of_tree(out, members.keys() - unapplied)
-    return narrow or (_sets(rendered, out, there) or tree_trust.cut(out, there, rendered.tree, members, directory) if there else [])
+    return narrow or (
+        _sets(rendered, out, there) or tree_trust.cut(out, there, rendered.tree, members, directory)
+        if there
+        else []
+    )
 
 
 def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -> list[Problem]:
-    """A warning where the tree has the root of another issuer than the topology, and only the clusters know whether it is the same one."""
+    """A warning where the tree has the root of another issuer than the topology, and only the
+    clusters know whether it is the same one.
+    """
     topology = rendered.plan.topology
-    differing = [change.name for change in changes if change.differs and change.name in rendered.plan.members]
+    differing = [
+        change.name for change in changes if change.differs and change.name in rendered.plan.members
+    ]
     if not differing:
         return []
 
@@ -52,13 +69,17 @@ def elsewhere(rendered: "Rendered", out: str, changes: Sequence[FolderChange]) -
     if not found:
         return []
 
-    from kubectl_mesh.differences.rules import BETWEEN, ELSEWHERE, HERE  # loads all of `differences`, and the case is rare
+    from kubectl_mesh.differences.rules import (
+        BETWEEN,
+        ELSEWHERE,
+        HERE,
+    )  # loads all of `differences`, and the case is rare
 
     return [
         Problem(
             topology.document.place("certificates", "issuer"),
-            f"has workloads trust the root of {after}, where {before} was: if that is not the same root, clusters that have the change and those that have not "
-            "refuse each other",
+            f"has workloads trust the root of {after}, where {before} was: if that is not the same"
+            " root, clusters that have the change and those that have not refuse each other",
             HERE if after == CERTS else ELSEWHERE if before == CERTS else BETWEEN,
             "root-elsewhere",
         )
@@ -80,28 +101,55 @@ def _sets(rendered: "Rendered", out: str, there: Mapping[str, "Trust"]) -> list[
     before = {name: trust for name, trust in there.items() if trust.intermediate}
     roots = tuple(root.fingerprint for root in pki.roots)
     known = {name: made.certificate.fingerprint for name, made in pki.intermediates.items()}
-    if all(set(old.roots) == set(roots) and (len(roots) == 1 or old.intermediate == known.get(name)) for name, old in before.items()):
+    if all(
+        set(old.roots) == set(roots) and (len(roots) == 1 or old.intermediate == known.get(name))
+        for name, old in before.items()
+    ):
         return []
 
     read = Certificates()
     after = {
-        name: Trust(roots, read.signer({"ca-cert.pem": i.ca_cert, "cert-chain.pem": i.cert_chain, "root-cert.pem": i.root_cert}), known[name])
+        name: Trust(
+            roots,
+            read.signer(
+                {
+                    "ca-cert.pem": i.ca_cert,
+                    "cert-chain.pem": i.cert_chain,
+                    "root-cert.pem": i.root_cert,
+                }
+            ),
+            known[name],
+        )
         for name, i in pki.intermediates.items()
     }
     where = join(rendered.inputs.directory, f"certs/{ROOT_CERT}")
     problem = refused(where, _signers(before, out), after)
     if problem is not None and ROOT_CERT in pki.new:
         problem = Problem(
-            Place(where), "is missing, and a new root would take the place of the one by which the rendered clusters trust each other", GONE, problem.id
+            Place(where),
+            "is missing, and a new root would take the place of the one by which the rendered"
+            " clusters trust each other",
+            GONE,
+            problem.id,
         )
     return [problem] if problem is not None else []
 
 
 def _signers(before: "dict[str, Trust]", out: str) -> "dict[str, Trust]":
-    """With the root that signed, where there are several, no lock tells it, and the tree holds the certificates in clear."""
+    """With the root that signed, where there are several, no lock tells it, and the tree holds the
+    certificates in clear.
+    """
     found = {}
     for name, old in before.items():
-        body = read_file(os.path.join(out, name, CACERTS), "manifest") if len(old.roots) > 1 and old.signer is None else None
-        signer = view({name: {CACERTS: body}}).clusters[name].trust.signer if body is not None else old.signer
+        body = (
+            read_file(os.path.join(out, name, CACERTS), "manifest")
+            if len(old.roots) > 1 and old.signer is None
+            else None
+        )
+        signer = (
+            view({name: {CACERTS: body}}).clusters[name].trust.signer
+            if body is not None
+            else old.signer
+        )
         found[name] = replace(old, signer=signer)
     return found

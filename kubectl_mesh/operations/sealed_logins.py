@@ -1,4 +1,6 @@
-"""Remote secrets that are held in another way from now on: by another store, or for others; and whether the login in them stays."""
+"""Remote secrets that are held in another way from now on: by another store, or for others; and
+whether the login in them stays.
+"""
 
 import base64
 import os
@@ -26,11 +28,15 @@ _KIND = re.compile(rb"^kind: ([A-Za-z]+)$", re.MULTILINE)
 _SOPS = re.compile(rb"^sops:", re.MULTILINE)
 
 
-def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange]) -> dict[tuple[str, str], str]:
-    """By directory and peer, the remote secrets that may have changed in nothing but what holds them.
+def sealed_anew(
+    out: str, rendered: "Rendered", changes: Sequence[FolderChange]
+) -> dict[tuple[str, str], str]:
+    """By directory and peer, the remote secrets that may have changed in nothing but what holds
+    them.
 
-    Nothing is said of those whose login is seen to be the same; of the others, what happens to them as far as can be told. What is sealed
-    can be compared where the seal key is here. It is asked before anything is written.
+    Nothing is said of those whose login is seen to be the same; of the others, what happens to them
+    as far as can be told. What is sealed can be compared where the seal key is here. It is asked
+    before anything is written.
     """
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
     found = {}
@@ -39,7 +45,10 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
     for name, path, peer in _updated(changes):
         if name in as_before:
             continue  # one store holds all of a directory
-        old, new = read_file(os.path.join(out, name, path), "manifest") or b"", rendered.tree[name][path].body
+        old, new = (
+            read_file(os.path.join(out, name, path), "manifest") or b"",
+            rendered.tree[name][path].body,
+        )
         before, now = _held(old), _held(new)
         if before == now and before not in (SOPS, SEALED):
             as_before.add(name)
@@ -56,11 +65,24 @@ def sealed_anew(out: str, rendered: "Rendered", changes: Sequence[FolderChange])
 
 
 def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
-    """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a render gives it."""
-    folder, path = (BUNDLE, f"{peer}.yaml") if rendered.plan.topology.bundled else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
+    """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a
+    render gives it.
+    """
+    folder, path = (
+        (BUNDLE, f"{peer}.yaml")
+        if rendered.plan.topology.bundled
+        else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
+    )
     old = read_file(os.path.join(out, folder, path), "manifest")
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
-    return old is not None and _same(rendered, folder, peer, old, key, parse_lock(read_file(os.path.join(out, folder, LOCK), "lock")))
+    return old is not None and _same(
+        rendered,
+        folder,
+        peer,
+        old,
+        key,
+        parse_lock(read_file(os.path.join(out, folder, LOCK), "lock")),
+    )
 
 
 def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
@@ -68,7 +90,12 @@ def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
         prefix = "" if change.name == BUNDLE else REMOTE_SECRETS
         for file in change.changes:
             inner = file.path.removeprefix(prefix)
-            if file.action == "update" and file.path.startswith(prefix) and inner not in (LOCK, "kustomization.yaml") and "/" not in inner:
+            if (
+                file.action == "update"
+                and file.path.startswith(prefix)
+                and inner not in (LOCK, "kustomization.yaml")
+                and "/" not in inner
+            ):
                 yield change.name, file.path, inner.removesuffix(".yaml")
 
 
@@ -78,8 +105,12 @@ def _held(body: bytes) -> tuple[bytes, bool]:
     return kind[1] if kind is not None else b"", _SOPS.search(body) is not None
 
 
-def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, lock: LockFile | None) -> bool:
-    """Whether a remote secret as it was is seen to hold the login that it is to hold; the lock says for whom it was sealed."""
+def _same(
+    rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, lock: LockFile | None
+) -> bool:
+    """Whether a remote secret as it was is seen to hold the login that it is to hold; the lock says
+    for whom it was sealed.
+    """
     members = rendered.plan.members
     login = members[peer].login("" if name == BUNDLE else name) if peer in members else None
     if login is None:
@@ -94,5 +125,7 @@ def _same(rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | N
         return sops.holds(old, sops.data_key(key, name, lock.recipients), peer, encoded.decode())
     if _held(old) == SEALED and name in members:
         label = f"{members[name].cluster.namespace}/istio-remote-secret-{peer}".encode()
-        return sealed.holds(old, sealed.session_key(key, lock.sealed_for or "", label, peer, config), peer, config)
+        return sealed.holds(
+            old, sealed.session_key(key, lock.sealed_for or "", label, peer, config), peer, config
+        )
     return False

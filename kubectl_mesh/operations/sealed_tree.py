@@ -24,11 +24,16 @@ from kubectl_mesh.workdir.git_ignore import committed, top_of
 from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
-RESEAL = "put it back; or have a new one made by `kubectl mesh render --reseal`, with all keys and credentials here"
+RESEAL = (
+    "put it back; or have a new one made by `kubectl mesh render --reseal`, with all keys and"
+    " credentials here"
+)
 
 
 class Sealed:
-    """The tree in `out` as earlier runs sealed it; nothing is read for a store that does not encrypt."""
+    """The tree in `out` as earlier runs sealed it; nothing is read for a store that does not
+    encrypt.
+    """
 
     def __init__(self, inputs: Inputs, out: str, *, reseal: bool = False) -> None:
         self.inputs, self.out, self.reseal = inputs, out, reseal
@@ -40,7 +45,9 @@ class Sealed:
     def before(self) -> dict[str, Mapping[str, str]]:
         """What is sealed, by directory and path."""
         found = {}
-        for name in (*(c.name for c in self.inputs.topology.clusters), BUNDLE) if self.encrypts else ():
+        for name in (
+            (*(c.name for c in self.inputs.topology.clusters), BUNDLE) if self.encrypts else ()
+        ):
             disk = self.read(name)
             if disk is not None and disk.sealed and disk.cluster == name:
                 found[name] = disk.sealed
@@ -65,14 +72,26 @@ class Sealed:
             os.close(top)
 
     def held(self) -> list[Pending]:
-        """What clusters wait for before they may have a control plane, as far as it is a matter of the store."""
+        """What clusters wait for before they may have a control plane, as far as it is a matter of
+        the store.
+        """
         if self.inputs.topology.store != "sealed":
             return self._uncertified()
         where = self.inputs.directory
-        waiting = [c for c in self.inputs.topology.clusters if c.primary is None and c.name not in self.inputs.sealing]
+        waiting = [
+            c
+            for c in self.inputs.topology.clusters
+            if c.primary is None and c.name not in self.inputs.sealing
+        ]
         what = "the certificate of its Sealed Secrets controller"
         found = [
-            Pending("sealing", c.name, f"{what} ({join(where, sealed_secrets.file_name(c))})", "all but its namespace", sealed_secrets.command(c, where))
+            Pending(
+                "sealing",
+                c.name,
+                f"{what} ({join(where, sealed_secrets.file_name(c))})",
+                "all but its namespace",
+                sealed_secrets.command(c, where),
+            )
             for c in waiting
         ]
         return [*found, *self._uncertified()]
@@ -90,27 +109,44 @@ class Sealed:
             chosen = "" if where in (".", "") else f" -C {shlex.quote(where)}"
             command = f"kubectl mesh certs csr{chosen} {cluster.name}"
             if f"{base}/{REQUEST}" in kept:
-                command = f"kubectl mesh certs import{chosen} {cluster.name} FILE  # the certificate that came back for certs/{base}/{REQUEST}"
+                command = (
+                    f"kubectl mesh certs import{chosen} {cluster.name} FILE  # the certificate that"
+                    f" came back for certs/{base}/{REQUEST}"
+                )
             what = f"its intermediate's certificate ({join(where, f'certs/{base}/ca-cert.pem')})"
-            found.append(Pending("certificate", cluster.name, what, "all but its namespace", command))
+            found.append(
+                Pending("certificate", cluster.name, what, "all but its namespace", command)
+            )
         return found
 
     def keyless(self) -> frozenset[str]:
         """The clusters whose intermediate is sealed, so that its key need not be here."""
         if self.inputs.topology.store == "external":
             return frozenset(c.name for c in self.inputs.topology.clusters)
-        bare = [c.name for c in self.inputs.topology.clusters if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.kept]
-        return frozenset(name for name in bare if CACERTS in self.before.get(name, {})) if self.encrypts and bare else frozenset()
+        bare = [
+            c.name
+            for c in self.inputs.topology.clusters
+            if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.kept
+        ]
+        return (
+            frozenset(name for name in bare if CACERTS in self.before.get(name, {}))
+            if self.encrypts and bare
+            else frozenset()
+        )
 
     def logins(self) -> tuple[Logins, frozenset[tuple[str, str]]]:
-        """The logins that are here, with the public part of those that are sealed; and which these are."""
+        """The logins that are here, with the public part of those that are sealed; and which these
+        are.
+        """
         topology = self.inputs.topology
         if not self.encrypts and topology.store != "external":
             return self.inputs.logins, frozenset()
         holders: dict[tuple[str, str], list[str]] = {}
         for holder, peers in peers_of(topology).items():
             for peer in peers:
-                holders.setdefault((peer, holder if topology.reader_per_peer else SHARED), []).append(holder)
+                holders.setdefault(
+                    (peer, holder if topology.reader_per_peer else SHARED), []
+                ).append(holder)
         clusters = {c.name: c for c in topology.clusters}
         if topology.store == "external":
             return {key: masked(clusters[key[0]].credential) for key in holders}, frozenset(holders)
@@ -119,7 +155,13 @@ class Sealed:
             return self.inputs.logins, frozenset()
         absent = {}
         for peer, reader in missing:
-            there = [f"{peer}.yaml" in self.before.get(BUNDLE, {}), *(f"{REMOTE_SECRETS}{peer}.yaml" in self.before.get(h, {}) for h in holders[peer, reader])]
+            there = [
+                f"{peer}.yaml" in self.before.get(BUNDLE, {}),
+                *(
+                    f"{REMOTE_SECRETS}{peer}.yaml" in self.before.get(h, {})
+                    for h in holders[peer, reader]
+                ),
+            ]
             if any(there) and ("token", peer) not in self.inputs.broken:
                 absent[peer, reader] = masked(clusters[peer].credential)
         return {**self.inputs.logins, **absent}, frozenset(absent)
@@ -133,7 +175,9 @@ class Sealed:
         for name in sorted({name for name, _ in absent}):
             disk = self.read(name)
             body = disk.files.get(f"{STAGES[2]}/{FILE}") if disk is not None else None
-            for id_, (until, made, what, fix) in remembered(body[0].decode("utf-8", "replace")).items() if body is not None else ():
+            for id_, (until, made, what, fix) in (
+                remembered(body[0].decode("utf-8", "replace")).items() if body is not None else ()
+            ):
                 found[id_] = Date(until, id_, "token", name, what, fix, made)
         return found
 
@@ -148,7 +192,10 @@ class Sealed:
         if topology.store == "sealed":
             return sealed_secrets.SealedSecrets(self.out, key, read, self.inputs.sealing)
 
-        recipients = {c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients))) for c in topology.clusters}
+        recipients = {
+            c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients)))
+            for c in topology.clusters
+        }
         everyone = dict.fromkeys(r for own in recipients.values() for r in own)
         return Sops(self.out, key, read, {**recipients, BUNDLE: tuple(everyone)})
 
@@ -161,11 +208,22 @@ class Sealed:
         key = read_key(body)
         if key is None:
             place = Place(join(self.inputs.directory, f"certs/{SEAL_KEY}"))
-            raise MeshError([Problem(place, "is no seal key, which is 64 hexadecimal digits", RESEAL, "sealed-current")])
+            raise MeshError(
+                [
+                    Problem(
+                        place,
+                        "is no seal key, which is 64 hexadecimal digits",
+                        RESEAL,
+                        "sealed-current",
+                    )
+                ]
+            )
         return key
 
     def restorable(self, store: Sealing) -> list[Problem]:
-        """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way comes first."""
+        """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way
+        comes first.
+        """
         if not store.touched or not os.path.isdir(self.out):
             return store.lacking
 
@@ -173,19 +231,35 @@ class Sealed:
             bodies = committed(self.out, list(store.touched), self.inputs.machine.environment)
         except MeshError:
             return store.lacking
-        good = {path for path, body in bodies.items() if hashlib.sha256(body).hexdigest() == store.touched[path]}
+        good = {
+            path
+            for path, body in bodies.items()
+            if hashlib.sha256(body).hexdigest() == store.touched[path]
+        }
         here = top_of(".") == top_of(self.out)
 
         def fix(path: str) -> str:
             where = (
-                f"git checkout HEAD -- {shlex.quote(f'{self.out}/{path}')}" if here else f"git -C {shlex.quote(self.out)} checkout HEAD -- {shlex.quote(path)}"
+                f"git checkout HEAD -- {shlex.quote(f'{self.out}/{path}')}"
+                if here
+                else f"git -C {shlex.quote(self.out)} checkout HEAD -- {shlex.quote(path)}"
             )
             return f"git has it as it was sealed: {where}; else "
 
-        return [replace(p, fix=fix(path) + p.fix) if (path := p.where.file.removeprefix(f"{self.out}/")) in good else p for p in store.lacking]
+        return [
+            (
+                replace(p, fix=fix(path) + p.fix)
+                if (path := p.where.file.removeprefix(f"{self.out}/")) in good
+                else p
+            )
+            for p in store.lacking
+        ]
 
     def warnings(self, store: object) -> Iterator[Problem]:
         """What cannot be told for want of the seal key."""
         if isinstance(store, Sealing) and store.unproven:
-            what = "is not here: whether what is sealed still is what the keys and credentials here say, nobody can tell"
+            what = (
+                "is not here: whether what is sealed still is what the keys and credentials here"
+                " say, nobody can tell"
+            )
             yield Problem(Place(f"certs/{SEAL_KEY}"), what, RESEAL, "sealed-proven")

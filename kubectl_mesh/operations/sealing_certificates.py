@@ -10,7 +10,9 @@ from kubectl_mesh.stores import sealed
 from kubectl_mesh.workdir.places import located
 
 
-def certificates(directory: str, topology: Topology, at: datetime, loose: list[Problem]) -> dict[str, Any]:
+def certificates(
+    directory: str, topology: Topology, at: datetime, loose: list[Problem]
+) -> dict[str, Any]:
     """The certificates of the Sealed Secrets controllers that are there."""
     if topology.store != "sealed":
         return {}
@@ -23,7 +25,9 @@ def certificates(directory: str, topology: Topology, at: datetime, loose: list[P
         if body is None:
             continue
         try:
-            found[cluster.name], warnings = sealed.load(name, body, at, sealed.command(cluster, directory))
+            found[cluster.name], warnings = sealed.load(
+                name, body, at, sealed.command(cluster, directory)
+            )
             loose += located(directory, warnings)
         except MeshError as error:
             problems += error.problems

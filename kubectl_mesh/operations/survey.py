@@ -1,4 +1,6 @@
-"""What `check`, `explain` and others look at: a working directory, its certificates and its tree, with every check's findings."""
+"""What `check`, `explain` and others look at: a working directory, its certificates and its tree,
+with every check's findings.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +17,14 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.sources import on_disk, some
 from kubectl_mesh.observed.sources import rendered as as_rendered
-from kubectl_mesh.operations import build, private_files, refusals, root_changes, sealed_logins, working_directory
+from kubectl_mesh.operations import (
+    build,
+    private_files,
+    refusals,
+    root_changes,
+    sealed_logins,
+    working_directory,
+)
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.releases import is_hub_unknown
@@ -25,35 +34,106 @@ from kubectl_mesh.x509.layout import SEAL_KEY
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
 _BY_RENDER = frozenset(
     (
-        *("tree-current", "tree-edited", "tree-stale", "tree-withdrawn", "tree-foreign", "secret-change", "remote-login"),
+        *(
+            "tree-current",
+            "tree-edited",
+            "tree-stale",
+            "tree-withdrawn",
+            "tree-foreign",
+            "secret-change",
+            "remote-login",
+        ),
         *("root-exchange", "root-elsewhere", "tree-in-use", "identity-change"),
-        *("sealed-current", "sealed-proven", "recipient-shared", "sealing-certificate", "sealing-expiring", "sealing-pending"),
+        *(
+            "sealed-current",
+            "sealed-proven",
+            "recipient-shared",
+            "sealing-certificate",
+            "sealing-expiring",
+            "sealing-pending",
+        ),
         *("tree-networks", "tree-trust-domain", "token-order"),
     )
 )
 """The checks that ask what a render would change."""
 _BY_COMPARISON = frozenset(
     (
-        *("remote-extra", "remote-missing", "remote-names", "remote-server", "remote-ca", "remote-login"),
+        *(
+            "remote-extra",
+            "remote-missing",
+            "remote-names",
+            "remote-server",
+            "remote-ca",
+            "remote-login",
+        ),
         *("tree-identity", "tree-network", "tree-networks", "tree-namespace", "tree-trust-domain"),
     )
 )
 """The checks that compare what the tree says with the topology."""
-_REFUSED_FIRST = "take the steps of what a render refuses (identity-change, tree-in-use and others) first"
+_REFUSED_FIRST = (
+    "take the steps of what a render refuses (identity-change, tree-in-use and others) first"
+)
 _BY_MAKING = frozenset(
     (
-        *("base-lost", "charts-gone", "images-gone", "istio-known", "istio-security", "version-skew"),
-        *("ambient-shared", "server-unique", "server-pending", "server-borrowed", "credential-cost"),
-        *("token-expired", "token-expiring", "token-account", "token-old", "token-pending", "next-token-pending"),
+        *(
+            "base-lost",
+            "charts-gone",
+            "images-gone",
+            "istio-known",
+            "istio-security",
+            "version-skew",
+        ),
+        *(
+            "ambient-shared",
+            "server-unique",
+            "server-pending",
+            "server-borrowed",
+            "credential-cost",
+        ),
+        *(
+            "token-expired",
+            "token-expiring",
+            "token-account",
+            "token-old",
+            "token-pending",
+            "next-token-pending",
+        ),
         *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
-        *("certs-own", "certs-expiring", "certs-key-type", "certs-names", "crl-expiring", "crl-read", "certificate-pending"),
+        *(
+            "certs-own",
+            "certs-expiring",
+            "certs-key-type",
+            "certs-names",
+            "crl-expiring",
+            "crl-read",
+            "certificate-pending",
+        ),
     )
 )
 """The checks that are made of a render in mind, whatever is in the tree."""
 _BY_CONTENT = frozenset(
     (
-        *("tree-readable", "tree-complete", "tree-root", "tree-own", "tree-chain", "tree-pair", "tree-ca", "tree-expired", "tree-expiring"),
-        *("remote-missing", "remote-extra", "remote-double", "remote-names", "remote-seen", "remote-server", "remote-ca", "remote-login"),
+        *(
+            "tree-readable",
+            "tree-complete",
+            "tree-root",
+            "tree-own",
+            "tree-chain",
+            "tree-pair",
+            "tree-ca",
+            "tree-expired",
+            "tree-expiring",
+        ),
+        *(
+            "remote-missing",
+            "remote-extra",
+            "remote-double",
+            "remote-names",
+            "remote-seen",
+            "remote-server",
+            "remote-ca",
+            "remote-login",
+        ),
         *("tree-identity", "tree-network", "tree-networks", "tree-namespace", "tree-trust-domain"),
     )
 )
@@ -111,7 +191,9 @@ def survey(
     try:
         topology = working_directory.read_topology(directory)
         found.warnings += checks.near_networks(topology)
-        inputs = working_directory.gather(directory, kubeconfig, machine, found.errors, topology, out=folder)
+        inputs = working_directory.gather(
+            directory, kubeconfig, machine, found.errors, topology, out=folder
+        )
         at = clock(inputs)
         found.errors += private_files.in_clear(inputs, folder) + private_files.let_through(inputs)
         if any(e.id != "git-ignored" for e in found.errors):
@@ -121,24 +203,47 @@ def survey(
             _tree(found, topology, folder, at, fail_within, None, ())
         else:
             changes = _compared(folder, rendered)
-            cut = refusals.find_refusals(rendered, changes, folder, directory, at, doubts=found.warnings)
+            cut = refusals.find_refusals(
+                rendered, changes, folder, directory, at, doubts=found.warnings
+            )
             told: frozenset[str] = frozenset()
             if any(_other(c) for c in changes):
                 told = _tree(found, topology, folder, at, fail_within, rendered, changes)
             if cut:
-                # They compare the tree with what a render refuses to write: a render is not their fix.
-                found.errors = [replace(e, fix=_REFUSED_FIRST) if e.id in _BY_COMPARISON else e for e in found.errors]
-            general = checks.tree_findings(changes, bool(rendered.pki.new), folder, strangers(folder, rendered.tree, changes), told)
+                # They compare the tree with what a render refuses to write: a render is not their
+                # fix.
+                found.errors = [
+                    replace(e, fix=_REFUSED_FIRST) if e.id in _BY_COMPARISON else e
+                    for e in found.errors
+                ]
+            general = checks.tree_findings(
+                changes,
+                bool(rendered.pki.new),
+                folder,
+                strangers(folder, rendered.tree, changes),
+                told,
+            )
             # What a render refuses to change is not out of date because nobody rendered.
             found.errors += cut or general[0]
-            logins = reconnect.reconnections(rendered.plan, changes, sealed_logins.sealed_anew(folder, rendered, changes), out=folder)
-            found.warnings += (*general[1], *root_changes.elsewhere(rendered, folder, changes), *logins.warnings)
+            logins = reconnect.reconnections(
+                rendered.plan,
+                changes,
+                sealed_logins.sealed_anew(folder, rendered, changes),
+                out=folder,
+            )
+            found.warnings += (
+                *general[1],
+                *root_changes.elsewhere(rendered, folder, changes),
+                *logins.warnings,
+            )
     except MeshError as error:
         found.errors += error.problems
         named = topology is not None and any(p.id for p in found.errors)
         found.skipped = _BY_RENDER if named else frozenset(_LATER)
         if topology is None:
-            found.skipped |= {c.id for c in checks.CHECKS if c.category == "topology" and c.id != "topology-valid"}
+            found.skipped |= {
+                c.id for c in checks.CHECKS if c.category == "topology" and c.id != "topology-valid"
+            }
         if named and topology is not None:
             _tree(found, topology, folder, at, fail_within, None, ())
     if inputs is not None:
@@ -161,53 +266,116 @@ def survey(
         found.skipped |= _unasked_servers(inputs)
         unknown = _unknown_checks(inputs, rendered)
         if is_hub_unknown(inputs.topology, inputs.target):
-            see = kubectl(inputs.topology.clusters[0], "get", "pods", "--all-namespaces", "-o", "jsonpath={..image}")
-            unknown["images-gone"] = checks.Unknown("istio.hub leaves the image registry to the operator or to istioctl, which no file shows", see)
+            see = kubectl(
+                inputs.topology.clusters[0],
+                "get",
+                "pods",
+                "--all-namespaces",
+                "-o",
+                "jsonpath={..image}",
+            )
+            unknown["images-gone"] = checks.Unknown(
+                "istio.hub leaves the image registry to the operator or to istioctl, which no file"
+                " shows",
+                see,
+            )
         for problem in ca_date_problems(working_directory.server_cas(inputs), at, fail_within):
-            (found.errors if problem.id == "server-ca-expired" or fail_within is not None else found.warnings).append(problem)
+            (
+                found.errors
+                if problem.id == "server-ca-expired" or fail_within is not None
+                else found.warnings
+            ).append(problem)
     if rendered is not None and not any(m.logins for m in rendered.plan.members.values()):
         found.skipped |= {"token-expired", "token-expiring", "token-old"}
     if inputs is not None and not inputs.base and not inputs.unasked:
-        found.skipped |= {"base-valid", "base-lost", "base-identity", "base-reader", "base-registry"}
+        found.skipped |= {
+            "base-valid",
+            "base-lost",
+            "base-identity",
+            "base-reader",
+            "base-registry",
+        }
     if changes and all(c.action == "create" for c in changes):
         found.skipped |= _BY_CONTENT
     soon = {e.where.file for e in found.errors if e.id in _SOON}
-    kept = [w for w in dict.fromkeys(found.warnings) if w.id not in _SOON or w.where.file not in soon]
-    return Survey(topology, inputs, rendered, changes, checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped, unknown))
+    kept = [
+        w for w in dict.fromkeys(found.warnings) if w.id not in _SOON or w.where.file not in soon
+    ]
+    return Survey(
+        topology,
+        inputs,
+        rendered,
+        changes,
+        checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped, unknown),
+    )
 
 
 def _unasked_servers(inputs: working_directory.Inputs) -> frozenset[str]:
     """The checks of API servers that had no server to ask about."""
     unknown = [c for c in inputs.topology.clusters if c.name not in inputs.servers]
     return frozenset(
-        ("kubeconfig-context", *(("server-reachable", "server-ca", "server-ca-expired", "server-ca-expiring", "server-unique") if not inputs.servers else ()))
+        (
+            "kubeconfig-context",
+            *(
+                (
+                    "server-reachable",
+                    "server-ca",
+                    "server-ca-expired",
+                    "server-ca-expiring",
+                    "server-unique",
+                )
+                if not inputs.servers
+                else ()
+            ),
+        )
         if unknown
         else ()
     )
 
 
-def _unknown_checks(inputs: working_directory.Inputs, rendered: build.Rendered | None) -> dict[str, checks.Unknown]:
+def _unknown_checks(
+    inputs: working_directory.Inputs, rendered: build.Rendered | None
+) -> dict[str, checks.Unknown]:
     """What no file shows."""
     plan = rendered.plan if rendered is not None else None
     detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)
     return checks.unknown_checks(
-        inputs.topology, inputs.servers, plan, lambda c: working_directory.ca_file(inputs, c), is_proven=SEAL_KEY in inputs.kept, can_detect_platform=detects
+        inputs.topology,
+        inputs.servers,
+        plan,
+        lambda c: working_directory.ca_file(inputs, c),
+        is_proven=SEAL_KEY in inputs.kept,
+        can_detect_platform=detects,
     )
 
 
 def _inputs(
-    found: _Found, inputs: working_directory.Inputs, folder: str, at: datetime, fail_within: timedelta | None, token_age: timedelta | None
+    found: _Found,
+    inputs: working_directory.Inputs,
+    folder: str,
+    at: datetime,
+    fail_within: timedelta | None,
+    token_age: timedelta | None,
 ) -> build.Rendered:
     """The render in mind, and what it finds in the inputs."""
     directory = inputs.directory
     rendered = build.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
-        found.errors += working_directory.located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
+        found.errors += working_directory.located(
+            directory, checks.expiry_findings(rendered.pki, at, fail_within)
+        )
     tokens = token_findings(rendered.plan, at, fail_within, token_age)
-    found.errors += working_directory.located(directory, tokens[0], (p.where.file for p in tokens[0]))
-    found.warnings += working_directory.located(directory, tokens[1], (p.where.file for p in tokens[1]))
+    found.errors += working_directory.located(
+        directory, tokens[0], (p.where.file for p in tokens[0])
+    )
+    found.warnings += working_directory.located(
+        directory, tokens[1], (p.where.file for p in tokens[1])
+    )
     # What the tokens and the CAs say is in the findings already, as errors where it is one.
-    found.warnings += (*(w for w in rendered.warnings if w.id not in (*_BY_CA, *TOKENS)), *checks.pending_findings(rendered.plan, inputs.broken))
+    found.warnings += (
+        *(w for w in rendered.warnings if w.id not in (*_BY_CA, *TOKENS)),
+        *checks.pending_findings(rendered.plan, inputs.broken),
+    )
     return rendered
 
 
@@ -232,7 +400,9 @@ def _tree(
     rendered: build.Rendered | None,
     changes: Sequence[FolderChange],
 ) -> frozenset[str]:
-    """Reads the tree as it is and asks what it says; gives the files of which something was told."""
+    """Reads the tree as it is and asks what it says; gives the files of which something was
+    told.
+    """
     meant, trusted, intermediates = None, None, {}
     same: frozenset[str] = frozenset()
     made: frozenset[str] | None = None
@@ -240,25 +410,65 @@ def _tree(
         view = Reader(foreign=True).read(on_disk(out))
     else:
         # What is as a render would make it needs no second look.
-        only = {c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign} for c in changes if _other(c)}
+        only = {
+            c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign}
+            for c in changes
+            if _other(c)
+        }
         view = Reader(foreign=True).read(some(out, only))
-        folders = {name: {path: rendered.tree[name][path] for path in only[name] if path in rendered.tree[name]} for name in only if name in rendered.tree}
+        folders = {
+            name: {
+                path: rendered.tree[name][path]
+                for path in only[name]
+                if path in rendered.tree[name]
+            }
+            for name in only
+            if name in rendered.tree
+        }
         meant = Reader().read(as_rendered(folders))
-        same = frozenset(f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME)
-        made = frozenset(f"{name}/{path}" for name, folder in rendered.tree.items() for path in folder)
+        same = frozenset(
+            f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME
+        )
+        made = frozenset(
+            f"{name}/{path}" for name, folder in rendered.tree.items() for path in folder
+        )
         if not rendered.pki.new:
             trusted = frozenset(c.fingerprint for c in rendered.pki.roots) or None
-            intermediates = {name: i.certificate.fingerprint for name, i in rendered.pki.intermediates.items()}
-    by_hand = {f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited" for c in changes for f in c.changes if f.edited}
+            intermediates = {
+                name: i.certificate.fingerprint for name, i in rendered.pki.intermediates.items()
+            }
+    by_hand = {
+        f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited"
+        for c in changes
+        for f in c.changes
+        if f.edited
+    }
     if rendered is None:
         locks = [(n, d.lock) for n, d in view.clusters.items() if d.lock is not None]
         by_hand = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited} | {
             f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing
         }
-    asked = checks.Asked(out, view, meant, topology, peers_of(topology), trusted, intermediates, at, within, by_hand, same, made)
+    asked = checks.Asked(
+        out,
+        view,
+        meant,
+        topology,
+        peers_of(topology),
+        trusted,
+        intermediates,
+        at,
+        within,
+        by_hand,
+        same,
+        made,
+    )
     errors, warnings = checks.cacerts_findings(asked)
     unread = checks.files_of(e for e in errors if e.id in ("tree-readable", "tree-complete"))
-    errors += [e for e in checks.remote_findings(asked) + checks.identity_findings(asked) if e.where.file not in unread]
+    errors += [
+        e
+        for e in checks.remote_findings(asked) + checks.identity_findings(asked)
+        if e.where.file not in unread
+    ]
     before = checks.files_of(found.errors)
     errors = [e for e in errors if e.where.file not in before]
     found.errors += errors

@@ -1,4 +1,6 @@
-"""What the rendered tree says of roots and signers, on disk and in the last commit; and what a render may not do to it."""
+"""What the rendered tree says of roots and signers, on disk and in the last commit; and what a
+render may not do to it.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -32,15 +34,30 @@ def of_tree(out: str, names: Iterable[str]) -> dict[str, Trust]:
 
 def of_commit(out: str, names: Iterable[str], environment: Mapping[str, str]) -> dict[str, Trust]:
     """The tree as the last commit has it; nothing where it has none."""
-    bodies = committed(out, [f"{name}/{LOCK}" for name in names], environment) if os.path.isdir(out) else {}
+    bodies = (
+        committed(out, [f"{name}/{LOCK}" for name in names], environment)
+        if os.path.isdir(out)
+        else {}
+    )
     found = {path.rpartition("/")[0]: of_lock(body) for path, body in bodies.items()}
     return {name: trust for name, trust in found.items() if trust is not None}
 
 
-def cut(out: str, before: Mapping[str, Trust], tree: Tree, names: Iterable[str], directory: str) -> list[Problem]:
-    """Where a render would lead running clusters, whose trees say `before`, to roots that they cannot go to."""
-    after = {name: trust for name in names if name in tree and (trust := of_lock(tree[name][LOCK].body)) is not None}
-    return [Problem(Place(join(out, name)), why, _fix(directory), ID) for name, why in mesh_change(before, after)]
+def cut(
+    out: str, before: Mapping[str, Trust], tree: Tree, names: Iterable[str], directory: str
+) -> list[Problem]:
+    """Where a render would lead running clusters, whose trees say `before`, to roots that they
+    cannot go to.
+    """
+    after = {
+        name: trust
+        for name in names
+        if name in tree and (trust := of_lock(tree[name][LOCK].body)) is not None
+    }
+    return [
+        Problem(Place(join(out, name)), why, _fix(directory), ID)
+        for name, why in mesh_change(before, after)
+    ]
 
 
 def _fix(directory: str) -> str:
@@ -48,7 +65,9 @@ def _fix(directory: str) -> str:
     return f"change roots step by step with `kubectl mesh certs rotate-root`, or put {certs} back"
 
 
-def behind(where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], fix: str) -> list[Problem]:
+def behind(
+    where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], fix: str
+) -> list[Problem]:
     """The clusters whose tree does not have what `certs/` has."""
     found = []
     for name, trust in sorted(wanted.items()):
@@ -57,7 +76,18 @@ def behind(where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], 
         elif there[name].roots != trust.roots:
             found.append(Problem(Place(join(where, name)), "has other roots than certs/ has", fix))
         elif there[name].signer != trust.signer:
-            found.append(Problem(Place(join(where, name)), "is signed by another root than certs/ has it", fix))
+            found.append(
+                Problem(
+                    Place(join(where, name)), "is signed by another root than certs/ has it", fix
+                )
+            )
         elif trust.crl and there[name].crl != trust.crl:
-            found.append(Problem(Place(join(where, name)), "has other CRLs than certs/ has, and the new root may sign only where proxies have its own", fix))
+            found.append(
+                Problem(
+                    Place(join(where, name)),
+                    "has other CRLs than certs/ has, and the new root may sign only where proxies"
+                    " have its own",
+                    fix,
+                )
+            )
     return found

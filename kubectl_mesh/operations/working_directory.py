@@ -30,7 +30,9 @@ from kubectl_mesh.workdir.places import located as located  # noqa: PLC0414
 from kubectl_mesh.workdir.topology_file import has_no_clusters as has_no_clusters  # noqa: PLC0414
 from kubectl_mesh.workdir.topology_file import parsed as parsed  # noqa: PLC0414
 from kubectl_mesh.workdir.topology_file import read_topology as read_topology  # noqa: PLC0414
-from kubectl_mesh.workdir.topology_file import topology_document as topology_document  # noqa: PLC0414
+from kubectl_mesh.workdir.topology_file import (
+    topology_document as topology_document,  # noqa: PLC0414
+)
 from kubectl_mesh.workdir.topology_file import valid_topology as valid_topology  # noqa: PLC0414
 from kubectl_mesh.x509.layout import SEAL_KEY
 from kubectl_mesh.yaml_io.read import load
@@ -39,7 +41,9 @@ T = TypeVar("T")
 
 
 def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:
-    """A kubeconfig outside the working directory, None where there is none; `lenient` as in `load`."""
+    """A kubeconfig outside the working directory, None where there is none; `lenient` as in
+    `load`.
+    """
     body = read_file(path, "kubeconfig", pipe=pipe)
     return None if body is None else load(path, body, typed=False, lenient=lenient)
 
@@ -65,7 +69,9 @@ class Inputs:
     loose: tuple[Problem, ...]
     """Private files that others may read, and tokens that stand twice."""
     broken: frozenset[tuple[str, str]] = frozenset()
-    """What is known to be wrong, so that it is not told as pending too: its kind, and the cluster's name."""
+    """What is known to be wrong, so that it is not told as pending too: its kind, and the cluster's
+    name.
+    """
     secret_kubeconfig: bool = False
     """There is a kubeconfig.yaml, and it holds credentials."""
     sealing: Mapping[str, Any] = field(default_factory=dict)
@@ -95,10 +101,11 @@ def gather(
     out: str | None = None,
     unapplied: frozenset[str] = frozenset(),
 ) -> Inputs:
-    """Reads a working directory; every problem of every file at once, once the topology itself is right.
+    """Reads a working directory; every problem of every file at once, once the topology itself is
+    right.
 
-    With a list in `found` the problems go there, and what could be read is given all the same. The tree in
-    `out` says whether base.yaml is lost, but for the clusters in `unapplied`.
+    With a list in `found` the problems go there, and what could be read is given all the same. The
+    tree in `out` says whether base.yaml is lost, but for the clusters in `unapplied`.
     """
     topology = topology if topology is not None else read_topology(directory)
     problems: list[Problem] = []
@@ -108,14 +115,22 @@ def gather(
         try:
             return read()
         except MeshError as error:
-            problems.extend(p if p.id else replace(p, id=check) for p in located(directory, error.problems))
+            problems.extend(
+                p if p.id else replace(p, id=check) for p in located(directory, error.problems)
+            )
             return otherwise
 
-    if lost := base_file.lost(directory, topology, out if out is not None else join(directory, "out"), unapplied):
+    if lost := base_file.lost(
+        directory, topology, out if out is not None else join(directory, "out"), unapplied
+    ):
         # Whatever else there is to say rests on another control plane than the one that runs.
         raise MeshError(lost)
     control_plane = base_file.gather(directory, topology)
-    base, target, topology = control_plane.base, control_plane.target, control_plane.topology or topology
+    base, target, topology = (
+        control_plane.base,
+        control_plane.target,
+        control_plane.topology or topology,
+    )
     problems += control_plane.problems
     loose += control_plane.warnings
     if control_plane.topology is not None:  # else nobody knows what is to read it
@@ -127,18 +142,35 @@ def gather(
     authorities = _authorities(directory, topology)
 
     def of_servers(faults: Mapping[str, tuple[Problem, ...]]) -> list[Problem]:
-        return list(located(directory, [p for found in faults.values() for p in found], (c.authority for c in topology.clusters)))
+        return list(
+            located(
+                directory,
+                [p for found in faults.values() for p in found],
+                (c.authority for c in topology.clusters),
+            )
+        )
 
     unread = len(problems)
-    known, faults = tried(lambda: kubeconfigs.servers(topology, config, authorities), nothing, "kubeconfig-context")
-    is_unread = any(p.id == "kubeconfig-context" for p in problems[:unread]) or len(problems) > unread
+    known, faults = tried(
+        lambda: kubeconfigs.servers(topology, config, authorities), nothing, "kubeconfig-context"
+    )
+    is_unread = (
+        any(p.id == "kubeconfig-context" for p in problems[:unread]) or len(problems) > unread
+    )
     if config is not None and config.problems:
         problems += _later_server_problems(topology, config, authorities)
-    secret_kubeconfig = config is not None and kubeconfig is None and kubeconfigs.credentials(config)
+    secret_kubeconfig = (
+        config is not None and kubeconfig is None and kubeconfigs.credentials(config)
+    )
     problems += of_servers(faults)
     logins: dict[tuple[str, str], Mapping[str, Json]] = {}
     coming: dict[tuple[str, str], str] = {}
-    broken = {("server", name) for name in ((c.name for c in topology.clusters if c.server is None) if is_unread else faults)}
+    broken = {
+        ("server", name)
+        for name in (
+            (c.name for c in topology.clusters if c.server is None) if is_unread else faults
+        )
+    }
     readers: dict[str, tuple[str, str, str, str]] = {}
     for cluster, peer in _readers(topology):
         name = token_file(cluster, peer)
@@ -146,30 +178,62 @@ def gather(
         command = token_command(cluster, directory, peer)
         before = len(problems)
         if cluster.credential.way == "tokenFile":
-            token = tried(lambda name=name, command=command: _token(directory, name, command, loose), None, "token-readable")  # type: ignore[misc]
+            token = tried(
+                lambda name=name, command=command: _token(  # type: ignore[misc]
+                    directory, name, command, loose
+                ),
+                None,
+                "token-readable",
+            )
             if token is not None:
                 logins[cluster.name, peer] = {"token": token}
-                *other, first, fetch = readers.setdefault(token, (cluster.name, peer, path, command))
+                *other, first, fetch = readers.setdefault(
+                    token, (cluster.name, peer, path, command)
+                )
                 if other != [cluster.name, peer]:
-                    what, fix = f"holds the same token as {first}, and it can be either that is wrong", f"fetch both again: {fetch}; {command}"
+                    what, fix = (
+                        f"holds the same token as {first}, and it can be either that is wrong",
+                        f"fetch both again: {fetch}; {command}",
+                    )
                     if path == first:
-                        what, fix = f'is the token file of "{other[0]}" and of "{cluster.name}"', "give each a file of its own"
+                        what, fix = (
+                            f'is the token file of "{other[0]}" and of "{cluster.name}"',
+                            "give each a file of its own",
+                        )
                     loose.append(Problem(Place(path), what, fix, "token-unique"))
             if cluster.coming is not None:
                 name = token_file(cluster, peer, cluster.coming)
                 command = token_command(cluster, directory, peer, cluster.coming)
-                token = tried(lambda name=name, command=command: _token(directory, name, command, loose), None, "token-readable")  # type: ignore[misc]
+                token = tried(
+                    lambda name=name, command=command: _token(  # type: ignore[misc]
+                        directory, name, command, loose
+                    ),
+                    None,
+                    "token-readable",
+                )
                 if token is not None:
                     coming[cluster.name, peer] = token
         else:
-            login = tried(lambda cluster=cluster: _login(directory, cluster, loose), None, "credential-readable")  # type: ignore[misc]
+            login = tried(
+                lambda cluster=cluster: _login(directory, cluster, loose),  # type: ignore[misc]
+                None,
+                "credential-readable",
+            )
             if login is not None:
                 logins[cluster.name, peer] = login
         if len(problems) > before:
             broken.add(("token", cluster.name))
     no_sealing: dict[str, Any] = {}
-    sealing = tried(lambda: sealing_certificates.certificates(directory, topology, machine.now, loose), no_sealing, "sealing-certificate")
-    certs = tried(lambda: read_certs(directory, [c.name for c in topology.clusters]), CertsFolder(), "certs-readable")
+    sealing = tried(
+        lambda: sealing_certificates.certificates(directory, topology, machine.now, loose),
+        no_sealing,
+        "sealing-certificate",
+    )
+    certs = tried(
+        lambda: read_certs(directory, [c.name for c in topology.clusters]),
+        CertsFolder(),
+        "certs-readable",
+    )
     loose += certs.warnings
     if not {"rotation.json", "next-root-key.pem"}.isdisjoint(certs.files):
         tried(lambda: rotation.judge(certs.files, topology.issuer), None, "certs-readable")
@@ -195,14 +259,24 @@ def gather(
         archived=certs.archive,
         machine=machine,
         unasked=control_plane.unasked,
-        borrowed=() if kubeconfig is not None else tuple(c.name for c in topology.clusters if c.name in known and is_borrowed(c, authorities)),
+        borrowed=(
+            ()
+            if kubeconfig is not None
+            else tuple(
+                c.name for c in topology.clusters if c.name in known and is_borrowed(c, authorities)
+            )
+        ),
     )
 
 
 def ca_file(inputs: Inputs, cluster: Cluster) -> str | None:
-    """The file with the CA of a cluster's API server; None if it is in the topology or in a kubeconfig."""
+    """The file with the CA of a cluster's API server; None if it is in the topology or in a
+    kubeconfig.
+    """
     if cluster.authority is not None:
-        return None if "-----BEGIN" in cluster.authority else join(inputs.directory, cluster.authority)
+        return (
+            None if "-----BEGIN" in cluster.authority else join(inputs.directory, cluster.authority)
+        )
     path = join(inputs.directory, f"clusters/{cluster.name}.crt")
     return path if cluster.server is not None and os.path.isfile(path) else None
 
@@ -212,16 +286,26 @@ def _ca_place(inputs: Inputs, cluster: Cluster) -> Place:
     file = ca_file(inputs, cluster)
     if file is not None:
         return Place(file)
-    return inputs.topology.document.place("contexts", cluster.context, *(("certificateAuthority",) if cluster.authority is not None else ()))
+    return inputs.topology.document.place(
+        "contexts",
+        cluster.context,
+        *(("certificateAuthority",) if cluster.authority is not None else ()),
+    )
 
 
 def server_cas(inputs: Inputs) -> list[tuple[str, bytes, Place]]:
     """The CA of every API server: its cluster, the PEM, and its place."""
-    return [(c.name, inputs.servers[c.name].ca, _ca_place(inputs, c)) for c in inputs.topology.clusters if c.name in inputs.servers]
+    return [
+        (c.name, inputs.servers[c.name].ca, _ca_place(inputs, c))
+        for c in inputs.topology.clusters
+        if c.name in inputs.servers
+    ]
 
 
 def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:
-    """The validity of the CA of every API server that is known; what is wrong with one, `check` reports."""
+    """The validity of the CA of every API server that is known; what is wrong with one, `check`
+    reports.
+    """
     try:
         config = _kubeconfig(directory, None)
         known = kubeconfigs.servers(topology, config, _authorities(directory, topology))[0]
@@ -232,8 +316,12 @@ def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datet
 
 
 def is_borrowed(cluster: Cluster, authorities: Mapping[str, bytes]) -> bool:
-    """Whether the server or the CA of a cluster is stated neither in the topology nor in `clusters/`."""
-    return cluster.server is None or (cluster.authority is None and f"clusters/{cluster.name}.crt" not in authorities)
+    """Whether the server or the CA of a cluster is stated neither in the topology nor in
+    `clusters/`.
+    """
+    return cluster.server is None or (
+        cluster.authority is None and f"clusters/{cluster.name}.crt" not in authorities
+    )
 
 
 def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
@@ -241,7 +329,12 @@ def _readers(topology: Topology) -> list[tuple[Cluster, str]]:
     if not topology.reader_per_peer:
         return [(cluster, "") for cluster in topology.clusters if cluster.joined]
     peers = peers_of(topology)
-    return [(cluster, peer) for cluster in topology.clusters for peer in peers if cluster.name in peers[peer]]
+    return [
+        (cluster, peer)
+        for cluster in topology.clusters
+        for peer in peers
+        if cluster.name in peers[peer]
+    ]
 
 
 def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[str, Json] | None:
@@ -259,15 +352,23 @@ def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[st
 def _kubeconfig(directory: str, option: str | None) -> Document | None:
     if option is None:
         body = read_inside(directory, KUBECONFIG, "kubeconfig")
-        return None if body is None else load(join(directory, KUBECONFIG), body, typed=False, lenient=True)
+        return (
+            None
+            if body is None
+            else load(join(directory, KUBECONFIG), body, typed=False, lenient=True)
+        )
     document = read_kubeconfig(option, pipe=True, lenient=True)
     if document is None:
         raise refuse(option, "is not there", "name a kubeconfig that is")
     return document
 
 
-def _later_server_problems(topology: Topology, config: Document, authorities: Mapping[str, bytes]) -> list[Problem]:
-    """What is wrong with a kubeconfig in which keys stand twice: that they do, and what the later values are."""
+def _later_server_problems(
+    topology: Topology, config: Document, authorities: Mapping[str, bytes]
+) -> list[Problem]:
+    """What is wrong with a kubeconfig in which keys stand twice: that they do, and what the later
+    values are.
+    """
     found = list(config.problems)
     for variant in config.variants:
         try:
@@ -275,7 +376,9 @@ def _later_server_problems(topology: Topology, config: Document, authorities: Ma
         except MeshError as error:
             found += error.problems
         else:
-            found += [p for problems in faults.values() for p in problems if p.id != "kubeconfig-context"]
+            found += [
+                p for problems in faults.values() for p in problems if p.id != "kubeconfig-context"
+            ]
     return [p if p.id else replace(p, id="kubeconfig-context") for p in found]
 
 
@@ -300,28 +403,48 @@ def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str
 
     certs = os.path.realpath(os.path.join(directory, "certs"))
     folder, last = os.path.split(os.path.realpath(os.path.join(directory, name)))
-    if f"{folder}{os.sep}".startswith(f"{certs}{os.sep}") and (last == SEAL_KEY or last.endswith("-key.pem")):
-        raise refuse(path, "is a private file of the mesh's certificates, not a token", f"name the file of the token; {command} writes it")
+    if f"{folder}{os.sep}".startswith(f"{certs}{os.sep}") and (
+        last == SEAL_KEY or last.endswith("-key.pem")
+    ):
+        raise refuse(
+            path,
+            "is a private file of the mesh's certificates, not a token",
+            f"name the file of the token; {command} writes it",
+        )
     loose.extend(mode_problems(path, found[1]))
     return login_files.token(path, found[0], command)
 
 
-def chosen(topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True) -> frozenset[str]:
-    """The names of the clusters that were asked for, by name or by context; `where` is the option or argument that did.
+def chosen(
+    topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True
+) -> frozenset[str]:
+    """The names of the clusters that were asked for, by name or by context; `where` is the option
+    or argument that did.
 
     No `hint` at a name that is near is given where another cluster must not be meant by mistake.
     """
-    known = {c.context: c.name for c in topology.clusters} | {c.name: c.name for c in topology.clusters}
+    known = {c.context: c.name for c in topology.clusters} | {
+        c.name: c.name for c in topology.clusters
+    }
     unknown = [w for w in wanted if w not in known]
     if unknown:
-        raise MeshError(Problem(Place(where), f'no cluster "{w}" in the topology{near(w, known) if hint else ""}') for w in unknown)
+        raise MeshError(
+            Problem(
+                Place(where), f'no cluster "{w}" in the topology{near(w, known) if hint else ""}'
+            )
+            for w in unknown
+        )
     return frozenset(known[w] for w in wanted)
 
 
-def kubeconfig_entries(option: str | None, environment: Mapping[str, str]) -> dict[str, Entry] | None:
-    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG, else ~/.kube/config; None if there is none.
+def kubeconfig_entries(
+    option: str | None, environment: Mapping[str, str]
+) -> dict[str, Entry] | None:
+    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG,
+    else ~/.kube/config; None if there is none.
 
-    As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is read.
+    As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is
+    read.
     """
     if option is not None:
         paths = [option]
@@ -340,6 +463,11 @@ def kubeconfig_entries(option: str | None, environment: Mapping[str, str]) -> di
             continue
         for name, entry in contexts(document).items():
             if entry.ca is None and entry.ca_file:
-                entry = replace(entry, ca=read_file(os.path.join(os.path.dirname(path), entry.ca_file), "certificates"))  # noqa: PLW2901
+                entry = replace(  # noqa: PLW2901
+                    entry,
+                    ca=read_file(
+                        os.path.join(os.path.dirname(path), entry.ca_file), "certificates"
+                    ),
+                )
             found.setdefault(name, entry)
     return found

@@ -1,4 +1,6 @@
-"""The CRL of a root that is trusted and does not sign yet: every proxy has it before the first chain that needs it."""
+"""The CRL of a root that is trusted and does not sign yet: every proxy has it before the first
+chain that needs it.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -14,19 +16,34 @@ from kubectl_mesh.x509.layout import CRL, NEXT_KEY, ROOT_CERT
 
 
 def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:
-    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none waits."""
+    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none
+    waits.
+    """
     if NEXT_KEY not in kept:
         return pem
     key = load_key(f"certs/{NEXT_KEY}", kept[NEXT_KEY], for_istio=False)
-    root = next((c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if same_key(c, key)), None)
+    root = next(
+        (c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if same_key(c, key)),
+        None,
+    )
     there = Listed(load(NAME, pem))
     before = there.of(root) if root is not None else None
     others = [c for c in there.crls if c != before]
-    lives = [c.next_update_utc for c in others if c.next_update_utc is not None and c.next_update_utc > now]
+    lives = [
+        c.next_update_utc
+        for c in others
+        if c.next_update_utc is not None and c.next_update_utc > now
+    ]
     if root is None or not lives:
         return pem
     # As long as those of today's CAs; those of yesterday's end before.
-    made = sign(Signer(root, key, f"certs/{NEXT_KEY}"), list(before or ()), there.number(), now.replace(microsecond=0), max(lives))
+    made = sign(
+        Signer(root, key, f"certs/{NEXT_KEY}"),
+        list(before or ()),
+        there.number(),
+        now.replace(microsecond=0),
+        max(lives),
+    )
     return made + b"".join(c.public_bytes(serialization.Encoding.PEM) for c in others)
 
 
@@ -41,9 +58,19 @@ def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) ->
     if CRL not in kept:
         return []
     there = Listed(load(NAME, kept[CRL]))
-    roots = [c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if fingerprint(c) in marks]
+    roots = [
+        c
+        for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
+        if fingerprint(c) in marks
+    ]
     if not roots or any((crl := there.of(root)) is not None and alive(crl, now) for root in roots):
         return []
-    what = f"has no valid CRL of {describe(roots[0]).subject}, which is to sign next: proxies would refuse what it signs"
-    fix = "have its holder sign one, an empty one too; take it in with `kubectl mesh certs crl --add FILE`, render and apply"
+    what = (
+        f"has no valid CRL of {describe(roots[0]).subject}, which is to sign next: proxies would"
+        " refuse what it signs"
+    )
+    fix = (
+        "have its holder sign one, an empty one too; take it in with `kubectl mesh certs crl --add"
+        " FILE`, render and apply"
+    )
     return [Problem(Place(NAME), what, fix, "crl-complete")]

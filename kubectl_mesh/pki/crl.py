@@ -1,9 +1,12 @@
-"""Which intermediates are revoked: `certs/ca-crl.pem`, a bundle of CRLs (RFC 5280, section 5) that istiod hands to every proxy.
+"""Which intermediates are revoked: `certs/ca-crl.pem`, a bundle of CRLs (RFC 5280, section 5) that
+istiod hands to every proxy.
 
-Envoy asks for a CRL of every CA in a chain that it verifies, of the intermediates of all clusters too, and refuses the chain where one is
-missing or past its nextUpdate. istiod takes the bundle only if each certificate of its own cert-chain.pem signed a CRL in it
-(security/pkg/pki/util/keycertbundle.go), and drops it, and every other change of cacerts with it, if not. So one bundle holds them all,
-the same in every cluster: the root's, which lists what is revoked, and one of each intermediate, which lists nothing.
+Envoy asks for a CRL of every CA in a chain that it verifies, of the intermediates of all clusters
+too, and refuses the chain where one is missing or past its nextUpdate. istiod takes the bundle only
+if each certificate of its own cert-chain.pem signed a CRL in it
+(security/pkg/pki/util/keycertbundle.go), and drops it, and every other change of cacerts with it,
+if not. So one bundle holds them all, the same in every cluster: the root's, which lists what is
+revoked, and one of each intermediate, which lists nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +27,18 @@ from kubectl_mesh.x509.parse import PemError, find_blocks, parse_crl, text_outsi
 
 NAME = f"certs/{CRL}"
 ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
-PUT_BACK = "put it back as git has it; where it is lost, move it away and revoke anew with `kubectl mesh certs revoke`"
+PUT_BACK = (
+    "put it back as git has it; where it is lost, move it away and revoke anew with `kubectl mesh"
+    " certs revoke`"
+)
 _BACKDATE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A CA whose CRL belongs into the bundle: its certificate, its key where that is here, and where it would be."""
+    """A CA whose CRL belongs into the bundle: its certificate, its key where that is here, and
+    where it would be.
+    """
 
     certificate: x509.Certificate
     key: Key | None
@@ -42,15 +50,28 @@ def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
     fix = PUT_BACK if name == NAME else "name CRLs in PEM"
     blocks = find_blocks(pem)
     if {block.label for block in blocks} != {b"X509 CRL"} or text_outside(pem, blocks).strip():
-        raise MeshError([Problem(Place(name), "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them", fix, "crl-readable")])
+        raise MeshError(
+            [
+                Problem(
+                    Place(name),
+                    "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them",
+                    fix,
+                    "crl-readable",
+                )
+            ]
+        )
     try:
         return tuple(parse_crl(pem[block.start : block.end]) for block in blocks)
     except PemError:
-        raise MeshError([Problem(Place(name), "holds a CRL that cannot be read", fix, "crl-readable")]) from None
+        raise MeshError(
+            [Problem(Place(name), "holds a CRL that cannot be read", fix, "crl-readable")]
+        ) from None
 
 
 class Listed:
-    """CRLs by the name of their issuer, which an intermediate shares with the one that it took the place of."""
+    """CRLs by the name of their issuer, which an intermediate shares with the one that it took the
+    place of.
+    """
 
     def __init__(self, crls: Iterable[x509.CertificateRevocationList]) -> None:
         self.crls = tuple(crls)
@@ -96,13 +117,21 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
         own = root.key is not None and same_key(certificate, root.key)
         known = describe(certificate)
         other = f"the key of {known.subject} (sha256 {known.fingerprint[:16]}…)"
-        add(certificate, root.key if own else None, f"certs/{ROOT_KEY}" if own or len(root.certificates) == 1 else other)
+        add(
+            certificate,
+            root.key if own else None,
+            f"certs/{ROOT_KEY}" if own or len(root.certificates) == 1 else other,
+        )
     for name in sorted(states):
         if states[name].certificate is not None:
             add(states[name].certificate, states[name].key, f"certs/{folder(name)}/ca-key.pem")
     for name in sorted(states):
         pem = states[name].files.get("cert-chain.pem")
-        for certificate in load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem) if pem is not None else ():
+        for certificate in (
+            load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem)
+            if pem is not None
+            else ()
+        ):
             add(certificate, None, f"the key of {describe(certificate).subject}")
     # A root that signed nothing here needs no CRL: nobody's chain has it.
     chained = {c.fingerprint(hashes.SHA256()) for c in root.certificates if _used(c, states)}
@@ -112,10 +141,21 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
 
 def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
     chains = ((name, s.files.get("cert-chain.pem", b"")) for name, s in states.items())
-    return any(root == c for name, pem in chains if pem for c in load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem))
+    return any(
+        root == c
+        for name, pem in chains
+        if pem
+        for c in load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem)
+    )
 
 
-def sign(signer: Signer, entries: Sequence[x509.RevokedCertificate], number: int, now: datetime, until: datetime) -> bytes:
+def sign(
+    signer: Signer,
+    entries: Sequence[x509.RevokedCertificate],
+    number: int,
+    now: datetime,
+    until: datetime,
+) -> bytes:
     """A CRL in PEM."""
     certificate = signer.certificate
     assert signer.key is not None
@@ -141,7 +181,11 @@ def sign(signer: Signer, entries: Sequence[x509.RevokedCertificate], number: int
 def unable(certificate: x509.Certificate) -> str:
     """Why a CA may not sign CRLs; empty where it may."""
     usage = extension(certificate, x509.KeyUsage)
-    return "" if usage is None or usage.crl_sign else "may not sign CRLs (no cRLSign), so neither istiod nor a proxy takes one of it"
+    return (
+        ""
+        if usage is None or usage.crl_sign
+        else "may not sign CRLs (no cRLSign), so neither istiod nor a proxy takes one of it"
+    )
 
 
 def alive(crl: x509.CertificateRevocationList, now: datetime) -> bool:
@@ -149,18 +193,29 @@ def alive(crl: x509.CertificateRevocationList, now: datetime) -> bool:
     return crl.next_update_utc is not None and crl.next_update_utc > now
 
 
-def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime) -> tuple[bytes, Crl, list[str], list[Problem]]:
-    """The bundle that is there, with an empty CRL for each CA of today that has none and whose key is here.
+def complete(
+    pem: bytes, states: Mapping[str, State], root: Root, now: datetime
+) -> tuple[bytes, Crl, list[str], list[Problem]]:
+    """The bundle that is there, with an empty CRL for each CA of today that has none and whose key
+    is here.
 
-    Gives the bundle, what it says, the CAs that were added, and warnings. Raises a `MeshError` with all that istiod or a proxy would refuse.
+    Gives the bundle, what it says, the CAs that were added, and warnings. Raises a `MeshError` with
+    all that istiod or a proxy would refuse.
     """
     now = now.replace(microsecond=0)
     found = Listed(load(NAME, pem))
     wanted = signers(states, root)
     mine = {s.place: found.of(s.certificate) for s in wanted}
-    lives = [c.next_update_utc for c in mine.values() if c is not None and c.next_update_utc is not None]
-    # That of a root that does not sign now counts too: it will, or late clusters are still signed by it.
-    lives += [c.next_update_utc for c in map(found.of, root.certificates) if c is not None and c.next_update_utc is not None and alive(c, now)]
+    lives = [
+        c.next_update_utc for c in mine.values() if c is not None and c.next_update_utc is not None
+    ]
+    # That of a root that does not sign now counts too: it will, or late clusters are still signed
+    # by it.
+    lives += [
+        c.next_update_utc
+        for c in map(found.of, root.certificates)
+        if c is not None and c.next_update_utc is not None and alive(c, now)
+    ]
     until = min(lives, default=now + timedelta(days=30))
     problems, warnings, added = [], [], []
     number = found.number()
@@ -172,24 +227,50 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
             pem = sign(signer, [], number + 1, now, until) + pem
             added.append(subject)
         elif crl is None:
-            what = f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
+            what = (
+                f"has no CRL of {subject}: istiod would take neither it nor any other change of"
+                " cacerts"
+            )
             problems.append(Problem(Place(NAME), what, ANEW, "crl-complete"))
         elif not alive(crl, now):
-            when = "has no nextUpdate" if crl.next_update_utc is None else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
-            problems.append(Problem(Place(NAME), f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it", ANEW, "crl-expired"))
+            when = (
+                "has no nextUpdate"
+                if crl.next_update_utc is None
+                else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
+            )
+            problems.append(
+                Problem(
+                    Place(NAME),
+                    f"holds a CRL of {subject} that {when}: proxies refuse every certificate"
+                    " below it",
+                    ANEW,
+                    "crl-expired",
+                )
+            )
     problems += _in_use(found, states, root)
     if problems:
         raise MeshError(problems)
     left = until - now
     whole = min((c.last_update_utc for c in mine.values() if c is not None), default=now)
     if left < min(timedelta(days=30), (until - whole) / 3):
-        what = f"is valid until {until:%Y-%m-%d}, for {left.days} days; after that proxies refuse every connection"
+        what = (
+            f"is valid until {until:%Y-%m-%d}, for {left.days} days; after that proxies refuse"
+            " every connection"
+        )
         warnings.append(Problem(Place(NAME), what, ANEW, "crl-expiring"))
     if added:
-        what = f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate below it"
-        fix = "apply stage 1 of the other clusters first, and wait until their proxies have it (minutes); its own may refuse it for as long"
+        what = (
+            f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate"
+            " below it"
+        )
+        fix = (
+            "apply stage 1 of the other clusters first, and wait until their proxies have it"
+            " (minutes); its own may refuse it for as long"
+        )
         warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
-    revoked = tuple(sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c}))
+    revoked = tuple(
+        sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c})
+    )
     return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings
 
 
@@ -197,11 +278,27 @@ def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Prob
     """What is revoked and signs all the same: a cluster that was lost came back as it was."""
     problems = []
     for name, state in sorted(states.items()):
-        issuer = direct_issuer(state.certificate, root.certificates) if state.certificate is not None else None
+        issuer = (
+            direct_issuer(state.certificate, root.certificates)
+            if state.certificate is not None
+            else None
+        )
         crl = found.of(issuer) if issuer is not None else None
-        if crl is None or state.certificate is None or crl.get_revoked_certificate_by_serial_number(state.certificate.serial_number) is None:
+        if (
+            crl is None
+            or state.certificate is None
+            or crl.get_revoked_certificate_by_serial_number(state.certificate.serial_number) is None
+        ):
             continue
-        what = f"is revoked (serial {state.certificate.serial_number:x}), and proxies refuse every workload that it signs for"
-        fix = f"move certs/{folder(name)} away and render, which makes another; or, where nothing was lost, take all back with `kubectl mesh certs crl --clear`"
-        problems.append(Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "crl-revoked"))
+        what = (
+            f"is revoked (serial {state.certificate.serial_number:x}), and proxies refuse every"
+            " workload that it signs for"
+        )
+        fix = (
+            f"move certs/{folder(name)} away and render, which makes another; or, where nothing was"
+            " lost, take all back with `kubectl mesh certs crl --clear`"
+        )
+        problems.append(
+            Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "crl-revoked")
+        )
     return problems

@@ -13,7 +13,14 @@ SIGN_ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
 
 def dates(plan: Plan, pki: Pki) -> tuple[Date, ...]:
     """Of the whole mesh: the roots, what is revoked, every cluster's own."""
-    return tuple(sorted({*shared(pki), *(d for member in plan.members.values() for d in of_cluster(plan, member, pki))}))
+    return tuple(
+        sorted(
+            {
+                *shared(pki),
+                *(d for member in plan.members.values() for d in of_cluster(plan, member, pki)),
+            }
+        )
+    )
 
 
 def shared(pki: Pki) -> Iterator[Date]:
@@ -26,13 +33,31 @@ def shared(pki: Pki) -> Iterator[Date]:
 def root(certificate: Certificate) -> Date:
     """The end of a root."""
     name = f"root-{certificate.fingerprint[:16]}"
-    return Date(certificate.not_after, name, "root", "mesh", f"the root {certificate.subject}", RENEW, certificate.not_before)
+    return Date(
+        certificate.not_after,
+        name,
+        "root",
+        "mesh",
+        f"the root {certificate.subject}",
+        RENEW,
+        certificate.not_before,
+    )
 
 
 def intermediate(cluster: str, certificate: Certificate) -> Date:
-    """The end of the intermediate of a cluster; its name is that of the one that takes its place."""
+    """The end of the intermediate of a cluster; its name is that of the one that takes its
+    place.
+    """
     name = f"intermediate-{cluster}"
-    return Date(certificate.not_after, name, "intermediate", cluster, f"the intermediate of {cluster}", RENEW, certificate.not_before)
+    return Date(
+        certificate.not_after,
+        name,
+        "intermediate",
+        cluster,
+        f"the intermediate of {cluster}",
+        RENEW,
+        certificate.not_before,
+    )
 
 
 NEW_CA = "put the new CA into clusters/NAME.crt, render and apply"
@@ -41,16 +66,34 @@ NEW_CA = "put the new CA into clusters/NAME.crt, render and apply"
 def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Date:
     """The end of the CA by which the peers verify the API server of a cluster."""
     fix = NEW_CA.replace("NAME", cluster)
-    return Date(validity[1], f"server-ca-{cluster}", "server-ca", cluster, f"the CA of the API server of {cluster}", fix, validity[0])
+    return Date(
+        validity[1],
+        f"server-ca-{cluster}",
+        "server-ca",
+        cluster,
+        f"the CA of the API server of {cluster}",
+        fix,
+        validity[0],
+    )
 
 
 def crl(made: datetime, until: datetime) -> Date:
     """When the first of the CRLs has to be signed anew."""
-    return Date(until, "crl", "crl", "mesh", "certs/ca-crl.pem, without which no connection is accepted,", SIGN_ANEW, made)
+    return Date(
+        until,
+        "crl",
+        "crl",
+        "mesh",
+        "certs/ca-crl.pem, without which no connection is accepted,",
+        SIGN_ANEW,
+        made,
+    )
 
 
 def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
-    """What a cluster has of its own: the intermediate that signs there, the CA of its API server, and the tokens by which the peers read it."""
+    """What a cluster has of its own: the intermediate that signs there, the CA of its API server,
+    and the tokens by which the peers read it.
+    """
     name = member.cluster.name
     validity = ca_dates(member.server.ca) if member.server is not None and member.readers else None
     if validity is not None:
@@ -73,11 +116,16 @@ def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
 
 def token_id(member: Member, peer: str) -> str:
     """The name of a token's date."""
-    return f"token-{member.cluster.name}-g{member.cluster.generation}" + ("" if peer == SHARED else f"-{peer}")
+    return f"token-{member.cluster.name}-g{member.cluster.generation}" + (
+        "" if peer == SHARED else f"-{peer}"
+    )
 
 
 def token_words(member: Member, peer: str) -> tuple[str, str]:
     """What a token is called, and what to do when it ends."""
     whom = "its peers read" if peer == SHARED else f"{peer} reads"
     file = token_file(member.cluster, peer)
-    return f"the token by which {whom} {member.cluster.name}", f"have a new one made, put it into {file} and render"
+    return (
+        f"the token by which {whom} {member.cluster.name}",
+        f"have a new one made, put it into {file} and render",
+    )

@@ -1,4 +1,6 @@
-"""Running clusters come under one root: the union of their roots as the first step of a rotation, and the way back to what each signed with."""
+"""Running clusters come under one root: the union of their roots as the first step of a rotation,
+and the way back to what each signed with.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -14,17 +16,33 @@ from kubectl_mesh.pki.rotation import Rotation, fingerprint, read, trusts, write
 from kubectl_mesh.pki.union import union
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import ca_problems, root_of
-from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, PARTS, ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.x509.layout import (
+    ARCHIVE,
+    CRL,
+    NEXT_KEY,
+    PARTS,
+    ROOT_CERT,
+    ROOT_KEY,
+    ROTATION,
+    folder,
+)
 
 Named = tuple[str, bytes]
 """The name of a file, for messages, and what is in it."""
 
 
-def join(others: Sequence[Named], key: Named | None, kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime) -> tuple[Exchange, Taken]:
-    """The union of roots, and the rotation that it begins: every cluster trusts all of them and signs as before.
+def join(
+    others: Sequence[Named],
+    key: Named | None,
+    kept: Mapping[str, bytes],
+    clusters: Sequence[str],
+    now: datetime,
+) -> tuple[Exchange, Taken]:
+    """The union of roots, and the rotation that it begins: every cluster trusts all of them and
+    signs as before.
 
-    The one root that stays is that of `key`, else that of the key which is here, else the only one that is here. Refused while another
-    rotation is on, and where nothing says which root stays.
+    The one root that stays is that of `key`, else that of the key which is here, else the only one
+    that is here. Refused while another rotation is on, and where nothing says which root stays.
     """
     now = now.replace(microsecond=0)
     on = read(kept)
@@ -34,7 +52,10 @@ def join(others: Sequence[Named], key: Named | None, kept: Mapping[str, bytes], 
     if on is not None and (not on.union or on.step != "trust-both"):
         if not taken.files and key is None:
             return Exchange({}), taken
-        what, fix = f"says that a rotation is on ({on.step}), and another root waits for it", "finish it with `kubectl mesh certs rotate-root advance`"
+        what, fix = (
+            f"says that a rotation is on ({on.step}), and another root waits for it",
+            "finish it with `kubectl mesh certs rotate-root advance`",
+        )
         back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
         raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, f"{fix}{back}")])
     one, put = _one(roots, key, kept, on)
@@ -49,23 +70,58 @@ def join(others: Sequence[Named], key: Named | None, kept: Mapping[str, bytes], 
 
 
 def _last(on: Rotation | None, kept: Mapping[str, bytes]) -> bool:
-    """Whether the one root ends the bundle: what comes to the others then comes before them, so that they can stay in one piece without it."""
+    """Whether the one root ends the bundle: what comes to the others then comes before them, so
+    that they can stay in one piece without it.
+    """
     roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
     return on is not None and len(roots) > 1 and fingerprint(roots[-1]) == on.new
 
 
-def _one(roots: Sequence[x509.Certificate], key: Named | None, kept: Mapping[str, bytes], on: Rotation | None) -> tuple[x509.Certificate, dict[str, bytes]]:
+def _one(
+    roots: Sequence[x509.Certificate],
+    key: Named | None,
+    kept: Mapping[str, bytes],
+    on: Rotation | None,
+) -> tuple[x509.Certificate, dict[str, bytes]]:
     """The root that stays, and its key where that is new here."""
     if key is not None:
         given = load_key(key[0], key[1], for_istio=False)
         found = [c for c in roots if same_key(c, given)]
         if not found:
-            raise MeshError([Problem(Place(key[0]), "belongs to none of these roots", "give the key of the root that all are to come under", "certs-pair")])
-        there = next((load_key(f"certs/{name}", kept[name], for_istio=False) for name in (NEXT_KEY, ROOT_KEY) if name in kept), None)
+            raise MeshError(
+                [
+                    Problem(
+                        Place(key[0]),
+                        "belongs to none of these roots",
+                        "give the key of the root that all are to come under",
+                        "certs-pair",
+                    )
+                ]
+            )
+        there = next(
+            (
+                load_key(f"certs/{name}", kept[name], for_istio=False)
+                for name in (NEXT_KEY, ROOT_KEY)
+                if name in kept
+            ),
+            None,
+        )
         if on is not None and fingerprint(found[0]) != on.new:
             what = "belongs to another root than the one that all are to come under already"
-            raise MeshError([Problem(Place(key[0]), what, "leave it out, or go back first with `kubectl mesh certs rotate-root abort`", "certs-pair")])
-        return found[0], {} if there is not None and same_key(found[0], there) else {NEXT_KEY: key[1]}
+            raise MeshError(
+                [
+                    Problem(
+                        Place(key[0]),
+                        what,
+                        "leave it out, or go back first with `kubectl mesh certs rotate-root"
+                        " abort`",
+                        "certs-pair",
+                    )
+                ]
+            )
+        return found[0], (
+            {} if there is not None and same_key(found[0], there) else {NEXT_KEY: key[1]}
+        )
     if on is not None:
         return next(c for c in roots if fingerprint(c) == on.new), {}
     before = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
@@ -75,13 +131,18 @@ def _one(roots: Sequence[x509.Certificate], key: Named | None, kept: Mapping[str
             return own, {}
     if len(before) > 1:
         what = "holds several roots, and no key here says which of them all are to come under"
-        fix = "name it with its key: `kubectl mesh certs import-root --union FILE --key KEY`; without it: `kubectl mesh certs rotate-root begin --root FILE`"
+        fix = (
+            "name it with its key: `kubectl mesh certs import-root --union FILE --key KEY`; without"
+            " it: `kubectl mesh certs rotate-root begin --root FILE`"
+        )
         raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), what, fix, "certs-one-root")])
     return before[0], {}
 
 
 def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
-    """The clusters that sign with a root of their own, as an istiod does that found no `cacerts` when it started."""
+    """The clusters that sign with a root of their own, as an istiod does that found no `cacerts`
+    when it started.
+    """
     found = []
     for name in names:
         path = f"{folder(name)}/ca-cert.pem"
@@ -92,9 +153,15 @@ def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
 
 
 def restored(
-    on: Rotation, names: Sequence[str], kept: Mapping[str, bytes], archived: Collection[str], files: Mapping[str, bytes], now: datetime
+    on: Rotation,
+    names: Sequence[str],
+    kept: Mapping[str, bytes],
+    archived: Collection[str],
+    files: Mapping[str, bytes],
+    now: datetime,
 ) -> tuple[Exchange, list[str]]:
-    """The intermediates that signed before, out of the archive (its `files`), in the place of those that the one root signed.
+    """The intermediates that signed before, out of the archive (its `files`), in the place of those
+    that the one root signed.
 
     Second, the clusters that have none there.
     """
@@ -106,27 +173,53 @@ def restored(
         if found is None:
             lacking.append(name)
             continue
-        put |= {f"{folder(name)}/{part}": body for part, body in found.items()} | {f"{folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]}
+        put |= {f"{folder(name)}/{part}": body for part, body in found.items()} | {
+            f"{folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
+        }
         back.append(folder(name))
     return Exchange(put, to_archive(back, kept, archived)), lacking
 
 
 def _former(
-    on: Rotation, name: str, roots: Sequence[x509.Certificate], archived: Collection[str], files: Mapping[str, bytes], now: datetime
+    on: Rotation,
+    name: str,
+    roots: Sequence[x509.Certificate],
+    archived: Collection[str],
+    files: Mapping[str, bytes],
+    now: datetime,
 ) -> dict[str, bytes] | None:
-    """The latest intermediate of a cluster in the archive that an old root signed, with its key; None where there is none that is valid."""
+    """The latest intermediate of a cluster in the archive that an old root signed, with its key;
+    None where there is none that is valid.
+    """
     best: tuple[datetime, dict[str, bytes]] | None = None
     for base in sorted(archived):
-        parts = {part: files[f"{ARCHIVE}/{base}/{part}"] for part in PARTS if f"{ARCHIVE}/{base}/{part}" in files}
-        if not base.startswith(f"{folder(name)}-") or not {"ca-cert.pem", "ca-key.pem"} <= parts.keys():
+        parts = {
+            part: files[f"{ARCHIVE}/{base}/{part}"]
+            for part in PARTS
+            if f"{ARCHIVE}/{base}/{part}" in files
+        }
+        if (
+            not base.startswith(f"{folder(name)}-")
+            or not {"ca-cert.pem", "ca-key.pem"} <= parts.keys()
+        ):
             continue
         try:
-            chain = [c for part in ("ca-cert.pem", "cert-chain.pem") if part in parts for c in load_certificates(part, parts[part])]
+            chain = [
+                c
+                for part in ("ca-cert.pem", "cert-chain.pem")
+                if part in parts
+                for c in load_certificates(part, parts[part])
+            ]
             fits = same_key(chain[0], load_key("ca-key.pem", parts["ca-key.pem"]))
         except MeshError:
             continue
         signer = root_of(chain, roots)
-        if fits and signer is not None and fingerprint(signer) in on.old and not list(ca_problems("ca-cert.pem", chain[0], now)):
+        if (
+            fits
+            and signer is not None
+            and fingerprint(signer) in on.old
+            and not list(ca_problems("ca-cert.pem", chain[0], now))
+        ):
             found = (chain[0].not_valid_before_utc, parts)
             best = found if best is None or found[0] > best[0] else best
     return best[1] if best is not None else None

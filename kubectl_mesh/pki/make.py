@@ -18,7 +18,9 @@ _BACKDATE = timedelta(minutes=10)
 
 
 def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:
-    """Keys by name, the root's under the empty one; several at once, for OpenSSL works outside Python's lock."""
+    """Keys by name, the root's under the empty one; several at once, for OpenSSL works outside
+    Python's lock.
+    """
     names = [*([""] if root else []), *names]
     if not names:
         return {}
@@ -51,12 +53,19 @@ def _rsa_keys(size: int, names: Sequence[str]) -> Iterator[tuple[str, Key]]:
 
 
 def pem_key(key: Key) -> bytes:
-    """PKCS#8 PEM (RFC 5958), which every version of istiod reads for RSA, and those that read EC keys read for EC."""
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    """PKCS#8 PEM (RFC 5958), which every version of istiod reads for RSA, and those that read EC
+    keys read for EC.
+    """
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _name(organization: str, common_name: str, locality: str = "") -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization), x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    attributes = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+        x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+    ]
     if locality:
         attributes.append(x509.NameAttribute(NameOID.LOCALITY_NAME, locality))
     return x509.Name(attributes)
@@ -67,10 +76,14 @@ def intermediate_name(organization: str, name: str) -> x509.Name:
     return _name(organization, "Intermediate CA", folder(name))
 
 
-def organization_under(wanted: Wanted, root: x509.Certificate | None, own: x509.Certificate | None = None) -> str:
-    """The O= of a new certificate of a mesh with this root: what somebody stated, else that of the certificate that it follows, else the root's.
+def organization_under(
+    wanted: Wanted, root: x509.Certificate | None, own: x509.Certificate | None = None
+) -> str:
+    """The O= of a new certificate of a mesh with this root: what somebody stated, else that of the
+    certificate that it follows, else the root's.
 
-    The certificate that follows another one keeps its subject: a CRL counts for a subject, and clusters may be late.
+    The certificate that follows another one keeps its subject: a CRL counts for a subject, and
+    clusters may be late.
     """
     for certificate in () if wanted.organization_stated else (own, root):
         found = organization_of(certificate) if certificate is not None else None
@@ -79,7 +92,14 @@ def organization_under(wanted: Wanted, root: x509.Certificate | None, own: x509.
     return wanted.organization
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_length: int | None, start: datetime, end: datetime) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: Key | PublicKey,
+    path_length: int | None,
+    start: datetime,
+    end: datetime,
+) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,
@@ -106,10 +126,18 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key | PublicKey, path_l
     )
 
 
-def build_root(wanted: Wanted, key: Key, now: datetime, common_name: str = "Root CA", former: x509.Certificate | None = None) -> x509.Certificate:
+def build_root(
+    wanted: Wanted,
+    key: Key,
+    now: datetime,
+    common_name: str = "Root CA",
+    former: x509.Certificate | None = None,
+) -> x509.Certificate:
     """A self-signed root; `former` is the root that it follows."""
     name = _name(organization_under(wanted, former), common_name)
-    return _builder(name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)).sign(key, hashes.SHA256())
+    return _builder(
+        name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)
+    ).sign(key, hashes.SHA256())
 
 
 def build_intermediate(
@@ -121,7 +149,9 @@ def build_intermediate(
     now: datetime,
     own: x509.Certificate | None = None,
 ) -> x509.Certificate:
-    """An intermediate for one cluster, signed by the root's key; `own` is the one that it follows."""
+    """An intermediate for one cluster, signed by the root's key; `own` is the one that it
+    follows.
+    """
     subject = intermediate_name(organization_under(wanted, issuer, own), name)
     # A certificate neither outlives nor predates its issuer.
     start = max(now - _BACKDATE, issuer.not_valid_before_utc)
@@ -135,6 +165,9 @@ def build_intermediate(
     return (
         _builder(subject, issuer.subject, key, 0, start, end)
         .add_extension(authority, critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"istiod.{wanted.namespaces[name]}.svc")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(f"istiod.{wanted.namespaces[name]}.svc")]),
+            critical=False,
+        )
         .sign(issuer_key, hashes.SHA256())
     )

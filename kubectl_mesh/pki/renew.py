@@ -1,4 +1,6 @@
-"""A new intermediate in the place of one in use: under the same root, with a key of its own unless told otherwise."""
+"""A new intermediate in the place of one in use: under the same root, with a key of its own unless
+told otherwise.
+"""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -17,16 +19,32 @@ from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import chain_problems
-from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
+from kubectl_mesh.x509.layout import (
+    ARCHIVE,
+    NEXT_KEY,
+    REQUEST,
+    ROOT_CERT,
+    ROOT_KEY,
+    folder,
+    next_folder,
+)
 from kubectl_mesh.x509.parse import PemError, parse_certificate
 
 
 def renew(
-    wanted: Wanted, kept: Mapping[str, bytes], archived: Collection[str], now: datetime, progress: Progress = silent, *, keep_key: bool = False
+    wanted: Wanted,
+    kept: Mapping[str, bytes],
+    archived: Collection[str],
+    now: datetime,
+    progress: Progress = silent,
+    *,
+    keep_key: bool = False,
 ) -> Exchange:
-    """New intermediates for the clusters of `wanted`, signed by the root whose key is in `kept`; the old folders go to the archive.
+    """New intermediates for the clusters of `wanted`, signed by the root whose key is in `kept`;
+    the old folders go to the archive.
 
-    Raises a `MeshError` that names everything that is missing or does not fit; nothing is made then.
+    Raises a `MeshError` that names everything that is missing or does not fit; nothing is made
+    then.
     """
     now = now.replace(microsecond=0)
     root = kept_root(kept, now, ())
@@ -34,12 +52,26 @@ def renew(
         missing = ROOT_KEY if root.certificates else ROOT_CERT
         fix = "put it back; where somebody else holds the root, write `certificates: {issuer: csr}`"
         if root.certificates and NEXT_KEY in kept:
-            fix = "the root that is to sign next has its key here: go on with `kubectl mesh certs rotate-root advance` first; or put this key back"
-        raise MeshError([Problem(Place(f"certs/{missing}"), "is not here, and no intermediate can be signed without it", fix, "certs-complete")])
+            fix = (
+                "the root that is to sign next has its key here: go on with `kubectl mesh certs"
+                " rotate-root advance` first; or put this key back"
+            )
+        raise MeshError(
+            [
+                Problem(
+                    Place(f"certs/{missing}"),
+                    "is not here, and no intermediate can be signed without it",
+                    fix,
+                    "certs-complete",
+                )
+            ]
+        )
     issuer = next(c for c in root.certificates if same_key(c, root.key))
     if early := waits(kept, sorted(wanted.namespaces), issuer):
         raise MeshError(early)
-    return signed(wanted, kept, archived, issuer, root.key, root.pem, now, progress, keep_key=keep_key)
+    return signed(
+        wanted, kept, archived, issuer, root.key, root.pem, now, progress, keep_key=keep_key
+    )
 
 
 def signed(
@@ -56,12 +88,18 @@ def signed(
 ) -> Exchange:
     """Intermediates signed by one of the roots in `bundle`."""
     names = sorted(wanted.namespaces)
-    keys = _kept_keys(names, kept) if keep_key else make_keys(wanted.key_type, names, root=False, progress=progress)
+    keys = (
+        _kept_keys(names, kept)
+        if keep_key
+        else make_keys(wanted.key_type, names, root=False, progress=progress)
+    )
     put: dict[str, bytes] = {}
     roots = load_certificates(f"certs/{ROOT_CERT}", bundle)
     for name in names:
         base = folder(name)
-        made = build_intermediate(wanted, name, keys[name], issuer, issuer_key, now, existing_intermediate(kept, name))
+        made = build_intermediate(
+            wanted, name, keys[name], issuer, issuer_key, now, existing_intermediate(kept, name)
+        )
         faults = list(chain_problems(f"certs/{base}/ca-cert.pem", made, (), roots, now))
         if faults:
             raise MeshError(faults)
@@ -73,8 +111,12 @@ def signed(
     return Exchange(put, to_archive([folder(name) for name in names], kept, archived))
 
 
-def to_archive(folders: Sequence[str], kept: Mapping[str, bytes], archived: Collection[str]) -> dict[str, str]:
-    """Where the folders of intermediates go: each has the beginning of its certificate's fingerprint in its name, and takes nobody's place."""
+def to_archive(
+    folders: Sequence[str], kept: Mapping[str, bytes], archived: Collection[str]
+) -> dict[str, str]:
+    """Where the folders of intermediates go: each has the beginning of its certificate's
+    fingerprint in its name, and takes nobody's place.
+    """
     taken = set(archived)
     moved = {}
     for base in folders:
@@ -107,7 +149,14 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
     for name in names:
         path = f"{folder(name)}/ca-key.pem"
         if path not in kept:
-            problems.append(Problem(Place(f"certs/{path}"), "is not here, and cannot be kept", "put it back, or leave --keep-key out", "certs-complete"))
+            problems.append(
+                Problem(
+                    Place(f"certs/{path}"),
+                    "is not here, and cannot be kept",
+                    "put it back, or leave --keep-key out",
+                    "certs-complete",
+                )
+            )
             continue
         try:
             keys[name] = load_key(f"certs/{path}", kept[path])
@@ -118,45 +167,94 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
     return keys
 
 
-def ask(wanted: Wanted, kept: Mapping[str, bytes], progress: Progress = silent, *, keep_key: bool = False) -> dict[str, bytes]:
-    """Requests for new intermediates beside those in use, for whoever holds the root: path below `certs/` -> bytes. One that is there is kept."""
-    names = [name for name in sorted(wanted.namespaces) if f"{next_folder(name)}/{REQUEST}" not in kept]
+def ask(
+    wanted: Wanted,
+    kept: Mapping[str, bytes],
+    progress: Progress = silent,
+    *,
+    keep_key: bool = False,
+) -> dict[str, bytes]:
+    """Requests for new intermediates beside those in use, for whoever holds the root: path below
+    `certs/` -> bytes. One that is there is kept.
+    """
+    names = [
+        name for name in sorted(wanted.namespaces) if f"{next_folder(name)}/{REQUEST}" not in kept
+    ]
     put: dict[str, bytes] = {}
     keys: dict[str, Key] = {}
     if keep_key:
         keys = _kept_keys(names, kept)
-        put |= {f"{next_folder(name)}/ca-key.pem": kept[f"{folder(name)}/ca-key.pem"] for name in names}
+        put |= {
+            f"{next_folder(name)}/ca-key.pem": kept[f"{folder(name)}/ca-key.pem"] for name in names
+        }
     else:
         # A killed run may have left a key without its request.
         left = [name for name in names if f"{next_folder(name)}/ca-key.pem" in kept]
-        keys = {name: load_key(f"certs/{next_folder(name)}/ca-key.pem", kept[f"{next_folder(name)}/ca-key.pem"]) for name in left}
-        made = make_keys(wanted.key_type, [name for name in names if name not in keys], root=False, progress=progress)
+        keys = {
+            name: load_key(
+                f"certs/{next_folder(name)}/ca-key.pem", kept[f"{next_folder(name)}/ca-key.pem"]
+            )
+            for name in left
+        }
+        made = make_keys(
+            wanted.key_type,
+            [name for name in names if name not in keys],
+            root=False,
+            progress=progress,
+        )
         put |= {f"{next_folder(name)}/ca-key.pem": pem_key(key) for name, key in made.items()}
         keys |= made
     for name in names:
-        put[f"{next_folder(name)}/{REQUEST}"] = request(requested_organization(wanted, kept, name), name, wanted.namespaces[name], keys[name])
+        put[f"{next_folder(name)}/{REQUEST}"] = request(
+            requested_organization(wanted, kept, name), name, wanted.namespaces[name], keys[name]
+        )
     return put
 
 
-def expiring(names: Sequence[str], kept: Mapping[str, bytes], now: datetime, within: timedelta) -> list[str]:
+def expiring(
+    names: Sequence[str], kept: Mapping[str, bytes], now: datetime, within: timedelta
+) -> list[str]:
     """The clusters whose intermediates end within a time, or have ended."""
     found = []
     for name in names:
         path = f"{folder(name)}/ca-cert.pem"
-        if path in kept and load_certificates(f"certs/{path}", kept[path])[0].not_valid_after_utc - now <= within:
+        if (
+            path in kept
+            and load_certificates(f"certs/{path}", kept[path])[0].not_valid_after_utc - now
+            <= within
+        ):
             found.append(name)
     return found
 
 
-def accept_next(name: str, clusters: Sequence[str], file: str, pem: bytes, kept: Mapping[str, bytes], archived: Collection[str], now: datetime) -> Exchange:
-    """What came back for a cluster whose intermediate is in use, judged against the key that waits for it; the two folders change places in one."""
+def accept_next(
+    name: str,
+    clusters: Sequence[str],
+    file: str,
+    pem: bytes,
+    kept: Mapping[str, bytes],
+    archived: Collection[str],
+    now: datetime,
+) -> Exchange:
+    """What came back for a cluster whose intermediate is in use, judged against the key that waits
+    for it; the two folders change places in one.
+    """
     base, following = folder(name), next_folder(name)
     waiting = {path: body for path, body in kept.items() if not path.startswith(f"{base}/")}
-    waiting |= {f"{base}/{path.partition('/')[2]}": body for path, body in kept.items() if path.startswith(f"{following}/")}
+    waiting |= {
+        f"{base}/{path.partition('/')[2]}": body
+        for path, body in kept.items()
+        if path.startswith(f"{following}/")
+    }
     try:
         put = accept(name, clusters, file, pem, None, waiting, now)
     except MeshError as error:
         raise MeshError(
-            replace(p, what=p.what.replace(f"{base}/", f"{following}/"), fix=p.fix.replace(f"{base}/", f"{following}/")) for p in error.problems
+            replace(
+                p,
+                what=p.what.replace(f"{base}/", f"{following}/"),
+                fix=p.fix.replace(f"{base}/", f"{following}/"),
+            )
+            for p in error.problems
         ) from None
     return Exchange(put, {**to_archive([base], kept, archived), following: base})

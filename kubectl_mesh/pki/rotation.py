@@ -1,4 +1,5 @@
-"""The rotation of a root: three changes of `certs/`, each safe however late and in whatever order the clusters apply it.
+"""The rotation of a root: three changes of `certs/`, each safe however late and in whatever order
+the clusters apply it.
 
     begin -> trust-both -> sign-new -> drop-old -> done
                  |            |
@@ -24,7 +25,13 @@ from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import root_of
 from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
 
-FOLLOWS = {"trust-both": "sign-new", "sign-new": "drop-old", "drop-old": "", "sign-old": "drop-new", "drop-new": ""}
+FOLLOWS = {
+    "trust-both": "sign-new",
+    "sign-new": "drop-old",
+    "drop-old": "",
+    "sign-old": "drop-new",
+    "drop-new": "",
+}
 """Each step, and the one that `advance` leads to; "": the rotation is over."""
 ABORTS = {"trust-both": "drop-new", "sign-new": "sign-old"}
 """Where `abort` leads to, while the old root is trusted."""
@@ -43,7 +50,9 @@ class Rotation:
     new: str
     since: datetime
     union: bool = False
-    """The old roots are those of running clusters that come under one: each has its own, and some may have the new one from the start."""
+    """The old roots are those of running clusters that come under one: each has its own, and some
+    may have the new one from the start.
+    """
 
     @property
     def signs_new(self) -> bool:
@@ -58,59 +67,130 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
     place = Place(f"certs/{ROTATION}")
     try:
         value = json.loads(kept[ROTATION])
-        old, new, since = value["old"], value["new"], datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        old, new, since = (
+            value["old"],
+            value["new"],
+            datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC),
+        )
         marks = [*old, new]
         if value.get("union", True) is not True:
             raise ValueError
-        if value["step"] not in FOLLOWS or type(old) is not list or not old or not all(map(_MARK.fullmatch, marks)) or len(set(marks)) < len(marks):
+        if (
+            value["step"] not in FOLLOWS
+            or type(old) is not list
+            or not old
+            or not all(map(_MARK.fullmatch, marks))
+            or len(set(marks)) < len(marks)
+        ):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise MeshError([Problem(place, "does not say where the rotation of the root stands", AS_COMMITTED, "certs-readable")]) from None
+        raise MeshError(
+            [
+                Problem(
+                    place,
+                    "does not say where the rotation of the root stands",
+                    AS_COMMITTED,
+                    "certs-readable",
+                )
+            ]
+        ) from None
     if unknown := sorted(set(value) - {"step", "old", "new", "since", "union"}):
-        what = f"has {', '.join(map(shown, unknown))}, which this version of kubectl mesh does not know"
-        raise MeshError([Problem(place, what, f"use the version that wrote it, or {AS_COMMITTED}", "certs-readable")])
+        what = (
+            f"has {', '.join(map(shown, unknown))}, which this version of kubectl mesh does not"
+            " know"
+        )
+        raise MeshError(
+            [
+                Problem(
+                    place,
+                    what,
+                    f"use the version that wrote it, or {AS_COMMITTED}",
+                    "certs-readable",
+                )
+            ]
+        )
     return Rotation(value["step"], tuple(old), new, since, "union" in value)
 
 
 def judge(kept: Mapping[str, bytes], issuer: str) -> None:
-    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back from another commit, without the other.
+    """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back
+    from another commit, without the other.
 
-    With the issuer `local` the key that is here signs; with `csr` it lies idle; with others, no rotation could go on.
+    With the issuer `local` the key that is here signs; with `csr` it lies idle; with others, no
+    rotation could go on.
     """
     rotation = read(kept)
     if rotation is None:
         if NEXT_KEY in kept:
-            what = f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it stands, is not"
-            fix = f"put certs/{ROTATION} back as git has it; where that rotation was given up, move the key to certs/{ARCHIVE}"
+            what = (
+                f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it"
+                " stands, is not"
+            )
+            fix = (
+                f"put certs/{ROTATION} back as git has it; where that rotation was given up, move"
+                f" the key to certs/{ARCHIVE}"
+            )
             raise MeshError([Problem(Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete")])
         return
     if issuer not in ("local", "csr"):
-        what = f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer}, which has a root of its own"
-        fix = "write the issuer as it was, and finish the rotation or go back; where that mesh is no more, move certs/ away"
+        what = (
+            f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer},"
+            " which has a root of its own"
+        )
+        fix = (
+            "write the issuer as it was, and finish the rotation or go back; where that mesh is no"
+            " more, move certs/ away"
+        )
         raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, fix, "certs-chain")])
     roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
     held = {fingerprint(root) for root in roots}
     known = {**dict.fromkeys(rotation.old, "old"), rotation.new: "new"}
     wanted = {mark for mark, which in known.items() if rotation.step != f"drop-{which}"}
-    wrong = [f"lacks the {known[mark]} root (sha256 {mark[:16]}…)" for mark in known if mark in wanted - held]
-    wrong += [f"holds the {known.get(mark, 'unknown')} root (sha256 {mark[:16]}…)" for mark in sorted(held - wanted)]
+    wrong = [
+        f"lacks the {known[mark]} root (sha256 {mark[:16]}…)"
+        for mark in known
+        if mark in wanted - held
+    ]
+    wrong += [
+        f"holds the {known.get(mark, 'unknown')} root (sha256 {mark[:16]}…)"
+        for mark in sorted(held - wanted)
+    ]
     problems = []
     if wrong:
         what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
-        problems.append(Problem(Place(f"certs/{ROTATION}"), what, "put both back, with all of certs/, as one commit of git has them", "certs-chain"))
+        problems.append(
+            Problem(
+                Place(f"certs/{ROTATION}"),
+                what,
+                "put both back, with all of certs/, as one commit of git has them",
+                "certs-chain",
+            )
+        )
     elif issuer == "local" and ROOT_KEY in kept and (rotation.signs_new or not rotation.union):
         key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
         right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
         if any(same_key(root, key) and fingerprint(root) not in signs for root in roots):
             what = f"is not the key of the {right} root, which signs at {rotation.step}"
-            problems.append(Problem(Place(f"certs/{ROOT_KEY}"), what, f"put the {right} root's key there, and keep this one elsewhere", "certs-pair"))
+            problems.append(
+                Problem(
+                    Place(f"certs/{ROOT_KEY}"),
+                    what,
+                    f"put the {right} root's key there, and keep this one elsewhere",
+                    "certs-pair",
+                )
+            )
     if problems:
         raise MeshError(problems)
 
 
 def write(rotation: Rotation) -> bytes:
     """The file that says where a rotation stands; public."""
-    value: dict[str, object] = {"step": rotation.step, "old": list(rotation.old), "new": rotation.new, "since": f"{rotation.since:%Y-%m-%dT%H:%M:%SZ}"}
+    value: dict[str, object] = {
+        "step": rotation.step,
+        "old": list(rotation.old),
+        "new": rotation.new,
+        "since": f"{rotation.since:%Y-%m-%dT%H:%M:%SZ}",
+    }
     value |= {"union": True} if rotation.union else {}
     return json.dumps(value, indent=2).encode() + b"\n"
 
@@ -131,7 +211,9 @@ def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
             continue
         chain = load_certificates(f"certs/{base}/ca-cert.pem", kept[f"{base}/ca-cert.pem"])
         if f"{base}/cert-chain.pem" in kept:
-            chain += load_certificates(f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"])
+            chain += load_certificates(
+                f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"]
+            )
         signer = root_of(chain, roots)
         found[name] = Trust(fingerprints, None if signer is None else fingerprint(signer))
     return found
@@ -141,7 +223,9 @@ def follows(rotation: Rotation, signers: Collection[str]) -> str:
     """The step that `advance` leads to, "" for the end; `signers` are the roots that sign now."""
     step = FOLLOWS[rotation.step]
     # Back from a union, where some had the one root from the start: it stays.
-    return "trust-both" if step == "drop-new" and rotation.union and rotation.new in signers else step
+    return (
+        "trust-both" if step == "drop-new" and rotation.union and rotation.new in signers else step
+    )
 
 
 def back(rotation: Rotation, signers: Collection[str]) -> str | None:
@@ -150,12 +234,19 @@ def back(rotation: Rotation, signers: Collection[str]) -> str | None:
     return "drop-old" if step == "drop-new" and rotation.union and rotation.new in signers else step
 
 
-def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: datetime) -> Problem | None:
-    """Why it is too early to advance, by what was seen; None where it is not. `wait` is how long a certificate of a workload may live."""
+def early(
+    rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: datetime
+) -> Problem | None:
+    """Why it is too early to advance, by what was seen; None where it is not. `wait` is how long a
+    certificate of a workload may live.
+    """
     least = _hours(wait)
     place = Place("--seen-for")
     if rotation.since > now:
-        what = f"says that {rotation.step} was made on {rotation.since:%Y-%m-%d %H:%M} UTC, which is yet to come: this clock, or the one of that day, is wrong"
+        what = (
+            f"says that {rotation.step} was made on {rotation.since:%Y-%m-%d %H:%M} UTC, which is"
+            " yet to come: this clock, or the one of that day, is wrong"
+        )
         fix = 'set the clock right; where it is, write under "since" when the step was made'
         return Problem(Place(f"certs/{ROTATION}"), what, fix)
     if seen_for is None:
@@ -165,10 +256,16 @@ def early(rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: 
             f"look, wait {least}, and give the time" if wait else "look, and give 0h",
         )
     if seen_for < wait:
-        what = f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold what is older than {rotation.step}"
+        what = (
+            f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold"
+            f" what is older than {rotation.step}"
+        )
         return Problem(place, what, f"wait, and give {least} or more")
     if seen_for > now - rotation.since:
-        what = f"is longer than the step is old: {rotation.step} was made on {rotation.since:%Y-%m-%d %H:%M} UTC"
+        what = (
+            f"is longer than the step is old: {rotation.step} was made on"
+            f" {rotation.since:%Y-%m-%d %H:%M} UTC"
+        )
         return Problem(place, what, "give the time that was seen")
     return None
 
@@ -177,11 +274,17 @@ def _hours(time: timedelta) -> str:
     return f"{-int(-time.total_seconds() // 3600)}h"
 
 
-def unfit(rotation: Rotation | None, file: str, chain: bytes, bundle: bytes, current: bytes | None = None) -> list[Problem]:
-    """Why an intermediate that comes from elsewhere may not be used now: another root is to sign. `current` is the chain of the one in use."""
+def unfit(
+    rotation: Rotation | None, file: str, chain: bytes, bundle: bytes, current: bytes | None = None
+) -> list[Problem]:
+    """Why an intermediate that comes from elsewhere may not be used now: another root is to sign.
+    `current` is the chain of the one in use.
+    """
     if rotation is None:
         return []
-    signer = root_of(load_certificates(file, chain), load_certificates(f"certs/{ROOT_CERT}", bundle))
+    signer = root_of(
+        load_certificates(file, chain), load_certificates(f"certs/{ROOT_CERT}", bundle)
+    )
     before = load_certificates(file, current) if current is not None else ()
     stays = rotation.union and bool(before) and _signer(before, bundle) == rotation.new
     if signer is None or (fingerprint(signer) == rotation.new) == (rotation.signs_new or stays):
@@ -196,19 +299,33 @@ def _signer(chain: Sequence[x509.Certificate], bundle: bytes) -> str:
     return fingerprint(root) if root is not None else ""
 
 
-def waits(kept: Mapping[str, bytes], names: Sequence[str], issuer: x509.Certificate | None) -> list[Problem]:
-    """Why these clusters may not get an intermediate of `issuer` yet: not every cluster trusts it. None stands for a root whose key is not in use."""
+def waits(
+    kept: Mapping[str, bytes], names: Sequence[str], issuer: x509.Certificate | None
+) -> list[Problem]:
+    """Why these clusters may not get an intermediate of `issuer` yet: not every cluster trusts it.
+    None stands for a root whose key is not in use.
+    """
     on = read(kept)
-    if on is None or on.signs_new or (fingerprint(issuer) != on.new if issuer is not None else not on.union):
+    if (
+        on is None
+        or on.signs_new
+        or (fingerprint(issuer) != on.new if issuer is not None else not on.union)
+    ):
         return []
     there = trusts(kept, names)
     told = []
     for name in names:
         if name in there and there[name].signer == on.new:
             continue
-        what = f"would be signed by a root that not every cluster trusts before the rotation of the root is past {on.step}"
+        what = (
+            "would be signed by a root that not every cluster trusts before the rotation of the"
+            f" root is past {on.step}"
+        )
         fix = "`kubectl mesh certs rotate-root advance` makes it, once all trust that root"
         if name not in there:
-            fix = f"take in what signs there: `kubectl mesh certs import {name} FILE`; if it runs nothing yet, `kubectl mesh certs rotate-root advance` first"
+            fix = (
+                f"take in what signs there: `kubectl mesh certs import {name} FILE`; if it runs"
+                " nothing yet, `kubectl mesh certs rotate-root advance` first"
+            )
         told.append(Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "certs-chain"))
     return told

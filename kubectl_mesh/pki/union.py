@@ -1,6 +1,8 @@
-"""The union of roots: the first barrier on the way to one root, in which every cluster trusts all of them and signs as before.
+"""The union of roots: the first barrier on the way to one root, in which every cluster trusts all
+of them and signs as before.
 
-istiod up to 1.29 takes a changed bundle only if the text of one is a part of the other's, so each old text stays as it is, in one piece.
+istiod up to 1.29 takes a changed bundle only if the text of one is a part of the other's, so each
+old text stays as it is, in one piece.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,18 +18,40 @@ from kubectl_mesh.x509.chain import soon
 from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
 
-def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime, *, before: bool = False) -> Taken:
-    """The root that is there and those of `others` (name and PEM), as the new root-cert.pem and as the copies beside the intermediates of `clusters`.
+def union(
+    others: Sequence[tuple[str, bytes]],
+    kept: Mapping[str, bytes],
+    clusters: Sequence[str],
+    now: datetime,
+    *,
+    before: bool = False,
+) -> Taken:
+    """The root that is there and those of `others` (name and PEM), as the new root-cert.pem and as
+    the copies beside the intermediates of `clusters`.
 
     The others come behind it, or `before` it.
     """
     now = now.replace(microsecond=0)
     problems: list[Problem] = []
     if ROOT_CERT not in kept:
-        fix = "make one with `kubectl mesh init`, or take in your own with `kubectl mesh certs import-root FILE --key FILE`"
-        problems.append(Problem(Place(f"certs/{ROOT_CERT}"), "is not there: the clusters are to come under it", fix, "certs-complete"))
+        fix = (
+            "make one with `kubectl mesh init`, or take in your own with `kubectl mesh certs"
+            " import-root FILE --key FILE`"
+        )
+        problems.append(
+            Problem(
+                Place(f"certs/{ROOT_CERT}"),
+                "is not there: the clusters are to come under it",
+                fix,
+                "certs-complete",
+            )
+        )
     whole = kept.get(ROOT_CERT, b"")
-    trusted = [(f"certs/{ROOT_CERT}", c) for c in load_certificates(f"certs/{ROOT_CERT}", whole)] if whole else []
+    trusted = (
+        [(f"certs/{ROOT_CERT}", c) for c in load_certificates(f"certs/{ROOT_CERT}", whole)]
+        if whole
+        else []
+    )
     warnings: list[Problem] = []
     for name, pem in others:
         try:
@@ -45,14 +69,23 @@ def union(others: Sequence[tuple[str, bytes]], kept: Mapping[str, bytes], cluste
     if problems:
         raise MeshError(problems)
     copies = [f"{folder(c)}/{ROOT_CERT}" for c in clusters]
-    files = {path: whole for path in (ROOT_CERT, *copies) if kept.get(path) != whole and (path == ROOT_CERT or path in kept)}
+    files = {
+        path: whole
+        for path in (ROOT_CERT, *copies)
+        if kept.get(path) != whole and (path == ROOT_CERT or path in kept)
+    }
     return Taken(files, tuple(sorted(set(warnings))))
 
 
-def ambiguous(trusted: Sequence[tuple[str, x509.Certificate]], kept: Mapping[str, bytes], clusters: Sequence[str]) -> Iterable[Problem]:
+def ambiguous(
+    trusted: Sequence[tuple[str, x509.Certificate]],
+    kept: Mapping[str, bytes],
+    clusters: Sequence[str],
+) -> Iterable[Problem]:
     """Roots of one name that a proxy cannot tell apart.
 
-    BoringSSL takes the first root that has the issuer's name and, where both sides state one, its key identifier; it does not try a second.
+    BoringSSL takes the first root that has the issuer's name and, where both sides state one, its
+    key identifier; it does not try a second.
     """
     seen: dict[tuple[str, str], tuple[str, x509.Certificate]] = {}
     shared: set[bytes] = set()
@@ -63,9 +96,13 @@ def ambiguous(trusted: Sequence[tuple[str, x509.Certificate]], kept: Mapping[str
                 continue
             shared.add(key)
             if any(extension(c, x509.SubjectKeyIdentifier) is None for c in (first, certificate)):
-                what = f"has the same name as the root in {other} ({describe(certificate).subject}), and not both have a key identifier"
+                what = (
+                    f"has the same name as the root in {other} ({describe(certificate).subject}),"
+                    " and not both have a key identifier"
+                )
                 fix = (
-                    "Envoy takes the first for both and refuses what the other signed: such clusters come together by new roots and a restart, not step by step"
+                    "Envoy takes the first for both and refuses what the other signed: such"
+                    " clusters come together by new roots and a restart, not step by step"
                 )
                 yield Problem(Place(name), what, fix, "certs-chain")
         seen[name, str(certificate.serial_number)] = (name, certificate)
@@ -73,20 +110,37 @@ def ambiguous(trusted: Sequence[tuple[str, x509.Certificate]], kept: Mapping[str
         path = f"{folder(cluster)}/cert-chain.pem"
         for certificate in load_certificates(f"certs/{path}", kept[path]) if path in kept else ():
             own = certificate.issuer == certificate.subject
-            if not own and certificate.issuer.public_bytes() in shared and extension(certificate, x509.AuthorityKeyIdentifier) is None:
-                what = "names its issuer by a name that two roots have, and by no key identifier; Envoy takes the first of them"
-                yield Problem(Place(f"certs/{path}"), what, "have this intermediate made anew under its root first", "certs-chain")
+            if (
+                not own
+                and certificate.issuer.public_bytes() in shared
+                and extension(certificate, x509.AuthorityKeyIdentifier) is None
+            ):
+                what = (
+                    "names its issuer by a name that two roots have, and by no key identifier;"
+                    " Envoy takes the first of them"
+                )
+                yield Problem(
+                    Place(f"certs/{path}"),
+                    what,
+                    "have this intermediate made anew under its root first",
+                    "certs-chain",
+                )
 
 
 def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
     a, b = one.public_key(), other.public_key()
     if isinstance(a, rsa.RSAPublicKey) and isinstance(b, rsa.RSAPublicKey):
         return a.public_numbers() == b.public_numbers()
-    return isinstance(a, ec.EllipticCurvePublicKey) and isinstance(b, ec.EllipticCurvePublicKey) and a.public_numbers() == b.public_numbers()
+    return (
+        isinstance(a, ec.EllipticCurvePublicKey)
+        and isinstance(b, ec.EllipticCurvePublicKey)
+        and a.public_numbers() == b.public_numbers()
+    )
 
 
 def together(roots: Mapping[str, bytes]) -> bytes:
-    """The roots of all clusters as one bundle, each text once and in one piece; refused where a proxy could not tell them apart.
+    """The roots of all clusters as one bundle, each text once and in one piece; refused where a
+    proxy could not tell them apart.
 
     `roots` are by their source.
     """
@@ -94,7 +148,9 @@ def together(roots: Mapping[str, bytes]) -> bytes:
     trusted: list[tuple[str, x509.Certificate]] = []
     for name, pem in roots.items():
         trusted += [(name, c) for c in load_certificates(name, pem)]
-        if _line(pem) not in whole and not (whole and set(load_certificates(name, pem)) <= set(load_certificates(name, whole))):
+        if _line(pem) not in whole and not (
+            whole and set(load_certificates(name, pem)) <= set(load_certificates(name, whole))
+        ):
             whole += pem if not whole else (b"" if whole.endswith(b"\n") else b"\n") + _line(pem)
     if problems := list(ambiguous(trusted, {}, ())):
         raise MeshError(problems)

@@ -1,4 +1,6 @@
-"""What new certificates are to be like; here, so that who asks for some need not load what makes them."""
+"""What new certificates are to be like; here, so that who asks for some need not load what makes
+them.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,4 +27,6 @@ class Wanted:
     others: Mapping[str, bytes] = field(default_factory=dict)
     """The ca-cert.pem of clusters of the mesh that are not in this plan."""
     organization_stated: bool = True
-    """False: nobody stated an organization, and the O= of an existing root comes before `organization`."""
+    """False: nobody stated an organization, and the O= of an existing root comes before
+    `organization`.
+    """

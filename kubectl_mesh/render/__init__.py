@@ -1,6 +1,8 @@
-"""render: a `Plan`, its `Pki` and a target become a `Tree`, each directory with the lock that lists it.
+"""render: a `Plan`, its `Pki` and a target become a `Tree`, each directory with the lock that lists
+it.
 
-A cluster's directory has three stages, each a kustomization: what it trusts, its control plane (the target's affair), the mesh.
+A cluster's directory has three stages, each a kustomization: what it trusts, its control plane (the
+target's affair), the mesh.
 """
 
 import hashlib
@@ -8,7 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from kubectl_mesh import delivery
-from kubectl_mesh.model import BUNDLE, LOCK, STAGES, Document, File, Folder, Member, Pki, Plan, Secret, Tree
+from kubectl_mesh.model import (
+    BUNDLE,
+    LOCK,
+    STAGES,
+    Document,
+    File,
+    Folder,
+    Member,
+    Pki,
+    Plan,
+    Secret,
+    Tree,
+)
 from kubectl_mesh.render import alerts, gateways, lock, reader, remotes, trust
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.targets.target import Target
@@ -40,7 +54,9 @@ def render(
     store: Store,
     only: frozenset[str] | None = None,
 ) -> Tree:
-    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that clusters share are one object."""
+    """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that
+    clusters share are one object.
+    """
     made: dict[tuple[bytes, bool], File] = {}
 
     def folder(directory: str, texts: Texts) -> tuple[dict[str, File], dict[str, str]]:
@@ -72,7 +88,9 @@ def render(
         name = member.cluster.name
         files, sealed = folder(name, texts)
         head = store.head(name) if sealed else {}
-        tree[name] = locked(files, lock.of_cluster(plan, member, pki, target.KIND, files, known, head, sealed))
+        tree[name] = locked(
+            files, lock.of_cluster(plan, member, pki, target.KIND, files, known, head, sealed)
+        )
     for name, shared in _shared(plan, target, manifests):
         files, sealed = folder(name, shared)
         head = store.head(name) if sealed else {}
@@ -81,14 +99,23 @@ def render(
 
 
 def _clusters(
-    plan: Plan, base: Mapping[str, Document], pki: Pki, target: Target, manifests: Manifests, only: frozenset[str] | None
+    plan: Plan,
+    base: Mapping[str, Document],
+    pki: Pki,
+    target: Target,
+    manifests: Manifests,
+    only: frozenset[str] | None,
 ) -> Iterator[tuple[Member, dict[str, str | Secret]]]:
     """For each cluster its files."""
     control_plane = target.control_plane(plan, base)
     secrets = remotes.Remotes(plan, manifests)
     legacy = not target.traits(plan.topology).labels
-    members = {name: member for name, member in plan.members.items() if only is None or name in only}
-    planes = {name: tuple(control_plane(member)) for name, member in members.items() if not member.waits}
+    members = {
+        name: member for name, member in plan.members.items() if only is None or name in only
+    }
+    planes = {
+        name: tuple(control_plane(member)) for name, member in members.items() if not member.waits
+    }
     for name, member in members.items():
         stages = [Stage(), Stage(), Stage()]
         if not member.waits:
@@ -109,30 +136,64 @@ def _clusters(
                 listed = kustomization(plan, into.resources, into.files, manifests)
                 files |= {f"{stage}/{file}": text for file, text in listed.items()}
                 # What is for the cluster of Argo CD has no place in the whole of another.
-                if listed and not (stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"):
+                if listed and not (
+                    stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"
+                ):
                     applied.append(stage)
-        sealed = plan.topology.store == "sops" and any(isinstance(text, Secret) for text in files.values())
-        # kubectl cannot decrypt cacerts, and an istiod that starts without it signs by itself: nothing brings all stages at once.
+        sealed = plan.topology.store == "sops" and any(
+            isinstance(text, Secret) for text in files.values()
+        )
+        # kubectl cannot decrypt cacerts, and an istiod that starts without it signs by itself:
+        # nothing brings all stages at once.
         if not (sealed and plan.topology.delivery.tool == "kubectl"):
-            files["kustomization.yaml"] = manifests.render("kustomization.yaml", resources=tuple(applied), generators=())
+            files["kustomization.yaml"] = manifests.render(
+                "kustomization.yaml", resources=tuple(applied), generators=()
+            )
         yield member, files
 
 
-def kustomization(plan: Plan, resources: Iterable[str], files: Texts, manifests: Manifests) -> dict[str, str]:
-    """What lists the files of a folder. What SOPS encrypted is for whom can decrypt: Flux itself, KSOPS in Argo CD; kubectl cannot."""
-    hidden = [path for path in resources if isinstance(files.get(path), Secret)] if plan.topology.store == "sops" else []
+def kustomization(
+    plan: Plan, resources: Iterable[str], files: Texts, manifests: Manifests
+) -> dict[str, str]:
+    """What lists the files of a folder. What SOPS encrypted is for whom can decrypt: Flux itself,
+    KSOPS in Argo CD; kubectl cannot.
+    """
+    hidden = (
+        [path for path in resources if isinstance(files.get(path), Secret)]
+        if plan.topology.store == "sops"
+        else []
+    )
     # Those of a stage without remote secrets are the same in most clusters.
-    text = manifests.once if any(path.startswith("remote-secrets/") for path in files) else manifests.render
+    text = (
+        manifests.once
+        if any(path.startswith("remote-secrets/") for path in files)
+        else manifests.render
+    )
     if not hidden or plan.topology.delivery.tool == "flux":
-        return {"kustomization.yaml": text("kustomization.yaml", resources=tuple(resources), generators=())}
+        return {
+            "kustomization.yaml": text(
+                "kustomization.yaml", resources=tuple(resources), generators=()
+            )
+        }
     left = tuple(path for path in resources if path not in hidden)
     made = {}
     if plan.topology.delivery.tool == "argocd":
         made[".ksops.yaml"] = text("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
-    return {"kustomization.yaml": text("kustomization.yaml", resources=left, generators=tuple(made)), **made} if left or made else {}
+    return (
+        {
+            "kustomization.yaml": text(
+                "kustomization.yaml", resources=left, generators=tuple(made)
+            ),
+            **made,
+        }
+        if left or made
+        else {}
+    )
 
 
-def _shared(plan: Plan, target: Target, manifests: Manifests) -> Iterator[tuple[str, dict[str, str | Secret]]]:
+def _shared(
+    plan: Plan, target: Target, manifests: Manifests
+) -> Iterator[tuple[str, dict[str, str | Secret]]]:
     """The directories that belong to the mesh as a whole."""
     if plan.topology.bundled:
         found = remotes.bundle(plan, manifests)

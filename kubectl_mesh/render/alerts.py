@@ -1,4 +1,5 @@
-"""Stage 3, where asked: alerts before something ends, from dates that are known when it is rendered (PrometheusRule, monitoring.coreos.com/v1).
+"""Stage 3, where asked: alerts before something ends, from dates that are known when it is rendered
+(PrometheusRule, monitoring.coreos.com/v1).
 
 No exporter has to be there: the expression compares the clock of Prometheus with a number.
 """
@@ -15,12 +16,20 @@ from kubectl_mesh.yaml_io.manifest import Manifests, parse
 FILE = "expiry-alerts.yaml"
 NAME = "kubectl-mesh-expiry"
 LEVELS = (("warning", timedelta(days=30), 3), ("critical", timedelta(days=7), 10))
-"""The severity, how long before the end, and at most what part of the life, so that what lives for days does not begin with an alert."""
+"""The severity, how long before the end, and at most what part of the life, so that what lives for
+days does not begin with an alert.
+"""
 
 
-def add(stage: Stage, plan: Plan, alerts: Alerts, member: Member, pki: Pki, manifests: Manifests) -> None:
+def add(
+    stage: Stage, plan: Plan, alerts: Alerts, member: Member, pki: Pki, manifests: Manifests
+) -> None:
     """What ends for all clusters, and what ends in this one."""
-    rules = [rule for date in sorted({*shared(pki), *of_cluster(plan, member, pki)}) for rule in _rules(plan.topology.mesh_id, date)]
+    rules = [
+        rule
+        for date in sorted({*shared(pki), *of_cluster(plan, member, pki)})
+        for rule in _rules(plan.topology.mesh_id, date)
+    ]
     if not rules:
         return
     labels = {"labels": dict(alerts.labels)} if alerts.labels else {}
@@ -40,9 +49,17 @@ def _rules(mesh: str, date: Date) -> Iterable[dict[str, Any]]:
         yield {
             "alert": "MeshExpiry",
             "expr": f"vector(time()) > {int((date.until - early).timestamp())}",
-            "labels": {"severity": severity, "mesh": mesh, "kind": date.kind, "subject": date.subject, "id": date.id},
+            "labels": {
+                "severity": severity,
+                "mesh": mesh,
+                "kind": date.kind,
+                "subject": date.subject,
+                "id": date.id,
+            },
             "annotations": {
-                "summary": _plain(f"{date.what.rstrip(',')} ends on {date.until:%Y-%m-%d %H:%M} UTC"),
+                "summary": _plain(
+                    f"{date.what.rstrip(',')} ends on {date.until:%Y-%m-%d %H:%M} UTC"
+                ),
                 "description": _plain(date.fix),
                 "ends": f"{date.until:%Y-%m-%dT%H:%M:%SZ}",
                 **({"made": f"{date.made:%Y-%m-%dT%H:%M:%SZ}"} if date.made is not None else {}),
@@ -56,15 +73,24 @@ def _plain(text: str) -> str:
 
 
 def remembered(text: str) -> dict[str, tuple[datetime, datetime | None, str, str]]:
-    """What an earlier render told of tokens, by id: when they end, when they were made, what they are called, what to do. Nothing where it is no such file."""
+    """What an earlier render told of tokens, by id: when they end, when they were made, what they
+    are called, what to do. Nothing where it is no such file.
+    """
     found: dict[str, tuple[datetime, datetime | None, str, str]] = {}
     try:
         value: Any = parse(text)
         for rule in value["spec"]["groups"][0]["rules"]:
             if rule["labels"]["kind"] == "token":
                 told = rule["annotations"]
-                what, fix = (told[key].replace('{{ "{{" }}', "{{") for key in ("summary", "description"))
-                found[rule["labels"]["id"]] = (_read(told["ends"]), _read(told["made"]) if "made" in told else None, what.rpartition(" ends on ")[0], fix)
+                what, fix = (
+                    told[key].replace('{{ "{{" }}', "{{") for key in ("summary", "description")
+                )
+                found[rule["labels"]["id"]] = (
+                    _read(told["ends"]),
+                    _read(told["made"]) if "made" in told else None,
+                    what.rpartition(" ends on ")[0],
+                    fix,
+                )
     except Exception:  # noqa: BLE001 -- a person may have written anything into it
         return {}
     return found

@@ -1,7 +1,19 @@
-"""Stage 3: the gateways of a cluster, and what they let in (Istio's samples/multicluster: expose-services.yaml, expose-istiod.yaml)."""
+"""Stage 3: the gateways of a cluster, and what they let in (Istio's samples/multicluster:
+expose-services.yaml, expose-istiod.yaml).
+"""
 
 from kubectl_mesh.istio import versions
-from kubectl_mesh.istio.east_west_gateway import HBONE_PORT, NAME, NETWORK, SELECTOR, TLS_PORT, VIEW, elsewhere, labels, service_ports
+from kubectl_mesh.istio.east_west_gateway import (
+    HBONE_PORT,
+    NAME,
+    NETWORK,
+    SELECTOR,
+    TLS_PORT,
+    VIEW,
+    elsewhere,
+    labels,
+    service_ports,
+)
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
 from kubectl_mesh.model.address import is_address
 from kubectl_mesh.render.stage import Stage
@@ -12,38 +24,70 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
     """Adds the gateways of a cluster."""
     cluster = member.cluster
     if legacy:
-        stage.add("cluster-aware-gateway.yaml", manifests.render("cluster-aware-gateway.yaml", namespace=cluster.namespace))
+        stage.add(
+            "cluster-aware-gateway.yaml",
+            manifests.render("cluster-aware-gateway.yaml", namespace=cluster.namespace),
+        )
         return
     if member.gateway_kind == "Deployment":
-        stage.add("eastwest-account.yaml", manifests.render("eastwest-account.yaml", name=NAME, namespace=cluster.namespace))
+        stage.add(
+            "eastwest-account.yaml",
+            manifests.render("eastwest-account.yaml", name=NAME, namespace=cluster.namespace),
+        )
         stage.add("eastwest-deployment.yaml", manifests.again(_deployment(member)))
         stage.add("eastwest-service.yaml", manifests.again(_service(member, plan)))
     elif member.gateway_kind == "Gateway":
         stage.add("eastwest-gateway.yaml", manifests.again(_gateway(member, plan)))
     # What is exposed is said to istiod, so a cluster without one says nothing.
     if member.primary is None:
-        place = {"namespace": cluster.namespace, "version": "v1" if versions.minor(cluster.version) >= versions.GATEWAY_V1 else "v1alpha3"}
+        place = {
+            "namespace": cluster.namespace,
+            "version": (
+                "v1" if versions.minor(cluster.version) >= versions.GATEWAY_V1 else "v1alpha3"
+            ),
+        }
         if member.gateway_kind not in (None, "Gateway") and plan.several_networks:
-            stage.add("cross-network-gateway.yaml", manifests.render("cross-network-gateway.yaml", **place))
+            stage.add(
+                "cross-network-gateway.yaml",
+                manifests.render("cross-network-gateway.yaml", **place),
+            )
         if member.serves and member.gateway_kind is not None:
-            host = f"istiod{'-' + cluster.revision if cluster.revision else ''}.{cluster.namespace}.svc.cluster.local"
+            service = f"istiod-{cluster.revision}" if cluster.revision else "istiod"
+            host = f"{service}.{cluster.namespace}.svc.cluster.local"
             stage.add("istiod-gateway.yaml", manifests.render("istiod-gateway.yaml", **place))
-            stage.add("istiod-virtual-service.yaml", manifests.render("istiod-virtual-service.yaml", host=host, **place))
+            stage.add(
+                "istiod-virtual-service.yaml",
+                manifests.render("istiod-virtual-service.yaml", host=host, **place),
+            )
         if plan.topology.ambient:
             for network in elsewhere(member):
-                stage.add(f"remote-gateways/{file_name(network.name)}.yaml", manifests.again(_remote(network, cluster)))
+                stage.add(
+                    f"remote-gateways/{file_name(network.name)}.yaml",
+                    manifests.again(_remote(network, cluster)),
+                )
 
 
 def file_name(network: str) -> str:
-    """A network's name as that of a file and of an object: lower case, for networks may differ from others by nothing but case."""
+    """A network's name as that of a file and of an object: lower case, for networks may differ from
+    others by nothing but case.
+    """
     lower = network.lower().replace("_", "-")
-    return lower if lower == network else f"{lower}-{sum(1 << i for i, c in enumerate(network) if c != lower[i]):x}"
+    return (
+        lower
+        if lower == network
+        else f"{lower}-{sum(1 << i for i, c in enumerate(network) if c != lower[i]):x}"
+    )
 
 
 def _deployment(member: Member) -> dict[str, object]:
     cluster = member.cluster
     own = {"app": NAME, "istio": SELECTOR}
-    pod = {**own, "istio.io/dataplane-mode": "none", "sidecar.istio.io/inject": "true", NETWORK: cluster.network}
+    pod = {
+        **own,
+        "istio.io/dataplane-mode": "none",
+        "sidecar.istio.io/inject": "true",
+        NETWORK: cluster.network,
+    }
     if cluster.revision:
         pod["istio.io/rev"] = cluster.revision
     container = {
@@ -52,7 +96,10 @@ def _deployment(member: Member) -> dict[str, object]:
         "image": "auto",
         "env": [{"name": VIEW, "value": cluster.network}],
         "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
-        "resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+        "resources": {
+            "limits": {"cpu": "2", "memory": "1Gi"},
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+        },
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -69,7 +116,10 @@ def _deployment(member: Member) -> dict[str, object]:
             "replicas": cluster.east_west.replicas or 2,
             "selector": {"matchLabels": own},
             "template": {
-                "metadata": {"annotations": {"inject.istio.io/templates": "gateway"}, "labels": dict(sorted(pod.items()))},
+                "metadata": {
+                    "annotations": {"inject.istio.io/templates": "gateway"},
+                    "labels": dict(sorted(pod.items())),
+                },
                 "spec": {"containers": [container], "serviceAccountName": NAME},
             },
         },
@@ -102,13 +152,17 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     ambient = plan.topology.ambient
     own = {**labels(member), **({"istio.io/rev": cluster.revision} if cluster.revision else {})}
     # istiod takes the type of the Service from here, and copies labels and annotations to it.
-    annotations = {**dict(cluster.east_west.annotations), "networking.istio.io/service-type": cluster.east_west.service_type}
+    annotations = {
+        **dict(cluster.east_west.annotations),
+        "networking.istio.io/service-type": cluster.east_west.service_type,
+    }
     if not ambient:
         # Without it the Service would have the name of the class at its end.
         annotations["gateway.istio.io/name-override"] = NAME
     infrastructure = {}
     if ambient and member.declared:
-        # istiod labels the Service of such a gateway by itself, unless the Gateway is labelled and says what its Service is to have.
+        # istiod labels the Service of such a gateway by itself, unless the Gateway is labelled and
+        # says what its Service is to have.
         own[NETWORK] = cluster.network
         infrastructure = {"infrastructure": {"annotations": annotations, "labels": {"app": NAME}}}
     if ambient:
@@ -116,11 +170,23 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
             "name": "mesh",
             "port": HBONE_PORT,
             "protocol": "HBONE",
-            "tls": {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+            "tls": {
+                "mode": "Terminate",
+                "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"},
+            },
         }
     else:
-        tls = {"mode": "Passthrough", "options": {"gateway.istio.io/listener-protocol": "auto-passthrough"}}
-        listener = {"name": "cross-network", "hostname": "*.local", "port": cluster.east_west.port or TLS_PORT, "protocol": "TLS", "tls": tls}
+        tls = {
+            "mode": "Passthrough",
+            "options": {"gateway.istio.io/listener-protocol": "auto-passthrough"},
+        }
+        listener = {
+            "name": "cross-network",
+            "hostname": "*.local",
+            "port": cluster.east_west.port or TLS_PORT,
+            "protocol": "TLS",
+            "tls": tls,
+        }
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
@@ -139,11 +205,17 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
 
 
 def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
-    """The gateway of another network, whose addresses are declared; read by istiod of its own cluster alone."""
+    """The gateway of another network, whose addresses are declared; read by istiod of its own
+    cluster alone.
+    """
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
-        "metadata": {"labels": {NETWORK: network.name}, "name": f"{NAME}-{file_name(network.name)}"[:253], "namespace": cluster.namespace},
+        "metadata": {
+            "labels": {NETWORK: network.name},
+            "name": f"{NAME}-{file_name(network.name)}"[:253],
+            "namespace": cluster.namespace,
+        },
         "spec": {
             "addresses": [_address(gateway) for gateway in network.gateways],
             "gatewayClassName": "istio-remote",
@@ -152,7 +224,10 @@ def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
                     "name": "mesh",
                     "port": HBONE_PORT,
                     "protocol": "HBONE",
-                    "tls": {"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+                    "tls": {
+                        "mode": "Terminate",
+                        "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"},
+                    },
                 }
             ],
         },
@@ -160,4 +235,7 @@ def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
 
 
 def _address(gateway: Gateway) -> dict[str, object]:
-    return {"type": "IPAddress" if is_address(gateway.address) else "Hostname", "value": gateway.address}
+    return {
+        "type": "IPAddress" if is_address(gateway.address) else "Hostname",
+        "value": gateway.address,
+    }

@@ -1,7 +1,8 @@
-"""Who signs in a cluster where it is not an intermediate of ours: cert-manager makes one there, or istio-csr signs in istiod's place.
+"""Who signs in a cluster where it is not an intermediate of ours: cert-manager makes one there, or
+istio-csr signs in istiod's place.
 
-cert-manager: pkg/apis/certmanager/v1/types_certificate.go; istiod reads `tls.crt`, `tls.key` and `ca.crt` of cacerts too (security/pkg/pki/ca).
-istio-csr: deploy/charts/istio-csr/values.yaml.
+cert-manager: pkg/apis/certmanager/v1/types_certificate.go; istiod reads `tls.crt`, `tls.key` and
+`ca.crt` of cacerts too (security/pkg/pki/ca). istio-csr: deploy/charts/istio-csr/values.yaml.
 """
 
 from collections.abc import Mapping
@@ -20,13 +21,19 @@ HOURS = 24
 
 
 def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
-    """The Certificate that makes `cacerts` in the cluster itself; renewed in the last eighth of its life, with a new key."""
+    """The Certificate that makes `cacerts` in the cluster itself; renewed in the last eighth of its
+    life, with a new key.
+    """
     hours = topology.intermediate_days * HOURS
     return document(
         {
             "apiVersion": "cert-manager.io/v1",
             "kind": "Certificate",
-            "metadata": {"name": "cacerts", "namespace": cluster.namespace, **({"annotations": dict(annotations)} if annotations else {})},
+            "metadata": {
+                "name": "cacerts",
+                "namespace": cluster.namespace,
+                **({"annotations": dict(annotations)} if annotations else {}),
+            },
             "spec": {
                 "commonName": "Intermediate CA",
                 "dnsNames": [f"istiod.{cluster.namespace}.svc"],
@@ -36,7 +43,10 @@ def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, 
                 "privateKey": {**KEYS[topology.key_type or "ec-p256"], "rotationPolicy": "Always"},
                 "renewBefore": f"{hours // 8}h",
                 "secretName": "cacerts",
-                "subject": {"localities": [f"intermediate-{cluster.name}"], "organizations": [topology.organization]},
+                "subject": {
+                    "localities": [f"intermediate-{cluster.name}"],
+                    "organizations": [topology.organization],
+                },
                 "usages": ["cert sign", "crl sign"],
             },
         }
@@ -50,15 +60,23 @@ def _issuer(topology: Topology) -> dict[str, str]:
 
 
 def istio_csr_values(topology: Topology, cluster: Cluster, ztunnel: str | None) -> str:
-    """The values for istio-csr's chart in one cluster: what has to agree with istiod there; `ztunnel` is its namespace and account."""
+    """The values for istio-csr's chart in one cluster: what has to agree with istiod there;
+    `ztunnel` is its namespace and account.
+    """
     server: dict[str, object] = {"clusterID": cluster.name}
     if ztunnel is not None:
         server = {"caTrustedNodeAccounts": ztunnel, **server}
     return document(
         {
             "app": {
-                "certmanager": {"issuer": {"enabled": True, **_issuer(topology)}, "namespace": cluster.namespace},
-                "istio": {"namespace": cluster.namespace, "revisions": [release.revision or "default" for release in cluster.releases]},
+                "certmanager": {
+                    "issuer": {"enabled": True, **_issuer(topology)},
+                    "namespace": cluster.namespace,
+                },
+                "istio": {
+                    "namespace": cluster.namespace,
+                    "revisions": [release.revision or "default" for release in cluster.releases],
+                },
                 "server": server,
                 "tls": {"trustDomain": topology.trust_domain or "cluster.local"},
             }

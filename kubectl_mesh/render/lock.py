@@ -11,18 +11,37 @@ from kubectl_mesh.tree.lock_file import LockFile, Source
 def sources(plan: Plan) -> dict[str, Source]:
     """What the remote secrets of each cluster are made from."""
     return {
-        name: Source(member.server.url, hashlib.sha256(member.server.ca).hexdigest(), member.server.tls_server_name)
+        name: Source(
+            member.server.url,
+            hashlib.sha256(member.server.ca).hexdigest(),
+            member.server.tls_server_name,
+        )
         for name, member in plan.members.items()
         if member.server is not None and member.logins
     }
 
 
 def of_cluster(
-    plan: Plan, member: Member, pki: Pki, kind: str, files: Folder, known: Mapping[str, Source], store: Mapping[str, object], sealed: Mapping[str, str]
+    plan: Plan,
+    member: Member,
+    pki: Pki,
+    kind: str,
+    files: Folder,
+    known: Mapping[str, Source],
+    store: Mapping[str, object],
+    sealed: Mapping[str, str],
 ) -> LockFile:
     """The lock of a cluster's directory."""
     cluster = member.cluster
-    held = {} if plan.topology.bundled else {p: known[p] for p in member.peers if p in known and plan.members[p].login(cluster.name) is not None}
+    held = (
+        {}
+        if plan.topology.bundled
+        else {
+            p: known[p]
+            for p in member.peers
+            if p in known and plan.members[p].login(cluster.name) is not None
+        }
+    )
     return LockFile(
         cluster=cluster.name,
         mesh=plan.topology.mesh_id,
@@ -58,10 +77,25 @@ def _certificates(plan: Plan, member: Member, pki: Pki) -> dict[str, str]:
     }
 
 
-def of_all(name: str, plan: Plan, kind: str, files: Folder, known: Mapping[str, Source], store: Mapping[str, object], sealed: Mapping[str, str]) -> LockFile:
+def of_all(
+    name: str,
+    plan: Plan,
+    kind: str,
+    files: Folder,
+    known: Mapping[str, Source],
+    store: Mapping[str, object],
+    sealed: Mapping[str, str],
+) -> LockFile:
     """The lock of a directory that belongs to the mesh as a whole."""
     held = {peer: known[peer] for peer in sorted(known)} if name == BUNDLE else {}
-    head = {"cluster": name, "mesh": plan.topology.mesh_id, "control_plane": kind, "remote": held, "files": _digests(files), "sealed": sealed}
+    head = {
+        "cluster": name,
+        "mesh": plan.topology.mesh_id,
+        "control_plane": kind,
+        "remote": held,
+        "files": _digests(files),
+        "sealed": sealed,
+    }
     return LockFile(**head, **store)  # type: ignore[arg-type]
 
 

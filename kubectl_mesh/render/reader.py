@@ -1,4 +1,6 @@
-"""Stage 3, the half that lets others in: the accounts as which the peers read this cluster, and their tokens."""
+"""Stage 3, the half that lets others in: the accounts as which the peers read this cluster, and
+their tokens.
+"""
 
 from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
@@ -18,12 +20,20 @@ def own_role(plan: Plan, cluster: Cluster) -> bool:
 
 
 def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
-    """The account is Istio's own unless another is asked for; then its role is ours too. Whom nobody reads has neither."""
+    """The account is Istio's own unless another is asked for; then its role is ours too. Whom
+    nobody reads has neither.
+    """
     cluster = member.cluster
     shared = {SHARED: "reader"} if member.readers else {}
-    readers = {peer: f"reader-{peer}" for peer in member.readers} if plan.topology.reader_per_peer else shared
+    readers = (
+        {peer: f"reader-{peer}" for peer in member.readers}
+        if plan.topology.reader_per_peer
+        else shared
+    )
     tokens = cluster.credential.way == "tokenFile"
-    text = manifests.render("reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=role(cluster))
+    text = manifests.render(
+        "reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=role(cluster)
+    )
     for peer, name in readers.items():
         account = reader_account(cluster, peer)
         place = {"namespace": cluster.namespace, "reader": account}
@@ -32,10 +42,24 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
             stage.add(f"{name}-account.yaml", manifests.render("reader-account.yaml", **place))
             if "reader-role.yaml" not in stage.files:
                 stage.add("reader-role.yaml", text)
-            stage.add(f"{name}-role-binding.yaml", manifests.render("reader-role-binding.yaml", binding=binding, role=role(cluster), **place))
+            stage.add(
+                f"{name}-role-binding.yaml",
+                manifests.render(
+                    "reader-role-binding.yaml", binding=binding, role=role(cluster), **place
+                ),
+            )
         if tokens:
             for generation in cluster.generations:
-                file = f"{name}-token.yaml" if generation == 1 else f"{name}-token-g{generation}.yaml"
-                stage.add(file, manifests.render("reader-token.yaml", secret=reader_secret(cluster, peer, generation), **place))
+                file = (
+                    f"{name}-token.yaml" if generation == 1 else f"{name}-token-g{generation}.yaml"
+                )
+                stage.add(
+                    file,
+                    manifests.render(
+                        "reader-token.yaml",
+                        secret=reader_secret(cluster, peer, generation),
+                        **place,
+                    ),
+                )
             if plan.topology.store == "external":
                 stage.add(f"{name}-push.yaml", external.push_token(plan.topology, cluster, peer))

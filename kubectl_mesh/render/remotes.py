@@ -12,7 +12,9 @@ from kubectl_mesh.yaml_io.manifest import Manifests, document
 
 
 class Remotes:
-    """The remote secrets of a plan; the same text in every cluster that holds one, unless every peer logs in as itself."""
+    """The remote secrets of a plan; the same text in every cluster that holds one, unless every
+    peer logs in as itself.
+    """
 
     def __init__(self, plan: Plan, manifests: Manifests) -> None:
         self.plan, self.manifests = plan, manifests
@@ -23,19 +25,35 @@ class Remotes:
         """Adds those that a cluster holds, or names the directory that has them all."""
         if self.plan.topology.bundled:
             # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
-            applied = self.plan.topology.store != "sops" or self.plan.topology.delivery.tool != "kubectl"
-            if applied and member.cluster.joined and member.primary is None and any(m.login("") for m in self.plan.members.values()):
+            applied = (
+                self.plan.topology.store != "sops" or self.plan.topology.delivery.tool != "kubectl"
+            )
+            if (
+                applied
+                and member.cluster.joined
+                and member.primary is None
+                and any(m.login("") for m in self.plan.members.values())
+            ):
                 stage.resources.append(f"../../{BUNDLE}")
             return
-        name, namespace, shared = member.cluster.name, member.cluster.namespace, not self.plan.topology.reader_per_peer
+        name, namespace, shared = (
+            member.cluster.name,
+            member.cluster.namespace,
+            not self.plan.topology.reader_per_peer,
+        )
         for peer in member.peers:
-            # A mesh of a thousand clusters comes by here a million times, and mostly for what is made already.
-            secret = (shared and self._made.get((peer, namespace, SHARED))) or self.secret(self.plan.members[peer], name, namespace)
+            # A mesh of a thousand clusters comes by here a million times, and mostly for what is
+            # made already.
+            secret = (shared and self._made.get((peer, namespace, SHARED))) or self.secret(
+                self.plan.members[peer], name, namespace
+            )
             if secret is not None:
                 stage.add(f"remote-secrets/{peer}.yaml", secret)
 
     def secret(self, other: Member, holder: str, namespace: str) -> str | Secret | None:
-        """The object by which istiod in `namespace` of `holder` reads a cluster; None while it may not or cannot."""
+        """The object by which istiod in `namespace` of `holder` reads a cluster; None while it may
+        not or cannot.
+        """
         login = other.login(holder)
         if login is None:
             return None
@@ -45,19 +63,30 @@ class Remotes:
             self._made[key] = self._object(other, namespace, reader, login)
         return self._made[key]
 
-    def _object(self, other: Member, namespace: str, reader: str, login: Mapping[str, Json]) -> str | Secret:
+    def _object(
+        self, other: Member, namespace: str, reader: str, login: Mapping[str, Json]
+    ) -> str | Secret:
         topology, cluster = self.plan.topology, other.cluster
         if topology.store == "external":
             # A command has nothing that is secret, so nothing that a store could hold.
             if cluster.credential.way == "exec":
                 return self._text(other, namespace, login)
-            return external.remote_secret(topology, cluster, namespace, reader, kubeconfig(other, masked(cluster.credential, external.mark)))
+            return external.remote_secret(
+                topology,
+                cluster,
+                namespace,
+                reader,
+                kubeconfig(other, masked(cluster.credential, external.mark)),
+            )
         public = ""
         if topology.store in ENCRYPTED:
             if (cluster.name, namespace) not in self._public:
-                # A reader of YAML passes over it; a login of another generation is sealed anew for it.
+                # A reader of YAML passes over it; a login of another generation is sealed anew for
+                # it.
                 which = "" if cluster.generation == 1 else f"# generation {cluster.generation}\n"
-                self._public[cluster.name, namespace] = self._text(other, namespace, masked(cluster.credential)) + which
+                self._public[cluster.name, namespace] = (
+                    self._text(other, namespace, masked(cluster.credential)) + which
+                )
             public = self._public[cluster.name, namespace]
         text = None if reader in other.absent else self._text(other, namespace, login)
         return Secret(text, public, private_file(cluster, reader))
@@ -65,14 +94,25 @@ class Remotes:
     def _text(self, member: Member, namespace: str, login: Mapping[str, Json]) -> str:
         name = member.cluster.name
         encoded = base64.b64encode(kubeconfig(member, login).encode()).decode()
-        return self.manifests.once("remote-secret.yaml", name=name, context=member.cluster.context, namespace=namespace, kubeconfig=encoded)
+        return self.manifests.once(
+            "remote-secret.yaml",
+            name=name,
+            context=member.cluster.context,
+            namespace=namespace,
+            kubeconfig=encoded,
+        )
 
 
 def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
-    """The kubeconfig by which a cluster is read. Its text is part of the contract: istiod reconnects when a byte of it changes."""
+    """The kubeconfig by which a cluster is read. Its text is part of the contract: istiod
+    reconnects when a byte of it changes.
+    """
     assert member.server is not None
     name = member.cluster.name
-    server: dict[str, object] = {"certificate-authority-data": base64.b64encode(member.server.ca).decode(), "server": member.server.url}
+    server: dict[str, object] = {
+        "certificate-authority-data": base64.b64encode(member.server.ca).decode(),
+        "server": member.server.url,
+    }
     if member.server.tls_server_name is not None:
         server["tls-server-name"] = member.server.tls_server_name
     return document(
@@ -88,7 +128,9 @@ def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
 
 
 def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | Secret]:
-    """The remote secrets of all clusters, once; istiod passes over its own ("would overwrite the config cluster")."""
+    """The remote secrets of all clusters, once; istiod passes over its own ("would overwrite the
+    config cluster").
+    """
     remotes = Remotes(plan, manifests)
     files: dict[str, str | Secret] = {}
     for name, member in plan.members.items():

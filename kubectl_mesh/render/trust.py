@@ -16,7 +16,9 @@ KEEP: dict[str, tuple[str | None, str | None]] = {
     "argocd": ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false"),
     "flux": ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
 }
-"""The annotation by which a tool never deletes an object, whatever becomes of its file; its key and value."""
+"""The annotation by which a tool never deletes an object, whatever becomes of its file; its key and
+value.
+"""
 
 ISTIO_CSR = "istio-csr.values"
 """The values for istio-csr's chart, in stage 1; no manifest, so not called one."""
@@ -24,24 +26,51 @@ ISTIO_CSR = "istio-csr.values"
 
 def crls(member: Member, pki: Pki) -> bytes | None:
     """The CRLs that a cluster gets; None where nothing is revoked, or nobody there reads it."""
-    return pki.crl.pem if pki.crl is not None and any(reads_crl(r.version) for r in member.cluster.releases) else None
+    return (
+        pki.crl.pem
+        if pki.crl is not None and any(reads_crl(r.version) for r in member.cluster.releases)
+        else None
+    )
 
 
-def add(stage: Stage, plan: Plan, member: Member, pki: Pki, manifests: Manifests, accounts: Mapping[str, str]) -> None:
-    """Adds the namespaces and the intermediate; `accounts` are those of the components on the nodes.
+def add(
+    stage: Stage,
+    plan: Plan,
+    member: Member,
+    pki: Pki,
+    manifests: Manifests,
+    accounts: Mapping[str, str],
+) -> None:
+    """Adds the namespaces and the intermediate; `accounts` are those of the components on the
+    nodes.
 
-    A cluster that another's istiod serves gets no Secret: that istiod signs for it, and an annotation allows it.
+    A cluster that another's istiod serves gets no Secret: that istiod signs for it, and an
+    annotation allows it.
     """
     cluster, topology = member.cluster, plan.topology
     keep_key, keep = KEEP[plan.topology.delivery.tool]
     served_by = member.primary.name if member.primary is not None else None
-    text = manifests.render("namespace.yaml", namespace=cluster.namespace, network=cluster.network, served_by=served_by, keep_key=keep_key, keep=keep)
+    text = manifests.render(
+        "namespace.yaml",
+        namespace=cluster.namespace,
+        network=cluster.network,
+        served_by=served_by,
+        keep_key=keep_key,
+        keep=keep,
+    )
     stage.add("namespace.yaml", text)
     for namespace in extra_namespaces(accounts, cluster) if not member.waits else ():
-        stage.add(f"namespace-{namespace}.yaml", manifests.render("component-namespace.yaml", namespace=namespace, keep_key=keep_key, keep=keep))
+        stage.add(
+            f"namespace-{namespace}.yaml",
+            manifests.render(
+                "component-namespace.yaml", namespace=namespace, keep_key=keep_key, keep=keep
+            ),
+        )
     if topology.issuer == "istio-csr":
         # Not for kubectl: the chart of istio-csr reads it.
-        stage.files[ISTIO_CSR] = issuers.istio_csr_values(topology, cluster, accounts.get("ztunnel"))
+        stage.files[ISTIO_CSR] = issuers.istio_csr_values(
+            topology, cluster, accounts.get("ztunnel")
+        )
         return
     if member.primary is not None or member.held:
         return

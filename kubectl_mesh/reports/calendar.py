@@ -12,10 +12,16 @@ REMIND = timedelta(days=30)
 def calendar(mesh: str, entries: Iterable[Date]) -> str:
     """An event for each date, with an alarm 30 days before.
 
-    Its UID is the same as long as it is the same thing that ends: a calendar that takes the file again moves the event. DTSTAMP is when
-    the thing was made, where it says so, for the bytes must not depend on the clock.
+    Its UID is the same as long as it is the same thing that ends: a calendar that takes the file
+    again moves the event. DTSTAMP is when the thing was made, where it says so, for the bytes must
+    not depend on the clock.
     """
-    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//kubectl-mesh//dates//EN", f"X-WR-CALNAME:{_text(f'mesh {mesh}')}"]
+    lines = [
+        "BEGIN:VCALENDAR",
+        "VERSION:2.0",
+        "PRODID:-//kubectl-mesh//dates//EN",
+        f"X-WR-CALNAME:{_text(f'mesh {mesh}')}",
+    ]
     for entry in sorted(entries):
         summary = f"{mesh}: {entry.what.rstrip(',')} ends"
         lines += [

@@ -7,22 +7,36 @@ from kubectl_mesh.checks.result import PAGE, Result
 from kubectl_mesh.text import count
 
 
-def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = False, width: int | None = None) -> str:
-    """The results by category; `marks` are those of the five statuses. `short` has a line for each finding, and no other.
+def text(
+    found: Sequence[Result],
+    marks: Mapping[str, str],
+    *,
+    short: bool = False,
+    width: int | None = None,
+) -> str:
+    """The results by category; `marks` are those of the five statuses. `short` has a line for each
+    finding, and no other.
 
-    `width` is that of the terminal: without one no line is broken, so that programs find what they look for.
+    `width` is that of the terminal: without one no line is broken, so that programs find what they
+    look for.
     """
     lines: list[str] = []
     for category in dict.fromkeys(r.check.category for r in found):
         mine = [r for r in found if r.check.category == category]
         if short:
-            lines += [f"{marks[r.status]} {r.check.id}: {f.where}: " + f.what.replace("\n", " ") for r in mine for f in r.findings]
+            lines += [
+                f"{marks[r.status]} {r.check.id}: {f.where}: " + f.what.replace("\n", " ")
+                for r in mine
+                for f in r.findings
+            ]
             continue
         lines += [*([""] if lines else []), category]
         for result in mine:
             head = f"  {marks[result.status]} {result.check.id}: "
             if result.unknown is not None:
-                lines += wrapped(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
+                lines += wrapped(
+                    f"{head}cannot be known offline: {result.unknown.what}", width, "      "
+                )
                 lines += command_lines(result.unknown.command, width)
             elif not result.findings:
                 lines += wrapped(head + result.check.sentence, width, "      ")
@@ -37,7 +51,9 @@ def text(found: Sequence[Result], marks: Mapping[str, str], *, short: bool = Fal
     if skipped and not short:
         ending += f", {count(skipped, 'check')} skipped: not there yet, or for the errors above"
     if (unknown := sum(r.status == "unknown" for r in found)) and not short:
-        ending += f", {count(unknown, 'check')} {'needs' if unknown == 1 else 'need'} a running cluster"
+        ending += (
+            f", {count(unknown, 'check')} {'needs' if unknown == 1 else 'need'} a running cluster"
+        )
     if not short:
         lines += ["", *([f"every check is explained in {PAGE}"] if errors or warnings else [])]
     return "\n".join([*lines, *wrapped(ending, width, "")]) + "\n"
@@ -47,11 +63,16 @@ def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
     """What to do; a command stays on one line, as one copies it."""
     lines: list[str] = []
     for number, part in enumerate(fix.split("\n") if fix else []):
-        prose, mark, command = next((part.partition(m) for m in ("again: ", "run: ") if m in part), (part, "", ""))
+        prose, mark, command = next(
+            (part.partition(m) for m in ("again: ", "run: ") if m in part), (part, "", "")
+        )
         if number:
             lines.append(indent + part)
         elif command and width is not None and len(indent + part) + 5 > width:
-            lines += [*wrapped(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "), f"{indent}  {command}"]
+            lines += [
+                *wrapped(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "),
+                f"{indent}  {command}",
+            ]
         else:
             lines += wrapped(f"{indent}fix: {part}", None if command else width, indent + "  ")
     return lines
@@ -64,11 +85,20 @@ def command_lines(command: str, width: int | None) -> list[str]:
 
 
 def wrapped(line: str, width: int | None, then: str) -> list[str]:
-    """A line of prose in as many as it takes, `then` before each but the first; no word, path or URL is broken."""
+    """A line of prose in as many as it takes, `then` before each but the first; no word, path or
+    URL is broken.
+    """
     if width is None or len(line) <= width:
         return [line]
     first = line[: len(line) - len(line.lstrip())]
-    return textwrap.wrap(line.strip(), width, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        line.strip(),
+        width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def value(found: Sequence[Result]) -> dict[str, object]:
@@ -85,9 +115,20 @@ def value(found: Sequence[Result]) -> dict[str, object]:
                 "prevents": r.check.prevents,
                 "remedy": r.check.remedy,
                 "page": r.check.page,
-                "unknown": None if r.unknown is None else {"what": r.unknown.what, "command": r.unknown.command},
+                "unknown": (
+                    None
+                    if r.unknown is None
+                    else {"what": r.unknown.what, "command": r.unknown.command}
+                ),
                 "findings": [
-                    {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix}
+                    {
+                        "file": p.where.file,
+                        "line": p.where.line,
+                        "column": p.where.column,
+                        "path": p.where.path,
+                        "what": p.what,
+                        "fix": p.fix,
+                    }
                     for p in r.findings
                 ],
             }

@@ -1,4 +1,6 @@
-"""A diff as Markdown for a pull request, within a budget of bytes: the summary first, details folded, what was cut is counted."""
+"""A diff as Markdown for a pull request, within a budget of bytes: the summary first, details
+folded, what was cut is counted.
+"""
 
 import html
 import re
@@ -14,7 +16,9 @@ _RESERVE = 160
 
 
 def markdown(diff: Diff, budget: int) -> str:
-    """The diff in at most `budget` bytes of UTF-8, at least `LEAST`. Only whole blocks are left out, so what is there stays valid."""
+    """The diff in at most `budget` bytes of UTF-8, at least `LEAST`. Only whole blocks are left
+    out, so what is there stays valid.
+    """
     blocks = [*_head(diff), *_groups(diff)]
     kept, size, lines, details = [], 0, 0, 0
     for block, kind in blocks:
@@ -27,20 +31,32 @@ def markdown(diff: Diff, budget: int) -> str:
         elif kind == "details":
             details += 1
     if lines or details:
-        parts = [*([count(lines, "line")] if lines else []), *([f"details of {count(details, 'line')}"] if details else [])]
-        kept.append(f"\n*Left out to stay within {budget} bytes: {' and '.join(parts)}. `kubectl mesh diff` tells all.*\n")
+        parts = [
+            *([count(lines, "line")] if lines else []),
+            *([f"details of {count(details, 'line')}"] if details else []),
+        ]
+        kept.append(
+            f"\n*Left out to stay within {budget} bytes: {' and '.join(parts)}. `kubectl mesh diff`"
+            " tells all.*\n"
+        )
     return "".join(kept)
 
 
 def _head(diff: Diff) -> Iterator[tuple[str, str]]:
     title = f"mesh {_code(diff.mesh)}: " if diff.mesh else ""
-    yield f"### {title}{_code(diff.before)} → {_code(diff.after)}\n\n{_text(summary(diff))}\n", "head"
+    yield (
+        f"### {title}{_code(diff.before)} → {_code(diff.after)}\n\n{_text(summary(diff))}\n",
+        "head",
+    )
     if not diff.differs:
         return
     sentences = list(order(diff))
     if diff.order.refused:
         # The numbers of steps make a list; other signs could make a heading of the line above.
-        steps = "\n".join(f"> {text if text[:1].isdecimal() else _line_start(text)}  " for text in (_text(says.strip()) for says in sentences[1:]))
+        steps = "\n".join(
+            f"> {text if text[:1].isdecimal() else _line_start(text)}  "
+            for text in (_text(says.strip()) for says in sentences[1:])
+        )
         yield f"\n> [!CAUTION]\n> **{_text(sentences[0])}**  \n{steps}\n", "head"
     else:
         yield "\n**Order:** " + "; ".join(map(_text, sentences)) + "\n", "head"
@@ -60,14 +76,25 @@ def _groups(diff: Diff) -> Iterator[tuple[str, str]]:
         for line in folded:
             yield _folded(line), "details"
     if diff.formatting:
-        yield f"\n{count(len(diff.formatting), 'file')} written otherwise, saying the same.\n", "line"
+        yield (
+            f"\n{count(len(diff.formatting), 'file')} written otherwise, saying the same.\n",
+            "line",
+        )
 
 
 def _bullet(line: Line, total: int) -> str:
     places = where(line.clusters, total)
-    said = f"- **{_text(line.subject)}** {_text(line.what)}" + (f" ({_text(places)})" if places and not line.subject.endswith(f" {places}") else "") + "\n"
+    said = (
+        f"- **{_text(line.subject)}** {_text(line.what)}"
+        + (f" ({_text(places)})" if places and not line.subject.endswith(f" {places}") else "")
+        + "\n"
+    )
     for says, names in line.impact:
-        said += f"  - {_line_start(_text(says))}" + (f" ({_text(where(names, total))})" if names and names != line.clusters else "") + "\n"
+        said += (
+            f"  - {_line_start(_text(says))}"
+            + (f" ({_text(where(names, total))})" if names and names != line.clusters else "")
+            + "\n"
+        )
     return said
 
 
@@ -78,12 +105,18 @@ def _folded(line: Line) -> str:
     rows += ["", *(f"in {file}" for file in line.files[:20])]
     rows += [f"and {len(line.files) - 20} more files"] if len(line.files) > 20 else []
     body = html.escape(visible("\n".join(map(one_line, rows))).strip("\n"), quote=False)
-    # The block of HTML that begins at <pre> ends at </pre>, that of <details> at the first blank line: each is a block of its own.
-    return f"\n<details><summary>{html.escape(_unlinked(f'{line.subject}: {line.what}'), quote=False)}</summary>\n\n<pre>\n{body}\n</pre>\n\n</details>\n"
+    # The block of HTML that begins at <pre> ends at </pre>, that of <details> at the first blank
+    # line: each is a block of its own.
+    summary = html.escape(_unlinked(f"{line.subject}: {line.what}"), quote=False)
+    return f"\n<details><summary>{summary}</summary>\n\n<pre>\n{body}\n</pre>\n\n</details>\n"
 
 
-_LINK = re.compile(r"@|#(?=\w)|[!$%&](?=[\d\"])|~(?=[\w\"])|(?i:\bGH-(?=\d)|\bwww(?=\.)|\b(?:mailto|xmpp):|:(?=//))")
-"""After what a word joiner keeps GitHub and GitLab from a mention, a reference or a link: both look for them in the text of the finished page."""
+_LINK = re.compile(
+    r"@|#(?=\w)|[!$%&](?=[\d\"])|~(?=[\w\"])|(?i:\bGH-(?=\d)|\bwww(?=\.)|\b(?:mailto|xmpp):|:(?=//))"
+)
+"""After what a word joiner keeps GitHub and GitLab from a mention, a reference or a link: both look
+for them in the text of the finished page.
+"""
 _SPECIAL = frozenset("\\`*_[]<>#|~!&")
 
 
@@ -94,12 +127,17 @@ def _unlinked(text: str) -> str:
 
 def _text(text: str) -> str:
     """A text in which nothing is Markdown, a mention, a link or HTML."""
-    found = "".join(html.escape(c) if c in "&<>" else f"\\{c}" if c in _SPECIAL else c for c in _unlinked(text).strip())
+    found = "".join(
+        html.escape(c) if c in "&<>" else f"\\{c}" if c in _SPECIAL else c
+        for c in _unlinked(text).strip()
+    )
     return found or "\u2060"
 
 
 def _line_start(text: str) -> str:
-    """A text of `_text` at the start of a line, where it begins no list and underlines no heading."""
+    """A text of `_text` at the start of a line, where it begins no list and underlines no
+    heading.
+    """
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text)
 
 

@@ -29,7 +29,9 @@ def value(diff: Diff) -> dict[str, object]:
                 "what": line.what,
                 "clusters": list(line.clusters),
                 "files": list(line.files),
-                "details": [{"path": d.path, "before": d.before, "after": d.after} for d in line.details],
+                "details": [
+                    {"path": d.path, "before": d.before, "after": d.after} for d in line.details
+                ],
                 "impact": [{"what": says, "clusters": list(names)} for says, names in line.impact],
                 "commands": list(line.commands),
             }
@@ -37,7 +39,11 @@ def value(diff: Diff) -> dict[str, object]:
         ],
         "order": {
             "any": diff.order.any,
-            "refused": _problem(refused[0]) | {"others": [_problem(p) for p in refused[1:]]} if refused else None,
+            "refused": (
+                _problem(refused[0]) | {"others": [_problem(p) for p in refused[1:]]}
+                if refused
+                else None
+            ),
             "steps": [list(step) for step in diff.order.steps],
             "reasons": list(diff.order.reasons),
             "notes": list(diff.order.notes),
@@ -48,7 +54,13 @@ def value(diff: Diff) -> dict[str, object]:
 
 
 def _problem(problem: Problem) -> dict[str, str]:
-    return {"file": problem.where.file, "path": problem.where.path, "what": problem.what, "fix": problem.fix, "id": problem.id}
+    return {
+        "file": problem.where.file,
+        "path": problem.where.path,
+        "what": problem.what,
+        "fix": problem.fix,
+        "id": problem.id,
+    }
 
 
 def summary(diff: Diff) -> str:
@@ -63,7 +75,10 @@ def summary(diff: Diff) -> str:
 
 def text(diff: Diff) -> str:
     """The diff for people."""
-    lines = [f"{'mesh ' + diff.mesh + ': ' if diff.mesh else ''}{diff.before} -> {diff.after}", summary(diff)]
+    lines = [
+        f"{'mesh ' + diff.mesh + ': ' if diff.mesh else ''}{diff.before} -> {diff.after}",
+        summary(diff),
+    ]
     for group in GROUPS:
         found = [line for line in diff.lines if line.group == group]
         if found:
@@ -73,7 +88,13 @@ def text(diff: Diff) -> str:
     if diff.differs:
         lines += ["", "Order", *(f"  {says}" for says in order(diff))]
     if diff.formatting:
-        lines += ["", f"{count(len(diff.formatting), 'file')} written otherwise, saying the same: {', '.join(diff.formatting[:MANY])}"]
+        lines += [
+            "",
+            (
+                f"{count(len(diff.formatting), 'file')} written otherwise, saying the same:"
+                f" {', '.join(diff.formatting[:MANY])}"
+            ),
+        ]
     return "\n".join(map(one_line, lines)) + "\n"
 
 
@@ -81,18 +102,24 @@ def where(names: tuple[str, ...], total: int) -> str:
     """Clusters in words: all of them, the few, or how many."""
     if len(names) == total and total > 1:
         return "all clusters"
-    return ", ".join(names) if len(names) <= 6 else f"{len(names)} clusters: {', '.join(names[:5])}, …"
+    return (
+        ", ".join(names) if len(names) <= 6 else f"{len(names)} clusters: {', '.join(names[:5])}, …"
+    )
 
 
 def _line(line: Line, total: int) -> Iterator[str]:
     places = where(line.clusters, total)
-    yield f"  {line.subject}: {line.what}" + (f"  [{places}]" if places and not line.subject.endswith(f" {places}") else "")
+    yield f"  {line.subject}: {line.what}" + (
+        f"  [{places}]" if places and not line.subject.endswith(f" {places}") else ""
+    )
     for detail in line.details[:MANY]:
         yield f"      {changed(detail)}"
     if len(line.details) > MANY:
         yield f"      and {len(line.details) - MANY} more (-o json has them all)"
     for says, names in line.impact:
-        yield f"    > {says}" + (f"  [{where(names, total)}]" if names != line.clusters and names else "")
+        yield f"    > {says}" + (
+            f"  [{where(names, total)}]" if names != line.clusters and names else ""
+        )
     if line.commands:
         yield "    > the commands that delete what stays:"
         yield from (f"        {command}" for command in line.commands[:MANY])

@@ -1,4 +1,6 @@
-"""The results of a run as JUnit XML, which CI systems read: a suite per category, a case per check."""
+"""The results of a run as JUnit XML, which CI systems read: a suite per category, a case per
+check.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,8 +14,13 @@ _NEVER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(found: Sequence[Result], relative: Callable[[str], str]) -> str:
-    """A document; errors are failures, warnings are told in `system-out`, since JUnit knows none. No times: the same input, the same bytes."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<testsuites name="kubectl mesh check" {_counts(found)}>']
+    """A document; errors are failures, warnings are told in `system-out`, since JUnit knows none.
+    No times: the same input, the same bytes.
+    """
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuites name="kubectl mesh check" {_counts(found)}>',
+    ]
     for category in dict.fromkeys(r.check.category for r in found):
         mine = [r for r in found if r.check.category == category]
         lines.append(f"  <testsuite name={_attribute(category)} {_counts(mine)}>")
@@ -25,12 +32,18 @@ def junit(found: Sequence[Result], relative: Callable[[str], str]) -> str:
 
 def _counts(found: Sequence[Result]) -> str:
     failures = sum(r.status == "error" for r in found)
-    return f'tests="{len(found)}" failures="{failures}" errors="0" skipped="{sum(r.status in ("skipped", "unknown") for r in found)}"'
+    return (
+        f'tests="{len(found)}" failures="{failures}" errors="0"'
+        f' skipped="{sum(r.status in ("skipped", "unknown") for r in found)}"'
+    )
 
 
 def _case(result: Result, relative: Callable[[str], str]) -> list[str]:
     check = result.check
-    head = f"    <testcase classname={_attribute(f'kubectl-mesh.{check.category}')} name={_attribute(f'{check.id}: {check.sentence}')}"
+    head = (
+        f"    <testcase classname={_attribute(f'kubectl-mesh.{check.category}')}"
+        f" name={_attribute(f'{check.id}: {check.sentence}')}"
+    )
     if result.findings:
         head += f" file={_attribute(relative(result.findings[0].where.file))}"
     told = "\n".join(str(f) for f in result.findings)

@@ -1,4 +1,6 @@
-"""report: what a render did, or would do, as text for people and as a value for programs; never a secret."""
+"""report: what a render did, or would do, as text for people and as a value for programs; never a
+secret.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,12 +15,21 @@ ACTIONS = ("create", "update", "tighten", "remove")
 def mesh_line(plan: Plan, kind: str) -> str:
     """What the mesh is, in one line."""
     clusters = plan.topology.clusters
-    return f"mesh {plan.topology.mesh_id}: {count(len(clusters), 'cluster')}, {count(len({c.network for c in clusters}), 'network')}, {kind}"
+    return (
+        f"mesh {plan.topology.mesh_id}: {count(len(clusters), 'cluster')},"
+        f" {count(len({c.network for c in clusters}), 'network')}, {kind}"
+    )
 
 
 def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
-    """Whether the root has been made, for which clusters an intermediate, and for which only what was missing beside it."""
-    made = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if path.endswith("/ca-cert.pem")}
+    """Whether the root has been made, for which clusters an intermediate, and for which only what
+    was missing beside it.
+    """
+    made = {
+        path.split("/")[0].removeprefix("intermediate-")
+        for path in pki.new
+        if path.endswith("/ca-cert.pem")
+    }
     touched = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path}
     return any(path.startswith("root-") for path in pki.new), sorted(made), sorted(touched - made)
 
@@ -40,13 +51,19 @@ def folder_line(change: FolderChange, out: str) -> str:
     """What happens to one directory, in one line."""
     actions = [c.action for c in change.changes]
     if change.action in ("update", "tighten"):
-        detail = ", ".join(f"{actions.count(a)} {a}{'d' if a[-1] == 'e' else 'ed'}" for a in ACTIONS if actions.count(a))
+        detail = ", ".join(
+            f"{actions.count(a)} {a}{'d' if a[-1] == 'e' else 'ed'}"
+            for a in ACTIONS
+            if actions.count(a)
+        )
     else:
         detail = count(len(actions), "file")
     return f"{change.action:9} {out}/{change.name}  {detail}"
 
 
-def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str], would: bool) -> Iterator[str]:
+def notes(
+    changes: Sequence[FolderChange], out: str, strangers: Sequence[str], would: bool
+) -> Iterator[str]:
     """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
 
     def did(past: str, future: str) -> str:
@@ -55,20 +72,34 @@ def notes(changes: Sequence[FolderChange], out: str, strangers: Sequence[str], w
     for change in changes:
         base = f"{out}/{change.name}"
         if change.repaired:
-            yield f"{did('repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as after a power loss"
+            yield (
+                f"{did('repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as after a"
+                " power loss"
+            )
         for file in change.changes:
             path = f"{base}/{file.path}"
             edited = " (it had been edited by hand)" if file.edited else ""
             if file.action == "remove" and (change.action != "remove" or file.edited):
                 yield f"{did('removed  ', 'remove   ')} {path}{edited}"
             elif file.edited and file.action == "create":
-                yield f"edited    {path}: it had been deleted by hand, and {did('was', 'would be')} written again"
+                yield (
+                    f"edited    {path}: it had been deleted by hand, and {did('was', 'would be')}"
+                    " written again"
+                )
             elif file.edited:
-                yield f"edited    {path}: it had been changed by hand, and {did('was', 'would be')} rewritten"
+                yield (
+                    f"edited    {path}: it had been changed by hand, and {did('was', 'would be')}"
+                    " rewritten"
+                )
             elif file.action == "tighten":
-                yield f"{did('tightened', 'tighten  ')} {path}: others {did('could', 'can')} read it"
+                yield (
+                    f"{did('tightened', 'tighten  ')} {path}: others {did('could', 'can')} read it"
+                )
         if change.foreign and change.action == "remove":
-            yield f"{did('kept     ', 'keep     ')} {base}: files that are not of kubectl mesh's making are in it"
+            yield (
+                f"{did('kept     ', 'keep     ')} {base}: files that are not of kubectl mesh's"
+                " making are in it"
+            )
         for foreign in change.foreign:
             yield f"foreign   {base}/{one_line(foreign)}: left alone"
     for name in strangers:
@@ -98,7 +129,9 @@ def render_text(
     files: bool,
     left: Leaving,
 ) -> str:
-    """The report of a render. `would`: nothing was written; `files`: name each file that changes; `left`: what left the tree."""
+    """The report of a render. `would`: nothing was written; `files`: name each file that changes;
+    `left`: what left the tree.
+    """
     lines = [mesh_line(plan, kind)]
     made = certificates_line(pki, would)
     if made:
@@ -123,17 +156,33 @@ def _left_lines(left: Leaving, would: bool) -> Iterator[str]:
     if left.deletes:
         yield f"{said} the tree; {left.tool} deletes it from the clusters once the change is merged"
     if left.before:
-        yield f"{said} the tree: Applications whose charts {left.tool} would not uninstall; the command that changes this, before you merge:"
+        yield (
+            f"{said} the tree: Applications whose charts {left.tool} would not uninstall; the"
+            " command that changes this, before you merge:"
+        )
         yield from (f"    {command}" for command in left.before)
     if left.commands and left.tool:
-        yield f"{said} the mesh: what {left.tool} does not delete; once the change is merged, the commands that do:"
+        yield (
+            f"{said} the mesh: what {left.tool} does not delete; once the change is merged, the"
+            " commands that do:"
+        )
     elif left.commands:
-        yield f"{said} the tree, but not the clusters, for `kubectl apply` deletes nothing; the commands that do:"
+        yield (
+            f"{said} the tree, but not the clusters, for `kubectl apply` deletes nothing; the"
+            " commands that do:"
+        )
     yield from (f"    {command}" for command in left.commands)
 
 
 def render_json(
-    plan: Plan, pki: Pki, changes: Sequence[FolderChange], out: str, strangers: Sequence[str], *, written: bool, left: Leaving
+    plan: Plan,
+    pki: Pki,
+    changes: Sequence[FolderChange],
+    out: str,
+    strangers: Sequence[str],
+    *,
+    written: bool,
+    left: Leaving,
 ) -> dict[str, object]:
     """The report of a render for programs; its schema is `report/render`."""
     root, made, completed = made_certificates(pki)
@@ -147,7 +196,11 @@ def render_json(
                 "name": c.name,
                 "path": f"{out}/{c.name}",
                 "action": c.action,
-                "changes": [{"path": f.path, "action": f.action, "edited": f.edited} for f in c.changes if f.action != "identical"],
+                "changes": [
+                    {"path": f.path, "action": f.action, "edited": f.edited}
+                    for f in c.changes
+                    if f.action != "identical"
+                ],
                 "foreign": list(c.foreign),
                 "repaired": c.repaired,
             }
@@ -164,5 +217,14 @@ def render_json(
 def problems_json(problems: Sequence[Problem]) -> list[dict[str, object]]:
     """Problems or warnings, for programs."""
     return [
-        {"file": p.where.file, "line": p.where.line, "column": p.where.column, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id} for p in problems
+        {
+            "file": p.where.file,
+            "line": p.where.line,
+            "column": p.where.column,
+            "path": p.where.path,
+            "what": p.what,
+            "fix": p.fix,
+            "id": p.id,
+        }
+        for p in problems
     ]

@@ -9,13 +9,22 @@ from kubectl_mesh.checks.result import Check, Result
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.text import visible
 
-SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
 
 
-def sarif(found: Sequence[Result], relative: Callable[[str], str], version: str) -> dict[str, object]:
-    """A log of one run of a version of kubectl mesh; `relative` gives a file's path from where the run was started, as code hosts want it."""
+def sarif(
+    found: Sequence[Result], relative: Callable[[str], str], version: str
+) -> dict[str, object]:
+    """A log of one run of a version of kubectl mesh; `relative` gives a file's path from where the
+    run was started, as code hosts want it.
+    """
     results = [
-        _result(index, result, finding, relative) for index, result in enumerate(found) if result.status in ("error", "warning") for finding in result.findings
+        _result(index, result, finding, relative)
+        for index, result in enumerate(found)
+        if result.status in ("error", "warning")
+        for finding in result.findings
     ]
     return {
         "$schema": SCHEMA,
@@ -23,7 +32,13 @@ def sarif(found: Sequence[Result], relative: Callable[[str], str], version: str)
         "runs": [
             {
                 # No informationUri: the project has no address yet.
-                "tool": {"driver": {"name": "kubectl mesh", "version": version, "rules": [_rule(result.check) for result in found]}},
+                "tool": {
+                    "driver": {
+                        "name": "kubectl mesh",
+                        "version": version,
+                        "rules": [_rule(result.check) for result in found],
+                    }
+                },
                 "columnKind": "unicodeCodePoints",
                 "results": results,
             }
@@ -46,7 +61,9 @@ def _rule(check: Check) -> dict[str, object]:
     }
 
 
-def _result(index: int, result: Result, finding: Problem, relative: Callable[[str], str]) -> dict[str, object]:
+def _result(
+    index: int, result: Result, finding: Problem, relative: Callable[[str], str]
+) -> dict[str, object]:
     where = finding.where
     file = relative(where.file)
     physical: dict[str, object] = {"artifactLocation": {"uri": quote(file, safe="/~")}}
@@ -56,15 +73,22 @@ def _result(index: int, result: Result, finding: Problem, relative: Callable[[st
     if where.path:
         location["logicalLocations"] = [{"fullyQualifiedName": visible(where.path)}]
     fix = f" Fix: {finding.fix}" if finding.fix else ""
-    # What a finding says may hold days that pass; where it stands and what it asks is what makes it the same one tomorrow.
+    # What a finding says may hold days that pass; where it stands and what it asks is what makes it
+    # the same one tomorrow.
     same = f"{result.check.id}\n{file}\n{where.path}"
     return {
         "ruleId": result.check.id,
         "ruleIndex": index,
         "level": result.status,
-        "message": {"text": message_text(visible(f"{where.path + ': ' if where.path else ''}{finding.what}.{fix}"))},
+        "message": {
+            "text": message_text(
+                visible(f"{where.path + ': ' if where.path else ''}{finding.what}.{fix}")
+            )
+        },
         "locations": [location],
-        "partialFingerprints": {"kubectlMesh/v1": hashlib.sha256(same.encode(errors="backslashreplace")).hexdigest()},
+        "partialFingerprints": {
+            "kubectlMesh/v1": hashlib.sha256(same.encode(errors="backslashreplace")).hexdigest()
+        },
     }
 
 
@@ -72,7 +96,9 @@ _LINK = re.compile(r"(?<!\\)(\\*)\]\(")
 
 
 def message_text(text: str) -> str:
-    """A text as a plain text message of SARIF, in which nothing is a placeholder (3.11.5) or an embedded link (3.11.6)."""
+    """A text as a plain text message of SARIF, in which nothing is a placeholder (3.11.5) or an
+    embedded link (3.11.6).
+    """
     # A bracket behind an odd number of backslashes is escaped already.
     return _braced(_LINK.sub(lambda m: m[0] if len(m[1]) % 2 else f"{m[1]}\\](", text))
 

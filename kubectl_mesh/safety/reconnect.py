@@ -1,4 +1,6 @@
-"""reconnect: what istiod does when a remote secret changes, by its version, and what clusters need then."""
+"""reconnect: what istiod does when a remote secret changes, by its version, and what clusters need
+then.
+"""
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +17,14 @@ from kubectl_mesh.safety.remote_secrets import changed_secrets
 from kubectl_mesh.text import count
 
 MEASURED = (
-    "measured on 1.30.3: every request into the cluster failed until istiod restarted; with the restart right after each apply 42 of 6,438 failed (4 s);"
-    " on 1.31.0 none of 6,218 failed"
+    "measured on 1.30.3: every request into the cluster failed until istiod restarted; with the"
+    " restart right after each apply 42 of 6,438 failed (4 s); on 1.31.0 none of 6,218 failed"
 )
 """What a changed remote secret costs in requests, each on a connection of its own."""
-_LOSES = "istiod 1.30.0 to 1.30.3 loses all endpoints of a cluster whose remote secret changes, until it restarts (Istio's issue 61043)"
+_LOSES = (
+    "istiod 1.30.0 to 1.30.3 loses all endpoints of a cluster whose remote secret changes, until it"
+    " restarts (Istio's issue 61043)"
+)
 
 
 _CHANGES = "changes"
@@ -37,7 +42,9 @@ class Reconnections(NamedTuple):
 
 
 def losing(clusters: Iterable[Cluster]) -> list[Cluster]:
-    """The clusters whose istiod loses the endpoints of a cluster when its remote secret changes; a line of releases counts as its worst."""
+    """The clusters whose istiod loses the endpoints of a cluster when its remote secret changes; a
+    line of releases counts as its worst.
+    """
     return [c for c in clusters if any(loses_endpoints(r.version) for r in c.releases)]
 
 
@@ -47,23 +54,35 @@ def unversioned(clusters: Iterable[Cluster]) -> list[Cluster]:
 
 
 def restart_problems(place: Place, what: str, holders: Iterable[Cluster]) -> list[Problem]:
-    """Why a change of a remote secret is refused without --with-restarts in the clusters that hold it."""
+    """Why a change of a remote secret is refused without --with-restarts in the clusters that hold
+    it.
+    """
     clusters = losing(holders)
     if not clusters:
         return []
-    lines = any(r.version is not None and not exact(r.version) for c in clusters for r in c.releases)
+    lines = any(
+        r.version is not None and not exact(r.version) for c in clusters for r in c.releases
+    )
     patch = " (where it is, state the patch too)" if lines else ""
-    fix = f"upgrade Istio to 1.30.4 or later first{patch}; or use --with-restarts, which prints the restart of istiod right after each apply\n  {MEASURED}"
+    fix = (
+        f"upgrade Istio to 1.30.4 or later first{patch}; or use --with-restarts, which prints the"
+        f" restart of istiod right after each apply\n  {MEASURED}"
+    )
     return [Problem(place, f"{what} in {_names(clusters)}: {_LOSES}", fix, "secret-change")]
 
 
 def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]:
-    """What to run where remote secrets change and istiod loses endpoints: one line for each cluster, and how to see that they are back."""
+    """What to run where remote secrets change and istiod loses endpoints: one line for each
+    cluster, and how to see that they are back.
+    """
     clusters = losing(holders)
     if not clusters:
         return []
     tool = {"argocd": "Argo CD", "flux": "Flux"}.get(plan.topology.delivery.tool or "")
-    writers = {"external": "the External Secrets Operator", "sealed": "the Sealed Secrets controller"}
+    writers = {
+        "external": "the External Secrets Operator",
+        "sealed": "the Sealed Secrets controller",
+    }
     if plan.topology.store in writers:
         when = f"as soon as {writers[plan.topology.store]} has written the remote secret"
     elif tool is not None:
@@ -71,34 +90,63 @@ def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]
     else:
         when = "right after each apply, one cluster after the other"
     by_kubectl = tool is None and plan.topology.store == "plain"
-    look = shlex.join(["istioctl", f"--context={clusters[0].context}", "proxy-config", "endpoints", "POD.NAMESPACE"])
+    look = shlex.join(
+        [
+            "istioctl",
+            f"--context={clusters[0].context}",
+            "proxy-config",
+            "endpoints",
+            "POD.NAMESPACE",
+        ]
+    )
     return [
         f"restart istiod {when}; until then it has none of the endpoints:",
         *(f"  {_restart(plan, cluster, out if by_kubectl else None)}" for cluster in clusters),
-        "see that the endpoints are back, and that requests work on new connections (`istioctl remote-clusters` says synced throughout):",
+        (
+            "see that the endpoints are back, and that requests work on new connections (`istioctl"
+            " remote-clusters` says synced throughout):"
+        ),
         f"  {look}",
     ]
 
 
 def _restart(plan: Plan, cluster: Cluster, out: str | None) -> str:
-    """Applies the remote secrets of a cluster from `out`, if that is done here, and restarts its istiod."""
+    """Applies the remote secrets of a cluster from `out`, if that is done here, and restarts its
+    istiod.
+    """
     folder = f"{out}/{BUNDLE}" if plan.topology.bundled else f"{out}/{cluster.name}/{STAGES[2]}"
     apply = [kubectl(cluster, "apply", "-k", folder)] if out is not None else []
-    steps = [kubectl(cluster, "-n", cluster.namespace, "rollout", step, "deployment", "-l", "app=istiod") for step in ("restart", "status")]
+    steps = [
+        kubectl(cluster, "-n", cluster.namespace, "rollout", step, "deployment", "-l", "app=istiod")
+        for step in ("restart", "status")
+    ]
     return " && ".join([*apply, *steps])
 
 
-def reconnections(plan: Plan, changes: Sequence[FolderChange], sealed_anew: Mapping[tuple[str, str], str] = MappingProxyType({}), *, out: str) -> Reconnections:
+def reconnections(
+    plan: Plan,
+    changes: Sequence[FolderChange],
+    sealed_anew: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    *,
+    out: str,
+) -> Reconnections:
     """What a render means for the istiods that hold the remote secrets it changes.
 
-    `sealed_anew` has those that are held in another way from now on, by directory and peer: what happens to them, nothing where the login stays.
+    `sealed_anew` has those that are held in another way from now on, by directory and peer: what
+    happens to them, nothing where the login stays.
     """
     clusters = {name: member.cluster for name, member in plan.members.items()}
     # By what happens to them: the peers whose remote secrets change, and who holds them.
     groups: dict[str, dict[str, dict[str, None]]] = {}
     for change in changes:
-        if change.name in clusters and change.differs and any(f.action == "update" and is_push(f.path) for f in change.changes):
-            groups.setdefault(_CHANGES, {})[change.name] = dict.fromkeys(holders_of(plan, change.name))
+        if (
+            change.name in clusters
+            and change.differs
+            and any(f.action == "update" and is_push(f.path) for f in change.changes)
+        ):
+            groups.setdefault(_CHANGES, {})[change.name] = dict.fromkeys(
+                holders_of(plan, change.name)
+            )
     for name, peer, action in changed_secrets(plan, changes):
         does = sealed_anew.get((name, peer), _CHANGES)
         if action == "update" and does and peer in clusters:
@@ -110,20 +158,40 @@ def reconnections(plan: Plan, changes: Sequence[FolderChange], sealed_anew: Mapp
         lines = "\n  ".join(restart_lines(plan, holding, out))
         if holding and does == _CHANGES:
             found.refusals.extend(restart_problems(place, f"{what} {does}", holding))
-            found.restarts.append(Problem(place, f"{what} {does} in {_names(holding)}: {_LOSES}", lines, "secret-change"))
+            found.restarts.append(
+                Problem(
+                    place, f"{what} {does} in {_names(holding)}: {_LOSES}", lines, "secret-change"
+                )
+            )
         elif holding:
-            fact = f"{what} {does} in {count(len(holding), 'cluster')} whose istiod (1.30.0 to 1.30.3) may lose endpoints until it restarts"
-            found.warnings.append(Problem(place, fact, f"if a login changed, {lines}", "secret-change"))
+            fact = (
+                f"{what} {does} in {count(len(holding), 'cluster')} whose istiod (1.30.0 to 1.30.3)"
+                " may lose endpoints until it restarts"
+            )
+            found.warnings.append(
+                Problem(place, fact, f"if a login changed, {lines}", "secret-change")
+            )
         place, what, holding = _concerned(clusters, peers, unversioned)
         if holding:
-            found.warnings.append(Problem(place, f"{what} {does} in {_unknown(holding)}", _ask(holding[0]), "secret-change"))
+            found.warnings.append(
+                Problem(
+                    place,
+                    f"{what} {does} in {_unknown(holding)}",
+                    _ask(holding[0]),
+                    "secret-change",
+                )
+            )
     return found
 
 
 def _concerned(
-    clusters: Mapping[str, Cluster], peers: Mapping[str, Iterable[str]], such: Callable[[Iterable[Cluster]], list[Cluster]]
+    clusters: Mapping[str, Cluster],
+    peers: Mapping[str, Iterable[str]],
+    such: Callable[[Iterable[Cluster]], list[Cluster]],
 ) -> tuple[Place, str, list[Cluster]]:
-    """Where remote secrets are of whom, in words, and the clusters among their holders that are `such`."""
+    """Where remote secrets are of whom, in words, and the clusters among their holders that are
+    `such`.
+    """
     names = sorted(peer for peer, holders in peers.items() if such(clusters[h] for h in holders))
     if not names:
         return Place(""), "", []
@@ -133,31 +201,61 @@ def _concerned(
 
 
 def effects(clusters: Sequence[Cluster]) -> list[str]:
-    """What istiod of each cluster does when a remote secret changes, by its version; text for people."""
-    gap = [c.name for c in clusters if any(r.version is not None and minor(r.version) < FAST_SWAP for r in c.releases)]
+    """What istiod of each cluster does when a remote secret changes, by its version; text for
+    people.
+    """
+    gap = [
+        c.name
+        for c in clusters
+        if any(r.version is not None and minor(r.version) < FAST_SWAP for r in c.releases)
+    ]
     risky, unknown = losing(clusters), unversioned(clusters)
     others = {*gap, *(c.name for c in (*risky, *unknown))}
     smooth = [c.name for c in clusters if c.name not in others]
     lines = []
     if gap:
-        lines.append(f"{', '.join(gap)}: istiod up to 1.29 drops the cluster before it connects anew; until then it has none of its endpoints (seconds)")
+        lines.append(
+            f"{', '.join(gap)}: istiod up to 1.29 drops the cluster before it connects anew; until"
+            " then it has none of its endpoints (seconds)"
+        )
     if risky:
         lines.append(f"{', '.join(c.name for c in risky)}: {_LOSES}; {MEASURED}")
     if unknown:
         lines.append(f"{_unknown(unknown)}; {_ask(unknown[0])}")
     if smooth:
-        lines.append(f"{', '.join(smooth)}: istiod connects anew before it drops the old connection; nothing is missing in between")
+        lines.append(
+            f"{', '.join(smooth)}: istiod connects anew before it drops the old connection; nothing"
+            " is missing in between"
+        )
     return lines
 
 
 def _unknown(clusters: Sequence[Cluster]) -> str:
-    return f"{_names(clusters)}, and no file states the version of Istio there, so it cannot be known offline whether istiod loses its endpoints"
+    return (
+        f"{_names(clusters)}, and no file states the version of Istio there, so it cannot be known"
+        " offline whether istiod loses its endpoints"
+    )
 
 
 def _ask(cluster: Cluster) -> str:
-    version = kubectl(cluster, "-n", cluster.namespace, "get", "deployment", "-l", "app=istiod", "-o", "jsonpath={..image}")
-    return f"state istio.version; 1.30.0 to 1.30.3 need a restart of istiod right after the apply; this command prints the version: {version}"
+    version = kubectl(
+        cluster,
+        "-n",
+        cluster.namespace,
+        "get",
+        "deployment",
+        "-l",
+        "app=istiod",
+        "-o",
+        "jsonpath={..image}",
+    )
+    return (
+        "state istio.version; 1.30.0 to 1.30.3 need a restart of istiod right after the apply;"
+        f" this command prints the version: {version}"
+    )
 
 
 def _names(clusters: Sequence[Cluster]) -> str:
-    return ", ".join(c.name for c in clusters[:3]) + (f" and {len(clusters) - 3} more" if len(clusters) > 3 else "")
+    return ", ".join(c.name for c in clusters[:3]) + (
+        f" and {len(clusters) - 3} more" if len(clusters) > 3 else ""
+    )

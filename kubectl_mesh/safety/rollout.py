@@ -1,4 +1,6 @@
-"""rollout: what running clusters do with certificates that change, by version, and the commands that help them; text for people."""
+"""rollout: what running clusters do with certificates that change, by version, and the commands
+that help them; text for people.
+"""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -15,12 +17,18 @@ OLD = "IstioControlPlane"
 
 def minor(cluster: Cluster, kind: str) -> int:
     """The oldest minor of Istio that runs in a cluster."""
-    return versions.OLDEST if kind == OLD else min(versions.minor(r.version) for r in cluster.releases)
+    return (
+        versions.OLDEST if kind == OLD else min(versions.minor(r.version) for r in cluster.releases)
+    )
 
 
 def restart_istiod(cluster: Cluster, kind: str) -> str:
     """The command that restarts what signs in a cluster."""
-    what = ("deployment", "istio-citadel") if minor(cluster, kind) < versions.ISTIOD else ("deployment", "-l", "app=istiod")
+    what = (
+        ("deployment", "istio-citadel")
+        if minor(cluster, kind) < versions.ISTIOD
+        else ("deployment", "-l", "app=istiod")
+    )
     return kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", *what)
 
 
@@ -29,21 +37,36 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
     groups: dict[str, list[Cluster]] = {}
     for cluster in clusters:
         number = minor(cluster, kind)
-        does = "reload" if number >= versions.RELOAD else "citadel" if number < versions.ISTIOD else "restart"
+        does = (
+            "reload"
+            if number >= versions.RELOAD
+            else "citadel"
+            if number < versions.ISTIOD
+            else "restart"
+        )
         groups.setdefault(does, []).append(cluster)
     for does, members in sorted(groups.items()):
         names = ", ".join(c.name for c in members)
         if does == "reload":
             yield f"{names}: istiod reads it by itself, about a minute after it is applied"
         else:
-            what = "Citadel reads it when it starts" if does == "citadel" else f"istiod reads it when it starts (by itself from 1.{versions.RELOAD} on)"
+            what = (
+                "Citadel reads it when it starts"
+                if does == "citadel"
+                else f"istiod reads it when it starts (by itself from 1.{versions.RELOAD} on)"
+            )
             yield f"{names}: {what}; once it is applied, run"
             yield from (f"  {restart_istiod(cluster, kind)}" for cluster in members)
     if groups:
-        yield "Workloads keep the certificates that they have until these are due; old and new ones lead to roots that all trust."
+        yield (
+            "Workloads keep the certificates that they have until these are due; old and new ones"
+            " lead to roots that all trust."
+        )
 
 
-BY_HAND = "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
+BY_HAND = (
+    "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
+)
 """What is to be done where a store of the user's holds the CA material."""
 
 
@@ -56,74 +79,140 @@ def apply(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> s
     kinds = {p.kind for p in plan.pending}
     if kinds and not kinds & {*_APPLIED}:
         return "next: get what is pending by the commands above, then kubectl mesh render"
-    after = _advance(sorted({p.subject for p in plan.pending})) if kinds == {"next-token"} else "kubectl mesh render"
-    return _review(plan, changes, out, kind) + (f"\nthen: get what is pending by the commands above, and {after}" if kinds else "")
+    after = (
+        _advance(sorted({p.subject for p in plan.pending}))
+        if kinds == {"next-token"}
+        else "kubectl mesh render"
+    )
+    return _review(plan, changes, out, kind) + (
+        f"\nthen: get what is pending by the commands above, and {after}" if kinds else ""
+    )
 
 
 def _advance(names: Sequence[str]) -> str:
-    return f"kubectl mesh tokens rotate {names[0]} advance" + (f"; and the same for {len(names) - 1} more" if len(names) > 1 else "")
+    return f"kubectl mesh tokens rotate {names[0]} advance" + (
+        f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
+    )
 
 
 def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
     tool = TOOLS.get(plan.topology.delivery.tool)
     if tool is not None:
-        return "\n".join([*_bootstrap(plan, changes, out), f"next: review {out}, commit and push it; {tool} applies it"])
-    there = [c for c in changes if c.action not in ("identical", "remove", "tighten") and c.name in plan.members]
+        return "\n".join(
+            [
+                *_bootstrap(plan, changes, out),
+                f"next: review {out}, commit and push it; {tool} applies it",
+            ]
+        )
+    there = [
+        c
+        for c in changes
+        if c.action not in ("identical", "remove", "tighten") and c.name in plan.members
+    ]
     if plan.topology.store == "sops" or not there:
-        return f"next: review {out}, and apply it as docs/{'stores' if there else 'kubectl'}.md tells"
+        return (
+            f"next: review {out}, and apply it as docs/{'stores' if there else 'kubectl'}.md tells"
+        )
     # What is new starts by its CA; what was there takes all at once.
     created = [c for c in there if c.action == "create"]
     change = (created or there)[0]
     member = plan.members[change.name]
     more = f"; and the same for {len(there) - 1} more" if len(there) > 1 else ""
-    first = kubectl(member.cluster, "apply", "-k", f"{out}/{change.name}" + (f"/{STAGES[0]}" if created else ""))
+    first = kubectl(
+        member.cluster, "apply", "-k", f"{out}/{change.name}" + (f"/{STAGES[0]}" if created else "")
+    )
     steps = _istioctl(member.cluster, change, f"{out}/{change.name}", kind)
     if not steps:
-        stages = f", then {' and '.join(member.stages[1:])} (docs/kubectl.md)" if created and member.stages[1:] else ""
+        stages = (
+            f", then {' and '.join(member.stages[1:])} (docs/kubectl.md)"
+            if created and member.stages[1:]
+            else ""
+        )
         return f"next: review {out}, and apply it: {first}{stages}{more}"
     if created:
-        steps = [first, *steps, *(kubectl(member.cluster, "apply", "-k", f"{out}/{change.name}/{stage}") for stage in member.stages[2:])]
+        steps = [
+            first,
+            *steps,
+            *(
+                kubectl(member.cluster, "apply", "-k", f"{out}/{change.name}/{stage}")
+                for stage in member.stages[2:]
+            ),
+        ]
     else:
         steps.append(first)
-    return f"next: review {out}, and apply it, as here for {change.name}{more}:\n" + "\n".join(f"  {step}" for step in steps)
+    return f"next: review {out}, and apply it, as here for {change.name}{more}:\n" + "\n".join(
+        f"  {step}" for step in steps
+    )
 
 
 def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) -> list[str]:
-    """The commands that apply what changes of a control plane which nothing in a cluster reads; the control plane before its gateway."""
+    """The commands that apply what changes of a control plane which nothing in a cluster reads; the
+    control plane before its gateway.
+    """
     if kind not in (OLD, "IstioOperator"):
         return []
     verb = ("manifest", "apply") if minor(cluster, kind) <= versions.ISTIOD else ("install", "-y")
     files = [
-        f.path for f in change.changes if f.action in ("create", "update") and f.path.startswith(f"{STAGES[1]}/") and not f.path.endswith("kustomization.yaml")
+        f.path
+        for f in change.changes
+        if f.action in ("create", "update")
+        and f.path.startswith(f"{STAGES[1]}/")
+        and not f.path.endswith("kustomization.yaml")
     ]
     files.sort(key=lambda path: (path.endswith("/eastwest.yaml"), path))
-    return [shlex.join(["istioctl", f"--context={cluster.context}", *verb, "-f", f"{folder}/{path}"]) for path in files]
+    return [
+        shlex.join(["istioctl", f"--context={cluster.context}", *verb, "-f", f"{folder}/{path}"])
+        for path in files
+    ]
 
 
 def _bootstrap(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[str]:
-    """What has to be applied once, by hand, so that a tool reads the repository; the commits that follow need nothing."""
-    new = {(c.name, f.path) for c in changes if c.name in DIRECTORIES for f in c.changes if f.action == "create"}
+    """What has to be applied once, by hand, so that a tool reads the repository; the commits that
+    follow need nothing.
+    """
+    new = {
+        (c.name, f.path)
+        for c in changes
+        if c.name in DIRECTORIES
+        for f in c.changes
+        if f.action == "create"
+    }
     if ("_argocd", "mesh.yaml") in new:
         apply = shlex.join(["kubectl", "apply", "-f", f"{out}/_argocd/mesh.yaml"])
-        return [f"once, for Argo CD to read the repository (docs/argocd.md has what it needs): {apply}{HUB}"]
-    names = sorted(path.partition("/")[0] for directory, path in new if directory == "_flux" and path.endswith("/gitrepository.yaml"))
+        return [
+            (
+                "once, for Argo CD to read the repository (docs/argocd.md has what it needs):"
+                f" {apply}{HUB}"
+            )
+        ]
+    names = sorted(
+        path.partition("/")[0]
+        for directory, path in new
+        if directory == "_flux" and path.endswith("/gitrepository.yaml")
+    )
     if not names:
         return []
     apply = kubectl(plan.members[names[0]].cluster, "apply", "-k", f"{out}/_flux/{names[0]}")
     more = f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
-    return [f"once, for Flux to read the repository (docs/flux.md has what it needs): {apply}{more}"]
+    return [
+        f"once, for Flux to read the repository (docs/flux.md has what it needs): {apply}{more}"
+    ]
 
 
 # The rotation of a root; what its steps mean is in `barriers`
 
 
 def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
-    """The clusters whose istiod gives the proxies one root of a bundle only (Istio's issue 55793), or may."""
+    """The clusters whose istiod gives the proxies one root of a bundle only (Istio's issue 55793),
+    or may.
+    """
     return [
         Problem(
             c.place,
-            f"runs Istio {r.version}, and 1.25.1 gives the proxies one root of a bundle only (Istio's issue 55793)",
-            "bring it to another release first; 1.25.0 and 1.25.2 are" + (", and state which of 1.25 it is" if r.version == "1.25" else ""),
+            f"runs Istio {r.version}, and 1.25.1 gives the proxies one root of a bundle only"
+            " (Istio's issue 55793)",
+            "bring it to another release first; 1.25.0 and 1.25.2 are"
+            + (", and state which of 1.25 it is" if r.version == "1.25" else ""),
             "istio-version",
         )
         for c in clusters
@@ -150,60 +239,113 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
             yield restart_istiod(cluster, kind)
             signs = "citadel" if number < versions.ISTIOD else "istiod"
             yield kubectl(
-                cluster, "-n", cluster.namespace, "rollout", "status", "deployment", *(["istio-citadel"] if signs == "citadel" else ["-l", "app=istiod"])
+                cluster,
+                "-n",
+                cluster.namespace,
+                "rollout",
+                "status",
+                "deployment",
+                *(["istio-citadel"] if signs == "citadel" else ["-l", "app=istiod"]),
             )
         if number < versions.ISTIOD and step.startswith("sign"):
-            yield kubectl(cluster, "delete", "secret", "--all-namespaces", "--field-selector", "type=istio.io/key-and-cert")
+            yield kubectl(
+                cluster,
+                "delete",
+                "secret",
+                "--all-namespaces",
+                "--field-selector",
+                "type=istio.io/key-and-cert",
+            )
         if ambient:
-            yield kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", "daemonset", "ztunnel")
+            yield kubectl(
+                cluster, "-n", cluster.namespace, "rollout", "restart", "daemonset", "ztunnel"
+            )
 
 
-_PROXIES = r"""jq -r '.items[] | select(any(.spec | .containers[], .initContainers[]?; .name=="istio-proxy")).metadata | "\(.name).\(.namespace)"'"""
-"""Every pod with a proxy in it, by its container: gateways do not have the label `security.istio.io/tlsMode`, which injection gives to workloads."""
+_PROXIES = (
+    "jq -r '.items[] | select(any(.spec | .containers[], .initContainers[]?;"
+    r""" .name=="istio-proxy")).metadata | "\(.name).\(.namespace)"'"""
+)
+"""Every pod with a proxy in it, by its container: gateways do not have the label
+`security.istio.io/tlsMode`, which injection gives to workloads.
+"""
 _FINGERPRINTS = (
     'fingerprints() { awk \'/BEGIN CERTIFICATE/ { pem = "" } { pem = pem $0 "\\n" }',
-    '    /END CERTIFICATE/ { openssl = "openssl x509 -noout -fingerprint -sha256"; printf "%s", pem | openssl; close(openssl) }\' \\',
+    (
+        '    /END CERTIFICATE/ { openssl = "openssl x509 -noout -fingerprint -sha256"; printf "%s",'
+        " pem | openssl; close(openssl) }' \\"
+    ),
     "  | sed 's/.*=//; s/://g' | tr A-F a-f; }",
 )
-"""A shell function that prints the SHA-256 fingerprint of every certificate in a PEM text, as `certs status` shows it.
+"""A shell function that prints the SHA-256 fingerprint of every certificate in a PEM text, as
+`certs status` shows it.
 
-Bytes cannot be compared: istiod flattens cert-chain.pem and appends all of root-cert.pem to it; the agent sorts the roots, merges
-those of `meshConfig.caCertificates` into them and drops the last newline (Istio's security/pkg/server/ca/server.go and
-security/pkg/nodeagent/cache/secretcache.go).
+Bytes cannot be compared: istiod flattens cert-chain.pem and appends all of root-cert.pem to it; the
+agent sorts the roots, merges those of `meshConfig.caCertificates` into them and drops the last
+newline (Istio's security/pkg/server/ca/server.go and security/pkg/nodeagent/cache/secretcache.go).
 """
 
 
-def seen(step: str, clusters: Sequence[Cluster], kind: str, certs: str, *, gone: Sequence[str], ambient: bool) -> Iterator[str]:
-    """Shell functions, and a call per cluster, that name every workload which does not have a step yet.
+def seen(
+    step: str,
+    clusters: Sequence[Cluster],
+    kind: str,
+    certs: str,
+    *,
+    gone: Sequence[str],
+    ambient: bool,
+) -> Iterator[str]:
+    """Shell functions, and a call per cluster, that name every workload which does not have a step
+    yet.
 
     `gone` are the fingerprints of the roots that no workload may trust any more at the step.
     """
     if ambient:
         # ztunnel gets its roots with each certificate, so a new certificate proves new roots.
         for cluster in clusters:
-            yield shlex.join(["istioctl", f"--context={cluster.context}", "ztunnel-config", "certificates"])
+            yield shlex.join(
+                ["istioctl", f"--context={cluster.context}", "ztunnel-config", "certificates"]
+            )
         return
     certs, signs = shlex.quote(certs), step.startswith("sign")
     file = f"{certs}/intermediate-$2/ca-cert.pem" if signs else f"{certs}/root-cert.pem"
     yield from _FINGERPRINTS
     # Without a certificate to look for, silence would look like the answer.
-    yield f"""seen() {{ want=$(fingerprints < {file}); [ -n "$want" ] || {{ echo "$1: no certificate in" {file}; return 1; }}"""
+    yield (
+        f"seen() {{ want=$(fingerprints < {file});"
+        f""" [ -n "$want" ] || {{ echo "$1: no certificate in" {file}; return 1; }}"""
+    )
     if any(minor(c, kind) < versions.ISTIOD for c in clusters):
         part = "cert-chain.pem" if signs else "root-cert.pem"
         listed = "'go-template={{range .items}}{{.metadata.namespace}}/{{.metadata.name}} {{end}}'"
         value = f"'go-template={{{{index .data \"{part}\" | base64decode}}}}'"
-        yield f"  for w in $(kubectl --context=$1 get secret -A --field-selector type=istio.io/key-and-cert -o {listed}); do"
-        yield f"    have=$(kubectl --context=$1 -n ${{w%/*}} get secret ${{w#*/}} -o {value} | fingerprints)"
+        yield (
+            "  for w in $(kubectl --context=$1 get secret -A --field-selector"
+            f" type=istio.io/key-and-cert -o {listed}); do"
+        )
+        yield (
+            f"    have=$(kubectl --context=$1 -n ${{w%/*}} get secret ${{w#*/}} -o {value} |"
+            " fingerprints)"
+        )
     else:
         name = "default" if signs else "ROOTCA"
         field = ".tlsCertificate.certificateChain" if signs else ".validationContext.trustedCa"
-        yield "  for w in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o json \\"
+        yield (
+            "  for w in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o"
+            " json \\"
+        )
         yield f"      | {_PROXIES}); do"
         yield "    have=$(istioctl --context=$1 proxy-config secret $w -o json \\"
-        yield f"      | jq -r '.dynamicActiveSecrets[] | select(.name==\"{name}\").secret{field}.inlineBytes' | base64 -d | fingerprints)"
+        yield (
+            "      | jq -r '.dynamicActiveSecrets[] |"
+            f' select(.name=="{name}").secret{field}.inlineBytes\' | base64 -d | fingerprints)'
+        )
     lacks = """[ -n "$(echo "$want" | grep -vxF "$have")" ]"""
     if gone:
         lacks += f""" || echo "$have" | grep -qxF {" ".join(f"-e {mark}" for mark in gone)}"""
     yield f"""    if {lacks}; then echo "$1 $w: not yet"; fi; done; }}"""
     for cluster in clusters:
-        yield f"seen {shlex.quote(cluster.context)} {(cluster.primary or cluster.name) if signs else cluster.name}"
+        yield (
+            f"seen {shlex.quote(cluster.context)}"
+            f" {(cluster.primary or cluster.name) if signs else cluster.name}"
+        )

@@ -1,4 +1,6 @@
-"""barriers: what each step of a rotation asks of the clusters, and the way back from it; text for people."""
+"""barriers: what each step of a rotation asks of the clusters, and the way back from it; text for
+people.
+"""
 
 MEANS = {
     "trust-both": "every cluster is to trust the old root and the new one; the old one signs",
@@ -9,15 +11,25 @@ MEANS = {
 }
 """What a step asks of the clusters."""
 BACK = {
-    "trust-both": "`kubectl mesh certs rotate-root abort`: the new root goes; nothing was signed by it, so nothing has to be waited for",
-    "sign-new": "`kubectl mesh certs rotate-root abort`: the old root signs again, as soon as the render is applied; then the new one goes by the same steps",
-    "drop-old": "none: the old root is gone; it comes back by a rotation of its own, with another key",
+    "trust-both": (
+        "`kubectl mesh certs rotate-root abort`: the new root goes; nothing was signed by it, so"
+        " nothing has to be waited for"
+    ),
+    "sign-new": (
+        "`kubectl mesh certs rotate-root abort`: the old root signs again, as soon as the render is"
+        " applied; then the new one goes by the same steps"
+    ),
+    "drop-old": (
+        "none: the old root is gone; it comes back by a rotation of its own, with another key"
+    ),
     "sign-old": "none: this is the way back",
     "drop-new": "none: this is the way back; a new rotation can begin once it is done",
 }
 """The way back from a step."""
 UNION_MEANS = {
-    "trust-both": "every cluster is to trust the one root and the old ones of all; each signs as before",
+    "trust-both": (
+        "every cluster is to trust the one root and the old ones of all; each signs as before"
+    ),
     "sign-new": "the one root signs in every cluster; all are trusted",
     "drop-old": "only the one root is trusted, and the old ones are gone",
     "sign-old": "on the way back: each cluster signs as before again; all are trusted",
@@ -25,8 +37,14 @@ UNION_MEANS = {
 }
 """The same where running clusters come under one root."""
 UNION_BACK = {
-    "trust-both": "`kubectl mesh certs rotate-root abort`: each goes on with what it signs with; the root that nobody signs with goes",
-    "sign-new": "`kubectl mesh certs rotate-root abort`: what each signed with before comes back from certs/archive, and signs once the render is applied",
+    "trust-both": (
+        "`kubectl mesh certs rotate-root abort`: each goes on with what it signs with; the root"
+        " that nobody signs with goes"
+    ),
+    "sign-new": (
+        "`kubectl mesh certs rotate-root abort`: what each signed with before comes back from"
+        " certs/archive, and signs once the render is applied"
+    ),
     "drop-old": "none: the old roots are gone; they come back by a rotation of their own",
     "sign-old": "none: this is the way back",
     "drop-new": "none: this is the way back",

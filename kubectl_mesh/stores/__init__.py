@@ -1,7 +1,9 @@
-"""stores: how what is secret stands in the tree. `Plain` leaves it as it is; `sops` and `sealed` encrypt it, `external` names where it is.
+"""stores: how what is secret stands in the tree. `Plain` leaves it as it is; `sops` and `sealed`
+encrypt it, `external` names where it is.
 
-A store that encrypts keeps what is in the tree already wherever it is still right, and can tell so without any key that decrypts: from
-`certs/seal-key` where the secrets are here too, from the lock where they are not.
+A store that encrypts keeps what is in the tree already wherever it is still right, and can tell so
+without any key that decrypts: from `certs/seal-key` where the secrets are here too, from the lock
+where they are not.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +16,15 @@ from kubectl_mesh.stores.sealed import command, file_name
 from kubectl_mesh.stores.sealing import Sealing
 from kubectl_mesh.text import shown
 
-__all__ = ["ENCRYPTED", "Plain", "Sealing", "cacerts_before", "problems", "sealed_before", "warnings"]
+__all__ = [
+    "ENCRYPTED",
+    "Plain",
+    "Sealing",
+    "cacerts_before",
+    "problems",
+    "sealed_before",
+    "warnings",
+]
 
 ENCRYPTED = ("sops", "sealed")
 """The stores that encrypt what is secret, for a tree that others read."""
@@ -32,7 +42,9 @@ class Plain:
         """The bytes of a file, and what the lock says of it; here nothing."""
         assert secret.text is not None
         if secret.text not in self._bytes:
-            self._bytes[secret.text] = secret.text.encode()  # the same secret stands in many directories
+            self._bytes[secret.text] = (
+                secret.text.encode()
+            )  # the same secret stands in many directories
         return self._bytes[secret.text], None
 
     def head(self, directory: str) -> dict[str, object]:
@@ -47,7 +59,11 @@ class Plain:
 def sealed_before(before: Callable[[str], OnDisk | None], directory: str, peer: str) -> bool:
     """Whether an earlier run sealed the remote secret for a peer in a directory."""
     old = before(directory)
-    return old is not None and (f"{peer}.yaml" if directory == BUNDLE else f"{REMOTE_SECRETS}{peer}.yaml") in old.sealed
+    return (
+        old is not None
+        and (f"{peer}.yaml" if directory == BUNDLE else f"{REMOTE_SECRETS}{peer}.yaml")
+        in old.sealed
+    )
 
 
 def cacerts_before(before: Callable[[str], OnDisk | None], directory: str) -> bool:
@@ -61,19 +77,28 @@ def problems(topology: Topology) -> Iterator[Problem]:
     if topology.store != "sops":
         return
 
-    stated: list[tuple[tuple[str | int, ...], str]] = [(("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)]
-    stated += [(("contexts", c.context, "recipients", i), r) for c in topology.clusters for i, r in enumerate(c.recipients)]
+    stated: list[tuple[tuple[str | int, ...], str]] = [
+        (("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)
+    ]
+    stated += [
+        (("contexts", c.context, "recipients", i), r)
+        for c in topology.clusters
+        for i, r in enumerate(c.recipients)
+    ]
     for path, recipient in stated:
         if not is_recipient(recipient):
             yield Problem(
                 topology.document.place(*path),
-                "is no age recipient: its checksum is wrong, or it is no point to share a secret with",
+                "is no age recipient: its checksum is wrong, or it is no point to share a secret"
+                " with",
                 "copy it once more, as a whole",
             )
 
 
 def warnings(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem]:
-    """Clusters of which one opens the secrets of another; `sealing` are the certificates of the Sealed Secrets controllers."""
+    """Clusters of which one opens the secrets of another; `sealing` are the certificates of the
+    Sealed Secrets controllers.
+    """
     if sealing:
         yield from _same_controller(topology, sealing)
     if topology.store != "sops":
@@ -83,15 +108,32 @@ def warnings(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem
         place = topology.document.place("contexts", cluster.context, "recipients")
         fix = "give every cluster a key of its own (`age-keygen`)"
         # Argo CD opens the secrets of all clusters by an identity that none of them has.
-        if not cluster.recipients and len(topology.clusters) > 1 and topology.delivery.tool != "argocd":
-            what = f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by a key that opens those of all clusters"
+        if (
+            not cluster.recipients
+            and len(topology.clusters) > 1
+            and topology.delivery.tool != "argocd"
+        ):
+            what = (
+                f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by a"
+                " key that opens those of all clusters"
+            )
             yield Problem(cluster.place, what, fix, "recipient-shared")
         for recipient in cluster.recipients:
             first = owners.setdefault(recipient, cluster.context)
             if first != cluster.context:
-                yield Problem(place, f"shares a recipient with {shown(first)}: each opens the CA key of the other", fix, "recipient-shared")
+                yield Problem(
+                    place,
+                    f"shares a recipient with {shown(first)}: each opens the CA key of the other",
+                    fix,
+                    "recipient-shared",
+                )
             if recipient in topology.recipients:
-                yield Problem(place, "is one of secrets.recipients too, and opens the secrets of all clusters", fix, "recipient-shared")
+                yield Problem(
+                    place,
+                    "is one of secrets.recipients too, and opens the secrets of all clusters",
+                    fix,
+                    "recipient-shared",
+                )
 
 
 def _same_controller(topology: Topology, sealing: Mapping[str, Any]) -> Iterator[Problem]:
@@ -99,7 +141,17 @@ def _same_controller(topology: Topology, sealing: Mapping[str, Any]) -> Iterator
     owners: dict[Any, str] = {}
     for cluster in topology.clusters:
         if cluster.name in sealing:
-            first = owners.setdefault(sealing[cluster.name].key.public_numbers(), file_name(cluster))
+            first = owners.setdefault(
+                sealing[cluster.name].key.public_numbers(), file_name(cluster)
+            )
             if first != file_name(cluster):
-                what = f"has the key of {first} too: either it is the wrong one, and nothing opens here; or each controller opens the CA key of the other"
-                yield Problem(Place(file_name(cluster)), what, f"fetch it anew: {command(cluster, '.')}", "recipient-shared")
+                what = (
+                    f"has the key of {first} too: either it is the wrong one, and nothing opens"
+                    " here; or each controller opens the CA key of the other"
+                )
+                yield Problem(
+                    Place(file_name(cluster)),
+                    what,
+                    f"fetch it anew: {command(cluster, '.')}",
+                    "recipient-shared",
+                )

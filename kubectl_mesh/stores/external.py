@@ -1,8 +1,10 @@
-"""Objects of the External Secrets Operator (external-secrets.io): the tree says where secrets are, a store of the user holds them.
+"""Objects of the External Secrets Operator (external-secrets.io): the tree says where secrets are,
+a store of the user holds them.
 
-The layout in the store, below `secrets.path`: `NAME/cacerts` holds the four files of a cluster's intermediate, each a property of its own;
-`NAME/reader` holds the token by which peers read the cluster, as the property `token` (`NAME/reader-PEER`, where every peer has its own).
-Each cluster pushes its own token there, so nobody copies one.
+The layout in the store, below `secrets.path`: `NAME/cacerts` holds the four files of a cluster's
+intermediate, each a property of its own; `NAME/reader` holds the token by which peers read the
+cluster, as the property `token` (`NAME/reader-PEER`, where every peer has its own). Each cluster
+pushes its own token there, so nobody copies one.
 """
 
 import re
@@ -16,7 +18,11 @@ FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 CRL = "ca-crl.pem"
 REFRESH = "1h"
 # Only where a login has something secret: what a person states elsewhere is never taken for a mark.
-_MARK = re.compile(r"^( +(?:client-certificate-data|client-key-data|client-secret|id-token|refresh-token|token): )kubectlMesh-([A-Za-z]+)$", re.MULTILINE)
+_MARK = re.compile(
+    r"^( +(?:client-certificate-data|client-key-data|client-secret|id-token|refresh-token|token):"
+    r" )kubectlMesh-([A-Za-z]+)$",
+    re.MULTILINE,
+)
 # Base64 of what is PEM in the store; all else as it is, white space around it aside.
 _ENCODED = ("certificate", "key")
 
@@ -32,7 +38,9 @@ def reader_path(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str
 
 
 def mark(prop: str) -> str:
-    """What stands for a property of the store in a text, until `remote_secret` makes a template of it."""
+    """What stands for a property of the store in a text, until `remote_secret` makes a template of
+    it.
+    """
     return f"kubectlMesh-{prop}"
 
 
@@ -42,23 +50,41 @@ def _store(topology: Topology) -> dict[str, str]:
     return {"kind": kind, "name": name}
 
 
-def cacerts(topology: Topology, cluster: Cluster, annotations: Mapping[str, str], crl: bytes | None = None) -> str:
-    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always belong together.
+def cacerts(
+    topology: Topology, cluster: Cluster, annotations: Mapping[str, str], crl: bytes | None = None
+) -> str:
+    """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always
+    belong together.
 
     What is revoked is no secret: it stands here in clear, and comes with the tree.
     """
     key = cacerts_path(topology, cluster)
     # Whoever deletes this object by mistake does not delete the CA of a running mesh with it.
-    target: dict[str, object] = {"creationPolicy": "Orphan", "deletionPolicy": "Retain", "name": "cacerts"}
+    target: dict[str, object] = {
+        "creationPolicy": "Orphan",
+        "deletionPolicy": "Retain",
+        "name": "cacerts",
+    }
     if crl is not None:
-        target["template"] = {"data": {CRL: crl.decode()}, "engineVersion": "v2", "mergePolicy": "Merge"}
+        target["template"] = {
+            "data": {CRL: crl.decode()},
+            "engineVersion": "v2",
+            "mergePolicy": "Merge",
+        }
     return document(
         {
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
-            "metadata": {"name": "cacerts", "namespace": cluster.namespace, **({"annotations": dict(annotations)} if annotations else {})},
+            "metadata": {
+                "name": "cacerts",
+                "namespace": cluster.namespace,
+                **({"annotations": dict(annotations)} if annotations else {}),
+            },
             "spec": {
-                "data": [{"remoteRef": {"key": key, "property": name}, "secretKey": name} for name in FILES],
+                "data": [
+                    {"remoteRef": {"key": key, "property": name}, "secretKey": name}
+                    for name in FILES
+                ],
                 "refreshInterval": REFRESH,
                 "secretStoreRef": _store(topology),
                 "target": target,
@@ -73,22 +99,37 @@ def _literal(text: str) -> str:
 
 
 def _template(text: str) -> str:
-    """A text with marks as a template of Go that puts the properties of the store in their places."""
-    return _MARK.sub(lambda m: f"{m[1]}{{{{ .{m[2]} | {'b64enc' if m[2] in _ENCODED else 'trim'} | toJson }}}}", _literal(text))
+    """A text with marks as a template of Go that puts the properties of the store in their
+    places.
+    """
+    return _MARK.sub(
+        lambda m: f"{m[1]}{{{{ .{m[2]} | {'b64enc' if m[2] in _ENCODED else 'trim'} | toJson }}}}",
+        _literal(text),
+    )
 
 
-def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str, kubeconfig: str) -> str:
-    """The ExternalSecret that makes a remote secret; `kubeconfig` has marks where the store has what is secret."""
+def remote_secret(
+    topology: Topology, other: Cluster, namespace: str, peer: str, kubeconfig: str
+) -> str:
+    """The ExternalSecret that makes a remote secret; `kubeconfig` has marks where the store has
+    what is secret.
+    """
     name = f"istio-remote-secret-{other.name}"
     key = reader_path(topology, other, peer)
-    annotations = {"istio.io/clusterContext": _literal(other.context), "networking.istio.io/cluster": other.name}
+    annotations = {
+        "istio.io/clusterContext": _literal(other.context),
+        "networking.istio.io/cluster": other.name,
+    }
     return document(
         {
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
-                "data": [{"remoteRef": {"key": key, "property": prop}, "secretKey": prop} for prop in sorted({prop for _, prop in _MARK.findall(kubeconfig)})],
+                "data": [
+                    {"remoteRef": {"key": key, "property": prop}, "secretKey": prop}
+                    for prop in sorted({prop for _, prop in _MARK.findall(kubeconfig)})
+                ],
                 "refreshInterval": REFRESH,
                 "secretStoreRef": _store(topology),
                 "target": {
@@ -98,9 +139,13 @@ def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str,
                     "template": {
                         "data": {other.name: _template(kubeconfig)},
                         "engineVersion": "v2",
-                        # istiod takes every key of the Secret for a cluster: nothing but the template's may be in it.
+                        # istiod takes every key of the Secret for a cluster: nothing but the
+                        # template's may be in it.
                         "mergePolicy": "Replace",
-                        "metadata": {"annotations": annotations, "labels": {"istio/multiCluster": "true"}},
+                        "metadata": {
+                            "annotations": annotations,
+                            "labels": {"istio/multiCluster": "true"},
+                        },
                         "type": "Opaque",
                     },
                 },
@@ -110,7 +155,9 @@ def remote_secret(topology: Topology, other: Cluster, namespace: str, peer: str,
 
 
 def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
-    """The PushSecret by which a cluster puts its reader's token into the store; the same object for every generation, for only one may push."""
+    """The PushSecret by which a cluster puts its reader's token into the store; the same object for
+    every generation, for only one may push.
+    """
     name, secret = reader_secret(cluster, peer, 1), reader_secret(cluster, peer)
     where = {"property": "token", "remoteKey": reader_path(topology, cluster, peer)}
     return document(

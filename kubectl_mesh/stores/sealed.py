@@ -1,8 +1,11 @@
-"""SealedSecrets (bitnami-labs/sealed-secrets: pkg/crypto, pkg/apis): each value encrypted for the controller of its cluster, strict scope.
+"""SealedSecrets (bitnami-labs/sealed-secrets: pkg/crypto, pkg/apis): each value encrypted for the
+controller of its cluster, strict scope.
 
-A value is `uint16(length) || RSA-OAEP(session key) || AES-256-GCM(value)`, the label of OAEP is `namespace/name`. The session key is derived
-from the seal key, the certificate, the label, the name and the value: no two values have the same one, so the nonce of zeros that the
-format asks for is safe; and the part of an old value that is AES tells, without the controller's key, whether it is still the same.
+A value is `uint16(length) || RSA-OAEP(session key) || AES-256-GCM(value)`, the label of OAEP is
+`namespace/name`. The session key is derived from the seal key, the certificate, the label, the name
+and the value: no two values have the same one, so the nonce of zeros that the format asks for is
+safe; and the part of an old value that is AES tells, without the controller's key, whether it is
+still the same.
 """
 
 import base64
@@ -51,11 +54,17 @@ def file_name(cluster: Cluster) -> str:
 def command(cluster: Cluster, directory: str) -> str:
     """The command that fetches it."""
     path = file_name(cluster) if directory in (".", "") else f"{directory}/{file_name(cluster)}"
-    return f"kubeseal {shlex.quote(f'--context={cluster.context}')} --fetch-cert > {shlex.quote(path)}"
+    return (
+        f"kubeseal {shlex.quote(f'--context={cluster.context}')} --fetch-cert > {shlex.quote(path)}"
+    )
 
 
-def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate, tuple[Problem, ...]]:
-    """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it. Raises a `MeshError`."""
+def load(
+    name: str, pem: bytes, now: datetime, fetch: str
+) -> tuple[Certificate, tuple[Problem, ...]]:
+    """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it.
+    Raises a `MeshError`.
+    """
     place = Place(name)
 
     def refused(what: str) -> MeshError:
@@ -63,7 +72,9 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
 
     if b"PRIVATE KEY" in pem:
         fix = "take the key out, have the controller make a new one, and fetch its certificate"
-        raise MeshError([Problem(place, "holds a private key; it is a public file", fix, "sealing-certificate")])
+        raise MeshError(
+            [Problem(place, "holds a private key; it is a public file", fix, "sealing-certificate")]
+        )
     try:
         certificate = parse_certificate(pem)
     except PemError:
@@ -73,7 +84,10 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
     if not isinstance(key, rsa.RSAPublicKey):
         raise refused("has no RSA key, so it is not the certificate of a Sealed Secrets controller")
     if key.key_size < SHORTEST:
-        raise refused(f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the controller make one of 4096 (its --key-size)")
+        raise refused(
+            f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the"
+            " controller make one of 4096 (its --key-size)"
+        )
     if ends <= now:
         raise refused(f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh")
     if begins > now + timedelta(days=1):
@@ -86,7 +100,9 @@ def load(name: str, pem: bytes, now: datetime, fetch: str) -> tuple[Certificate,
 
 
 def private_keys(name: str, pem: bytes) -> list[Any]:
-    """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows none."""
+    """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows
+    none.
+    """
     found = []
     for block in find_blocks(pem):
         if block.label not in (b"PRIVATE KEY", b"RSA PRIVATE KEY"):
@@ -96,52 +112,91 @@ def private_keys(name: str, pem: bytes) -> list[Any]:
         except PemError:
             key = None
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise MeshError([Problem(Place(name), "holds a private key that is no RSA key", "name a file with the controller's tls.key")])
+            raise MeshError(
+                [
+                    Problem(
+                        Place(name),
+                        "holds a private key that is no RSA key",
+                        "name a file with the controller's tls.key",
+                    )
+                ]
+            )
         found.append(key)
     if not found:
-        fix = "name a file with the tls.key of the Secrets that are labelled sealedsecrets.bitnami.com/sealed-secrets-key"
+        fix = (
+            "name a file with the tls.key of the Secrets that are labelled"
+            " sealedsecrets.bitnami.com/sealed-secrets-key"
+        )
         raise MeshError([Problem(Place(name), "holds no private key in PEM", fix)])
     return found
 
 
 def is_for(keys: list[Any], certificate: Certificate | None) -> bool:
     """Whether one of the keys belongs to a certificate."""
-    return certificate is not None and any(k.public_key().public_numbers() == certificate.key.public_numbers() for k in keys)
+    return certificate is not None and any(
+        k.public_key().public_numbers() == certificate.key.public_numbers() for k in keys
+    )
 
 
 def unseal(keys: list[Any], body: bytes) -> Any:
-    """The Secret that the controller makes of a SealedSecret. Raises a ValueError that says why not."""
+    """The Secret that the controller makes of a SealedSecret. Raises a ValueError that says why
+    not.
+    """
     try:
         value = read(body)
         place, spec = value["metadata"], value["spec"]
         label = f"{place['namespace']}/{place['name']}".encode()
-        blobs = {name: base64.b64decode(text, validate=True) for name, text in spec["encryptedData"].items()}
+        blobs = {
+            name: base64.b64decode(text, validate=True)
+            for name, text in spec["encryptedData"].items()
+        }
         template = spec["template"]
-        made = {"apiVersion": "v1", "kind": "Secret", "metadata": template["metadata"], "type": template["type"]}
+        made = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": template["metadata"],
+            "type": template["type"],
+        }
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("is no SealedSecret") from None
     named = template["metadata"] if isinstance(template["metadata"], dict) else {}
-    if value.get("kind") != "SealedSecret" or [named.get(k) for k in ("name", "namespace")] != [place["name"], place["namespace"]]:
+    if value.get("kind") != "SealedSecret" or [named.get(k) for k in ("name", "namespace")] != [
+        place["name"],
+        place["namespace"],
+    ]:
         raise ValueError("is no SealedSecret, or its template has another name")
     data = {}
     for name, blob in blobs.items():
         size = int.from_bytes(blob[:2], "big")
         for key in keys:
             try:
-                session = key.decrypt(blob[2 : 2 + size], padding.OAEP(padding.MGF1(SHA256()), SHA256(), label))
-                data[name] = base64.b64encode(AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)).decode()
+                session = key.decrypt(
+                    blob[2 : 2 + size], padding.OAEP(padding.MGF1(SHA256()), SHA256(), label)
+                )
+                data[name] = base64.b64encode(
+                    AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
+                ).decode()
                 break
             except (ValueError, InvalidTag):
                 continue
         else:
-            raise ValueError(f"does not open: {name} was changed, or is sealed for another controller or another name")
+            raise ValueError(
+                f"does not open: {name} was changed, or is sealed for another controller or another"
+                " name"
+            )
     return {**made, "data": data}
 
 
 class SealedSecrets(Sealing):
     """The files of a mesh for the controller of each cluster."""
 
-    def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None], certificates: Mapping[str, Certificate]) -> None:
+    def __init__(
+        self,
+        out: str,
+        key: bytes | None,
+        before: Callable[[str], OnDisk | None],
+        certificates: Mapping[str, Certificate],
+    ) -> None:
         super().__init__(out, key, before)
         self.certificates = certificates
         self._parsed: dict[str, tuple[bytes, dict[str, bytes], tuple[str, str]]] = {}
@@ -168,27 +223,45 @@ class SealedSecrets(Sealing):
         return _file(head, values, tail)
 
     def _parts(self, plain: str) -> tuple[bytes, dict[str, bytes], tuple[str, str]]:
-        """Of a Secret its label, its values, and what stands round them once sealed; the same Secret may be sealed for many clusters."""
+        """Of a Secret its label, its values, and what stands round them once sealed; the same
+        Secret may be sealed for many clusters.
+        """
         found = self._parsed.get(plain)
         if found is None:
             value = yaml.load(plain, Loader=yaml.CSafeLoader)
             label = f"{value['metadata']['namespace']}/{value['metadata']['name']}".encode()
-            found = self._parsed[plain] = (label, {name: base64.b64decode(body) for name, body in value["data"].items()}, around(value))
+            found = self._parsed[plain] = (
+                label,
+                {name: base64.b64decode(body) for name, body in value["data"].items()},
+                around(value),
+            )
         return found
 
     def reads(self, directory: str, public: str, old: bytes) -> bool:
-        """Whether all but the values is as it would be sealed, and each value is as long as its wrapped key asks for."""
+        """Whether all but the values is as it would be sealed, and each value is as long as its
+        wrapped key asks for.
+        """
         _, data, (head, tail) = self._parts(public)
         there = _there(old)
-        if set(there) != set(data) or _file(head, {name: there[name] for name in data}, tail) != old:
+        if (
+            set(there) != set(data)
+            or _file(head, {name: there[name] for name in data}, tail) != old
+        ):
             return False
         size = self.certificates[directory].key.key_size // 8
-        return all(blob[:2] == struct.pack(">H", size) and len(blob) > 2 + size + 16 for blob in map(_blob, there.values()))
+        return all(
+            blob[:2] == struct.pack(">H", size) and len(blob) > 2 + size + 16
+            for blob in map(_blob, there.values())
+        )
 
 
 def session_key(seal_key: bytes, fingerprint: str, label: bytes, name: str, body: bytes) -> bytes:
     """The session key of one value for one certificate."""
-    return hmac.digest(seal_key, digest(b"kubectl-mesh sealed 1", fingerprint.encode(), label, name.encode(), body), "sha256")
+    return hmac.digest(
+        seal_key,
+        digest(b"kubectl-mesh sealed 1", fingerprint.encode(), label, name.encode(), body),
+        "sha256",
+    )
 
 
 def holds(old: bytes, session: bytes, name: str, body: bytes) -> bool:
@@ -214,11 +287,23 @@ def _blob(encoded: str) -> bytes:
 
 
 def around(secret: Any) -> tuple[str, str]:
-    """What of a SealedSecret stands before its values, and what after; what keeps a tool from deleting the Secret has to stand on both."""
+    """What of a SealedSecret stands before its values, and what after; what keeps a tool from
+    deleting the Secret has to stand on both.
+    """
     metadata = secret["metadata"]
     names = {"name": metadata["name"], "namespace": metadata["namespace"]}
-    kept = {k: v for k, v in metadata.get("annotations", {}).items() if "argocd.argoproj.io/" in k or "toolkit.fluxcd.io/" in k}
-    head = dump({"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": {**names, **({"annotations": kept} if kept else {})}})
+    kept = {
+        k: v
+        for k, v in metadata.get("annotations", {}).items()
+        if "argocd.argoproj.io/" in k or "toolkit.fluxcd.io/" in k
+    }
+    head = dump(
+        {
+            "apiVersion": "bitnami.com/v1alpha1",
+            "kind": "SealedSecret",
+            "metadata": {**names, **({"annotations": kept} if kept else {})},
+        }
+    )
     template = dump({"template": {"metadata": metadata, "type": secret["type"]}})
     return head, "".join(f"  {line}\n" for line in template.splitlines())
 

@@ -1,4 +1,6 @@
-"""What the stores that encrypt share: what is kept, what is sealed, what cannot be for want of a key."""
+"""What the stores that encrypt share: what is kept, what is sealed, what cannot be for want of a
+key.
+"""
 
 import hashlib
 import os
@@ -27,7 +29,9 @@ def read_key(body: bytes) -> bytes | None:
 
 
 def digest(*parts: bytes) -> bytes:
-    """SHA-256 over parts, each with its length before it, so that no two lists of parts are the same."""
+    """SHA-256 over parts, each with its length before it, so that no two lists of parts are the
+    same.
+    """
     made = hashlib.sha256()
     for part in parts:
         made.update(len(part).to_bytes(8, "big") + part)
@@ -35,7 +39,9 @@ def digest(*parts: bytes) -> bytes:
 
 
 class Sealing(ABC):
-    """A store that encrypts. `before` gives a directory of `out` as it is on disk, `key` is the seal key (None: it is not here)."""
+    """A store that encrypts. `before` gives a directory of `out` as it is on disk, `key` is the
+    seal key (None: it is not here).
+    """
 
     private = False
 
@@ -44,9 +50,13 @@ class Sealing(ABC):
         self.lacking: list[Problem] = []
         """What has to be sealed and cannot be."""
         self.touched: dict[str, str] = {}
-        """Of that what was only edited or deleted: its path below `out`, and the SHA-256 that it had."""
+        """Of that what was only edited or deleted: its path below `out`, and the SHA-256 that it
+        had.
+        """
         self.unproven = False
-        """Something was kept though its secret is here, because without the seal key nobody can tell whether it is still the same."""
+        """Something was kept though its secret is here, because without the seal key nobody can
+        tell whether it is still the same.
+        """
         self.used = False
         """Something was sealed with the seal key."""
         self._at: tuple[str, OnDisk | None] = ("", None)
@@ -67,7 +77,9 @@ class Sealing(ABC):
 
     @abstractmethod
     def reads(self, directory: str, public: str, old: bytes) -> bool:
-        """Whether everything in a sealed file that can be read without a key is as it would be sealed today."""
+        """Whether everything in a sealed file that can be read without a key is as it would be
+        sealed today.
+        """
 
     def head(self, directory: str) -> dict[str, object]:
         """What the lock says of the directory, as fields of a `LockFile`."""
@@ -86,7 +98,12 @@ class Sealing(ABC):
         if self.key is not None and secret.text is not None:
             self.used = True
             return self.seal(directory, path, secret, old), made_from
-        listed = disk is not None and old is not None and disk.sealed.get(path) == made_from and disk.locked.get(path) == hashlib.sha256(old).hexdigest()
+        listed = (
+            disk is not None
+            and old is not None
+            and disk.sealed.get(path) == made_from
+            and disk.locked.get(path) == hashlib.sha256(old).hexdigest()
+        )
         # A lock is a file like any other: who edits a sealed file may edit that too.
         if listed and old is not None and self.reads(directory, secret.public, old):
             self.unproven = self.unproven or secret.text is not None
@@ -98,7 +115,10 @@ class Sealing(ABC):
         return b"", made_from
 
     def _lacks(self, where: str, secret: Secret, was: str | None, now: str, there: bool) -> None:
-        needs = [*((secret.needs,) if secret.text is None else ()), *((f"certs/{SEAL_KEY}",) if self.key is None else ())]
+        needs = [
+            *((secret.needs,) if secret.text is None else ()),
+            *((f"certs/{SEAL_KEY}",) if self.key is None else ()),
+        ]
         if was is None:
             why = "has to be sealed"
         elif was != now:
@@ -106,6 +126,9 @@ class Sealing(ABC):
         else:
             why = "has to be sealed anew, for it was " + ("edited" if there else "deleted")
         what = f"{why}, and {' and '.join(needs)} {'are' if len(needs) > 1 else 'is'} not here"
-        lost = f"; where {SEAL_KEY} is lost, `kubectl mesh render --reseal` makes a new one, with all keys and credentials here"
+        lost = (
+            f"; where {SEAL_KEY} is lost, `kubectl mesh render --reseal` makes a new one, with all"
+            " keys and credentials here"
+        )
         fix = "put back what is not here" + (lost if self.key is None else "")
         self.lacking.append(Problem(Place(where), what, fix, "sealed-current"))

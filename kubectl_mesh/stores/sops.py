@@ -1,8 +1,11 @@
-"""SOPS files (getsops/sops: aes/cipher.go, sops.go, stores/yaml, age/keysource.go): `data` encrypted with AES-256-GCM, the rest readable.
+"""SOPS files (getsops/sops: aes/cipher.go, sops.go, stores/yaml, age/keysource.go): `data`
+encrypted with AES-256-GCM, the rest readable.
 
-All files of a directory have one data key, derived from the seal key and the recipients, and wrapped for each recipient by age once;
-so a cluster more costs one wrap more, and who is no recipient any more has no key for what is written from then on. Every
-initialisation vector is derived from the key, the path and the value: the same value gives the same text, another value another one.
+All files of a directory have one data key, derived from the seal key and the recipients, and
+wrapped for each recipient by age once; so a cluster more costs one wrap more, and who is no
+recipient any more has no key for what is written from then on. Every initialisation vector is
+derived from the key, the path and the value: the same value gives the same text, another value
+another one.
 """
 
 import base64
@@ -27,15 +30,23 @@ from kubectl_mesh.yaml_io.write import dump, text
 
 ENCRYPTED_REGEX = "^(data|stringData)$"
 TIME = "2000-01-01T00:00:00Z"
-"""What stands as `lastmodified`, which the format asks for: a time of its own would change a file that says the same; git knows when."""
+"""What stands as `lastmodified`, which the format asks for: a time of its own would change a file
+that says the same; git knows when.
+"""
 VERSION = "3.11.0"
 """The version of sops whose format this is."""
 CONFIG = ".sops.yaml"
-"""What makes `sops edit` and `sops updatekeys` do the right thing when they are run in a cluster's directory."""
+"""What makes `sops edit` and `sops updatekeys` do the right thing when they are run in a cluster's
+directory.
+"""
 
-_VALUE = re.compile(r"ENC\[AES256_GCM,data:([A-Za-z0-9+/=]*),iv:([A-Za-z0-9+/=]+),tag:([A-Za-z0-9+/=]+),type:(str|int|float|bool|bytes|comment)\]\Z")
+_VALUE = re.compile(
+    r"ENC\[AES256_GCM,data:([A-Za-z0-9+/=]*),iv:([A-Za-z0-9+/=]+),tag:([A-Za-z0-9+/=]+),type:(str|int|float|bool|bytes|comment)\]\Z"
+)
 _RECIPIENT = re.compile(rb'(- )?recipient: "?(age1[0-9a-z]+)"?')
-_HIDDEN = re.compile(rb'"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]+,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:str\]"')
+_HIDDEN = re.compile(
+    rb'"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]+,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:str\]"'
+)
 _WRAPPED = re.compile(rb"      [!-~][ -~]*")
 _LAST = b"-----END AGE ENCRYPTED FILE-----"
 _MAC = re.compile(rb'^ +mac: "?(ENC\[[^\]\n]*\])"?$', re.MULTILINE)
@@ -49,7 +60,13 @@ class Refused(ValueError):  # noqa: N818 -- it is an answer
 class Sops(Sealing):
     """The files of a mesh for the recipients of each directory."""
 
-    def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None], recipients: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        out: str,
+        key: bytes | None,
+        before: Callable[[str], OnDisk | None],
+        recipients: Mapping[str, tuple[str, ...]],
+    ) -> None:
         super().__init__(out, key, before)
         self.recipients = recipients
         self._keys: dict[str, tuple[bytes, str]] = {}
@@ -66,7 +83,11 @@ class Sops(Sealing):
 
     def beside(self, directory: str) -> dict[str, str]:
         """The settings for sops itself."""
-        rule = {"path_regex": r"\.yaml$", "encrypted_regex": ENCRYPTED_REGEX, "age": ",".join(self.recipients[directory])}
+        rule = {
+            "path_regex": r"\.yaml$",
+            "encrypted_regex": ENCRYPTED_REGEX,
+            "age": ",".join(self.recipients[directory]),
+        }
         return {CONFIG: dump({"creation_rules": [rule]})}
 
     def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
@@ -78,21 +99,38 @@ class Sops(Sealing):
         return _file(head, values, wrapped, encrypt(key, None, mac)).encode()
 
     def reads(self, directory: str, public: str, old: bytes) -> bool:
-        """Whether all but the encrypted values is as it would be sealed, with the wrapped keys that the other files of the directory have."""
+        """Whether all but the encrypted values is as it would be sealed, with the wrapped keys that
+        the other files of the directory have.
+        """
         data, head, _ = self._parts(public)
-        wanted = _file(head, dict.fromkeys(data, "\0"), age.block(dict.fromkeys(self.recipients[directory], "")), "\0")
+        wanted = _file(
+            head,
+            dict.fromkeys(data, "\0"),
+            age.block(dict.fromkeys(self.recipients[directory], "")),
+            "\0",
+        )
         if _without_values(old) != wanted.encode():
             return False
         if directory not in self._blocks:
             disk = self.before(directory)
             # What somebody edited, as the lock tells, says nothing of the others.
-            bodies = [disk.files[path][0] for path in disk.sealed if path in disk.files and not _edited(disk, path)] if disk is not None else []
+            bodies = (
+                [
+                    disk.files[path][0]
+                    for path in disk.sealed
+                    if path in disk.files and not _edited(disk, path)
+                ]
+                if disk is not None
+                else []
+            )
             found = Counter(block for block in map(_age_block, bodies) if block is not None)
             self._blocks[directory] = found.most_common(1)[0][0] if found else b""
         return _age_block(old) == self._blocks[directory]
 
     def _parts(self, plain: str) -> tuple[dict[str, str], str, str]:
-        """Of a manifest its `data`, what stands before that, and the digest of all; the same manifest may stand in many directories."""
+        """Of a manifest its `data`, what stands before that, and the digest of all; the same
+        manifest may stand in many directories.
+        """
         found = self._parsed.get(plain)
         if found is None:
             value = yaml.load(plain, Loader=yaml.CSafeLoader)
@@ -102,16 +140,23 @@ class Sops(Sealing):
         return found
 
     def _key(self, directory: str) -> tuple[bytes, str]:
-        """The data key of a directory, and the text that has it for each recipient: the one that is there, else a new one."""
+        """The data key of a directory, and the text that has it for each recipient: the one that is
+        there, else a new one.
+        """
         if directory not in self._keys:
             assert self.key is not None
             recipients = self.recipients[directory]
             key = data_key(self.key, directory, recipients)
-            self._keys[directory] = (key, self._wrapped_before(directory, key) or age.wrap(key, recipients))
+            self._keys[directory] = (
+                key,
+                self._wrapped_before(directory, key) or age.wrap(key, recipients),
+            )
         return self._keys[directory]
 
     def _wrapped_before(self, directory: str, key: bytes) -> str | None:
-        """The wrapped keys of a file that was made with this key, if possible one that nobody edited."""
+        """The wrapped keys of a file that was made with this key, if possible one that nobody
+        edited.
+        """
         disk = self.before(directory)
         if disk is None:
             return None
@@ -120,7 +165,12 @@ class Sops(Sealing):
             body = disk.files[path][0]
             stanzas = {recipient.decode(): wrapped for recipient, wrapped in _stanzas(body)}
             mac, when = _MAC.search(body), _WHEN.search(body)
-            if mac is None or when is None or set(stanzas) != set(self.recipients[directory]) or not all(s.isascii() for s in stanzas.values()):
+            if (
+                mac is None
+                or when is None
+                or set(stanzas) != set(self.recipients[directory])
+                or not all(s.isascii() for s in stanzas.values())
+            ):
                 continue
             if _opens(key, mac[1].decode("ascii", "replace"), when[1].decode("ascii", "replace")):
                 return age.block({r: stanzas[r].decode() for r in self.recipients[directory]})
@@ -133,7 +183,11 @@ def _edited(disk: OnDisk, path: str) -> bool:
 
 def data_key(seal_key: bytes, directory: str, recipients: Iterable[str]) -> bytes:
     """The data key of a directory for some recipients."""
-    return hmac.digest(seal_key, digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)), "sha256")
+    return hmac.digest(
+        seal_key,
+        digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)),
+        "sha256",
+    )
 
 
 def holds(old: bytes, key: bytes, name: str, value: str) -> bool:
@@ -143,7 +197,10 @@ def holds(old: bytes, key: bytes, name: str, value: str) -> bool:
 
 def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
     lines = "".join(f'  {text(name)}: "{value}"\n' for name, value in values.items())
-    block = f'  encrypted_regex: "{ENCRYPTED_REGEX}"\n  lastmodified: "{TIME}"\n  mac: "{mac}"\n  version: "{VERSION}"\n'
+    block = (
+        f'  encrypted_regex: "{ENCRYPTED_REGEX}"\n  lastmodified: "{TIME}"\n  mac: "{mac}"\n '
+        f' version: "{VERSION}"\n'
+    )
     return f"{head}data:\n{lines}sops:\n{wrapped}{block}"
 
 
@@ -180,7 +237,9 @@ def decrypt(key: bytes, value: str, additional: str) -> bytes:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The values of a document in its order; an item of a list has the path of the list, null is none."""
+    """The values of a document in its order; an item of a list has the path of the list, null is
+    none.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, (*path, str(key)))
@@ -199,7 +258,9 @@ def plain_bytes(value: Any) -> bytes:
         return b"True" if value else b"False"
     if isinstance(value, int):
         return str(value).encode()
-    raise Refused(f"holds a {type(value).__name__}, which is written one way here and another there")
+    raise Refused(
+        f"holds a {type(value).__name__}, which is written one way here and another there"
+    )
 
 
 def checksum(document: Any) -> str:
@@ -219,7 +280,9 @@ class Opened:
 
 
 def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
-    """Opens a file; `unwrap` gives the data key of one recipient's text, None where that is for somebody else. Raises `Refused`."""
+    """Opens a file; `unwrap` gives the data key of one recipient's text, None where that is for
+    somebody else. Raises `Refused`.
+    """
     try:
         document = read(body)
     except ValueError as error:
@@ -228,7 +291,11 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
     try:
         recipients = tuple(str(entry["recipient"]) for entry in block["age"])
         wrapped = [str(entry["enc"]).encode() for entry in block["age"]]
-        mac, when, regex = str(block["mac"]), str(block["lastmodified"]), str(block["encrypted_regex"])
+        mac, when, regex = (
+            str(block["mac"]),
+            str(block["lastmodified"]),
+            str(block["encrypted_regex"]),
+        )
         partial = bool(block.get("mac_only_encrypted"))
     except (TypeError, KeyError, AttributeError):
         raise Refused("is no SOPS file for age recipients") from None
@@ -249,7 +316,9 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
         return decrypt(key, str(value), ":".join(path) + ":").decode()
 
     document = {k: clear(v, (str(k),)) for k, v in document.items()}
-    if not hmac.compare_digest(decrypt(key, mac, when).decode("ascii", "replace"), checksum(document)):
+    if not hmac.compare_digest(
+        decrypt(key, mac, when).decode("ascii", "replace"), checksum(document)
+    ):
         raise Refused("something in it was changed since it was sealed: its MAC does not match")
     return Opened(document, recipients)
 
@@ -260,9 +329,11 @@ def is_for(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> bool:
 
 
 def _stanzas(body: bytes) -> list[tuple[bytes, bytes]]:
-    """The recipients of a file and the data key wrapped for each, whoever wrote the file: sops indents by four, we by two.
+    """The recipients of a file and the data key wrapped for each, whoever wrote the file: sops
+    indents by four, we by two.
 
-    The time is in proportion to the length. What lacks its last line, or its recipient, is left out.
+    The time is in proportion to the length. What lacks its last line, or its recipient, is left
+    out.
     """
     found: list[tuple[bytes, bytes]] = []
     lines = body.split(b"\n")
@@ -276,7 +347,11 @@ def _stanzas(body: bytes) -> list[tuple[bytes, bytes]]:
         elif line != b"- enc: |":
             continue
         wrapped: list[bytes] = []
-        while number < len(lines) and lines[number].startswith(b" ") and not lines[number].lstrip(b" ").startswith((b"- ", b"recipient:")):
+        while (
+            number < len(lines)
+            and lines[number].startswith(b" ")
+            and not lines[number].lstrip(b" ").startswith((b"- ", b"recipient:"))
+        ):
             wrapped.append(lines[number].strip() + b"\n")
             number += 1
             if wrapped[-1].startswith(_LAST):

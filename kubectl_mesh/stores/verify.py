@@ -1,4 +1,6 @@
-"""verify: what a cluster would really get, compared with what a render means to give it. No value of either is ever told."""
+"""verify: what a cluster would really get, compared with what a render means to give it. No value
+of either is ever told.
+"""
 
 import base64
 import binascii
@@ -42,33 +44,50 @@ def listed(where: str, path: str, disk: OnDisk) -> Iterator[Problem]:
     if found is None:
         yield Problem(Place(f"{where}/{path}"), "is missing", REPAIR, "tree-edited")
     elif disk.locked.get(path) != hashlib.sha256(found[0]).hexdigest():
-        yield Problem(Place(f"{where}/{path}"), "is not what the lock beside it lists", REPAIR, "tree-edited")
+        yield Problem(
+            Place(f"{where}/{path}"), "is not what the lock beside it lists", REPAIR, "tree-edited"
+        )
 
 
 def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Iterator[Problem]:
-    """What differs between an opened manifest and what a render would seal: `public` with `SEALED` for what is secret, `text` all of it, or None.
+    """What differs between an opened manifest and what a render would seal: `public` with `SEALED`
+    for what is secret, `text` all of it, or None.
 
     `read` reads YAML.
     """
     paths = sorted(set(_differences(_clear(opened, read), _clear(public, read), ())))
     for path in paths:
-        yield Problem(Place(place, path=".".join(path)), "is not what the topology, the certificates and the lock say", REPAIR, "sealed-current")
+        yield Problem(
+            Place(place, path=".".join(path)),
+            "is not what the topology, the certificates and the lock say",
+            REPAIR,
+            "sealed-current",
+        )
     if not paths and text is not None and _clear(opened, read) != _clear(text, read):
-        yield Problem(Place(place), "holds another key or token than the one that is here", REPAIR, "sealed-current")
+        yield Problem(
+            Place(place),
+            "holds another key or token than the one that is here",
+            REPAIR,
+            "sealed-current",
+        )
     if not paths and place.endswith(CACERTS):
         data = {name: base64.b64decode(value) for name, value in opened["data"].items()}
         yield from check_pair(place, data["ca-cert.pem"], data["ca-key.pem"])
 
 
 def _clear(manifest: Any, read: Any) -> Any:
-    """A Secret with its data decoded, and the kubeconfig in it read, so that a difference can be told by its path."""
+    """A Secret with its data decoded, and the kubeconfig in it read, so that a difference can be
+    told by its path.
+    """
     if not isinstance(manifest, Mapping) or not isinstance(manifest.get("data"), Mapping):
         return manifest
     data = {}
     for name, value in manifest["data"].items():
         try:
             body = base64.b64decode(str(value), validate=True).decode()
-            data[name] = read(body) if manifest.get("metadata", {}).get("name") != "cacerts" else body
+            data[name] = (
+                read(body) if manifest.get("metadata", {}).get("name") != "cacerts" else body
+            )
         except (ValueError, binascii.Error):
             data[name] = ""
     return {**manifest, "data": data}

@@ -25,9 +25,11 @@ VALUES = ("spec", "source", "helm", "valuesObject")
 
 STARTER = f"""\
 # The control plane, customised once for all clusters: Istio's Helm charts, installed by Argo CD.
-# This document is for the chart istiod, and what is not under valuesObject counts for all charts. Documents for base, cni, ztunnel
+# This document is for the chart istiod, and what is not under valuesObject counts for all charts. \
+Documents for base, cni, ztunnel
 # and gateway may follow, each after a line of three dashes and with its chart's name.
-# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+# `kubectl mesh render` lays what makes the mesh over it; \
+its report names the settings that are lost by that.
 apiVersion: {API_VERSION}
 kind: {KIND}
 spec:
@@ -58,7 +60,13 @@ def part(value: Mapping[str, Any]) -> str:
 
 def version(base: Mapping[str, Document]) -> str | None:
     """The version that base.yaml states."""
-    return charts.version(values.stated(base["istiod"].value, ("spec", "source")).get("targetRevision")) if "istiod" in base else None
+    return (
+        charts.version(
+            values.stated(base["istiod"].value, ("spec", "source")).get("targetRevision")
+        )
+        if "istiod" in base
+        else None
+    )
 
 
 def problems(topology: Topology) -> Iterator[Problem]:
@@ -66,24 +74,39 @@ def problems(topology: Topology) -> Iterator[Problem]:
     return charts.problems(topology, KIND, ("kubectl", "argocd"))
 
 
-def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
-    """What in a document of base.yaml the schema of its kind leaves open, each path with its schema."""
+def checked(
+    part: str, topology: Topology, read: values.Read
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """What in a document of base.yaml the schema of its kind leaves open, each path with its
+    schema.
+    """
     return charts.checked(part, VALUES, read)
 
 
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
     """What is wrong with a base.yaml beyond its schema."""
     path = ("spec", "source", "targetRevision")
-    yield from charts.release_problems(base, topology, lambda value: values.stated(value, ("spec", "source")).get("targetRevision"), path)
+    yield from charts.release_problems(
+        base,
+        topology,
+        lambda value: values.stated(value, ("spec", "source")).get("targetRevision"),
+        path,
+    )
     yield from values.problems(base["istiod"], VALUES, topology)
     if "base" in base:
         yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
-    service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
+    service = (
+        values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
+    )
     yield from modern.gateway_address_problems(topology, "Chart", service)
     own = values.stated(base["istiod"].value, VALUES)
-    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    accounts = {
+        c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters
+    }
     place = base["istiod"].place(*VALUES, "pilot")
-    yield from node_components.trust_problems(topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES))
+    yield from node_components.trust_problems(
+        topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES)
+    )
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -101,9 +124,15 @@ def can_detect_platform(base: Mapping[str, Document]) -> bool:
     return False
 
 
-def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
-    """The namespace and the account of each component on the nodes; the namespace that its own document states stays."""
-    return charts.component_accounts(base, topology, VALUES, lambda part: _namespace(base, part, cluster))
+def component_accounts(
+    base: Mapping[str, Document], topology: Topology, cluster: Cluster
+) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; the namespace that its own
+    document states stays.
+    """
+    return charts.component_accounts(
+        base, topology, VALUES, lambda part: _namespace(base, part, cluster)
+    )
 
 
 def _namespace(base: Mapping[str, Document], part: str, cluster: Cluster) -> str:
@@ -117,13 +146,21 @@ def _listed(base: Json, path: tuple[str, ...], key: str) -> list[object]:
     return found if isinstance(found, list) else []
 
 
-def _application(member: Member, topology: Topology, chart: charts.Chart, wave: int, base: Json, namespace: str) -> dict[str, object]:
+def _application(
+    member: Member, topology: Topology, chart: charts.Chart, wave: int, base: Json, namespace: str
+) -> dict[str, object]:
     cluster, hub = member.cluster, topology.delivery.tool == "argocd"
-    where: dict[str, object] = {"name": cluster.name} if hub else {"server": "https://kubernetes.default.svc"}
+    where: dict[str, object] = (
+        {"name": cluster.name} if hub else {"server": "https://kubernetes.default.svc"}
+    )
     url = charts.url(topology)
     stated = _listed(base, ("spec", "syncPolicy"), "syncOptions")
-    # CRDs are too large for the annotation of a client-side apply; and what is ignored below must not be written back.
-    options = [*stated, *(o for o in ("ServerSideApply=true", "RespectIgnoreDifferences=true") if o not in stated)]
+    # CRDs are too large for the annotation of a client-side apply; and what is ignored below must
+    # not be written back.
+    options = [
+        *stated,
+        *(o for o in ("ServerSideApply=true", "RespectIgnoreDifferences=true") if o not in stated),
+    ]
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -135,7 +172,11 @@ def _application(member: Member, topology: Topology, chart: charts.Chart, wave: 
         "spec": {
             # Argo CD refuses one with both a name and a server.
             "destination": Whole({**where, "namespace": namespace}),
-            **({"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]} if chart.part in ("base", "istiod") else {}),
+            **(
+                {"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]}
+                if chart.part in ("base", "istiod")
+                else {}
+            ),
             "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
             "source": {
                 "chart": chart.part,
@@ -160,7 +201,9 @@ IGNORED: list[dict[str, object]] = [
 """What istiod writes into its webhooks once it runs: the CA, and that they fail closed."""
 
 
-def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[charts.Chart, Json, dict[str, object]]]]:
+def _objects(
+    plan: Plan, base: Mapping[str, Document]
+) -> Callable[[Member], Iterator[tuple[charts.Chart, Json, dict[str, object]]]]:
     """For a cluster its charts, each with what it is laid over and the overlay."""
     wanted = charts.charts(plan, charts.base_values(base, VALUES))
     under = {part: charts.merged(base, part, VALUES) for part in charts.ORDER}
@@ -170,12 +213,20 @@ def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Ite
         for chart in wanted(member):
             waves[chart.release] = 1 + max((waves[after] for after in chart.after), default=-1)
             namespace = _namespace(base, chart.part, member.cluster)
-            yield chart, under[chart.part], _application(member, plan.topology, chart, waves[chart.release], under[chart.part], namespace)
+            yield (
+                chart,
+                under[chart.part],
+                _application(
+                    member, plan.topology, chart, waves[chart.release], under[chart.part], namespace
+                ),
+            )
 
     return of
 
 
-def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+def control_plane(
+    plan: Plan, base: Mapping[str, Document]
+) -> Callable[[Member], Iterator[tuple[str, str]]]:
     """For a cluster the files of its control plane, each with its text."""
     objects = _objects(plan, base)
 
@@ -189,6 +240,13 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
 def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     objects = _objects(plan, base)
-    overlays = ((chart.part, overlay) for m in plan.members.values() if not m.waits for chart, _, overlay in objects(m))
+    overlays = (
+        (chart.part, overlay)
+        for m in plan.members.values()
+        if not m.waits
+        for chart, _, overlay in objects(m)
+    )
     ignored = (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences"))
-    return replaced_problems(base, overlays, plan, STARTER, ("spec", "source", "targetRevision"), charts.version, ignored)
+    return replaced_problems(
+        base, overlays, plan, STARTER, ("spec", "source", "targetRevision"), charts.version, ignored
+    )

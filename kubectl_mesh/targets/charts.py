@@ -1,7 +1,8 @@
-"""Istio's Helm charts as a cluster needs them: which, in what order, of which version, with which values.
+"""Istio's Helm charts as a cluster needs them: which, in what order, of which version, with which
+values.
 
-Istio's manifests/charts: base, istio-control/istio-discovery (istiod), istio-cni (cni), ztunnel, gateway. The values of istiod are those that Sail and
-istioctl read too.
+Istio's manifests/charts: base, istio-control/istio-discovery (istiod), istio-cni (cni), ztunnel,
+gateway. The values of istiod are those that Sail and istioctl read too.
 """
 
 import re
@@ -26,7 +27,9 @@ _VERSION = re.compile(r"v?(1\.[0-9]+\.[0-9]+)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart to install: the part of base.yaml that customises it, the name of the release, its version, what the mesh sets, what goes before."""
+    """A chart to install: the part of base.yaml that customises it, the name of the release, its
+    version, what the mesh sets, what goes before.
+    """
 
     part: str
     release: str
@@ -41,36 +44,68 @@ def version(text: object) -> str | None:
     return None if found is None else found[1]
 
 
-def release_problems(base: Mapping[str, Document], topology: Topology, stated: Callable[[Json], object], path: tuple[str, ...]) -> Iterator[Problem]:
-    """A chart without a version, or with one that is no pin; `path` is where base.yaml states it."""
+def release_problems(
+    base: Mapping[str, Document],
+    topology: Topology,
+    stated: Callable[[Json], object],
+    path: tuple[str, ...],
+) -> Iterator[Problem]:
+    """A chart without a version, or with one that is no pin; `path` is where base.yaml states
+    it.
+    """
     main = base.get("istiod")
     if main is None:
         return
     text = stated(main.value)
     if text is None and any(c.version is None for c in topology.clusters):
         what = "no version of the charts is stated, here or in the topology"
-        yield Problem(main.place("spec"), what, f'state istio: {{version: "{versions.DEFAULT}"}} in the topology', "istio-version")
+        yield Problem(
+            main.place("spec"),
+            what,
+            f'state istio: {{version: "{versions.DEFAULT}"}} in the topology',
+            "istio-version",
+        )
     elif text is not None and version(text) is None:
         what = f"{shown(text)} is no version that a chart can be pinned to"
-        yield Problem(main.place(*path), what, f"write a whole version, such as {versions.DEFAULT}", "istio-version")
+        yield Problem(
+            main.place(*path),
+            what,
+            f"write a whole version, such as {versions.DEFAULT}",
+            "istio-version",
+        )
 
 
 def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[Chart]]:
-    """For a cluster its charts, in the order in which they are installed. `base` are the values of base.yaml by chart."""
+    """For a cluster its charts, in the order in which they are installed. `base` are the values of
+    base.yaml by chart.
+    """
     made = values.Values(plan)
     topology = plan.topology
 
     def hub(paths: images.HubPaths, part: str, version: str | None) -> Mapping[str, Json]:
-        return images.hub_overlay(paths, base.get(part), topology, needed=images.is_hub_needed(version))
+        return images.hub_overlay(
+            paths, base.get(part), topology, needed=images.is_hub_needed(version)
+        )
 
     def of(member: Member) -> Iterator[Chart]:
         cluster = member.cluster
         namespace = {"istioNamespace": cluster.namespace}
-        profile = "remote" if member.primary is not None else "ambient" if topology.ambient else None
+        profile = (
+            "remote" if member.primary is not None else "ambient" if topology.ambient else None
+        )
         pinned = {"profile": profile} if profile is not None else {}
-        newest = max((r.version or "" for r in cluster.releases), key=lambda v: [int(n) for n in v.split(".")] if v else [])
+        newest = max(
+            (r.version or "" for r in cluster.releases),
+            key=lambda v: [int(n) for n in v.split(".")] if v else [],
+        )
         # The definitions of the newest serve the older control plane too.
-        yield Chart("base", "istio-base", newest, {"global": namespace, **({"profile": "remote"} if member.primary is not None else {})}, ())
+        yield Chart(
+            "base",
+            "istio-base",
+            newest,
+            {"global": namespace, **({"profile": "remote"} if member.primary is not None else {})},
+            (),
+        )
         for release in cluster.releases:
             own: dict[str, Any] = {**made.of(member, base.get("istiod")), **pinned}
             if release.revision:
@@ -80,15 +115,25 @@ def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[
         stable = cluster.releases[0]
         ready: tuple[str, ...] = (_istiod(stable),)
         if topology.ambient or "cni" in base or _cni_on(base):
-            own = images.with_hub({"profile": "ambient"} if topology.ambient else {}, hub(images.CNI_CHART, "cni", stable.version))
+            own = images.with_hub(
+                {"profile": "ambient"} if topology.ambient else {},
+                hub(images.CNI_CHART, "cni", stable.version),
+            )
             yield Chart("cni", "istio-cni", stable.version or "", own, ready)
             ready = ("istio-cni",)
         if topology.ambient:
-            zone: dict[str, Any] = {**namespace, "multiCluster": {"clusterName": cluster.name}, "network": cluster.network, **values.ztunnel(topology)}
+            zone: dict[str, Any] = {
+                **namespace,
+                "multiCluster": {"clusterName": cluster.name},
+                "network": cluster.network,
+                **values.ztunnel(topology),
+            }
             zone = images.with_hub(zone, hub(images.ZTUNNEL_CHART, "ztunnel", stable.version))
             yield Chart("ztunnel", "ztunnel", stable.version or "", zone, ready)
         if member.gateway_kind == "Chart":
-            yield Chart("gateway", NAME, stable.version or "", gateway(member, plan), (_istiod(stable),))
+            yield Chart(
+                "gateway", NAME, stable.version or "", gateway(member, plan), (_istiod(stable),)
+            )
 
     return of
 
@@ -97,11 +142,24 @@ NODE_COMPONENTS = ("cni", "ztunnel")
 """The charts of what runs on every node, which may have a namespace of its own."""
 
 
-def component_accounts(base: Mapping[str, Document], topology: Topology, path: tuple[str, ...], namespace: Callable[[str], str]) -> dict[str, str]:
-    """The namespace and the account of each component on the nodes; `namespace` says where a chart is installed."""
+def component_accounts(
+    base: Mapping[str, Document],
+    topology: Topology,
+    path: tuple[str, ...],
+    namespace: Callable[[str], str],
+) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; `namespace` says where a chart
+    is installed.
+    """
     own = base_values(base, path)
-    parts = [*(["cni"] if topology.ambient or "cni" in base or _cni_on(own) else []), *(["ztunnel"] if topology.ambient else [])]
-    names = {"cni": "istio-cni", "ztunnel": str(own.get("ztunnel", {}).get("resourceName") or "ztunnel")}
+    parts = [
+        *(["cni"] if topology.ambient or "cni" in base or _cni_on(own) else []),
+        *(["ztunnel"] if topology.ambient else []),
+    ]
+    names = {
+        "cni": "istio-cni",
+        "ztunnel": str(own.get("ztunnel", {}).get("resourceName") or "ztunnel"),
+    }
     return {part: f"{namespace(part)}/{names[part]}" for part in parts}
 
 
@@ -145,7 +203,9 @@ def base_values(base: Mapping[str, Document], path: tuple[str, ...]) -> dict[str
 
 def problems(topology: Topology, kind: str, tools: tuple[str, ...]) -> Iterator[Problem]:
     """What the topology asks for that charts, or Istio, cannot give."""
-    yield from modern.problems(topology, kind, versions.CHARTS, tools, ("Chart", "Deployment", "Gateway"), exact=True)
+    yield from modern.problems(
+        topology, kind, versions.CHARTS, tools, ("Chart", "Deployment", "Gateway"), exact=True
+    )
 
 
 def part(chart: object) -> str:
@@ -153,13 +213,24 @@ def part(chart: object) -> str:
     return chart if isinstance(chart, str) else "istiod"
 
 
-def checked(part: str, path: tuple[str, ...], read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+def checked(
+    part: str, path: tuple[str, ...], read: values.Read
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
     """Where a document of base.yaml holds values, and their schema."""
-    yield path, values.schema(read, chart=True, more={}) if part == "istiod" else read(f"values/{part}.json")
+    yield (
+        path,
+        (
+            values.schema(read, chart=True, more={})
+            if part == "istiod"
+            else read(f"values/{part}.json")
+        ),
+    )
 
 
 def merged(base: Mapping[str, Document], part: str, path: tuple[str, ...]) -> Json:
-    """The object that a chart's is laid over: the main document without its values, and the chart's own over it."""
+    """The object that a chart's is laid over: the main document without its values, and the chart's
+    own over it.
+    """
     main: Any = base["istiod"].value if "istiod" in base else {}
     if part == "istiod":
         return main

@@ -1,4 +1,6 @@
-"""Target HelmRelease: Istio's charts, each as a HelmRelease of Flux (helm.toolkit.fluxcd.io/v2), and the repository that they come from."""
+"""Target HelmRelease: Istio's charts, each as a HelmRelease of Flux (helm.toolkit.fluxcd.io/v2),
+and the repository that they come from.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -26,9 +28,11 @@ REPOSITORY = "istio"
 
 STARTER = f"""\
 # The control plane, customised once for all clusters: Istio's Helm charts, installed by Flux.
-# This document is for the chart istiod, and what is not under values counts for all charts. Documents for base, cni, ztunnel and
+# This document is for the chart istiod, and what is not under values counts for all charts. \
+Documents for base, cni, ztunnel and
 # gateway may follow, each after a line of three dashes and with its chart's name.
-# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+# `kubectl mesh render` lays what makes the mesh over it; \
+its report names the settings that are lost by that.
 apiVersion: {API_VERSION}
 kind: {KIND}
 spec:
@@ -69,33 +73,53 @@ def problems(topology: Topology) -> Iterator[Problem]:
     return charts.problems(topology, KIND, ("kubectl", "flux"))
 
 
-def checked(part: str, topology: Topology, read: values.Read) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
-    """What in a document of base.yaml the schema of its kind leaves open, each path with its schema."""
+def checked(
+    part: str, topology: Topology, read: values.Read
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """What in a document of base.yaml the schema of its kind leaves open, each path with its
+    schema.
+    """
     return charts.checked(part, VALUES, read)
 
 
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
     """What is wrong with a base.yaml beyond its schema."""
-    yield from charts.release_problems(base, topology, lambda value: _chart(value).get("version"), ("spec", "chart", "spec", "version"))
+    yield from charts.release_problems(
+        base,
+        topology,
+        lambda value: _chart(value).get("version"),
+        ("spec", "chart", "spec", "version"),
+    )
     yield from values.problems(base["istiod"], VALUES, topology)
     if "base" in base:
         yield from values.reader_problems(base["base"], VALUES, topology, creates=True)
-    service = values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
+    service = (
+        values.stated(base["gateway"].value, (*VALUES, "service")) if "gateway" in base else {}
+    )
     yield from modern.gateway_address_problems(topology, "Chart", service)
     yield from _namespace_problems(base, topology)
     own = values.stated(base["istiod"].value, VALUES)
-    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
+    accounts = {
+        c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters
+    }
     place = base["istiod"].place(*VALUES, "pilot")
-    yield from node_components.trust_problems(topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES))
+    yield from node_components.trust_problems(
+        topology, own, node_components.stated_platform(own), accounts, place, ".".join(VALUES)
+    )
 
 
 def _namespace_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
-    """A targetNamespace of istiod, base or gateway that is not Istio's namespace, where cacerts is."""
+    """A targetNamespace of istiod, base or gateway that is not Istio's namespace, where cacerts
+    is.
+    """
     for part, found in base.items():
         target = values.stated(found.value, ("spec",)).get("targetNamespace")
         cluster = next((c for c in topology.clusters if target not in (None, c.namespace)), None)
         if cluster is not None and part not in charts.NODE_COMPONENTS:
-            what = f"installs the chart {part} into {shown(target)}, and Istio's namespace in {cluster.name} is {shown(cluster.namespace)}"
+            what = (
+                f"installs the chart {part} into {shown(target)}, and Istio's namespace in"
+                f" {cluster.name} is {shown(cluster.namespace)}"
+            )
             fix = f"remove it, or state contexts.{cluster.context}.namespace"
             yield Problem(found.place("spec", "targetNamespace"), what, fix, "base-valid")
 
@@ -110,11 +134,16 @@ def can_detect_platform(base: Mapping[str, Document]) -> bool:
     return False
 
 
-def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
+def component_accounts(
+    base: Mapping[str, Document], topology: Topology, cluster: Cluster
+) -> dict[str, str]:
     """The namespace and the account of each component on the nodes."""
 
     def namespace(part: str) -> str:
-        return str(values.stated(charts.merged(base, part, VALUES), ("spec",)).get("targetNamespace") or cluster.namespace)
+        return str(
+            values.stated(charts.merged(base, part, VALUES), ("spec",)).get("targetNamespace")
+            or cluster.namespace
+        )
 
     return charts.component_accounts(base, topology, VALUES, namespace)
 
@@ -146,11 +175,15 @@ def _repository(cluster: Cluster, topology: Topology) -> dict[str, object]:
     }
 
 
-_DEFAULTS: dict[str, object] = {"spec": {"interval": "10m", "install": {"remediation": {"retries": 3}}}}
+_DEFAULTS: dict[str, object] = {
+    "spec": {"interval": "10m", "install": {"remediation": {"retries": 3}}}
+}
 """What a HelmRelease wants that base.yaml need not say."""
 
 
-def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+def control_plane(
+    plan: Plan, base: Mapping[str, Document]
+) -> Callable[[Member], Iterator[tuple[str, str]]]:
     """For a cluster the files of its control plane, each with its text."""
     wanted = charts.charts(plan, charts.base_values(base, VALUES))
     under = {name: merge(_DEFAULTS, charts.merged(base, name, VALUES)) for name in charts.ORDER}
@@ -158,7 +191,10 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
     def of(member: Member) -> Iterator[tuple[str, str]]:
         yield "helmrepository.yaml", document(_repository(member.cluster, plan.topology))
         for chart in wanted(member):
-            yield f"{chart.release}.yaml", document(merge(under[chart.part], _release(member, chart)))
+            yield (
+                f"{chart.release}.yaml",
+                document(merge(under[chart.part], _release(member, chart))),
+            )
 
     return of
 
@@ -166,5 +202,12 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
 def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     wanted = charts.charts(plan, charts.base_values(base, VALUES))
-    objects = ((chart.part, _release(m, chart)) for m in plan.members.values() if not m.waits for chart in wanted(m))
-    return replaced_problems(base, objects, plan, STARTER, ("spec", "chart", "spec", "version"), charts.version)
+    objects = (
+        (chart.part, _release(m, chart))
+        for m in plan.members.values()
+        if not m.waits
+        for chart in wanted(m)
+    )
+    return replaced_problems(
+        base, objects, plan, STARTER, ("spec", "chart", "spec", "version"), charts.version
+    )

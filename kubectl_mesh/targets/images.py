@@ -1,8 +1,11 @@
-"""Where the images of the control plane come from: the hub that the mesh writes into each object of a target.
+"""Where the images of the control plane come from: the hub that the mesh writes into each object of
+a target.
 
-Istio's charts: istiod and cni read `global.hub` (or a `hub` of their own), ztunnel reads `hub`. Sail's ZTunnel has both below `values`. Sail puts its
-own images in place only where no `global.hub` is stated (pkg/istiovalues/digests.go), and operators that were built in 2026 have
-`registry.istio.io/release` in their charts (hack/download-charts.sh). Gateways take the image that istiod injects, but for those of istioctl.
+Istio's charts: istiod and cni read `global.hub` (or a `hub` of their own), ztunnel reads `hub`.
+Sail's ZTunnel has both below `values`. Sail puts its own images in place only where no `global.hub`
+is stated (pkg/istiovalues/digests.go), and operators that were built in 2026 have
+`registry.istio.io/release` in their charts (hack/download-charts.sh). Gateways take the image that
+istiod injects, but for those of istioctl.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +19,9 @@ Path = tuple[str, ...]
 
 
 class HubPaths(NamedTuple):
-    """Where a part of Istio reads its hub: `write` always, `own` only where base.yaml states it; `decides`: any of these in base.yaml is a choice."""
+    """Where a part of Istio reads its hub: `write` always, `own` only where base.yaml states it;
+    `decides`: any of these in base.yaml is a choice.
+    """
 
     write: tuple[Path, ...]
     own: tuple[Path, ...] = ()
@@ -30,19 +35,26 @@ CNI = HubPaths((_GLOBAL,), (("cni", "hub"),), (_GLOBAL, ("cni", "hub")))
 CNI_CHART = HubPaths((_GLOBAL,), (("hub",), ("cni", "hub")), (_GLOBAL, ("hub",), ("cni", "hub")))
 ZTUNNEL = HubPaths((_GLOBAL, ("ztunnel", "hub")), (), (_GLOBAL, ("ztunnel", "hub")))
 ZTUNNEL_CHART = HubPaths((("hub",),), (_GLOBAL,), (_GLOBAL, ("hub",)))
-OPERATOR = HubPaths((("hub",),), (("values", *_GLOBAL), ("values", "pilot", "hub"), ("values", "ztunnel", "hub")), (("hub",), ("values", *_GLOBAL)))
+OPERATOR = HubPaths(
+    (("hub",),),
+    (("values", *_GLOBAL), ("values", "pilot", "hub"), ("values", "ztunnel", "hub")),
+    (("hub",), ("values", *_GLOBAL)),
+)
 CONTROL_PLANE_1_4 = HubPaths((("hub",),), (("values", *_GLOBAL),))
 
 
 def hub_overlay(paths: HubPaths, base: Json, topology: Topology, *, needed: bool) -> dict[str, Any]:
-    """The mapping that gives a part of Istio its hub, laid over `base`; empty where nothing has to be stated.
+    """The mapping that gives a part of Istio its hub, laid over `base`; empty where nothing has to
+    be stated.
 
     `needed` says whether the hub that is built in is, or may be, retired.
     """
     if topology.hub == BUILT_IN:
         return {}
     if topology.hub is not None:
-        return _nested([*paths.write, *(p for p in paths.own if stated_at(base, p) is not None)], topology.hub)
+        return _nested(
+            [*paths.write, *(p for p in paths.own if stated_at(base, p) is not None)], topology.hub
+        )
     if not needed or any(stated_at(base, p) is not None for p in paths.decides):
         return {}
     return _nested(paths.write, IMAGES)
@@ -83,5 +95,9 @@ def with_hub(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str,
     both = dict(values)
     for key, value in overlay.items():
         below = both.get(key)
-        both[key] = with_hub(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+        both[key] = (
+            with_hub(below, value)
+            if isinstance(value, Mapping) and isinstance(below, Mapping)
+            else value
+        )
     return both

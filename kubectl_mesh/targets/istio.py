@@ -1,4 +1,6 @@
-"""Target Istio: the custom resources of the Sail operator (sailoperator.io/v1), which installs today's Istio and keeps it."""
+"""Target Istio: the custom resources of the Sail operator (sailoperator.io/v1), which installs
+today's Istio and keeps it.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +31,8 @@ VALUES = ("spec", "values")
 
 STARTER = f"""\
 # The control plane, customised once for all clusters: an Istio of the Sail operator.
-# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+# `kubectl mesh render` lays what makes the mesh over it; \
+its report names the settings that are lost by that.
 # After a line of three dashes an IstioCNI and a ZTunnel may be customised as well.
 apiVersion: {API_VERSION}
 kind: Istio
@@ -56,7 +59,11 @@ def part(value: Mapping[str, Any]) -> str:
 
 def version(base: Mapping[str, Document]) -> str | None:
     """The version that base.yaml states, as the topology writes it."""
-    return _read_version(values.stated(base[KIND].value, ("spec",)).get("version")) if KIND in base else None
+    return (
+        _read_version(values.stated(base[KIND].value, ("spec",)).get("version"))
+        if KIND in base
+        else None
+    )
 
 
 def _read_version(value: Json) -> str | None:
@@ -67,12 +74,26 @@ def _read_version(value: Json) -> str | None:
 
 def problems(topology: Topology) -> Iterator[Problem]:
     """What the topology asks for that the Sail operator, or Istio, cannot give."""
-    yield from modern.problems(topology, KIND, versions.SAIL, ("kubectl", "argocd", "flux"), ("Deployment", "Gateway"), exact=False)
+    yield from modern.problems(
+        topology,
+        KIND,
+        versions.SAIL,
+        ("kubectl", "argocd", "flux"),
+        ("Deployment", "Gateway"),
+        exact=False,
+    )
     if topology.charts is not None:
-        yield Problem(topology.document.place("istio", "charts"), "the Sail operator brings its charts along", "remove it", "delivery-target")
+        yield Problem(
+            topology.document.place("istio", "charts"),
+            "the Sail operator brings its charts along",
+            "remove it",
+            "delivery-target",
+        )
 
 
-def checked(part: str, topology: Topology, read: Any) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+def checked(
+    part: str, topology: Topology, read: Any
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
     """What in a document of base.yaml the schema of its kind leaves open: nothing."""
     return iter(())
 
@@ -80,15 +101,25 @@ def checked(part: str, topology: Topology, read: Any) -> Iterator[tuple[tuple[st
 def base_problems(base: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
     """What is wrong with a base.yaml beyond its schemas."""
     main = base[KIND]
-    if "version" not in values.stated(main.value, ("spec",)) and any(c.version is None for c in topology.clusters):
+    if "version" not in values.stated(main.value, ("spec",)) and any(
+        c.version is None for c in topology.clusters
+    ):
         what = "no version of Istio is stated, here or in the topology"
-        yield Problem(main.place("spec"), what, f"write version: v{versions.DEFAULT}", "istio-version")
+        yield Problem(
+            main.place("spec"), what, f"write version: v{versions.DEFAULT}", "istio-version"
+        )
     yield from values.problems(main, VALUES, topology)
     yield from modern.gateway_address_problems(topology, "Deployment")
     own = values.stated(main.value, VALUES)
-    platform = node_components.stated_platform(own, values.stated(main.value, ("spec",)).get("profile"))
-    accounts = {c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters}
-    yield from node_components.trust_problems(topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values")
+    platform = node_components.stated_platform(
+        own, values.stated(main.value, ("spec",)).get("profile")
+    )
+    accounts = {
+        c.name: component_accounts(base, topology, c).get("ztunnel", "") for c in topology.clusters
+    }
+    yield from node_components.trust_problems(
+        topology, own, platform, accounts, main.place(*VALUES, "pilot"), "spec.values"
+    )
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -104,7 +135,13 @@ def name(release: Release) -> str:
 def _version(release: Release) -> dict[str, object]:
     if release.version is None:
         return {}
-    return {"version": f"v{release.version}" if versions.exact(release.version) else f"v{release.version}-latest"}
+    return {
+        "version": (
+            f"v{release.version}"
+            if versions.exact(release.version)
+            else f"v{release.version}-latest"
+        )
+    }
 
 
 def _profile(member: Member, topology: Topology, base: Json) -> dict[str, object]:
@@ -112,7 +149,9 @@ def _profile(member: Member, topology: Topology, base: Json) -> dict[str, object
         return {"profile": "remote"}
     stated = values.stated(base, ("spec",)).get("profile")
     # A platform's own profile of ambient stays.
-    return {"profile": "ambient"} if topology.ambient and not str(stated).endswith("ambient") else {}
+    return (
+        {"profile": "ambient"} if topology.ambient and not str(stated).endswith("ambient") else {}
+    )
 
 
 def _istio(made: values.Values, member: Member, release: Release, base: Json) -> dict[str, object]:
@@ -126,22 +165,43 @@ def _istio(made: values.Values, member: Member, release: Release, base: Json) ->
             "namespace": member.cluster.namespace,
             **_version(release),
             **_profile(member, topology, base),
-            "values": images.with_hub(made.of(member, stated), images.hub_overlay(images.ISTIOD, dict(stated), topology, needed=True)),
+            "values": images.with_hub(
+                made.of(member, stated),
+                images.hub_overlay(images.ISTIOD, dict(stated), topology, needed=True),
+            ),
         },
     }
 
 
-def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
-    """The namespace and the account of each component on the nodes; stated namespaces stay, and that of an IstioCNI cannot change."""
-    parts = [*(["cni"] if needs_cni(base, topology) else []), *(["ztunnel"] if topology.ambient else [])]
+def component_accounts(
+    base: Mapping[str, Document], topology: Topology, cluster: Cluster
+) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes; stated namespaces stay, and
+    that of an IstioCNI cannot change.
+    """
+    parts = [
+        *(["cni"] if needs_cni(base, topology) else []),
+        *(["ztunnel"] if topology.ambient else []),
+    ]
     kinds = {"cni": ("IstioCNI", "istio-cni"), "ztunnel": ("ZTunnel", _ztunnel_name(base))}
-    return {part: f"{_namespace(_values(base, kinds[part][0]), cluster)}/{kinds[part][1]}" for part in parts}
+    return {
+        part: f"{_namespace(_values(base, kinds[part][0]), cluster)}/{kinds[part][1]}"
+        for part in parts
+    }
 
 
 def can_detect_platform(base: Mapping[str, Document]) -> bool:
-    """Whether the operator chooses the ztunnel that istiod trusts, by the platform that it finds."""
-    own, profile = values.stated(_values(base, KIND), VALUES), values.stated(_values(base, KIND), ("spec",)).get("profile")
-    return not node_components.has_stated_trust(own) and node_components.stated_platform(own, profile) is None
+    """Whether the operator chooses the ztunnel that istiod trusts, by the platform that it
+    finds.
+    """
+    own, profile = (
+        values.stated(_values(base, KIND), VALUES),
+        values.stated(_values(base, KIND), ("spec",)).get("profile"),
+    )
+    return (
+        not node_components.has_stated_trust(own)
+        and node_components.stated_platform(own, profile) is None
+    )
 
 
 def _namespace(base: Json, cluster: Cluster) -> str:
@@ -149,7 +209,10 @@ def _namespace(base: Json, cluster: Cluster) -> str:
 
 
 def _ztunnel_name(base: Mapping[str, Document]) -> str:
-    return str(values.stated(_values(base, "ZTunnel"), (*VALUES, "ztunnel")).get("resourceName") or "ztunnel")
+    return str(
+        values.stated(_values(base, "ZTunnel"), (*VALUES, "ztunnel")).get("resourceName")
+        or "ztunnel"
+    )
 
 
 def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
@@ -160,7 +223,12 @@ def _cni(member: Member, topology: Topology, base: Json) -> dict[str, object]:
         **_profile(member, topology, base),
         **({"values": hub} if hub else {}),
     }
-    return {"apiVersion": API_VERSION, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "IstioCNI",
+        "metadata": {"name": "default"},
+        "spec": spec,
+    }
 
 
 def _ztunnel(member: Member, topology: Topology, base: Json) -> dict[str, object]:
@@ -172,9 +240,20 @@ def _ztunnel(member: Member, topology: Topology, base: Json) -> dict[str, object
         "network": cluster.network,
         **values.ztunnel(topology),
     }
-    hub = images.hub_overlay(images.ZTUNNEL, dict(values.stated(base, VALUES)), topology, needed=True)
-    spec = {"namespace": _namespace(base, cluster), **_version(cluster.releases[0]), "values": images.with_hub({"ztunnel": own}, hub)}
-    return {"apiVersion": API_VERSION, "kind": "ZTunnel", "metadata": {"name": "default"}, "spec": spec}
+    hub = images.hub_overlay(
+        images.ZTUNNEL, dict(values.stated(base, VALUES)), topology, needed=True
+    )
+    spec = {
+        "namespace": _namespace(base, cluster),
+        **_version(cluster.releases[0]),
+        "values": images.with_hub({"ztunnel": own}, hub),
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ZTunnel",
+        "metadata": {"name": "default"},
+        "spec": spec,
+    }
 
 
 def _values(base: Mapping[str, Document], kind: str) -> Json:
@@ -182,13 +261,19 @@ def _values(base: Mapping[str, Document], kind: str) -> Json:
 
 
 def needs_cni(base: Mapping[str, Document], topology: Topology) -> bool:
-    """Whether the data plane wants Istio's CNI: ambient does, and sidecars where base.yaml says so."""
+    """Whether the data plane wants Istio's CNI: ambient does, and sidecars where base.yaml says
+    so.
+    """
     on = values.stated(_values(base, KIND), (*VALUES, "pilot", "cni")).get("enabled") is True
     return topology.ambient or on or "IstioCNI" in base
 
 
-def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str, dict[str, object]]]]:
-    """For a cluster its objects: the file, the part of base.yaml that it is laid over, and the overlay."""
+def _objects(
+    plan: Plan, base: Mapping[str, Document]
+) -> Callable[[Member], Iterator[tuple[str, str, dict[str, object]]]]:
+    """For a cluster its objects: the file, the part of base.yaml that it is laid over, and the
+    overlay.
+    """
     made = values.Values(plan)
     cni = needs_cni(base, plan.topology)
 
@@ -197,14 +282,24 @@ def _objects(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Ite
             file = f"istio-{release.revision}.yaml" if index else "istio.yaml"
             yield file, KIND, _istio(made, member, release, _values(base, KIND))
         if cni:
-            yield "istiocni.yaml", "IstioCNI", _cni(member, plan.topology, _values(base, "IstioCNI"))
+            yield (
+                "istiocni.yaml",
+                "IstioCNI",
+                _cni(member, plan.topology, _values(base, "IstioCNI")),
+            )
         if plan.topology.ambient:
-            yield "ztunnel.yaml", "ZTunnel", _ztunnel(member, plan.topology, _values(base, "ZTunnel"))
+            yield (
+                "ztunnel.yaml",
+                "ZTunnel",
+                _ztunnel(member, plan.topology, _values(base, "ZTunnel")),
+            )
 
     return of
 
 
-def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+def control_plane(
+    plan: Plan, base: Mapping[str, Document]
+) -> Callable[[Member], Iterator[tuple[str, str]]]:
     """For a cluster the files of its control plane, each with its text."""
     objects = _objects(plan, base)
 
@@ -218,5 +313,10 @@ def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member]
 def lost_settings(plan: Plan, base: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     objects = _objects(plan, base)
-    overlays = ((kind, overlay) for member in plan.members.values() if not member.waits for _, kind, overlay in objects(member))
+    overlays = (
+        (kind, overlay)
+        for member in plan.members.values()
+        if not member.waits
+        for _, kind, overlay in objects(member)
+    )
     return replaced_problems(base, overlays, plan, STARTER, ("spec", "version"), _read_version)

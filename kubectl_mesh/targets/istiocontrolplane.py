@@ -1,8 +1,10 @@
-"""Target IstioControlPlane: Istio 1.4, as `istioctl x multicluster generate` of its time made it, less its faults.
+"""Target IstioControlPlane: Istio 1.4, as `istioctl x multicluster generate` of its time made it,
+less its faults.
 
-What the overlay sets and why is in Istio 1.4's istioctl/pkg/multicluster/generate.go; `pilot.meshNetworks` is what the chart reads
-(with its `networks:`), `global.meshNetworks` stands beside it as it did. Endpoints of the cluster itself are those of the
-registry `Kubernetes`, the name under which Pilot 1.4 knows its own.
+What the overlay sets and why is in Istio 1.4's istioctl/pkg/multicluster/generate.go;
+`pilot.meshNetworks` is what the chart reads (with its `networks:`), `global.meshNetworks` stands
+beside it as it did. Endpoints of the cluster itself are those of the registry `Kubernetes`, the
+name under which Pilot 1.4 knows its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,13 +32,16 @@ VALUES = ("spec", "values")
 """Where a document of base.yaml states a version."""
 KEY_TYPE = "rsa-4096"
 OPERATOR_NAMESPACE = "istio-operator"
-"""Where the operator of 1.4 lives. It reconciles every namespace; an object in Istio's own would keep that from being deleted."""
+"""Where the operator of 1.4 lives. It reconciles every namespace; an object in Istio's own would
+keep that from being deleted.
+"""
 OWN_REGISTRY = "Kubernetes"
 PROFILES = ("default", "demo", "minimal", "remote", "sds")
 
 STARTER = """\
 # The control plane, customised once for all clusters (Istio 1.4).
-# `kubectl mesh render` lays what makes the mesh over it; its report names the settings that are lost by that.
+# `kubectl mesh render` lays what makes the mesh over it; \
+its report names the settings that are lost by that.
 apiVersion: install.istio.io/v1alpha2
 kind: IstioControlPlane
 spec:
@@ -54,7 +59,11 @@ DEFAULT_BASE: Json = {"spec": {"profile": "default", "values": {"security": {"se
 
 def traits(topology: Topology) -> Traits:
     """Pilot 1.4 knows networks by meshNetworks alone, and their gateways by address."""
-    return Traits(gateway_port=443, gateway_command=lambda cluster: address_command(cluster, "istio-ingressgateway"), labels=False)
+    return Traits(
+        gateway_port=443,
+        gateway_command=lambda cluster: address_command(cluster, "istio-ingressgateway"),
+        labels=False,
+    )
 
 
 def part(value: Mapping[str, Any]) -> str:
@@ -72,8 +81,12 @@ def can_detect_platform(base: Mapping[str, Document]) -> bool:
     return False
 
 
-def component_accounts(base: Mapping[str, Document], topology: Topology, cluster: Cluster) -> dict[str, str]:
-    """The namespace and the account of each component on the nodes, of which there is none in a namespace of its own."""
+def component_accounts(
+    base: Mapping[str, Document], topology: Topology, cluster: Cluster
+) -> dict[str, str]:
+    """The namespace and the account of each component on the nodes, of which there is none in a
+    namespace of its own.
+    """
     return {}
 
 
@@ -83,32 +96,69 @@ def problems(topology: Topology) -> Iterator[Problem]:
     value: Any = topology.document.value
     for path, version in modern.stated_versions(topology):
         if version.split(".")[:2] != ["1", "4"] and path[-2] != "canary":
-            what = f"nothing reads an {KIND} in Istio {version}; it is the control plane of Istio 1.4"
-            yield Problem(place(*path), what, 'write version: "1.4.10", or a base.yaml of another kind', "istio-version")
-    for where, entry in [((), value), *((("contexts", c), e) for c, e in value["contexts"].items())]:
+            what = (
+                f"nothing reads an {KIND} in Istio {version}; it is the control plane of Istio 1.4"
+            )
+            yield Problem(
+                place(*path),
+                what,
+                'write version: "1.4.10", or a base.yaml of another kind',
+                "istio-version",
+            )
+    for where, entry in [
+        ((), value),
+        *((("contexts", c), e) for c, e in value["contexts"].items()),
+    ]:
         for key in ("revision", "canary"):
             if key in entry.get("istio", {}):
-                yield Problem(place(*where, "istio", key), "Istio 1.4 has no revisions", "remove it", "istio-version")
+                yield Problem(
+                    place(*where, "istio", key),
+                    "Istio 1.4 has no revisions",
+                    "remove it",
+                    "istio-version",
+                )
         if "eastWestGateway" in entry:
             what = "Istio 1.4 has its ingress gateway for the traffic of other networks"
-            yield Problem(place(*where, "eastWestGateway"), what, "remove it, and customise istio-ingressgateway in base.yaml", "istio-version")
+            yield Problem(
+                place(*where, "eastWestGateway"),
+                what,
+                "remove it, and customise istio-ingressgateway in base.yaml",
+                "istio-version",
+            )
         if "controlPlane" in entry:
             what = "kubectl mesh makes clusters without a control plane from Istio 1.8 on"
             yield Problem(place(*where, "controlPlane"), what, "remove it", "istio-version")
     if topology.data_plane != "sidecar":
-        yield Problem(place("istio", "dataPlane"), "Istio 1.4 has sidecars only", "remove it", "istio-version")
+        yield Problem(
+            place("istio", "dataPlane"), "Istio 1.4 has sidecars only", "remove it", "istio-version"
+        )
     if topology.charts is not None:
-        yield Problem(place("istio", "charts"), "is for base.yaml of kind Application or HelmRelease", "remove it", "delivery-target")
+        yield Problem(
+            place("istio", "charts"),
+            "is for base.yaml of kind Application or HelmRelease",
+            "remove it",
+            "delivery-target",
+        )
     if topology.trust_domain not in (None, "cluster.local"):
-        what = "Citadel of Istio 1.4 issues identities of cluster.local whatever the trust domain, once it signs with cacerts"
+        what = (
+            "Citadel of Istio 1.4 issues identities of cluster.local whatever the trust domain,"
+            " once it signs with cacerts"
+        )
         yield Problem(place("trustDomain"), what, "remove it", "istio-version")
     if not topology.own_intermediates:
         what = f"Istio 1.4 signs with a cacerts of its own, which {topology.issuer} does not make"
-        yield Problem(place("certificates", "issuer"), what, "write issuer: local or csr", "istio-version")
+        yield Problem(
+            place("certificates", "issuer"), what, "write issuer: local or csr", "istio-version"
+        )
     for cluster in topology.clusters:
         if cluster.credential.way == "exec":
             what = "Pilot of Istio 1.4 has no way to allow it; its image holds no such command"
-            yield Problem(place("contexts", cluster.context, "credential", "exec"), what, "write credential: {tokenFile: FILE}", "istio-version")
+            yield Problem(
+                place("contexts", cluster.context, "credential", "exec"),
+                what,
+                "write credential: {tokenFile: FILE}",
+                "istio-version",
+            )
 
 
 def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
@@ -118,13 +168,27 @@ def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
     paths: list[tuple[str | int, ...]] = []
     for top in ("networks", "contexts"):
         for name, entry in value.get(top, {}).items():
-            paths += [(top, name, "gateways", i, "address") for i, g in enumerate(entry.get("gateways", ())) if _is_name(g["address"])]
+            paths += [
+                (top, name, "gateways", i, "address")
+                for i, g in enumerate(entry.get("gateways", ()))
+                if _is_name(g["address"])
+            ]
     for path in paths:
-        what = "is a host name: Istio 1.4 takes gateways by IP, and looks a name up once, when it starts"
-        yield Problem(topology.document.place(*path), what, "give the IP addresses", "gateway-address")
-    weak = [name for name, i in pki.intermediates.items() if i.certificate.key_type.startswith("ec-")]
+        what = (
+            "is a host name: Istio 1.4 takes gateways by IP, and looks a name up once, when it"
+            " starts"
+        )
+        yield Problem(
+            topology.document.place(*path), what, "give the IP addresses", "gateway-address"
+        )
+    weak = [
+        name for name, i in pki.intermediates.items() if i.certificate.key_type.startswith("ec-")
+    ]
     if weak:
-        what = f"Istio 1.4 loads an EC key but cannot sign workload certificates with it ({modern.some(weak)})"
+        what = (
+            "Istio 1.4 loads an EC key but cannot sign workload certificates with it"
+            f" ({modern.some(weak)})"
+        )
         yield Problem(
             topology.document.place("certificates", "keyType"),
             what,
@@ -137,7 +201,9 @@ def _is_name(address: str) -> bool:
     return address != "pending" and not is_address(address)
 
 
-def checked(part: str, topology: Topology, read: Any) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+def checked(
+    part: str, topology: Topology, read: Any
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
     """What in a document of base.yaml the schema of its kind leaves open: nothing."""
     return iter(())
 
@@ -147,12 +213,22 @@ def base_problems(documents: Mapping[str, Document], topology: Topology) -> Iter
     base = documents[KIND]
     value: Any = base.value
     if not isinstance(value.get("spec"), dict):
-        yield Problem(base.place("spec"), "is missing, and istioctl stops on a file without it", "write spec: {profile: default}", "base-valid")
+        yield Problem(
+            base.place("spec"),
+            "is missing, and istioctl stops on a file without it",
+            "write spec: {profile: default}",
+            "base-valid",
+        )
         return
     profile = value["spec"].get("profile")
     if isinstance(profile, str) and profile not in PROFILES and not any(c in profile for c in "/."):
         what = f"{shown(profile)} is no profile of Istio 1.4{near(profile, PROFILES)}"
-        yield Problem(base.place("spec", "profile"), what, f"name one of {', '.join(PROFILES)}, or a file", "base-valid")
+        yield Problem(
+            base.place("spec", "profile"),
+            what,
+            f"name one of {', '.join(PROFILES)}, or a file",
+            "base-valid",
+        )
 
 
 class _Overlays:
@@ -168,7 +244,9 @@ class _Overlays:
         cluster, mesh = member.cluster, self.plan.topology.mesh_id
         networks: object = {}
         if cluster.joined:
-            networks = block({"networks": {n.name: self._network(n, member) for n in member.networks}})
+            networks = block(
+                {"networks": {n.name: self._network(n, member) for n in member.networks}}
+            )
         made: dict[str, object] = {
             "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
             "global": {
@@ -181,13 +259,23 @@ class _Overlays:
             "security": {"selfSigned": False},
         }
         # istioctl lays these over the values, so that what the mesh sets has to be set here too.
-        unvalidated: dict[str, Any] = shared(values.stated(self.base, ("spec",)).get("unvalidatedValues"), made)
+        unvalidated: dict[str, Any] = shared(
+            values.stated(self.base, ("spec",)).get("unvalidatedValues"), made
+        )
         spec: dict[str, object] = {
             "defaultNamespace": cluster.namespace,
-            "unvalidatedValues": {**unvalidated, "global": {**unvalidated.get("global", {}), "meshID": mesh}},
+            "unvalidatedValues": {
+                **unvalidated,
+                "global": {**unvalidated.get("global", {}), "meshID": mesh},
+            },
             "values": made,
         }
-        hub = images.hub_overlay(images.CONTROL_PLANE_1_4, dict(values.stated(self.base, ("spec",))), self.plan.topology, needed=False)
+        hub = images.hub_overlay(
+            images.CONTROL_PLANE_1_4,
+            dict(values.stated(self.base, ("spec",))),
+            self.plan.topology,
+            needed=False,
+        )
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -204,7 +292,9 @@ class _Overlays:
         return shared[network.name]
 
     def _made(self, network: Network, own: str | None) -> dict[str, object]:
-        endpoints = [self._endpoint(OWN_REGISTRY if name == own else name) for name in network.clusters]
+        endpoints = [
+            self._endpoint(OWN_REGISTRY if name == own else name) for name in network.clusters
+        ]
         made: dict[str, object] = {"endpoints": endpoints}
         if network.gateways:
             made["gateways"] = [{"address": g.address, "port": g.port} for g in network.gateways]
@@ -219,10 +309,14 @@ class _Overlays:
 def lost_settings(plan: Plan, documents: Mapping[str, Document]) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line."""
     overlays = _Overlays(plan, documents[KIND].value)
-    return replaced_problems(documents, ((KIND, overlays.of(member)) for member in plan.members.values()), plan, STARTER)
+    return replaced_problems(
+        documents, ((KIND, overlays.of(member)) for member in plan.members.values()), plan, STARTER
+    )
 
 
-def control_plane(plan: Plan, base: Mapping[str, Document]) -> Callable[[Member], Iterator[tuple[str, str]]]:
+def control_plane(
+    plan: Plan, base: Mapping[str, Document]
+) -> Callable[[Member], Iterator[tuple[str, str]]]:
     """For a cluster the files of its control plane, each with its text."""
     value = base[KIND].value if KIND in base else DEFAULT_BASE
     overlays = _Overlays(plan, value)

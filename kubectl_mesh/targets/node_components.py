@@ -1,4 +1,6 @@
-"""Istio's components on every node, the CNI plugin and ztunnel: their namespaces, and which ztunnel istiod trusts."""
+"""Istio's components on every node, the CNI plugin and ztunnel: their namespaces, and which ztunnel
+istiod trusts.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,16 +10,26 @@ from kubectl_mesh.model import Cluster, Json, Topology
 from kubectl_mesh.targets.values import stated
 
 PLATFORM_NAMESPACE = {"openshift": "kube-system"}
-"""Where a platform's profile of the istiod chart expects ztunnel (its files/profile-platform-*.yaml)."""
+"""Where a platform's profile of the istiod chart expects ztunnel (its
+files/profile-platform-*.yaml).
+"""
 ACCOUNTS = "CA_TRUSTED_NODE_ACCOUNTS"
-"""istiod's environment variable that the chart fills, unless it is stated (manifests/charts/istio-control/istio-discovery/templates/deployment.yaml)."""
+"""istiod's environment variable that the chart fills, unless it is stated
+(manifests/charts/istio-control/istio-discovery/templates/deployment.yaml).
+"""
 BUILT_IN = frozenset(("default", "kube-node-lease", "kube-public", "kube-system"))
 """Namespaces that every cluster has."""
 
 
 def extra_namespaces(accounts: Mapping[str, str], cluster: Cluster) -> Sequence[str]:
-    """The namespaces that components need besides Istio's own, and that a cluster does not have by itself."""
-    return sorted({account.partition("/")[0] for account in accounts.values()} - {cluster.namespace} - BUILT_IN)
+    """The namespaces that components need besides Istio's own, and that a cluster does not have by
+    itself.
+    """
+    return sorted(
+        {account.partition("/")[0] for account in accounts.values()}
+        - {cluster.namespace}
+        - BUILT_IN
+    )
 
 
 def stated_platform(values: Json, profile: object = None) -> str | None:
@@ -25,7 +37,9 @@ def stated_platform(values: Json, profile: object = None) -> str | None:
     found = stated(values, ()).get("platform") or stated(values, ("global",)).get("platform")
     if isinstance(found, str):
         return found
-    return "openshift" if isinstance(profile, str) and profile.split("-")[0] == "openshift" else None
+    return (
+        "openshift" if isinstance(profile, str) and profile.split("-")[0] == "openshift" else None
+    )
 
 
 def has_stated_trust(values: Json) -> bool:
@@ -34,18 +48,33 @@ def has_stated_trust(values: Json) -> bool:
 
 
 def trusted_accounts(values: Json, cluster: Cluster, on: str | None) -> frozenset[str]:
-    """The accounts, each with its namespace, whose requests for other workloads' certificates istiod of a cluster accepts."""
+    """The accounts, each with its namespace, whose requests for other workloads' certificates
+    istiod of a cluster accepts.
+    """
     listed = _accounts(values)
     if listed:
         return frozenset(account for account in listed.split(",") if "/" in account)
-    namespace = _setting(values, "trustedZtunnelNamespace") or PLATFORM_NAMESPACE.get(on or "") or cluster.namespace
+    namespace = (
+        _setting(values, "trustedZtunnelNamespace")
+        or PLATFORM_NAMESPACE.get(on or "")
+        or cluster.namespace
+    )
     return frozenset((f"{namespace}/{_setting(values, 'trustedZtunnelName') or 'ztunnel'}",))
 
 
-def trust_problems(topology: Topology, values: Json, on: str | None, accounts: Mapping[str, str], place: Place, path: str) -> Iterator[Problem]:
-    """A ztunnel that istiod does not trust, so that no ambient workload gets a certificate; `accounts` are those of ztunnel by cluster.
+def trust_problems(
+    topology: Topology,
+    values: Json,
+    on: str | None,
+    accounts: Mapping[str, str],
+    place: Place,
+    path: str,
+) -> Iterator[Problem]:
+    """A ztunnel that istiod does not trust, so that no ambient workload gets a certificate;
+    `accounts` are those of ztunnel by cluster.
 
-    `place` is where istiod's values are, `path` what they are called in a fix. With istio-csr istiod signs nothing.
+    `place` is where istiod's values are, `path` what they are called in a fix. With istio-csr
+    istiod signs nothing.
     """
     if not topology.ambient or topology.issuer == "istio-csr":
         return
@@ -56,8 +85,13 @@ def trust_problems(topology: Topology, values: Json, on: str | None, accounts: M
             continue
         namespace, _, name = account.partition("/")
         others = ", ".join(sorted(trusted)) or "nothing"
-        what = f"istiod of {cluster.name} trusts {others}, and ztunnel runs as {account}: it gets no certificates for its workloads"
-        fix = f"state {path}.pilot.trustedZtunnelNamespace: {namespace}" + (f" and trustedZtunnelName: {name}" if name != "ztunnel" else "")
+        what = (
+            f"istiod of {cluster.name} trusts {others}, and ztunnel runs as {account}: it gets no"
+            " certificates for its workloads"
+        )
+        fix = f"state {path}.pilot.trustedZtunnelNamespace: {namespace}" + (
+            f" and trustedZtunnelName: {name}" if name != "ztunnel" else ""
+        )
         if _accounts(values):
             fix = f"add {account} to {path}.pilot.env.{ACCOUNTS}"
         yield Problem(place, what, fix, "ztunnel-trusted")
@@ -71,5 +105,7 @@ def _setting(values: Json, key: str) -> str:
 
 
 def _accounts(values: Json) -> str:
-    found: Any = stated(values, ("pilot", "env")).get(ACCOUNTS) or stated(values, ("env",)).get(ACCOUNTS)
+    found: Any = stated(values, ("pilot", "env")).get(ACCOUNTS) or stated(values, ("env",)).get(
+        ACCOUNTS
+    )
     return found if isinstance(found, str) else ""

@@ -1,4 +1,6 @@
-"""What is known of the releases of Istio that topology.yaml and base.yaml state, and of the places that their charts and images come from."""
+"""What is known of the releases of Istio that topology.yaml and base.yaml state, and of the places
+that their charts and images come from.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,25 +14,42 @@ from kubectl_mesh.targets.target import Target
 Path = tuple[str | int, ...]
 
 
-def release_warnings(topology: Topology, base: Mapping[str, Document], target: Target) -> Iterator[Problem]:
+def release_warnings(
+    topology: Topology, base: Mapping[str, Document], target: Target
+) -> Iterator[Problem]:
     """What is wrong with a stated release, and with a stated place of charts or images."""
     for where, version in stated_releases(topology, base, target):
         yield from _version_warnings(where, version, topology)
-    newest = max((versions.minor(r.version) for c in topology.clusters for r in c.releases), default=0)
+    newest = max(
+        (versions.minor(r.version) for c in topology.clusters for r in c.releases), default=0
+    )
     for document in (topology.document, *base.values()):
         for path, text in _texts(document.value):
             for named in homes.find_gone(text):
-                yield Problem(document.place(*path), homes.gone_text(named, newest), homes.fix_text(named), named.check)
+                yield Problem(
+                    document.place(*path),
+                    homes.gone_text(named, newest),
+                    homes.fix_text(named),
+                    named.check,
+                )
     yield from _built_in(topology, target)
 
 
-def stated_releases(topology: Topology, base: Mapping[str, Document], target: Target) -> Iterator[tuple[Place, str]]:
-    """Every version that counts, with its place: those of the topology, and those of base.yaml where a cluster takes its version from there."""
+def stated_releases(
+    topology: Topology, base: Mapping[str, Document], target: Target
+) -> Iterator[tuple[Place, str]]:
+    """Every version that counts, with its place: those of the topology, and those of base.yaml
+    where a cluster takes its version from there.
+    """
     for path, version in modern.stated_versions(topology):
         yield topology.document.place(*path), version
     value: Any = topology.document.value
-    everywhere = "version" in value.get("istio", {}) or all("version" in entry.get("istio", {}) for entry in value["contexts"].values())
-    for document in () if everywhere else list(base.values())[:1]:  # the mesh gives the others the version of the main one
+    everywhere = "version" in value.get("istio", {}) or all(
+        "version" in entry.get("istio", {}) for entry in value["contexts"].values()
+    )
+    for document in (
+        () if everywhere else list(base.values())[:1]
+    ):  # the mesh gives the others the version of the main one
         stated = versions.parse_version(images.stated_at(document.value, target.VERSION))
         if stated is not None:
             yield document.place(*target.VERSION), stated
@@ -39,7 +58,10 @@ def stated_releases(topology: Topology, base: Mapping[str, Document], target: Ta
 def _version_warnings(where: Place, version: str, topology: Topology) -> Iterator[Problem]:
     minor = versions.minor(version)
     if minor > versions.NEWEST:
-        what = f"Istio {version} is newer than the releases that this version of kubectl mesh knows; the rules of 1.{versions.NEWEST} are used"
+        what = (
+            f"Istio {version} is newer than the releases that this version of kubectl mesh knows;"
+            f" the rules of 1.{versions.NEWEST} are used"
+        )
         yield Problem(where, what, "look for a newer kubectl mesh", "istio-known")
     elif topology.ambient and versions.AMBIENT <= minor < versions.AMBIENT_BETA:
         what = f"ambient over several networks is alpha in Istio {version}"
@@ -47,29 +69,55 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
     floor = versions.security_floor(version)
     if floor is not None:
         what = f"Istio {version} has known vulnerabilities; {floor[0]} fixes them ({floor[1]})"
-        yield Problem(where, what, f"use {floor[0]} or a later release; see https://istio.io/latest/news/security/", "istio-security")
+        yield Problem(
+            where,
+            what,
+            f"use {floor[0]} or a later release; see https://istio.io/latest/news/security/",
+            "istio-security",
+        )
     elif versions.is_unsupported(version) and minor >= versions.ISTIOD:
         what = f"Istio {version} is out of support: known vulnerabilities of its line are not fixed"
-        yield Problem(where, what, f"upgrade to a supported release, such as {versions.DEFAULT}", "istio-security")
+        yield Problem(
+            where,
+            what,
+            f"upgrade to a supported release, such as {versions.DEFAULT}",
+            "istio-security",
+        )
 
 
 def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
-    """The hub that charts or istioctl have built in, where the topology leaves the choice to them. Which operator runs, no file says."""
+    """The hub that charts or istioctl have built in, where the topology leaves the choice to them.
+    Which operator runs, no file says.
+    """
     if topology.hub != homes.BUILT_IN or target.KIND == "Istio":
         return
-    for version in sorted({r.version for c in topology.clusters for r in c.releases if r.version is not None}):
+    for version in sorted(
+        {r.version for c in topology.clusters for r in c.releases if r.version is not None}
+    ):
         hub = versions.built_in_hub_gone(version)
         if hub is not None:
-            what = f"leaves Istio {version} the image registry {hub}, which Istio switches off on {homes.SINCE}"
+            what = (
+                f"leaves Istio {version} the image registry {hub}, which Istio switches off on"
+                f" {homes.SINCE}"
+            )
             where = topology.document.place("istio", "hub")
-            yield Problem(where, what, f"write {homes.IMAGES}, or remove it; {homes.PAGE} has the commands", "images-gone")
+            yield Problem(
+                where,
+                what,
+                f"write {homes.IMAGES}, or remove it; {homes.PAGE} has the commands",
+                "images-gone",
+            )
 
 
 def is_hub_unknown(topology: Topology, target: Target) -> bool:
-    """Whether no file says where images come from: the operator brings its own, or istioctl of a version that no file states."""
+    """Whether no file says where images come from: the operator brings its own, or istioctl of a
+    version that no file states.
+    """
     if topology.hub != homes.BUILT_IN:
         return False
-    return target.KIND == "Istio" or any(r.version is None for c in topology.clusters for r in c.releases)
+    return target.KIND == "Istio" or any(
+        r.version is None for c in topology.clusters for r in c.releases
+    )
 
 
 def _texts(value: Json, path: Path = ()) -> Iterator[tuple[Path, str]]:

@@ -1,4 +1,6 @@
-"""The settings of base.yaml that the mesh replaces, as warnings; those that `init` wrote are not settings of a person."""
+"""The settings of base.yaml that the mesh replaces, as warnings; those that `init` wrote are not
+settings of a person.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -25,10 +27,16 @@ def replaced_problems(
 ) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line.
 
-    `overlays` are what is laid over each part of base.yaml, by the name of the part. `version_path` is where a part states its version,
-    which is the default of clusters for which the topology states none. `ignored` are paths whose values the overlay contains.
+    `overlays` are what is laid over each part of base.yaml, by the name of the part. `version_path`
+    is where a part states its version, which is the default of clusters for which the topology
+    states none. `ignored` are paths whose values the overlay contains.
     """
-    found = {(part, path) for part, overlay in overlays if part in base for path in lost(base[part].value, overlay)}
+    found = {
+        (part, path)
+        for part, overlay in overlays
+        if part in base
+        for path in lost(base[part].value, overlay)
+    }
     main, written = next(iter(base)), load("", starter.encode()).value
     problems = []
     for part, path in sorted(found, key=str):
@@ -40,14 +48,24 @@ def replaced_problems(
             stated, used = read_version(value), used_versions(plan)
             if stated in used or (part == main and stated in versions.STARTED):
                 continue
-            what = f"is {shown(value)}, and by the topology every cluster runs {' or '.join(used)}; the value here is lost"
+            what = (
+                f"is {shown(value)}, and by the topology every cluster runs {' or '.join(used)};"
+                " the value here is lost"
+            )
         problems.append(Problem(base[part].place(*path), what, id="base-lost"))
     return problems
 
 
 def used_versions(plan: Plan) -> list[str]:
     """The versions that the clusters of a mesh run, as far as they are stated."""
-    return sorted({r.version for m in plan.members.values() for r in m.cluster.releases if r.version is not None})
+    return sorted(
+        {
+            r.version
+            for m in plan.members.values()
+            for r in m.cluster.releases
+            if r.version is not None
+        }
+    )
 
 
 def _at(value: Json, path: Path) -> Json:
@@ -59,7 +77,9 @@ def _at(value: Json, path: Path) -> Json:
 
 
 def kind_text(target: Target, base: Mapping[str, Document], plan: Plan) -> str:
-    """The kind of control plane; with both versions, where base.yaml states one that no cluster runs."""
+    """The kind of control plane; with both versions, where base.yaml states one that no cluster
+    runs.
+    """
     stated, used = target.version(base), used_versions(plan)
     if not base or target.KIND == "IstioControlPlane" or stated in (None, *used):
         return str(target.KIND)

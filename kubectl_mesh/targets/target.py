@@ -1,4 +1,5 @@
-"""What a target is: a control plane that can be rendered. mypy compares each module of a target with this.
+"""What a target is: a control plane that can be rendered. mypy compares each module of a target
+with this.
 
 A `base` is the documents of base.yaml by the part that they customise.
 """
@@ -28,7 +29,9 @@ class Target(Protocol):
 
     @property
     def SCHEMAS(self) -> Mapping[str, str]:  # noqa: N802
-        """The paths of the schemas of base.yaml's documents, by the part that each customises; the main one first."""
+        """The paths of the schemas of base.yaml's documents, by the part that each customises; the
+        main one first.
+        """
 
     @property
     def VALUES(self) -> tuple[str, ...]:  # noqa: N802
@@ -52,7 +55,9 @@ class Target(Protocol):
 
     @property
     def APPLIED(self) -> bool:  # noqa: N802
-        """Whether a cluster reads the control plane as it stands in the tree; else istioctl does."""
+        """Whether a cluster reads the control plane as it stands in the tree; else istioctl
+        does.
+        """
 
     @property
     def HUB(self) -> bool:  # noqa: N802
@@ -64,7 +69,9 @@ class Target(Protocol):
     def version(self, base: Base, /) -> str | None:
         """The version of Istio that base.yaml states."""
 
-    def checked(self, part: str, topology: Topology, read: ReadSchema, /) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    def checked(
+        self, part: str, topology: Topology, read: ReadSchema, /
+    ) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
         """The schemas of what stands in a document, each with its path there."""
 
     def base_problems(self, base: Base, topology: Topology, /) -> Iterator[Problem]:
@@ -73,11 +80,17 @@ class Target(Protocol):
     def lost_settings(self, plan: Plan, base: Base, /) -> list[Problem]:
         """A warning for each value of base.yaml that the mesh replaces."""
 
-    def component_accounts(self, base: Base, topology: Topology, cluster: Cluster, /) -> dict[str, str]:
-        """The namespace and the account of each component on the nodes, `cni` and `ztunnel`, of those that are installed."""
+    def component_accounts(
+        self, base: Base, topology: Topology, cluster: Cluster, /
+    ) -> dict[str, str]:
+        """The namespace and the account of each component on the nodes, `cni` and `ztunnel`, of
+        those that are installed.
+        """
 
     def can_detect_platform(self, base: Base, /) -> bool:
-        """Whether an operator in the cluster chooses the ztunnel that istiod trusts, by the platform that it finds."""
+        """Whether an operator in the cluster chooses the ztunnel that istiod trusts, by the
+        platform that it finds.
+        """
 
     def traits(self, topology: Topology, /) -> Traits:
         """What the target decides for the plan."""
@@ -88,5 +101,7 @@ class Target(Protocol):
     def warnings(self, topology: Topology, pki: Pki, /) -> Iterator[Problem]:
         """What does not keep the mesh from being rendered, and people have to know."""
 
-    def control_plane(self, plan: Plan, base: Base, /) -> Callable[[Member], Iterator[tuple[str, str]]]:
+    def control_plane(
+        self, plan: Plan, base: Base, /
+    ) -> Callable[[Member], Iterator[tuple[str, str]]]:
         """Gives for each cluster the files of its control plane: name and text."""

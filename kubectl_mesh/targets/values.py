@@ -1,6 +1,8 @@
-"""What the mesh sets in istiod's values, the same whether Sail, istioctl or a Helm chart reads them.
+"""What the mesh sets in istiod's values, the same whether Sail, istioctl or a Helm chart reads
+them.
 
-Istio's operator/pkg/apis/values_types.proto and manifests/charts/istio-control/istio-discovery/values.yaml.
+Istio's operator/pkg/apis/values_types.proto and
+manifests/charts/istio-control/istio-discovery/values.yaml.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +18,16 @@ from kubectl_mesh.yaml_io.merge_patch import Whole
 from kubectl_mesh.yaml_io.write import Block
 
 ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
-"""istiod's environment variable that lists what a remote secret may ask for beyond a token (pkg/kube/util.go)."""
+"""istiod's environment variable that lists what a remote secret may ask for beyond a token
+(pkg/kube/util.go).
+"""
 NEEDED = {"exec": "exec"}
 """What a way to log in needs to be listed there; the others are embedded, and pass."""
 
 MULTIROOT, XDS_AGENT = "ISTIO_MULTIROOT_MESH", "PROXY_CONFIG_XDS_AGENT"
-"""What makes istiod take another bundle of roots without a restart, and the proxies with it (pilot/pkg/features, pkg/istio-agent)."""
+"""What makes istiod take another bundle of roots without a restart, and the proxies with it
+(pilot/pkg/features, pkg/istio-agent).
+"""
 
 CA_ADDRESS = "cert-manager-istio-csr.cert-manager.svc:443"
 """Where istio-csr is reached in its cluster, as its chart has it."""
@@ -35,10 +41,16 @@ class Values:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._networks: dict[str, Block] = {}
-        self._needed = {n: NEEDED[m.cluster.credential.way] for n, m in plan.members.items() if m.cluster.credential.way in NEEDED}
+        self._needed = {
+            n: NEEDED[m.cluster.credential.way]
+            for n, m in plan.members.items()
+            if m.cluster.credential.way in NEEDED
+        }
 
     def of(self, member: Member, base: Json) -> dict[str, object]:
-        """What the mesh sets for one cluster. `base` are the values it is laid over, for a list is replaced as a whole."""
+        """What the mesh sets for one cluster. `base` are the values it is laid over, for a list is
+        replaced as a whole.
+        """
         cluster, topology = member.cluster, self.plan.topology
         overall: dict[str, object] = {
             "istioNamespace": cluster.namespace,
@@ -49,7 +61,10 @@ class Values:
         values: dict[str, object] = {"global": overall}
         if member.primary is not None:
             overall["remotePilotAddress"] = member.primary.address
-            path = "/".join(part.replace("/", "--slash--") for part in ("cluster", cluster.name, "net", cluster.network))
+            path = "/".join(
+                part.replace("/", "--slash--")
+                for part in ("cluster", cluster.name, "net", cluster.network)
+            )
             values["istiodRemote"] = {"injectionPath": f"/inject/{path}"}
         if member.serves:
             overall["externalIstiod"] = True
@@ -62,13 +77,27 @@ class Values:
             env["ENABLE_CA_SERVER"] = "false"
         if topology.ambient and self.plan.several_networks:
             env["AMBIENT_ENABLE_MULTI_NETWORK"] = "true"
-        needed = {way for name, way in self._needed.items() if name in set(member.peers)} if self._needed else set()
+        needed = (
+            {way for name, way in self._needed.items() if name in set(member.peers)}
+            if self._needed
+            else set()
+        )
         if needed:
             stated = _at(base, ("pilot", "env", ALLOWED))
-            already = {part.strip() for part in stated.split(",") if part.strip()} if isinstance(stated, str) else set()
+            already = (
+                {part.strip() for part in stated.split(",") if part.strip()}
+                if isinstance(stated, str)
+                else set()
+            )
             env[ALLOWED] = ",".join(sorted(needed | already))
-        mesh: dict[str, object] = {} if topology.trust_domain is None else {"trustDomain": topology.trust_domain}
-        if self.plan.rotating and member.primary is None and all(versions.minor(r.version) >= versions.ROOTS for r in cluster.releases):
+        mesh: dict[str, object] = (
+            {} if topology.trust_domain is None else {"trustDomain": topology.trust_domain}
+        )
+        if (
+            self.plan.rotating
+            and member.primary is None
+            and all(versions.minor(r.version) >= versions.ROOTS for r in cluster.releases)
+        ):
             env[MULTIROOT] = "true"
             mesh["defaultConfig"] = {"proxyMetadata": {XDS_AGENT: "true"}}
         if env:
@@ -80,7 +109,9 @@ class Values:
     def _network(self, name: str, network: Any) -> Block:
         if name not in self._networks:
             gateways = [{"address": g.address, "port": g.port} for g in network.gateways]
-            self._networks[name] = block({"endpoints": [{"fromRegistry": c} for c in network.clusters], "gateways": gateways})
+            self._networks[name] = block(
+                {"endpoints": [{"fromRegistry": c} for c in network.clusters], "gateways": gateways}
+            )
         return self._networks[name]
 
 
@@ -97,14 +128,19 @@ def _at(value: Json, path: Path) -> Json:
     return value
 
 
-def problems(base: Document, path: Path, topology: Topology, mesh: Path | None = None) -> Iterator[Problem]:
+def problems(
+    base: Document, path: Path, topology: Topology, mesh: Path | None = None
+) -> Iterator[Problem]:
     """Values that Istio takes, and that break a mesh of several clusters.
 
-    `path` is where the values stand in `base`, `mesh` where a meshConfig stands that is not among them.
+    `path` is where the values stand in `base`, `mesh` where a meshConfig stands that is not among
+    them.
     """
 
     def where(keys: tuple[str | int, ...]) -> Path:
-        beside = mesh is not None and keys[0] == "meshConfig" and _at(base.value, (*path, *keys)) is None
+        beside = (
+            mesh is not None and keys[0] == "meshConfig" and _at(base.value, (*path, *keys)) is None
+        )
         return (*(mesh or ()), *keys[1:]) if beside else (*path, *keys)
 
     def at(*keys: str) -> Any:
@@ -114,9 +150,15 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
         return base.place(*where(keys))
 
     if at("global", "enableReaderRBAC") is False:
-        what = "takes away the account as which the peers read a cluster, so that none discovers another"
+        what = (
+            "takes away the account as which the peers read a cluster, so that none discovers"
+            " another"
+        )
         yield Problem(place("global", "enableReaderRBAC"), what, "remove it", "base-reader")
-    charts = isinstance(base.value, dict) and base.value.get("kind") in ("Application", "HelmRelease")
+    charts = isinstance(base.value, dict) and base.value.get("kind") in (
+        "Application",
+        "HelmRelease",
+    )
     yield from reader_problems(base, path, topology, creates=not charts)
     yield from _tag_problems(at("revisionTags"), place("revisionTags"), topology)
     networks = at("global", "meshNetworks")
@@ -125,53 +167,113 @@ def problems(base: Document, path: Path, topology: Topology, mesh: Path | None =
         for index, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
             if isinstance(endpoint, dict) and endpoint.get("fromRegistry") == "Kubernetes":
                 found = place("global", "meshNetworks", name, "endpoints", index, "fromRegistry")
-                what = '"Kubernetes" is what a cluster called itself up to Istio 1.5; istiod refuses the whole of meshNetworks for it'
-                yield Problem(found, what, "name the cluster; or remove it, for the mesh sets what is needed", "base-registry")
+                what = (
+                    '"Kubernetes" is what a cluster called itself up to Istio 1.5; istiod refuses'
+                    " the whole of meshNetworks for it"
+                )
+                yield Problem(
+                    found,
+                    what,
+                    "name the cluster; or remove it, for the mesh sets what is needed",
+                    "base-registry",
+                )
     mesh_id = at("meshConfig", "defaultConfig", "meshId")
     if isinstance(mesh_id, str) and mesh_id != topology.mesh_id:
-        what = f"gives the proxies another mesh than {shown(topology.mesh_id)}, which is the mesh_id of the topology"
-        yield Problem(place("meshConfig", "defaultConfig", "meshId"), what, "remove it", "base-identity")
+        what = (
+            f"gives the proxies another mesh than {shown(topology.mesh_id)}, which is the mesh_id"
+            " of the topology"
+        )
+        yield Problem(
+            place("meshConfig", "defaultConfig", "meshId"), what, "remove it", "base-identity"
+        )
     for key in ("ISTIO_META_NETWORK", "ISTIO_META_CLUSTER_ID", "ISTIO_META_MESH_ID"):
         if at("meshConfig", "defaultConfig", "proxyMetadata", key) is not None:
-            what = "gives the proxies of all clusters the same, so that they contradict what istiod knows of their cluster"
-            yield Problem(place("meshConfig", "defaultConfig", "proxyMetadata", key), what, "remove it: the mesh sets it for each cluster", "base-identity")
+            what = (
+                "gives the proxies of all clusters the same, so that they contradict what istiod"
+                " knows of their cluster"
+            )
+            yield Problem(
+                place("meshConfig", "defaultConfig", "proxyMetadata", key),
+                what,
+                "remove it: the mesh sets it for each cluster",
+                "base-identity",
+            )
     for key in ("CLUSTER_ID", "EXTERNAL_ISTIOD"):
         if at("pilot", "env", key) is not None:
             yield Problem(
-                place("pilot", "env", key), "gives istiod of all clusters the same", "remove it: the mesh sets it where it is needed", "base-identity"
+                place("pilot", "env", key),
+                "gives istiod of all clusters the same",
+                "remove it: the mesh sets it where it is needed",
+                "base-identity",
             )
     yield from _contradictions(at, place, topology)
     domain, aliases = at("meshConfig", "trustDomain"), at("meshConfig", "trustDomainAliases")
     known = aliases if isinstance(aliases, list) else []
-    if isinstance(domain, str) and topology.trust_domain not in (None, domain) and domain not in known:
-        what = f"is another trust domain than {shown(topology.trust_domain)} of the topology; workloads that still have it would be refused"
+    if (
+        isinstance(domain, str)
+        and topology.trust_domain not in (None, domain)
+        and domain not in known
+    ):
+        what = (
+            f"is another trust domain than {shown(topology.trust_domain)} of the topology;"
+            " workloads that still have it would be refused"
+        )
         yield Problem(
-            place("meshConfig", "trustDomain"), what, f"remove one of the two, or list {shown(domain)} in meshConfig.trustDomainAliases", "trust-domain"
+            place("meshConfig", "trustDomain"),
+            what,
+            f"remove one of the two, or list {shown(domain)} in meshConfig.trustDomainAliases",
+            "trust-domain",
         )
     secrets = at("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH")
     if secrets is not None:
         what = "makes istiod read kubeconfigs from files and pass over every remote secret"
-        yield Problem(place("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH"), what, "remove it", "base-reader")
+        yield Problem(
+            place("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH"),
+            what,
+            "remove it",
+            "base-reader",
+        )
 
 
-def _contradictions(at: Callable[..., Any], place: Callable[..., Any], topology: Topology) -> Iterator[Problem]:
+def _contradictions(
+    at: Callable[..., Any], place: Callable[..., Any], topology: Topology
+) -> Iterator[Problem]:
     """Settings that take away what every cluster with a control plane of its own needs."""
     own = "remove it: the mesh sets it where it is needed"
     if at("pilot", "enabled") is False:
-        yield Problem(place("pilot", "enabled"), "leaves every cluster without istiod", "remove it, and use contexts.CTX.controlPlane", "base-identity")
+        yield Problem(
+            place("pilot", "enabled"),
+            "leaves every cluster without istiod",
+            "remove it, and use contexts.CTX.controlPlane",
+            "base-identity",
+        )
     if at("global", "remotePilotAddress") not in (None, ""):
         what = "gives every cluster the istiod of another one"
-        yield Problem(place("global", "remotePilotAddress"), what, f"{own} (contexts.CTX.controlPlane)", "base-identity")
+        yield Problem(
+            place("global", "remotePilotAddress"),
+            what,
+            f"{own} (contexts.CTX.controlPlane)",
+            "base-identity",
+        )
     server = at("pilot", "env", "ENABLE_CA_SERVER")
     if str(server).lower() == "false" and topology.issuer != "istio-csr":
         what = "keeps istiod from signing with the intermediates of the mesh"
-        yield Problem(place("pilot", "env", "ENABLE_CA_SERVER"), what, "remove it; certificates.issuer: istio-csr sets it", "base-identity")
+        yield Problem(
+            place("pilot", "env", "ENABLE_CA_SERVER"),
+            what,
+            "remove it; certificates.issuer: istio-csr sets it",
+            "base-identity",
+        )
 
 
-def reader_problems(base: Document, path: Path, topology: Topology, *, creates: bool) -> Iterator[Problem]:
-    """A reader account in values (Istio 1.31) that does not leave the topology's reader with its rights.
+def reader_problems(
+    base: Document, path: Path, topology: Topology, *, creates: bool
+) -> Iterator[Problem]:
+    """A reader account in values (Istio 1.31) that does not leave the topology's reader with its
+    rights.
 
-    The charts bind the readers' role to it, and `creates` says whether these values also stop the default account from being created.
+    The charts bind the readers' role to it, and `creates` says whether these values also stop the
+    default account from being created.
     """
     where = (*path, "global", "readerServiceAccount")
     account = _at(base.value, where)
@@ -182,17 +284,25 @@ def reader_problems(base: Document, path: Path, topology: Topology, *, creates: 
         reader = f"{cluster.namespace}/{cluster.reader}"
         what = ""
         if (name, account.get("namespace")) != (cluster.reader, cluster.namespace):
-            what = f"gives the readers' rights to another account than {reader}, which the peers of {cluster.name} use"
+            what = (
+                f"gives the readers' rights to another account than {reader}, which the peers of"
+                f" {cluster.name} use"
+            )
         elif creates and name == DEFAULT_READER and not topology.reader_per_peer:
             what = f"stops the charts from creating {reader}, which the peers of {cluster.name} use"
         if what:
-            fix = f"remove it; if the account has another name, state contexts.{cluster.context}.serviceAccountReader"
+            fix = (
+                "remove it; if the account has another name, state"
+                f" contexts.{cluster.context}.serviceAccountReader"
+            )
             yield Problem(base.place(*where), what, fix, "base-reader")
             return
 
 
 def _tag_problems(tags: Json, place: Place, topology: Topology) -> Iterator[Problem]:
-    """Revision tags that each control plane of a cluster would claim: base.yaml is for all of them."""
+    """Revision tags that each control plane of a cluster would claim: base.yaml is for all of
+    them.
+    """
     names = [str(tag) for tag in tags] if isinstance(tags, list) else []
     if not names:
         return
@@ -201,9 +311,15 @@ def _tag_problems(tags: Json, place: Place, topology: Topology) -> Iterator[Prob
         same = sorted(set(names) & set(revisions))
         if len(revisions) > 1:
             what = f"is claimed by the revisions {' and '.join(revisions)} of {cluster.name}"
-            fix = f"remove it, and run: istioctl --context={cluster.context} tag set {names[0]} --revision {revisions[0]}"
+            fix = (
+                f"remove it, and run: istioctl --context={cluster.context} tag set {names[0]}"
+                f" --revision {revisions[0]}"
+            )
         elif same:
-            what, fix = f"has the tag {shown(same[0])}, which is a revision of {cluster.name}", "give the tag another name"
+            what, fix = (
+                f"has the tag {shown(same[0])}, which is a revision of {cluster.name}",
+                "give the tag another name",
+            )
         else:
             continue
         yield Problem(place, what, fix, "revision-tag")
@@ -238,7 +354,9 @@ _CHART: tuple[tuple[str, ...], ...] = (
     ("global", "waypoint", "nodeSelector"),
     ("global", "waypoint", "tolerations"),
 )
-"""What istiod's chart reads and the typed schema of Istio's values does not list (manifests/charts of 1.30 and 1.31)."""
+"""What istiod's chart reads and the typed schema of Istio's values does not list (manifests/charts
+of 1.30 and 1.31).
+"""
 _ISTIOCTL: tuple[tuple[str, ...], ...] = (
     ("base", "enableCRDTemplates"),
     ("base", "enableIstioConfigCRDs"),
@@ -250,7 +368,8 @@ Read = Callable[[str], Mapping[str, Any]]
 
 
 def schema(read: Read, *, chart: bool, more: Mapping[str, object]) -> dict[str, object]:
-    """The schema of istiod's values: those of the kind Istio, and `more`; `chart` for what the Helm chart takes beyond istioctl.
+    """The schema of istiod's values: those of the kind Istio, and `more`; `chart` for what the Helm
+    chart takes beyond istioctl.
 
     The chart takes what is below `pilot` at the top as well (its zzy_descope_legacy.yaml).
     """
@@ -261,12 +380,23 @@ def schema(read: Read, *, chart: bool, more: Mapping[str, object]) -> dict[str, 
         known = _with_field(known, path)
     if chart:
         top = known["pilot"]["properties"]
-    beside = {"gateways": _GATEWAYS, "ownerName": {"type": "string"}, "revisionTags": {"type": "array"}, **({"platform": {"type": "string"}} if chart else {})}
-    return {"additionalProperties": False, "properties": {**top, **beside, **known, **more}, "type": "object"}
+    beside = {
+        "gateways": _GATEWAYS,
+        "ownerName": {"type": "string"},
+        "revisionTags": {"type": "array"},
+        **({"platform": {"type": "string"}} if chart else {}),
+    }
+    return {
+        "additionalProperties": False,
+        "properties": {**top, **beside, **known, **more},
+        "type": "object",
+    }
 
 
 def _with_field(known: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """The properties of a schema with one more field, whatever its type; those above it that take any field stay as they are."""
+    """The properties of a schema with one more field, whatever its type; those above it that take
+    any field stay as they are.
+    """
     key, rest = path[0], path[1:]
     if not rest:
         return {**known, key: known.get(key, _ANY)}
@@ -276,10 +406,16 @@ def _with_field(known: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, An
     return {**known, key: {**inner, "properties": _with_field(inner["properties"], rest)}}
 
 
-_GATEWAYS = {"additionalProperties": False, "properties": {"securityContext": _ANY, "seccompProfile": _ANY}, "type": "object"}
+_GATEWAYS = {
+    "additionalProperties": False,
+    "properties": {"securityContext": _ANY, "seccompProfile": _ANY},
+    "type": "object",
+}
 
 
 def mesh_config(read: Read) -> Mapping[str, object]:
     """The schema of Istio's MeshConfig."""
-    found: Mapping[str, object] = read(_ISTIO)["properties"]["spec"]["properties"]["values"]["properties"]["meshConfig"]
+    found: Mapping[str, object] = read(_ISTIO)["properties"]["spec"]["properties"]["values"][
+        "properties"
+    ]["meshConfig"]
     return found

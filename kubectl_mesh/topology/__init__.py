@@ -1,11 +1,24 @@
-"""validate: a `Document` becomes a `Topology`, or a `MeshError` with every problem, sorted by position."""
+"""validate: a `Document` becomes a `Topology`, or a `MeshError` with every problem, sorted by
+position.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.model import DEFAULT_READER, Alerts, Cluster, Credential, Delivery, Document, EastWest, Gateway, Release, Topology
+from kubectl_mesh.model import (
+    DEFAULT_READER,
+    Alerts,
+    Cluster,
+    Credential,
+    Delivery,
+    Document,
+    EastWest,
+    Gateway,
+    Release,
+    Topology,
+)
 from kubectl_mesh.text import EITHER, path_text
 from kubectl_mesh.topology import rules
 from kubectl_mesh.topology.given import Given
@@ -17,19 +30,37 @@ __all__ = ["inside", "name_of", "no_name", "validate"]
 
 def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     """Checks a topology against its schema and for what a schema cannot say."""
-    told = {(p.where.line, p.where.column) for p in document.problems} | {p.where.path for p in document.problems}
+    told = {(p.where.line, p.where.column) for p in document.problems} | {
+        p.where.path for p in document.problems
+    }
     misfits = list(schema_problems(document, schema))
-    unfit = [p for p in misfits if p.where.path not in told and (p.where.line, p.where.column) not in told]
+    unfit = [
+        p
+        for p in misfits
+        if p.where.path not in told and (p.where.line, p.where.column) not in told
+    ]
     for variant in document.variants:
         judged = list(variant.later_values(schema_problems(variant, schema)))
-        unfit += [p for p in judged if (p.where.line, p.where.column) not in told or p.where == variant.place(*variant.replaced)]
-        unfit += variant.later_values(rules.problems(Given(variant, {p.where.path for p in judged})))
-    # A value that wants quotes is a text to the schema: where that is right, it can be meant as nothing else.
+        unfit += [
+            p
+            for p in judged
+            if (p.where.line, p.where.column) not in told
+            or p.where == variant.place(*variant.replaced)
+        ]
+        unfit += variant.later_values(
+            rules.problems(Given(variant, {p.where.path for p in judged}))
+        )
+    # A value that wants quotes is a text to the schema: where that is right, it can be meant as
+    # nothing else.
     other = {p.where.path for p in misfits}
-    traps = [p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1)) for p in document.problems]
+    traps = [
+        p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1))
+        for p in document.problems
+    ]
     problems = [*traps, *(_with_name(p, document) for p in unfit)]
     if problems:
-        # What the schema cannot say rests on the shapes that it guards; so the rest is told where the shapes are right.
+        # What the schema cannot say rests on the shapes that it guards; so the rest is told where
+        # the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
             problems += rules.problems(Given(document, {p.where.path for p in problems}))
         raise MeshError(problems)
@@ -41,14 +72,25 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
 
 
 def _with_name(problem: Problem, document: Document) -> Problem:
-    """A problem of a clusterName, with a name that is valid and near; cluster IDs of Istio may have capitals, `_` and `.`, and names may not."""
+    """A problem of a clusterName, with a name that is valid and near; cluster IDs of Istio may have
+    capitals, `_` and `.`, and names may not.
+    """
     if not problem.where.path.endswith(".clusterName"):
         return problem
     contexts: Any = document.value.get("contexts") if isinstance(document.value, dict) else None
     for context, entry in contexts.items() if isinstance(contexts, dict) else ():
         stated = entry.get("clusterName") if isinstance(entry, dict) else None
-        if isinstance(stated, str) and problem.where.path == path_text(("contexts", context, "clusterName")) and LABEL.match(name_of(stated)):
-            return replace(problem, fix=problem.fix or f"write clusterName: {name_of(stated)}; a cluster that runs under another cluster ID gets this one")
+        if (
+            isinstance(stated, str)
+            and problem.where.path == path_text(("contexts", context, "clusterName"))
+            and LABEL.match(name_of(stated))
+        ):
+            return replace(
+                problem,
+                fix=problem.fix
+                or f"write clusterName: {name_of(stated)}; a cluster that runs under another"
+                " cluster ID gets this one",
+            )
     return problem
 
 
@@ -57,7 +99,9 @@ def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
     peers, primary = entry.get("peers"), entry.get("controlPlane")
     istio = {**given.value.get("istio", {}), **entry.get("istio", {})}
     canary = istio.get("canary")
-    way, stated = next(iter(entry.get("credential", {}).items()), ("tokenFile", f"credentials/{name}.token"))
+    way, stated = next(
+        iter(entry.get("credential", {}).items()), ("tokenFile", f"credentials/{name}.token")
+    )
     address = entry.get("controlPlaneAddress")
     return Cluster(
         name=name,
@@ -73,10 +117,15 @@ def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
         gateways=_gateways(entry),
         peers=None if peers is None else tuple(given.name(p) for p in peers),
         place=given.document.place("contexts", context),
-        releases=(Release(istio.get("version"), istio.get("revision")), *([Release(canary["version"], canary["revision"])] if canary else [])),
+        releases=(
+            Release(istio.get("version"), istio.get("revision")),
+            *([Release(canary["version"], canary["revision"])] if canary else []),
+        ),
         primary=None if primary is None else given.name(primary),
         address=None if address == PENDING else address,
-        east_west=_east_west({**given.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}),
+        east_west=_east_west(
+            {**given.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}
+        ),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
         generation=entry.get("tokens", {}).get("generation", 1),
@@ -98,9 +147,15 @@ def _east_west(entry: Mapping[str, Any]) -> EastWest:
 
 def _topology(given: Given) -> Topology:
     value = given.value
-    istio, certificates, delivery = value.get("istio", {}), value.get("certificates", {}), value.get("delivery", {})
+    istio, certificates, delivery = (
+        value.get("istio", {}),
+        value.get("certificates", {}),
+        value.get("delivery", {}),
+    )
     alerts = value.get("alerts", {})
-    clusters = sorted((_cluster(given, c, e) for c, e in given.contexts.items()), key=lambda c: c.name)
+    clusters = sorted(
+        (_cluster(given, c, e) for c, e in given.contexts.items()), key=lambda c: c.name
+    )
     return Topology(
         mesh_id=value["mesh_id"],
         organization=value.get("organization", value["mesh_id"]),
@@ -121,23 +176,44 @@ def _topology(given: Given) -> Topology:
             project=delivery.get("project", "default"),
             secret=delivery.get("secret"),
         ),
-        networks={name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())},
+        networks={
+            name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())
+        },
         clusters=tuple(clusters),
         document=given.document,
         awaited=frozenset(
             network
             for network, path, gateway in given.gateways()
-            if gateway["address"] == PENDING and not (path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin"))
+            if gateway["address"] == PENDING
+            and not (
+                path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin")
+            )
         ),
         charts=istio.get("charts"),
         hub=istio.get("hub"),
         bundled=value.get("remoteSecrets") == "bundle",
         reader_per_peer=value.get("readers") == "perPeer",
-        secret_store=(store["kind"], store["name"]) if (store := value.get("secrets", {}).get("secretStore")) else None,
+        secret_store=(
+            (store["kind"], store["name"])
+            if (store := value.get("secrets", {}).get("secretStore"))
+            else None
+        ),
         secret_path=value.get("secrets", {}).get("path", value["mesh_id"]),
-        issuer_ref=(ref["name"], ref.get("kind", "ClusterIssuer"), ref.get("group", "cert-manager.io")) if (ref := certificates.get("issuerRef")) else None,
+        issuer_ref=(
+            (
+                ref["name"],
+                ref.get("kind", "ClusterIssuer"),
+                ref.get("group", "cert-manager.io"),
+            )
+            if (ref := certificates.get("issuerRef"))
+            else None
+        ),
         recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
-        alerts=Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items()))) if alerts.get("prometheusRule") else None,
+        alerts=(
+            Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items())))
+            if alerts.get("prometheusRule")
+            else None
+        ),
         warnings=tuple(sorted(given.warnings)),
         organization_stated="organization" in value,
     )
@@ -145,5 +221,9 @@ def _topology(given: Given) -> Topology:
 
 def _gateways(entry: Mapping[str, Any]) -> tuple[Gateway, ...]:
     """The known gateways of an entry; `pending` ones are not known."""
-    known = {Gateway(g["address"], g.get("port")) for g in entry.get("gateways", ()) if g["address"] != PENDING}
+    known = {
+        Gateway(g["address"], g.get("port"))
+        for g in entry.get("gateways", ())
+        if g["address"] != PENDING
+    }
     return tuple(sorted(known, key=lambda g: (g.address, g.port or 0)))

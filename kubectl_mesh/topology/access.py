@@ -8,7 +8,14 @@ from kubectl_mesh.text import shown
 from kubectl_mesh.topology.given import Given, Path
 from kubectl_mesh.topology.names import inside, no_name
 
-FILE_KEYS = {"tokenFile", "idTokenFile", "refreshTokenFile", "clientSecretFile", "certificateFile", "keyFile"}
+FILE_KEYS = {
+    "tokenFile",
+    "idTokenFile",
+    "refreshTokenFile",
+    "clientSecretFile",
+    "certificateFile",
+    "keyFile",
+}
 """The keys of a credential that name a file."""
 
 
@@ -17,27 +24,54 @@ def files(given: Given) -> Iterator[Problem]:
     for context, entry in given.contexts.items():
         credential = entry.get("credential")
         for way, value in (credential if isinstance(credential, dict) else {}).items():
-            named = {"tokenFile": value} if way == "tokenFile" else value if isinstance(value, dict) else {}
+            named = (
+                {"tokenFile": value}
+                if way == "tokenFile"
+                else value
+                if isinstance(value, dict)
+                else {}
+            )
             for key in FILE_KEYS & named.keys():
                 path = ("contexts", context, "credential", way, *((key,) if key != way else ()))
-                yield from _file(given, path, named[key], "the token itself" if key != "certificateFile" else "the certificate itself")
+                yield from _file(
+                    given,
+                    path,
+                    named[key],
+                    "the token itself" if key != "certificateFile" else "the certificate itself",
+                )
         authority = entry.get("certificateAuthority")
         place = given.document.place("contexts", context, "certificateAuthority")
         if not isinstance(authority, str) or "-----BEGIN" in authority:
             continue
         if no_name(authority):
-            yield Problem(place, "is neither a PEM certificate nor a name of a file", "give the certificate with its BEGIN and END lines, or name a PEM file")
+            yield Problem(
+                place,
+                "is neither a PEM certificate nor a name of a file",
+                "give the certificate with its BEGIN and END lines, or name a PEM file",
+            )
         elif not inside(authority):
-            yield Problem(place, f"{shown(authority)} is not in the working directory", "a render reads nothing else; give a path below it")
+            yield Problem(
+                place,
+                f"{shown(authority)} is not in the working directory",
+                "a render reads nothing else; give a path below it",
+            )
 
 
 def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Problem]:
     place = given.document.place(*path)
     if isinstance(name, str) and no_name(name):
         thing = "the token" if content == "the token itself" else "it"
-        yield Problem(place, f"is no name of a file; it may be {content}", f"put {thing} into a file, and name that")
+        yield Problem(
+            place,
+            f"is no name of a file; it may be {content}",
+            f"put {thing} into a file, and name that",
+        )
     elif isinstance(name, str) and not inside(name):
-        yield Problem(place, f"{shown(name)} is not in the working directory", "a render reads nothing else; give a path below it")
+        yield Problem(
+            place,
+            f"{shown(name)} is not in the working directory",
+            "a render reads nothing else; give a path below it",
+        )
 
 
 def servers(given: Given) -> Iterator[Problem]:
@@ -51,9 +85,19 @@ def servers(given: Given) -> Iterator[Problem]:
         if fault:
             yield Problem(place, fault)
         elif is_loopback(server):
-            given.warnings.append(Problem(place, f"{server} is a loopback address: it leads every peer to itself", id="server-reachable"))
+            given.warnings.append(
+                Problem(
+                    place,
+                    f"{server} is a loopback address: it leads every peer to itself",
+                    id="server-reachable",
+                )
+            )
         elif server.startswith("http:"):
-            given.warnings.append(Problem(place, f"{server} is plain http: tokens travel in clear", id="server-reachable"))
+            given.warnings.append(
+                Problem(
+                    place, f"{server} is plain http: tokens travel in clear", id="server-reachable"
+                )
+            )
 
 
 def readers(given: Given) -> Iterator[Problem]:
@@ -64,7 +108,11 @@ def readers(given: Given) -> Iterator[Problem]:
         credential = entry.get("credential")
         for way in credential if isinstance(credential, dict) else ():
             where = given.document.place("contexts", context, "credential", way)
-            yield Problem(where, "is one login for all peers, and readers: perPeer asks for one each", "remove one of the two")
+            yield Problem(
+                where,
+                "is one login for all peers, and readers: perPeer asks for one each",
+                "remove one of the two",
+            )
 
 
 def tokens(given: Given) -> Iterator[Problem]:
@@ -74,8 +122,17 @@ def tokens(given: Given) -> Iterator[Problem]:
         if not isinstance(tokens, dict):
             continue
         if isinstance(credential, dict) and "tokenFile" not in credential:
-            what = f"is for a cluster that the peers log in to by a token, not by {next(iter(credential), 'nothing')}"
-            yield Problem(given.document.place("contexts", context, "tokens"), what, "remove one of the two")
+            what = (
+                "is for a cluster that the peers log in to by a token, not by"
+                f" {next(iter(credential), 'nothing')}"
+            )
+            yield Problem(
+                given.document.place("contexts", context, "tokens"), what, "remove one of the two"
+            )
         if tokens.get("beside") is not None and tokens["beside"] == tokens.get("generation", 1):
             what = "is the generation of the first token too"
-            yield Problem(given.document.place("contexts", context, "tokens", "beside"), what, "remove it, or begin with `kubectl mesh tokens rotate`")
+            yield Problem(
+                given.document.place("contexts", context, "tokens", "beside"),
+                what,
+                "remove it, or begin with `kubectl mesh tokens rotate`",
+            )

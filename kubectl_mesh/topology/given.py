@@ -19,7 +19,11 @@ class Given:
     def __init__(self, document: Document, wrong: set[str]) -> None:
         self.document, self.wrong = document, wrong
         self.value: dict[str, Any] = document.value if isinstance(document.value, dict) else {}
-        self.contexts: dict[str, dict[str, Any]] = {context: entry for context, entry in self.value.get("contexts", {}).items() if isinstance(entry, dict)}
+        self.contexts: dict[str, dict[str, Any]] = {
+            context: entry
+            for context, entry in self.value.get("contexts", {}).items()
+            if isinstance(entry, dict)
+        }
         self.warnings: list[Problem] = []
         self.hints = Hints()
 
@@ -35,8 +39,14 @@ class Given:
     def gateways(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """Every gateway with its network and its path."""
         described = self.value.get("networks")
-        entries: list[tuple[Any, Path, Any]] = [(name, ("networks", name), value) for name, value in (described if isinstance(described, dict) else {}).items()]
-        entries += [(entry.get("network"), ("contexts", context), entry) for context, entry in self.contexts.items()]
+        entries: list[tuple[Any, Path, Any]] = [
+            (name, ("networks", name), value)
+            for name, value in (described if isinstance(described, dict) else {}).items()
+        ]
+        entries += [
+            (entry.get("network"), ("contexts", context), entry)
+            for context, entry in self.contexts.items()
+        ]
         for network, path, entry in entries:
             listed = entry.get("gateways") if isinstance(entry, dict) else None
             for index, gateway in enumerate(listed if isinstance(listed, list) else []):

@@ -10,15 +10,26 @@ _LOWER = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 
 
 
 def name_of(context: str) -> str:
-    """A context's name made a DNS-1123 label: lower case, every run of other characters one `-`, ends trimmed; may be empty or too long."""
+    """A context's name made a DNS-1123 label: lower case, every run of other characters one `-`,
+    ends trimmed; may be empty or too long.
+    """
     return re.sub(r"[^a-z0-9-]+", "-", context.translate(_LOWER)).strip("-")
 
 
 def no_name(text: str) -> bool:
     """Whether a text cannot be meant as the name of a file, or may be a secret put in its place."""
-    return secretive(text) or len(text) > 1024 or any(len(part.encode()) > 255 for part in text.split("/"))
+    return (
+        secretive(text)
+        or len(text) > 1024
+        or any(len(part.encode()) > 255 for part in text.split("/"))
+    )
 
 
 def inside(name: str) -> bool:
     """Whether a file's name stays in the working directory."""
-    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name and "\n" not in name
+    return (
+        not name.startswith("/")
+        and ".." not in name.split("/")
+        and "\0" not in name
+        and "\n" not in name
+    )

@@ -1,4 +1,6 @@
-"""The rules that a schema cannot say: names that add up, edges that work, files that are at hand."""
+"""The rules that a schema cannot say: names that add up, edges that work, files that are at
+hand.
+"""
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.topology import access, clusters, whole
@@ -22,5 +24,7 @@ RULES = (
 
 
 def problems(given: Given) -> list[Problem]:
-    """What is wrong by any rule, but for fields whose shape is wrong already; `given.warnings` has what is only unwise."""
+    """What is wrong by any rule, but for fields whose shape is wrong already; `given.warnings` has
+    what is only unwise.
+    """
     return [p for rule in RULES for p in rule(given) if p.where.path not in given.wrong]

@@ -14,17 +14,34 @@ def bundle(given: Given) -> Iterator[Problem]:
         return
     if given.value.get("readers") == "perPeer":
         place = given.document.place("remoteSecrets")
-        yield Problem(place, "a bundle gives all clusters the same remote secrets, and readers: perPeer each its own", "remove one of the two")
+        yield Problem(
+            place,
+            "a bundle gives all clusters the same remote secrets, and readers: perPeer each"
+            " its own",
+            "remove one of the two",
+        )
     namespaces: dict[str, str] = {}
     for context, entry in given.contexts.items():
         if isinstance(entry.get("peers"), list):
             what = "a bundle gives every cluster the remote secrets of all, whatever peers says"
-            yield Problem(given.document.place("contexts", context, "peers"), what, "remove it, or remoteSecrets: bundle")
+            yield Problem(
+                given.document.place("contexts", context, "peers"),
+                what,
+                "remove it, or remoteSecrets: bundle",
+            )
         namespace = entry.get("namespace", "istio-system")
         first = namespaces.setdefault("", namespace)
-        if isinstance(namespace, str) and entry.get("disableRegistryJoin") is not True and namespace != first:
+        if (
+            isinstance(namespace, str)
+            and entry.get("disableRegistryJoin") is not True
+            and namespace != first
+        ):
             what = f"a bundle has one namespace, and this is not {shown(first)} as before"
-            yield Problem(given.document.place("contexts", context, "namespace"), what, "give all clusters the same namespace, or remove remoteSecrets: bundle")
+            yield Problem(
+                given.document.place("contexts", context, "namespace"),
+                what,
+                "give all clusters the same namespace, or remove remoteSecrets: bundle",
+            )
 
 
 def delivery(given: Given) -> Iterator[Problem]:
@@ -36,18 +53,35 @@ def delivery(given: Given) -> Iterator[Problem]:
     if tool == "kubectl":
         for key in ("repoURL", "revision", "path", "namespace", "project", "secret"):
             if key in delivery:
-                yield Problem(given.document.place("delivery", key), "is for delivery.tool argocd or flux", "remove it")
+                yield Problem(
+                    given.document.place("delivery", key),
+                    "is for delivery.tool argocd or flux",
+                    "remove it",
+                )
     for key, owner in (("project", "argocd"), ("secret", "flux")):
         if key in delivery and tool in ("argocd", "flux") and tool != owner:
-            yield Problem(given.document.place("delivery", key), f"is for delivery.tool {owner}", "remove it")
+            yield Problem(
+                given.document.place("delivery", key), f"is for delivery.tool {owner}", "remove it"
+            )
     if tool in ("argocd", "flux") and "repoURL" not in delivery:
         yield Problem(
-            given.document.place("delivery"), f"{tool} has to know where the tree is kept", "state repoURL: URL of the git repository (and revision, path)"
+            given.document.place("delivery"),
+            f"{tool} has to know where the tree is kept",
+            "state repoURL: URL of the git repository (and revision, path)",
         )
     url = delivery.get("repoURL")
-    if isinstance(url, str) and ((tool == "flux" and flux_url(url) is None) or (tool == "argocd" and not is_argocd_url(url))):
-        what = f"{shown(url)} is not a URL that {'Flux' if tool == 'flux' else 'Argo CD'} reads a git repository from"
-        yield Problem(given.document.place("delivery", "repoURL"), what, "write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH")
+    if isinstance(url, str) and (
+        (tool == "flux" and flux_url(url) is None) or (tool == "argocd" and not is_argocd_url(url))
+    ):
+        what = (
+            f"{shown(url)} is not a URL that {'Flux' if tool == 'flux' else 'Argo CD'} reads a git"
+            " repository from"
+        )
+        yield Problem(
+            given.document.place("delivery", "repoURL"),
+            what,
+            "write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH",
+        )
 
 
 def secrets(given: Given) -> Iterator[Problem]:
@@ -58,19 +92,38 @@ def secrets(given: Given) -> Iterator[Problem]:
     place = given.document.place
     own = [context for context, entry in given.contexts.items() if entry.get("recipients")]
     if store == "sops":
-        for context in () if stated.get("recipients") else [c for c in given.contexts if c not in own]:
-            what = f"{shown(context)} has no recipient, so nobody could open what is encrypted for it"
-            fix = "run `age-keygen` for that cluster, and state the public key under its recipients (or under secrets.recipients)"
+        for context in (
+            () if stated.get("recipients") else [c for c in given.contexts if c not in own]
+        ):
+            what = (
+                f"{shown(context)} has no recipient, so nobody could open what is encrypted for it"
+            )
+            fix = (
+                "run `age-keygen` for that cluster, and state the public key under its recipients"
+                " (or under secrets.recipients)"
+            )
             yield Problem(place("contexts", context), what, fix)
     elif own or "recipients" in stated:
-        where = place("secrets", "recipients") if "recipients" in stated else place("contexts", own[0], "recipients")
-        yield Problem(where, f"recipients are for the store sops; the store {store} has no use for them", "remove them, or write store: sops")
+        where = (
+            place("secrets", "recipients")
+            if "recipients" in stated
+            else place("contexts", own[0], "recipients")
+        )
+        yield Problem(
+            where,
+            f"recipients are for the store sops; the store {store} has no use for them",
+            "remove them, or write store: sops",
+        )
     if store == "sealed" and given.value.get("remoteSecrets") == "bundle":
         what = "the store sealed seals for one cluster, and a bundle is for all of them"
         yield Problem(place("remoteSecrets"), what, "remove it, or take the store sops or external")
     if store == "external" and "secretStore" not in stated:
         what = "the store external does not say which: secretStore is missing"
-        yield Problem(place("secrets"), what, "state secretStore: {kind: ClusterSecretStore, name: NAME}, as it is in every cluster")
+        yield Problem(
+            place("secrets"),
+            what,
+            "state secretStore: {kind: ClusterSecretStore, name: NAME}, as it is in every cluster",
+        )
     for key in ("secretStore", "path") if store != "external" else ():
         if key in stated:
             what = f"is for the store external; the store {store} has no use for it"
@@ -84,7 +137,17 @@ def issuers(given: Given) -> Iterator[Problem]:
     issuer = stated.get("issuer", "local")
     if issuer in ("cert-manager", "istio-csr") and "issuerRef" not in stated:
         what = f"the issuer {issuer} does not say which: issuerRef is missing"
-        yield Problem(given.document.place("certificates"), what, "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster")
+        yield Problem(
+            given.document.place("certificates"),
+            what,
+            "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster",
+        )
     if issuer in ("local", "csr") and "issuerRef" in stated:
-        what = f"is for the issuers cert-manager and istio-csr; the issuer {issuer} has no use for it"
-        yield Problem(given.document.place("certificates", "issuerRef"), what, "remove it, or write issuer: cert-manager")
+        what = (
+            f"is for the issuers cert-manager and istio-csr; the issuer {issuer} has no use for it"
+        )
+        yield Problem(
+            given.document.place("certificates", "issuerRef"),
+            what,
+            "remove it, or write issuer: cert-manager",
+        )

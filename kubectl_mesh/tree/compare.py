@@ -1,7 +1,8 @@
-"""compare: the tree on disk and a rendered `Tree` become the changes between them, without following a symbolic link.
+"""compare: the tree on disk and a rendered `Tree` become the changes between them, without
+following a symbolic link.
 
-A file is ours when the lock beside it lists it. Ours that differ from the lock were edited by a person; what no lock lists
-is foreign and stays.
+A file is ours when the lock beside it lists it. Ours that differ from the lock were edited by a
+person; what no lock lists is foreign and stays.
 """
 
 import hashlib
@@ -36,10 +37,27 @@ def scan(folder: int) -> OnDisk:
         stated, damaged = parsed or stated, parsed is None
     _walk(folder, "", files, folders, others, stated.files)
     has_lock = LOCK in files or LOCK in others
-    return OnDisk(files, folders, frozenset(others), stated.files, has_lock, damaged, stated.cluster, stated.mesh, stated.sealed)
+    return OnDisk(
+        files,
+        folders,
+        frozenset(others),
+        stated.files,
+        has_lock,
+        damaged,
+        stated.cluster,
+        stated.mesh,
+        stated.sealed,
+    )
 
 
-def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders: dict[str, int], others: set[str], locked: Mapping[str, str]) -> None:
+def _walk(
+    folder: int,
+    prefix: str,
+    files: dict[str, tuple[bytes, int]],
+    folders: dict[str, int],
+    others: set[str],
+    locked: Mapping[str, str],
+) -> None:
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda e: e.name)
     for entry in listed:
@@ -61,7 +79,9 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
                 body = read(entry.name, folder, "manifest" if path in locked else "foreign")
             except PermissionError:
                 raise unreadable(path) from None
-            except MeshError:  # Nothing that is so large is rendered: that it is there is all that counts.
+            except (
+                MeshError
+            ):  # Nothing that is so large is rendered: that it is there is all that counts.
                 body = None
             if body is None:
                 others.add(path)
@@ -72,7 +92,9 @@ def _walk(folder: int, prefix: str, files: dict[str, tuple[bytes, int]], folders
 
 
 def ours(disk: OnDisk) -> list[str]:
-    """The paths of a directory that its lock lists and that are there, the lock itself among them."""
+    """The paths of a directory that its lock lists and that are there, the lock itself among
+    them.
+    """
     present = [path for path in disk.locked if path in disk.files or path in disk.others]
     return [*present, LOCK] if disk.has_lock else present
 
@@ -84,7 +106,9 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
         return FolderChange(name, "create", tuple(Change(path, "create") for path in new), ())
     if disk.has_lock and not disk.damaged and disk.cluster != name:
         what = f"is the lock of {shown(disk.cluster)}: the directory was copied or renamed"
-        raise MeshError([Problem(Place(f"{where}/{LOCK}"), what, f"move {where} away, and render again")])
+        raise MeshError(
+            [Problem(Place(f"{where}/{LOCK}"), what, f"move {where} away, and render again")]
+        )
     changes: list[Change] = []
     blocked: list[Problem] = []
     for path, file in new.items():
@@ -96,40 +120,60 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
         elif found is None and path not in disk.others and path not in disk.folders:
             changes.append(Change(path, "create", edited=path in disk.locked))
         elif owned or disk.damaged:
-            edited = path != LOCK and (found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked.get(path))
+            edited = path != LOCK and (
+                found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked.get(path)
+            )
             changes.append(Change(path, "update", edited=edited and not disk.damaged))
         else:
             what = "is in the way: the lock does not list it, so it is not of kubectl mesh's making"
-            blocked.append(Problem(Place(f"{where}/{path}"), what, "move it away, and render again"))
+            blocked.append(
+                Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
+            )
         if path in disk.folders:
             what = "is a folder, where a file is to be written"
-            blocked.append(Problem(Place(f"{where}/{path}"), what, "move it away, and render again"))
+            blocked.append(
+                Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
+            )
     for above in sorted({path.rpartition("/")[0] for path in new} - {""}):
         parts = above.split("/")
         for stop in range(1, len(parts) + 1):
             path = "/".join(parts[:stop])
             if path in disk.files or path in disk.others:
                 what = "is in the way: a folder belongs there"
-                blocked.append(Problem(Place(f"{where}/{path}"), what, "move it away, and render again"))
+                blocked.append(
+                    Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
+                )
     if blocked:
         raise MeshError(blocked)
     for path, digest in disk.locked.items():
         if path not in new and (path in disk.files or path in disk.others):
             found = disk.files.get(path)
-            changes.append(Change(path, "remove", edited=found is None or hashlib.sha256(found[0]).hexdigest() != digest))
+            changes.append(
+                Change(
+                    path,
+                    "remove",
+                    edited=found is None or hashlib.sha256(found[0]).hexdigest() != digest,
+                )
+            )
     mine = {*new, *disk.locked, LOCK}
     foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
     # A folder that gets its first secret shows nobody any.
-    secret = {path: file for path, file in new.items() if path in disk.files and path not in disk.sealed}
+    secret = {
+        path: file for path, file in new.items() if path in disk.files and path not in disk.sealed
+    }
     loose_folders = [p for p in private_folders(secret) if disk.folders.get(p, 0o700) & 0o077]
     changes += [Change(path + "/", "tighten") for path in loose_folders]
     actions = {c.action for c in changes} - {"identical"}
     action = "identical" if not actions else "tighten" if actions == {"tighten"} else "update"
-    return FolderChange(name, action, tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged)
+    return FolderChange(
+        name, action, tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged
+    )
 
 
 def _foreign_folders(disk: OnDisk, foreign: tuple[str, ...], mine: set[str]) -> tuple[str, ...]:
-    """The folders that hold a foreign file, or none of ours; a person may want an empty one, as git does."""
+    """The folders that hold a foreign file, or none of ours; a person may want an empty one, as git
+    does.
+    """
     ours_in, theirs_in = _above(mine), _above(foreign)
     return tuple(sorted(path for path in disk.folders if path in theirs_in or path not in ours_in))
 
@@ -145,7 +189,9 @@ def _above(paths: Iterable[str]) -> set[str]:
 
 
 def private_folders(new: Folder) -> list[str]:
-    """The folders that hold a secret, which nobody else may enter; not the cluster's own, since its public files may be read."""
+    """The folders that hold a secret, which nobody else may enter; not the cluster's own, since its
+    public files may be read.
+    """
     found: dict[str, None] = {}
     for path, file in new.items():
         parent = path.rpartition("/")[0]
@@ -154,11 +200,18 @@ def private_folders(new: Folder) -> list[str]:
     return list(found)
 
 
-def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None, faults: list[Problem] | None = None) -> tuple[FolderChange, ...]:
+def compare(
+    out: str,
+    tree: Tree,
+    mesh: str,
+    only: frozenset[str] | None = None,
+    faults: list[Problem] | None = None,
+) -> tuple[FolderChange, ...]:
     """The changes of every directory; `only` leaves the directories of other clusters as they are.
 
-    A directory of no cluster is removed only if its lock says that it is one of this mesh under its own name. With a list in `faults`
-    the problems of directories that cannot be compared go there, and the changes of the others are returned.
+    A directory of no cluster is removed only if its lock says that it is one of this mesh under its
+    own name. With a list in `faults` the problems of directories that cannot be compared go there,
+    and the changes of the others are returned.
     """
     found: list[FolderChange] = []
     problems: list[Problem] = []
@@ -174,7 +227,9 @@ def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None,
                     found.append(compare_folder(f"{out}/{name}", disk, tree[name]))
                 except MeshError as error:
                     problems += error.problems
-            elif disk is not None and not disk.damaged and (disk.cluster, disk.mesh) == (name, mesh):
+            elif (
+                disk is not None and not disk.damaged and (disk.cluster, disk.mesh) == (name, mesh)
+            ):
                 found.append(_removed(name, disk))
     finally:
         if top is not None:
@@ -189,17 +244,32 @@ def compare(out: str, tree: Tree, mesh: str, only: frozenset[str] | None = None,
 def _removed(name: str, disk: OnDisk) -> FolderChange:
     """A directory of a cluster that left the topology: what its lock lists goes."""
     changes = [
-        Change(path, "remove", edited=path in disk.others or hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path))
+        Change(
+            path,
+            "remove",
+            edited=path in disk.others
+            or hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path),
+        )
         for path in ours(disk)
         if path != LOCK
     ]
     mine = {*ours(disk), LOCK}
     foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
-    return FolderChange(name, "remove", (*changes, Change(LOCK, "remove")), foreign, _foreign_folders(disk, foreign, mine))
+    return FolderChange(
+        name,
+        "remove",
+        (*changes, Change(LOCK, "remove")),
+        foreign,
+        _foreign_folders(disk, foreign, mine),
+    )
 
 
-def _directories(top: int | None, out: str, tree: Tree) -> Iterator[tuple[str, OnDisk | MeshError | None]]:
-    """Every directory that is rendered or has a lock, in order; an error in the place of one that cannot be read."""
+def _directories(
+    top: int | None, out: str, tree: Tree
+) -> Iterator[tuple[str, OnDisk | MeshError | None]]:
+    """Every directory that is rendered or has a lock, in order; an error in the place of one that
+    cannot be read.
+    """
     there = set() if top is None else {name for name in os.listdir(top) if not name.startswith(".")}
     for name in sorted({*tree, *there}):
         if top is None or name not in there:
@@ -233,9 +303,15 @@ def _has_lock(folder: int) -> bool:
 
 
 def strangers(out: str, tree: Tree, changes: tuple[FolderChange, ...]) -> tuple[str, ...]:
-    """What lies beside the directories of the clusters and is not ours; hidden files do not count."""
+    """What lies beside the directories of the clusters and is not ours; hidden files do not
+    count.
+    """
     known = {*tree, *(c.name for c in changes)}
     try:
-        return tuple(sorted(name for name in os.listdir(out) if name not in known and not name.startswith(".")))
+        return tuple(
+            sorted(
+                name for name in os.listdir(out) if name not in known and not name.startswith(".")
+            )
+        )
     except FileNotFoundError:
         return ()

@@ -1,7 +1,9 @@
-"""mesh.lock: the files of a directory with their SHA-256, and what the directory was made from. Read and written here alone.
+"""mesh.lock: the files of a directory with their SHA-256, and what the directory was made from.
+Read and written here alone.
 
-A lock is JSON with a line per file and per source, so that a review sees what changed. Nothing is in it but names, addresses,
-public fingerprints and digests. Its format is frozen: keys are only ever added.
+A lock is JSON with a line per file and per source, so that a review sees what changed. Nothing is
+in it but names, addresses, public fingerprints and digests. Its format is frozen: keys are only
+ever added.
 """
 
 import json
@@ -17,7 +19,9 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a remote secret is made from, as far as it is public: the server, the SHA-256 of its CA in hex, the name in its certificate."""
+    """What a remote secret is made from, as far as it is public: the server, the SHA-256 of its CA
+    in hex, the name in its certificate.
+    """
 
     server: str | None
     ca: str | None
@@ -90,11 +94,21 @@ def parse_lock(body: bytes | None) -> LockFile | None:
         stated = {name: head[key] for key, name in _KEYS.items() if head.get(key) is not None}
         texts = {name: str(part) for name, part in stated.items() if name not in _LISTS}
         lists = {name: tuple(map(str, stated[name])) for name in _LISTS if name in stated}
-        remote = {str(peer): _parse_source(source) for peer, source in head.get("remoteSecrets", {}).items()}
+        remote = {
+            str(peer): _parse_source(source)
+            for peer, source in head.get("remoteSecrets", {}).items()
+        }
         sealed, files = _digests(value.get("sealed", {})), _digests(value["files"])
         if "mesh" not in texts:
             return None
-        return LockFile(cluster=str(value["cluster"]), **texts, **lists, remote=remote, sealed=sealed, files=files)  # type: ignore[arg-type]
+        return LockFile(
+            cluster=str(value["cluster"]),
+            **texts,  # type: ignore[arg-type]
+            **lists,  # type: ignore[arg-type]
+            remote=remote,
+            sealed=sealed,
+            files=files,
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -118,10 +132,17 @@ def dump_lock(lock: LockFile) -> bytes:
     always = (*_ALWAYS, "roots") if lock.context else _ALWAYS
     stated = {key: getattr(lock, name) for key, name in _KEYS.items()}
     head = {key: part for key, part in stated.items() if part or key in always}
-    peers = ",\n".join(f"      {json.dumps(peer)}: {_dump_source(source)}" for peer, source in lock.remote.items())
+    peers = ",\n".join(
+        f"      {json.dumps(peer)}: {_dump_source(source)}" for peer, source in lock.remote.items()
+    )
     made_from = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
-    listed = ",\n".join(f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.files.items())
-    opening = f'{{\n  "lock": {FORMAT},\n  "cluster": {json.dumps(lock.cluster)},\n  "madeFrom": {{\n{made_from}'
+    listed = ",\n".join(
+        f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.files.items()
+    )
+    opening = (
+        f'{{\n  "lock": {FORMAT},\n  "cluster": {json.dumps(lock.cluster)},\n  "madeFrom":'
+        f" {{\n{made_from}"
+    )
     remote = f'    "remoteSecrets": {{\n{peers}\n    }}\n' if peers else '    "remoteSecrets": {}\n'
     kept = ",\n".join(f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.sealed.items())
     inputs = f'  "sealed": {{\n{kept}\n  }},\n' if kept else ""
@@ -131,4 +152,6 @@ def dump_lock(lock: LockFile) -> bytes:
 @lru_cache(maxsize=8192)
 def _dump_source(source: Source) -> str:
     value = {"ca": source.ca, "server": source.server, "tlsServerName": source.tls_name}
-    return json.dumps({key: part for key, part in value.items() if part is not None}, sort_keys=True)
+    return json.dumps(
+        {key: part for key, part in value.items() if part is not None}, sort_keys=True
+    )

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs import durable
-from kubectl_mesh.fs.durable import EXCHANGE, NO_REPLACE, STAGE, make_folder, must, must_be_writable, put_back, same_there, write_file
+from kubectl_mesh.fs.durable import (
+    EXCHANGE,
+    NO_REPLACE,
+    STAGE,
+    make_folder,
+    must,
+    must_be_writable,
+    put_back,
+    same_there,
+    write_file,
+)
 from kubectl_mesh.fs.folders import FOLDER, open_folder, read
 from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
 from kubectl_mesh.tree.compare import private_folders
@@ -16,7 +26,9 @@ from kubectl_mesh.tree.lock_file import parse_lock
 
 
 def clear(out: str) -> None:
-    """Puts right what a killed run left in `out`, before anything is compared with it; it has to be writable."""
+    """Puts right what a killed run left in `out`, before anything is compared with it; it has to be
+    writable.
+    """
     must_be_writable(out)
     top = open_folder(out)
     if top is None:
@@ -24,7 +36,9 @@ def clear(out: str) -> None:
     try:
         _clear_stage(top)
     except MeshError as error:
-        raise MeshError(Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems) from None
+        raise MeshError(
+            Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems
+        ) from None
     finally:
         os.close(top)
 
@@ -63,7 +77,8 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
             if old is None:
                 _take_name(stage, name, top)
             elif not durable.libc_rename(stage, name, top, name, EXCHANGE):
-                # Without an exchange the name is free for a moment; should the run end there, the next one puts it right.
+                # Without an exchange the name is free for a moment; should the run end there, the
+                # next one puts it right.
                 os.rename(name, f"{name}.old", src_dir_fd=top, dst_dir_fd=stage)
                 os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
                 os.rename(f"{name}.old", name, src_dir_fd=stage, dst_dir_fd=stage)
@@ -80,7 +95,9 @@ def _take_name(stage: int, name: str, top: int) -> None:
 
 
 class _Folders:
-    """The folders of one directory by their paths, each opened once; made where `made` is given, which is told path and descriptor."""
+    """The folders of one directory by their paths, each opened once; made where `made` is given,
+    which is told path and descriptor.
+    """
 
     def __init__(self, root: int, made: Callable[[str, int], None] | None = None) -> None:
         self._open, self._made = {"": root}, made
@@ -103,17 +120,25 @@ class _Folders:
 
 
 def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Folder) -> None:
-    """A complete directory: the lock first, so that the stage of a killed run can be told apart; then files; foreign ones are linked."""
+    """A complete directory: the lock first, so that the stage of a killed run can be told apart;
+    then files; foreign ones are linked.
+    """
     private = set(private_folders(new))
     before = _Folders(old) if old is not None else None
 
     def made(path: str, folder: int) -> None:
-        """Gives a new folder the mode and the owner of the old one, whatever the umask; one with a secret is private."""
+        """Gives a new folder the mode and the owner of the old one, whatever the umask; one with a
+        secret is private.
+        """
         status = None
         with contextlib.suppress(FileNotFoundError, MeshError):
             if before is not None:
                 above, _, last = path.rpartition("/")
-                status = os.fstat(before[""]) if not path else os.stat(last, dir_fd=before[above], follow_symlinks=False)
+                status = (
+                    os.fstat(before[""])
+                    if not path
+                    else os.stat(last, dir_fd=before[above], follow_symlinks=False)
+                )
         if status is not None:
             with contextlib.suppress(PermissionError):
                 os.fchown(folder, status.st_uid, status.st_gid)
@@ -131,7 +156,9 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
         for path in sorted(new, key=lambda p: p != LOCK):
             file = new[path]
             above, _, last = path.rpartition("/")
-            if not (before is not None and path in keep and _link(before[above], folders[above], last)):
+            if not (
+                before is not None and path in keep and _link(before[above], folders[above], last)
+            ):
                 write_file(last, file.body, PRIVATE_MODE if file.private else 0o666, folders[above])
         if before is not None:
             for path in change.folders:
@@ -148,13 +175,22 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
 
 
 def _link(source: int, target: int, name: str) -> bool:
-    """The same file in another folder, so that one being written to by somebody else stays that file; False where it cannot be."""
+    """The same file in another folder, so that one being written to by somebody else stays that
+    file; False where it cannot be.
+    """
     try:
         os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except FileNotFoundError:
         return False
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES):
+        if error.errno in (
+            errno.EPERM,
+            errno.EXDEV,
+            errno.EMLINK,
+            errno.ENOTSUP,
+            errno.ENOSYS,
+            errno.EACCES,
+        ):
             return False
         raise
     return True
@@ -168,12 +204,18 @@ def _copy(source: int, target: int, name: str, path: str) -> None:
         return
     found = read(name, source)
     if found is None:
-        raise refuse(path, "is no regular file, and this file system has no hard links to carry it over", "move it away")
+        raise refuse(
+            path,
+            "is no regular file, and this file system has no hard links to carry it over",
+            "move it away",
+        )
     write_file(name, found[0], stat.S_IMODE(status.st_mode), target)
 
 
 def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
-    """Removes a directory in the stage; a file that came meanwhile, and that nothing else holds, goes back to where it was put."""
+    """Removes a directory in the stage; a file that came meanwhile, and that nothing else holds,
+    goes back to where it was put.
+    """
     if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
         os.unlink(name, dir_fd=stage)
         return
@@ -197,14 +239,18 @@ def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: 
             finally:
                 os.close(inner)
             os.rmdir(last, dir_fd=folder)
-        elif path in known or status.st_nlink > 1 or same_there(folder, last, top, f"{name}/{path}"):
+        elif (
+            path in known or status.st_nlink > 1 or same_there(folder, last, top, f"{name}/{path}")
+        ):
             os.unlink(last, dir_fd=folder)
         else:
             put_back(folder, last, top, f"{name}/{path}")
 
 
 def _clear_stage(top: int) -> None:
-    """Puts right what a killed run left: a directory that lost its name gets it back, the rest goes."""
+    """Puts right what a killed run left: a directory that lost its name gets it back, the rest
+    goes.
+    """
     stage = open_folder(STAGE, top)
     if stage is None:
         return
@@ -228,7 +274,9 @@ def _clear_stage(top: int) -> None:
 
 
 def _listed(stage: int, name: str) -> set[str]:
-    """What the lock in a staged directory lists; the lock is the first file written there, and the last one removed."""
+    """What the lock in a staged directory lists; the lock is the first file written there, and the
+    last one removed.
+    """
     if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
         return set()
     folder = must(open_folder(name, stage), name)

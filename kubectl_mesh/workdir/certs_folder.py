@@ -1,4 +1,6 @@
-"""certs/: the files of roots and intermediates as they lie there, through no symbolic link. Read here alone; judged in `pki`."""
+"""certs/: the files of roots and intermediates as they lie there, through no symbolic link. Read
+here alone; judged in `pki`.
+"""
 
 import os
 import shlex
@@ -46,9 +48,11 @@ class CertsFolder:
 
 
 def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
-    """Reads `certs/` of a working directory, with the intermediates of these clusters, or of all that are there.
+    """Reads `certs/` of a working directory, with the intermediates of these clusters, or of all
+    that are there.
 
-    Raises a `MeshError` for what is no regular file, what may not be read, and what is too large for its kind.
+    Raises a `MeshError` for what is no regular file, what may not be read, and what is too large
+    for its kind.
     """
     path = join(directory, CERTS)
     top = open_folder(path)
@@ -60,14 +64,26 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
             folders = tuple(_list_intermediates(top))
         names = os.listdir(top)
         reader.read_files(_TOP, top, "")
-        for cluster in clusters if clusters is not None else [name.removeprefix(folder("")) for name in folders]:
+        for cluster in (
+            clusters
+            if clusters is not None
+            else [name.removeprefix(folder("")) for name in folders]
+        ):
             names += reader.read_folder(folder(cluster))
             if next_folder(cluster) in names:
                 names += reader.read_folder(next_folder(cluster))
-        archive = tuple(sorted(name for name in reader.read_folder(ARCHIVE) if not name.startswith(".")))
+        archive = tuple(
+            sorted(name for name in reader.read_folder(ARCHIVE) if not name.startswith("."))
+        )
     finally:
         os.close(top)
-    return CertsFolder(reader.files, folders, any(name.startswith(STAGE) for name in names), archive, tuple(reader.warnings))
+    return CertsFolder(
+        reader.files,
+        folders,
+        any(name.startswith(STAGE) for name in names),
+        archive,
+        tuple(reader.warnings),
+    )
 
 
 def mode_problems(path: str, mode: int) -> Iterator[Problem]:
@@ -86,7 +102,9 @@ class _Reader:
         self.warnings: list[Problem] = []
 
     def read_folder(self, name: str) -> list[str]:
-        """Reads the files of a folder, and gives the names of all that it holds; none where there is no folder."""
+        """Reads the files of a folder, and gives the names of all that it holds; none where there
+        is no folder.
+        """
         with below(self._path):
             inner = open_folder(name, self._top)
         if inner is None:
@@ -111,12 +129,20 @@ class _Reader:
                 self.files[prefix + name] = found[0]
                 self.warnings += mode_problems(path, found[1]) if is_private else ()
             elif _is_there(name, inner):
-                raise refuse(path, "is no regular file (a link is not followed here)", "put the file itself there")
+                raise refuse(
+                    path,
+                    "is no regular file (a link is not followed here)",
+                    "put the file itself there",
+                )
 
 
 def _list_intermediates(certs: int) -> Iterator[str]:
     """The folders below `certs/` that hold an intermediate, whosever it is."""
-    return (n for n in sorted(os.listdir(certs)) if n.startswith(folder("")) and _is_there(f"{n}/ca-cert.pem", certs))
+    return (
+        n
+        for n in sorted(os.listdir(certs))
+        if n.startswith(folder("")) and _is_there(f"{n}/ca-cert.pem", certs)
+    )
 
 
 def _is_there(name: str, inner: int) -> bool:

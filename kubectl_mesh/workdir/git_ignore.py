@@ -1,4 +1,6 @@
-"""guard: keeps private files out of git. It asks git itself what is ignored; where git does not answer, nothing counts as ignored."""
+"""guard: keeps private files out of git. It asks git itself what is ignored; where git does not
+answer, nothing counts as ignored.
+"""
 
 import os
 import re
@@ -11,14 +13,23 @@ from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.text import count, one_line
 
-_USUAL = re.compile(r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-", re.DOTALL)
+_USUAL = re.compile(
+    r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-",
+    re.DOTALL,
+)
 """What the lines of GITIGNORE match, but for the kubeconfig."""
 _SPECIAL = re.compile(rb"[.+*?(){}$|\[\\^]")
 GITIGNORE_FILE = ".gitignore"
-MADE_FIRST = ("certs/root-key.pem", "certs/intermediate-x/ca-key.pem", "credentials/x.token", "certs/.kubectl-mesh-stage-x")
+MADE_FIRST = (
+    "certs/root-key.pem",
+    "certs/intermediate-x/ca-key.pem",
+    "credentials/x.token",
+    "certs/.kubectl-mesh-stage-x",
+)
 """What a mesh makes first that is private; x stands for any cluster."""
 GITIGNORE = """\
-# What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs (they may hold credentials), and its own locks.
+# What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs \
+(they may hold credentials), and its own locks.
 /certs/root-key.pem
 /certs/next-root-key.pem
 /certs/seal-key
@@ -31,7 +42,9 @@ GITIGNORE = """\
 
 
 def top_of(path: str) -> str | None:
-    """The top of the git work tree that a path lies in, which need not exist yet; the nearest one, where one lies in another."""
+    """The top of the git work tree that a path lies in, which need not exist yet; the nearest one,
+    where one lies in another.
+    """
     current = os.path.realpath(path)
     while True:
         if os.path.lexists(os.path.join(current, ".git")):
@@ -49,12 +62,16 @@ def _top(folder: str, known: dict[str, str | None]) -> str | None:
         if name in ("", ".", "..") or os.path.islink(folder):
             known[folder] = top_of(folder)
         else:
-            known[folder] = folder if os.path.lexists(os.path.join(folder, ".git")) else _top(above, known)
+            known[folder] = (
+                folder if os.path.lexists(os.path.join(folder, ".git")) else _top(above, known)
+            )
     return known[folder]
 
 
 def _check_ignore_files(directory: str) -> None:
-    """Refuses a .gitignore of the folder, or above it in its work tree, that git would wait for (a pipe) or read for ever."""
+    """Refuses a .gitignore of the folder, or above it in its work tree, that git would wait for (a
+    pipe) or read for ever.
+    """
     top = top_of(directory)
     if top is None:
         return
@@ -67,9 +84,11 @@ def _check_ignore_files(directory: str) -> None:
 
 
 def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Which of the paths below a directory git would take into a commit; all in a work tree whose git cannot be asked.
+    """Which of the paths below a directory git would take into a commit; all in a work tree whose
+    git cannot be asked.
 
-    Each path is asked for in the repository it lies in. Where GIT_DIR or GIT_WORK_TREE name another, that one is asked too.
+    Each path is asked for in the repository it lies in. Where GIT_DIR or GIT_WORK_TREE name
+    another, that one is asked too.
     """
     base = os.path.realpath(directory)
     _check_ignore_files(directory)
@@ -80,7 +99,11 @@ def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]
         top = _top(os.path.dirname(place), tops)
         if top is not None:
             groups.setdefault(top, []).append(path)
-    bare = {path for top, group in groups.items() for path in _not_ignored(top, group, full, environment)}
+    bare = {
+        path
+        for top, group in groups.items()
+        for path in _not_ignored(top, group, full, environment)
+    }
     if "GIT_DIR" in environment or "GIT_WORK_TREE" in environment:
         while not os.path.isdir(base):
             base = os.path.dirname(base)
@@ -88,34 +111,56 @@ def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]
     return [path for path in paths if path in bare]
 
 
-def _not_ignored(where: str, paths: list[str], full: Mapping[str, str], environment: Mapping[str, str], *, named: bool = False) -> list[str]:
+def _not_ignored(
+    where: str,
+    paths: list[str],
+    full: Mapping[str, str],
+    environment: Mapping[str, str],
+    *,
+    named: bool = False,
+) -> list[str]:
     asked = b"\0".join(os.fsencode(full[path]) for path in paths)
-    done = run_git(where, "check-ignore", "-z", "--stdin", environment=environment, feed=asked, named=named)
+    done = run_git(
+        where, "check-ignore", "-z", "--stdin", environment=environment, feed=asked, named=named
+    )
     if done is None or done.returncode not in (0, 1):
         return paths
     ignored = set(done.stdout.split(b"\0"))
     return [path for path in paths if os.fsencode(full[path]) not in ignored]
 
 
-def suspects(directory: str, signs: Sequence[bytes], environment: Mapping[str, str]) -> list[str] | None:
-    """The files below a directory that git tracks and that hold one of some texts; none outside of a work tree, None where git cannot be asked.
+def suspects(
+    directory: str, signs: Sequence[bytes], environment: Mapping[str, str]
+) -> list[str] | None:
+    """The files below a directory that git tracks and that hold one of some texts; none outside of
+    a work tree, None where git cannot be asked.
 
-    git searches the work tree itself, which is quick in large ones. The texts go through a pipe: they are secrets, some of them.
+    git searches the work tree itself, which is quick in large ones. The texts go through a pipe:
+    they are secrets, some of them.
     """
     if top_of(directory) is None:
         return []
     settings = ("grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
     words = ("grep", "-E", "-l", "-z", "--no-color", "-f", "-", "--", ".")
-    # One pattern of many branches is searched at once; many patterns are searched one after the other.
-    pattern = b"|".join(_SPECIAL.sub(lambda m: rb"\^" if m[0] == b"^" else b"[" + m[0] + b"]", sign) for sign in signs)
-    done = run_git(directory, *words, environment=environment, feed=pattern + b"\n", settings=settings)
+    # One pattern of many branches is searched at once; many patterns are searched one after the
+    # other.
+    pattern = b"|".join(
+        _SPECIAL.sub(lambda m: rb"\^" if m[0] == b"^" else b"[" + m[0] + b"]", sign)
+        for sign in signs
+    )
+    done = run_git(
+        directory, *words, environment=environment, feed=pattern + b"\n", settings=settings
+    )
     if done is None or done.returncode not in (0, 1):
         return None
     return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
 
 
-def committed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
-    """What the last commit of the repository around a directory has at paths below it; nothing where there is none.
+def committed(
+    directory: str, paths: Sequence[str], environment: Mapping[str, str]
+) -> dict[str, bytes]:
+    """What the last commit of the repository around a directory has at paths below it; nothing
+    where there is none.
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
@@ -137,13 +182,26 @@ def committed(directory: str, paths: Sequence[str], environment: Mapping[str, st
 
 
 def ignore_pattern(path: str) -> str:
-    """The line of a .gitignore that matches one path below its folder, and nothing but printable characters."""
-    escaped = "".join(f"\\{char}" if char in "\\*?[" else char if char.isprintable() else "?" * len(char.encode("utf-8", "surrogateescape")) for char in path)
+    """The line of a .gitignore that matches one path below its folder, and nothing but printable
+    characters.
+    """
+    escaped = "".join(
+        (
+            f"\\{char}"
+            if char in "\\*?["
+            else char
+            if char.isprintable()
+            else "?" * len(char.encode("utf-8", "surrogateescape"))
+        )
+        for char in path
+    )
     return f"/{escaped[:-1]}\\ " if escaped.endswith(" ") else f"/{escaped}"
 
 
 def lines(private: Sequence[str]) -> list[str]:
-    """The lines of a .gitignore that keeps the private files out, those in unusual places among them."""
+    """The lines of a .gitignore that keeps the private files out, those in unusual places among
+    them.
+    """
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
     paths = map(os.path.normpath, private)
     unusual = {ignore_pattern(path) for path in paths if not _USUAL.match(path)}
@@ -151,11 +209,15 @@ def lines(private: Sequence[str]) -> list[str]:
 
 
 def write_gitignore(directory: str, private: Sequence[str] = ()) -> bool:
-    """Writes the .gitignore of a working directory where there is none, and says whether it did; `private` are paths below it, known already."""
+    """Writes the .gitignore of a working directory where there is none, and says whether it did;
+    `private` are paths below it, known already.
+    """
     if os.path.lexists(os.path.join(directory, GITIGNORE_FILE)):
         return False
     more = [line for line in lines(private) if line not in GITIGNORE.splitlines()]
-    owned_files.add_files(directory, {GITIGNORE_FILE: (GITIGNORE + "".join(f"{line}\n" for line in more)).encode()})
+    owned_files.add_files(
+        directory, {GITIGNORE_FILE: (GITIGNORE + "".join(f"{line}\n" for line in more)).encode()}
+    )
     return True
 
 
@@ -165,20 +227,38 @@ def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Pr
     if top is None:
         return []
     done = run_git(top, "rev-parse", "--git-dir", environment=environment)
-    return [] if done is not None and done.returncode == 0 else [replace(silence_problem(top, done), id="git-ignored")]
+    return (
+        []
+        if done is not None and done.returncode == 0
+        else [replace(silence_problem(top, done), id="git-ignored")]
+    )
 
 
-def let_through(directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]) -> list[Problem]:
-    """The private files of a working directory that git would take, as a problem of its .gitignore; `private` are paths below it."""
+def let_through(
+    directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]
+) -> list[Problem]:
+    """The private files of a working directory that git would take, as a problem of its .gitignore;
+    `private` are paths below it.
+    """
     bare = exposed(directory, private, environment)
     if not bare:
         return []
     if silent := _silence_problems(directory, environment):
         return silent
-    there = set((read_file(os.path.join(directory, ".gitignore"), "gitignore") or b"").decode("utf-8", "replace").splitlines())
+    there = set(
+        (read_file(os.path.join(directory, ".gitignore"), "gitignore") or b"")
+        .decode("utf-8", "replace")
+        .splitlines()
+    )
     wanted = "".join(f"\n    {line}" for line in lines(private) if line not in there)
-    fix = f"add these lines to it:{wanted}" if wanted else "find the line that takes them in again, or `git rm --cached` what is tracked"
-    some = one_line(bare[0]) + (f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else "")
+    fix = (
+        f"add these lines to it:{wanted}"
+        if wanted
+        else "find the line that takes them in again, or `git rm --cached` what is tracked"
+    )
+    some = one_line(bare[0]) + (
+        f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else ""
+    )
     return [Problem(Place(ignore), f"does not keep {some} out of git", fix, "git-ignored")]
 
 
@@ -190,7 +270,8 @@ def in_clear(out: str, secret: Sequence[str], environment: Mapping[str, str]) ->
         return silent
     what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
     fix = (
-        "state one of the stores sops, sealed or external in topology.yaml, which are for trees that others read;"
-        " or add the folder to .gitignore; or state `secrets: {store: plain}` if the repository may hold them"
+        "state one of the stores sops, sealed or external in topology.yaml, which are for trees"
+        " that others read; or add the folder to .gitignore; or state `secrets: {store: plain}` if"
+        " the repository may hold them"
     )
     return [Problem(Place(out), what, fix, "git-ignored")]

@@ -1,4 +1,6 @@
-"""The files that a person writes, and where problems of files lie as seen from where a command runs."""
+"""The files that a person writes, and where problems of files lie as seen from where a command
+runs.
+"""
 
 import re
 from collections.abc import Iterable
@@ -10,16 +12,30 @@ from kubectl_mesh.fs.folders import join
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 
 
-def located(directory: str, problems: Iterable[Problem], names: Iterable[str | None] = (), given: Iterable[str | None] = ()) -> tuple[Problem, ...]:
-    """Problems of stages that know files by their place in the working directory, with that directory before them.
+def located(
+    directory: str,
+    problems: Iterable[Problem],
+    names: Iterable[str | None] = (),
+    given: Iterable[str | None] = (),
+) -> tuple[Problem, ...]:
+    """Problems of stages that know files by their place in the working directory, with that
+    directory before them.
 
     Files of the command line (`given`) lie where they are said to.
     """
     own, given = set(names), set(given)
     return tuple(
-        replace(p, where=replace(p.where, file=join(directory, p.where.file)), what=_moved(directory, p.what), fix=_moved(directory, p.fix))
-        if (p.where.file.startswith(("certs/", "clusters/")) and p.where.file not in given) or p.where.file in own
-        else p
+        (
+            replace(
+                p,
+                where=replace(p.where, file=join(directory, p.where.file)),
+                what=_moved(directory, p.what),
+                fix=_moved(directory, p.fix),
+            )
+            if (p.where.file.startswith(("certs/", "clusters/")) and p.where.file not in given)
+            or p.where.file in own
+            else p
+        )
         for p in problems
     )
 

@@ -20,11 +20,18 @@ def topology_document(directory: str) -> Document | None:
 
 
 def read_topology(directory: str, *, empty: bool = False) -> Topology:
-    """The topology of a working directory; `empty` takes one that has no clusters yet, as `init` may leave it."""
+    """The topology of a working directory; `empty` takes one that has no clusters yet, as `init`
+    may leave it.
+    """
     path = join(directory, TOPOLOGY)
     document = topology_document(directory)
     if document is None:
-        raise refuse(path, "is not there", "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory with -C")
+        raise refuse(
+            path,
+            "is not there",
+            "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory"
+            " with -C",
+        )
     return valid_topology(document, empty=empty)
 
 
@@ -32,7 +39,9 @@ def valid_topology(document: Document, *, empty: bool = False) -> Topology:
     """The topology of a document; `empty` accepts one that has no clusters yet."""
     if empty and _without_clusters(document.value):
         # With a cluster in its place, the rest can be judged.
-        document = replace(document, value={**document.value, "contexts": {"none": {"network": "none"}}})
+        document = replace(
+            document, value={**document.value, "contexts": {"none": {"network": "none"}}}
+        )
     return validate(document, assets.schema("topology.schema.json"))
 
 

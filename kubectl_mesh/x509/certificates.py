@@ -12,7 +12,14 @@ from cryptography.x509.oid import NameOID, PublicKeyAlgorithmOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
-from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_certificates, parse_key, text_outside
+from kubectl_mesh.x509.parse import (
+    PemError,
+    find_blocks,
+    parse_certificate,
+    parse_certificates,
+    parse_key,
+    text_outside,
+)
 
 CURVES: dict[str, ec.EllipticCurve] = {"ec-p256": ec.SECP256R1(), "ec-p384": ec.SECP384R1()}
 
@@ -29,7 +36,9 @@ class _Unreadable(ValueError):  # noqa: N818 -- it is an answer
 
 
 def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of a file that holds nothing else: what stands in it is copied into every cluster."""
+    """The certificates of a file that holds nothing else: what stands in it is copied into every
+    cluster.
+    """
     try:
         return _certificates(pem)
     except _Unreadable as error:
@@ -40,31 +49,56 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
 def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     # Kept, for the same root stands beside every intermediate.
     if len(pem) > _LARGEST:
-        raise _Unreadable("is larger than 1 MiB, which a Secret of Kubernetes may have at most", "leave out what the mesh does not need", "certs-readable")
+        raise _Unreadable(
+            "is larger than 1 MiB, which a Secret of Kubernetes may have at most",
+            "leave out what the mesh does not need",
+            "certs-readable",
+        )
     if b"PRIVATE KEY" in pem:
-        raise _Unreadable("holds a private key; it is a public file", "take the key out, and take it for known to others", "certs-readable")
+        raise _Unreadable(
+            "holds a private key; it is a public file",
+            "take the key out, and take it for known to others",
+            "certs-readable",
+        )
     blocks = find_blocks(pem)
-    if {block.label for block in blocks} != {b"CERTIFICATE"} or b"-----" in text_outside(pem, blocks):
+    if {block.label for block in blocks} != {b"CERTIFICATE"} or b"-----" in text_outside(
+        pem, blocks
+    ):
         fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
-        raise _Unreadable("is not made of PEM certificates as istiod reads them", fix, "certs-readable")
+        raise _Unreadable(
+            "is not made of PEM certificates as istiod reads them", fix, "certs-readable"
+        )
     if not _is_text(pem):
         fix = "leave out all that is not between BEGIN CERTIFICATE and END CERTIFICATE"
-        raise _Unreadable("has bytes beside its certificates that are no text, and a ConfigMap takes none", fix, "certs-readable")
+        raise _Unreadable(
+            "has bytes beside its certificates that are no text, and a ConfigMap takes none",
+            fix,
+            "certs-readable",
+        )
     try:
         certificates = parse_certificates(pem)
         if any(certificate.serial_number <= 0 for certificate in certificates):
-            what = "holds a certificate with a serial number that is not positive; RFC 5280 forbids it, and what reads certificates refuses it"
+            what = (
+                "holds a certificate with a serial number that is not positive; RFC 5280 forbids"
+                " it, and what reads certificates refuses it"
+            )
             raise _Unreadable(what, "have it made anew with a positive one", "certs-readable")
         for certificate in certificates:
             # Whatever cannot be read fails here, and nowhere later.
             describe(certificate)
             path_length(certificate)
             if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
-                raise _Unreadable("has an RSA-PSS key, which istiod refuses", "use a plain RSA or EC key", "certs-key-type")
+                raise _Unreadable(
+                    "has an RSA-PSS key, which istiod refuses",
+                    "use a plain RSA or EC key",
+                    "certs-key-type",
+                )
     except _Unreadable:
         raise
     except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
-        raise _Unreadable("holds a certificate that cannot be read", "put back the certificate", "certs-readable") from None
+        raise _Unreadable(
+            "holds a certificate that cannot be read", "put back the certificate", "certs-readable"
+        ) from None
     return certificates
 
 
@@ -79,11 +113,15 @@ def _is_text(pem: bytes) -> bool:
 def texts(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
     """The certificates of a file, each with its lines as they stand there."""
     found = [pem[block.start : block.end] for block in find_blocks(pem)]
-    return [(parse_certificate(text), text if text.endswith(b"\n") else text + b"\n") for text in found]
+    return [
+        (parse_certificate(text), text if text.endswith(b"\n") else text + b"\n") for text in found
+    ]
 
 
 def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
-    """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted, RSA or EC; a root's is read here only."""
+    """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted,
+    RSA or EC; a root's is read here only.
+    """
     blocks = find_blocks(pem)
     kinds = [block.label.decode("ascii", "replace") for block in blocks]
     anew = f"write it anew with `openssl pkey -in {name} -out NEW`"
@@ -100,12 +138,30 @@ def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
     try:
         key = parse_key(pem[first.start : first.end], validate=False)
     except PemError:
-        raise MeshError([Problem(Place(name), "is not a private key that can be read", "put back the key", "certs-readable")]) from None
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048 and key.public_key().public_numbers().e < 2**31:
+        raise MeshError(
+            [
+                Problem(
+                    Place(name),
+                    "is not a private key that can be read",
+                    "put back the key",
+                    "certs-readable",
+                )
+            ]
+        ) from None
+    if (
+        isinstance(key, rsa.RSAPrivateKey)
+        and key.key_size >= 2048
+        and key.public_key().public_numbers().e < 2**31
+    ):
         return key
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(
+        key.curve, ec.SECP256R1 | ec.SECP384R1
+    ):
         return key
-    what = "is neither an RSA key of at least 2048 bits nor an EC key on P-256 or P-384, which is what istiod and Envoy take"
+    what = (
+        "is neither an RSA key of at least 2048 bits nor an EC key on P-256 or P-384, which is what"
+        " istiod and Envoy take"
+    )
     raise MeshError([Problem(Place(name), what, "use a key of such a type", "certs-key-type")])
 
 
@@ -132,7 +188,9 @@ def path_length(certificate: x509.Certificate) -> int | None:
 
 @lru_cache(maxsize=4096)
 def describe(certificate: x509.Certificate) -> Certificate:
-    """What people want to know of a certificate; one stands in several files, and is asked in several stages."""
+    """What people want to know of a certificate; one stands in several files, and is asked in
+    several stages.
+    """
     public = certificate.public_key()
     if isinstance(public, rsa.RSAPublicKey):
         kind = f"rsa-{public.key_size}"
@@ -154,10 +212,15 @@ def describe(certificate: x509.Certificate) -> Certificate:
 
 def organization_of(certificate: x509.Certificate) -> str | None:
     """The O= of a certificate's subject; None if it has none."""
-    found = [str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    found = [
+        str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    ]
     return found[0] if found else None
 
 
 def _text(name: x509.Name) -> str:
     """A name as openssl prints it: `O=acme, CN=Root CA`, in the order of the certificate."""
-    return ", ".join(f"{a.rfc4514_attribute_name}={a.value if isinstance(a.value, str) else a.value.hex()}" for a in name)
+    return ", ".join(
+        f"{a.rfc4514_attribute_name}={a.value if isinstance(a.value, str) else a.value.hex()}"
+        for a in name
+    )

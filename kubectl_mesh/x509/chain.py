@@ -1,4 +1,6 @@
-"""Whether a certificate is a CA that istiod and Envoy accept, and whether a chain leads to its root."""
+"""Whether a certificate is a CA that istiod and Envoy accept, and whether a chain leads to its
+root.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -18,7 +20,9 @@ _LONGEST_CHAIN = 10
 
 
 class Step(NamedTuple):
-    """A certificate on the way to a root, and the certificate that signed it; None where none here did."""
+    """A certificate on the way to a root, and the certificate that signed it; None where none here
+    did.
+    """
 
     certificate: x509.Certificate
     issuer: x509.Certificate | None
@@ -31,26 +35,67 @@ def ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iter
     constraints = extension(certificate, x509.BasicConstraints)
     usage = extension(certificate, x509.KeyUsage)
     extended = extension(certificate, x509.ExtendedKeyUsage)
-    unknown = [e.oid.dotted_string for e in certificate.extensions if e.critical and isinstance(e.value, x509.UnrecognizedExtension)]
+    unknown = [
+        e.oid.dotted_string
+        for e in certificate.extensions
+        if e.critical and isinstance(e.value, x509.UnrecognizedExtension)
+    ]
     if unknown:
-        yield Problem(place, f"has a critical extension that istiod does not know ({unknown[0]})", "use a certificate without it", "certs-ca")
+        yield Problem(
+            place,
+            f"has a critical extension that istiod does not know ({unknown[0]})",
+            "use a certificate without it",
+            "certs-ca",
+        )
     if constraints is None or not constraints.ca:
-        yield Problem(place, "is not a CA certificate (no CA:TRUE)", "use a CA certificate, not a leaf", "certs-ca")
+        yield Problem(
+            place,
+            "is not a CA certificate (no CA:TRUE)",
+            "use a CA certificate, not a leaf",
+            "certs-ca",
+        )
     if usage is not None and not usage.key_cert_sign:
-        yield Problem(place, "may not sign certificates (no keyCertSign)", "use a CA certificate", "certs-ca")
+        yield Problem(
+            place, "may not sign certificates (no keyCertSign)", "use a CA certificate", "certs-ca"
+        )
     if extended is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in extended:
-        lacking = [n for n, o in (("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH), ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH)) if o not in extended]
+        lacking = [
+            n
+            for n, o in (
+                ("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH),
+                ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH),
+            )
+            if o not in extended
+        ]
         if lacking:
-            what = f"has an extended key usage without {' and '.join(lacking)}, so no workload's certificate would verify"
-            yield Problem(place, what, "use a CA certificate without extended key usage", "certs-ca")
+            what = (
+                f"has an extended key usage without {' and '.join(lacking)}, so no workload's"
+                " certificate would verify"
+            )
+            yield Problem(
+                place, what, "use a CA certificate without extended key usage", "certs-ca"
+            )
     weak = isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
     if weak and certificate.issuer != certificate.subject:
-        yield Problem(place, "is signed with SHA-1 or MD5, which istiod refuses", "use SHA-256 or better", "certs-ca")
+        yield Problem(
+            place,
+            "is signed with SHA-1 or MD5, which istiod refuses",
+            "use SHA-256 or better",
+            "certs-ca",
+        )
     if certificate.not_valid_after_utc <= now:
-        yield Problem(place, f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC", RENEW, "certs-expired")
+        yield Problem(
+            place,
+            f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC",
+            RENEW,
+            "certs-expired",
+        )
     if certificate.not_valid_before_utc > now:
         yield Problem(
-            place, f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC", "set the clock right, or use another", "certs-expired"
+            place,
+            f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
+            "set the clock right, or use another",
+            "certs-expired",
         )
 
 
@@ -64,16 +109,20 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def direct_issuer(certificate: x509.Certificate, issuers: Iterable[x509.Certificate]) -> x509.Certificate | None:
+def direct_issuer(
+    certificate: x509.Certificate, issuers: Iterable[x509.Certificate]
+) -> x509.Certificate | None:
     """The one of the issuers that signed a certificate."""
     return next((issuer for issuer in issuers if _issued(certificate, issuer)), None)
 
 
-def walk(own: x509.Certificate, chain: Iterable[x509.Certificate], roots: Sequence[x509.Certificate]) -> Iterator[Step]:
+def walk(
+    own: x509.Certificate, chain: Iterable[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> Iterator[Step]:
     """From a certificate to its root: each certificate of the way, and what signed it.
 
-    The last step has the root, or None where the way ends before one. `chain` is what lies beside the certificate, in any order, itself
-    among it or not; each certificate of it is passed once.
+    The last step has the root, or None where the way ends before one. `chain` is what lies beside
+    the certificate, in any order, itself among it or not; each certificate of it is passed once.
     """
     current, left = own, [c for c in chain if c != own]
     for _ in range(_LONGEST_CHAIN):
@@ -87,13 +136,21 @@ def walk(own: x509.Certificate, chain: Iterable[x509.Certificate], roots: Sequen
     yield Step(current, None)
 
 
-def root_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> x509.Certificate | None:
-    """The root that a chain leads to, its own certificate first; None where it leads to none of these."""
+def root_of(
+    chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> x509.Certificate | None:
+    """The root that a chain leads to, its own certificate first; None where it leads to none of
+    these.
+    """
     return next((step.issuer for step in walk(chain[0], chain[1:], roots) if step.is_root), None)
 
 
 def chain_problems(
-    name: str, certificate: x509.Certificate, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
+    name: str,
+    certificate: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+    now: datetime,
 ) -> Iterable[Problem]:
     """Follows a certificate to one of the roots through the others of its chain."""
     if not roots:
@@ -101,7 +158,10 @@ def chain_problems(
     for below, step in enumerate(walk(certificate, chain, roots), 1):
         if step.issuer is None:
             what = f"is not signed by the root in certs/{ROOT_CERT}"
-            fix = "put back the root that signed it; moved away, its folder is made anew under the root that is here"
+            fix = (
+                "put back the root that signed it; moved away, its folder is made anew under the"
+                " root that is here"
+            )
             yield Problem(Place(name), what, fix, "certs-chain")
             return
         if not step.is_root:
@@ -114,28 +174,51 @@ def chain_problems(
 
 
 def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
-    """A warning where less than 30 days, or less than a tenth of the certificate's life, are left."""
+    """A warning where less than 30 days, or less than a tenth of the certificate's life, are
+    left.
+    """
     end = certificate.not_valid_after_utc
     left = end - now
     if left <= timedelta():
         fix = "drop it: go on with the rotation that is on, or take it out of the bundle"
-        yield Problem(Place(name), f"expired on {end:%Y-%m-%d}, and signs nothing here any more", fix, "certs-expiring")
+        yield Problem(
+            Place(name),
+            f"expired on {end:%Y-%m-%d}, and signs nothing here any more",
+            fix,
+            "certs-expiring",
+        )
     elif left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
-        yield Problem(Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring")
+        yield Problem(
+            Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring"
+        )
 
 
 def outlives(name: str, kept: Mapping[str, bytes], base: str) -> Iterable[Problem]:
-    """A warning for the intermediate in the folder `base` that is valid longer than the root that it leads to; `name` names it."""
-    chain, roots = (load_certificates(name, kept[f"{base}/{part}"]) for part in ("cert-chain.pem", ROOT_CERT))
+    """A warning for the intermediate in the folder `base` that is valid longer than the root that
+    it leads to; `name` names it.
+    """
+    chain, roots = (
+        load_certificates(name, kept[f"{base}/{part}"]) for part in ("cert-chain.pem", ROOT_CERT)
+    )
     root = root_of(chain, roots)
     if root is not None and chain[0].not_valid_after_utc > root.not_valid_after_utc:
         ends, last = chain[0].not_valid_after_utc, root.not_valid_after_utc
-        what = f"is valid until {ends:%Y-%m-%d}, longer than its root, which ends on {last:%Y-%m-%d}; from then on it is worth nothing"
-        yield Problem(Place(name), what, f"rotate the root before {last:%Y-%m-%d}", "certs-expiring")
+        what = (
+            f"is valid until {ends:%Y-%m-%d}, longer than its root, which ends on {last:%Y-%m-%d};"
+            " from then on it is worth nothing"
+        )
+        yield Problem(
+            Place(name), what, f"rotate the root before {last:%Y-%m-%d}", "certs-expiring"
+        )
 
 
 def constrained(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
-    """A warning for name constraints, which are not judged here against the names that Istio gives."""
+    """A warning for name constraints, which are not judged here against the names that Istio
+    gives.
+    """
     if extension(certificate, x509.NameConstraints) is not None:
-        what = "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names of istiod"
+        what = (
+            "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names"
+            " of istiod"
+        )
         yield Problem(Place(name), what, "make sure that they are permitted", "certs-names")

@@ -19,7 +19,9 @@ CRL = "ca-crl.pem"
 """What is revoked: a CRL of every CA of the mesh."""
 
 SEAL_KEY = "seal-key"
-"""The file below `certs/` from which all that is random in what is sealed is derived; it opens nothing that the keys beside it do not."""
+"""The file below `certs/` from which all that is random in what is sealed is derived; it opens
+nothing that the keys beside it do not.
+"""
 
 PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 
@@ -30,5 +32,7 @@ def folder(name: str) -> str:
 
 
 def next_folder(name: str) -> str:
-    """The folder for the key and the request of an intermediate that is to follow the one in use."""
+    """The folder for the key and the request of an intermediate that is to follow the one in
+    use.
+    """
     return f"next-intermediate-{name}"

@@ -1,7 +1,9 @@
-"""PEM text cut into its blocks, and the one way in which certificates, keys, CRLs and requests are parsed.
+"""PEM text cut into its blocks, and the one way in which certificates, keys, CRLs and requests are
+parsed.
 
-cryptography raises a dozen types for what is malformed, some of them only when a field is asked for, and its Rust code can panic. Each
-function here asks for every field that the package uses, so that `PemError` is raised here or nowhere.
+cryptography raises a dozen types for what is malformed, some of them only when a field is asked
+for, and its Rust code can panic. Each function here asks for every field that the package uses, so
+that `PemError` is raised here or nowhere.
 """
 
 import re
@@ -15,7 +17,8 @@ from cryptography.hazmat.primitives import serialization
 
 T = TypeVar("T")
 
-# The first or the last line of a block as Go's encoding/pem reads it: it begins the line, and nothing follows it.
+# The first or the last line of a block as Go's encoding/pem reads it: it begins the line, and
+# nothing follows it.
 _LINE = re.compile(rb"-----(BEGIN|END) ([^-\r\n]+)-----[ \t]*\r?\Z")
 
 
@@ -32,7 +35,9 @@ class Block(NamedTuple):
 
 
 def find_blocks(pem: bytes) -> list[Block]:
-    """The blocks of a text, in order. The time is in proportion to the length, whatever the text holds."""
+    """The blocks of a text, in order. The time is in proportion to the length, whatever the text
+    holds.
+    """
     begins: list[tuple[bytes, int]] = []
     ends: dict[bytes, tuple[list[int], list[int]]] = {}
     start = 0
@@ -42,7 +47,9 @@ def find_blocks(pem: bytes) -> list[Block]:
         if pem.startswith(b"-----", start):
             line = pem[start : len(pem) if stop < 0 else stop]
             match = _LINE.match(line)
-            if match is not None and (stop >= 0 or (match[1] == b"END" and not line.endswith(b"\r"))):
+            if match is not None and (
+                stop >= 0 or (match[1] == b"END" and not line.endswith(b"\r"))
+            ):
                 if match[1] == b"BEGIN":
                     begins.append((match[2], start))
                 else:
@@ -70,9 +77,14 @@ def text_outside(pem: bytes, blocks: Sequence[Block]) -> bytes:
 def parse_certificates(pem: bytes, *, whole: bool = True) -> "tuple[x509.Certificate, ...]":
     """The certificates of a text, at least one; raises `PemError`.
 
-    With `whole` false a certificate may have a key or an extension that cryptography does not know, as the CA of an API server may.
+    With `whole` false a certificate may have a key or an extension that cryptography does not know,
+    as the CA of an API server may.
     """
-    return _parse(lambda: tuple(_read_certificate(c, whole=whole) for c in x509.load_pem_x509_certificates(pem)))
+    return _parse(
+        lambda: tuple(
+            _read_certificate(c, whole=whole) for c in x509.load_pem_x509_certificates(pem)
+        )
+    )
 
 
 def parse_certificate(pem: bytes) -> "x509.Certificate":
@@ -81,7 +93,12 @@ def parse_certificate(pem: bytes) -> "x509.Certificate":
 
 
 def _read_certificate(certificate: "x509.Certificate", *, whole: bool) -> "x509.Certificate":
-    _ = (certificate.version, certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.serial_number)
+    _ = (
+        certificate.version,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.serial_number,
+    )
     _ = ([*certificate.subject], [*certificate.issuer])
     if whole:
         _ = (certificate.public_key(), certificate.extensions, certificate.signature_hash_algorithm)
@@ -93,7 +110,13 @@ def parse_crl(pem: bytes) -> "x509.CertificateRevocationList":
 
     def read() -> "x509.CertificateRevocationList":
         crl = x509.load_pem_x509_crl(pem)
-        _ = (crl.extensions, [*crl.issuer], crl.next_update_utc, crl.last_update_utc, [(r.serial_number, r.revocation_date_utc, r.extensions) for r in crl])
+        _ = (
+            crl.extensions,
+            [*crl.issuer],
+            crl.next_update_utc,
+            crl.last_update_utc,
+            [(r.serial_number, r.revocation_date_utc, r.extensions) for r in crl],
+        )
         return crl
 
     return _parse(read)
@@ -104,15 +127,26 @@ def parse_request(pem: bytes) -> "x509.CertificateSigningRequest":
 
     def read() -> "x509.CertificateSigningRequest":
         request = x509.load_pem_x509_csr(pem)
-        _ = (request.extensions, [*request.subject], request.public_key(), request.is_signature_valid)
+        _ = (
+            request.extensions,
+            [*request.subject],
+            request.public_key(),
+            request.is_signature_valid,
+        )
         return request
 
     return _parse(read)
 
 
 def parse_key(pem: bytes, *, validate: bool = True) -> Any:
-    """A private key without a password; raises `PemError`. With `validate` false the numbers of an RSA key are not proven, which takes long."""
-    return _parse(lambda: serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=not validate))
+    """A private key without a password; raises `PemError`. With `validate` false the numbers of an
+    RSA key are not proven, which takes long.
+    """
+    return _parse(
+        lambda: serialization.load_pem_private_key(
+            pem, None, unsafe_skip_rsa_key_validation=not validate
+        )
+    )
 
 
 def _parse(read: Callable[[], T]) -> T:

@@ -1,4 +1,6 @@
-"""Finds what travels with the package: templates and schemas, inside a wheel or beside the package in a checkout."""
+"""Finds what travels with the package: templates and schemas, inside a wheel or beside the package
+in a checkout.
+"""
 
 import json
 from functools import cache
@@ -10,7 +12,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def folder(name: str) -> Path:
-    """The folder `templates` or `schemas`: force-included in the wheel, at the top of a checkout."""
+    """The folder `templates` or `schemas`: force-included in the wheel, at the top of a
+    checkout.
+    """
     for candidate in (_PACKAGE / name, _PACKAGE.parent / name):
         if candidate.is_dir():
             return candidate

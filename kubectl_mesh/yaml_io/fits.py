@@ -1,7 +1,8 @@
 """fits: whether a value is what a JSON Schema wants, a yes or no without importing jsonschema.
 
-Loading jsonschema costs a third of a small render, and nearly every topology is valid. Where the answer here is no, or where a
-schema uses a keyword that is not known here, jsonschema is asked, and words the problems. A test compares the two.
+Loading jsonschema costs a third of a small render, and nearly every topology is valid. Where the
+answer here is no, or where a schema uses a keyword that is not known here, jsonschema is asked, and
+words the problems. A test compares the two.
 """
 
 import re
@@ -15,7 +16,10 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda v: isinstance(v, str),
     "boolean": lambda v: isinstance(v, bool),
     "null": lambda v: v is None,
-    "integer": lambda v: (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer()),
+    "integer": lambda v: (
+        (isinstance(v, int) and not isinstance(v, bool))
+        or (isinstance(v, float) and v.is_integer())
+    ),
     "number": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
 }
 _SILENT = {"$schema", "$defs", "definitions", "title", "description", "default", "x-must"}
@@ -27,12 +31,16 @@ LONGEST = 4_096
 
 @lru_cache(maxsize=256)
 def pattern(regex: str) -> re.Pattern[str]:
-    """A schema's pattern; `$` of Python also matches before a final newline, a JSON Schema's does not."""
+    """A schema's pattern; `$` of Python also matches before a final newline, a JSON Schema's does
+    not.
+    """
     return re.compile(regex.removesuffix("$") + r"\Z" if regex.endswith("$") else regex)
 
 
 def matches(regex: str, text: str) -> bool:
-    """Whether a text is as a schema's pattern wants it; one that is longer than any such text can be is not."""
+    """Whether a text is as a schema's pattern wants it; one that is longer than any such text can
+    be is not.
+    """
     return len(text) <= LONGEST and pattern(regex).search(text) is not None
 
 
@@ -66,7 +74,9 @@ def _ref(value: Any, limit: str, schema: Any, whole: Any) -> bool:
 
 
 def _properties(value: Any, limit: Any, schema: Any, whole: Any) -> bool:
-    return not isinstance(value, dict) or all(fits(value[key], inner, whole) for key, inner in limit.items() if key in value)
+    return not isinstance(value, dict) or all(
+        fits(value[key], inner, whole) for key, inner in limit.items() if key in value
+    )
 
 
 def _additional(value: Any, limit: Any, schema: Any, whole: Any) -> bool:

@@ -1,8 +1,10 @@
-"""manifest: a template and its values become the text of one YAML document, read back before it leaves.
+"""manifest: a template and its values become the text of one YAML document, read back before it
+leaves.
 
-A template holds layout, the filter `yaml` holds quoting. What a document ought to be is known without writing it twice: the
-template is rendered once with harmless markers for the values and read; the values put in place of the markers are what was
-meant. So no value can change the structure of a document, whatever it holds.
+A template holds layout, the filter `yaml` holds quoting. What a document ought to be is known
+without writing it twice: the template is rendered once with harmless markers for the values and
+read; the values put in place of the markers are what was meant. So no value can change the
+structure of a document, whatever it holds.
 """
 
 import json
@@ -22,7 +24,11 @@ _MARKER = re.compile(r"kubectlMesh[0-9]+m")
 @cache
 def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
     """What gives a template by its name, compiled once in a process."""
-    environment = jinja2.Environment(loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(read),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
     environment.filters["yaml"] = scalar
     return cache(environment.get_template)
 
@@ -36,7 +42,9 @@ class Manifests:
         self._texts: dict[tuple[object, ...], str] = {}
 
     def render(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
-        """The text of a document; a value is a string, a tuple of strings, or None for what is left out."""
+        """The text of a document; a value is a string, a tuple of strings, or None for what is left
+        out.
+        """
         key = (template, *values.items())
         if key not in self._texts:
             self._texts[key] = self._render(template, values)
@@ -55,7 +63,10 @@ class Manifests:
 
     def _render(self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]) -> str:
         text: str = self._template(template).render(values)
-        shape = (template, *((k, len(v) if isinstance(v, tuple) else v is None) for k, v in values.items()))
+        shape = (
+            template,
+            *((k, len(v) if isinstance(v, tuple) else v is None) for k, v in values.items()),
+        )
         if shape not in self._meant:
             self._meant[shape] = self._markers(template, values)
         names, tree = self._meant[shape]
@@ -68,7 +79,9 @@ class Manifests:
         check(text, _filled(tree, known))
         return text
 
-    def _markers(self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]) -> tuple[dict[str, Any], Any]:
+    def _markers(
+        self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]
+    ) -> tuple[dict[str, Any], Any]:
         numbers = iter(range(1_000_000_000))
         names: dict[str, Any] = {}
         for name, value in values.items():
@@ -90,15 +103,21 @@ def parse(text: str) -> Any:
 
 
 _DEEPEST = 40
-"""How deep a manifest may be nested; libyaml's composer ends the process on what is a thousand times deeper."""
+"""How deep a manifest may be nested; libyaml's composer ends the process on what is a thousand
+times deeper.
+"""
 
 
 def read(body: str | bytes) -> Any:
-    """What is in a document that somebody else may have written. Raises a ValueError for what no manifest is like."""
+    """What is in a document that somebody else may have written. Raises a ValueError for what no
+    manifest is like.
+    """
     depth = 0
     try:
         for event in yaml.parse(body, Loader=yaml.CSafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+                event, yaml.CollectionEndEvent
+            )
             if depth > _DEEPEST or getattr(event, "anchor", None) is not None:
                 raise ValueError("is nested too deep, or refers to parts of itself")
         return yaml.load(body, Loader=yaml.CSafeLoader)
@@ -136,7 +155,9 @@ def _filled(tree: Any, known: Mapping[str, str]) -> Any:
 
 
 def document(value: object) -> str:
-    """The text of a document that no template knows; its `Block`s were read back where they were made, the rest is here."""
+    """The text of a document that no template knows; its `Block`s were read back where they were
+    made, the rest is here.
+    """
     text, hollow = dump(value), _hollow(value)
     check(text if hollow is value else dump(hollow), hollow)
     return text
@@ -150,7 +171,9 @@ def block(value: object) -> Block:
 
 
 def _hollow(value: object) -> object:
-    """The value with a token for each `Block`, whose text is known to be right at any indentation; itself where there is none."""
+    """The value with a token for each `Block`, whose text is known to be right at any indentation;
+    itself where there is none.
+    """
     if isinstance(value, Block):
         return "block"
     if isinstance(value, dict):

@@ -1,4 +1,6 @@
-"""overlay: base.yaml and what the mesh sets become one control plane, by RFC 7386 (JSON Merge Patch)."""
+"""overlay: base.yaml and what the mesh sets become one control plane, by RFC 7386 (JSON Merge
+Patch).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +11,17 @@ from kubectl_mesh.yaml_io.write import Block, unblocked
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A mapping of an overlay that replaces the one of the base: entries of others next to ours would break it."""
+    """A mapping of an overlay that replaces the one of the base: entries of others next to ours
+    would break it.
+    """
 
     value: object
 
 
 def merge(base: Json, overlay: object) -> object:
-    """The overlay over the base: mappings are merged, everything else is replaced, null removes; new keys come in sorted order."""
+    """The overlay over the base: mappings are merged, everything else is replaced, null removes;
+    new keys come in sorted order.
+    """
     if isinstance(overlay, Whole):
         return merge(None, overlay.value)
     if isinstance(overlay, Block):
@@ -33,7 +39,9 @@ def merge(base: Json, overlay: object) -> object:
     return {key: merged[key] for key in sorted(merged)}
 
 
-def lost(base: Json, overlay: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def lost(
+    base: Json, overlay: object, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[str | int, ...]]:
     """The paths of values in the base that the overlay replaces by others."""
     whole = isinstance(overlay, Whole)
     inner = overlay.value if isinstance(overlay, Whole) else overlay
@@ -42,7 +50,12 @@ def lost(base: Json, overlay: object, path: tuple[str | int, ...] = ()) -> Itera
         for key in base:
             if key in inner:
                 yield from lost(base[key], inner[key], (*path, key))
-    elif whole and isinstance(base, dict) and isinstance(inner, dict) and all(key in inner and base[key] == unblocked(inner[key]) for key in base):
+    elif (
+        whole
+        and isinstance(base, dict)
+        and isinstance(inner, dict)
+        and all(key in inner and base[key] == unblocked(inner[key]) for key in base)
+    ):
         return
     elif base is not None and base != {} and base != unblocked(inner):
         yield path
@@ -55,7 +68,11 @@ def shared(base: Json, overlay: object) -> dict[str, object]:
         return found
     for key in base.keys() & overlay.keys():
         inner = overlay[key]
-        below = shared(base[key], inner) if isinstance(base[key], dict) and isinstance(inner, dict) else inner
+        below = (
+            shared(base[key], inner)
+            if isinstance(base[key], dict) and isinstance(inner, dict)
+            else inner
+        )
         if below != {} or inner == {}:
             found[key] = below
     return found

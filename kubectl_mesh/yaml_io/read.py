@@ -1,7 +1,9 @@
-"""load: the bytes of a YAML file become a `Document`, or a `MeshError` that says where they are not one.
+"""load: the bytes of a YAML file become a `Document`, or a `MeshError` that says where they are not
+one.
 
-One pass over libyaml's events builds the value, so that no alias, tag, merge key, duplicate or depth can do harm: composing
-with PyYAML would crash the interpreter on deep nesting and keep the last of two equal keys in silence.
+One pass over libyaml's events builds the value, so that no alias, tag, merge key, duplicate or
+depth can do harm: composing with PyYAML would crash the interpreter on deep nesting and keep the
+last of two equal keys in silence.
 """
 
 import codecs
@@ -30,7 +32,9 @@ MAX_KEY = 512
 
 Path = tuple[str | int, ...]
 _TWICE = "\0twice"
-"""What the second of two equal keys is called until the document ends; no key of a file begins so, for NUL is no character of YAML."""
+"""What the second of two equal keys is called until the document ends; no key of a file begins so,
+for NUL is no character of YAML.
+"""
 
 # What libyaml says, in the words of people, with what to do.
 _MEANINGS = {
@@ -42,34 +46,53 @@ _MEANINGS = {
         'a ": " stands in a text without quotes, or a line is indented wrongly',
         "quote the text, or look at the indentation",
     ),
-    "did not find expected key": ("a line is indented otherwise than those beside it", "look at the indentation of this line and of those above"),
-    "did not find expected ',' or '}'": ("a brace is not closed", "close it, or put a comma between the entries"),
-    "did not find expected ',' or ']'": ("a bracket is not closed", "close it, or put a comma between the items"),
-    "could not find expected ':'": ("a line holds neither a key with a colon nor an item of a list", "put a colon behind the key"),
+    "did not find expected key": (
+        "a line is indented otherwise than those beside it",
+        "look at the indentation of this line and of those above",
+    ),
+    "did not find expected ',' or '}'": (
+        "a brace is not closed",
+        "close it, or put a comma between the entries",
+    ),
+    "did not find expected ',' or ']'": (
+        "a bracket is not closed",
+        "close it, or put a comma between the items",
+    ),
+    "could not find expected ':'": (
+        "a line holds neither a key with a colon nor an item of a list",
+        "put a colon behind the key",
+    ),
 }
 
 
 class _StopError(Exception):
     """A reason to give up on a document, with the mark at which it stands."""
 
-    def __init__(self, mark: Any, what: str, fix: str = "", path: tuple[str | int, ...] = ()) -> None:
+    def __init__(
+        self, mark: Any, what: str, fix: str = "", path: tuple[str | int, ...] = ()
+    ) -> None:
         self.mark, self.what, self.fix, self.path = mark, what, fix, path
 
 
-def load(name: str, text: bytes, *, typed: bool = True, aliases: bool = False, lenient: bool = False) -> Document:
+def load(
+    name: str, text: bytes, *, typed: bool = True, aliases: bool = False, lenient: bool = False
+) -> Document:
     """Reads the one YAML document of a file.
 
-    With `lenient` a document whose structure is clear is given even if a key stands twice or a value wants quotes: its
-    `problems` tell, so that they are told together with what is wrong in the rest.
+    With `lenient` a document whose structure is clear is given even if a key stands twice or a
+    value wants quotes: its `problems` tell, so that they are told together with what is wrong in
+    the rest.
 
-    `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig), where nothing needs to be a number.
-    `aliases=True` allows anchors, for base.yaml; what they stand for is copied, within the limit on nodes.
+    `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig), where
+    nothing needs to be a number. `aliases=True` allows anchors, for base.yaml; what they stand for
+    is copied, within the limit on nodes.
     """
     return _documents(name, text, typed=typed, aliases=aliases, lenient=lenient, several=False)[0]
 
 
 def load_all(name: str, text: bytes, *, lenient: bool = False) -> tuple[Document, ...]:
-    """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is the only one.
+    """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is
+    the only one.
 
     `lenient` as in `load`; the last document has the problems of all.
     """
@@ -78,16 +101,20 @@ def load_all(name: str, text: bytes, *, lenient: bool = False) -> tuple[Document
 
 
 def load_parts(name: str, stream: BinaryIO, each: Callable[[Document], None]) -> None:
-    """Reads the documents of a dump as they come, anchors allowed, and gives each to `each`, of a list every object that states its kind.
+    """Reads the documents of a dump as they come, anchors allowed, and gives each to `each`, of a
+    list every object that states its kind.
 
-    No more than one of them is in memory, whatever the file has; the places of fields are given for none but the document itself.
+    No more than one of them is in memory, whatever the file has; the places of fields are given for
+    none but the document itself.
     """
     part = _Part(name, stream)
     _built(name, _Builder(typed=True, aliases=True, several=True, part=part, each=each), part)
 
 
 class _Part:
-    """A stream as libyaml reads it: decoded, and refused where one object of it is larger than a file may be."""
+    """A stream as libyaml reads it: decoded, and refused where one object of it is larger than a
+    file may be.
+    """
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self.name, self._stream = name, stream
@@ -104,12 +131,22 @@ class _Part:
         self._size += len(body)
         if self._size > MAX_BYTES:
             what = f"an object that ends here, or later, is larger than {MAX_BYTES // 2**20} MiB"
-            raise MeshError([Problem(Place(self.name, self._line), what, "dump less at once: the namespace of Istio alone")])
+            raise MeshError(
+                [
+                    Problem(
+                        Place(self.name, self._line),
+                        what,
+                        "dump less at once: the namespace of Istio alone",
+                    )
+                ]
+            )
         try:
             text = self._decoder.decode(body, final=not body)
         except UnicodeDecodeError as error:
             line = self._line + body.count(b"\n", 0, error.start)
-            raise MeshError([Problem(Place(self.name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
+            raise MeshError(
+                [Problem(Place(self.name, line, 1), "is not UTF-8", "save the file in UTF-8")]
+            ) from None
         if self._first and text:
             text, self._first = text.removeprefix("\ufeff"), False
         _refuse_deceptive(self.name, text, self._line)
@@ -117,18 +154,31 @@ class _Part:
         return text or ("" if not body else self.read(size))
 
 
-def _documents(name: str, text: bytes, *, typed: bool, aliases: bool, lenient: bool, several: bool) -> tuple[Document, ...]:
+def _documents(
+    name: str, text: bytes, *, typed: bool, aliases: bool, lenient: bool, several: bool
+) -> tuple[Document, ...]:
     if len(text) > MAX_BYTES:
-        raise MeshError([Problem(Place(name), f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind")])
+        raise MeshError(
+            [
+                Problem(
+                    Place(name), f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind"
+                )
+            ]
+        )
     try:
         decoded = text.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
-        raise MeshError([Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]) from None
+        raise MeshError(
+            [Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]
+        ) from None
     _refuse_deceptive(name, decoded, 1)
     builder = _Builder(typed, aliases, several)
     problems = _built(name, builder, decoded, lenient=lenient)
-    *before, last = (_first_values(name, root, marks, builder.later) for root, marks in (*builder.before, (builder.root, builder.marks)))
+    *before, last = (
+        _first_values(name, root, marks, builder.later)
+        for root, marks in (*builder.before, (builder.root, builder.marks))
+    )
     return (*before, replace(last, problems=problems))
 
 
@@ -137,29 +187,47 @@ def _refuse_deceptive(name: str, text: str, first: int) -> None:
     if found:
         line = text.count("\n", 0, found.start()) + first
         column = found.start() - text.rfind("\n", 0, found.start())
-        what = f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other than it is read"
+        what = (
+            f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other"
+            " than it is read"
+        )
         raise MeshError([Problem(Place(name, line, column), what, "delete the character")])
 
 
-def _built(name: str, builder: "_Builder", text: "str | _Part", *, lenient: bool = False) -> tuple[Problem, ...]:
-    """Builds a document, or several, and gives the problems that do not keep its structure from being read."""
+def _built(
+    name: str, builder: "_Builder", text: "str | _Part", *, lenient: bool = False
+) -> tuple[Problem, ...]:
+    """Builds a document, or several, and gives the problems that do not keep its structure from
+    being read.
+    """
     try:
         builder.build(text)
     except _StopError as stop:
         line, column = (stop.mark.line + 1, stop.mark.column + 1) if stop.mark else (1, 1)
-        raise MeshError([Problem(Place(name, line, column, path_text(stop.path)), stop.what, stop.fix)]) from None
+        raise MeshError(
+            [Problem(Place(name, line, column, path_text(stop.path)), stop.what, stop.fix)]
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = str(error.problem or error.context)
         meaning, fix = _MEANINGS.get(what, (what, ""))
-        raise MeshError([Problem(Place(name, line, column), f"is not YAML: {meaning}", fix)]) from None
+        raise MeshError(
+            [Problem(Place(name, line, column), f"is not YAML: {meaning}", fix)]
+        ) from None
     except yaml.YAMLError as error:
         position = getattr(error, "position", None)
-        line = text.count("\n", 0, position) + 1 if isinstance(position, int) and isinstance(text, str) else 1
+        line = (
+            text.count("\n", 0, position) + 1
+            if isinstance(position, int) and isinstance(text, str)
+            else 1
+        )
         reason = getattr(error, "reason", "") or "it cannot be read"
         raise MeshError([Problem(Place(name, line, 1), f"is not YAML: {reason}")]) from None
-    problems = tuple(Problem(Place(name, *position, path_text(path)), what, fix) for position, path, what, fix in builder.traps)
+    problems = tuple(
+        Problem(Place(name, *position, path_text(path)), what, fix)
+        for position, path, what, fix in builder.traps
+    )
     if problems and not lenient:
         raise MeshError(problems)
     return problems
@@ -169,7 +237,9 @@ Marks = dict[tuple[str | int, ...], tuple[int, int]]
 
 
 def _first_values(name: str, root: Json, marks: Marks, later: list[Path]) -> Document:
-    """The document with the first value of each key, and its variants: each with one of the values in `later`, the paths as they were read."""
+    """The document with the first value of each key, and its variants: each with one of the values
+    in `later`, the paths as they were read.
+    """
     if not later:
         return Document(name, root, marks)
     found = []
@@ -186,12 +256,18 @@ def _named(step: str | int) -> str | int:
     return step.rpartition("\0")[2] if isinstance(step, str) and step.startswith(_TWICE) else step
 
 
-def _picked(value: Json, chosen: set[Path], marks: Marks, own: Marks, raw: Path, path: Path) -> Json:
-    """A value with one of each key: that on a path in `chosen`, else the first. `raw` is its path as it was read."""
+def _picked(
+    value: Json, chosen: set[Path], marks: Marks, own: Marks, raw: Path, path: Path
+) -> Json:
+    """A value with one of each key: that on a path in `chosen`, else the first. `raw` is its path
+    as it was read.
+    """
     if raw in marks:
         own[path] = marks[raw]
     if isinstance(value, list):
-        return [_picked(item, chosen, marks, own, (*raw, i), (*path, i)) for i, item in enumerate(value)]
+        return [
+            _picked(item, chosen, marks, own, (*raw, i), (*path, i)) for i, item in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     keys: dict[str, list[str]] = {}
@@ -205,11 +281,15 @@ def _picked(value: Json, chosen: set[Path], marks: Marks, own: Marks, raw: Path,
 
 
 class _Open:
-    """A mapping or sequence that is still being read: its value, its path, and the key that waits for a value."""
+    """A mapping or sequence that is still being read: its value, its path, and the key that waits
+    for a value.
+    """
 
     __slots__ = ("anchor", "key", "path", "value")
 
-    def __init__(self, value: dict[str, Json] | list[Json], path: tuple[str | int, ...], anchor: str | None) -> None:
+    def __init__(
+        self, value: dict[str, Json] | list[Json], path: tuple[str | int, ...], anchor: str | None
+    ) -> None:
         self.value, self.path, self.anchor = value, path, anchor
         self.key: str | None = None
 
@@ -217,7 +297,14 @@ class _Open:
 class _Builder:
     """Builds the value of one document, or of `several`, from its events."""
 
-    def __init__(self, typed: bool, aliases: bool, several: bool, part: _Part | None = None, each: Callable[[Document], None] | None = None) -> None:
+    def __init__(
+        self,
+        typed: bool,
+        aliases: bool,
+        several: bool,
+        part: _Part | None = None,
+        each: Callable[[Document], None] | None = None,
+    ) -> None:
         self.typed, self.aliases, self.several = typed, aliases, several
         self.part, self.each = part, each
         self.before: list[tuple[Json, dict[tuple[str | int, ...], tuple[int, int]]]] = []
@@ -229,7 +316,8 @@ class _Builder:
         self.nodes = 0
         self.documents = 0
         self.later: list[Path] = []
-        """The paths of keys that are not the first of their name; `_first_values` takes them away."""
+        """The paths of keys that are not the first of their name; `_first_values` takes them away.
+        """
 
     def build(self, text: "str | _Part") -> None:
         event: Any
@@ -238,7 +326,10 @@ class _Builder:
             if kind is events.ScalarEvent:
                 self.node(event)
                 if self.typed and (found := unfit(event.value)):
-                    what = f"holds the character U+{ord(found[0]):04X}, which not every reader takes or shows"
+                    what = (
+                        f"holds the character U+{ord(found[0]):04X}, which not every reader takes"
+                        " or shows"
+                    )
                     raise _StopError(event.start_mark, what, "delete the character", self.here())
                 top = self.open[-1] if self.open else None
                 if top is not None and type(top.value) is dict and top.key is None:
@@ -249,9 +340,16 @@ class _Builder:
                 self.node(event)
                 top = self.open[-1] if self.open else None
                 if top is not None and type(top.value) is dict and top.key is None:
-                    raise _StopError(event.start_mark, "a key must be a text, not a mapping or a list", "", top.path)
+                    raise _StopError(
+                        event.start_mark,
+                        "a key must be a text, not a mapping or a list",
+                        "",
+                        top.path,
+                    )
                 if len(self.open) >= MAX_DEPTH:
-                    raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep")
+                    raise _StopError(
+                        event.start_mark, f"is nested more than {MAX_DEPTH} levels deep"
+                    )
                 value: dict[str, Json] | list[Json] = {} if kind is events.MappingStartEvent else []
                 path = self.add(value, event)
                 self.open.append(_Open(value, path, event.anchor))
@@ -263,7 +361,9 @@ class _Builder:
                     self.give(done)
             elif kind is events.AliasEvent:
                 self.alias(event)
-            elif kind is events.DocumentEndEvent and self.each is not None and self.part is not None:
+            elif (
+                kind is events.DocumentEndEvent and self.each is not None and self.part is not None
+            ):
                 self.each(Document(self.part.name, self.first(self.root), self.marks))
                 self.root, self.marks, self.anchors, self.nodes = None, {}, {}, 0
                 self.part.begin()
@@ -273,12 +373,20 @@ class _Builder:
                     self.before.append((self.root, self.marks))
                     self.root, self.marks, self.anchors = None, {}, {}
                 elif self.documents > 1:
-                    raise _StopError(event.start_mark, "a second document begins here; the file holds one", "remove the line `---`")
+                    raise _StopError(
+                        event.start_mark,
+                        "a second document begins here; the file holds one",
+                        "remove the line `---`",
+                    )
 
     def give(self, done: _Open) -> None:
         """Gives away an object of a list, which leaves its place empty."""
         items = self.open[-1].value
-        if not isinstance(done.value, dict) or "kind" not in done.value or not isinstance(items, list):
+        if (
+            not isinstance(done.value, dict)
+            or "kind" not in done.value
+            or not isinstance(items, list)
+        ):
             return
         assert self.each is not None
         assert self.part is not None
@@ -301,10 +409,20 @@ class _Builder:
         if isinstance(event, events.AliasEvent):
             return
         if event.anchor and not self.aliases:
-            raise _StopError(event.start_mark, f"has an anchor (&{event.anchor}); each value is to be written out", "", path)
+            raise _StopError(
+                event.start_mark,
+                f"has an anchor (&{event.anchor}); each value is to be written out",
+                "",
+                path,
+            )
         tag = getattr(event, "tag", None)
         if tag and tag != "!":
-            raise _StopError(event.start_mark, f"has a YAML tag ({shown(tag)}); plain values only", "remove the tag", path)
+            raise _StopError(
+                event.start_mark,
+                f"has a YAML tag ({shown(tag)}); plain values only",
+                "remove the tag",
+                path,
+            )
 
     def here(self) -> tuple[str | int, ...]:
         """The path of the value that comes next."""
@@ -318,13 +436,25 @@ class _Builder:
     def key(self, event: Any, top: _Open) -> None:
         key = event.value
         if event.implicit[0] and key == "<<":
-            raise _StopError(event.start_mark, "is a merge key (<<), which readers treat differently", "write the fields out", top.path)
+            raise _StopError(
+                event.start_mark,
+                "is a merge key (<<), which readers treat differently",
+                "write the fields out",
+                top.path,
+            )
         if len(key) > MAX_KEY or len(write.text(key)) > 2 * MAX_KEY:
-            raise _StopError(event.start_mark, f"a key is longer than {MAX_KEY} characters", "", top.path)
+            raise _StopError(
+                event.start_mark, f"a key is longer than {MAX_KEY} characters", "", top.path
+            )
         assert isinstance(top.value, dict)
         if key in top.value:
             line = self.marks[(*top.path, key)][0]
-            self.trap(event, (*top.path, key), f"stands twice; it is on line {line} already", "remove one of the two")
+            self.trap(
+                event,
+                (*top.path, key),
+                f"stands twice; it is on line {line} already",
+                "remove one of the two",
+            )
             key = f"{_TWICE}{self.nodes}\0{key}"
             if self.each is None:
                 self.later.append((*top.path, key))
@@ -337,7 +467,12 @@ class _Builder:
             except ValueError:
                 meant = None
             if not isinstance(meant, str):
-                self.trap(event, path, f"the key {shown(key)} is not read as text by every program", f"quote it: {shown(key)}")
+                self.trap(
+                    event,
+                    path,
+                    f"the key {shown(key)} is not read as text by every program",
+                    f"quote it: {shown(key)}",
+                )
 
     def add(self, value: Json, event: Any) -> tuple[str | int, ...]:
         """Puts a value where it belongs and gives its path."""
@@ -359,16 +494,25 @@ class _Builder:
     def alias(self, event: Any) -> None:
         path = self.here()
         if not self.aliases:
-            raise _StopError(event.start_mark, f"is an alias (*{event.anchor}); each value is to be written out", "", path)
+            raise _StopError(
+                event.start_mark,
+                f"is an alias (*{event.anchor}); each value is to be written out",
+                "",
+                path,
+            )
         top = self.open[-1] if self.open else None
         if top is not None and isinstance(top.value, dict) and top.key is None:
             raise _StopError(event.start_mark, "a key must be a text, not an alias", "", path)
         if event.anchor not in self.anchors:
-            raise _StopError(event.start_mark, f"the alias *{event.anchor} names no anchor above it", "", path)
+            raise _StopError(
+                event.start_mark, f"the alias *{event.anchor} names no anchor above it", "", path
+            )
         value, size = self.anchors[event.anchor]
         self.node(event, size)
         if len(self.open) + depth(value) > MAX_DEPTH:
-            raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep", "", path)
+            raise _StopError(
+                event.start_mark, f"is nested more than {MAX_DEPTH} levels deep", "", path
+            )
         self.add(copy(value), event)
 
     def scalar(self, event: Any) -> Json:

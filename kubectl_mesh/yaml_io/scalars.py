@@ -1,4 +1,6 @@
-"""What a text in YAML means to every reader alike, and which may not stand there; sizes of what was read."""
+"""What a text in YAML means to every reader alike, and which may not stand there; sizes of what was
+read.
+"""
 
 import re
 from functools import lru_cache
@@ -11,8 +13,8 @@ NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+\Z")
-# Everything that YAML 1.1 or 1.2 takes for a number, a date, a boolean, a merge or a default key. PyYAML, sigs.k8s.io/yaml
-# and ruamel.yaml disagree about these, so none of them may stand unquoted.
+# Everything that YAML 1.1 or 1.2 takes for a number, a date, a boolean, a merge or a default key.
+# PyYAML, sigs.k8s.io/yaml and ruamel.yaml disagree about these, so none of them may stand unquoted.
 _TRAP = re.compile(
     r"""(?: [-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?
           | [-+]_[0-9_]* | [-+]?\.[0-9_]+(?:[eE][-+]?[0-9]+)?
@@ -25,7 +27,8 @@ _TRAP = re.compile(
         )\Z""",
     re.VERBOSE,
 )
-# What kubectl refuses to read back, even escaped; and beyond ASCII, where ranges are slow to compile.
+# What kubectl refuses to read back, even escaped; and beyond ASCII, where ranges are slow to
+# compile.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -36,17 +39,25 @@ def _wide_control() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def deceptive() -> re.Pattern[str]:
-    """Characters that make a text look other than it is read (Unicode's bidirectional controls, zero-width and other format characters)."""
+    """Characters that make a text look other than it is read (Unicode's bidirectional controls,
+    zero-width and other format characters).
+    """
     return re.compile(f"[{FORMAT}]")
 
 
 def unfit(text: str) -> re.Match[str] | None:
     """The first character of a value that not every reader takes or shows."""
-    return _CONTROL.search(text) if text.isascii() else deceptive().search(text) or _wide_control().search(text)
+    return (
+        _CONTROL.search(text)
+        if text.isascii()
+        else deceptive().search(text) or _wide_control().search(text)
+    )
 
 
 def plain(text: str) -> Json:
-    """An unquoted scalar's value, if YAML 1.1 and 1.2 agree on it; a `ValueError` that says so if they do not."""
+    """An unquoted scalar's value, if YAML 1.1 and 1.2 agree on it; a `ValueError` that says so if
+    they do not.
+    """
     if text in NULL:
         return None
     if text in _BOOL:

@@ -1,7 +1,9 @@
-"""YAML as we write it: every scalar so that PyYAML, ruamel.yaml (YAML 1.2), kubectl and Flux read the same value.
+"""YAML as we write it: every scalar so that PyYAML, ruamel.yaml (YAML 1.2), kubectl and Flux read
+the same value.
 
-PyYAML's own dumper leaves `y`, `1e3` and `0o7` plain, which kubectl takes for something else; so the rule is our own: plain
-only where no reader can take a text for anything but itself, a block literal for clean texts of several lines, else quotes.
+PyYAML's own dumper leaves `y`, `1e3` and `0o7` plain, which kubectl takes for something else; so
+the rule is our own: plain only where no reader can take a text for anything but itself, a block
+literal for clean texts of several lines, else quotes.
 """
 
 import json
@@ -9,27 +11,39 @@ import re
 from functools import lru_cache
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_.:/-]*(?<!:)\Z")
-_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf", "infinity"))
+_WORDS = frozenset(
+    ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf", "infinity")
+)
 _ESCAPED = re.compile(r"[\x00-\x1f\"\\\x7f]")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
 @lru_cache(maxsize=1)
 def _escaped() -> re.Pattern[str]:
-    # What is escaped outside ASCII: a set of its own, since Python's idea of printable changes with its version. Slow to compile.
-    return re.compile('[\x00-\x1f"\\\\\x7f-\xa0\xad\u0600-\u0605\u061c\u2000-\u206f\u3000\ufdd0-\ufdef\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]')
+    # What is escaped outside ASCII: a set of its own, since Python's idea of printable changes with
+    # its version. Slow to compile.
+    return re.compile(
+        '[\x00-\x1f"\\\\\x7f-\xa0\xad\u0600-\u0605\u061c\u2000-\u206f\u3000\ufdd0-\ufdef\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]'
+    )
 
 
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
-    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
+    return _SHORT.get(character) or (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
 
 
 @lru_cache(maxsize=16384)
 def text(value: str) -> str:
     """One line that every reader takes for exactly this string."""
-    if len(value) < 1024 and _PLAIN.match(value) and "::" not in value and value.lower() not in _WORDS:
+    if (
+        len(value) < 1024
+        and _PLAIN.match(value)
+        and "::" not in value
+        and value.lower() not in _WORDS
+    ):
         return value
     return '"' + (_ESCAPED if value.isascii() else _escaped()).sub(_escape, value) + '"'
 
@@ -103,7 +117,8 @@ def _entry(key: str, item: object) -> str:
 
 
 def _literal(value: str) -> str:
-    # A literal takes printable ASCII; its first line sets the indentation, and no reader agrees with another on trailing spaces.
+    # A literal takes printable ASCII; its first line sets the indentation, and no reader agrees
+    # with another on trailing spaces.
     lines = value.removesuffix("\n").split("\n")
     clean = all(line.isascii() and line.isprintable() and line[-1:] != " " for line in lines)
     if not clean or lines[0][:1] in ("", " ") or not lines[-1]:
