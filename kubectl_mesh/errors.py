@@ -5,7 +5,7 @@ them.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kubectl_mesh.text import one_line
+from kubectl_mesh.text import keep_values, marked, one_line
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,7 +26,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong: where, what, and (in `fix`) what to do about it."""
+    """One thing that is wrong: where, what, and (in `fix`) what to do about it.
+
+    Commands and paths inside `what` and `fix` are values (`kubectl_mesh.text`): the two read as
+    plain text, and the command line renders the values in them once.
+    """
 
     where: Place
     what: str
@@ -35,6 +39,19 @@ class Problem:
     """The check that found it, for those that `kubectl mesh check` reports under a name of their
     own.
     """
+
+    code: str = field(default="", compare=False, kw_only=True)
+    """Which fact it is; stable, whatever the words say. No code reads the words."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", keep_values(self.what))
+        object.__setattr__(self, "fix", keep_values(self.fix))
+
+    @property
+    def marked(self) -> str:
+        """What `str` gives, with the marks around the commands and paths in it."""
+        fix = f"\n  fix: {marked(self.fix)}" if self.fix else ""
+        return one_line(f"{self.where}: {marked(self.what)}") + fix
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.what}") + (f"\n  fix: {self.fix}" if self.fix else "")
@@ -61,6 +78,6 @@ class MeshError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def refuse(file: str, what: str, fix: str = "") -> MeshError:
+def refuse(file: str, what: str, fix: str = "", *, code: str = "") -> MeshError:
     """A `MeshError` of one problem that concerns a file (or a flag) as a whole."""
-    return MeshError([Problem(Place(file), what, fix)])
+    return MeshError([Problem(Place(file), what, fix, code=code)])

@@ -5,7 +5,73 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
+
+# Around a command or a path inside a text. Unicode keeps these four for a program's own use and
+# gives them to no character.
+_COMMAND = "\ufdd0", "\ufdd1"
+_PATH = "\ufdd2", "\ufdd3"
+_MARKED_COMMAND = re.compile("\ufdd0([^\ufdd0\ufdd1]*)\ufdd1")
+_MARKED_PATH = re.compile("\ufdd2([^\ufdd2\ufdd3]*)\ufdd3")
+_MARKS = str.maketrans("", "", "\ufdd0\ufdd1\ufdd2\ufdd3")
+
+
+def mesh_command(words: str) -> str:
+    """A command of this program as a value inside a text: `certs renew NAME` gives
+    `kubectl mesh certs renew NAME` between marks.
+
+    The command line renders it with the options of its run (`render_commands`).
+    """
+    return f"{_COMMAND[0]}kubectl mesh {words}{_COMMAND[1]}"
+
+
+def work_path(path: str) -> str:
+    """A path below the working directory as a value inside a text, between marks.
+
+    Whoever knows the directory renders it (`render_paths`); by default it is relative to it.
+    """
+    return f"{_PATH[0]}{path}{_PATH[1]}"
+
+
+def render_commands(text: str, render: Callable[[str], str]) -> str:
+    """A text with each command that is a value replaced by what `render` returns for it."""
+    return _MARKED_COMMAND.sub(lambda found: render(found[1]), text)
+
+
+def render_paths(text: str, render: Callable[[str], str]) -> str:
+    """A text with each path that is a value replaced by what `render` returns for it."""
+    return _MARKED_PATH.sub(lambda found: render(found[1]), text)
+
+
+def plain(text: str) -> str:
+    """A text without marks: commands without options, paths relative to the working directory."""
+    return text if text.isascii() else text.translate(_MARKS)
+
+
+class Text(str):
+    """A text whose value is plain, and that keeps the commands and paths in it as values."""
+
+    __slots__ = ("marked",)
+
+    marked: str
+    """The same text with marks."""
+
+    def __new__(cls, marked: str) -> Self:
+        text = super().__new__(cls, plain(marked))
+        text.marked = marked
+        return text
+
+
+def keep_values(text: str) -> str:
+    """A `Text` where there are values in a text, else the text itself."""
+    if text.isascii() or isinstance(text, Text):
+        return text
+    return Text(text) if text.translate(_MARKS) != text else text
+
+
+def marked(text: str) -> str:
+    """A text with the marks around the values in it, as `mesh_command` and `work_path` put them."""
+    return text.marked if isinstance(text, Text) else text
 
 
 def count(number: int, noun: str) -> str:

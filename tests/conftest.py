@@ -276,6 +276,8 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
             capfd.readouterr()
             code = cli.run([os.fspath(a) for a in args])
         out, err = capfd.readouterr()
+        marks = set("\ufdd0\ufdd1\ufdd2\ufdd3")
+        assert not marks & set(out + err), "a value of a text was not rendered"
         return Ran(code, out, err)
 
     return call

@@ -3,6 +3,8 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import click
 import pytest
@@ -10,6 +12,9 @@ from authorities import make_root
 from conftest import Run, WorkDir
 
 from kubectl_mesh.cli import VERBS, group, own
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.text import mesh_command, plain, work_path
+from kubectl_mesh.workdir.places import located
 
 Make = Callable[..., WorkDir]
 WITHOUT = {"adopt"}
@@ -155,3 +160,22 @@ def test_what_verbs_say_can_be_run_as_it_stands(
         "completion",
         "version",
     } == set(VERBS)
+
+
+def test_commands_and_paths_in_texts_are_values(tmp_path: Path) -> None:
+    """A command gets the options of the run, a path its directory, each once; everywhere else the text is plain."""
+    what = f"{work_path('certs/root-cert.pem')} ended; {mesh_command('certs renew east --dry-run')}"
+    problem = Problem(Place("certs/root-cert.pem"), what, mesh_command("render"), code="any")
+    assert problem.what == "certs/root-cert.pem ended; kubectl mesh certs renew east --dry-run"
+    assert str(problem) == f"certs/root-cert.pem: {problem.what}\n  fix: kubectl mesh render"
+    assert problem == Problem(problem.where, str(problem.what), "kubectl mesh render")
+    (moved,) = located("a mesh", [replace(problem, id="certs-expired")])
+    assert moved.what.startswith("a mesh/certs/root-cert.pem ended; ")
+    assert printed(moved.marked, directory="a mesh") == (
+        "a mesh/certs/root-cert.pem: a mesh/certs/root-cert.pem ended;"
+        " kubectl mesh certs renew -C 'a mesh' east --dry-run"
+        "\n  fix: kubectl mesh render -C 'a mesh'"
+    )
+    nested = mesh_command(f"certs import east {work_path('certs/east.csr')}")
+    assert plain(nested) == "kubectl mesh certs import east certs/east.csr"
+    assert printed(nested, directory=".") == plain(nested)

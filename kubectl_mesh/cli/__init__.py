@@ -210,10 +210,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    from kubectl_mesh.text import visible
+    from kubectl_mesh.text import plain, visible
 
     with contextlib.suppress(OSError):
-        click.echo(visible(text), err=True)
+        click.echo(visible(plain(text)), err=True)
 
 
 def complete() -> None:

@@ -12,7 +12,7 @@ import click
 
 from kubectl_mesh.cli import own
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import escaped, visible
+from kubectl_mesh.text import escaped, plain, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,14 +51,14 @@ def put_json(value: object) -> None:
     """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own
     escapes.
     """
-    click.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
+    click.echo(escaped(plain(json.dumps(value, indent=2, ensure_ascii=False))))
 
 
 def put_text(text: str, *, people: bool = True) -> None:
     """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no
     cursor.
     """
-    click.echo(visible(own.whole(text) if people else text), nl=False)
+    click.echo(visible(own.whole(text) if people else plain(text)), nl=False)
 
 
 def say_if(text: str) -> None:
@@ -80,19 +80,19 @@ def put_calendar(text: str) -> None:
     """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's
     lines do.
     """
-    click.echo(text.encode(), nl=False)
+    click.echo(plain(text).encode(), nl=False)
 
 
 def warn(problems: Iterable[Problem]) -> None:
     """Warnings, on stderr."""
     for problem in problems:
-        click.echo(f"warning: {visible(own.whole(str(problem)))}", err=True)
+        click.echo(f"warning: {visible(own.whole(problem.marked))}", err=True)
 
 
 def tell(problems: Iterable[Problem]) -> None:
     """Problems that are an answer, on stderr."""
     for problem in problems:
-        click.echo(f"error: {visible(own.whole(str(problem)))}", err=True)
+        click.echo(f"error: {visible(own.whole(problem.marked))}", err=True)
 
 
 def progress(what: str) -> Callable[[int, int], None]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from kubectl_mesh.text import marked, plain, render_commands
+
 if TYPE_CHECKING:
     from kubectl_mesh.errors import MeshError
 
@@ -35,7 +37,7 @@ def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 def whole(text: str) -> str:
     """A text whose commands of ours have the options of this run."""
     ctx = click.get_current_context(silent=True)
-    return text if ctx is None else _filled(text, ctx)
+    return plain(text) if ctx is None else _filled(text, ctx)
 
 
 def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
@@ -43,7 +45,8 @@ def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
     from dataclasses import replace
 
     return type(error)(
-        replace(p, what=_filled(p.what, ctx), fix=_filled(p.fix, ctx)) for p in error.problems
+        replace(p, what=_filled(marked(p.what), ctx), fix=_filled(marked(p.fix), ctx))
+        for p in error.problems
     )
 
 
@@ -54,8 +57,14 @@ def _filled(text: str, ctx: click.Context) -> str:
     if options.get("-C") in (".", ""):
         del options["-C"]
     if not options:
-        return text
+        return plain(text)
     top = ctx.find_root().command
+
+    def fill(command: str) -> str:
+        found = _COMMAND.match(command)
+        return _with(found, options, top) + command[found.end() :] if found else command
+
+    text = plain(render_commands(text, fill))
     return _COMMAND.sub(lambda found: _with(found, options, top), text)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join
+from kubectl_mesh.text import marked, render_paths
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 
@@ -41,4 +42,7 @@ def located(
 
 
 def _moved(directory: str, text: str) -> str:
+    values = marked(text)
+    if values is not text:
+        return render_paths(values, lambda path: join(directory, path))
     return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
