@@ -14,7 +14,7 @@ from conftest import TOP
 from kubectl_mesh.observed import Reader, read
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.sources import on_disk, rendered
-from kubectl_mesh.observed.values import View
+from kubectl_mesh.observed.values import MeshState
 
 GOLDEN = TOP / "tests" / "golden"
 CASES = sorted(p.parent.name for p in GOLDEN.glob("*/tree"))
@@ -380,7 +380,7 @@ def test_what_is_missing_edited_or_foreign_is_told_by_the_lock() -> None:
     del source["west"]["mesh.lock"]
     assert read(source).clusters["west"].lock is None
     assert read(source).clusters["west"].label == west.label
-    assert read({}) == View({}, {})
+    assert read({}) == MeshState({}, {})
 
 
 def test_only_what_is_asked_for_is_read() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json, Topology
-from kubectl_mesh.observed.values import View
+from kubectl_mesh.observed.values import MeshState
 
 RENDER = (
     "run `kubectl mesh render`, which makes the file anew; where the topology is not what changed,"
@@ -23,8 +23,8 @@ class Asked:
     """
 
     out: str
-    view: View
-    meant: View | None
+    view: MeshState
+    meant: MeshState | None
     topology: Topology
     peers: Mapping[str, tuple[str, ...]]
     """Whom each cluster discovers, by the topology."""

@@ -16,7 +16,7 @@ from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.removal import context_at, holder_at, namespace_at
-from kubectl_mesh.observed.values import Cluster, Object, RemoteSecret, View
+from kubectl_mesh.observed.values import Cluster, MeshState, Object, RemoteSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Both:
 
     raw_before: RawTree = field(repr=False)
     raw_after: RawTree = field(repr=False)
-    before: View
-    after: View
+    before: MeshState
+    after: MeshState
     pairs: Sequence[Pair]
     made: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from kubectl_mesh.differences.both import Both, changed, effect
 from kubectl_mesh.differences.values import DELETED, FOREIGN, NEW, Fact
 from kubectl_mesh.model import LOCK
-from kubectl_mesh.observed.values import Directory, View
+from kubectl_mesh.observed.values import Directory, MeshState
 from kubectl_mesh.text import one_line
 
 
@@ -54,7 +54,7 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
     yield from _foreign(both, rendered=rendered)
 
 
-def _directories(view: View) -> dict[str, Directory]:
+def _directories(view: MeshState) -> dict[str, Directory]:
     return {**view.clusters, **view.shared}
 
 
@@ -91,7 +91,7 @@ def _foreign(both: Both, *, rendered: bool) -> Iterator[Fact]:
             )
 
 
-def _strange(view: View) -> set[str]:
+def _strange(view: MeshState) -> set[str]:
     return {
         f"{name}/{path}"
         for name, d in _directories(view).items()

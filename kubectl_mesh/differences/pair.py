@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.model import BUNDLE
 from kubectl_mesh.observed import RawTree
-from kubectl_mesh.observed.values import Cluster, View
+from kubectl_mesh.observed.values import Cluster, MeshState
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
 """What says whether a cluster takes the remote secrets that all share."""
@@ -108,7 +108,7 @@ class Pair:
         )
 
 
-def pairs(before: View, after: View) -> tuple[Pair, ...]:
+def pairs(before: MeshState, after: MeshState) -> tuple[Pair, ...]:
     """Every cluster of two views, by name; one that left and one that came are the same if they
     have the same API server, CA or context.
     """
@@ -130,7 +130,7 @@ def pairs(before: View, after: View) -> tuple[Pair, ...]:
     return tuple(sorted(found, key=lambda p: p.name))
 
 
-def _servers(view: View) -> Mapping[str, tuple[str, str]]:
+def _servers(view: MeshState) -> Mapping[str, tuple[str, str]]:
     """The API server and the CA of each cluster, as its peers reach it."""
     known = {}
     for directory in (*view.clusters.values(), *view.shared.values()):

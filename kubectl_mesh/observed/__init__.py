@@ -1,9 +1,9 @@
-"""view: a rendered tree, wherever it comes from, becomes a `View` of the mesh as its manifests say
-it, not as the topology means it.
+"""A rendered tree, wherever it comes from, becomes a `MeshState`: the mesh as its manifests say it,
+not as the topology means it.
 
 A tree is a mapping: the name of a directory -> path -> bytes (None: something that is no regular
 file). It may come from disk, from a revision of git, or from a render. What cannot be read becomes
-a `Problem` of the view.
+a `Problem` of the state.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,10 +21,10 @@ from kubectl_mesh.observed.values import (
     Directory,
     Fields,
     Lock,
+    MeshState,
     Object,
     Opaque,
     Said,
-    View,
 )
 
 Files = Mapping[str, bytes | None]
@@ -51,8 +51,8 @@ class Reader:
             bytes, tuple[tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]], ...]
         ] = {}
 
-    def read(self, source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> View:
-        """The view of a tree; with `only`, of those directories, and of those files in them that
+    def read(self, source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> MeshState:
+        """The state of a tree; with `only`, of those directories, and of those files in them that
         are worth reading.
         """
         self._parser.problems = []
@@ -77,7 +77,7 @@ class Reader:
                 if n and n not in clusters and n not in shared and (only is None or n in only)
             ),
         ]
-        return View(
+        return MeshState(
             clusters, shared, tuple(sorted(strangers)), tuple(sorted(set(self._parser.problems)))
         )
 
@@ -193,6 +193,6 @@ def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mappin
     return kind, text_at(value, "apiVersion") or "", name, space, opaque(value), fields
 
 
-def read(source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> View:
-    """The view of one tree."""
+def read(source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> MeshState:
+    """The state of one tree."""
     return Reader().read(source, only)

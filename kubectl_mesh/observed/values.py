@@ -1,5 +1,5 @@
-"""What a view is made of: the mesh as its manifests say it, each value with the file that says so,
-and nothing secret but as `Opaque`.
+"""What a mesh state is made of: the mesh as its manifests say it, each value with the file that
+says so, and nothing secret but as `Opaque`.
 """
 
 from collections.abc import Mapping
@@ -258,9 +258,9 @@ class Cluster(Directory):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """A tree: clusters and directories of the mesh as a whole by name, other files in it, and what
-    could not be read.
+class MeshState:
+    """What a tree says: its clusters, and the directories of the mesh as a whole, by name; other
+    files in it, and what could not be read.
     """
 
     clusters: Mapping[str, Cluster]
