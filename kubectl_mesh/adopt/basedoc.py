@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt.controlplane import API_VERSIONS, BESIDE, HELM, VALUES, ControlPlane, Path
-from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.objects import at
 from kubectl_mesh.yaml_io.write import dump
 
 BASE_HEAD = """\

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt import identity, parts, reach, remotes
-from kubectl_mesh.adopt.authority import is_authority, the_one
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Read
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, NETWORK, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import is_own_charts
+from kubectl_mesh.observed.cacerts import is_authority, the_one
+from kubectl_mesh.observed.objects import Found, at
 from kubectl_mesh.text import near, shown
 
 DEFAULT_DOMAIN = "cluster.local"

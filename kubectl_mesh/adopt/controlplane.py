@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh.adopt.objects import Found, at, clean
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.objects import Found, at, clean
 
 Path = tuple[str, ...]
 VALUES: Mapping[str, Path] = {

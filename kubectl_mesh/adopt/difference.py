@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.adopt import reasons
-from kubectl_mesh.adopt.authority import CACERTS, is_authority
 from kubectl_mesh.adopt.controlplane import GROUPS, control_plane
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.objects import Found, at, clean, secret_data
 from kubectl_mesh.adopt.remotes import Login, Read, is_remote, remotes
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.cacerts import CACERTS, is_authority
+from kubectl_mesh.observed.objects import Found, at, clean, secret_data
 from kubectl_mesh.text import path_text
 
 FILLED_IN = frozenset(

@@ -5,8 +5,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kubectl_mesh.adopt.objects import Found
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.text import shown
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from kubectl_mesh.adopt.controlplane import HELM, VALUES
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.objects import at
 from kubectl_mesh.adopt.remotes import credential
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials.logins import claims, token
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import BUILT_IN
 from kubectl_mesh.model import DEFAULT_READER
+from kubectl_mesh.observed.objects import at
 from kubectl_mesh.text import shown
 
 OLD, TODAY = "IstioControlPlane", "Istio"

@@ -5,10 +5,10 @@ from typing import Any
 
 from kubectl_mesh.adopt import remotes
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.adopt.running import AGAIN, NETWORK, OWN_REGISTRY, SERVED_BY, Given, Running
 from kubectl_mesh.errors import Problem
+from kubectl_mesh.observed.objects import Found, at
 from kubectl_mesh.text import near, shown
 
 

@@ -19,12 +19,12 @@ from kubectl_mesh.adopt.controlplane import (
     version_of,
 )
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.objects import Found, at, clean
 from kubectl_mesh.adopt.remotes import Read, Remote
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.homes import is_own_images
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.objects import Found, at, clean
 
 
 def once(objects: Sequence[Found], notes: Notes) -> list[Found]:

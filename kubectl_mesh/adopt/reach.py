@@ -5,10 +5,10 @@ from typing import Any
 
 from kubectl_mesh.adopt import remotes
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.objects import Found, secret_data
 from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.observed.objects import Found, secret_data
 
 
 def login(

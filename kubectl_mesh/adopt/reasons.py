@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from kubectl_mesh.adopt.authority import CACERTS, is_authority
 from kubectl_mesh.adopt.controlplane import HELM, control_plane
-from kubectl_mesh.adopt.objects import Found, at
 from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.istio import versions
+from kubectl_mesh.observed.cacerts import CACERTS, is_authority
+from kubectl_mesh.observed.objects import Found, at
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh.adopt.objects import Found, at, secret_data
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Json
+from kubectl_mesh.observed.objects import Found, at, secret_data
 from kubectl_mesh.text import shown
 
 LABEL = "istio/multiCluster"

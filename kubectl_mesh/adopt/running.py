@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh.adopt.authority import Authority
 from kubectl_mesh.adopt.controlplane import ControlPlane
 from kubectl_mesh.adopt.evidence import Evidence
-from kubectl_mesh.adopt.objects import Found
 from kubectl_mesh.adopt.remotes import Login, Remote
+from kubectl_mesh.observed.cacerts import Authority
+from kubectl_mesh.observed.objects import Found
 
 NETWORK = "topology.istio.io/network"
 SERVED_BY = "topology.istio.io/controlPlaneClusters"

@@ -117,11 +117,11 @@ def _own(directory: str, file: str, key: str | None) -> None:
 
 
 def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
-    from kubectl_mesh.adopt.authority import roots
     from kubectl_mesh.cli import certs_renew
     from kubectl_mesh.errors import MeshError, Problem, refuse
     from kubectl_mesh.fs.exchange import exchange_certificates
     from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.observed.cacerts import roots
     from kubectl_mesh.operations import dumps, root_rotation, working_directory
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.joining import join

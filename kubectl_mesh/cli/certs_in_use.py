@@ -94,8 +94,8 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
 
 def _dumped(file: str, root: str | None, namespace: str) -> "Mapping[str, bytes]":
     """The four files that a cluster signs with, from a dump or a folder."""
-    from kubectl_mesh.adopt.authority import the_one
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.observed.cacerts import the_one
     from kubectl_mesh.operations import dumps
 
     if root is not None:

@@ -12,7 +12,6 @@ from typing import Any
 from kubectl_mesh import targets
 from kubectl_mesh.adopt import basedoc, clusters, difference, files
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs import owned_files
@@ -21,6 +20,7 @@ from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
 from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed.objects import Found, objects
 from kubectl_mesh.operations import base_file, build, working_directory
 from kubectl_mesh.pki import inuse
 from kubectl_mesh.pki.union import together

@@ -9,11 +9,11 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubectl_mesh.adopt.authority import CACERTS, PARTS
-from kubectl_mesh.adopt.objects import Found, objects
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import open_stream, read_file
 from kubectl_mesh.model import Document
+from kubectl_mesh.observed.cacerts import CACERTS, PARTS
+from kubectl_mesh.observed.objects import Found, objects
 from kubectl_mesh.yaml_io.read import load_parts
 from kubectl_mesh.yaml_io.scalars import size
 

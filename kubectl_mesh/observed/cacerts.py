@@ -7,8 +7,8 @@ istiod: pilot/pkg/bootstrap/istio_ca.go, security/pkg/pki/ca/ca.go.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubectl_mesh.adopt.objects import Found, secret_data
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.observed.objects import Found, secret_data
 
 CACERTS, SELF_SIGNED, ROOTS = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
 PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
