@@ -12,8 +12,8 @@ from test_targets import DELIVERIES, mesh
 from test_unknown import check_results, page_data
 
 from kubectl_mesh import targets
-from kubectl_mesh.operations import working_directory as shell
 from kubectl_mesh.targets import values
+from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.yaml_io import read
 
 Make = Callable[..., WorkDir]
@@ -226,7 +226,7 @@ def test_the_readers_account_is_that_of_the_topology(kind: str, tmp_path: Path) 
     """Another name or namespace is an error, and so is the default account, which the charts then do not create."""
     path = (*PATHS[kind], "global", "readerServiceAccount")
     made = mesh(tmp_path / "mesh", "page", kind, {})
-    topology = shell.read_topology(str(made))
+    topology = read_topology(str(made))
 
     def faults(account: object, creates: bool) -> list[str]:
         return [
@@ -252,11 +252,11 @@ def test_the_readers_account_is_that_of_the_topology(kind: str, tmp_path: Path) 
     made.topology(
         {"contexts": {c.context: {"serviceAccountReader": "mine"} for c in topology.clusters}}
     )
-    topology = shell.read_topology(str(made))
+    topology = read_topology(str(made))
     assert faults({"name": "mine", "namespace": "istio-system"}, True) == []
     assert faults({"name": "mine", "namespace": "other"}, True)
     made.topology({"contexts": {topology.clusters[0].context: {"serviceAccountReader": "yours"}}})
-    topology = shell.read_topology(str(made))
+    topology = read_topology(str(made))
     assert "istio-system/yours" in faults({"name": "mine", "namespace": "istio-system"}, True)[0]
 
 

@@ -12,7 +12,7 @@ from conftest import TOP, Run, WorkDir
 from test_kinds import SHARED, location, tool
 
 from kubectl_mesh import targets
-from kubectl_mesh.operations import working_directory as shell
+from kubectl_mesh.workdir.topology_file import read_topology
 
 Make = Callable[..., WorkDir]
 FLEET = {"contexts": {"kind-local": {"server": "https://198.51.100.99:6443"}}}
@@ -41,7 +41,7 @@ def mesh(path: Path, example: str, kind: str, over: Mapping[str, object]) -> Wor
         {"certificates": {"keyType": "ec-p256"}, **(FLEET if example == "fleet" else {}), **over}
     )
     made.write("base.yaml", targets.module(kind).STARTER)
-    for cluster in shell.read_topology(str(path)).clusters:
+    for cluster in read_topology(str(path)).clusters:
         if cluster.joined:
             made.token(cluster.name)
     return made

@@ -57,22 +57,24 @@ def command(
     from kubectl_mesh.cli.init import from_kubeconfig, no_kubeconfig, other_cluster
     from kubectl_mesh.credentials.kubeconfig import ca_fault
     from kubectl_mesh.errors import MeshError, Place, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import add_files, replace_file
-    from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.fs.read import read_file, read_inside
+    from kubectl_mesh.operations import private_files
     from kubectl_mesh.text import path_text
     from kubectl_mesh.topology import validate
+    from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
+    from kubectl_mesh.workdir.places import TOPOLOGY
+    from kubectl_mesh.workdir.topology_file import read_topology
     from kubectl_mesh.yaml_io import assets, edit
     from kubectl_mesh.yaml_io.read import load
 
-    path = working_directory.join(directory, working_directory.TOPOLOGY)
+    path = join(directory, TOPOLOGY)
     with locked(directory):
         private_files.check_regular(path)
-        working_directory.read_topology(
-            directory, empty=True
-        )  # says what is wrong before anything is added to it
-        source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
+        read_topology(directory, empty=True)  # says what is wrong before anything is added to it
+        source = read_inside(directory, TOPOLOGY, "topology") or b""
         document = load(path, source)
         assert isinstance(document.value, dict)
         contexts = document.value.get("contexts")
@@ -87,13 +89,13 @@ def command(
             )
         authority = None
         if ca is not None:
-            authority = working_directory.read_file(ca, "certificates")
+            authority = read_file(ca, "certificates")
             if authority is None:
                 raise refuse(ca, "is not there", "name a PEM file")
             if fault := ca_fault(authority):
                 raise refuse(ca, fault, "name a file with the CA certificate of the API server")
         found: dict[str, object] = {}
-        known = working_directory.kubeconfig_entries(kubeconfig, os.environ)
+        known = kubeconfig_entries(kubeconfig, os.environ)
         if server is None:
             if known is None:
                 no_kubeconfig((context,))
@@ -162,7 +164,7 @@ def command(
             )
         if authority is not None and there is not None and there != authority:
             raise refuse(
-                working_directory.join(directory, crt),
+                join(directory, crt),
                 "is there and is kept, but the CA given now is another",
                 "remove the wrong one",
             )
@@ -172,7 +174,7 @@ def command(
             done.append(("create", crt))
         if entry:
             replace_file(path, source, body.encode())
-            done.append(("update", working_directory.TOPOLOGY))
+            done.append(("update", TOPOLOGY))
     common.warn(topology.warnings)
     if output == "json":
         common.put_json(
@@ -184,7 +186,6 @@ def command(
         )
     else:
         common.put_text(
-            "".join(f"{a:7} {working_directory.join(directory, p)}\n" for a, p in done)
-            or "nothing to add\n"
+            "".join(f"{a:7} {join(directory, p)}\n" for a, p in done) or "nothing to add\n"
         )
         common.say(common.NEXT)

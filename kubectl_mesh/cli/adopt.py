@@ -90,7 +90,7 @@ def _text(
     found: "Sequence[Difference]",
     unused: "Sequence[Unused]",
 ) -> str:
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.text import count
 
     lines = [f"{action:7} {join(directory, name)}" for action, name in done]

@@ -49,17 +49,20 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
     replaced. The commands that sign the requests are printed.
     """
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.operations import private_files
     from kubectl_mesh.pki.requests import requests
     from kubectl_mesh.pki.wanted import Wanted
+    from kubectl_mesh.topology.selection import chosen_clusters
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.layout import REQUEST, folder
 
     with locked(directory):
         inputs = _gather(directory)
         topology = inputs.topology
-        only = working_directory.chosen(topology, names, "NAME") if names else None
+        only = chosen_clusters(topology, names, "NAME") if names else None
         if served := sorted(
             c.name
             for c in topology.clusters
@@ -98,10 +101,10 @@ def csr(directory: str, names: tuple[str, ...]) -> None:
         try:
             new = requests(wanted, inputs.kept, common.progress("making keys:"))
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems)) from None
+            raise MeshError(located(directory, error.problems)) from None
         common.say_if(private_files.keep_out(inputs))
-        write_certificates(working_directory.join(directory, "certs"), new)
-    base = working_directory.join(directory, "certs")
+        write_certificates(join(directory, "certs"), new)
+    base = join(directory, "certs")
     lines = [
         f"{'create' if f'{folder(n)}/{REQUEST}' in new else 'keep':7}"
         f" {base}/{folder(n)}/{REQUEST}\n"
@@ -119,7 +122,7 @@ def signing_commands(directory: str, names: list[str], days: int, *, renewed: bo
     """How the requests are signed, by whatever holds the root; `renewed`: those that follow an
     intermediate in use.
     """
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.x509.layout import folder, next_folder
 
     base = shlex.quote(join(directory, "certs"))
@@ -171,11 +174,12 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     """
     from kubectl_mesh.errors import MeshError, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.owned_files import add_files
-    from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.read import read_file, read_inside
     from kubectl_mesh.pki.requests import read_request
     from kubectl_mesh.pki.requests import sign as signed
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
     kept: dict[str, bytes] = {}
@@ -188,7 +192,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     problems: list[Problem] = []
     made: dict[str, tuple[str, bytes]] = {}
     for file in files:
-        body = working_directory.read_file(file, "certificates")
+        body = read_file(file, "certificates")
         try:
             if body is None:
                 raise refuse(file, "is not there", "name a request")
@@ -201,7 +205,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
                 )
             made[found.cluster] = (file, signed(found, kept, days, clock.now()))
         except MeshError as error:
-            problems += working_directory.located(directory, error.problems, given=files)
+            problems += located(directory, error.problems, given=files)
     if problems:
         raise MeshError(problems)
     make_folder(to)
@@ -209,7 +213,7 @@ def sign(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     common.put_text(
         "".join(f"signed  {file} as {to}/{name}.pem\n" for name, (file, _) in sorted(made.items()))
     )
-    root = working_directory.join(directory, f"certs/{ROOT_CERT}")
+    root = join(directory, f"certs/{ROOT_CERT}")
     common.say(
         f"next: give back {to}, the first time with {root}; where the requests come from, `certs"
         " import NAME FILE` takes it in"
@@ -246,18 +250,18 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         certs_in_use.take(directory, name, file, root, key)
         return
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.fs.read import read_file
+    from kubectl_mesh.operations import private_files
     from kubectl_mesh.pki.requests import accept, follows
+    from kubectl_mesh.topology.selection import chosen_clusters
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.chain import outlives
     from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
-    bodies = {
-        path: working_directory.read_file(path, "certificates")
-        for path in (file, root)
-        if path is not None
-    }
+    bodies = {path: read_file(path, "certificates") for path in (file, root) if path is not None}
     if missing := [path for path, body in bodies.items() if body is None]:
         fixes = {file: "name the file that came back, or what was printed of cacerts"}
         raise MeshError(
@@ -266,13 +270,13 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
         )
     with locked(directory):
         inputs = _gather(directory)
-        (cluster,) = working_directory.chosen(inputs.topology, (name,), "NAME")
+        (cluster,) = chosen_clusters(inputs.topology, (name,), "NAME")
         trusted = None if root is None else (root, bodies[root] or b"")
         there = inputs.kept.get(ROOT_CERT)
         if trusted is not None and there is not None and there.split() != trusted[1].split():
             raise refuse(
                 trusted[0],
-                f"is another root than {working_directory.join(directory, 'certs')}/{ROOT_CERT}",
+                f"is another root than {join(directory, 'certs')}/{ROOT_CERT}",
                 "leave --root out, or find out which is right",
             )
         if follows(cluster, inputs.kept):
@@ -290,18 +294,12 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
             )
             _fit(inputs, cluster, file, new)
         except MeshError as error:
-            raise MeshError(
-                working_directory.located(directory, error.problems, given=(file, root))
-            ) from None
+            raise MeshError(located(directory, error.problems, given=(file, root))) from None
         common.say_if(private_files.keep_out(inputs))
-        write_certificates(working_directory.join(directory, "certs"), new)
+        write_certificates(join(directory, "certs"), new)
     common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
-    common.put_text(
-        "".join(
-            f"create  {working_directory.join(directory, 'certs')}/{path}\n" for path in sorted(new)
-        )
-    )
-    base = f"{working_directory.join(directory, 'certs')}/{folder(cluster)}"
+    common.put_text("".join(f"create  {join(directory, 'certs')}/{path}\n" for path in sorted(new)))
+    base = f"{join(directory, 'certs')}/{folder(cluster)}"
     common.say(
         f"next: look at it with `openssl x509 -in {shlex.quote(base)}/ca-cert.pem -noout -text`,"
         " then `kubectl mesh render`"
@@ -312,9 +310,11 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     """Takes in an intermediate that follows the one in use, which goes to the archive."""
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.operations import private_files
     from kubectl_mesh.pki.renew import accept_next
     from kubectl_mesh.safety import rollout
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.chain import outlives
     from kubectl_mesh.x509.layout import folder
 
@@ -330,13 +330,11 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
         )
         _fit(inputs, cluster, file, change.put)
     except MeshError as error:
-        raise MeshError(
-            working_directory.located(inputs.directory, error.problems, given=(file,))
-        ) from None
+        raise MeshError(located(inputs.directory, error.problems, given=(file,))) from None
     common.say_if(private_files.keep_out(inputs, private_files.ARCHIVED))
     exchange_certificates(inputs.directory, change)
     common.warn(outlives(file, change.put, folder(cluster)))
-    base = working_directory.join(inputs.directory, "certs")
+    base = join(inputs.directory, "certs")
     common.put_text(
         f"renewed  {base}/{folder(cluster)}\n  the old one is"
         f" {base}/{change.moved[folder(cluster)]}\n"
@@ -402,20 +400,23 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
 
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.owned_files import add_files
     from kubectl_mesh.operations import build, working_directory
     from kubectl_mesh.stores import external
+    from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.workdir.git_ignore import exposed
+    from kubectl_mesh.workdir.places import TOPOLOGY
 
     inputs = working_directory.gather(directory, None, clock.machine())
     topology = inputs.topology
     if topology.store != "external":
         raise refuse(
-            working_directory.join(directory, working_directory.TOPOLOGY),
+            join(directory, TOPOLOGY),
             f"says store: {topology.store}; only the store external is filled by hand",
             "write store: external",
         )
-    only = working_directory.chosen(topology, clusters) if clusters else None
+    only = chosen_clusters(topology, clusters) if clusters else None
     chosen = [
         c for c in topology.clusters if c.primary is None and (only is None or c.name in only)
     ]
@@ -428,7 +429,7 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     pki = build.certificates(
         inputs, clock.now(), frozenset(c.name for c in topology.clusters), throwaway=True
     )
-    base = working_directory.join(directory, "certs")
+    base = join(directory, "certs")
     if pki.new:
         raise refuse(
             base,
@@ -497,11 +498,13 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
 def _gather(directory: str) -> "Inputs":
     """The working directory, for an issuer that these verbs are for."""
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.workdir.places import TOPOLOGY
 
     inputs = working_directory.gather(directory, None, clock.machine())
     if inputs.topology.issuer != "csr":
-        path = working_directory.join(directory, working_directory.TOPOLOGY)
+        path = join(directory, TOPOLOGY)
         what = (
             f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody"
             " else signs"

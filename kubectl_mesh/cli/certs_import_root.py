@@ -57,15 +57,15 @@ def command(directory: str, files: tuple[str, ...], key: str | None, union: bool
 def _own(directory: str, file: str, key: str | None) -> None:
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.pki.own import own_root
+    from kubectl_mesh.workdir.places import TOPOLOGY, located
 
     named = {
-        path: working_directory.read_file(path, "certificates", pipe=True)
-        for path in (file, key)
-        if path is not None
+        path: read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None
     }
     if missing := [path for path, body in named.items() if body is None]:
         raise MeshError(
@@ -79,7 +79,7 @@ def _own(directory: str, file: str, key: str | None) -> None:
     topology = topology_of(directory)
     _signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
-        path = working_directory.join(directory, working_directory.TOPOLOGY)
+        path = join(directory, TOPOLOGY)
         what = (
             f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing"
             " here"
@@ -90,20 +90,20 @@ def _own(directory: str, file: str, key: str | None) -> None:
             "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs",
         )
     make_folder(directory)
-    base = working_directory.join(directory, "certs")
+    base = join(directory, "certs")
     with locked(directory):
         kept, clusters = kept_files(directory, topology)
         try:
             pair = None if key is None else (key, named[key] or b"")
             taken = own_root((file, named[file] or b""), pair, kept, clusters, clock.now())
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems)) from None
+            raise MeshError(located(directory, error.problems)) from None
         keep_out(directory)
         for name, body in taken.files.items():
             write_certificates(base, {name: body})
         if not taken.files:
             write_certificates(base, {})  # takes away what a killed run left unfinished
-    common.warn(working_directory.located(directory, taken.warnings))
+    common.warn(located(directory, taken.warnings))
     common.put_text(
         "".join(
             f"{'create' if name in taken.files else 'keep':7} {base}/{name}\n"
@@ -120,18 +120,21 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     from kubectl_mesh.cli import certs_renew
     from kubectl_mesh.errors import MeshError, Problem, refuse
     from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.observed.cacerts import roots
     from kubectl_mesh.operations import dumps, root_rotation, working_directory
     from kubectl_mesh.pki import rotation
-    from kubectl_mesh.pki.joining import join
+    from kubectl_mesh.pki.joining import join as join_roots
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_CERT
 
     others: list[tuple[str, bytes]] = []
     problems: list[Problem] = []
     for file in files:
         try:
-            body = None if os.path.isdir(file) else working_directory.read_file(file, pipe=True)
+            body = None if os.path.isdir(file) else read_file(file, pipe=True)
             if body is None and not os.path.isdir(file):
                 raise refuse(file, "is not there", "name the root of a cluster: PEM, or a dump")
             others.append(
@@ -148,14 +151,14 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
             problems += error.problems
     own = None
     if key is not None:
-        own = working_directory.read_file(key, "key", pipe=True)
+        own = read_file(key, "key", pipe=True)
         if own is None:
             problems += refuse(
                 key, "is not there", "name the key of the root that all are to come under"
             ).problems
     if problems:
         raise MeshError(problems)
-    base = working_directory.join(directory, "certs")
+    base = join(directory, "certs")
     with locked(directory):
         topology = topology_of(directory)
         _signs_here(directory, topology)
@@ -168,7 +171,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
         if runs:
             root_rotation.whole(working_directory.gather(directory, None, clock.machine()))
         try:
-            change, taken = join(
+            change, taken = join_roots(
                 others,
                 (key, own) if key is not None and own is not None else None,
                 kept,
@@ -176,7 +179,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
                 clock.now(),
             )
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems)) from None
+            raise MeshError(located(directory, error.problems)) from None
         if change.put:
             keep_out(directory, (f"certs/{NEXT_KEY}", ".kubectl-mesh-certs/root-key.pem"))
             exchange_certificates(directory, change)
@@ -211,7 +214,8 @@ def _order(path: str) -> tuple[bool, str]:
 def _signs_here(directory: str, topology: "Topology | None") -> None:
     """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.workdir.places import TOPOLOGY
 
     if topology is not None and not topology.own_intermediates:
         what = (
@@ -219,7 +223,7 @@ def _signs_here(directory: str, topology: "Topology | None") -> None:
             " signs nothing"
         )
         raise refuse(
-            working_directory.join(directory, working_directory.TOPOLOGY),
+            join(directory, TOPOLOGY),
             what,
             "bring the root in there; or write issuer: local or csr",
         )
@@ -233,12 +237,12 @@ def _names(key: bool) -> tuple[str, ...]:
 
 def topology_of(directory: str) -> "Topology | None":
     """The topology, None where there is none yet: a root may be there before the mesh is."""
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.workdir.places import TOPOLOGY
+    from kubectl_mesh.workdir.topology_file import read_topology
 
     return (
-        working_directory.read_topology(directory, empty=True)
-        if os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY))
-        else None
+        read_topology(directory, empty=True) if os.path.lexists(join(directory, TOPOLOGY)) else None
     )
 
 
@@ -274,7 +278,7 @@ def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
     others than one that signs.
     """
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.workdir.git_ignore import (
         GITIGNORE_FILE,
         MADE_FIRST,
@@ -282,7 +286,7 @@ def keep_out(directory: str, more: "Sequence[str]" = ()) -> None:
         write_gitignore,
     )
 
-    ignore = working_directory.join(directory, GITIGNORE_FILE)
+    ignore = join(directory, GITIGNORE_FILE)
     if write_gitignore(directory):
         common.say(f"wrote {ignore}, which keeps keys and tokens out of git")
     if bare := let_through(directory, [*MADE_FIRST, *more], ignore, os.environ):

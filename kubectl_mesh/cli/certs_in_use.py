@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 def in_use(file: str) -> bool:
     """Whether a file is a dump, or a folder, and not a certificate that came back."""
-    from kubectl_mesh.operations import dumps, working_directory
+    from kubectl_mesh.fs.read import read_file
+    from kubectl_mesh.operations import dumps
 
     if os.path.isdir(file):
         return True
     if not os.path.isfile(file):
         return False
-    body = working_directory.read_file(file) or b""
+    body = read_file(file) or b""
     return not dumps.is_pem(body) and any(word in body for word in (b"kind:", b'"kind"'))
 
 
@@ -27,25 +28,28 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     """
     from kubectl_mesh.cli.certs_import_root import keep_out
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.inuse import take as taken
+    from kubectl_mesh.topology.selection import chosen_clusters
+    from kubectl_mesh.workdir.places import TOPOLOGY, located
     from kubectl_mesh.x509.chain import outlives
     from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
-    base = working_directory.join(directory, "certs")
+    base = join(directory, "certs")
     with locked(directory):
         inputs = working_directory.gather(directory, None, clock.machine())
         topology = inputs.topology
         if not topology.own_intermediates:
-            path = working_directory.join(directory, working_directory.TOPOLOGY)
+            path = join(directory, TOPOLOGY)
             raise refuse(
                 path,
                 f"says issuer: {topology.issuer}, which makes the intermediates in the clusters",
                 "write issuer: local or csr",
             )
-        (cluster,) = working_directory.chosen(topology, (name,), "NAME")
+        (cluster,) = chosen_clusters(topology, (name,), "NAME")
         namespace, primary = next(
             (c.namespace, c.primary) for c in topology.clusters if c.name == cluster
         )
@@ -79,9 +83,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
                 own,
             )
         except MeshError as error:
-            raise MeshError(
-                working_directory.located(directory, error.problems, given=(file, key, root))
-            ) from None
+            raise MeshError(located(directory, error.problems, given=(file, key, root))) from None
         keep_out(directory)
         write_certificates(base, new)
     common.warn(outlives(file, {**inputs.kept, **new}, folder(cluster)))
@@ -119,7 +121,7 @@ def _files(
 ) -> "Mapping[str, bytes]":
     """The same from PEM files: the chain, its key, and the root where there is none yet."""
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.pki.inuse import of_chain
     from kubectl_mesh.x509.layout import ROOT_CERT
 
@@ -130,7 +132,7 @@ def _files(
             "name its root with --root FILE",
         )
     named = {
-        part: working_directory.read_file(own[part], pipe=True)
+        part: read_file(own[part], pipe=True)
         for part in ("ca-cert.pem", "ca-key.pem", *(["root-cert.pem"] if root is not None else []))
     }
     if missing := [own[part] for part, body in named.items() if body is None]:

@@ -47,12 +47,14 @@ def command(
 
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.operations import private_files
     from kubectl_mesh.pki.renew import ask, renew
     from kubectl_mesh.pki.wanted import Wanted
     from kubectl_mesh.safety import rollout
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.layout import CRL, folder
 
     with contextlib.ExitStack() as held:
@@ -82,7 +84,7 @@ def command(
             keep_key = True
             common.say(
                 "the keys stay, for proxies go by"
-                f" {working_directory.join(directory, 'certs')}/{CRL}, which knows no other"
+                f" {join(directory, 'certs')}/{CRL}, which knows no other"
             )
         try:
             if topology.issuer == "csr":
@@ -92,11 +94,11 @@ def command(
                     wanted, inputs.kept, inputs.archived, clock.now(), progress, keep_key=keep_key
                 )
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems)) from None
+            raise MeshError(located(directory, error.problems)) from None
         if topology.issuer == "csr":
             if not dry_run:
                 common.say_if(private_files.keep_out(inputs))
-                write_certificates(working_directory.join(directory, "certs"), put)
+                write_certificates(join(directory, "certs"), put)
             common.put_text(_asked(inputs, wanted, put, dry_run=dry_run))
             return
         if not dry_run:
@@ -126,11 +128,13 @@ def follow_up(inputs: "Inputs") -> None:
 def gather(directory: str) -> "Inputs":
     """The working directory of a mesh whose certificates are in it."""
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.workdir.places import TOPOLOGY
 
     inputs = working_directory.gather(directory, None, clock.machine())
     if not inputs.topology.own_intermediates:
-        path = working_directory.join(directory, working_directory.TOPOLOGY)
+        path = join(directory, TOPOLOGY)
         raise refuse(
             path,
             f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the"
@@ -145,8 +149,10 @@ def _chosen(
 ) -> list[str]:
     """The clusters that are meant, each with an intermediate that can be renewed."""
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.pki.renew import expiring
+    from kubectl_mesh.topology.selection import chosen_clusters
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.layout import folder
 
     if sum((bool(names), everyone, within is not None)) != 1:
@@ -159,9 +165,9 @@ def _chosen(
         try:
             return expiring(own, inputs.kept, clock.now(), within)
         except MeshError as error:
-            raise MeshError(working_directory.located(inputs.directory, error.problems)) from None
+            raise MeshError(located(inputs.directory, error.problems)) from None
     wanted = (
-        working_directory.chosen(topology, names, "NAME")
+        chosen_clusters(topology, names, "NAME")
         if names
         else frozenset(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
     )
@@ -171,7 +177,7 @@ def _chosen(
             f"{', '.join(served)} has no intermediate: another cluster's istiod signs there",
             "leave it out",
         )
-    base = working_directory.join(inputs.directory, "certs")
+    base = join(inputs.directory, "certs")
     lacking = [
         Problem(
             Place(f"{base}/{folder(n)}/ca-cert.pem"),
@@ -190,7 +196,7 @@ def _chosen(
 def _renewed(
     inputs: "Inputs", wanted: "Wanted", change: "Exchange", *, keep_key: bool, dry_run: bool
 ) -> str:
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.x509.certificates import describe, load_certificates
     from kubectl_mesh.x509.layout import folder
 
@@ -210,7 +216,7 @@ def _renewed(
 
 def _asked(inputs: "Inputs", wanted: "Wanted", put: dict[str, bytes], *, dry_run: bool) -> str:
     from kubectl_mesh.cli.certs import signing_commands
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.x509.layout import REQUEST, next_folder
 
     base = join(inputs.directory, "certs")

@@ -95,6 +95,7 @@ def _sign(
     from datetime import timedelta
 
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.istio.crl_support import unread
@@ -103,6 +104,8 @@ def _sign(
     from kubectl_mesh.pki.revoke import former
     from kubectl_mesh.pki.revoke import revoke as anew
     from kubectl_mesh.text import count
+    from kubectl_mesh.workdir.places import TOPOLOGY, located
+    from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology
     from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, ROTATION
 
     with locked(directory):
@@ -110,27 +113,27 @@ def _sign(
             directory,
             None,
             clock.machine(),
-            topology=working_directory.read_topology(directory, empty=True),
+            topology=read_topology(directory, empty=True),
         )
         topology, at = inputs.topology, clock.now()
-        alone = not inputs.folders and working_directory.has_no_clusters(directory)
-        path = f"{working_directory.join(directory, 'certs')}/{CRL}"
+        alone = not inputs.folders and has_no_clusters(directory)
+        path = f"{join(directory, 'certs')}/{CRL}"
         if not topology.own_intermediates:
             what = f"says issuer: {topology.issuer}; what it signed, it revokes"
             raise refuse(
-                working_directory.join(directory, working_directory.TOPOLOGY),
+                join(directory, TOPOLOGY),
                 what,
                 "revoke it where that issuer is",
             )
         if ROOT_CERT not in inputs.kept:
             raise refuse(
-                working_directory.join(directory, "certs"),
+                join(directory, "certs"),
                 "has no root yet, so nothing to revoke",
                 "run `kubectl mesh render` first",
             )
         if alone and ROOT_KEY not in inputs.kept:
             raise refuse(
-                f"{working_directory.join(directory, 'certs')}/{ROOT_KEY}",
+                f"{join(directory, 'certs')}/{ROOT_KEY}",
                 "is not here, and its CRL is signed with it",
                 "put it back for as long as this takes",
             )
@@ -185,10 +188,8 @@ def _sign(
             _, told, _, warnings = crl.complete(body, states, root, at)
             put = {**_again(inputs.kept, body, at), CRL: body}
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems)) from None
-        write_certificates(
-            working_directory.join(directory, "certs"), put, replaced=(ROTATION, CRL)
-        )
+            raise MeshError(located(directory, error.problems)) from None
+        write_certificates(join(directory, "certs"), put, replaced=(ROTATION, CRL))
     lines = [
         (
             f"{'update' if CRL in inputs.kept else 'create':7} {path}: CRL number {told.number},"
@@ -203,7 +204,7 @@ def _sign(
             "its CRL is kept until it ends, for it is of a root that signs no more, and whose key"
             " is not here"
         )
-    common.warn(working_directory.located(directory, (*warnings, *late)))
+    common.warn(located(directory, (*warnings, *late)))
     if alone:
         common.put_text(
             "\n".join(
@@ -219,7 +220,7 @@ def _sign(
             people=False,
         )
         return
-    common.warn(working_directory.located(directory, unread(topology, present=True)))
+    common.warn(located(directory, unread(topology, present=True)))
     if ROTATION in put:
         lines.append(
             "trust-both counts from now on, for the new root may sign only where proxies have"
@@ -279,12 +280,12 @@ def _given(
     files: "Sequence[str]", authorities: "Sequence[x509.Certificate]"
 ) -> "list[x509.CertificateRevocationList]":
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.pki import crl
 
     found: list[x509.CertificateRevocationList] = []
     for file in files:
-        body = working_directory.read_file(file, "certificates")
+        body = read_file(file, "certificates")
         if body is None:
             raise refuse(file, "is not there", "name a CRL in PEM")
         given = crl.load(file, body)
@@ -309,10 +310,11 @@ def _chosen(
     once.
     """
     from kubectl_mesh.errors import MeshError, Problem, refuse
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.x509.certificates import load_certificates
 
-    place = working_directory.join(directory, "certs")
+    place = join(directory, "certs")
     asked = [
         (
             f"{place}/intermediate-{name}/ca-cert.pem",
@@ -327,7 +329,7 @@ def _chosen(
     for path, name, fix in dict.fromkeys(asked):
         try:
             body = (
-                working_directory.read_file(path, "certificates")
+                read_file(path, "certificates")
                 if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
                 else None
             )

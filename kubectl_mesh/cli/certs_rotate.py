@@ -59,14 +59,17 @@ def command() -> None:
 def begin(directory: str, root: str | None, with_restarts: bool, out: str | None) -> None:
     """Make a new root and trust it beside the old one, which signs on."""
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.operations import root_rotation, working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.fs.read import read_file
+    from kubectl_mesh.operations import root_rotation
     from kubectl_mesh.pki import steps
+    from kubectl_mesh.workdir.places import TOPOLOGY
 
     def made(
         inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
     ) -> "Exchange":
         if on is not None:
-            path = f"{working_directory.join(directory, 'certs')}/rotation.json"
+            path = f"{join(directory, 'certs')}/rotation.json"
             back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
             raise refuse(
                 path,
@@ -75,7 +78,7 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
             )
         root_rotation.able(inputs, with_restarts)
         if (inputs.topology.issuer == "csr") != (root is not None):
-            path = working_directory.join(directory, working_directory.TOPOLOGY)
+            path = join(directory, TOPOLOGY)
             if root is not None:
                 raise refuse(
                     "--root",
@@ -89,7 +92,7 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
             )
         given = None
         if root is not None:
-            body = working_directory.read_file(root, "certificates")
+            body = read_file(root, "certificates")
             if body is None:
                 raise refuse(root, "is not there", "name the new root's certificate")
             given = (root, body)
@@ -131,7 +134,8 @@ def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None
 def abort(directory: str, out: str | None) -> None:
     """Go back, as long as the old root is trusted."""
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.operations import root_rotation, working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.operations import root_rotation
     from kubectl_mesh.pki import rotation, steps
 
     def made(
@@ -150,7 +154,7 @@ def abort(directory: str, out: str | None) -> None:
                 else "go on with advance"
             )
             raise refuse(
-                f"{working_directory.join(directory, 'certs')}/rotation.json",
+                f"{join(directory, 'certs')}/rotation.json",
                 f"says {on.step}: {what}",
                 fix,
             )
@@ -207,10 +211,12 @@ def _step(
     from kubectl_mesh.cli import certs_renew
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
-    from kubectl_mesh.operations import private_files, root_rotation, working_directory
+    from kubectl_mesh.operations import private_files, root_rotation
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.wanted import Wanted
+    from kubectl_mesh.workdir.places import located
     from kubectl_mesh.x509.layout import NEXT_KEY
 
     with locked(directory):
@@ -218,7 +224,7 @@ def _step(
         topology = inputs.topology
         # What a render would refuse to write is not begun either: no key is made for it.
         if exposed := private_files.in_clear(
-            inputs, out if out is not None else working_directory.join(directory, "out")
+            inputs, out if out is not None else join(directory, "out")
         ):
             raise MeshError(exposed)
         spaces = {c.name: c.namespace for c in topology.clusters if c.primary is None}
@@ -234,7 +240,7 @@ def _step(
         try:
             change = made(inputs, _holdings(inputs), wanted, rotation.read(inputs.kept))
         except MeshError as error:
-            raise MeshError(working_directory.located(directory, error.problems)) from None
+            raise MeshError(located(directory, error.problems)) from None
         common.say_if(
             private_files.keep_out(inputs, (*private_files.ARCHIVED, f"certs/{NEXT_KEY}"))
         )
@@ -260,11 +266,11 @@ def _holdings(inputs: "Inputs") -> "Holdings":
 
 def _on(directory: str, on: "Rotation | None") -> "Rotation":
     from kubectl_mesh.errors import refuse
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.fs.folders import join
 
     if on is None:
         raise refuse(
-            working_directory.join(directory, "certs"),
+            join(directory, "certs"),
             "has no rotation that is on",
             "begin one with `kubectl mesh certs rotate-root begin`",
         )

@@ -21,13 +21,16 @@ def command(directory: str, output: str) -> None:
     Dates, fingerprints, what signs now, what is trusted.
     """
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.status import ends, server_ca_values, status, text
+    from kubectl_mesh.workdir.places import TOPOLOGY, located
+    from kubectl_mesh.workdir.topology_file import read_topology
 
-    topology = working_directory.read_topology(directory)
+    topology = read_topology(directory)
     if not topology.own_intermediates:
-        path = working_directory.join(directory, working_directory.TOPOLOGY)
+        path = join(directory, TOPOLOGY)
         raise refuse(
             path,
             f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is"
@@ -68,7 +71,7 @@ def command(directory: str, output: str) -> None:
         )
         value["servers"] = server_ca_values(validity, clock.now())
     except MeshError as error:
-        raise MeshError(working_directory.located(directory, error.problems)) from None
+        raise MeshError(located(directory, error.problems)) from None
     if output == "json":
         common.put_json(value)
     else:

@@ -98,7 +98,8 @@ def command(
     docs/checks.md.
     """
     from kubectl_mesh import checks
-    from kubectl_mesh.operations import base_file, working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.operations import base_file
     from kubectl_mesh.operations.survey import survey
 
     wanted = _wanted(categories, ids)
@@ -107,7 +108,7 @@ def command(
         directory, out, kubeconfig, machine, lambda _: machine.now, fail_within, token_age
     )
     results = [r for r in found.results if r.check.id in wanted]
-    folder = out if out is not None else working_directory.join(directory, "out")
+    folder = out if out is not None else join(directory, "out")
     _put(
         results,
         output,

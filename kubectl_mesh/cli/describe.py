@@ -35,14 +35,16 @@ def command(
     Where inputs are wrong, shows what can be known, and exits 1.
     """
     from kubectl_mesh.errors import MeshError, Problem
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
     from kubectl_mesh.operations import base_file, build, partial, refusals, working_directory
     from kubectl_mesh.operations.last_commit import committed
     from kubectl_mesh.reports.describe import Partial, describe, text
     from kubectl_mesh.reports.table import table
+    from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.tree.compare import compare
 
-    folder = out if out is not None else working_directory.join(directory, "out")
+    folder = out if out is not None else join(directory, "out")
     found: list[Problem] = []
     inputs = working_directory.gather(
         directory,
@@ -52,7 +54,7 @@ def command(
         partial.read_valid_contexts(directory, found),
         out=folder,
     )
-    only = working_directory.chosen(inputs.topology, clusters) if clusters else None
+    only = chosen_clusters(inputs.topology, clusters) if clusters else None
     at = inputs.machine.now
     plan: Plan | None = None
     pki: Pki | None = None

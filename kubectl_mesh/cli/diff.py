@@ -69,10 +69,11 @@ def command(
     """
     from kubectl_mesh.differences import diff
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.observed.sources import on_disk
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.operations import private_files
 
-    folder = out if out is not None else working_directory.join(directory, "out")
+    folder = out if out is not None else join(directory, "out")
     if max_bytes is not None and output != "markdown":
         raise refuse("--max-bytes", f"is for -o markdown, not for -o {output}", "leave it out")
     if directories:
@@ -130,10 +131,11 @@ def _rendered(
     from kubectl_mesh.differences import diff
     from kubectl_mesh.observed.sources import on_disk, rendered
     from kubectl_mesh.operations import build, refusals, working_directory
+    from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.tree.compare import compare
 
     inputs = working_directory.gather(directory, kubeconfig, clock.machine(), out=folder)
-    only = working_directory.chosen(inputs.topology, clusters)
+    only = chosen_clusters(inputs.topology, clusters)
     if clusters:
         inputs = build.narrowed(inputs, only)
     at = inputs.machine.now
@@ -174,10 +176,10 @@ def _stated(directory: str) -> dict[str, str | None]:
     topology that can be read.
     """
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.workdir.topology_file import read_topology
 
     try:
-        return {c.name: c.version for c in working_directory.read_topology(directory).clusters}
+        return {c.name: c.version for c in read_topology(directory).clusters}
     except MeshError:
         return {}
 

@@ -7,10 +7,12 @@ from typing import Any
 from click.core import ParameterSource
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.operations import working_directory
 from kubectl_mesh.text import shown
+from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.topology_file import read_topology, valid_topology
 from kubectl_mesh.yaml_io.read import load
 
 _ROOT = "certs/root-cert.pem"
@@ -36,11 +38,11 @@ def complete_topology(directory: str, asked: Asked) -> tuple[Topology, bytes, by
     """
     from kubectl_mesh.yaml_io import edit
 
-    path = working_directory.join(directory, working_directory.TOPOLOGY)
-    source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
+    path = join(directory, TOPOLOGY)
+    source = read_inside(directory, TOPOLOGY, "topology") or b""
     document = load(path, source, lenient=True)
     if not isinstance(document.value, dict) or document.problems:
-        return working_directory.read_topology(directory, empty=True), source, source
+        return read_topology(directory, empty=True), source, source
     problems = [
         *_stated_problems(document, asked, has_root=_root(directory) is not None),
         *root_problems(directory, document.value, asked),
@@ -58,7 +60,7 @@ def complete_topology(directory: str, asked: Asked) -> tuple[Topology, bytes, by
     try:
         if missing:
             body = edit.fill(body, missing, lambda text: load(path, text.encode()).value, path)
-        topology = working_directory.valid_topology(load(path, body.encode()), empty=True)
+        topology = valid_topology(load(path, body.encode()), empty=True)
     except MeshError as error:
         flags = {key: asked.sources[key] for key in missing}
         raise MeshError(
@@ -137,7 +139,7 @@ def root_problems(directory: str, value: Mapping[str, Any], asked: Asked) -> Ite
             f" write organization: {asked.organization} in topology.yaml and replace the root:"
             f" {_REPLACE}"
         )
-        yield Problem(Place(working_directory.join(directory, _ROOT)), what, fix)
+        yield Problem(Place(join(directory, _ROOT)), what, fix)
 
 
 def _root(directory: str) -> bytes | None:

@@ -70,12 +70,15 @@ def _mesh(
     """The results of all checks by id, the versions of Istio, the clusters, and why inputs are of
     no use; nothing where there is no working directory.
     """
-    from kubectl_mesh.operations import base_file, working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.operations import base_file
     from kubectl_mesh.operations.survey import survey
+    from kubectl_mesh.workdir.places import TOPOLOGY
+    from kubectl_mesh.workdir.topology_file import read_topology
 
-    if not os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY)):
+    if not os.path.lexists(join(directory, TOPOLOGY)):
         if directory != ".":
-            working_directory.read_topology(directory)  # says what is missing
+            read_topology(directory)  # says what is missing
         return None, set(), [], ()
     machine = clock.machine()
     seen = survey(directory, out, kubeconfig, machine, lambda _: machine.now)

@@ -77,8 +77,9 @@ def command(
     """
     from kubectl_mesh import graph
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.operations import partial, working_directory
+    from kubectl_mesh.operations import partial
     from kubectl_mesh.operations.survey import survey
+    from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.yaml_io import assets
 
     found = survey(
@@ -90,7 +91,7 @@ def command(
     )
     if found.topology is None or found.inputs is None:
         raise MeshError(problem for result in found.results for problem in result.findings)
-    only = working_directory.chosen(found.topology, clusters) if clusters else None
+    only = chosen_clusters(found.topology, clusters) if clusters else None
     picture = _picture(found, found.inputs, only, day)
     if output == "html":
         files = {

@@ -94,9 +94,10 @@ def command(
     from kubectl_mesh.cli import existing
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.durable import make_folder
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.operations import base_file, build, private_files, working_directory
+    from kubectl_mesh.operations import base_file, build, private_files
     from kubectl_mesh.topology import validate
     from kubectl_mesh.workdir.git_ignore import (
         GITIGNORE_FILE,
@@ -104,11 +105,12 @@ def command(
         let_through,
         write_gitignore,
     )
+    from kubectl_mesh.workdir.places import BASE, TOPOLOGY
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.read import load
     from kubectl_mesh.yaml_io.write import dump
 
-    path = working_directory.join(directory, working_directory.TOPOLOGY)
+    path = join(directory, TOPOLOGY)
     there = os.path.lexists(path)
     new: dict[str, bytes] = {}
     final: dict[str, bytes] = {}
@@ -153,12 +155,12 @@ def command(
                 )
                 for p in error.problems
             ) from None
-        final[working_directory.TOPOLOGY] = body.encode()
+        final[TOPOLOGY] = body.encode()
         for cluster in topology.clusters:
             if cluster.context in authorities:
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
         key_type, days = None, topology.root_days
-    if os.path.lexists(working_directory.join(directory, working_directory.BASE)):
+    if os.path.lexists(join(directory, BASE)):
         target = base_file.gather(directory, topology).target
         if sources["control_plane"] and control_plane != target.KIND:
             fix = (
@@ -166,7 +168,7 @@ def command(
                 f" {control_plane} written"
             )
             raise refuse(
-                working_directory.join(directory, working_directory.BASE),
+                join(directory, BASE),
                 f"is of kind {target.KIND}, and --control-plane asks for {control_plane}",
                 fix,
             )
@@ -174,15 +176,14 @@ def command(
         if there and not sources["control_plane"]:
             # A tree that was rendered without base.yaml keeps its kind.
             control_plane = (
-                base_file.rendered_kind(topology, working_directory.join(directory, "out"))
-                or control_plane
+                base_file.rendered_kind(topology, join(directory, "out")) or control_plane
             )
         target = targets.module(control_plane)
-    new[working_directory.BASE] = target.STARTER.encode()
+    new[BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):
-        ignore = working_directory.join(directory, GITIGNORE_FILE)
-        done: list[tuple[str, str]] = [("keep", working_directory.TOPOLOGY)] if there else []
+        ignore = join(directory, GITIGNORE_FILE)
+        done: list[tuple[str, str]] = [("keep", TOPOLOGY)] if there else []
         done.append(("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE))
         if bare := let_through(directory, MADE_FIRST, ignore, os.environ):
             raise MeshError(bare)
@@ -194,12 +195,12 @@ def command(
                 directory, topology.organization, key_type or target.KEY_TYPE, days, clock.now()
             )
             if pki.new:
-                write_certificates(working_directory.join(directory, "certs"), pki.new)
+                write_certificates(join(directory, "certs"), pki.new)
             done += [
                 ("create" if name in pki.new else "keep", f"certs/{name}")
                 for name in ("root-key.pem", "root-cert.pem")
             ]
-        make_folder(working_directory.join(directory, "credentials"), 0o700)
+        make_folder(join(directory, "credentials"), 0o700)
         # Last: without it, every command says what to do; with it and without base.yaml, the mesh
         # would be one of Istio 1.4.
         last: list[tuple[str, str]] = []
@@ -210,12 +211,8 @@ def command(
             {"directory": directory, "files": [{"path": p, "action": a} for a, p in done]}
         )
     else:
-        common.put_text(
-            "".join(
-                f"{action:7} {working_directory.join(directory, name)}\n" for action, name in done
-            )
-        )
-        if there and ("create", working_directory.BASE) in done:
+        common.put_text("".join(f"{action:7} {join(directory, name)}\n" for action, name in done))
+        if there and ("create", BASE) in done:
             common.say(
                 f"note: base.yaml is new, and of kind {target.KIND}; without it a render is for"
                 f" Istio 1.4 (kind {targets.OLD})"
@@ -248,19 +245,21 @@ def _fill(
     """
     from kubectl_mesh.credentials.kubeconfig import ca_fault, usable
     from kubectl_mesh.errors import MeshError
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.owned_files import add_files, replace_file
     from kubectl_mesh.fs.read import read_inside
     from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
+    from kubectl_mesh.workdir.places import KUBECONFIG, TOPOLOGY
+    from kubectl_mesh.workdir.topology_file import has_no_clusters
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load
 
-    own = working_directory.join(directory, working_directory.KUBECONFIG)
+    own = join(directory, KUBECONFIG)
     known = (
         {}
-        if working_directory.has_no_clusters(directory)
-        else working_directory.kubeconfig_entries(
-            kubeconfig or (own if os.path.lexists(own) else None), os.environ
-        )
+        if has_no_clusters(directory)
+        else kubeconfig_entries(kubeconfig or (own if os.path.lexists(own) else None), os.environ)
         or {}
     )
     text = completed.decode()
@@ -293,7 +292,7 @@ def _fill(
                 raise MeshError(
                     [
                         Problem(
-                            Place(working_directory.join(directory, crt)),
+                            Place(join(directory, crt)),
                             what,
                             "remove the wrong one",
                             "server-ca",
@@ -317,7 +316,7 @@ def _fill(
     if text.encode() != before:
         replace_file(path, before, text.encode())
     return [
-        ("keep" if text.encode() == before else "update", working_directory.TOPOLOGY),
+        ("keep" if text.encode() == before else "update", TOPOLOGY),
         *(("create", name) for name in authorities),
     ]
 
@@ -329,7 +328,7 @@ def _entries(
     with them at once.
     """
     from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.operations.working_directory import kubeconfig_entries
+    from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
 
     entries: dict[str, dict[str, object]] = {}
     authorities: dict[str, bytes] = {}

@@ -22,18 +22,21 @@ def command(context: str, directory: str, output: str) -> None:
     from kubectl_mesh.credentials.accounts import token_file
     from kubectl_mesh.delivery.teardown import TOOLS
     from kubectl_mesh.errors import refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import replace_file
     from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.operations import private_files
     from kubectl_mesh.text import near
+    from kubectl_mesh.workdir.places import TOPOLOGY
+    from kubectl_mesh.workdir.topology_file import read_topology
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load
 
-    path = working_directory.join(directory, working_directory.TOPOLOGY)
+    path = join(directory, TOPOLOGY)
     with locked(directory):
         private_files.check_regular(path)
-        topology = working_directory.read_topology(directory)
+        topology = read_topology(directory)
         cluster = next((c for c in topology.clusters if c.context == context), None)
         if cluster is None:
             hint = near(context, {c.context for c in topology.clusters})
@@ -56,7 +59,7 @@ def command(context: str, directory: str, output: str) -> None:
             )
         commands = teardown.list_commands(directory, topology, frozenset({cluster.name}))
         tool = TOOLS.get(topology.delivery.tool)
-        source = (read_inside(directory, working_directory.TOPOLOGY, "topology") or b"").decode()
+        source = (read_inside(directory, TOPOLOGY, "topology") or b"").decode()
         body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
         replace_file(path, source.encode(), body.encode())
     alone = cluster.network in topology.networks and all(
@@ -67,9 +70,9 @@ def command(context: str, directory: str, output: str) -> None:
         *(token_file(cluster, generation=n) for n in cluster.generations),
         f"clusters/{cluster.name}.crt",
     ]
-    left = [name for name in left if os.path.lexists(working_directory.join(directory, name))]
+    left = [name for name in left if os.path.lexists(join(directory, name))]
     if output == "json":
-        files = [{"path": working_directory.TOPOLOGY, "action": "update"}]
+        files = [{"path": TOPOLOGY, "action": "update"}]
         common.put_json(
             {
                 "directory": directory,
@@ -86,7 +89,7 @@ def command(context: str, directory: str, output: str) -> None:
         + "\n"
     )
     for name in left:
-        common.put_text(f"keep    {working_directory.join(directory, name)}\n")
+        common.put_text(f"keep    {join(directory, name)}\n")
     common.put_text(
         f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its"
         " peers; Istio stays on the cluster itself.\n"

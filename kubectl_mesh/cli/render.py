@@ -94,6 +94,7 @@ def command(
         held.enter_context(_reading_is_possible())
         from kubectl_mesh.credentials.tokens import TOKENS
         from kubectl_mesh.errors import MeshError, refuse
+        from kubectl_mesh.fs.folders import join
         from kubectl_mesh.fs.locking import locked
         from kubectl_mesh.fs.owned_files import write_certificates
         from kubectl_mesh.operations import (
@@ -110,12 +111,14 @@ def command(
         from kubectl_mesh.safety import reconnect, rollout
         from kubectl_mesh.stores import ENCRYPTED
         from kubectl_mesh.targets.replaced import kind_text
+        from kubectl_mesh.topology.selection import chosen_clusters
         from kubectl_mesh.tree.compare import compare, strangers
         from kubectl_mesh.tree.write import clear, write_tree
+        from kubectl_mesh.workdir.topology_file import read_topology
         from kubectl_mesh.x509.layout import CRL, SEAL_KEY
 
         out = out.rstrip("/") or "/" if out else out
-        target_folder = out if out is not None else working_directory.join(directory, "out")
+        target_folder = out if out is not None else join(directory, "out")
         writes = not (check or dry_run)
         private_files.check_folders(directory, out)
         if writes:
@@ -127,16 +130,16 @@ def command(
             idle = refusals.resolve_unapplied(
                 unapplied,
                 confirmed,
-                working_directory.read_topology(directory),
+                read_topology(directory),
                 target_folder,
                 os.environ,
             )
         inputs = working_directory.gather(
             directory, kubeconfig, clock.machine(), out=target_folder, unapplied=idle
         )
-        only = working_directory.chosen(inputs.topology, clusters)
+        only = chosen_clusters(inputs.topology, clusters)
         exposed = private_files.in_clear(inputs, target_folder)
-        if os.path.lexists(working_directory.join(directory, ".gitignore")):
+        if os.path.lexists(join(directory, ".gitignore")):
             exposed += private_files.let_through(inputs)
         if exposed:
             raise MeshError(exposed)
@@ -205,13 +208,13 @@ def command(
             }
             if made or inputs.leftovers:
                 write_certificates(
-                    working_directory.join(directory, "certs"),
+                    join(directory, "certs"),
                     made,
                     replaced=(CRL, *((SEAL_KEY,) if reseal else ())),
                 )
             if rendered.seal_key is not None:
                 common.say(
-                    f"wrote {working_directory.join(directory, 'certs')}/{SEAL_KEY}, by which later"
+                    f"wrote {join(directory, 'certs')}/{SEAL_KEY}, by which later"
                     " renders change no more than they must: keep it"
                 )
             write_tree(target_folder, rendered.tree, changes)

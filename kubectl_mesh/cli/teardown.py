@@ -52,11 +52,12 @@ def command(directory: str, clusters: tuple[str, ...], definitions: bool, output
     directory stays as it is. Custom resource definitions stay, unless --definitions asks for the
     commands that delete them: with them goes every object of every user.
     """
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.topology.selection import chosen_clusters
+    from kubectl_mesh.workdir.topology_file import read_topology
 
-    topology = working_directory.read_topology(directory)
+    topology = read_topology(directory)
     only = (
-        working_directory.chosen(topology, clusters, hint=False)
+        chosen_clusters(topology, clusters, hint=False)
         if clusters
         else frozenset(c.name for c in topology.clusters)
     )

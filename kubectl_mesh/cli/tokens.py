@@ -63,23 +63,27 @@ def rotate(
     """
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import MeshError, refuse
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import replace_file
     from kubectl_mesh.fs.read import read_inside
     from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.topology.selection import chosen_clusters
+    from kubectl_mesh.workdir.places import TOPOLOGY
+    from kubectl_mesh.workdir.topology_file import parsed
     from kubectl_mesh.yaml_io import edit
     from kubectl_mesh.yaml_io.read import load
 
-    folder = out if out is not None else working_directory.join(directory, "out")
+    folder = out if out is not None else join(directory, "out")
     private_files.check_folders(directory, out)
     if step == "status":
         tokens_status.show(directory, folder, kubeconfig, output, (name,))
         return
-    path = working_directory.join(directory, working_directory.TOPOLOGY)
+    path = join(directory, TOPOLOGY)
     with locked(directory):
         private_files.check_regular(path)
         inputs = working_directory.gather(directory, kubeconfig, clock.machine())
-        (chosen,) = working_directory.chosen(inputs.topology, (name,), "NAME")
+        (chosen,) = chosen_clusters(inputs.topology, (name,), "NAME")
         cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
         rendered = tokens_status.rendered(inputs, folder)
         _rotatable(rendered, cluster, step)
@@ -96,7 +100,7 @@ def rotate(
                 if step == "advance"
                 else token_rotation.aborted(cluster, was=was)
             )
-        source = read_inside(directory, working_directory.TOPOLOGY, "topology") or b""
+        source = read_inside(directory, TOPOLOGY, "topology") or b""
         body = edit.tokens(
             source.decode(),
             cluster.context,
@@ -108,7 +112,7 @@ def rotate(
             directory,
             kubeconfig,
             clock.machine(),
-            topology=working_directory.parsed(path, body.encode()),
+            topology=parsed(path, body.encode()),
         )
         made = None
         if (
@@ -232,7 +236,7 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
     import os
 
     from kubectl_mesh.credentials.accounts import token_file
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
 
     peers = ("", *rendered.plan.members[cluster.name].readers)
     found = []
@@ -251,7 +255,7 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
     from kubectl_mesh.credentials.logins import claims
     from kubectl_mesh.credentials.tokens import DAY, account_problems, expiring_text
     from kubectl_mesh.errors import MeshError, Place, Problem
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
 
     topology, member = inputs.topology, rendered.plan.members[cluster.name]
     if topology.store == "external":
@@ -334,7 +338,7 @@ def _first_is_there(
     """
     from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
 
     problems: list[Problem] = []
     back = after.plan.members[cluster.name]
@@ -354,8 +358,8 @@ def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> 
     """Refuses to take away the first token while peers use it, under the name of the next."""
     from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem
+    from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.operations.working_directory import join
 
     problems: list[Problem] = []
     for peer in (

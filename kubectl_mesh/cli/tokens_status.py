@@ -63,8 +63,8 @@ def uncommitted(made: "Rendered", out: str, cluster: "Cluster") -> "list[Problem
     """
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.errors import Place, Problem
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
-    from kubectl_mesh.operations.working_directory import read_file
     from kubectl_mesh.text import count
     from kubectl_mesh.workdir.git_ignore import committed
 
@@ -121,12 +121,13 @@ def status(
     directory: str, out: str | None, clusters: tuple[str, ...], kubeconfig: str | None, output: str
 ) -> None:
     """Show where each rotation stands, and how old the tokens are."""
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.operations import private_files
 
     private_files.check_folders(directory, out)
     show(
         directory,
-        out if out is not None else working_directory.join(directory, "out"),
+        out if out is not None else join(directory, "out"),
         kubeconfig,
         output,
         clusters,
@@ -141,9 +142,10 @@ def show(
     from kubectl_mesh.operations import working_directory
     from kubectl_mesh.pki.dates import dates
     from kubectl_mesh.reports.calendar import calendar
+    from kubectl_mesh.topology.selection import chosen_clusters
 
     inputs = working_directory.gather(directory, kubeconfig, clock.machine())
-    only = working_directory.chosen(inputs.topology, clusters) if clusters else None
+    only = chosen_clusters(inputs.topology, clusters) if clusters else None
     made = rendered(inputs, out)
     if output == "ics":
         text = calendar(
@@ -189,7 +191,7 @@ def _cluster(
     from kubectl_mesh.credentials import token_rotation
     from kubectl_mesh.credentials.accounts import token_file
     from kubectl_mesh.credentials.logins import claims
-    from kubectl_mesh.operations.working_directory import join
+    from kubectl_mesh.fs.folders import join
 
     inputs, plan = made.inputs, made.plan
     member = plan.members[cluster.name]

@@ -45,13 +45,16 @@ def command(
     written.
     """
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+    from kubectl_mesh.fs.folders import join
+    from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.operations import build, private_files, working_directory
     from kubectl_mesh.operations.sealed_tree import Sealed
     from kubectl_mesh.stores import ENCRYPTED, verify
     from kubectl_mesh.text import count
+    from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.yaml_io.manifest import parse, read
 
-    folder = out if out is not None else working_directory.join(directory, "out")
+    folder = out if out is not None else join(directory, "out")
     private_files.check_folders(directory, out)
     inputs = working_directory.gather(directory, kubeconfig, clock.machine())
     topology = inputs.topology
@@ -62,14 +65,14 @@ def command(
             f" {topology.store}",
             "look at the tree itself",
         )
-    body = working_directory.read_file(identity, "key", pipe=True)
+    body = read_file(identity, "key", pipe=True)
     if body is None:
         raise refuse(identity, "is not there", "name the file with the identity of a cluster")
     sealed = Sealed(inputs, folder)
     mine, opens = _opener(topology.store, identity, body, inputs.sealing)
     meant = verify.Meant()
     build.make(inputs, inputs.machine.now, folder, throwaway=True, store=meant)
-    only = working_directory.chosen(topology, clusters) if clusters else None
+    only = chosen_clusters(topology, clusters) if clusters else None
     problems: list[Problem] = []
     lines: list[str] = []
     for name in dict.fromkeys(directory for directory, _ in meant.public):

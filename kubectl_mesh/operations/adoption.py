@@ -16,6 +16,7 @@ from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs import owned_files
 from kubectl_mesh.fs.durable import make_folder
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Pending, Topology
@@ -29,6 +30,7 @@ from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
 from kubectl_mesh.topology.names import name_of
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, let_through, write_gitignore
+from kubectl_mesh.workdir.places import BASE, TOPOLOGY
 from kubectl_mesh.x509.layout import ROOT_CERT
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load, load_all
@@ -69,7 +71,7 @@ def made(
     if notes.problems:
         return mesh, {}, {}
     text = files.TOPOLOGY_HEAD + dump(value)
-    path = working_directory.join(directory, working_directory.TOPOLOGY)
+    path = join(directory, TOPOLOGY)
     try:
         topology = validate(load(path, text.encode()), assets.schema("topology.schema.json"))
     except MeshError as error:
@@ -87,8 +89,8 @@ def made(
     if notes.problems:
         return mesh, {}, {}
     public = {
-        working_directory.TOPOLOGY: text.encode(),
-        working_directory.BASE: base.encode(),
+        TOPOLOGY: text.encode(),
+        BASE: base.encode(),
         **{n: b for n, b in named.items() if not n.startswith("credentials/")},
     }
     return (
@@ -166,7 +168,7 @@ def _certificates(
         )
         notes.problems.append(
             Problem(
-                Place(working_directory.join(directory, f"certs/{ROOT_CERT}")),
+                Place(join(directory, f"certs/{ROOT_CERT}")),
                 what,
                 "adopt into an empty directory",
             )
@@ -201,7 +203,7 @@ def _base(
     target = targets.module(kind)
     if not parts:
         return str(target.STARTER)
-    path = working_directory.join(directory, working_directory.BASE)
+    path = join(directory, BASE)
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):
         text = basedoc.base_text(parts)
@@ -276,7 +278,7 @@ def write(
         if bare := let_through(
             directory,
             [*secret, "certs/root-key.pem"],
-            working_directory.join(directory, GITIGNORE_FILE),
+            join(directory, GITIGNORE_FILE),
             environment,
         ):
             raise MeshError(bare)
@@ -296,9 +298,7 @@ def write(
         done += [("create" if p in fresh else "keep", f"certs/{p}") for p in sorted(certs)]
         # The topology comes last: while it is not there, nothing is rendered of what is not
         # complete.
-        for name, body in sorted(
-            public.items(), key=lambda item: item[0] == working_directory.TOPOLOGY
-        ):
+        for name, body in sorted(public.items(), key=lambda item: item[0] == TOPOLOGY):
             add(name, body)
         make_folder(os.path.join(directory, "credentials"), 0o700)
     return sorted(done, key=lambda item: (item[1] != ".gitignore", "/" in item[1], item[1]))
@@ -312,7 +312,7 @@ def compared(
     """
     inputs = working_directory.gather(directory, None, machine)
     rendered = build.make(
-        inputs, machine.now, working_directory.join(directory, "out"), store=Plain(), throwaway=True
+        inputs, machine.now, join(directory, "out"), store=Plain(), throwaway=True
     )
     pairs = []
     for cluster in inputs.topology.clusters:
@@ -395,7 +395,7 @@ def _apart(mesh: Mesh, directory: str) -> list[Problem]:
     fix = "docs/adopt.md tells how to go on from here to one root"
     return [
         Problem(
-            Place(working_directory.join(directory, "certs/root-cert.pem")),
+            Place(join(directory, "certs/root-cert.pem")),
             what,
             fix,
             "certs-one-root",

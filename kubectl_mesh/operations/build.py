@@ -13,13 +13,14 @@ from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.operations import private_files, working_directory
 from kubectl_mesh.operations.sealed_tree import Sealed
-from kubectl_mesh.operations.working_directory import Inputs, located
+from kubectl_mesh.operations.working_directory import Inputs
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.stores import Sealing
 from kubectl_mesh.targets.releases import release_warnings
 from kubectl_mesh.workdir.certs_folder import read_certs
+from kubectl_mesh.workdir.places import located
 from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY, ROTATION
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.manifest import Manifests

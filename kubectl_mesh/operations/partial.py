@@ -11,6 +11,7 @@ from kubectl_mesh.operations import build, working_directory
 from kubectl_mesh.plan import plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
+from kubectl_mesh.workdir.topology_file import read_topology, topology_document
 from kubectl_mesh.x509.certificates import describe, load_certificates
 from kubectl_mesh.yaml_io import assets
 
@@ -20,10 +21,10 @@ def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
     `MeshError` if anything else is wrong.
     """
     try:
-        return working_directory.read_topology(directory)
+        return read_topology(directory)
     except MeshError as error:
         problems = error.problems
-        document = working_directory.topology_document(directory)
+        document = topology_document(directory)
         value = document.value if document is not None else None
         contexts = value.get("contexts") if isinstance(value, dict) else None
         if document is None or not isinstance(value, dict) or not isinstance(contexts, dict):

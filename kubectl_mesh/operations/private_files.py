@@ -9,13 +9,14 @@ from kubectl_mesh.credentials.accounts import private_file, token_file
 from kubectl_mesh.credentials.logins import files
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import STAGE
-from kubectl_mesh.fs.folders import read
-from kubectl_mesh.operations.working_directory import KUBECONFIG, Inputs, join
+from kubectl_mesh.fs.folders import join, read
+from kubectl_mesh.operations.working_directory import Inputs
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.stores import ENCRYPTED
 from kubectl_mesh.text import one_line
 from kubectl_mesh.workdir import git_ignore
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
+from kubectl_mesh.workdir.places import KUBECONFIG
 from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_CERT, ROOT_KEY, SEAL_KEY, folder
 
 SHORTEST = 8

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import SHARED, token_command
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import read
+from kubectl_mesh.fs.folders import join, read
+from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import BUNDLE, LOCK, Folder, FolderChange, Plan, Topology
 from kubectl_mesh.operations import expired_tokens, root_changes, sealed_logins
 from kubectl_mesh.operations.last_commit import committed, has_no_commit, read_commit
-from kubectl_mesh.operations.working_directory import join, read_file
 from kubectl_mesh.safety import reconnect, remote_secrets, review
 from kubectl_mesh.safety.review import with_way_out
 from kubectl_mesh.text import count, near

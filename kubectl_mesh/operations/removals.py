@@ -11,12 +11,12 @@ from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.delivery import teardown
 from kubectl_mesh.delivery.teardown import DIRECTORIES, Leaving, Tool
 from kubectl_mesh.errors import MeshError
+from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
 from kubectl_mesh.observed import read as read_view
 from kubectl_mesh.observed import sources
 from kubectl_mesh.observed.removal import installation_at, tool_at
 from kubectl_mesh.operations.build import Rendered
-from kubectl_mesh.operations.working_directory import read_file
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.yaml_io.manifest import read
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import CACERTS, LOCK, FolderChange
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read as view
 from kubectl_mesh.observed.trust import Certificates
 from kubectl_mesh.operations import tree_trust
-from kubectl_mesh.operations.working_directory import join, read_file
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.safety.root_exchange import ID as ID  # noqa: PLC0414 -- the check that reports it
 from kubectl_mesh.safety.root_exchange import refused

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio.versions import reads_crl
 from kubectl_mesh.istio.workload_certificates import longest
-from kubectl_mesh.operations import tree_trust, working_directory
-from kubectl_mesh.operations.working_directory import Inputs, join
+from kubectl_mesh.operations import tree_trust
+from kubectl_mesh.operations.working_directory import Inputs
 from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
@@ -60,7 +61,7 @@ def whole(inputs: Inputs) -> None:
 
 def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> None:
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
-    folder = out if out is not None else working_directory.join(inputs.directory, "out")
+    folder = out if out is not None else join(inputs.directory, "out")
     wanted = _wanted(inputs, have)
     if on.step == "trust-both" and CRL in have.kept:
         digest = hashlib.sha256(have.kept[CRL]).hexdigest()
@@ -100,7 +101,7 @@ def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> N
         which = "new" if on.step == "sign-new" else "old"
         problems = [
             Problem(
-                Place(working_directory.join(inputs.directory, "certs")),
+                Place(join(inputs.directory, "certs")),
                 f"has intermediates that the {which} root did not sign: {', '.join(unsigned)}",
                 fix,
             )
@@ -246,7 +247,7 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
 
 def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) -> dict[str, Any]:
     """The state for programs; the schema is `report/certs-rotation`."""
-    folder = out if out is not None else working_directory.join(inputs.directory, "out")
+    folder = out if out is not None else join(inputs.directory, "out")
     wanted = _wanted(inputs, have) if "root-cert.pem" in have.kept else {}
     there, signers = tree_trust.of_tree(folder, wanted), {t.signer or "" for t in wanted.values()}
     return {

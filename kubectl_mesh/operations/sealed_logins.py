@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
-from kubectl_mesh.operations.working_directory import read_file
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.stores import sealed, sops
 from kubectl_mesh.stores.sealing import read_key

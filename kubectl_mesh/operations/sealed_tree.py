@@ -10,9 +10,9 @@ from functools import cached_property
 from kubectl_mesh.credentials.accounts import SHARED
 from kubectl_mesh.credentials.logins import masked
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import below, open_folder
+from kubectl_mesh.fs.folders import below, join, open_folder
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
-from kubectl_mesh.operations.working_directory import Inputs, join
+from kubectl_mesh.operations.working_directory import Inputs
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.render.alerts import FILE, remembered
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing

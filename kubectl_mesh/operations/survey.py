@@ -11,6 +11,7 @@ from kubectl_mesh import checks
 from kubectl_mesh.credentials.kubeconfig import ca_date_problems
 from kubectl_mesh.credentials.tokens import TOKENS, token_findings
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.model.machine import Machine
@@ -29,6 +30,8 @@ from kubectl_mesh.plan import peers_of
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
+from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import SEAL_KEY
 
 _LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
@@ -178,18 +181,18 @@ def survey(
 
     A directory without a topology is refused, for there is nothing to answer.
     """
-    folder = out if out is not None else working_directory.join(directory, "out")
+    folder = out if out is not None else join(directory, "out")
     found = _Found([], [])
     private_files.check_folders(directory, out)
-    if not os.path.lexists(working_directory.join(directory, working_directory.TOPOLOGY)):
-        working_directory.read_topology(directory)  # says what is missing
+    if not os.path.lexists(join(directory, TOPOLOGY)):
+        read_topology(directory)  # says what is missing
     topology: Topology | None = None
     inputs: working_directory.Inputs | None = None
     rendered: build.Rendered | None = None
     changes: tuple[FolderChange, ...] | None = None
     at = machine.now
     try:
-        topology = working_directory.read_topology(directory)
+        topology = read_topology(directory)
         found.warnings += checks.near_networks(topology)
         inputs = working_directory.gather(
             directory, kubeconfig, machine, found.errors, topology, out=folder
@@ -361,16 +364,10 @@ def _inputs(
     directory = inputs.directory
     rendered = build.make(inputs, at, folder, throwaway=True)
     if fail_within is not None:
-        found.errors += working_directory.located(
-            directory, checks.expiry_findings(rendered.pki, at, fail_within)
-        )
+        found.errors += located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
     tokens = token_findings(rendered.plan, at, fail_within, token_age)
-    found.errors += working_directory.located(
-        directory, tokens[0], (p.where.file for p in tokens[0])
-    )
-    found.warnings += working_directory.located(
-        directory, tokens[1], (p.where.file for p in tokens[1])
-    )
+    found.errors += located(directory, tokens[0], (p.where.file for p in tokens[0]))
+    found.warnings += located(directory, tokens[1], (p.where.file for p in tokens[1]))
     # What the tokens and the CAs say is in the findings already, as errors where it is one.
     found.warnings += (
         *(w for w in rendered.warnings if w.id not in (*_BY_CA, *TOKENS)),

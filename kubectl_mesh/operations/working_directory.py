@@ -1,7 +1,7 @@
 """The working directory read into values: topology, base.yaml, kubeconfig, certificates, tokens."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,10 +10,8 @@ from kubectl_mesh import stores
 from kubectl_mesh.credentials import kubeconfig as kubeconfigs
 from kubectl_mesh.credentials import logins as login_files
 from kubectl_mesh.credentials.accounts import token_command, token_file
-from kubectl_mesh.credentials.kubeconfig import Entry, contexts
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.folders import join as join  # noqa: PLC0414  so that verbs have it from here
-from kubectl_mesh.fs.read import read_file as read_file  # noqa: PLC0414
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_inside, read_with_mode
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.model.machine import Machine
@@ -21,31 +19,13 @@ from kubectl_mesh.operations import base_file, sealing_certificates
 from kubectl_mesh.pki import rotation
 from kubectl_mesh.plan import peers_of
 from kubectl_mesh.targets.target import Target
-from kubectl_mesh.text import near
 from kubectl_mesh.workdir.certs_folder import CertsFolder, mode_problems, read_certs
-from kubectl_mesh.workdir.places import BASE as BASE  # noqa: PLC0414
-from kubectl_mesh.workdir.places import KUBECONFIG as KUBECONFIG  # noqa: PLC0414
-from kubectl_mesh.workdir.places import TOPOLOGY as TOPOLOGY  # noqa: PLC0414
-from kubectl_mesh.workdir.places import located as located  # noqa: PLC0414
-from kubectl_mesh.workdir.topology_file import has_no_clusters as has_no_clusters  # noqa: PLC0414
-from kubectl_mesh.workdir.topology_file import parsed as parsed  # noqa: PLC0414
-from kubectl_mesh.workdir.topology_file import read_topology as read_topology  # noqa: PLC0414
-from kubectl_mesh.workdir.topology_file import (
-    topology_document as topology_document,  # noqa: PLC0414
-)
-from kubectl_mesh.workdir.topology_file import valid_topology as valid_topology  # noqa: PLC0414
+from kubectl_mesh.workdir.kubeconfig_file import read_mesh_kubeconfig
+from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import SEAL_KEY
-from kubectl_mesh.yaml_io.read import load
 
 T = TypeVar("T")
-
-
-def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:
-    """A kubeconfig outside the working directory, None where there is none; `lenient` as in
-    `load`.
-    """
-    body = read_file(path, "kubeconfig", pipe=pipe)
-    return None if body is None else load(path, body, typed=False, lenient=lenient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +118,7 @@ def gather(
     unfit = list(stores.problems(topology))
     problems += unfit
     nothing: tuple[dict[str, Server], dict[str, tuple[Problem, ...]]] = ({}, {})
-    config = tried(lambda: _kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
+    config = tried(lambda: read_mesh_kubeconfig(directory, kubeconfig), None, "kubeconfig-context")
     authorities = _authorities(directory, topology)
 
     def of_servers(faults: Mapping[str, tuple[Problem, ...]]) -> list[Problem]:
@@ -307,7 +287,7 @@ def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datet
     reports.
     """
     try:
-        config = _kubeconfig(directory, None)
+        config = read_mesh_kubeconfig(directory, None)
         known = kubeconfigs.servers(topology, config, _authorities(directory, topology))[0]
     except MeshError:
         return {}
@@ -347,20 +327,6 @@ def _login(directory: str, cluster: Cluster, loose: list[Problem]) -> Mapping[st
             loose.extend(mode_problems(join(directory, name), found[1]))
         bodies[key] = found[0]
     return login_files.login(cluster.credential, bodies, lambda name: join(directory, name))
-
-
-def _kubeconfig(directory: str, option: str | None) -> Document | None:
-    if option is None:
-        body = read_inside(directory, KUBECONFIG, "kubeconfig")
-        return (
-            None
-            if body is None
-            else load(join(directory, KUBECONFIG), body, typed=False, lenient=True)
-        )
-    document = read_kubeconfig(option, pipe=True, lenient=True)
-    if document is None:
-        raise refuse(option, "is not there", "name a kubeconfig that is")
-    return document
 
 
 def _later_server_problems(
@@ -413,61 +379,3 @@ def _token(directory: str, name: str, command: str, loose: list[Problem]) -> str
         )
     loose.extend(mode_problems(path, found[1]))
     return login_files.token(path, found[0], command)
-
-
-def chosen(
-    topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True
-) -> frozenset[str]:
-    """The names of the clusters that were asked for, by name or by context; `where` is the option
-    or argument that did.
-
-    No `hint` at a name that is near is given where another cluster must not be meant by mistake.
-    """
-    known = {c.context: c.name for c in topology.clusters} | {
-        c.name: c.name for c in topology.clusters
-    }
-    unknown = [w for w in wanted if w not in known]
-    if unknown:
-        raise MeshError(
-            Problem(
-                Place(where), f'no cluster "{w}" in the topology{near(w, known) if hint else ""}'
-            )
-            for w in unknown
-        )
-    return frozenset(known[w] for w in wanted)
-
-
-def kubeconfig_entries(
-    option: str | None, environment: Mapping[str, str]
-) -> dict[str, Entry] | None:
-    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG,
-    else ~/.kube/config; None if there is none.
-
-    As in kubectl, the first file to name a context wins. A CA that stands in a file of its own is
-    read.
-    """
-    if option is not None:
-        paths = [option]
-    elif environment.get("KUBECONFIG"):
-        paths = [p for p in environment["KUBECONFIG"].split(os.pathsep) if p]
-    else:
-        paths = [os.path.expanduser("~/.kube/config")]
-    found: dict[str, Entry] = {}
-    documents = {path: read_kubeconfig(path, pipe=option is not None) for path in paths}
-    if option is not None and documents[option] is None:
-        raise refuse(option, "is not there", "name a kubeconfig that is")
-    if all(document is None for document in documents.values()):
-        return None
-    for path, document in documents.items():
-        if document is None:
-            continue
-        for name, entry in contexts(document).items():
-            if entry.ca is None and entry.ca_file:
-                entry = replace(  # noqa: PLW2901
-                    entry,
-                    ca=read_file(
-                        os.path.join(os.path.dirname(path), entry.ca_file), "certificates"
-                    ),
-                )
-            found.setdefault(name, entry)
-    return found

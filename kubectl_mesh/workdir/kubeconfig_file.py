@@ -1,0 +1,72 @@
+"""Kubeconfigs: the one of the working directory, and those of the user."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kubectl_mesh.credentials.kubeconfig import Entry, contexts
+from kubectl_mesh.errors import refuse
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_file, read_inside
+from kubectl_mesh.model import Document
+from kubectl_mesh.workdir.places import KUBECONFIG
+from kubectl_mesh.yaml_io.read import load
+
+
+def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:
+    """A kubeconfig outside the working directory, None if it is missing; `lenient` as in `load`."""
+    body = read_file(path, "kubeconfig", pipe=pipe)
+    return None if body is None else load(path, body, typed=False, lenient=lenient)
+
+
+def read_mesh_kubeconfig(directory: str, option: str | None) -> Document | None:
+    """The kubeconfig that a mesh is rendered with: the file that `option` names, else
+    kubeconfig.yaml of the working directory, None if that is missing.
+    """
+    if option is not None:
+        return _require(option, read_kubeconfig(option, pipe=True, lenient=True))
+    body = read_inside(directory, KUBECONFIG, "kubeconfig")
+    if body is None:
+        return None
+    return load(join(directory, KUBECONFIG), body, typed=False, lenient=True)
+
+
+def kubeconfig_entries(
+    option: str | None, environment: Mapping[str, str]
+) -> dict[str, Entry] | None:
+    """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG,
+    else ~/.kube/config; None if there is none.
+
+    As in kubectl, the first file to name a context wins. A CA in a file of its own is read.
+    """
+    if option is not None:
+        documents = {option: _require(option, read_kubeconfig(option, pipe=True))}
+    else:
+        listed = environment.get("KUBECONFIG", "")
+        paths = [path for path in listed.split(os.pathsep) if path] if listed else [_default()]
+        read = {path: read_kubeconfig(path) for path in paths}
+        documents = {path: document for path, document in read.items() if document is not None}
+    if not documents:
+        return None
+    entries: dict[str, Entry] = {}
+    for path, document in documents.items():
+        for name, entry in contexts(document).items():
+            entries.setdefault(name, _with_ca(entry, os.path.dirname(path)))
+    return entries
+
+
+def _default() -> str:
+    return os.path.expanduser("~/.kube/config")
+
+
+def _require(path: str, document: Document | None) -> Document:
+    if document is None:
+        raise refuse(path, "is not there", "name a kubeconfig that is", code="kubeconfig-missing")
+    return document
+
+
+def _with_ca(entry: Entry, folder: str) -> Entry:
+    """An entry with the CA of the file that it names, which is relative to the kubeconfig."""
+    if entry.ca is not None or not entry.ca_file:
+        return entry
+    return replace(entry, ca=read_file(os.path.join(folder, entry.ca_file), "certificates"))
