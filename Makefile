@@ -1,6 +1,6 @@
 # make demo   the page's three clusters, with today's Istio and then with the page's, rendered in a scratch directory
 # make test   every check
-# make bench  the numbers, as ratios
+# make bench  the numbers, in CPU seconds
 # make crash  every crash test at every system call that writes; `make test` tries one in eight
 # make decade a thousand decades of certificates, CRLs and tokens that change while traffic flows
 # make docs   the generated parts of the documentation
@@ -92,10 +92,10 @@ crash: setup
 	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" CRASH_POINTS=every $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_crash*.py tests/test_certs_crash.py
 
 bench: setup
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/bench.py
 
 bench-large: setup
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/bench.py --large
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/bench.py --large
 
 screenshots: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(PILLOW)"
