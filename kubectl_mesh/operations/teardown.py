@@ -1,0 +1,77 @@
+"""Lists the commands that take Istio off clusters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubectl_mesh.delivery import teardown
+from kubectl_mesh.delivery.teardown import Command, Installation
+from kubectl_mesh.errors import MeshError
+from kubectl_mesh.model import Topology
+from kubectl_mesh.operations import base_file
+from kubectl_mesh.plan import peers_of
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.workdir.topology_file import read_topology
+
+
+@dataclass(frozen=True, slots=True)
+class TeardownResult:
+    """The commands of a teardown, in the order in which they run."""
+
+    mesh_id: str
+    commands: tuple[Command, ...]
+    has_definitions: bool
+    """Whether these commands delete custom resource definitions, and nothing else."""
+
+
+def plan_teardown(
+    directory: str, clusters: Sequence[str] = (), *, definitions: bool = False
+) -> TeardownResult:
+    """Returns the commands for these clusters, by name or context, or for the whole mesh.
+
+    With `definitions` they delete Istio's custom resource definitions, else everything else.
+    """
+    topology = read_topology(directory)
+    leaving = (
+        chosen_clusters(topology, clusters, hint=False)
+        if clusters
+        else frozenset(c.name for c in topology.clusters)
+    )
+    commands = (
+        teardown.list_definitions(_list_installations(directory, topology, leaving))
+        if definitions
+        else list_commands(directory, topology, leaving)
+    )
+    return TeardownResult(topology.mesh_id, tuple(commands), definitions)
+
+
+def list_commands(directory: str, topology: Topology, leaving: frozenset[str]) -> list[Command]:
+    """The commands that take Istio off these clusters, in order; the others forget them first."""
+    clusters = [c for c in topology.clusters if c.name in leaving]
+    peers = peers_of(topology)
+    holders = [
+        teardown.holder_of(other, cluster, topology)
+        for cluster in clusters
+        for other in topology.clusters
+        if other.name not in leaving and cluster.name in peers[other.name]
+    ]
+    return teardown.list_commands(
+        _list_installations(directory, topology, leaving),
+        holders,
+        teardown.tool_of(topology),
+        whole=len(clusters) == len(topology.clusters),
+    )
+
+
+def _list_installations(
+    directory: str, topology: Topology, leaving: frozenset[str]
+) -> list[Installation]:
+    """What is installed in these clusters, as base.yaml says it."""
+    read = base_file.gather(directory, topology)
+    if read.unasked:
+        raise MeshError(read.problems)
+    accounts = read.target.component_accounts
+    return [
+        teardown.installation_of(c, topology, read.target.KIND, accounts(read.base, topology, c))
+        for c in topology.clusters
+        if c.name in leaving
+    ]
