@@ -1,13 +1,17 @@
-"""Whether a commit and this checkout render the same bytes: every golden input, every moved home, and random meshes, locks included.
+"""Whether a commit and this checkout render the same bytes: every golden input, every moved home, random meshes, and what decades hold.
+
+Locks are compared too.
 
 `python tools/same_bytes.py COMMIT [--meshes 200]` takes the package of COMMIT out of git, renders each working directory with it and
 then a copy of that directory with the package of this checkout, and compares all files below out/. Where a store encrypts, what chance
 made stays in out/ for the second render, as it does for users; elsewhere out/ is made from nothing.
-`--decades N` compares the stories of N decades too, of the old programs with those of this checkout.
+`--decades N` plays N decades, and takes the topology, certificates and tokens of every tenth of their renders as inputs, each at its
+date; and it compares the stories of the decades, of the old programs with those of this checkout.
 Exit code 0: all are the same; 1: some differ, and each file is named.
 """
 
 import argparse
+import base64
 import difflib
 import filecmp
 import json
@@ -18,10 +22,16 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+
+import yaml
 
 TOP = Path(__file__).resolve().parent.parent
 SEALING = ("sops", "sealed")
+DATE = datetime(2026, 12, 1, 12, tzinfo=UTC)
+"""When those inputs are rendered that have no date of their own."""
+BASE = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {tag: 1.30.3}\n"
 RENDER = """
 import contextlib, io, json, os, sys
 from datetime import UTC, datetime
@@ -31,11 +41,12 @@ try:
 except ImportError:  # before there was a module for it
     from kubectl_mesh.cli import workdir as clock
 assert callable(clock.now)
-clock.now = lambda: datetime(2026, 12, 1, 12, tzinfo=UTC)
 for line in sys.stdin:
+    at, _, folder = line.rstrip("\\n").partition(" ")
+    clock.now = lambda: datetime.fromisoformat(at)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.run(["render", "-C", line.rstrip("\\n")])
+        code = cli.run(["render", "-C", folder])
     print(json.dumps([code, err.getvalue()]), flush=True)
 """
 STORIES = "import sys; sys.path.insert(0, 'tests'); import decade; print(*(s for n in range(int(sys.argv[1])) for s in decade.Decade(n).run().story), sep='\\n')"
@@ -50,8 +61,46 @@ def unpack(commit: str, folder: Path) -> Path:
     return folder / "old"
 
 
-def list_inputs(folder: Path, meshes: int) -> Iterator[Path]:
-    """Working directories: copies of the golden ones, of those with moved homes, and random ones, each with its certificates and tokens."""
+def write_decade(seed: int, folder: Path, dates: dict[Path, datetime]) -> Iterator[Path]:
+    """The working directories of every tenth render of a decade; their dates are put into `dates`."""
+    import decade
+    from conftest import SEED
+
+    kubeconfig = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())
+    authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"])
+    written: list[Path] = []
+
+    class Kept(decade.Decade):
+        def render(self, **given: bool) -> None:
+            before = self.renders
+            super().render(**given)
+            if self.renders > before and self.renders % 10 == 1:
+                place = folder / f"decade-{seed}-{self.renders}"
+                document = json.loads(json.dumps(self.plan().topology.document.value))
+                files = {"base.yaml": BASE.encode()}
+                for name, entry in document["contexts"].items():
+                    entry["server"] = f"https://{name}.example.test:6443"
+                    files[f"clusters/{name}.crt"] = authority
+                files["topology.yaml"] = yaml.safe_dump(document).encode()
+                files |= {f"certs/{path}": body for path, body in self.certs.items()}
+                files |= {path: token.encode() for path, token in self.credentials.items()}
+                for path, body in files.items():
+                    (place / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    (place / path).write_bytes(body)
+                    (place / path).chmod(0o600)
+                dates[place] = self.now
+                written.append(place)
+
+    Kept(seed).run()
+    yield from written
+
+
+def list_inputs(
+    folder: Path, meshes: int, decades: int, dates: dict[Path, datetime]
+) -> Iterator[Path]:
+    """Working directories: copies of the golden ones, of those with moved homes, random ones, and those of decades, each with its
+    certificates and tokens; the dates of the last are put into `dates`.
+    """
     sys.path[:0] = [str(TOP), str(TOP / "tests")]
     import changes
     from test_golden import CASES, copy_of
@@ -66,14 +115,16 @@ def list_inputs(folder: Path, meshes: int) -> Iterator[Path]:
         for _ in range(2):
             changes.one_change(mesh)
         yield mesh.folder
+    for seed in range(decades):
+        yield from write_decade(seed, folder, dates)
 
 
-def render(package: Path, folders: list[Path]) -> list[tuple[int, str]]:
-    """Renders each folder with a package; the exit codes, and what was said on stderr."""
+def render(package: Path, folders: list[tuple[Path, datetime]]) -> list[tuple[int, str]]:
+    """Renders each folder at its date with a package; the exit codes, and what was said on stderr."""
     environment = {
         k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")
     } | {"PYTHONPATH": str(package)}
-    feed = "".join(f"{folder}\n" for folder in folders)
+    feed = "".join(f"{at.isoformat()} {folder}\n" for folder, at in folders)
     command = [sys.executable, "-P", "-c", RENDER]
     done = subprocess.run(
         command, input=feed, capture_output=True, text=True, env=environment, check=True
@@ -81,7 +132,7 @@ def render(package: Path, folders: list[Path]) -> list[tuple[int, str]]:
     told = [json.loads(line) for line in done.stdout.splitlines()]
     return [
         (code, text.replace(str(folder), "."))
-        for folder, (code, text) in zip(folders, told, strict=True)
+        for (folder, _), (code, text) in zip(folders, told, strict=True)
     ]
 
 
@@ -101,14 +152,15 @@ def differences(one: Path, other: Path) -> list[str]:
     )
 
 
-def compare(folder: Path, old: Path, meshes: int) -> tuple[int, int, list[str]]:
+def compare(folder: Path, old: Path, meshes: int, decades: int) -> tuple[int, int, list[str]]:
     """How many directories and files were compared, and what differs."""
-    first = list(list_inputs(folder / "inputs", meshes))
+    dates: dict[Path, datetime] = {}
+    first = list(list_inputs(folder / "inputs", meshes, decades, dates))
     for made in first:
         if not any(f"store: {store}" in (made / "topology.yaml").read_text() for store in SEALING):
             shutil.rmtree(made / "out", ignore_errors=True)
     ignoring = {made for made in first if (made / ".gitignore").exists()}
-    before = render(old, first)
+    before = render(old, [(made, dates.get(made, DATE)) for made in first])
     second = [
         Path(shutil.copytree(made, folder / "copies" / made.name, symlinks=True)) for made in first
     ]
@@ -117,7 +169,9 @@ def compare(folder: Path, old: Path, meshes: int) -> tuple[int, int, list[str]]:
             (copy / ".gitignore").unlink(missing_ok=True)
         if not any(f"store: {store}" in (copy / "topology.yaml").read_text() for store in SEALING):
             shutil.rmtree(copy / "out", ignore_errors=True)
-    after = render(TOP, second)
+    after = render(
+        TOP, [(copy, dates.get(made, DATE)) for made, copy in zip(first, second, strict=True)]
+    )
     found, files = [], 0
     for made, copy, was, now in zip(first, second, before, after, strict=True):
         if was != now:
@@ -131,6 +185,8 @@ def compare(folder: Path, old: Path, meshes: int) -> tuple[int, int, list[str]]:
         found += [f"{made.name}/out/{path}" for path in differences(made / "out", copy / "out")]
     if not files:
         sys.exit("nothing was rendered, so nothing was compared")
+    refused = sum(code != 0 for code, _ in before)
+    print(f"{refused} of {len(first)} renders are refused, as some inputs are meant to be")
     return len(first), files, found
 
 
@@ -146,7 +202,7 @@ def main() -> None:
         old = unpack(given.commit, folder)
         (folder / "inputs").mkdir()
         (folder / "copies").mkdir()
-        directories, files, found = compare(folder, old, given.meshes)
+        directories, files, found = compare(folder, old, given.meshes, given.decades)
         if given.decades:
             told = [
                 subprocess.run(
