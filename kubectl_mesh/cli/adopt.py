@@ -1,19 +1,9 @@
 """`kubectl mesh adopt`"""
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from kubectl_mesh.cli import clock, common
 from kubectl_mesh.cli.init import KINDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from kubectl_mesh.adopt.difference import Difference
-    from kubectl_mesh.adopt.evidence import Unused
-    from kubectl_mesh.adopt.running import Mesh
-    from kubectl_mesh.errors import Problem
 
 
 @click.command(name="adopt")
@@ -49,125 +39,14 @@ def command(
     planes, the Namespace, gateways. What the first render would change of what runs is told path by
     path. Whatever is there already is kept.
     """
-    from kubectl_mesh.adopt.evidence import Notes
-    from kubectl_mesh.errors import MeshError, refuse
-    from kubectl_mesh.operations import adoption, dumps
+    from kubectl_mesh.operations.adopt import AdoptRequest, adopt_mesh
+    from kubectl_mesh.reports.adopt import adopt_json, adopt_text
 
-    given: dict[str, str] = {}
-    for pair in networks:
-        context, equals, network = pair.rpartition("=")
-        if not equals or not context or not network:
-            raise refuse(
-                "--network",
-                f'"{pair}" is not CTX=NETWORK',
-                "write the context's name, =, and the name of its network",
-            )
-        given[context] = network
-    objects = dumps.named(files)
-    notes = Notes()
-    machine = clock.machine()
-    mesh, new, private = adoption.made(
-        objects, mesh_id, given, control_plane, directory, machine.now, notes
-    )
-    if notes.problems:
-        raise MeshError(notes.problems)
-    done = adoption.write(directory, new, private, machine.environment)
-    found, warnings = adoption.compared(directory, machine, mesh, objects, notes)
-    unused = sorted(set(notes.unused))
-    warnings = [*dumps.open_to_others(objects), *warnings]
-    common.warn(warnings)
+    request = AdoptRequest(files, directory, mesh_id, networks, control_plane)
+    result = adopt_mesh(request, clock.machine())
+    common.warn(result.warnings)
     if output == "json":
-        common.put_json(_value(directory, mesh, done, found, unused, warnings))
+        common.put_json(adopt_json(result))
     else:
-        common.put_text(_text(directory, mesh, done, found, unused))
+        common.put_text(adopt_text(result))
         common.say("next: read topology.yaml and base.yaml, then kubectl mesh render")
-
-
-def _text(
-    directory: str,
-    mesh: "Mesh",
-    done: "Sequence[tuple[str, str]]",
-    found: "Sequence[Difference]",
-    unused: "Sequence[Unused]",
-) -> str:
-    from kubectl_mesh.fs.folders import join
-    from kubectl_mesh.text import count
-
-    lines = [f"{action:7} {join(directory, name)}" for action, name in done]
-    changed = len({(d.cluster, d.object) for d in found})
-    lines += [
-        "",
-        (
-            f"mesh {mesh.mesh_id}: {count(len(mesh.clusters), 'cluster')}; the first render differs"
-            f" from what runs in {count(changed, 'object')}"
-        ),
-    ]
-    for where, each in _together(found).items():
-        lines.append(f"  {_some(where)}")
-        lines += [f"    {d.action:6} {d.path or 'as a whole'}: {d.reason}" for d in each]
-    if unused:
-        lines += ["", "not taken over:"] + [f"  {u.place}: {u.what}: {u.reason}" for u in unused]
-    return "\n".join(lines) + "\n"
-
-
-def _together(found: "Sequence[Difference]") -> "dict[tuple[str, ...], list[Difference]]":
-    """The differences of objects that differ in the same way, once, under the clusters and objects
-    that they are of.
-    """
-    from dataclasses import replace
-
-    objects: dict[tuple[str, str], list[Difference]] = {}
-    for difference in found:
-        objects.setdefault((difference.cluster, difference.object), []).append(difference)
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    for (cluster, name), differences in objects.items():
-        # Of a remote secret the key is the name of its cluster, as in the name of the object.
-        peer = name.partition("istio-remote-secret-")[2]
-        shape = tuple(
-            replace(
-                d,
-                cluster="",
-                object="",
-                path=d.path.replace(f"data.{peer}", "data.PEER") if peer else d.path,
-            )
-            for d in differences
-        )
-        alike.setdefault((name.partition(" ")[0], *shape), []).append(f"{cluster}: {name}")
-    return {tuple(where): list(shape[1:]) for shape, where in alike.items()}
-
-
-_FEW = 4
-
-
-def _some(where: "Sequence[str]") -> str:
-    """Where the same differs, in a few lines."""
-    more = [f"and {len(where) - _FEW + 1} more"] if len(where) > _FEW else []
-    return "\n  ".join([*where[: _FEW - 1 if more else _FEW], *more])
-
-
-def _value(
-    directory: str,
-    mesh: "Mesh",
-    done: "Sequence[tuple[str, str]]",
-    found: "Sequence[Difference]",
-    unused: "Sequence[Unused]",
-    warnings: "Sequence[Problem]",
-) -> "Mapping[str, Any]":
-    from kubectl_mesh.adopt.difference import value
-    from kubectl_mesh.reports.render import problems_json
-
-    return {
-        "directory": directory,
-        "mesh": mesh.mesh_id,
-        "files": [{"path": name, "action": action} for action, name in done],
-        "clusters": [
-            {"name": c.name, "context": c.context, "network": c.network, "namespace": c.namespace}
-            for c in mesh.clusters
-        ],
-        "differences": [value(d) for d in found],
-        "unused": [
-            {"file": u.place.file, "line": u.place.line, "what": u.what, "reason": u.reason}
-            for u in unused
-        ],
-        "warnings": problems_json(warnings),
-    }

@@ -80,7 +80,7 @@ def _files(path: str) -> list[str]:
 def _objects(path: str, context: str) -> list[Found]:
     stream = open_stream(path)
     if stream is None:
-        raise refuse(path, "is not there", "name a file that is, or a folder")
+        raise refuse(path, "is not there", "name a file that is, or a folder", code="dump-missing")
     found: list[Found] = []
     kept = 0
 
@@ -94,6 +94,7 @@ def _objects(path: str, context: str) -> list[Found]:
                     path,
                     f"holds more than {MOST_VALUES} values that a mesh could be made of",
                     "dump less: the namespace of Istio alone",
+                    code="dump-too-large",
                 )
 
     try:
@@ -104,6 +105,7 @@ def _objects(path: str, context: str) -> list[Found]:
                     "is PEM, where a dump belongs",
                     "give the folder that holds ca-cert.pem, ca-key.pem, cert-chain.pem and"
                     " root-cert.pem",
+                    code="dump-is-pem",
                 )
             load_parts(path, file, each)
         return found
@@ -111,7 +113,9 @@ def _objects(path: str, context: str) -> list[Found]:
         # What stands in a Secret is nobody's to read, not even where it is badly written.
         hidden = "is not read alike by every program"
         raise MeshError(
-            replace(p, what=hidden, fix="quote it") if _INSIDE.search(p.where.path) else p
+            replace(p, what=hidden, fix="quote it", code="value-ambiguous")
+            if _INSIDE.search(p.where.path)
+            else p
             for p in error.problems
         ) from None
 
@@ -173,7 +177,7 @@ def _folder(path: str, context: str) -> list[Found]:
     ]
 
 
-def named(arguments: Sequence[str]) -> list[Found]:
+def read_arguments(arguments: Sequence[str]) -> list[Found]:
     """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per
     context, or a kubeconfig.
     """
@@ -189,7 +193,7 @@ def named(arguments: Sequence[str]) -> list[Found]:
     return found
 
 
-def open_to_others(found: Sequence[Found]) -> list[Problem]:
+def mode_problems(found: Sequence[Found]) -> list[Problem]:
     """A warning for each dump that holds keys or tokens and that others may read."""
     files = dict.fromkeys(o.place.file for o in found if o.kind in ("Secret", "Config"))
     paths = {
@@ -207,6 +211,7 @@ def open_to_others(found: Sequence[Found]) -> list[Problem]:
             f"holds keys or tokens, and others may read it (mode {mode:04o})",
             fix,
             "private-mode",
+            code="readable-by-others",
         )
         for path, mode in modes.items()
         if mode & 0o077
@@ -221,6 +226,7 @@ def _argument(argument: str) -> list[Found]:
                 argument,
                 "is not CTX=FILE",
                 "write the context of the cluster, =, and a file or a folder with its dumps",
+                code="not-context-and-file",
             )
         return read(path, context)
     if not os.path.isdir(argument):
@@ -241,5 +247,6 @@ def _argument(argument: str) -> list[Found]:
             argument,
             "holds no dump",
             "put a folder there for each context, with what `kubectl get -o yaml` printed",
+            code="no-dump",
         )
     return found

@@ -1,0 +1,102 @@
+"""The certificates of a mesh that is adopted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kubectl_mesh.adopt.evidence import Notes
+from kubectl_mesh.adopt.running import Mesh
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_inside
+from kubectl_mesh.observed.cacerts import Authority
+from kubectl_mesh.pki import inuse
+from kubectl_mesh.pki.union import together
+from kubectl_mesh.x509.layout import ROOT_CERT
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedCertificates:
+    """The certificates of a mesh, as a working directory has them."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Path in the working directory, below `certs/`, to the bytes."""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """The key `certificates` of the topology."""
+    organization: str | None = None
+    """The organization in the root, where it is not a root of Istio's own."""
+
+
+def adopt_certificates(
+    mesh: Mesh, directory: str, now: datetime, notes: Notes
+) -> AdoptedCertificates:
+    """The certificates that the clusters have; what does not fit goes to the notes."""
+    held = {
+        c.name: c.authority for c in mesh.clusters if c.authority is not None and c.primary is None
+    }
+    issuers = {a.issuer for a in held.values()}
+    if len(issuers) == 1 and (issuer := next(iter(issuers))) is not None:
+        reference = dict(zip(("name", "kind", "group"), issuer, strict=True))
+        return AdoptedCertificates(stated={"issuer": "cert-manager", "issuerRef": reference})
+    if len(issuers) > 1 and any(issuers):
+        notes.problems.append(_issuers_problem(held))
+        return AdoptedCertificates()
+    root = _find_root(held, directory, notes)
+    if root is None:
+        return AdoptedCertificates()
+    new: dict[str, bytes] = {ROOT_CERT: root} if root else {}
+    kept = dict(new)
+    for name, authority in held.items():
+        try:
+            new |= inuse.take(
+                name, list(held), str(authority.found.place), authority.files, kept, now
+            )
+        except MeshError as error:
+            notes.problems += error.problems
+    is_own = any(a.own for a in held.values())
+    return AdoptedCertificates(
+        {f"certs/{path}": body for path, body in new.items()},
+        {"issuer": "csr"},
+        inuse.organization(root) if root and not is_own else None,
+    )
+
+
+def _issuers_problem(held: Mapping[str, Authority]) -> Problem:
+    """Says that cert-manager has not issued all of the certificates alike."""
+    first = next(a for a in held.values() if a.issuer is not None)
+    return Problem(
+        first.found.place,
+        "was made by cert-manager, and not as those of the other clusters: a topology has one"
+        " issuer",
+        "have cert-manager make all of them, with an issuer of the same name, or none",
+        code="issuers-differ",
+    )
+
+
+def _find_root(held: Mapping[str, Authority], directory: str, notes: Notes) -> bytes | None:
+    """The roots of the clusters together, empty if they have none; None if they cannot be adopted,
+    which the notes then say.
+    """
+    try:
+        roots = {str(a.found.place): a.files["root-cert.pem"] for a in held.values()}
+        root = together(roots) if roots else b""
+    except MeshError as error:
+        notes.problems += error.problems
+        return None
+    there = read_inside(directory, f"certs/{ROOT_CERT}", "certificates")
+    if there is None or not root or there.split() == root.split():
+        return root
+    what = (
+        "is there and is kept, and is another root than that of the clusters in"
+        f" {next(iter(roots))}"
+    )
+    notes.problems.append(
+        Problem(
+            Place(join(directory, f"certs/{ROOT_CERT}")),
+            what,
+            "adopt into an empty directory",
+            code="root-differs",
+        )
+    )
+    return None

@@ -1,0 +1,129 @@
+"""What the first render of an adopted mesh would change of what runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kubectl_mesh.adopt import difference, files
+from kubectl_mesh.adopt.difference import Difference
+from kubectl_mesh.adopt.evidence import Notes
+from kubectl_mesh.adopt.running import Mesh
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import Folder, Pending
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed.objects import Found, objects
+from kubectl_mesh.operations import build, working_directory
+from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
+from kubectl_mesh.stores import Plain
+from kubectl_mesh.text import mesh_command
+from kubectl_mesh.yaml_io.read import load_all
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRender:
+    """The first render of an adopted mesh, next to what runs."""
+
+    differences: tuple[Difference, ...]
+    warnings: tuple[Problem, ...]
+
+
+def compare_first_render(
+    directory: str, machine: Machine, mesh: Mesh, found: Sequence[Found], notes: Notes
+) -> FirstRender:
+    """Compares what a render of the directory would create with the objects of the dumps."""
+    inputs = working_directory.gather(directory, None, machine)
+    rendered = build.make(
+        inputs, machine.now, join(directory, "out"), store=Plain(), throwaway=True
+    )
+    pairs = [
+        difference.Cluster(
+            cluster.name,
+            [o for o in found if o.context == cluster.context],
+            list(_list_objects(rendered.tree[cluster.name], cluster.context)),
+            cluster.version,
+        )
+        for cluster in inputs.topology.clusters
+    ]
+    differing = difference.differences(pairs, read_kubeconfig_text, notes)
+    files.other_objects(mesh.clusters, notes)
+    pending = [
+        Problem(
+            Place(p.subject),
+            f"{p.what} is pending; it holds back {p.holds_back}",
+            _pending_fix(p),
+            code=f"{p.kind}-pending",
+        )
+        for p in rendered.plan.pending
+    ]
+    warnings = (
+        *_root_problems(mesh, directory),
+        *_version_problems(mesh),
+        *pending,
+        *rendered.warnings,
+    )
+    return FirstRender(tuple(differing), warnings)
+
+
+def _list_objects(folder: Folder, context: str) -> Iterator[Found]:
+    """The objects that a cluster's folder of the tree applies."""
+    for path, file in folder.items():
+        # A kustomization lists the others, and is applied to no cluster; what is for people or for
+        # a chart is no object.
+        if path.endswith(".yaml") and not path.endswith("kustomization.yaml"):
+            for document in load_all(path, file.body):
+                yield from objects(document, context)
+
+
+def _version_problems(mesh: Mesh) -> list[Problem]:
+    """A warning where nobody says which version of Istio runs, which turns the rules of versions
+    on.
+    """
+    main = next((c.main for c in mesh.clusters if c.main is not None and c.version is None), None)
+    if main is None or main.kind != "IstioOperator":
+        return []
+    what = (
+        "states no version, and no Deployment of istiod is among the dumps; it is taken for the"
+        " newest Istio"
+    )
+    return [
+        Problem(
+            main.found.place,
+            what,
+            'state istio: {version: "1.X.Y"} in the topology; before 1.8 much is rendered'
+            " otherwise",
+            "istio-version",
+            code="istio-version-unknown",
+        )
+    ]
+
+
+def _pending_fix(pending: Pending) -> str:
+    """How to get something that no dump has."""
+    if pending.kind == "certificate":
+        return f"dump its cacerts, and `{mesh_command(f'certs import {pending.subject} FILE')}`"
+    return f"run: {pending.command}"
+
+
+def _root_problems(mesh: Mesh, directory: str) -> list[Problem]:
+    """A warning for clusters that do not trust each other yet."""
+    roots = {
+        c.name: b"".join(c.authority.files["root-cert.pem"].split())
+        for c in mesh.clusters
+        if c.authority is not None
+    }
+    if len(set(roots.values())) < 2:
+        return []
+    what = (
+        f"holds the roots of {', '.join(sorted(roots))}, which are not the same: every cluster is"
+        " to trust all of them, and signs as before"
+    )
+    fix = "docs/adopt.md tells how to go on from here to one root"
+    return [
+        Problem(
+            Place(join(directory, "certs/root-cert.pem")),
+            what,
+            fix,
+            "certs-one-root",
+            code="roots-differ",
+        )
+    ]

@@ -1,0 +1,165 @@
+"""The files of a working directory for a mesh that runs, built before any is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from kubectl_mesh import targets
+from kubectl_mesh.adopt import basedoc, clusters, files
+from kubectl_mesh.adopt.evidence import Notes
+from kubectl_mesh.adopt.running import Given, Mesh
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.operations import base_file
+from kubectl_mesh.operations.adopted_certificates import adopt_certificates
+from kubectl_mesh.text import marked, path_text
+from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.workdir.places import BASE, TOPOLOGY
+from kubectl_mesh.workdir.topology_file import parsed
+from kubectl_mesh.yaml_io.read import load, load_all
+from kubectl_mesh.yaml_io.write import dump
+
+_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedFiles:
+    """The files of a working directory, as paths in it, with their bytes."""
+
+    public: Mapping[str, bytes] = field(default_factory=dict)
+    private: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The logins, and everything below `certs/`."""
+
+
+@lru_cache(maxsize=4096)
+def read_kubeconfig_text(body: bytes) -> Document:
+    """A kubeconfig, every scalar a text; the remote secret for a cluster is the same in all that
+    hold it, and is read once.
+    """
+    return load("kubeconfig", body, typed=False)
+
+
+def _parse_text(body: bytes) -> Document:
+    """What else stands in an object as text."""
+    return load("text", body)
+
+
+def build_files(
+    found: Sequence[Found],
+    given: Given,
+    control_plane: str | None,
+    directory: str,
+    machine: Machine,
+    notes: Notes,
+) -> tuple[Mesh, AdoptedFiles]:
+    """The mesh that the objects of dumps show, and the files for it.
+
+    `given` and `control_plane`, the kind of base.yaml, are what the command line states. What does
+    not fit goes to the notes; if there is any problem, there are no files.
+    """
+    mesh = clusters.mesh(found, read_kubeconfig_text, _parse_text, name_of, given, notes)
+    kind = files.kind_of(mesh, control_plane, notes)
+    certificates = adopt_certificates(mesh, directory, machine.now, notes)
+    value, named = files.topology(
+        mesh, kind, certificates.stated, certificates.organization, name_of, notes
+    )
+    if notes.problems:
+        return mesh, AdoptedFiles()
+    text = files.TOPOLOGY_HEAD + dump(value)
+    try:
+        topology = parsed(join(directory, TOPOLOGY), text.encode())
+    except MeshError as error:
+        notes.problems += [_explained(p, mesh) for p in error.problems]
+        return mesh, AdoptedFiles()
+    base = _build_base(mesh, kind, topology, directory, notes)
+    if notes.problems:
+        return mesh, AdoptedFiles()
+    logins = {n: b for n, b in named.items() if n.startswith("credentials/")}
+    others = {n: b for n, b in named.items() if n not in logins}
+    return mesh, AdoptedFiles(
+        {TOPOLOGY: text.encode(), BASE: base.encode(), **others},
+        {**logins, **certificates.files},
+    )
+
+
+def _explained(problem: Problem, mesh: Mesh) -> Problem:
+    """A problem of a topology that is not written yet, with the dump that it comes from."""
+    path = problem.where.path
+    for cluster in mesh.clusters:
+        if path.startswith(path_text(("contexts", cluster.context))):
+            return replace(
+                problem,
+                where=cluster.objects[0].place,
+                what=f"makes {path}, which {marked(problem.what)}",
+            )
+    if path == "mesh_id":
+        said = [e.place for c in mesh.clusters for e in c.said.get("mesh_id", ())]
+        return replace(
+            problem,
+            where=said[0] if said else Place("--mesh-id"),
+            what=f"names the mesh: {marked(problem.what)}",
+            fix="--mesh-id NAME gives it another",
+        )
+    return replace(problem, where=Place("the topology that they make", path=path))
+
+
+def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes: Notes) -> str:
+    """base.yaml; what its schema refuses is left out, and noted."""
+    versions = {c.version for c in mesh.clusters}
+    parts = basedoc.base(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
+    if not parts:
+        return str(targets.module(kind).STARTER)
+    path = join(directory, BASE)
+    mains = [c.main for c in mesh.clusters if c.main is not None]
+    for _ in range(_TRIES):
+        text = basedoc.base_text(parts)
+        found = base_file.judged(load_all(path, text.encode()), topology)
+        if not found.problems:
+            return text
+        dropped = [_drop(parts, p, found.base, mains[0].found, notes) for p in found.problems]
+        if not any(dropped):
+            break
+    notes.problems += found.problems
+    return ""
+
+
+def _drop(
+    parts: dict[str, dict[str, Any]],
+    problem: Problem,
+    base: Mapping[str, Document],
+    source: Found,
+    notes: Notes,
+) -> bool:
+    """Takes what a problem of base.yaml is about out of its documents."""
+    for name, document in zip(parts, base.values(), strict=False):
+        for path, (line, column) in document.marks.items():
+            if (
+                path
+                and (line, column) == (problem.where.line, problem.where.column)
+                and path_text(path) == problem.where.path
+            ):
+                parts[name] = _without(parts[name], path)
+                notes.dropped[problem.where.path] = problem.what
+                notes.leave(source, problem.what, f"{source}, {problem.where.path}")
+                return True
+    return False
+
+
+def _without(value: Any, path: tuple[str | int, ...]) -> Any:
+    """A value without what stands at a path, and without the mappings that are empty then."""
+    if isinstance(value, dict):
+        inner = _without(value[path[0]], path[1:]) if len(path) > 1 else None
+        kept = inner is not None and inner != {}
+        return {k: inner if k == path[0] else v for k, v in value.items() if k != path[0] or kept}
+    if isinstance(value, list) and isinstance(path[0], int):
+        inner = _without(value[path[0]], path[1:]) if len(path) > 1 else None
+        return [
+            inner if i == path[0] else v
+            for i, v in enumerate(value)
+            if i != path[0] or inner is not None
+        ]
+    return value
