@@ -8,7 +8,7 @@ from typing import Any
 from kubectl_mesh.adopt.controlplane import API_VERSIONS, BESIDE, HELM, VALUES, ControlPlane, Path
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.objects import at
+from kubectl_mesh.yaml_io.lookup import value_at
 from kubectl_mesh.yaml_io.write import dump
 
 BASE_HEAD = """\
@@ -94,7 +94,7 @@ def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]
     for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
         value = _less(value, gone)
     own_namespace = (
-        at(one.value, *_NAMESPACES[one.kind])
+        value_at(one.value, *_NAMESPACES[one.kind])
         if one.part in ("cni", "ztunnel", *BESIDE) and one.kind in _NAMESPACES
         else None
     )

@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt import identity, parts, reach, remotes
+from kubectl_mesh.adopt import identity, parts, reach
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.remotes import Read
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, NETWORK, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import is_own_charts
 from kubectl_mesh.observed.cacerts import is_authority, the_one
-from kubectl_mesh.observed.objects import Found, at
+from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
+from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.remotes import Read, is_remote_secret
 from kubectl_mesh.text import near, shown
+from kubectl_mesh.yaml_io.lookup import value_at
 
 DEFAULT_DOMAIN = "cluster.local"
 
@@ -26,9 +28,9 @@ def mesh(
     """
     objects = parts.once(found, notes)
     contexts = dict.fromkeys(o.context for o in objects if o.context)
-    configs = [o for o in objects if remotes.is_kubeconfig(o)]
+    configs = [o for o in objects if is_kubeconfig(o)]
     for stray in objects:
-        if not stray.context and not remotes.is_kubeconfig(stray):
+        if not stray.context and not is_kubeconfig(stray):
             notes.use(stray)
             notes.problems.append(
                 Problem(
@@ -102,7 +104,7 @@ def mesh(
 
 def _namespaces(cluster: Running) -> Iterator[Evidence]:
     for found in cluster.objects:
-        if (is_authority(found) or remotes.is_remote(found)) and found.namespace:
+        if (is_authority(found) or is_remote_secret(found)) and found.namespace:
             yield Evidence(found.namespace, found.place, f"where {found.name} is")
     yield from cluster.said.get("namespace", ())
 
@@ -140,7 +142,7 @@ def _gateways(
         for source, table in cluster.tables:
             for name, network in table.items():
                 for gateway in _listed(network, "gateways"):
-                    address, port = at(gateway, "address"), at(gateway, "port")
+                    address, port = value_at(gateway, "address"), value_at(gateway, "port")
                     if not isinstance(address, str) or not address:
                         what = f"a gateway of {name} in meshNetworks"
                         notes.leave(source, "it has no address; only those are declared here", what)
@@ -156,7 +158,9 @@ def _gateways(
                 and (beyond := remote.words("labels").get(NETWORK))
             ):
                 notes.use(remote)
-                values = [at(entry, "value") for entry in _listed(remote.at("spec"), "addresses")]
+                values = [
+                    value_at(entry, "value") for entry in _listed(remote.at("spec"), "addresses")
+                ]
                 found.setdefault(beyond, {}).update(
                     dict.fromkeys((value, None) for value in values if isinstance(value, str))
                 )
@@ -179,13 +183,13 @@ def _addresses(cluster: Running) -> Iterator[str]:
             and service.namespace == cluster.namespace
         ):
             for entry in _listed(service.at("status", "loadBalancer"), "ingress"):
-                address = at(entry, "ip") or at(entry, "hostname")
+                address = value_at(entry, "ip") or value_at(entry, "hostname")
                 if isinstance(address, str) and address:
                     yield address
 
 
 def _listed(value: Any, key: str) -> Iterable[Any]:
-    found = at(value, key)
+    found = value_at(value, key)
     return found if isinstance(found, list) else ()
 
 

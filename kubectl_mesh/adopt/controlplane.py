@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.objects import Found, at, clean
+from kubectl_mesh.observed.objects import Found, clean
+from kubectl_mesh.yaml_io.lookup import value_at
 
 Path = tuple[str, ...]
 VALUES: Mapping[str, Path] = {
@@ -79,7 +80,7 @@ class ControlPlane:
     def values(self) -> Mapping[str, Any]:
         """The values of the chart."""
         path = () if self.kind == HELM else VALUES.get(self.kind, ("spec", "values"))
-        found = at(self.value, *path)
+        found = value_at(self.value, *path)
         return found if isinstance(found, dict) else {}
 
 
@@ -95,13 +96,13 @@ def control_plane(found: Found, objects: Sequence[Found] = ()) -> ControlPlane |
         return None
     if kind in ("HelmRelease", "Application"):
         chart = (
-            at(value, "spec", "chart", "spec", "chart")
+            value_at(value, "spec", "chart", "spec", "chart")
             if kind == "HelmRelease"
-            else at(value, "spec", "source", "chart")
+            else value_at(value, "spec", "source", "chart")
         )
         other = chart == "gateway" and "eastwest" not in found.name
         return ControlPlane(found, kind, chart, value) if chart in CHARTS and not other else None
-    if kind == "IstioOperator" and at(value, "spec", "profile") == "empty":
+    if kind == "IstioOperator" and value_at(value, "spec", "profile") == "empty":
         return ControlPlane(found, kind, "gateway", value)
     return ControlPlane(found, kind, kind, value)
 
@@ -116,8 +117,8 @@ def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
     value: Any = clean(dict(found.value))
     if (
         found.kind == "Application"
-        and at(value, "spec", "source", "path") == "."
-        and (parts := _split_chart(at(value, "spec", "source", "repoURL")))
+        and value_at(value, "spec", "source", "path") == "."
+        and (parts := _split_chart(value_at(value, "spec", "source", "repoURL")))
     ):
         source = {key: part for key, part in value["spec"]["source"].items() if key != "path"}
         value = {
@@ -126,7 +127,7 @@ def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
         }
     elif (
         found.kind == "HelmRelease"
-        and at(value, "spec", "chartRef", "kind") == "OCIRepository"
+        and value_at(value, "spec", "chartRef", "kind") == "OCIRepository"
         and (artifact := chart_source(found, objects))
     ):
         parts = _split_chart(artifact.at("spec", "url"))
@@ -213,7 +214,7 @@ def made_by_it(found: Found, name: str) -> bool:
 def values_say(values: Json, how: str) -> Iterator[tuple[str, str, str]]:
     """What values say that the injector has, or a MeshConfig under `meshConfig`."""
     for what, path in _SAID:
-        value = at(values, *path)
+        value = value_at(values, *path)
         if isinstance(value, str) and value and what not in ("address", "revision"):
             yield what, value, f"{how} {'.'.join(path)}"
 
@@ -224,22 +225,22 @@ def says(one: ControlPlane) -> Iterator[tuple[str, str, str]]:
     """
     spec = "" if one.kind == HELM else ".".join(VALUES.get(one.kind, ("spec", "values"))) + "."
     for what, path in _SAID:
-        value = at(one.values, *path)
+        value = value_at(one.values, *path)
         if isinstance(value, str) and value:
             yield what, value, spec + ".".join(path)
-    injected = _INJECTION.match(str(at(one.values, "istiodRemote", "injectionPath")))
+    injected = _INJECTION.match(str(value_at(one.values, "istiodRemote", "injectionPath")))
     if injected is not None:
         for what, value in (("id", injected[1]), ("network", injected[2])):
             yield what, value.replace("--slash--", "/"), f"{spec}istiodRemote.injectionPath"
-    beyond = at(one.value, "spec", "unvalidatedValues", "global", "meshID")
+    beyond = value_at(one.value, "spec", "unvalidatedValues", "global", "meshID")
     if isinstance(beyond, str) and beyond:
         yield "mesh_id", beyond, "spec.unvalidatedValues.global.meshID"
     for what, path in _SAID_BESIDE.get(one.kind, ()):
-        value = at(one.value, *path)
+        value = value_at(one.value, *path)
         if isinstance(value, str) and value:
             yield what, value, ".".join(path)
     for path in _VERSIONS.get(one.kind, ()):
-        tag = at(one.value, *path)
+        tag = value_at(one.value, *path)
         version = None if tag is None else _TAG.match(str(tag))
         if version is not None:
             yield "version", version[1], ".".join(path)
@@ -291,7 +292,7 @@ def mesh_networks(values: Json) -> Mapping[str, Any]:
     mistake is read too.
     """
     for path in (("global", "meshNetworks"), ("pilot", "meshNetworks"), ("meshNetworks",)):
-        found = at(values, *path)
+        found = value_at(values, *path)
         if isinstance(found, dict) and found:
             inner = found.get("networks")
             return inner if isinstance(inner, dict) and set(found) == {"networks"} else found

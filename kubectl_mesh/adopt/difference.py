@@ -4,17 +4,21 @@ path, each with its reason.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubectl_mesh.adopt import reasons
 from kubectl_mesh.adopt.controlplane import GROUPS, control_plane
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.remotes import Login, Read, is_remote, remotes
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.cacerts import CACERTS, is_authority
-from kubectl_mesh.observed.objects import Found, at, clean, secret_data
+from kubectl_mesh.observed.objects import Found, clean, secret_data
+from kubectl_mesh.observed.remotes import Read, is_remote_secret, read_remotes
 from kubectl_mesh.text import path_text
+from kubectl_mesh.yaml_io.lookup import value_at
+
+if TYPE_CHECKING:
+    from kubectl_mesh.observed.kubeconfigs import Login
 
 FILLED_IN = frozenset(
     ("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace")
@@ -68,7 +72,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
         )
         return
     notes.use(other)
-    if is_remote(rendered):
+    if is_remote_secret(rendered):
         yield from _remote(cluster, rendered, other, key, read)
         return
     mine, theirs = clean(dict(rendered.value)), clean(dict(other.value))
@@ -121,10 +125,10 @@ def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
     cluster.
     """
     alike = [o for o in cluster.dumped if o.kind == rendered.kind and o.group == rendered.group]
-    if is_remote(rendered):
+    if is_remote_secret(rendered):
         key = next(iter(rendered.value.get("data", {})), "")
         for found in alike:
-            if is_remote(found) and key in {
+            if is_remote_secret(found) and key in {
                 **(found.value.get("data") or {}),
                 **(found.value.get("stringData") or {}),
             }:
@@ -155,7 +159,7 @@ def _passes(found: Found) -> bool:
     """Whether a Gateway lets the traffic of other networks pass."""
     servers = found.at("spec", "servers")
     return any(
-        at(server, "tls", "mode") == "AUTO_PASSTHROUGH"
+        value_at(server, "tls", "mode") == "AUTO_PASSTHROUGH"
         for server in (servers if isinstance(servers, list) else [])
     )
 
@@ -243,7 +247,7 @@ def _remote(
         logins: list[Login] = []
         for found in (rendered, other):
             try:
-                logins += [r.login for r in remotes(found, read) if r.key == key]
+                logins += [r.login for r in read_remotes(found, read) if r.key == key]
             except MeshError:
                 continue
         yield Difference(

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt.controlplane import HELM, VALUES
+from kubectl_mesh.adopt.credentials import credential
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.remotes import credential
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials.logins import claims, token
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import BUILT_IN
 from kubectl_mesh.model import DEFAULT_READER
-from kubectl_mesh.observed.objects import at
 from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.lookup import value_at
 
 OLD, TODAY = "IstioControlPlane", "Istio"
 TOPOLOGY_HEAD = (
@@ -128,7 +128,9 @@ def _gateway(address: str, port: int | None, kind: str) -> dict[str, Any]:
 def _ambient(cluster: Running) -> bool:
     main = cluster.main
     profiles = (
-        [] if main is None else [at(main.value, "spec", "profile"), at(main.values, "profile")]
+        []
+        if main is None
+        else [value_at(main.value, "spec", "profile"), value_at(main.values, "profile")]
     )
     return any(p.part in ("ZTunnel", "ztunnel") for p in cluster.planes) or any(
         str(p).endswith("ambient") for p in profiles

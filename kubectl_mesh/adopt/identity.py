@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt import remotes
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.adopt.running import AGAIN, NETWORK, OWN_REGISTRY, SERVED_BY, Given, Running
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.observed.objects import Found, at
+from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
+from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.text import near, shown
+from kubectl_mesh.yaml_io.lookup import value_at
 
 
 def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, notes: Notes) -> None:
@@ -27,10 +27,12 @@ def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, no
         servers = {
             login.server
             for config in configs
-            if isinstance(login := remotes.of_context(config.value, cluster.context), Login)
+            if isinstance(login := login_of_context(config.value, cluster.context), Login)
         }
         noted = list(
-            dict.fromkeys(r.key for o, r in held if r.said == cluster.context and o is not cluster)
+            dict.fromkeys(
+                r.key for o, r in held if r.stated_context == cluster.context and o is not cluster
+            )
         )
         alike = [k for k in (cluster.context, name_of(cluster.context)) if k in keys]
         reached = list(
@@ -39,7 +41,7 @@ def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, no
                 for o, r in held
                 if r.login.server in servers
                 and o is not cluster
-                and r.said in (None, cluster.context)
+                and r.stated_context in (None, cluster.context)
             )
         )
         cluster.name = stated or next(iter((*noted, *alike, *reached)), name_of(cluster.context))
@@ -63,7 +65,11 @@ def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, no
             )
     for cluster, remote in held:
         if remote.key not in taken:
-            noted_as = f" ({remote.said})" if remote.said and remote.said not in contexts else ""
+            noted_as = (
+                f" ({remote.stated_context})"
+                if remote.stated_context and remote.stated_context not in contexts
+                else ""
+            )
             what = (
                 f"is a remote secret for {shown(remote.key)}{noted_as}, of which nothing else is"
                 f" known{near(remote.key, taken)}"
@@ -126,9 +132,9 @@ def _networks(cluster: Running, running: Sequence[Running]) -> Iterator[Evidence
     for other in running:
         for source, table in other.tables:
             for name, network in table.items():
-                endpoints = at(network, "endpoints")
+                endpoints = value_at(network, "endpoints")
                 for endpoint in endpoints if isinstance(endpoints, list) else []:
-                    registry = at(endpoint, "fromRegistry")
+                    registry = value_at(endpoint, "fromRegistry")
                     if registry == cluster.name or (registry == OWN_REGISTRY and other is cluster):
                         yield Evidence(name, source.place, "meshNetworks")
 
@@ -137,7 +143,9 @@ def primary(cluster: Running, running: Sequence[Running], notes: Notes) -> None:
     """Whose istiod serves a cluster that has none of its own."""
     main = cluster.main
     profiles = (
-        [] if main is None else [at(main.value, "spec", "profile"), at(main.values, "profile")]
+        []
+        if main is None
+        else [value_at(main.value, "spec", "profile"), value_at(main.values, "profile")]
     )
     addresses = cluster.said.get("address", ())
     if cluster.authority is not None or ("remote" not in profiles and not addresses):

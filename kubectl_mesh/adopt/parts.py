@@ -4,7 +4,6 @@ its istiod says of itself.
 
 from collections.abc import Sequence
 
-from kubectl_mesh.adopt import remotes
 from kubectl_mesh.adopt.controlplane import (
     INJECTOR,
     MESH_CONFIG,
@@ -19,12 +18,13 @@ from kubectl_mesh.adopt.controlplane import (
     version_of,
 )
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.remotes import Read, Remote
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.homes import is_own_images
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.objects import Found, at, clean
+from kubectl_mesh.observed.objects import Found, clean
+from kubectl_mesh.observed.remotes import Read, Remote, is_remote_secret, read_remotes
+from kubectl_mesh.yaml_io.lookup import value_at
 
 
 def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
@@ -56,10 +56,10 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
         if plane is not None:
             notes.use(found)
             planes.append(plane)
-        elif remotes.is_remote(found):
+        elif is_remote_secret(found):
             notes.use(found)
             try:
-                held += remotes.remotes(found, read)
+                held += read_remotes(found, read)
             except MeshError as error:
                 notes.problems += error.problems
     stable = min((p for p in planes if p.main), key=_version, default=None)
@@ -131,19 +131,19 @@ def _istiod(cluster: Running, found: Found) -> None:
     """What the Deployment of istiod says."""
     containers = found.at("spec", "template", "spec", "containers")
     for container in containers if isinstance(containers, list) else []:
-        registry = str(at(container, "image")).rpartition("/")[0]
-        if at(container, "name") == "discovery" and registry and not is_own_images(registry):
+        registry = str(value_at(container, "image")).rpartition("/")[0]
+        if value_at(container, "name") == "discovery" and registry and not is_own_images(registry):
             _say(cluster, "registry", registry, found, "the image of istiod")
-        version = version_of(str(at(container, "image")))
+        version = version_of(str(value_at(container, "image")))
         if version is None:
             continue
         if not cluster.said.get("version"):
             _say(cluster, "version", version, found, "the image of istiod")
-        env = at(container, "env")
+        env = value_at(container, "env")
         for entry in env if isinstance(env, list) else []:
             if (
-                at(entry, "name") == "CLUSTER_ID"
-                and isinstance(value := at(entry, "value"), str)
+                value_at(entry, "name") == "CLUSTER_ID"
+                and isinstance(value := value_at(entry, "value"), str)
                 and value
             ):
                 _say(cluster, "id", value, found, "CLUSTER_ID of istiod")

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kubectl_mesh.adopt import remotes
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.objects import Found, secret_data
 
 
@@ -42,7 +41,7 @@ def login(
     own = _own_token(cluster, notes)
     kube: Login | None = None
     for config in configs:
-        found = remotes.of_context(config.value, cluster.context)
+        found = login_of_context(config.value, cluster.context)
         if isinstance(found, str):
             notes.leave(config, f"its context {cluster.context} {found}")
         elif found is not None and kube is None:

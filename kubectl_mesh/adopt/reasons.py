@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.adopt.controlplane import HELM, control_plane
-from kubectl_mesh.adopt.remotes import Login
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.cacerts import CACERTS, is_authority
-from kubectl_mesh.observed.objects import Found, at
+from kubectl_mesh.observed.kubeconfigs import Login
+from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks
+from kubectl_mesh.yaml_io.lookup import value_at
 
 CERTIFICATES = {
     "ca-cert.pem": "the cluster would sign with another intermediate",
@@ -88,7 +89,7 @@ def why_new(rendered: Found, dumped: Sequence[Found]) -> str:
             " of the other clusters too; istiod looks for a cacerts when it starts only, so restart"
             " it once"
         )
-    if rendered.kind == "Namespace" and not at(rendered.value, "metadata", "labels"):
+    if rendered.kind == "Namespace" and not value_at(rendered.value, "metadata", "labels"):
         return (
             "no dump has it: it is the namespace of a component on the nodes, and stays if it"
             " exists"

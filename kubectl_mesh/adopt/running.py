@@ -6,9 +6,10 @@ from typing import Any
 
 from kubectl_mesh.adopt.controlplane import ControlPlane
 from kubectl_mesh.adopt.evidence import Evidence
-from kubectl_mesh.adopt.remotes import Login, Remote
 from kubectl_mesh.observed.cacerts import Authority
+from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.remotes import Remote
 
 NETWORK = "topology.istio.io/network"
 SERVED_BY = "topology.istio.io/controlPlaneClusters"

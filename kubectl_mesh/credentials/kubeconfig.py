@@ -5,8 +5,6 @@ From a kubeconfig come the server, its CA and the name to check the certificate 
 not even looked at.
 """
 
-import base64
-import binascii
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any
 
 from cryptography import x509
 
+from kubectl_mesh.credentials.kubeconfig_file import index_entries, parse_server
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 from kubectl_mesh.model.address import is_loopback, url_fault
@@ -48,10 +47,7 @@ def contexts(document: Document) -> dict[str, Entry]:
         raise MeshError(
             [Problem(Place(document.name), "is not a kubeconfig: it has no list of contexts")]
         )
-    clusters: dict[str, tuple[int, Any]] = {}
-    for index, item in enumerate(document.value.get("clusters") or ()):
-        if isinstance(item, dict):
-            clusters[str(item.get("name"))] = index, item.get("cluster")
+    clusters = index_entries(document.value, "clusters")
     found = {}
     for index, item in enumerate(document.value.get("contexts") or ()):
         if isinstance(item, dict) and isinstance(item.get("name"), str):
@@ -76,26 +72,18 @@ def _entry(place: Place, cluster: Any) -> Entry:
         cluster = {}  # as the original page prints it: `cluster:` with nothing below
     if not isinstance(cluster, dict):
         return Entry(place, fault="is not a mapping with a server and its CA")
-    data = cluster.get("certificate-authority-data")
-    ca = None
-    if data:
-        try:
-            ca = base64.b64decode(str(data), validate=True)
-        except (binascii.Error, ValueError):
-            return Entry(place, fault="has a certificate-authority-data that is not base64")
+    server = parse_server(cluster)
+    if server.has_invalid_ca:
+        return Entry(place, fault="has a certificate-authority-data that is not base64")
     return Entry(
         place,
-        server=_text(cluster.get("server")) or "",
-        ca=ca,
-        ca_file=_text(cluster.get("certificate-authority")),
-        tls_server_name=_text(cluster.get("tls-server-name")),
-        insecure=str(cluster.get("insecure-skip-tls-verify")).lower() == "true",
-        fault="" if _text(cluster.get("server")) else NO_SERVER,
+        server=server.url or "",
+        ca=server.ca or None,
+        ca_file=server.ca_file or None,
+        tls_server_name=server.tls_server_name or None,
+        insecure=server.insecure,
+        fault="" if server.url else NO_SERVER,
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def credentials(document: Document) -> bool:

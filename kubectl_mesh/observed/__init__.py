@@ -13,7 +13,7 @@ from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE, LOCK, Json
 from kubectl_mesh.observed.control import CLUSTER, MESH, NETWORK, control_plane, namespaces, said
 from kubectl_mesh.observed.gates import LABEL, gates
 from kubectl_mesh.observed.locks import digests, lock
-from kubectl_mesh.observed.parse import Parser, flat, items_at, mapping_at, opaque, text_at, without
+from kubectl_mesh.observed.parse import Parser, flat, opaque, without
 from kubectl_mesh.observed.remotes import Remotes, is_remote, readers
 from kubectl_mesh.observed.trust import Certificates, store_of, trust
 from kubectl_mesh.observed.values import (
@@ -26,6 +26,7 @@ from kubectl_mesh.observed.values import (
     Opaque,
     Said,
 )
+from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 Files = Mapping[str, bytes | None]
 RawTree = Mapping[str, Files]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.parse import flat, mapping_at, text_at, without
+from kubectl_mesh.observed.parse import flat, without
 from kubectl_mesh.observed.values import ControlPlane, Fields, Object, Said
+from kubectl_mesh.yaml_io.lookup import mapping_at, text_at
 
 KINDS = frozenset(
     (

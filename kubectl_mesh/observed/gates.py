@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.parse import at, items_at, mapping_at, text_at, texts
 from kubectl_mesh.observed.values import Gate, Object
+from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, texts_at, value_at
 
 LABEL = "topology.istio.io/network"
 _MESH_NETWORKS = (
@@ -20,7 +20,7 @@ _MESH_NETWORKS = (
 def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
     """Every gateway that the objects of a cluster make, are, or declare."""
     for seen, value in objects:
-        labels = texts(mapping_at(value, "metadata", "labels"))
+        labels = texts_at(value, "metadata", "labels")
         if seen.kind == "Service" and (LABEL in labels or "istio" in labels):
             spec = mapping_at(value, "spec")
             yield Gate(
@@ -36,7 +36,9 @@ def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
             yield _gateway_api(seen, value, labels)
         elif seen.kind == "Gateway":
             servers = items_at(value, "spec", "servers")
-            ports = tuple(n for s in servers if (n := _number(at(s, "port", "number"))) is not None)
+            ports = tuple(
+                n for s in servers if (n := _number(value_at(s, "port", "number"))) is not None
+            )
             yield Gate(
                 seen.file,
                 "Gateway (networking.istio.io)",
@@ -59,7 +61,7 @@ def _number(value: Any) -> int | None:
 
 def _ports(value: Json, *path: str) -> tuple[int, ...]:
     return tuple(
-        n for port in items_at(value, *path) if (n := _number(at(port, "port"))) is not None
+        n for port in items_at(value, *path) if (n := _number(value_at(port, "port"))) is not None
     )
 
 
@@ -75,7 +77,7 @@ def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
     # istiod labels the Service as the Gateway is labelled, unless `infrastructure` says which
     # labels it gets.
     network = (
-        texts(mapping_at(given, "labels")).get(LABEL)
+        texts_at(given, "labels").get(LABEL)
         if "labels" in given and not found
         else labels.get(LABEL)
     )
@@ -105,7 +107,7 @@ def _chart(seen: Object, value: Json) -> Iterator[Gate]:
         if argo
         else mapping_at(value, "spec", "values")
     )
-    labels = texts(mapping_at(values, "labels"))
+    labels = texts_at(values, "labels")
     network = labels.get(LABEL) or text_at(values, "networkGateway")
     yield Gate(
         seen.file,
@@ -120,9 +122,9 @@ def _chart(seen: Object, value: Json) -> Iterator[Gate]:
 
 def _components(seen: Object, value: Json) -> Iterator[Gate]:
     for item in items_at(value, "spec", "components", "ingressGateways"):
-        if at(item, "enabled") is False:
+        if value_at(item, "enabled") is False:
             continue
-        labels = texts(mapping_at(item, "label"))
+        labels = texts_at(item, "label")
         service = mapping_at(item, "k8s", "service")
         name = text_at(item, "name") or ""
         yield Gate(
@@ -149,7 +151,7 @@ def _mesh_networks(seen: Object, value: Json) -> Iterator[Gate]:
         stated = dict(mapping_at(value, "spec", "values", "global", "meshNetworks"))
     for network, entry in stated.items():
         found = tuple(
-            (address, _number(at(item, "port")))
+            (address, _number(value_at(item, "port")))
             for item in items_at(entry, "gateways")
             if (address := text_at(item, "address") or text_at(item, "registryServiceName"))
             is not None

@@ -2,8 +2,6 @@
 over, Secrets decoded.
 """
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.lookup import decode_base64, value_at
 
 NOISE = frozenset(
     (
@@ -74,7 +73,7 @@ class Found:
 
     def at(self, *path: str) -> Any:
         """What stands at a path, None where there is nothing."""
-        return at(self.value, *path)
+        return value_at(self.value, *path)
 
     def __str__(self) -> str:
         where = f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -83,15 +82,6 @@ class Found:
             if not self.value or where
             else self.kind or "a document without a kind"
         )
-
-
-def at(value: Json, *path: str) -> Any:
-    """What stands at a path of a value, None where there is nothing."""
-    for key in path:
-        if not isinstance(value, dict) or key not in value:
-            return None
-        value = value[key]
-    return value
 
 
 def _word(value: Json) -> str:
@@ -199,11 +189,4 @@ def secret_data(found: Found) -> dict[str, bytes]:
 def _decoded(value: Json) -> bytes | None:
     if value is None:
         return b""
-    try:
-        return (
-            base64.b64decode("".join(value.split()), validate=True)
-            if isinstance(value, str)
-            else None
-        )
-    except (binascii.Error, ValueError):
-        return None
+    return decode_base64(value, wrapped=True) if isinstance(value, str) else None

@@ -126,45 +126,6 @@ def _too_deep(value: Any) -> bool:
     return True
 
 
-def at(value: Json, *path: str) -> Any:
-    """What stands at a path of mappings, None where there is nothing."""
-    found: Any = value
-    for step in path:
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(step)
-    return found
-
-
-def text_at(value: Json, *path: str) -> str | None:
-    """The text at a path; None where there is none."""
-    found = at(value, *path)
-    return (
-        found
-        if isinstance(found, str)
-        else str(found)
-        if isinstance(found, int | float) and not isinstance(found, bool)
-        else None
-    )
-
-
-def mapping_at(value: Json, *path: str) -> Mapping[str, Any]:
-    """The mapping at a path, an empty one where there is none."""
-    found = at(value, *path)
-    return found if isinstance(found, Mapping) else {}
-
-
-def items_at(value: Json, *path: str) -> tuple[Any, ...]:
-    """The list at a path, an empty one where there is none."""
-    found = at(value, *path)
-    return tuple(found) if isinstance(found, list) else ()
-
-
-def texts(value: Mapping[str, Any]) -> dict[str, str]:
-    """A mapping of texts, as labels and annotations are."""
-    return {str(k): str(v) for k, v in value.items()}
-
-
 class Flat(Mapping[str, Json]):
     """Every value of a document by the text of its path; items of a list by their name where they
     have one. Made when it is asked for.

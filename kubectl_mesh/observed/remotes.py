@@ -1,19 +1,27 @@
-"""Remote secrets, in clear, encrypted, or as a template for a store; and the accounts by which this
-cluster is read.
+"""Remote secrets, in clear, encrypted, or as a template for a store, of trees and of dumps; and the
+accounts by which this cluster is read.
+
+pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever the Secret is
+called; one Secret may hold several.
 """
 
-import base64
-import binascii
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, parse_server
 from kubectl_mesh.credentials.logins import claims
-from kubectl_mesh.model import Json
-from kubectl_mesh.observed.parse import Parser, items_at, mapping_at, opaque, text_at, texts
+from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.model import Document, Json
+from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
+from kubectl_mesh.observed.objects import Found, secret_data
+from kubectl_mesh.observed.parse import Parser, opaque
 from kubectl_mesh.observed.trust import store_of
 from kubectl_mesh.observed.values import Lock, Object, Reader, RemoteSecret
+from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at, texts_at
 
 LABEL, ANNOTATION, CONTEXT = (
     "istio/multiCluster",
@@ -27,10 +35,15 @@ _PLAIN_KEYS = frozenset(("exec", "auth-provider"))
 
 def is_remote(value: Json) -> bool:
     """Whether an object is, or makes, a Secret that istiod takes for remote clusters."""
-    return text_at(_metadata(value), "labels", LABEL) == "true" or (
+    return is_labelled(_metadata(value)) or (
         _data(value) != {}
         and (text_at(value, "metadata", "name") or "").startswith("istio-remote-secret-")
     )
+
+
+def is_labelled(metadata: Mapping[str, Any]) -> bool:
+    """Whether the label of a Secret says that istiod reads clusters by it."""
+    return text_at(metadata, "labels", LABEL) == "true"
 
 
 def _metadata(value: Json) -> Mapping[str, Any]:
@@ -71,7 +84,7 @@ class Remotes:
         )
         if not data:
             self.parser.problem(file, "names no cluster: it has no data")
-        annotations = texts(mapping_at(metadata, "annotations"))
+        annotations = texts_at(metadata, "annotations")
         for key, content in data.items():
             peer = str(key)
             source = lock.says.remote.get(peer) if lock is not None else None
@@ -93,7 +106,7 @@ class Remotes:
                 namespace=text_at(value, "metadata", "namespace"),
                 annotation=annotations.get(ANNOTATION),
                 context=annotations.get(CONTEXT),
-                labelled=text_at(metadata, "labels", LABEL) == "true",
+                labelled=is_labelled(metadata),
                 source=source,
                 made_from=lock.says.sealed.get(path) if lock is not None else None,
                 **told,
@@ -125,27 +138,26 @@ class Remotes:
             # What a template takes from the store is not here; in its place stands a text.
             body = _ACTION.sub(b'"stored"', content.encode())
         else:
-            try:
-                body = base64.b64decode(content, validate=True)
-            except (ValueError, binascii.Error):
+            decoded = decode_base64(content)
+            if decoded is None:
                 self.parser.problem(file, "is not base64", path=f"data.{peer}")
                 return told | {"text": opaque(content.encode())}
+            body = decoded
         told["text"] = opaque(content.encode() if store == "external" else body)
         config = self.parser.mapping(file, body, f"data.{peer}")
-        server = mapping_at(_first(config, "clusters"), "cluster")
-        user = mapping_at(_first(config, "users"), "user")
-        ca = text_at(server, "certificate-authority-data")
+        access = find_access(config, text_at(config, "current-context"), lenient=True)
+        assert access is not None
+        server, user = parse_server(access.cluster or {}), access.user or {}
         told |= {
-            "server": text_at(server, "server"),
-            "tls_name": text_at(server, "tls-server-name"),
-            "login": login(user),
+            "server": server.url,
+            "tls_name": server.tls_server_name,
+            "login": login_kind(user),
         }
-        if ca is not None:
-            try:
-                told["ca"] = hashlib.sha256(base64.b64decode(ca, validate=True)).hexdigest()
-            except (ValueError, binascii.Error):
-                self.parser.problem(file, "the CA of the server is not base64", path=f"data.{peer}")
-        if server.get("insecure-skip-tls-verify") is True:
+        if server.has_invalid_ca:
+            self.parser.problem(file, "the CA of the server is not base64", path=f"data.{peer}")
+        elif server.ca is not None:
+            told["ca"] = hashlib.sha256(server.ca).hexdigest()
+        if server.insecure:
             told["insecure"] = True
         if store == "plain" and user and told["login"] != "exec":
             told["secret"] = opaque(dict(user))
@@ -154,33 +166,67 @@ class Remotes:
         return told
 
 
-def _first(config: Mapping[str, Any], what: str) -> Any:
-    """The entry that a kubeconfig's current context names; else the first."""
-    entries = items_at(config, what)
-    context = text_at(config, "current-context")
-    for entry in items_at(config, "contexts"):
-        if text_at(entry, "name") == context:
-            wanted = text_at(entry, "context", what[:-1])
-            return next(
-                (e for e in entries if text_at(e, "name") == wanted),
-                entries[0] if entries else None,
+Read = Callable[[bytes], Document]
+"""A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a
+text.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A cluster as another holds it in a dump, under the ID `key`."""
+
+    found: Found
+    key: str
+    login: Login
+    body: bytes = field(repr=False)
+
+    @property
+    def holder(self) -> str:
+        """The context of the cluster that holds it."""
+        return self.found.context
+
+    @property
+    def stated_context(self) -> str | None:
+        """The context that istioctl of old noted."""
+        return self.found.words("annotations").get(CONTEXT)
+
+
+def is_remote_secret(found: Found) -> bool:
+    """Whether istiod takes an object of a dump for a remote secret."""
+    return found.kind == "Secret" and not found.group and is_labelled(found.metadata)
+
+
+def read_remotes(found: Found, read: Read) -> Iterator[Remote]:
+    """The clusters in a remote secret of a dump; raises a `MeshError` that shows nothing of what
+    cannot be read.
+    """
+    problems: list[Problem] = []
+    for key, body in sorted(secret_data(found).items()):
+        try:
+            document = read(body)
+        except MeshError:
+            problems.append(
+                Problem(
+                    found.place,
+                    f"the key {shown(key)} of {found} holds no kubeconfig that can be read",
+                    "dump it again",
+                )
             )
-    return entries[0] if entries else None
-
-
-def login(user: Mapping[str, Any]) -> str:
-    """How a kubeconfig logs in."""
-    if "exec" in user:
-        return "exec"
-    if "auth-provider" in user:
-        return text_at(user, "auth-provider", "name") or "auth-provider"
-    if "token" in user:
-        return "token"
-    if "tokenFile" in user:
-        return "tokenFile"
-    if any(key.startswith("client-") for key in user):
-        return "clientCertificate"
-    return "password" if "username" in user else "none"
+            continue
+        login = login_of_current_context(document.value)
+        if isinstance(login, str):
+            problems.append(
+                Problem(
+                    found.place,
+                    f"the kubeconfig under {shown(key)} of {found} {login}",
+                    "dump it again, or leave it out",
+                )
+            )
+        else:
+            yield Remote(found, key, login, body)
+    if problems:
+        raise MeshError(problems)
 
 
 def readers(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:

@@ -13,8 +13,9 @@ from kubectl_mesh.delivery.teardown import (
     Tool,
 )
 from kubectl_mesh.observed import RawTree
-from kubectl_mesh.observed.parse import Parser, text_at
+from kubectl_mesh.observed.parse import Parser
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
+from kubectl_mesh.yaml_io.lookup import text_at
 
 MARKS = {"_argocd": "mesh.yaml", "_flux": "gitrepository.yaml"}
 """By directory the file that says in which namespace the objects of a tool are; Flux has one in

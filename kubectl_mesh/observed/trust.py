@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
 from kubectl_mesh.observed.crls import CRL
-from kubectl_mesh.observed.parse import Parser, flat, items_at, mapping_at, opaque, text_at
+from kubectl_mesh.observed.parse import Parser, flat, opaque
 from kubectl_mesh.observed.values import Cacerts, Lock
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.x509.certificates import describe, load_certificates
 from kubectl_mesh.x509.chain import root_of
 from kubectl_mesh.x509.parse import PemError, parse_certificates
+from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 if TYPE_CHECKING:
     from kubectl_mesh.observed.values import Opaque

@@ -1,0 +1,63 @@
+"""Kubeconfigs of dumps: how each cluster is reached and logged in to, as client-go reads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubectl_mesh.credentials.kubeconfig_file import find_access, parse_server
+from kubectl_mesh.model import Json
+from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.lookup import text_at
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a cluster is reached, and as whom: its server, CA (None: none is stated), and the `user`
+    of a kubeconfig.
+    """
+
+    server: str
+    ca: bytes | None = field(repr=False)
+    tls_server_name: str | None = None
+    user: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    insecure: bool = False
+
+
+def is_kubeconfig(found: Found) -> bool:
+    """Whether an object is a kubeconfig."""
+    return found.kind == "Config" and isinstance(found.value.get("contexts"), list)
+
+
+def login_of_current_context(config: Json) -> Login | str:
+    """What the current context of a kubeconfig leads to, or what is wrong with it."""
+    name = text_at(config, "current-context")
+    if not name:
+        return "names no current context"
+    found = login_of_context(config, name)
+    return (
+        f"has no context {shown(name)}, which it calls the current one" if found is None else found
+    )
+
+
+def login_of_context(config: Json, name: str) -> Login | str | None:
+    """What a context of a kubeconfig leads to, or what is wrong with it; None where there is no
+    such context.
+    """
+    access = find_access(config, name)
+    if access is None:
+        return None
+    if access.cluster is None:
+        return "has no cluster for its context"
+    server = parse_server(access.cluster, wrapped=True)
+    if not server.url:
+        return "has no server"
+    if server.has_invalid_ca:
+        return "has a certificate-authority-data that is not base64"
+    return Login(
+        server.url,
+        server.ca or None,
+        server.tls_server_name or None,
+        access.user or {},
+        server.insecure,
+    )
