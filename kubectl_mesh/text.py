@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
@@ -192,6 +192,11 @@ EITHER = "write true or false, or quote it if it is a text"
 """What to do about an unquoted yes or no, where nothing says which is meant."""
 
 _MANY = 50
+
+
+def first_names(names: Sequence[str], most: int = 3) -> str:
+    """The first names of a list, and how many more."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ def make(
             for i in range((len(names) + 1) // 2)
         }
     mesh.write("topology.yaml", yaml.safe_dump(value, sort_keys=False))
-    mesh.write("base.yaml", targets.module(kind).STARTER.replace("1.31.3", version))
+    mesh.write("base.yaml", targets.KINDS[kind].STARTER.replace("1.31.3", version))
     authority = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"][
         "certificate-authority-data"
     ]

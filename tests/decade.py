@@ -62,7 +62,7 @@ from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import root_order as trusting
-from kubectl_mesh.targets import istio, values
+from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
 from kubectl_mesh.x509.certificates import describe
 from kubectl_mesh.x509.layout import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
@@ -352,7 +352,7 @@ def topology_of(
 def planned(clusters: tuple[tuple[str, str], ...]) -> Plan:
     """The plan of a mesh of these clusters, each with its version, for what tokens do not matter to."""
     topology = topology_of(tuple((name, version, ()) for name, version in clusters), "shared")
-    return planning.plan(topology, {}, {}, istio.traits(topology))
+    return planning.plan(topology, {}, {}, KINDS["Istio"].traits(topology))
 
 
 @lru_cache(maxsize=1024)
@@ -800,7 +800,7 @@ class Decade:
                     coming.add((cluster.name, peer))
         servers = {name: Server(f"https://{name}.example:6443", b"") for name in self.clusters}
         plan = planning.plan(
-            topology, servers, found, istio.traits(topology), coming=frozenset(coming)
+            topology, servers, found, KINDS["Istio"].traits(topology), coming=frozenset(coming)
         )
         self.planned = (stated, len(self.credentials)), plan
         return plan

@@ -12,7 +12,7 @@ from test_targets import DELIVERIES, mesh
 from test_unknown import check_results, page_data
 
 from kubectl_mesh import targets
-from kubectl_mesh.targets import values
+from kubectl_mesh.targets import value_rules
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.yaml_io import read
 
@@ -45,7 +45,7 @@ def base(
     kind: str, *settings: tuple[tuple[str, ...], object], documents: tuple[dict[str, Any], ...] = ()
 ) -> str:
     """A base.yaml of a kind with some of istiod's values, and more documents."""
-    value = yaml.safe_load(targets.module(kind).STARTER)
+    value = yaml.safe_load(targets.KINDS[kind].STARTER)
     for path, what in settings:
         put(value, path, what)
     return yaml.safe_dump_all([value, *documents])
@@ -53,7 +53,7 @@ def base(
 
 def chart(kind: str, name: str, *settings: tuple[tuple[str, ...], object]) -> dict[str, Any]:
     """A document of base.yaml for a chart."""
-    value = put({"apiVersion": targets.module(kind).API_VERSION, "kind": kind}, CHART[kind], name)
+    value = put({"apiVersion": targets.KINDS[kind].API_VERSION, "kind": kind}, CHART[kind], name)
     for path, what in settings:
         put(value, path, what)
     return value
@@ -231,7 +231,7 @@ def test_the_readers_account_is_that_of_the_topology(kind: str, tmp_path: Path) 
     def faults(account: object, creates: bool) -> list[str]:
         return [
             p.what
-            for p in values.reader_problems(
+            for p in value_rules.reader_problems(
                 read_base(kind, (path, account)), PATHS[kind], topology, creates=creates
             )
         ]
@@ -245,7 +245,7 @@ def test_the_readers_account_is_that_of_the_topology(kind: str, tmp_path: Path) 
     assert "another account" in faults({**default, "namespace": "other"}, False)[0]
     assert "stops the charts from creating" in faults(default, True)[0]
     assert faults(default, False) == []
-    (found,) = values.reader_problems(
+    (found,) = value_rules.reader_problems(
         read_base(kind, (path, default)), PATHS[kind], topology, creates=True
     )
     assert (found.id, found.where.path) == ("base-reader", ".".join(path))

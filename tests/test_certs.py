@@ -619,7 +619,7 @@ def test_istio_csr_and_istiod_agree(workdir: Make, run: Run, kind: str, ambient:
     )
     from kubectl_mesh import targets
 
-    mesh.write("base.yaml", targets.module(kind).STARTER)
+    mesh.write("base.yaml", targets.KINDS[kind].STARTER)
     ran = run("render", cwd=mesh)
     assert ran.code == 0, ran.err
     folder = mesh / "out" / "context-east-1"

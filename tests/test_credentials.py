@@ -37,7 +37,7 @@ def modern(workdir: Make) -> Make:
 
     def make(**words: object) -> WorkDir:
         made = workdir(**words)
-        made.write("base.yaml", targets.module("Istio").STARTER)
+        made.write("base.yaml", targets.KINDS["Istio"].STARTER)
         return made
 
     return make

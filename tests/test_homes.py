@@ -42,7 +42,7 @@ def mesh(path: Path, kind: str, topology: Mapping[str, Any], base: Mapping[str, 
     }
     made.write("topology.yaml", yaml.safe_dump(merged(whole, topology)))
     documents = [
-        merged(yaml.safe_load(targets.module(kind).STARTER), base.get("main", {})),
+        merged(yaml.safe_load(targets.KINDS[kind].STARTER), base.get("main", {})),
         *base.get("more", []),
     ]
     made.write("base.yaml", yaml.safe_dump_all(documents))
@@ -427,7 +427,7 @@ VERSION_PATH = {"Istio": "v", "Application": "", "HelmRelease": "", "IstioOperat
 @pytest.mark.parametrize("kind", NEW)
 def test_a_version_is_judged_wherever_it_is_stated(kind: str, tmp_path: Path, run: Run) -> None:
     """Down to the patch level, in topology.yaml and in base.yaml; where the topology states it, base.yaml's does not count."""
-    path = targets.module(kind).VERSION
+    path = targets.KINDS[kind].VERSION
     for version, check in (
         ("1.30.6", "istio-security"),
         ("1.31.2", "istio-security"),

@@ -1009,7 +1009,7 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.operations.working_directory import Inputs
     from kubectl_mesh.render import render
     from kubectl_mesh.stores import Plain
-    from kubectl_mesh.targets import istiocontrolplane as target
+    from kubectl_mesh.targets import KINDS
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.manifest import Manifests
 
@@ -1023,6 +1023,7 @@ def test_no_secret_has_a_repr() -> None:
         ("east", ""): {"token": "tokentokentoken-east"},
         ("west", ""): {"token": "tokentokentoken-west"},
     }
+    target = KINDS["IstioControlPlane"]
     made_plan = plan(topology, servers, tokens, target.traits(topology))
     tree = render(made_plan, {}, done, target, Manifests(assets.template), Plain())
     told = {

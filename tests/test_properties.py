@@ -22,7 +22,7 @@ from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import render
 from kubectl_mesh.stores import Plain
-from kubectl_mesh.targets import istiocontrolplane as target
+from kubectl_mesh.targets import KINDS
 from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.manifest import Manifests
@@ -97,6 +97,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     )
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
+    target = KINDS["IstioControlPlane"]
     plan = make_plan(topology, servers, tokens, target.traits(topology))
     pki = issue(
         Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}),

@@ -85,7 +85,7 @@ def lost(run: Run, mesh: WorkDir) -> list[tuple[int, str, str]]:
 @pytest.mark.parametrize("kind", targets.KINDS)
 def test_the_starter_earns_no_warning(run: Run, mesh: WorkDir, kind: str) -> None:
     """Whatever the topology states, alone or by twos: nothing is said of a line that `init` wrote."""
-    mesh.write("base.yaml", targets.module(kind).STARTER)
+    mesh.write("base.yaml", targets.KINDS[kind].STARTER)
     rendered = 0
     for names in [(name,) for name in KEYS] + list(
         itertools.combinations(("version", "ambient", "domain", "remote", "argocd", "flux"), 2)
@@ -108,7 +108,7 @@ def test_the_starter_earns_no_warning(run: Run, mesh: WorkDir, kind: str) -> Non
 
 def test_the_version_of_the_starter_is_a_default(run: Run, mesh: WorkDir) -> None:
     """The report names both where no cluster runs the version of base.yaml; nothing is said where one does."""
-    mesh.write("base.yaml", targets.module("Istio").STARTER)
+    mesh.write("base.yaml", targets.KINDS["Istio"].STARTER)
     lay(mesh, KEYS["version"])
     assert lost(run, mesh) == []
     assert run("render", "--dry-run", cwd=mesh).out.startswith(
@@ -120,7 +120,7 @@ def test_the_version_of_the_starter_is_a_default(run: Run, mesh: WorkDir) -> Non
     )
     # What an earlier version of `init` wrote is a default too.
     for version in STARTED:
-        mesh.write("base.yaml", targets.module("Istio").STARTER.replace(DEFAULT, version))
+        mesh.write("base.yaml", targets.KINDS["Istio"].STARTER.replace(DEFAULT, version))
         lay(mesh, KEYS["version"])
         assert lost(run, mesh) == []
 
@@ -139,7 +139,7 @@ def test_a_version_that_disagrees_is_named(
     """A version that a person stated and that no cluster runs is reported with the one that goes before it; one that some cluster runs is not lost."""
     mesh.write(
         "base.yaml",
-        targets.module(kind).STARTER.replace(
+        targets.KINDS[kind].STARTER.replace(
             f" {'v' if kind == 'Istio' else ''}{DEFAULT}\n", f" {text}\n"
         ),
     )

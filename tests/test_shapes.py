@@ -90,19 +90,19 @@ def at(value: Any, path: tuple[str | int, ...], leaf: Any) -> Any:
 def parts() -> Iterator[tuple[str, str]]:
     """Every document that a base.yaml may have: the kind of control plane, and the part."""
     for kind in KINDS:
-        yield from ((kind, part) for part in targets.module(kind).SCHEMAS)
+        yield from ((kind, part) for part in targets.KINDS[kind].SCHEMAS)
 
 
 def schemas(kind: str, part: str, topology: Topology) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The schemas of a part, each with where it begins."""
-    target = targets.module(kind)
+    target = targets.KINDS[kind]
     yield (), base_file.base_schema(target.SCHEMAS[part])
     yield from target.checked(part, base_file._settled(topology, "1.30.3"), assets.schema)
 
 
 def start(kind: str, part: str) -> list[Any]:
     """The starter of a kind, and a document for the part, as people name it."""
-    target = targets.module(kind)
+    target = targets.KINDS[kind]
     documents = [d for d in yaml.safe_load_all(target.STARTER) if d]
     main = documents[0]
     if part == next(iter(target.SCHEMAS)):
@@ -216,7 +216,7 @@ def test_random_values(name: str, chosen: random.Random, odd: Any) -> None:
 def test_a_gateway_document(workdir: Make, run: Run, values: dict[str, Any], says: str) -> None:
     """Every command that reads base.yaml says the place, the fact and the fix."""
     mesh = workdir()
-    main = next(yaml.safe_load_all(targets.module("HelmRelease").STARTER))
+    main = next(yaml.safe_load_all(targets.KINDS["HelmRelease"].STARTER))
     gateway = {
         "apiVersion": main["apiVersion"],
         "kind": "HelmRelease",

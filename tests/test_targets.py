@@ -40,7 +40,7 @@ def mesh(path: Path, example: str, kind: str, over: Mapping[str, object]) -> Wor
     made.topology(
         {"certificates": {"keyType": "ec-p256"}, **(FLEET if example == "fleet" else {}), **over}
     )
-    made.write("base.yaml", targets.module(kind).STARTER)
+    made.write("base.yaml", targets.KINDS[kind].STARTER)
     for cluster in read_topology(str(path)).clusters:
         if cluster.joined:
             made.token(cluster.name)

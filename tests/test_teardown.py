@@ -59,7 +59,7 @@ def mesh(path: Path, kind: str, tool: str, over: dict[str, Any] | None = None) -
         value["delivery"] = {"tool": tool, "repoURL": URL}
     made.write("topology.yaml", yaml.safe_dump(value, sort_keys=False))
     made.topology(over or {})
-    made.write("base.yaml", targets.module(kind).STARTER)
+    made.write("base.yaml", targets.KINDS[kind].STARTER)
     for name in CONTEXTS:
         made.write(
             f"clusters/{name}.crt", (TOP / "tests/golden/argocd/in/clusters/east.crt").read_bytes()
@@ -723,7 +723,7 @@ def test_what_applies_an_istiooperator(tmp_path: Path, run: Run) -> None:
         path = made / step.rpartition(" ")[2]
         assert path.is_file() or (path / "kustomization.yaml").is_file(), step
     made.write(
-        "base.yaml", targets.module("IstioOperator").STARTER.replace("/dev/stdout", "/dev/null")
+        "base.yaml", targets.KINDS["IstioOperator"].STARTER.replace("/dev/stdout", "/dev/null")
     )
     later = run("render", cwd=made).err
     assert (

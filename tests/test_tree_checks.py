@@ -538,7 +538,7 @@ def ec_key_before_it_was_signed_with(mesh: WorkDir) -> None:
     from kubectl_mesh import targets
 
     mesh.topology({"istio": {"version": "1.6.0"}})
-    mesh.write("base.yaml", targets.module("IstioOperator").STARTER)
+    mesh.write("base.yaml", targets.KINDS["IstioOperator"].STARTER)
 
 
 def sealed_for(mesh: WorkDir, days_ago: int, days: int, *names: str) -> None:

@@ -178,7 +178,7 @@ def command(
             control_plane = (
                 base_file.rendered_kind(topology, join(directory, "out")) or control_plane
             )
-        target = targets.module(control_plane)
+        target = targets.KINDS[control_plane]
     new[BASE] = target.STARTER.encode()
     make_folder(directory)
     with locked(directory):

@@ -110,7 +110,6 @@ def command(
         from kubectl_mesh.reports import render
         from kubectl_mesh.safety import reconnect, rollout
         from kubectl_mesh.stores import ENCRYPTED
-        from kubectl_mesh.targets.replaced import kind_text
         from kubectl_mesh.topology.selection import chosen_clusters
         from kubectl_mesh.tree.compare import compare, strangers
         from kubectl_mesh.tree.write import clear, write_tree
@@ -234,7 +233,7 @@ def command(
             value | {"warnings": render.problems_json(warnings), "assumed": assumed or None}
         )
     else:
-        kind = kind_text(inputs.target, inputs.base, rendered.plan)
+        kind = inputs.target.kind_text(inputs.base, rendered.plan)
         text = render.render_text(
             rendered.plan,
             rendered.pki,

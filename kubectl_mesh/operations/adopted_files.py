@@ -112,7 +112,7 @@ def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes
     versions = {c.version for c in mesh.clusters}
     parts = basedoc.base(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
     if not parts:
-        return str(targets.module(kind).STARTER)
+        return targets.KINDS[kind].STARTER
     path = join(directory, BASE)
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):

@@ -73,7 +73,7 @@ class Read:
     """
 
     base: Mapping[str, Document] = field(default_factory=dict)
-    target: Target = field(default_factory=lambda: targets.module(targets.OLD))
+    target: Target = field(default_factory=lambda: targets.KINDS[targets.OLD])
     topology: Topology | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()

@@ -1,33 +1,31 @@
-"""The control planes that can be rendered, each a module with the same functions; base.yaml's kind
-chooses one.
+"""The control planes that can be rendered, by the kind of base.yaml that asks for each.
 
-`target.Target` says what these are. A new target is a module and a line in `KINDS`.
+A target is a class of its own (`target.Target`) and a line in `KINDS`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
-from kubectl_mesh.targets import application, helmrelease, istio, istiocontrolplane, istiooperator
+from kubectl_mesh.targets.application import Application
+from kubectl_mesh.targets.helmrelease import HelmRelease
+from kubectl_mesh.targets.istio import Istio
+from kubectl_mesh.targets.istiocontrolplane import IstioControlPlane
+from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import near, shown
 
 KINDS: Mapping[str, Target] = {
-    "Istio": istio,
-    "IstioOperator": istiooperator,
-    "Application": application,
-    "HelmRelease": helmrelease,
-    "IstioControlPlane": istiocontrolplane,
+    Istio.KIND: Istio(),
+    IstioOperator.KIND: IstioOperator(),
+    Application.KIND: Application(),
+    HelmRelease.KIND: HelmRelease(),
+    IstioControlPlane.KIND: IstioControlPlane(),
 }
 """Every kind of base.yaml, and its target."""
-OLD = "IstioControlPlane"
+OLD = IstioControlPlane.KIND
 """The kind that a mesh without a base.yaml has, as the old tool had it."""
-
-
-def module(kind: str) -> Target:
-    """The target of a kind in `KINDS`."""
-    return KINDS[kind]
 
 
 def choose(base: Sequence[Document]) -> Target:
@@ -35,10 +33,10 @@ def choose(base: Sequence[Document]) -> Target:
     had it.
     """
     if not base:
-        return module(OLD)
+        return KINDS[OLD]
     kind = _kind(base[0], KINDS)
-    target = module(kind)
-    _version(base[0], kind, target.API_VERSION)
+    target = KINDS[kind]
+    _check_version(base[0], kind, target.API_VERSION)
     return target
 
 
@@ -46,104 +44,102 @@ def parts(base: Sequence[Document], target: Target) -> dict[str, Document]:
     """The documents of a base.yaml by what they customise, in the order of the target's schemas."""
     found: dict[str, Document] = {}
     problems: list[Problem] = []
+    by_kind = target.part({"kind": target.KIND}) == target.KIND
     for index, document in enumerate(base):
         try:
-            if target.part({"kind": target.KIND}) == target.KIND:
-                _version(document, _kind(document, target.SCHEMAS), target.API_VERSION)
-            else:
-                _version(document, _kind(document, (target.KIND,)), target.API_VERSION)
+            kinds = target.SCHEMAS.keys() if by_kind else (target.KIND,)
+            _check_version(document, _kind(document, kinds), target.API_VERSION)
         except MeshError as error:
             problems += error.problems
             continue
         assert isinstance(document.value, dict)
         name = target.part(document.value)
-        if name not in target.SCHEMAS:
-            known = ", ".join(target.SCHEMAS)
-            problems.append(
-                Problem(
-                    document.place(),
-                    f"customises {shown(name)}, which is none of"
-                    f" {known}{near(name, target.SCHEMAS)}",
-                    "",
-                    "base-valid",
-                )
-            )
-        elif name in found:
-            problems.append(
-                Problem(
-                    document.place(),
-                    f"customises {name} a second time",
-                    "put the two documents together",
-                    "base-valid",
-                )
-            )
-        elif index == 0 and name != next(iter(target.SCHEMAS)):
-            first = next(iter(target.SCHEMAS))
-            problems.append(
-                Problem(
-                    document.place(),
-                    f"customises {name}, but the first document is for {first}",
-                    "put it behind that",
-                    "base-valid",
-                )
-            )
-        else:
+        problem = _part_problem(document, name, target, is_first=index == 0, known=found)
+        if problem is None:
             found[name] = document
+        else:
+            problems.append(problem)
     if problems:
         raise MeshError(problems)
     return found
 
 
-def _kind(document: Document, kinds: Iterable[str]) -> str:
+def _part_problem(
+    document: Document, name: str, target: Target, *, is_first: bool, known: Collection[str]
+) -> Problem | None:
+    """Why a document cannot customise a part; `known` are the parts of the documents before it."""
+    if name not in target.SCHEMAS:
+        return Problem(
+            document.place(),
+            f"customises {shown(name)}, which is none of"
+            f" {', '.join(target.SCHEMAS)}{near(name, target.SCHEMAS)}",
+            "",
+            "base-valid",
+            code="base-part-unknown",
+        )
+    if name in known:
+        return Problem(
+            document.place(),
+            f"customises {name} a second time",
+            "put the two documents together",
+            "base-valid",
+            code="base-part-twice",
+        )
+    if is_first and name != target.main_part:
+        return Problem(
+            document.place(),
+            f"customises {name}, but the first document is for {target.main_part}",
+            "put it behind that",
+            "base-valid",
+            code="base-part-out-of-order",
+        )
+    return None
+
+
+def _kind(document: Document, known: Collection[str]) -> str:
+    """The kind of a document, which has to be one of those that are `known` here."""
     value: Any = document.value
     if not isinstance(value, dict):
-        raise MeshError(
-            [
-                Problem(
-                    document.place(),
-                    "must be a mapping with apiVersion, kind and spec",
-                    id="base-valid",
-                )
-            ]
+        raise _refuse(
+            document,
+            (),
+            "must be a mapping with apiVersion, kind and spec",
+            code="base-not-a-mapping",
         )
     missing = [
-        Problem(document.place(), f'the field "{key}" is missing', "", "base-valid")
+        Problem(
+            document.place(),
+            f'the field "{key}" is missing',
+            "",
+            "base-valid",
+            code="field-missing",
+        )
         for key in ("apiVersion", "kind")
         if value.get(key) is None
     ]
     if missing:
         raise MeshError(missing)
-    kinds, kind = list(kinds), value["kind"]
+    kind, fix = value["kind"], f"the kinds are: {', '.join(known)}"
     if not isinstance(kind, str):
-        raise MeshError(
-            [
-                Problem(
-                    document.place("kind"),
-                    "must be the kind of a control plane, as a text",
-                    f"the kinds are: {', '.join(kinds)}",
-                    "base-valid",
-                )
-            ]
-        )
-    known = ", ".join(kinds)
-    if kind not in kinds:
-        what = f"the kind {shown(kind)} is no control plane that can be rendered{near(kind, kinds)}"
-        if kind in KINDS or kinds != list(KINDS):
-            what = f"a document of kind {shown(kind)} has no place here{near(kind, kinds)}"
-        raise MeshError(
-            [Problem(document.place("kind"), what, f"the kinds are: {known}", "base-valid")]
-        )
+        what = "must be the kind of a control plane, as a text"
+        raise _refuse(document, ("kind",), what, fix, code="kind-not-a-text")
+    if kind not in known:
+        what = f"the kind {shown(kind)} is no control plane that can be rendered{near(kind, known)}"
+        if kind in KINDS or list(known) != list(KINDS):
+            what = f"a document of kind {shown(kind)} has no place here{near(kind, known)}"
+        raise _refuse(document, ("kind",), what, fix, code="kind-unknown")
     return kind
 
 
-def _version(document: Document, kind: str, wanted: str) -> None:
+def _check_version(document: Document, kind: str, wanted: str) -> None:
     value: Any = document.value
     if value["apiVersion"] != wanted:
         what = f"the apiVersion of {kind} is {wanted}, not {shown(value['apiVersion'])}"
-        raise MeshError(
-            [
-                Problem(
-                    document.place("apiVersion"), what, f"write apiVersion: {wanted}", "base-valid"
-                )
-            ]
-        )
+        fix = f"write apiVersion: {wanted}"
+        raise _refuse(document, ("apiVersion",), what, fix, code="api-version-differs")
+
+
+def _refuse(
+    document: Document, path: tuple[str, ...], what: str, fix: str = "", *, code: str
+) -> MeshError:
+    return MeshError([Problem(document.place(*path), what, fix, "base-valid", code=code)])

@@ -1,20 +1,27 @@
 """Istio's Helm charts as a cluster needs them: which, in what order, of which version, with which
-values.
+values; and the targets that install them.
 
 Istio's manifests/charts: base, istio-control/istio-discovery (istiod), istio-cni (cni), ztunnel,
 gateway. The values of istiod are those that Sail and istioctl read too.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
-from kubectl_mesh.model import Document, Json, Member, Plan, Release, Topology
-from kubectl_mesh.targets import images, modern, values
+from kubectl_mesh.model import Cluster, Json, Member, Plan, Release, Topology
+from kubectl_mesh.targets import images, values
+from kubectl_mesh.targets.gateway_rules import gateway_address_problems
+from kubectl_mesh.targets.images import stated_at
+from kubectl_mesh.targets.modern import ModernTarget
+from kubectl_mesh.targets.node_components import stated_platform
+from kubectl_mesh.targets.target import Base, Path, ReadSchema
+from kubectl_mesh.targets.value_rules import StatedValues, reader_problems, value_problems
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.merge_patch import merge
 
@@ -22,6 +29,8 @@ REPOSITORY: str = versions.RELEASES["charts"]["home"]
 """Where Istio publishes its charts."""
 ORDER = ("istiod", "base", "cni", "ztunnel", "gateway")
 """The charts that base.yaml may customise, the main one first."""
+NODE_COMPONENTS = ("cni", "ztunnel")
+"""The charts of what runs on every node, which may have a namespace of its own."""
 _VERSION = re.compile(r"v?(1\.[0-9]+\.[0-9]+)\Z")
 
 
@@ -38,137 +47,196 @@ class Chart:
     after: tuple[str, ...]
 
 
-def version(text: object) -> str | None:
-    """A chart's version as the topology writes it."""
-    found = _VERSION.match(str(text))
-    return None if found is None else found[1]
+class ChartTarget(ModernTarget):
+    """A kind of base.yaml for Istio's charts, each installed by an object of its own."""
+
+    OLDEST = versions.CHARTS
+    EXACT = True
+    GATEWAYS = ("Chart", "Deployment", "Gateway")
+    CHART: ClassVar[Path]
+    """Where a document names its chart."""
+
+    @abstractmethod
+    def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
+        """The namespace that a chart is installed into."""
+
+    def part(self, value: Mapping[str, Json]) -> str:
+        """What a document of base.yaml customises: the chart that it names."""
+        # The schema reports a name that is not a text.
+        chart = stated_at(value, self.CHART)
+        return chart if isinstance(chart, str) else self.main_part
+
+    def read_version(self, value: Json) -> str | None:
+        """The version of a chart as the topology writes it."""
+        found = _VERSION.match(str(value))
+        return None if found is None else found[1]
+
+    def checked(
+        self, part: str, topology: Topology, read: ReadSchema
+    ) -> Iterator[tuple[Path, Mapping[str, object]]]:
+        """Where a document of base.yaml holds values, and their schema."""
+        schema = (
+            values.schema(read, chart=True, more={})
+            if part == "istiod"
+            else read(f"values/{part}.json")
+        )
+        yield self.VALUES, schema
+
+    def platform(self, base: Base, topology: Topology) -> str | None:
+        """The platform that the values of istiod state."""
+        return stated_platform(values.stated(base["istiod"].value, self.VALUES))
+
+    def base_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
+        """What is wrong with a base.yaml beyond its schema."""
+        yield from self._release_problems(base, topology)
+        main = StatedValues(base["istiod"], self.VALUES)
+        yield from value_problems(main, topology, creates_reader=False)
+        if "base" in base:
+            yield from reader_problems(base["base"], self.VALUES, topology, creates=True)
+        service = (
+            values.stated(base["gateway"].value, (*self.VALUES, "service"))
+            if "gateway" in base
+            else {}
+        )
+        yield from gateway_address_problems(topology, self.GATEWAYS[0], service)
+        yield from self.chart_namespace_problems(base, topology)
+        yield from self.ztunnel_problems(base, topology)
+
+    def chart_namespace_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
+        """A stated namespace that does not suit a chart; by default none is stated."""
+        return iter(())
+
+    def _release_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
+        """A chart without a version, or with one that is no pin."""
+        main = base["istiod"]
+        text = stated_at(main.value, self.VERSION)
+        if text is None and any(c.version is None for c in topology.clusters):
+            yield Problem(
+                main.place("spec"),
+                "no version of the charts is stated, here or in the topology",
+                f'state istio: {{version: "{versions.DEFAULT}"}} in the topology',
+                "istio-version",
+                code="istio-version-missing",
+            )
+        elif text is not None and self.read_version(text) is None:
+            yield Problem(
+                main.place(*self.VERSION),
+                f"{shown(text)} is no version that a chart can be pinned to",
+                f"write a whole version, such as {versions.DEFAULT}",
+                "istio-version",
+                code="version-not-exact",
+            )
+
+    def component_accounts(
+        self, base: Base, topology: Topology, cluster: Cluster
+    ) -> dict[str, str]:
+        """The namespace and the account of each component on the nodes."""
+        own = self.base_values(base)
+        parts = [
+            *(["cni"] if _needs_cni(own, topology) else []),
+            *(["ztunnel"] if topology.ambient else []),
+        ]
+        names = {
+            "cni": "istio-cni",
+            "ztunnel": str(own.get("ztunnel", {}).get("resourceName") or "ztunnel"),
+        }
+        return {
+            part: f"{self.chart_namespace(base, part, cluster)}/{names[part]}" for part in parts
+        }
+
+    def base_values(self, base: Base) -> dict[str, dict[str, Any]]:
+        """The values of base.yaml by chart."""
+        return {
+            part: dict(values.stated(document.value, self.VALUES))
+            for part, document in base.items()
+        }
+
+    def merged(self, base: Base, part: str) -> Json:
+        """The object that a chart's is laid over: the main document without its values, and the
+        chart's own over it.
+        """
+        main: Any = base["istiod"].value if "istiod" in base else {}
+        if part == "istiod":
+            return main
+        own: Any = base[part].value if part in base else {}
+        return merge(_without(main, self.VALUES), own)
 
 
-def release_problems(
-    base: Mapping[str, Document],
-    topology: Topology,
-    stated: Callable[[Json], object],
-    path: tuple[str, ...],
-) -> Iterator[Problem]:
-    """A chart without a version, or with one that is no pin; `path` is where base.yaml states
-    it.
-    """
-    main = base.get("istiod")
-    if main is None:
-        return
-    text = stated(main.value)
-    if text is None and any(c.version is None for c in topology.clusters):
-        what = "no version of the charts is stated, here or in the topology"
-        yield Problem(
-            main.place("spec"),
-            what,
-            f'state istio: {{version: "{versions.DEFAULT}"}} in the topology',
-            "istio-version",
-        )
-    elif text is not None and version(text) is None:
-        what = f"{shown(text)} is no version that a chart can be pinned to"
-        yield Problem(
-            main.place(*path),
-            what,
-            f"write a whole version, such as {versions.DEFAULT}",
-            "istio-version",
-        )
+class ChartPlan:
+    """The charts of a plan. `base` are the values of base.yaml by chart."""
 
+    def __init__(self, plan: Plan, base: Mapping[str, Json]) -> None:
+        self.plan, self.base = plan, base
+        self._values = values.Values(plan)
 
-def charts(plan: Plan, base: Mapping[str, Json]) -> Callable[[Member], Iterator[Chart]]:
-    """For a cluster its charts, in the order in which they are installed. `base` are the values of
-    base.yaml by chart.
-    """
-    made = values.Values(plan)
-    topology = plan.topology
-
-    def hub(paths: images.HubPaths, part: str, version: str | None) -> Mapping[str, Json]:
-        return images.hub_overlay(
-            paths, base.get(part), topology, needed=images.is_hub_needed(version)
-        )
-
-    def of(member: Member) -> Iterator[Chart]:
-        cluster = member.cluster
-        namespace = {"istioNamespace": cluster.namespace}
-        profile = (
-            "remote" if member.primary is not None else "ambient" if topology.ambient else None
-        )
-        pinned = {"profile": profile} if profile is not None else {}
-        newest = max(
-            (r.version or "" for r in cluster.releases),
-            key=lambda v: [int(n) for n in v.split(".")] if v else [],
-        )
-        # The definitions of the newest serve the older control plane too.
-        yield Chart(
-            "base",
-            "istio-base",
-            newest,
-            {"global": namespace, **({"profile": "remote"} if member.primary is not None else {})},
-            (),
-        )
+    def charts(self, member: Member) -> Iterator[Chart]:
+        """The charts of a cluster, in the order in which they are installed."""
+        cluster, topology = member.cluster, self.plan.topology
+        yield self._definitions(member)
         for release in cluster.releases:
-            own: dict[str, Any] = {**made.of(member, base.get("istiod")), **pinned}
-            if release.revision:
-                own["revision"] = release.revision
-            own = images.with_hub(own, hub(images.ISTIOD_CHART, "istiod", release.version))
+            own = self._istiod_values(member, release)
             yield Chart("istiod", _istiod(release), release.version or "", own, ("istio-base",))
         stable = cluster.releases[0]
+        pinned = stable.version or ""
         ready: tuple[str, ...] = (_istiod(stable),)
-        if topology.ambient or "cni" in base or _cni_on(base):
-            own = images.with_hub(
-                {"profile": "ambient"} if topology.ambient else {},
-                hub(images.CNI_CHART, "cni", stable.version),
-            )
-            yield Chart("cni", "istio-cni", stable.version or "", own, ready)
+        if _needs_cni(self.base, topology):
+            own = {"profile": "ambient"} if topology.ambient else {}
+            own = self._with_hub(own, images.CNI_CHART, "cni", stable.version)
+            yield Chart("cni", "istio-cni", pinned, own, ready)
             ready = ("istio-cni",)
         if topology.ambient:
-            zone: dict[str, Any] = {
-                **namespace,
+            own = {
+                "istioNamespace": cluster.namespace,
                 "multiCluster": {"clusterName": cluster.name},
                 "network": cluster.network,
                 **values.ztunnel(topology),
             }
-            zone = images.with_hub(zone, hub(images.ZTUNNEL_CHART, "ztunnel", stable.version))
-            yield Chart("ztunnel", "ztunnel", stable.version or "", zone, ready)
+            own = self._with_hub(own, images.ZTUNNEL_CHART, "ztunnel", stable.version)
+            yield Chart("ztunnel", "ztunnel", pinned, own, ready)
         if member.gateway_kind == "Chart":
-            yield Chart(
-                "gateway", NAME, stable.version or "", gateway(member, plan), (_istiod(stable),)
-            )
+            yield Chart("gateway", NAME, pinned, gateway(member, self.plan), (_istiod(stable),))
 
-    return of
+    def _definitions(self, member: Member) -> Chart:
+        """The chart base; the definitions of the newest version serve the older control plane
+        too.
+        """
+        cluster = member.cluster
+        newest = max(
+            (r.version or "" for r in cluster.releases),
+            key=lambda v: [int(n) for n in v.split(".")] if v else [],
+        )
+        profile = {"profile": "remote"} if member.primary is not None else {}
+        own = {"global": {"istioNamespace": cluster.namespace}, **profile}
+        return Chart("base", "istio-base", newest, own, ())
 
+    def _istiod_values(self, member: Member, release: Release) -> dict[str, Any]:
+        own: dict[str, Any] = self._values.of(member, self.base.get("istiod"))
+        if member.primary is not None:
+            own["profile"] = "remote"
+        elif self.plan.topology.ambient:
+            own["profile"] = "ambient"
+        if release.revision:
+            own["revision"] = release.revision
+        return self._with_hub(own, images.ISTIOD_CHART, "istiod", release.version)
 
-NODE_COMPONENTS = ("cni", "ztunnel")
-"""The charts of what runs on every node, which may have a namespace of its own."""
-
-
-def component_accounts(
-    base: Mapping[str, Document],
-    topology: Topology,
-    path: tuple[str, ...],
-    namespace: Callable[[str], str],
-) -> dict[str, str]:
-    """The namespace and the account of each component on the nodes; `namespace` says where a chart
-    is installed.
-    """
-    own = base_values(base, path)
-    parts = [
-        *(["cni"] if topology.ambient or "cni" in base or _cni_on(own) else []),
-        *(["ztunnel"] if topology.ambient else []),
-    ]
-    names = {
-        "cni": "istio-cni",
-        "ztunnel": str(own.get("ztunnel", {}).get("resourceName") or "ztunnel"),
-    }
-    return {part: f"{namespace(part)}/{names[part]}" for part in parts}
+    def _with_hub(
+        self, own: Mapping[str, Any], paths: images.HubPaths, part: str, version: str | None
+    ) -> dict[str, Any]:
+        needed = images.is_hub_needed(version)
+        hub = images.hub_overlay(paths, self.base.get(part), self.plan.topology, needed=needed)
+        return images.with_hub(own, hub)
 
 
 def _istiod(release: Release) -> str:
     return f"istiod-{release.revision}" if release.revision else "istiod"
 
 
-def _cni_on(base: Mapping[str, Json]) -> bool:
-    return values.stated(base.get("istiod"), ("pilot", "cni")).get("enabled") is True
+def _needs_cni(base: Mapping[str, Json], topology: Topology) -> bool:
+    """Whether the data plane needs Istio's CNI: ambient does, and sidecars where base.yaml says
+    so.
+    """
+    stated = values.stated(base.get("istiod"), ("pilot", "cni")).get("enabled") is True
+    return topology.ambient or "cni" in base or stated
 
 
 def gateway(member: Member, plan: Plan) -> dict[str, Json]:
@@ -194,48 +262,6 @@ def gateway(member: Member, plan: Plan) -> dict[str, Json]:
 def url(topology: Topology) -> str:
     """Where the charts are taken from."""
     return topology.charts or REPOSITORY
-
-
-def base_values(base: Mapping[str, Document], path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The values of base.yaml by chart."""
-    return {part: dict(values.stated(document.value, path)) for part, document in base.items()}
-
-
-def problems(topology: Topology, kind: str, tools: tuple[str, ...]) -> Iterator[Problem]:
-    """What the topology asks for that charts, or Istio, cannot give."""
-    yield from modern.problems(
-        topology, kind, versions.CHARTS, tools, ("Chart", "Deployment", "Gateway"), exact=True
-    )
-
-
-def part(chart: object) -> str:
-    """The chart that a document names; its schema reports a name that is not a text."""
-    return chart if isinstance(chart, str) else "istiod"
-
-
-def checked(
-    part: str, path: tuple[str, ...], read: values.Read
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
-    """Where a document of base.yaml holds values, and their schema."""
-    yield (
-        path,
-        (
-            values.schema(read, chart=True, more={})
-            if part == "istiod"
-            else read(f"values/{part}.json")
-        ),
-    )
-
-
-def merged(base: Mapping[str, Document], part: str, path: tuple[str, ...]) -> Json:
-    """The object that a chart's is laid over: the main document without its values, and the chart's
-    own over it.
-    """
-    main: Any = base["istiod"].value if "istiod" in base else {}
-    if part == "istiod":
-        return main
-    own: Any = base[part].value if part in base else {}
-    return merge(_without(main, path), own)
 
 
 def _without(value: Json, path: tuple[str, ...]) -> Json:

@@ -8,37 +8,42 @@ name under which Pilot 1.4 knows its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, Document, Json, Member, Network, Pki, Plan, Topology
-from kubectl_mesh.model.address import is_address
-from kubectl_mesh.model.commands import address_command
+from kubectl_mesh.model import Json, Member, Network, Pki, Plan, Topology
 from kubectl_mesh.plan import Traits
-from kubectl_mesh.targets import images, modern, values
-from kubectl_mesh.targets.replaced import replaced_problems
-from kubectl_mesh.text import near, shown
-from kubectl_mesh.yaml_io.manifest import block, document
-from kubectl_mesh.yaml_io.merge_patch import Whole, merge, shared
+from kubectl_mesh.targets import cluster_rules, images, values
+from kubectl_mesh.targets.gateway_rules import host_name_places, host_name_problem
+from kubectl_mesh.targets.old_istio import (
+    INGRESS_TRAITS,
+    OWN_REGISTRY,
+    profile_problem,
+    stated_entries,
+    weak_key_problem,
+)
+from kubectl_mesh.targets.target import Base, PlaneFile, Target
+from kubectl_mesh.yaml_io.manifest import block
+from kubectl_mesh.yaml_io.merge_patch import Whole, shared
 from kubectl_mesh.yaml_io.write import Block
 
-KIND = "IstioControlPlane"
-API_VERSION = "install.istio.io/v1alpha2"
-HUB = False
-APPLIED = True
-SCHEMAS = {"IstioControlPlane": "kinds/istiocontrolplane-install-v1alpha2.json"}
-VERSION = ("spec", "tag")
-VALUES = ("spec", "values")
-"""Where a document of base.yaml states a version."""
-KEY_TYPE = "rsa-4096"
 OPERATOR_NAMESPACE = "istio-operator"
 """Where the operator of 1.4 lives. It reconciles every namespace; an object in Istio's own would
 keep that from being deleted.
 """
-OWN_REGISTRY = "Kubernetes"
 PROFILES = ("default", "demo", "minimal", "remote", "sds")
 
-STARTER = """\
+
+class IstioControlPlane(Target):
+    """The control plane of Istio 1.4."""
+
+    KIND = "IstioControlPlane"
+    API_VERSION = "install.istio.io/v1alpha2"
+    SCHEMAS: ClassVar[Mapping[str, str]] = {KIND: "kinds/istiocontrolplane-install-v1alpha2.json"}
+    VERSION = ("spec", "tag")
+    KEY_TYPE = "rsa-4096"
+    FIXED_VERSION = "1.4"
+    STARTER = """\
 # The control plane, customised once for all clusters (Istio 1.4).
 # `kubectl mesh render` lays what makes the mesh over it; \
 its report names the settings that are lost by that.
@@ -54,61 +59,90 @@ spec:
       mtls:
         enabled: true
 """
-DEFAULT_BASE: Json = {"spec": {"profile": "default", "values": {"security": {"selfSigned": False}}}}
+    DEFAULT_BASE: ClassVar[Json] = {
+        "spec": {"profile": "default", "values": {"security": {"selfSigned": False}}}
+    }
 
+    def traits(self, topology: Topology) -> Traits:
+        """Pilot 1.4 knows networks by meshNetworks alone, and their gateways by address."""
+        return INGRESS_TRAITS
 
-def traits(topology: Topology) -> Traits:
-    """Pilot 1.4 knows networks by meshNetworks alone, and their gateways by address."""
-    return Traits(
-        gateway_port=443,
-        gateway_command=lambda cluster: address_command(cluster, "istio-ingressgateway"),
-        labels=False,
-    )
+    def problems(self, topology: Topology) -> Iterator[Problem]:
+        """What the topology asks for that Istio 1.4, or this version of kubectl mesh, cannot
+        give.
+        """
+        yield from self._version_problems(topology)
+        yield from _entry_problems(topology)
+        yield from _mesh_problems(topology)
+        for cluster in topology.clusters:
+            if cluster.credential.way == "exec":
+                yield Problem(
+                    topology.document.place("contexts", cluster.context, "credential", "exec"),
+                    "Pilot of Istio 1.4 has no way to allow it; its image holds no such command",
+                    "write credential: {tokenFile: FILE}",
+                    "istio-version",
+                    code="exec-login-not-supported",
+                )
 
+    def _version_problems(self, topology: Topology) -> Iterator[Problem]:
+        for path, version in cluster_rules.stated_versions(topology):
+            if version.split(".")[:2] != ["1", "4"] and path[-2] != "canary":
+                yield Problem(
+                    topology.document.place(*path),
+                    f"nothing reads an {self.KIND} in Istio {version}; it is the control plane of"
+                    " Istio 1.4",
+                    'write version: "1.4.10", or a base.yaml of another kind',
+                    "istio-version",
+                    code="kind-not-read-by-istio",
+                )
 
-def part(value: Mapping[str, Any]) -> str:
-    """What a document of base.yaml customises."""
-    return str(value.get("kind"))
+    def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
+        """What Istio 1.4 takes, but not as one might think."""
+        yield from cluster_rules.credential_cost_warnings(topology)
+        what = (
+            "is a host name: Istio 1.4 takes gateways by IP, and looks a name up once, when it"
+            " starts"
+        )
+        for place in host_name_places(topology):
+            yield host_name_problem(place, what)
+        yield from weak_key_problem(topology, pki, "Istio 1.4")
 
-
-def version(base: Mapping[str, Document]) -> str | None:
-    """The version that base.yaml states: the kind has but one."""
-    return "1.4"
-
-
-def can_detect_platform(base: Mapping[str, Document]) -> bool:
-    """Whether an operator in the cluster chooses the ztunnel that istiod trusts."""
-    return False
-
-
-def component_accounts(
-    base: Mapping[str, Document], topology: Topology, cluster: Cluster
-) -> dict[str, str]:
-    """The namespace and the account of each component on the nodes, of which there is none in a
-    namespace of its own.
-    """
-    return {}
-
-
-def problems(topology: Topology) -> Iterator[Problem]:
-    """What the topology asks for that Istio 1.4, or this version of kubectl mesh, cannot give."""
-    place = topology.document.place
-    value: Any = topology.document.value
-    for path, version in modern.stated_versions(topology):
-        if version.split(".")[:2] != ["1", "4"] and path[-2] != "canary":
-            what = (
-                f"nothing reads an {KIND} in Istio {version}; it is the control plane of Istio 1.4"
-            )
+    def base_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
+        """What is wrong with a base.yaml beyond its schema."""
+        main = base[self.KIND]
+        value: Any = main.value
+        if isinstance(value.get("spec"), dict):
+            yield from profile_problem(main, PROFILES, "Istio 1.4")
+        else:
             yield Problem(
-                place(*path),
-                what,
-                'write version: "1.4.10", or a base.yaml of another kind',
-                "istio-version",
+                main.place("spec"),
+                "is missing, and istioctl stops on a file without it",
+                "write spec: {profile: default}",
+                "base-valid",
+                code="spec-missing",
             )
-    for where, entry in [
-        ((), value),
-        *((("contexts", c), e) for c, e in value["contexts"].items()),
-    ]:
+
+    def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
+        """Gives for each cluster its IstioControlPlane."""
+        value = self.main_value(base)
+        overlays = _Overlays(plan, value)
+
+        def of(member: Member) -> Iterator[PlaneFile]:
+            overlay = {
+                "apiVersion": self.API_VERSION,
+                "kind": self.KIND,
+                "metadata": {"name": "default", "namespace": OPERATOR_NAMESPACE},
+                "spec": overlays.spec(member),
+            }
+            yield PlaneFile("istiocontrolplane.yaml", overlay, self.KIND, value)
+
+        return of
+
+
+def _entry_problems(topology: Topology) -> Iterator[Problem]:
+    """What the topology, or one of its contexts, states that came with later versions."""
+    place = topology.document.place
+    for where, entry in stated_entries(topology):
         for key in ("revision", "canary"):
             if key in entry.get("istio", {}):
                 yield Problem(
@@ -116,21 +150,36 @@ def problems(topology: Topology) -> Iterator[Problem]:
                     "Istio 1.4 has no revisions",
                     "remove it",
                     "istio-version",
+                    code="revisions-not-supported",
                 )
         if "eastWestGateway" in entry:
-            what = "Istio 1.4 has its ingress gateway for the traffic of other networks"
             yield Problem(
                 place(*where, "eastWestGateway"),
-                what,
+                "Istio 1.4 has its ingress gateway for the traffic of other networks",
                 "remove it, and customise istio-ingressgateway in base.yaml",
                 "istio-version",
+                code="istio-too-old",
             )
         if "controlPlane" in entry:
-            what = "kubectl mesh makes clusters without a control plane from Istio 1.8 on"
-            yield Problem(place(*where, "controlPlane"), what, "remove it", "istio-version")
+            yield Problem(
+                place(*where, "controlPlane"),
+                "kubectl mesh makes clusters without a control plane from Istio 1.8 on",
+                "remove it",
+                "istio-version",
+                code="istio-too-old",
+            )
+
+
+def _mesh_problems(topology: Topology) -> Iterator[Problem]:
+    """What the topology states for the whole mesh that Istio 1.4 does not have."""
+    place = topology.document.place
     if topology.data_plane != "sidecar":
         yield Problem(
-            place("istio", "dataPlane"), "Istio 1.4 has sidecars only", "remove it", "istio-version"
+            place("istio", "dataPlane"),
+            "Istio 1.4 has sidecars only",
+            "remove it",
+            "istio-version",
+            code="istio-too-old-for-ambient",
         )
     if topology.charts is not None:
         yield Problem(
@@ -138,96 +187,24 @@ def problems(topology: Topology) -> Iterator[Problem]:
             "is for base.yaml of kind Application or HelmRelease",
             "remove it",
             "delivery-target",
+            code="charts-not-settable",
         )
     if topology.trust_domain not in (None, "cluster.local"):
-        what = (
+        yield Problem(
+            place("trustDomain"),
             "Citadel of Istio 1.4 issues identities of cluster.local whatever the trust domain,"
-            " once it signs with cacerts"
+            " once it signs with cacerts",
+            "remove it",
+            "istio-version",
+            code="trust-domain-not-supported",
         )
-        yield Problem(place("trustDomain"), what, "remove it", "istio-version")
     if not topology.own_intermediates:
-        what = f"Istio 1.4 signs with a cacerts of its own, which {topology.issuer} does not make"
         yield Problem(
-            place("certificates", "issuer"), what, "write issuer: local or csr", "istio-version"
-        )
-    for cluster in topology.clusters:
-        if cluster.credential.way == "exec":
-            what = "Pilot of Istio 1.4 has no way to allow it; its image holds no such command"
-            yield Problem(
-                place("contexts", cluster.context, "credential", "exec"),
-                what,
-                "write credential: {tokenFile: FILE}",
-                "istio-version",
-            )
-
-
-def warnings(topology: Topology, pki: Pki) -> Iterator[Problem]:
-    """What Istio 1.4 takes, but not as one might think."""
-    yield from modern.credential_costs(topology)
-    value: Any = topology.document.value
-    paths: list[tuple[str | int, ...]] = []
-    for top in ("networks", "contexts"):
-        for name, entry in value.get(top, {}).items():
-            paths += [
-                (top, name, "gateways", i, "address")
-                for i, g in enumerate(entry.get("gateways", ()))
-                if _is_name(g["address"])
-            ]
-    for path in paths:
-        what = (
-            "is a host name: Istio 1.4 takes gateways by IP, and looks a name up once, when it"
-            " starts"
-        )
-        yield Problem(
-            topology.document.place(*path), what, "give the IP addresses", "gateway-address"
-        )
-    weak = [
-        name for name, i in pki.intermediates.items() if i.certificate.key_type.startswith("ec-")
-    ]
-    if weak:
-        what = (
-            "Istio 1.4 loads an EC key but cannot sign workload certificates with it"
-            f" ({modern.some(weak)})"
-        )
-        yield Problem(
-            topology.document.place("certificates", "keyType"),
-            what,
-            "use rsa-4096, and renew the intermediates with `kubectl mesh certs renew --all`",
-            "certs-key-type",
-        )
-
-
-def _is_name(address: str) -> bool:
-    return address != "pending" and not is_address(address)
-
-
-def checked(
-    part: str, topology: Topology, read: Any
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
-    """What in a document of base.yaml the schema of its kind leaves open: nothing."""
-    return iter(())
-
-
-def base_problems(documents: Mapping[str, Document], topology: Topology) -> Iterator[Problem]:
-    """What is wrong with a base.yaml beyond its schema."""
-    base = documents[KIND]
-    value: Any = base.value
-    if not isinstance(value.get("spec"), dict):
-        yield Problem(
-            base.place("spec"),
-            "is missing, and istioctl stops on a file without it",
-            "write spec: {profile: default}",
-            "base-valid",
-        )
-        return
-    profile = value["spec"].get("profile")
-    if isinstance(profile, str) and profile not in PROFILES and not any(c in profile for c in "/."):
-        what = f"{shown(profile)} is no profile of Istio 1.4{near(profile, PROFILES)}"
-        yield Problem(
-            base.place("spec", "profile"),
-            what,
-            f"name one of {', '.join(PROFILES)}, or a file",
-            "base-valid",
+            place("certificates", "issuer"),
+            f"Istio 1.4 signs with a cacerts of its own, which {topology.issuer} does not make",
+            "write issuer: local or csr",
+            "istio-version",
+            code="istio-too-old-for-issuer",
         )
 
 
@@ -239,7 +216,7 @@ class _Overlays:
         self._whole: dict[int, dict[str, Block]] = {}
         self._endpoints: dict[str, Block] = {}
 
-    def of(self, member: Member) -> dict[str, object]:
+    def spec(self, member: Member) -> dict[str, object]:
         """What the mesh sets in the control plane of one cluster."""
         cluster, mesh = member.cluster, self.plan.topology.mesh_id
         networks: object = {}
@@ -276,12 +253,7 @@ class _Overlays:
             self.plan.topology,
             needed=False,
         )
-        return {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {"name": "default", "namespace": OPERATOR_NAMESPACE},
-            "spec": images.with_hub(spec, hub),
-        }
+        return images.with_hub(spec, hub)
 
     def _network(self, network: Network, member: Member) -> object:
         if network.name == member.cluster.network:
@@ -304,24 +276,3 @@ class _Overlays:
         if registry not in self._endpoints:
             self._endpoints[registry] = block({"fromRegistry": registry})
         return self._endpoints[registry]
-
-
-def lost_settings(plan: Plan, documents: Mapping[str, Document]) -> list[Problem]:
-    """The values of base.yaml that the mesh replaces, each with its line."""
-    overlays = _Overlays(plan, documents[KIND].value)
-    return replaced_problems(
-        documents, ((KIND, overlays.of(member)) for member in plan.members.values()), plan, STARTER
-    )
-
-
-def control_plane(
-    plan: Plan, base: Mapping[str, Document]
-) -> Callable[[Member], Iterator[tuple[str, str]]]:
-    """For a cluster the files of its control plane, each with its text."""
-    value = base[KIND].value if KIND in base else DEFAULT_BASE
-    overlays = _Overlays(plan, value)
-
-    def of(member: Member) -> Iterator[tuple[str, str]]:
-        yield "istiocontrolplane.yaml", document(merge(value, overlays.of(member)))
-
-    return of

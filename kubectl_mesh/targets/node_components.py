@@ -94,7 +94,7 @@ def trust_problems(
         )
         if _accounts(values):
             fix = f"add {account} to {path}.pilot.env.{ACCOUNTS}"
-        yield Problem(place, what, fix, "ztunnel-trusted")
+        yield Problem(place, what, fix, "ztunnel-trusted", code="ztunnel-not-trusted")
         return
 
 

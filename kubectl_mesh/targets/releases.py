@@ -8,7 +8,8 @@ from typing import Any
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import homes, versions
 from kubectl_mesh.model import Document, Json, Topology
-from kubectl_mesh.targets import images, modern
+from kubectl_mesh.targets import images
+from kubectl_mesh.targets.cluster_rules import stated_versions
 from kubectl_mesh.targets.target import Target
 
 Path = tuple[str | int, ...]
@@ -31,6 +32,7 @@ def release_warnings(
                     homes.gone_text(named, newest),
                     homes.fix_text(named),
                     named.check,
+                    code="home-retired",
                 )
     yield from _built_in(topology, target)
 
@@ -41,7 +43,7 @@ def stated_releases(
     """Every version that counts, with its place: those of the topology, and those of base.yaml
     where a cluster takes its version from there.
     """
-    for path, version in modern.stated_versions(topology):
+    for path, version in stated_versions(topology):
         yield topology.document.place(*path), version
     value: Any = topology.document.value
     everywhere = "version" in value.get("istio", {}) or all(
@@ -62,10 +64,18 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
             f"Istio {version} is newer than the releases that this version of kubectl mesh knows;"
             f" the rules of 1.{versions.NEWEST} are used"
         )
-        yield Problem(where, what, "look for a newer kubectl mesh", "istio-known")
+        yield Problem(
+            where, what, "look for a newer kubectl mesh", "istio-known", code="istio-too-new"
+        )
     elif topology.ambient and versions.AMBIENT <= minor < versions.AMBIENT_BETA:
         what = f"ambient over several networks is alpha in Istio {version}"
-        yield Problem(where, what, f"1.{versions.AMBIENT_BETA} has it as beta", "ambient-shared")
+        yield Problem(
+            where,
+            what,
+            f"1.{versions.AMBIENT_BETA} has it as beta",
+            "ambient-shared",
+            code="ambient-is-alpha",
+        )
     floor = versions.security_floor(version)
     if floor is not None:
         what = f"Istio {version} has known vulnerabilities; {floor[0]} fixes them ({floor[1]})"
@@ -74,6 +84,7 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
             what,
             f"use {floor[0]} or a later release; see https://istio.io/latest/news/security/",
             "istio-security",
+            code="istio-has-vulnerabilities",
         )
     elif versions.is_unsupported(version) and minor >= versions.ISTIOD:
         what = f"Istio {version} is out of support: known vulnerabilities of its line are not fixed"
@@ -82,6 +93,7 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
             what,
             f"upgrade to a supported release, such as {versions.DEFAULT}",
             "istio-security",
+            code="istio-out-of-support",
         )
 
 
@@ -89,7 +101,7 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
     """The hub that charts or istioctl have built in, where the topology leaves the choice to them.
     Which operator runs, no file says.
     """
-    if topology.hub != homes.BUILT_IN or target.KIND == "Istio":
+    if topology.hub != homes.BUILT_IN or target.BRINGS_IMAGES:
         return
     for version in sorted(
         {r.version for c in topology.clusters for r in c.releases if r.version is not None}
@@ -106,6 +118,7 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
                 what,
                 f"write {homes.IMAGES}, or remove it; {homes.PAGE} has the commands",
                 "images-gone",
+                code="registry-retired",
             )
 
 
@@ -115,7 +128,7 @@ def is_hub_unknown(topology: Topology, target: Target) -> bool:
     """
     if topology.hub != homes.BUILT_IN:
         return False
-    return target.KIND == "Istio" or any(
+    return target.BRINGS_IMAGES or any(
         r.version is None for c in topology.clusters for r in c.releases
     )
 

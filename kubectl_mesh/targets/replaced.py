@@ -3,11 +3,11 @@ settings of a person.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Document, Json, Plan
-from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.merge_patch import lost
 from kubectl_mesh.yaml_io.read import load
@@ -16,20 +16,29 @@ Path = tuple[str | int, ...]
 _KIND = (("apiVersion",), ("kind",))
 
 
+class Replaceable(NamedTuple):
+    """What a kind of base.yaml says of its settings."""
+
+    starter: str
+    """The base.yaml that `init` wrote."""
+    version_path: Path
+    """Where a document states its version, the default of clusters for which the topology states
+    none.
+    """
+    read_version: Callable[[Json], str | None]
+    merged: tuple[Path, ...] = ()
+    """Paths whose values the overlay contains."""
+
+
 def replaced_problems(
     base: Mapping[str, Document],
     overlays: Iterable[tuple[str, object]],
     plan: Plan,
-    starter: str,
-    version_path: Path | None = None,
-    read_version: Callable[[Json], str | None] = lambda _: None,
-    ignored: tuple[Path, ...] = (),
+    kind: Replaceable,
 ) -> list[Problem]:
     """The values of base.yaml that the mesh replaces, each with its line.
 
-    `overlays` are what is laid over each part of base.yaml, by the name of the part. `version_path`
-    is where a part states its version, which is the default of clusters for which the topology
-    states none. `ignored` are paths whose values the overlay contains.
+    `overlays` are what is laid over each part of base.yaml, by the name of the part.
     """
     found = {
         (part, path)
@@ -37,22 +46,24 @@ def replaced_problems(
         if part in base
         for path in lost(base[part].value, overlay)
     }
-    main, written = next(iter(base)), load("", starter.encode()).value
+    main, written = next(iter(base)), load("", kind.starter.encode()).value
     problems = []
     for part, path in sorted(found, key=str):
         value = _at(base[part].value, path)
-        if path in (*_KIND, *ignored) or (part == main and value == _at(written, path)):
+        if path in (*_KIND, *kind.merged) or (part == main and value == _at(written, path)):
             continue
         what = "is set by the mesh; the value here is lost"
-        if path == version_path:
-            stated, used = read_version(value), used_versions(plan)
+        if path == kind.version_path:
+            stated, used = kind.read_version(value), used_versions(plan)
             if stated in used or (part == main and stated in versions.STARTED):
                 continue
             what = (
                 f"is {shown(value)}, and by the topology every cluster runs {' or '.join(used)};"
                 " the value here is lost"
             )
-        problems.append(Problem(base[part].place(*path), what, id="base-lost"))
+        problems.append(
+            Problem(base[part].place(*path), what, id="base-lost", code="base-value-replaced")
+        )
     return problems
 
 
@@ -74,13 +85,3 @@ def _at(value: Json, path: Path) -> Json:
             return None
         value = value[str(key)]
     return value
-
-
-def kind_text(target: Target, base: Mapping[str, Document], plan: Plan) -> str:
-    """The kind of control plane; with both versions, where base.yaml states one that no cluster
-    runs.
-    """
-    stated, used = target.version(base), used_versions(plan)
-    if not base or target.KIND == "IstioControlPlane" or stated in (None, *used):
-        return str(target.KIND)
-    return f"{target.KIND} {' and '.join(used)} (base.yaml says {stated})"

@@ -1,107 +1,170 @@
-"""What a target is: a control plane that can be rendered. mypy compares each module of a target
-with this.
+"""The class of a control plane that can be rendered. A kind of base.yaml is a file with one class
+and a line in `targets.KINDS`.
 
 A `base` is the documents of base.yaml by the part that they customise.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import ClassVar, NamedTuple
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.plan import Traits
+from kubectl_mesh.targets.images import stated_at
+from kubectl_mesh.targets.replaced import Replaceable, replaced_problems, used_versions
+from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.merge_patch import merge
 
 Base = Mapping[str, Document]
+Path = tuple[str, ...]
 ReadSchema = Callable[[str], Mapping[str, Json]]
 """Gives a JSON Schema by its path below `schemas/`."""
 
 
-class Target(Protocol):
+class PlaneFile(NamedTuple):
+    """A file of a control plane: what the mesh sets, and what of base.yaml that is laid over."""
+
+    name: str
+    overlay: Mapping[str, object]
+    part: str = ""
+    """The part of base.yaml that it is laid over; empty: none."""
+    under: Json = None
+    """The value of that part."""
+
+    @property
+    def text(self) -> str:
+        """The YAML of the file."""
+        return document(merge(self.under, self.overlay) if self.part else self.overlay)
+
+
+class Target(ABC):
     """A kind of base.yaml, and what becomes of it in each cluster."""
 
-    @property
-    def KIND(self) -> str:  # noqa: N802  the constants of a module
-        """The kind that base.yaml states first."""
+    KIND: ClassVar[str]
+    """The kind that base.yaml states first."""
+    API_VERSION: ClassVar[str]
+    """The apiVersion of all of its documents."""
+    SCHEMAS: ClassVar[Mapping[str, str]]
+    """The paths of the schemas of base.yaml's documents, by the part that each customises; the main
+    one first.
+    """
+    VALUES: ClassVar[Path] = ("spec", "values")
+    """Where the values of Istio's charts stand in a document."""
+    VERSION: ClassVar[Path] = ("spec", "version")
+    """Where a document states the version of Istio."""
+    STARTER: ClassVar[str]
+    """The base.yaml that `init` writes."""
+    DEFAULT_BASE: ClassVar[Json] = {}
+    """The main document where there is no base.yaml."""
+    KEY_TYPE: ClassVar[str] = "ec-p256"
+    """The type of new keys where the topology states none."""
+    APPLIED: ClassVar[bool] = True
+    """Whether a cluster reads the control plane as it stands in the tree; else istioctl does."""
+    HUB: ClassVar[bool] = False
+    """Whether that is the cluster of Argo CD, where there is one for all."""
+    BRINGS_IMAGES: ClassVar[bool] = False
+    """Whether an operator decides where images come from, unless it is stated."""
+    FIXED_VERSION: ClassVar[str | None] = None
+    """The one minor version of Istio that reads the kind; None: several do."""
+    MERGED: ClassVar[tuple[Path, ...]] = ()
+    """The paths of lists in base.yaml that the mesh adds to, so that no value is lost."""
+
+    @abstractmethod
+    def traits(self, topology: Topology) -> Traits:
+        """What the target decides for the plan."""
+
+    @abstractmethod
+    def problems(self, topology: Topology) -> Iterator[Problem]:
+        """What of a topology this target cannot do."""
+
+    @abstractmethod
+    def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
+        """Gives for each cluster the files of its control plane."""
 
     @property
-    def API_VERSION(self) -> str:  # noqa: N802
-        """The apiVersion of all of its documents."""
+    def main_part(self) -> str:
+        """The part that the first document of base.yaml customises."""
+        return next(iter(self.SCHEMAS))
 
-    @property
-    def SCHEMAS(self) -> Mapping[str, str]:  # noqa: N802
-        """The paths of the schemas of base.yaml's documents, by the part that each customises; the
-        main one first.
-        """
+    def main_value(self, base: Base) -> Json:
+        """The main document of base.yaml."""
+        return base[self.main_part].value if self.main_part in base else self.DEFAULT_BASE
 
-    @property
-    def VALUES(self) -> tuple[str, ...]:  # noqa: N802
-        """Where the values of Istio's charts stand in the main document."""
+    def part(self, value: Mapping[str, Json]) -> str:
+        """What a document of base.yaml customises: by default its kind."""
+        return str(value.get("kind"))
 
-    @property
-    def VERSION(self) -> tuple[str, ...]:  # noqa: N802
-        """Where the version of Istio stands in the main document."""
+    def read_version(self, value: Json) -> str | None:
+        """A version at `VERSION` of a document as the topology writes it, None where it is none."""
+        return None
 
-    @property
-    def STARTER(self) -> str:  # noqa: N802
-        """The base.yaml that `init` writes."""
-
-    @property
-    def DEFAULT_BASE(self) -> Json:  # noqa: N802
-        """The main document where there is no base.yaml."""
-
-    @property
-    def KEY_TYPE(self) -> str:  # noqa: N802
-        """The type of new keys where the topology states none."""
-
-    @property
-    def APPLIED(self) -> bool:  # noqa: N802
-        """Whether a cluster reads the control plane as it stands in the tree; else istioctl
-        does.
-        """
-
-    @property
-    def HUB(self) -> bool:  # noqa: N802
-        """Whether that is the cluster of Argo CD, where there is one for all."""
-
-    def part(self, value: Mapping[str, Json], /) -> str:
-        """What a document of base.yaml customises."""
-
-    def version(self, base: Base, /) -> str | None:
+    def version(self, base: Base) -> str | None:
         """The version of Istio that base.yaml states."""
+        if self.FIXED_VERSION is not None:
+            return self.FIXED_VERSION
+        main = base.get(self.main_part)
+        return None if main is None else self.read_version(stated_at(main.value, self.VERSION))
 
     def checked(
-        self, part: str, topology: Topology, read: ReadSchema, /
-    ) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
-        """The schemas of what stands in a document, each with its path there."""
+        self, part: str, topology: Topology, read: ReadSchema
+    ) -> Iterator[tuple[Path, Mapping[str, object]]]:
+        """The schemas of what stands in a document, each with its path there; by default the schema
+        of its kind leaves nothing open.
+        """
+        return iter(())
 
-    def base_problems(self, base: Base, topology: Topology, /) -> Iterator[Problem]:
+    def base_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
         """What is wrong with a base.yaml whose shape is right."""
-
-    def lost_settings(self, plan: Plan, base: Base, /) -> list[Problem]:
-        """A warning for each value of base.yaml that the mesh replaces."""
+        return iter(())
 
     def component_accounts(
-        self, base: Base, topology: Topology, cluster: Cluster, /
+        self, base: Base, topology: Topology, cluster: Cluster
     ) -> dict[str, str]:
         """The namespace and the account of each component on the nodes, `cni` and `ztunnel`, of
         those that are installed.
         """
+        return {}
 
-    def can_detect_platform(self, base: Base, /) -> bool:
+    def can_detect_platform(self, base: Base) -> bool:
         """Whether an operator in the cluster chooses the ztunnel that istiod trusts, by the
         platform that it finds.
         """
+        return False
 
-    def traits(self, topology: Topology, /) -> Traits:
-        """What the target decides for the plan."""
-
-    def problems(self, topology: Topology, /) -> Iterator[Problem]:
-        """What of a topology this target cannot do."""
-
-    def warnings(self, topology: Topology, pki: Pki, /) -> Iterator[Problem]:
+    def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
         """What does not keep the mesh from being rendered, and people have to know."""
+        return iter(())
 
     def control_plane(
-        self, plan: Plan, base: Base, /
+        self, plan: Plan, base: Base
     ) -> Callable[[Member], Iterator[tuple[str, str]]]:
         """Gives for each cluster the files of its control plane: name and text."""
+        files = self.plane_files(plan, base)
+
+        def of(member: Member) -> Iterator[tuple[str, str]]:
+            for file in files(member):
+                yield file.name, file.text
+
+        return of
+
+    def lost_settings(self, plan: Plan, base: Base) -> list[Problem]:
+        """A warning for each value of base.yaml that the mesh replaces."""
+        files = self.plane_files(plan, base)
+        laid = (
+            (file.part, file.overlay)
+            for member in plan.members.values()
+            if not member.waits
+            for file in files(member)
+        )
+        known = Replaceable(self.STARTER, self.VERSION, self.read_version, self.MERGED)
+        return replaced_problems(base, laid, plan, known)
+
+    def kind_text(self, base: Base, plan: Plan) -> str:
+        """The kind of control plane; with both versions, where base.yaml states one that no cluster
+        runs.
+        """
+        stated, used = self.version(base), used_versions(plan)
+        if not base or self.FIXED_VERSION is not None or stated in (None, *used):
+            return self.KIND
+        return f"{self.KIND} {' and '.join(used)} (base.yaml says {stated})"
