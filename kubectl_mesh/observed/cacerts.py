@@ -4,16 +4,30 @@ istiod that signed for itself.
 istiod: pilot/pkg/bootstrap/istio_ca.go, security/pkg/pki/ca/ca.go.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.observed.objects import Found, secret_data
 
 CACERTS, SELF_SIGNED, ROOTS = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
-PARTS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+_CERT_MANAGER = {
+    "ca-cert.pem": "tls.crt",
+    "ca-key.pem": "tls.key",
+    "cert-chain.pem": "tls.crt",
+    "root-cert.pem": "ca.crt",
+}
+"""The files of `cacerts`, and what cert-manager calls them."""
+PARTS = tuple(_CERT_MANAGER)
 GENERATED = "istio-generated"
 """The key by which istiod marks a cacerts that it wrote itself (USE_CACERTS_FOR_SELF_SIGNED_CA)."""
+
+
+def key_names(data: Collection[str]) -> Mapping[str, str]:
+    """The key under which `cacerts` holds each of its files: cert-manager's, which istiod takes
+    first, else the name of the file.
+    """
+    return _CERT_MANAGER if "tls.crt" in data else dict(zip(PARTS, PARTS, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +49,15 @@ def is_authority(found: Found) -> bool:
     return found.kind == "Secret" and not found.group and found.name in (CACERTS, SELF_SIGNED)
 
 
-def authority(found: Found) -> Authority:
+def parse_authority(found: Found) -> Authority:
     """The CA in a Secret, complete; raises a `MeshError` that names what is missing."""
-    held = {key: body for key, body in secret_data(found).items() if body.strip()}
-    if found.name == CACERTS and "tls.crt" in held:
-        # istiod takes cert-manager's names first, and has no chain of its own then.
-        return _complete(
-            found,
-            {"tls.crt": "ca-cert.pem", "tls.key": "ca-key.pem", "ca.crt": "root-cert.pem"},
-            held,
-            _issuer(found),
-        )
-    if found.name == SELF_SIGNED:
-        certificate = held.get("ca-cert.pem")
-        if certificate is not None:
-            held = {
-                **held,
-                "cert-chain.pem": held.get("cert-chain.pem", certificate),
-                "root-cert.pem": held.get("root-cert.pem", certificate),
-            }
-        return _complete(found, dict(zip(PARTS, PARTS, strict=True)), held, None)
-    return _complete(found, dict(zip(PARTS, PARTS, strict=True)), held, None)
-
-
-def _complete(
-    found: Found,
-    names: Mapping[str, str],
-    held: Mapping[str, bytes],
-    issuer: tuple[str, str, str] | None,
-) -> Authority:
-    missing = [key for key in names if key not in held]
+    data = secret_data(found)
+    held = {key: body for key, body in data.items() if body.strip()}
+    own = found.name == SELF_SIGNED or GENERATED in data
+    if found.name == SELF_SIGNED and (certificate := held.get("ca-cert.pem")) is not None:
+        held = {"cert-chain.pem": certificate, "root-cert.pem": certificate, **held}
+    names = key_names(held if found.name == CACERTS else ())
+    missing = [key for key in dict.fromkeys(names.values()) if key not in held]
     if missing:
         what = f"{found} lacks {' and '.join(missing)}"
         fix = (
@@ -73,11 +66,12 @@ def _complete(
             else "dump the whole Secret"
         )
         raise MeshError([Problem(found.place, what, fix)])
-    files = {name: held[key] for key, name in names.items()}
-    if "cert-chain.pem" not in files:
-        files["cert-chain.pem"] = _line(files["ca-cert.pem"]) + files["root-cert.pem"]
-    own = found.name == SELF_SIGNED or GENERATED in secret_data(found)
-    return Authority(found, {name: files[name] for name in PARTS}, own, issuer)
+    files = {name: held[key] for name, key in names.items()}
+    if names is not _CERT_MANAGER:
+        return Authority(found, files, own)
+    # istiod has no chain of its own then.
+    files["cert-chain.pem"] = _line(files["ca-cert.pem"]) + files["root-cert.pem"]
+    return Authority(found, files, own, _issuer(found))
 
 
 def _issuer(found: Found) -> tuple[str, str, str] | None:
@@ -114,7 +108,7 @@ def the_one(where: str, objects: Sequence[Found], namespace: str | None = None) 
                 ]
             )
         if inside:
-            return authority(inside[0])
+            return parse_authority(inside[0])
     raise MeshError(
         [
             Problem(

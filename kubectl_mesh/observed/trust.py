@@ -2,33 +2,21 @@
 the objects say where not.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
+from kubectl_mesh.observed.cacerts import key_names
 from kubectl_mesh.observed.crls import CRL
 from kubectl_mesh.observed.parse import Parser, flat, opaque
-from kubectl_mesh.observed.values import Cacerts, Lock
+from kubectl_mesh.observed.values import Cacerts, Lock, Opaque
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.x509.certificates import describe, load_certificates
 from kubectl_mesh.x509.chain import root_of
 from kubectl_mesh.x509.parse import PemError, parse_certificates
-from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
-
-if TYPE_CHECKING:
-    from kubectl_mesh.observed.values import Opaque
-
-NAMES = {
-    "ca-cert.pem": "tls.crt",
-    "ca-key.pem": "tls.key",
-    "cert-chain.pem": "tls.crt",
-    "root-cert.pem": "ca.crt",
-}
-"""The files of `cacerts`, and what cert-manager calls them."""
+from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at
 
 
 def store_of(value: Json) -> str:
@@ -97,7 +85,7 @@ def trust(
     lock = lock if lock is not None else Lock(file)
     if value is None:
         csr = lock.says.issuer is not None and lock.says.issuer.startswith("istio-csr")
-        return _told(
+        return _with_lock(
             Cacerts(
                 lock.file,
                 "istio-csr" if csr else "none",
@@ -117,11 +105,11 @@ def trust(
         sealed = opaque(mapping_at(value, "spec", "encryptedData"))
     else:
         issuer_fields = flat(mapping_at(value, "spec"))
-    return _told(Cacerts(file, store, kind, sealed=sealed, issuer=issuer_fields), value, lock)
+    return _with_lock(Cacerts(file, store, kind, sealed=sealed, issuer=issuer_fields), value, lock)
 
 
-def _told(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
-    """With what the lock tells of what cannot be read."""
+def _with_lock(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
+    """The trust with what the lock says of what cannot be read."""
     return replace(
         made,
         intermediate_fingerprint=lock.says.intermediate,
@@ -137,16 +125,17 @@ def _plain(
     file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates
 ) -> Cacerts:
     files: dict[str, bytes] = {}
-    for name, other in NAMES.items():
-        stands = name if name in data else other
-        encoded = data.get(stands)
+    names = key_names(data)
+    for name, key_name in names.items():
+        encoded = data.get(key_name)
         if not isinstance(encoded, str):
             parser.problem(file, f"{name} is missing", path=f'data."{name}"')
             continue
-        try:
-            files[name] = base64.b64decode(encoded, validate=True)
-        except (ValueError, binascii.Error):
-            parser.problem(file, "is not base64", path=f'data."{stands}"')
+        body = decode_base64(encoded)
+        if body is None:
+            parser.problem(file, "is not base64", path=f'data."{key_name}"')
+        else:
+            files[name] = body
     key, crl = files.pop("ca-key.pem", None), _crl(data)
     read = {
         name: certificates.read(file, body, parser, f'data."{name}"')
@@ -168,23 +157,16 @@ def _plain(
         pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
         files=files if crl is None else {**files, CRL: crl},
         others={
-            str(name): opaque(value)
-            for name, value in data.items()
-            if name not in {*NAMES, *NAMES.values()}
+            str(name): opaque(value) for name, value in data.items() if name not in names.values()
         },
     )
 
 
 def _crl(data: Mapping[str, Any]) -> bytes | None:
-    """What istiod hands to its proxies; None where it is not there, or not to be read."""
-    try:
-        return (
-            base64.b64decode(data[CRL], validate=True) if isinstance(data.get(CRL), str) else None
-        )
-    except (ValueError, binascii.Error):
-        return None
+    """The CRLs that istiod hands to its proxies; None where there are none, or not in base64."""
+    encoded = data.get(CRL)
+    return decode_base64(encoded) if isinstance(encoded, str) else None
 
 
 def _pair(file: str, certificate: bytes, key: bytes) -> bool:
-
     return not check_pair(file, certificate, key)
