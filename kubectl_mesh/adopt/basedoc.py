@@ -5,9 +5,10 @@ the mesh sets.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.controlplane import API_VERSIONS, BESIDE, HELM, VALUES, ControlPlane, Path
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.control_dumps import HELM, DumpedControlPlane
+from kubectl_mesh.observed.install_kinds import INSTALL_KINDS, NODE_COMPONENTS, Path
 from kubectl_mesh.yaml_io.lookup import value_at
 from kubectl_mesh.yaml_io.write import dump
 
@@ -70,16 +71,7 @@ _BESIDE: tuple[Path, ...] = (
 )
 
 
-_NAMESPACES: Mapping[str, Path] = {
-    "IstioCNI": ("spec", "namespace"),
-    "ZTunnel": ("spec", "namespace"),
-    "Application": ("spec", "destination", "namespace"),
-    "HelmRelease": ("spec", "targetNamespace"),
-}
-"""Where a component on the nodes states its namespace."""
-
-
-def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]:
+def without_mesh(one: DumpedControlPlane, kind: str, namespace: str) -> dict[str, Any]:
     """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of
     base.yaml, for bare values.
 
@@ -89,17 +81,15 @@ def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]
         value: Json = {"spec": _under(kind, dict(one.values))}
     else:
         value = dict(one.value)
-    path = VALUES.get(kind, ("spec", "values"))
+    path = INSTALL_KINDS[kind].values
     mesh = (*_MESH, *(_GATEWAY if one.part == "gateway" else ()))
     for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
         value = _less(value, gone)
-    own_namespace = (
-        value_at(one.value, *_NAMESPACES[one.kind])
-        if one.part in ("cni", "ztunnel", *BESIDE) and one.kind in _NAMESPACES
-        else None
-    )
+    own_kind = kind if one.kind == HELM else one.kind
+    namespace_path = INSTALL_KINDS[own_kind].namespace if one.part in NODE_COMPONENTS else ()
+    own_namespace = value_at(one.value, *namespace_path) if namespace_path else None
     if isinstance(own_namespace, str) and own_namespace != namespace:
-        value = _set_value(value, _NAMESPACES[one.kind], own_namespace)
+        value = _set_value(value, namespace_path, own_namespace)
     assert isinstance(value, dict)
     spec = value.get("spec")
     body = {
@@ -107,10 +97,9 @@ def without_mesh(one: ControlPlane, kind: str, namespace: str) -> dict[str, Any]
         for key, part in value.items()
         if key not in ("apiVersion", "kind", "metadata", "spec")
     }
-    own = kind if one.kind == HELM else one.kind
     return {
-        "apiVersion": API_VERSIONS[own],
-        "kind": own,
+        "apiVersion": INSTALL_KINDS[own_kind].api_version,
+        "kind": own_kind,
         **body,
         "spec": spec if isinstance(spec, dict) else {},
     }
@@ -165,12 +154,12 @@ def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]
     """The documents of base.yaml by the part that they customise, the main one first; none where no
     control plane was dumped.
     """
-    parts: dict[str, list[ControlPlane]] = {}
+    parts: dict[str, list[DumpedControlPlane]] = {}
     spaces: dict[str, list[str]] = {}
     for cluster in mesh.clusters:
         for plane in cluster.planes:
             if not (plane.kind == "IstioOperator" and not plane.main):
-                part = "istiod" if plane.main else plane.part
+                part = _document_name(plane)
                 parts.setdefault(part, []).append(plane)
                 spaces.setdefault(part, []).append(cluster.namespace)
     found: dict[str, dict[str, Any]] = {}
@@ -192,6 +181,15 @@ def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]
         elif kind == "Application":
             spec["source"]["targetRevision"] = version
     return found if "istiod" in found else {}
+
+
+def _document_name(plane: DumpedControlPlane) -> str:
+    """The document of base.yaml that a control plane customises: that of istiod, of a kind for a
+    component on the nodes, or of a chart.
+    """
+    if plane.main:
+        return "istiod"
+    return plane.kind if INSTALL_KINDS[plane.kind].part else plane.part
 
 
 def base_text(documents: Mapping[str, Mapping[str, Any]]) -> str:

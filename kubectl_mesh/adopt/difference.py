@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kubectl_mesh.adopt import reasons
-from kubectl_mesh.adopt.controlplane import GROUPS, control_plane
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.cacerts import CACERTS, is_authority
+from kubectl_mesh.observed.control_dumps import control_plane
+from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.observed.objects import Found, clean, secret_data
 from kubectl_mesh.observed.remotes import Read, is_remote_secret, read_remotes
 from kubectl_mesh.text import path_text
@@ -93,7 +94,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
             for value in (mine, theirs)
         )
         theirs.setdefault("type", "Opaque")
-    if rendered.group == other.group and rendered.kind not in GROUPS:
+    if rendered.group == other.group and rendered.kind not in INSTALL_KINDS:
         theirs["apiVersion"] = mine.get(
             "apiVersion"
         )  # the API server serves every version of one object
@@ -117,7 +118,7 @@ def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
         return False
     if rendered.kind in FILLED_IN:
         return path[:2] != ("metadata", "labels") or rendered.kind == "Namespace"
-    return path[0] == "metadata" and rendered.kind in GROUPS
+    return path[0] == "metadata" and rendered.kind in INSTALL_KINDS
 
 
 def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:

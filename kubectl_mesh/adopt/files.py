@@ -5,7 +5,6 @@ they name.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.controlplane import HELM, VALUES
 from kubectl_mesh.adopt.credentials import credential
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
@@ -13,6 +12,8 @@ from kubectl_mesh.credentials.logins import claims, token
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import BUILT_IN
 from kubectl_mesh.model import DEFAULT_READER
+from kubectl_mesh.observed.control_dumps import HELM
+from kubectl_mesh.observed.install_kinds import CONTROL_PLANE_KINDS
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.lookup import value_at
 
@@ -63,8 +64,9 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
     if kinds:
         return kinds[0]
     if wanted is None and mains:
+        known = ", ".join(k for k in CONTROL_PLANE_KINDS if k != OLD)
         what = "holds Helm values, which base.yaml has in a control plane of some kind"
-        fix = f"say which with --control-plane KIND: {', '.join(k for k in VALUES if k != OLD)}"
+        fix = f"say which with --control-plane KIND: {known}"
         notes.problems.append(Problem(mains[0].found.place, what, fix))
     old = any(c.version is not None and int(c.version.split(".")[1]) < 5 for c in mesh.clusters)
     return wanted or (OLD if old else TODAY)
@@ -132,7 +134,7 @@ def _ambient(cluster: Running) -> bool:
         if main is None
         else [value_at(main.value, "spec", "profile"), value_at(main.values, "profile")]
     )
-    return any(p.part in ("ZTunnel", "ztunnel") for p in cluster.planes) or any(
+    return any(p.part == "ztunnel" for p in cluster.planes) or any(
         str(p).endswith("ambient") for p in profiles
     )
 

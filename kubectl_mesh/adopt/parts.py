@@ -4,24 +4,24 @@ its istiod says of itself.
 
 from collections.abc import Sequence
 
-from kubectl_mesh.adopt.controlplane import (
-    INJECTOR,
-    MESH_CONFIG,
-    ControlPlane,
-    charts_url,
-    control_plane,
-    made_by_it,
-    mesh_networks,
-    of_values,
-    says,
-    values_say,
-    version_of,
-)
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.homes import is_own_images
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.control_dumps import (
+    INJECTOR,
+    MESH_CONFIG,
+    DumpedControlPlane,
+    charts_url,
+    control_plane,
+    is_made_by_istiod,
+    mesh_networks,
+    running_statements,
+    statements,
+    values_control_plane,
+    version_of_image,
+)
 from kubectl_mesh.observed.objects import Found, clean
 from kubectl_mesh.observed.remotes import Read, Remote, is_remote_secret, read_remotes
 from kubectl_mesh.yaml_io.lookup import value_at
@@ -49,7 +49,7 @@ def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
 
 def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     """Finds the parts of a cluster among its objects."""
-    planes: list[ControlPlane] = []
+    planes: list[DumpedControlPlane] = []
     held: list[Remote] = []
     for found in cluster.objects:
         plane = control_plane(found, cluster.objects) or _in_configmap(found, parse)
@@ -76,31 +76,30 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
         charts = charts_url(plane.found, cluster.objects)
         if charts is not None:
             _say(cluster, "charts", *charts)
-        for what, value, how in says(plane):
-            if plane.main or what not in ("revision", "version"):
-                _say(cluster, what, value, plane.found, how)
+        for stated in statements(plane):
+            if plane.main or stated.what not in ("revision", "version"):
+                _say(cluster, stated.what, stated.value, plane.found, stated.field)
     for found in cluster.objects:
         if found.kind == "Deployment" and found.group == "apps":
             _istiod(cluster, found)
-        elif made_by_it(found, INJECTOR):
+        elif is_made_by_istiod(found, INJECTOR):
             values = _text(found, "values", parse)
-            for what, value, how in values_say(values, "the values of the injector,"):
-                _say(cluster, what, value, found, how)
-        elif made_by_it(found, MESH_CONFIG):
-            for what, value, how in values_say(
-                {"meshConfig": _text(found, "mesh", parse)}, "its mesh,"
-            ):
-                _say(cluster, what, value, found, how)
+            for stated in running_statements(values):
+                how = f"the values of the injector, {stated.field}"
+                _say(cluster, stated.what, stated.value, found, how)
+        elif is_made_by_istiod(found, MESH_CONFIG):
+            for stated in running_statements({"meshConfig": _text(found, "mesh", parse)}):
+                _say(cluster, stated.what, stated.value, found, f"its mesh, {stated.field}")
             cluster.tables.append(
                 (found, mesh_networks({"meshNetworks": _text(found, "meshNetworks", parse)}))
             )
 
 
-def _version(plane: ControlPlane) -> list[int]:
+def _version(plane: DumpedControlPlane) -> list[int]:
     """The version that a control plane states, to be compared; of two the older one is the stable
     one.
     """
-    stated = next((value for what, value, _ in says(plane) if what == "version"), "")
+    stated = next((s.value for s in statements(plane) if s.what == "version"), "")
     return [int(number) for number in stated.split(".") if number]
 
 
@@ -119,12 +118,12 @@ def _text(found: Found, key: str, parse: Read) -> Json:
         return None
 
 
-def _in_configmap(found: Found, parse: Read) -> ControlPlane | None:
+def _in_configmap(found: Found, parse: Read) -> DumpedControlPlane | None:
     """Helm values in a ConfigMap, as Flux reads them with `valuesFrom`."""
     if found.kind != "ConfigMap" or found.group:
         return None
     key = "values.yaml"
-    return of_values(found, _text(found, key, parse))
+    return values_control_plane(found, _text(found, key, parse))
 
 
 def _istiod(cluster: Running, found: Found) -> None:
@@ -134,7 +133,7 @@ def _istiod(cluster: Running, found: Found) -> None:
         registry = str(value_at(container, "image")).rpartition("/")[0]
         if value_at(container, "name") == "discovery" and registry and not is_own_images(registry):
             _say(cluster, "registry", registry, found, "the image of istiod")
-        version = version_of(str(value_at(container, "image")))
+        version = version_of_image(str(value_at(container, "image")))
         if version is None:
             continue
         if not cluster.said.get("version"):

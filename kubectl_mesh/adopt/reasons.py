@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from kubectl_mesh.adopt.controlplane import HELM, control_plane
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.cacerts import CACERTS, is_authority
+from kubectl_mesh.observed.control_dumps import HELM, control_plane
+from kubectl_mesh.observed.install_kinds import EAST_WEST
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.text import path_text
@@ -141,7 +142,7 @@ def reason(
             if action == "absent"
             else "the tree states it"
         )
-    if plane.part == "gateway":
+    if plane.part in ("gateway", EAST_WEST):
         return (
             "the east-west gateway is as the topology has it (eastWestGateway); base.yaml does not"
             " customise it"

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh.adopt.controlplane import ControlPlane
 from kubectl_mesh.adopt.evidence import Evidence
 from kubectl_mesh.observed.cacerts import Authority
+from kubectl_mesh.observed.control_dumps import DumpedControlPlane
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.observed.remotes import Remote
@@ -24,7 +24,7 @@ class Running:
 
     context: str
     objects: tuple[Found, ...] = field(repr=False)
-    planes: tuple[ControlPlane, ...] = ()
+    planes: tuple[DumpedControlPlane, ...] = ()
     authority: Authority | None = None
     remotes: tuple[Remote, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
@@ -43,7 +43,7 @@ class Running:
     """What declares networks (meshNetworks), and what it declares."""
 
     @property
-    def main(self) -> ControlPlane | None:
+    def main(self) -> DumpedControlPlane | None:
         """Its control plane, less what stands beside it."""
         return next((p for p in self.planes if p.main), None)
 

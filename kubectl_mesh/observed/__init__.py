@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE, LOCK, Json
-from kubectl_mesh.observed.control import CLUSTER, MESH, NETWORK, control_plane, namespaces, said
+from kubectl_mesh.observed.control import control_plane, namespaces, said
 from kubectl_mesh.observed.gates import LABEL, gates
+from kubectl_mesh.observed.install_kinds import CLUSTER_NAME, MESH_ID, NETWORK
 from kubectl_mesh.observed.locks import digests, lock
 from kubectl_mesh.observed.parse import Parser, flat, opaque, without
 from kubectl_mesh.observed.remotes import Remotes, is_remote, readers
@@ -148,7 +149,7 @@ class Reader:
             if o.file == f"{name}/3-mesh/kustomization.yaml"
             for r in items_at(v, "resources")
         ]
-        mesh_ids = said(documents, MESH)
+        mesh_ids = said(documents, MESH_ID)
         if base.lock is not None and base.lock.says.mesh:
             mesh_ids = (*mesh_ids, Said(base.lock.says.mesh, base.lock.file, "madeFrom.mesh"))
         return Cluster(
@@ -157,7 +158,7 @@ class Reader:
             base.lock,
             base.objects,
             base.remote_secrets,
-            names=said(documents, CLUSTER),
+            names=said(documents, CLUSTER_NAME),
             mesh_ids=mesh_ids,
             label=_said(space, label, f'metadata.labels."{LABEL}"'),
             networks=said(documents, NETWORK),

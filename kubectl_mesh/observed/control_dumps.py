@@ -1,46 +1,28 @@
-"""Control planes among the objects of a cluster: what each says of its cluster, and what of them is
-left for base.yaml.
-"""
+"""Control planes of dumps: what installs Istio, and what it states of its cluster."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.install_kinds import (
+    CHARTS,
+    CLUSTER_NAME,
+    INSTALL_KINDS,
+    MESH_ID,
+    NAMESPACE,
+    NETWORK,
+    UNVALIDATED,
+    Path,
+    chart_values,
+    part_name,
+    release_of_tag,
+    revision_of_name,
+)
 from kubectl_mesh.observed.objects import Found, clean
-from kubectl_mesh.yaml_io.lookup import value_at
+from kubectl_mesh.yaml_io.lookup import text_at, value_at
 
-Path = tuple[str, ...]
-VALUES: Mapping[str, Path] = {
-    "IstioControlPlane": ("spec", "values"),
-    "IstioOperator": ("spec", "values"),
-    "Istio": ("spec", "values"),
-    "HelmRelease": ("spec", "values"),
-    "Application": ("spec", "source", "helm", "valuesObject"),
-}
-"""The kinds of control planes, and where the values of istiod stand in each."""
-BESIDE = {"IstioCNI": "Istio", "ZTunnel": "Istio"}
-"""Kinds that stand beside a control plane, which a base.yaml customises with it."""
-GROUPS = {
-    "IstioControlPlane": "install.istio.io",
-    "IstioOperator": "install.istio.io",
-    "Istio": "sailoperator.io",
-    "IstioCNI": "sailoperator.io",
-    "ZTunnel": "sailoperator.io",
-    "HelmRelease": "helm.toolkit.fluxcd.io",
-    "Application": "argoproj.io",
-}
-API_VERSIONS = {
-    "IstioControlPlane": "install.istio.io/v1alpha2",
-    "IstioOperator": "install.istio.io/v1alpha1",
-    "Istio": "sailoperator.io/v1",
-    "IstioCNI": "sailoperator.io/v1",
-    "ZTunnel": "sailoperator.io/v1",
-    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
-    "Application": "argoproj.io/v1alpha1",
-}
-CHARTS = ("istiod", "base", "cni", "ztunnel", "gateway")
 HELM = "values"
 """What a document without a kind is, that holds values for the chart istiod."""
 _HELM_KEYS = frozenset(
@@ -56,11 +38,10 @@ _HELM_KEYS = frozenset(
     )
 )
 _INJECTION = re.compile(r"/inject/cluster/([^/]+)/net/([^/]+)\Z")
-_TAG = re.compile(r"v?(1\.[0-9]+(?:\.[0-9]+)?)(?:[-.].*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class ControlPlane:
+class DumpedControlPlane:
     """A part of a control plane: its kind (`values` for bare Helm values), and what it customises,
     as base.yaml has it.
     """
@@ -74,37 +55,46 @@ class ControlPlane:
     @property
     def main(self) -> bool:
         """Whether it is istiod's, and not of what stands beside it."""
-        return self.part == "istiod" or (self.part == self.kind and self.kind in VALUES)
+        return self.part == "istiod"
 
     @property
     def values(self) -> Mapping[str, Any]:
         """The values of the chart."""
-        path = () if self.kind == HELM else VALUES.get(self.kind, ("spec", "values"))
-        found = value_at(self.value, *path)
-        return found if isinstance(found, dict) else {}
+        return self.value if self.kind == HELM else chart_values(self.kind, self.value)
+
+    @property
+    def values_path(self) -> str:
+        """Where the values are, as the beginning of a path."""
+        return "" if self.kind == HELM else ".".join(INSTALL_KINDS[self.kind].values) + "."
 
 
-def control_plane(found: Found, objects: Sequence[Found] = ()) -> ControlPlane | None:
+def control_plane(found: Found, objects: Sequence[Found] = ()) -> DumpedControlPlane | None:
     """The control plane that an object is, None where it is none; the source of a HelmRelease's
     chart is looked up among `objects`.
     """
-    value = with_chart(found, objects)
-    kind = found.kind
+    value, kind = with_chart(found, objects), found.kind
     if not kind and "apiVersion" not in value:
-        return ControlPlane(found, HELM, "istiod", value) if _HELM_KEYS & set(value) else None
-    if kind == "ConfigMap" or GROUPS.get(kind) != found.group:
+        return values_control_plane(found, value)
+    if kind not in INSTALL_KINDS or INSTALL_KINDS[kind].group != found.group:
         return None
-    if kind in ("HelmRelease", "Application"):
-        chart = (
-            value_at(value, "spec", "chart", "spec", "chart")
-            if kind == "HelmRelease"
-            else value_at(value, "spec", "source", "chart")
-        )
-        other = chart == "gateway" and "eastwest" not in found.name
-        return ControlPlane(found, kind, chart, value) if chart in CHARTS and not other else None
-    if kind == "IstioOperator" and value_at(value, "spec", "profile") == "empty":
-        return ControlPlane(found, kind, "gateway", value)
-    return ControlPlane(found, kind, kind, value)
+    chart = INSTALL_KINDS[kind].chart
+    if chart:
+        name = text_at(value, *chart)
+        if name not in CHARTS or (name == "gateway" and "eastwest" not in found.name):
+            return None
+    part = part_name(kind, value)
+    return None if part is None else DumpedControlPlane(found, kind, part, value)
+
+
+def values_control_plane(found: Found, values: Json) -> DumpedControlPlane | None:
+    """The control plane that Helm values are, in a file of their own or in a ConfigMap as Flux and
+    others read them; None where they are of another chart.
+    """
+    return (
+        DumpedControlPlane(found, HELM, "istiod", values)
+        if isinstance(values, dict) and _HELM_KEYS & set(values)
+        else None
+    )
 
 
 def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
@@ -185,24 +175,13 @@ def _split_chart(url: object) -> tuple[str, str] | None:
     return (registry, chart) if chart in CHARTS and registry else None
 
 
-def of_values(found: Found, values: Json) -> ControlPlane | None:
-    """The control plane that Helm values are, which stand in a ConfigMap as Flux and others read
-    them.
-    """
-    return (
-        ControlPlane(found, HELM, "istiod", values)
-        if isinstance(values, dict) and _HELM_KEYS & set(values)
-        else None
-    )
-
-
 INJECTOR, MESH_CONFIG = "istio-sidecar-injector", "istio"
 """The ConfigMaps that a control plane makes, with the values that it has and the configuration of
 the mesh.
 """
 
 
-def made_by_it(found: Found, name: str) -> bool:
+def is_made_by_istiod(found: Found, name: str) -> bool:
     """Whether an object is a ConfigMap that a control plane makes, of whatever revision."""
     return (
         found.kind == "ConfigMap"
@@ -211,57 +190,70 @@ def made_by_it(found: Found, name: str) -> bool:
     )
 
 
-def values_say(values: Json, how: str) -> Iterator[tuple[str, str, str]]:
-    """What values say that the injector has, or a MeshConfig under `meshConfig`."""
-    for what, path in _SAID:
-        value = value_at(values, *path)
-        if isinstance(value, str) and value and what not in ("address", "revision"):
-            yield what, value, f"{how} {'.'.join(path)}"
-
-
-def says(one: ControlPlane) -> Iterator[tuple[str, str, str]]:
-    """What a control plane says of its cluster: which property, its value, and the field that says
-    so.
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a document states of its cluster: the property (`id`, `network`, `mesh_id`,
+    `trust_domain`, `namespace`, `revision`, `address`, `version`), its value, and the field.
     """
-    spec = "" if one.kind == HELM else ".".join(VALUES.get(one.kind, ("spec", "values"))) + "."
-    for what, path in _SAID:
-        value = value_at(one.values, *path)
-        if isinstance(value, str) and value:
-            yield what, value, spec + ".".join(path)
-    injected = _INJECTION.match(str(value_at(one.values, "istiodRemote", "injectionPath")))
+
+    what: str
+    value: str
+    field: str
+
+
+def running_statements(values: Json) -> Iterator[Statement]:
+    """What the values state that the injector has, or a MeshConfig under `meshConfig`."""
+    return (s for s in _at_paths(values, _IN_VALUES) if s.what not in ("address", "revision"))
+
+
+def statements(plane: DumpedControlPlane) -> Iterator[Statement]:
+    """What a control plane states of its cluster."""
+    prefix = plane.values_path
+    for stated in _at_paths(plane.values, _IN_VALUES):
+        yield replace(stated, field=prefix + stated.field)
+    path = text_at(plane.values, "istiodRemote", "injectionPath")
+    injected = None if path is None else _INJECTION.match(path)
     if injected is not None:
         for what, value in (("id", injected[1]), ("network", injected[2])):
-            yield what, value.replace("--slash--", "/"), f"{spec}istiodRemote.injectionPath"
-    beyond = value_at(one.value, "spec", "unvalidatedValues", "global", "meshID")
-    if isinstance(beyond, str) and beyond:
-        yield "mesh_id", beyond, "spec.unvalidatedValues.global.meshID"
-    for what, path in _SAID_BESIDE.get(one.kind, ()):
-        value = value_at(one.value, *path)
-        if isinstance(value, str) and value:
-            yield what, value, ".".join(path)
-    for path in _VERSIONS.get(one.kind, ()):
-        tag = value_at(one.value, *path)
-        version = None if tag is None else _TAG.match(str(tag))
+            unescaped = value.replace("--slash--", "/")
+            yield Statement(what, unescaped, f"{prefix}istiodRemote.injectionPath")
+    yield from _at_paths(plane.value, (("mesh_id", ("spec", *UNVALIDATED, *MESH_ID)),))
+    yield from _at_paths(plane.value, _IN_DOCUMENT.get(plane.kind, ()))
+    yield from _version_statements(plane)
+    name = revision_of_name(plane.kind, plane.found.name)
+    if name is not None:
+        yield Statement("revision", name, "metadata.name")
+
+
+def _at_paths(value: Json, paths: Iterable[tuple[str, Path]]) -> Iterator[Statement]:
+    for what, path in paths:
+        stated = value_at(value, *path)
+        if isinstance(stated, str) and stated:
+            yield Statement(what, stated, ".".join(path))
+
+
+def _version_statements(plane: DumpedControlPlane) -> Iterator[Statement]:
+    if plane.kind == "IstioControlPlane":
+        yield Statement("version", "1.4", "kind")
+    elif plane.kind != HELM:
+        path = INSTALL_KINDS[plane.kind].version
+        tag = value_at(plane.value, *path)
+        version = None if tag is None else release_of_tag(str(tag))
         if version is not None:
-            yield "version", version[1], ".".join(path)
-    if one.kind == "IstioControlPlane":
-        yield "version", "1.4", "kind"
-    name = one.found.name
-    if one.kind == "Istio" and one.main and name not in ("", "default"):
-        yield "revision", name, "metadata.name"
+            yield Statement("version", version, ".".join(path))
 
 
-_SAID: tuple[tuple[str, Path], ...] = (
-    ("id", ("global", "multiCluster", "clusterName")),
-    ("network", ("global", "network")),
-    ("mesh_id", ("global", "meshID")),
+_IN_VALUES: tuple[tuple[str, Path], ...] = (
+    ("id", ("global", *CLUSTER_NAME)),
+    ("network", ("global", *NETWORK)),
+    ("mesh_id", ("global", *MESH_ID)),
     ("mesh_id", ("meshConfig", "defaultConfig", "meshId")),
     ("trust_domain", ("meshConfig", "trustDomain")),
-    ("namespace", ("global", "istioNamespace")),
+    ("namespace", ("global", *NAMESPACE)),
     ("revision", ("revision",)),
     ("address", ("global", "remotePilotAddress")),
 )
-_SAID_BESIDE: Mapping[str, tuple[tuple[str, Path], ...]] = {
+_IN_DOCUMENT: Mapping[str, tuple[tuple[str, Path], ...]] = {
     "IstioControlPlane": (("namespace", ("spec", "defaultNamespace")),),
     "IstioOperator": (
         ("namespace", ("spec", "namespace")),
@@ -272,19 +264,11 @@ _SAID_BESIDE: Mapping[str, tuple[tuple[str, Path], ...]] = {
     "Istio": (("namespace", ("spec", "namespace")),),
 }
 
-_VERSIONS: Mapping[str, tuple[Path, ...]] = {
-    "IstioOperator": (("spec", "tag"),),
-    "Istio": (("spec", "version"),),
-    "HelmRelease": (("spec", "chart", "spec", "version"),),
-    "Application": (("spec", "source", "targetRevision"),),
-}
 
-
-def version_of(image: str) -> str | None:
+def version_of_image(image: str) -> str | None:
     """The version of Istio that the image of istiod states, None where it is another image."""
     name, _, tag = image.partition("@")[0].rpartition(":")
-    found = _TAG.match(tag) if name.endswith("/pilot") else None
-    return None if found is None else found[1]
+    return release_of_tag(tag) if name.endswith("/pilot") else None
 
 
 def mesh_networks(values: Json) -> Mapping[str, Any]:
