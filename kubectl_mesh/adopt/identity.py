@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.running import AGAIN, NETWORK, OWN_REGISTRY, SERVED_BY, Given, Running
+from kubectl_mesh.adopt.running import AGAIN, OWN_REGISTRY, Given, Running
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
+from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
 from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.text import near, shown
 from kubectl_mesh.yaml_io.lookup import value_at
@@ -122,7 +123,7 @@ def identity(cluster: Running, running: Sequence[Running], given: Given, notes: 
 def _networks(cluster: Running, running: Sequence[Running]) -> Iterator[Evidence]:
     """What says on which network a cluster is, in the order in which istiod asks."""
     for found in cluster.objects:
-        label = found.words("labels").get(NETWORK)
+        label = found.words("labels").get(NETWORK_LABEL)
         if label and (
             (found.kind == "Namespace" and found.name == cluster.namespace)
             or (found.kind == "Service" and found.namespace == cluster.namespace)
@@ -130,13 +131,12 @@ def _networks(cluster: Running, running: Sequence[Running]) -> Iterator[Evidence
             yield Evidence(label, found.place, f"the label of {found}")
     yield from cluster.said.get("network", ())
     for other in running:
+        own_names = {cluster.name, OWN_REGISTRY} if other is cluster else {cluster.name}
         for source, table in other.tables:
-            for name, network in table.items():
-                endpoints = value_at(network, "endpoints")
-                for endpoint in endpoints if isinstance(endpoints, list) else []:
-                    registry = value_at(endpoint, "fromRegistry")
-                    if registry == cluster.name or (registry == OWN_REGISTRY and other is cluster):
-                        yield Evidence(name, source.place, "meshNetworks")
+            for network in table:
+                for registry in network.registries:
+                    if registry in own_names:
+                        yield Evidence(network.name, source.place, "meshNetworks")
 
 
 def primary(cluster: Running, running: Sequence[Running], notes: Notes) -> None:

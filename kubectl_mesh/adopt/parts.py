@@ -16,15 +16,16 @@ from kubectl_mesh.observed.control_dumps import (
     charts_url,
     control_plane,
     is_made_by_istiod,
-    mesh_networks,
     running_statements,
+    stated_networks,
     statements,
     values_control_plane,
     version_of_image,
 )
+from kubectl_mesh.observed.networks import declared_networks
 from kubectl_mesh.observed.objects import Found, clean
 from kubectl_mesh.observed.remotes import Read, Remote, is_remote_secret, read_remotes
-from kubectl_mesh.yaml_io.lookup import value_at
+from kubectl_mesh.yaml_io.lookup import mapping_at, value_at
 
 
 def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
@@ -72,7 +73,7 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     planes = [p for p in planes if not p.main or p is stable]
     cluster.planes, cluster.remotes = tuple(planes), tuple(held)
     for plane in planes:
-        cluster.tables.append((plane.found, mesh_networks(plane.values)))
+        cluster.tables.append((plane.found, stated_networks(plane.values)))
         charts = charts_url(plane.found, cluster.objects)
         if charts is not None:
             _say(cluster, "charts", *charts)
@@ -91,7 +92,7 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
             for stated in running_statements({"meshConfig": _text(found, "mesh", parse)}):
                 _say(cluster, stated.what, stated.value, found, f"its mesh, {stated.field}")
             cluster.tables.append(
-                (found, mesh_networks({"meshNetworks": _text(found, "meshNetworks", parse)}))
+                (found, declared_networks(mapping_at(_text(found, "meshNetworks", parse))))
             )
 
 

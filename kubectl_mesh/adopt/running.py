@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from kubectl_mesh.adopt.evidence import Evidence
 from kubectl_mesh.observed.cacerts import Authority
 from kubectl_mesh.observed.control_dumps import DumpedControlPlane
 from kubectl_mesh.observed.kubeconfigs import Login
+from kubectl_mesh.observed.networks import DeclaredNetwork
 from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.observed.remotes import Remote
 
-NETWORK = "topology.istio.io/network"
-SERVED_BY = "topology.istio.io/controlPlaneClusters"
 DEFAULT_NAMESPACE = "istio-system"
 OWN_REGISTRY = "Kubernetes"
 AGAIN = "dump it again, or take what is out of date away"
@@ -39,7 +37,7 @@ class Running:
     peers: tuple[str, ...] | None = None
     joined: bool = True
     said: dict[str, list[Evidence]] = field(default_factory=dict)
-    tables: list[tuple[Found, Mapping[str, Any]]] = field(default_factory=list)
+    tables: list[tuple[Found, tuple[DeclaredNetwork, ...]]] = field(default_factory=list)
     """What declares networks (meshNetworks), and what it declares."""
 
     @property

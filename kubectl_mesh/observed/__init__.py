@@ -11,9 +11,10 @@ from typing import Any
 
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE, LOCK, Json
 from kubectl_mesh.observed.control import control_plane, namespaces, said
-from kubectl_mesh.observed.gates import LABEL, gates
+from kubectl_mesh.observed.gates import gates
 from kubectl_mesh.observed.install_kinds import CLUSTER_NAME, MESH_ID, NETWORK
 from kubectl_mesh.observed.locks import digests, lock
+from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
 from kubectl_mesh.observed.parse import Parser, flat, opaque, without
 from kubectl_mesh.observed.remotes import Remotes, is_remote, readers
 from kubectl_mesh.observed.trust import Certificates, store_of, trust
@@ -32,7 +33,6 @@ from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 Files = Mapping[str, bytes | None]
 RawTree = Mapping[str, Files]
 """A tree; under "" what lies beside the directories."""
-SERVED_BY = "topology.istio.io/controlPlaneClusters"
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
 _ENDINGS = (".yaml", ".yml", ".values")
 Seen = tuple[tuple[Object, Json], ...]
@@ -138,7 +138,9 @@ class Reader:
             ),
             None,
         )
-        label = text_at(space[1], "metadata", "labels", LABEL) if space is not None else None
+        label = (
+            text_at(space[1], "metadata", "labels", NETWORK_LABEL) if space is not None else None
+        )
         served = (
             text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
         )
@@ -160,7 +162,7 @@ class Reader:
             base.remote_secrets,
             names=said(documents, CLUSTER_NAME),
             mesh_ids=mesh_ids,
-            label=_said(space, label, f'metadata.labels."{LABEL}"'),
+            label=_said(space, label, f'metadata.labels."{NETWORK_LABEL}"'),
             networks=said(documents, NETWORK),
             namespace=_said(space, space[0].name if space is not None else None, "metadata.name"),
             namespaces=namespaces(documents),

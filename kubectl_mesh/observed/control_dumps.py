@@ -20,8 +20,9 @@ from kubectl_mesh.observed.install_kinds import (
     release_of_tag,
     revision_of_name,
 )
+from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, declared_networks
 from kubectl_mesh.observed.objects import Found, clean
-from kubectl_mesh.yaml_io.lookup import text_at, value_at
+from kubectl_mesh.yaml_io.lookup import mapping_at, text_at, value_at
 
 HELM = "values"
 """What a document without a kind is, that holds values for the chart istiod."""
@@ -271,13 +272,7 @@ def version_of_image(image: str) -> str | None:
     return release_of_tag(tag) if name.endswith("/pilot") else None
 
 
-def mesh_networks(values: Json) -> Mapping[str, Any]:
-    """The networks that values declare; 1.4 has them below `networks`, and what is nested so by
-    mistake is read too.
-    """
-    for path in (("global", "meshNetworks"), ("pilot", "meshNetworks"), ("meshNetworks",)):
-        found = value_at(values, *path)
-        if isinstance(found, dict) and found:
-            inner = found.get("networks")
-            return inner if isinstance(inner, dict) and set(found) == {"networks"} else found
-    return {}
+def stated_networks(values: Json) -> tuple[DeclaredNetwork, ...]:
+    """The networks that values of Istio's chart declare, wherever they have them first."""
+    tables = (declared_networks(mapping_at(values, *path)) for path in MESH_NETWORKS)
+    return next(filter(None, tables), ())

@@ -3,31 +3,35 @@ meshNetworks declares.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.values import Gate, Object
-from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, texts_at, value_at
-
-LABEL = "topology.istio.io/network"
-_MESH_NETWORKS = (
-    ("spec", "values", "global", "meshNetworks"),
-    ("spec", "values", "pilot", "meshNetworks"),
-    ("spec", "source", "helm", "valuesObject", "global", "meshNetworks"),
+from kubectl_mesh.observed.install_kinds import (
+    CONTROL_PLANE_KINDS,
+    INSTALL_KINDS,
+    chart_values,
+    part_name,
 )
+from kubectl_mesh.observed.networks import (
+    MESH_NETWORKS,
+    NETWORK_LABEL,
+    declared_networks,
+    gateway_addresses,
+)
+from kubectl_mesh.observed.values import Gate, Object
+from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at, texts_at, value_at
 
 
 def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
     """Every gateway that the objects of a cluster make, are, or declare."""
     for seen, value in objects:
         labels = texts_at(value, "metadata", "labels")
-        if seen.kind == "Service" and (LABEL in labels or "istio" in labels):
+        if seen.kind == "Service" and (NETWORK_LABEL in labels or "istio" in labels):
             spec = mapping_at(value, "spec")
             yield Gate(
                 seen.file,
                 "Service",
                 seen.name,
-                labels.get(LABEL),
+                labels.get(NETWORK_LABEL),
                 text_at(spec, "type") or "ClusterIP",
                 _ports(spec, "ports"),
                 labels,
@@ -36,14 +40,12 @@ def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
             yield _gateway_api(seen, value, labels)
         elif seen.kind == "Gateway":
             servers = items_at(value, "spec", "servers")
-            ports = tuple(
-                n for s in servers if (n := _number(value_at(s, "port", "number"))) is not None
-            )
+            ports = tuple(n for s in servers if (n := number_at(s, "port", "number")) is not None)
             yield Gate(
                 seen.file,
                 "Gateway (networking.istio.io)",
                 seen.name,
-                labels.get(LABEL),
+                labels.get(NETWORK_LABEL),
                 None,
                 ports,
                 labels,
@@ -55,31 +57,22 @@ def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
         yield from _mesh_networks(seen, value)
 
 
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _ports(value: Json, *path: str) -> tuple[int, ...]:
-    return tuple(
-        n for port in items_at(value, *path) if (n := _number(value_at(port, "port"))) is not None
-    )
+    return tuple(n for port in items_at(value, *path) if (n := number_at(port, "port")) is not None)
 
 
 def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
     ports = _ports(value, "spec", "listeners")
-    found = tuple(
-        (text, ports[0] if ports else None)
-        for item in items_at(value, "spec", "addresses")
-        if (text := text_at(item, "value")) is not None
-    )
+    port = ports[0] if ports else None
+    found = tuple((address, port) for address in gateway_addresses(value))
     kind = text_at(value, "metadata", "annotations", "networking.istio.io/service-type")
     given = mapping_at(value, "spec", "infrastructure")
     # istiod labels the Service as the Gateway is labelled, unless `infrastructure` says which
     # labels it gets.
     network = (
-        texts_at(given, "labels").get(LABEL)
+        texts_at(given, "labels").get(NETWORK_LABEL)
         if "labels" in given and not found
-        else labels.get(LABEL)
+        else labels.get(NETWORK_LABEL)
     )
     return Gate(
         seen.file,
@@ -94,21 +87,11 @@ def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
 
 
 def _chart(seen: Object, value: Json) -> Iterator[Gate]:
-    argo = seen.kind == "Application"
-    chart = (
-        text_at(value, "spec", "source", "chart")
-        if argo
-        else text_at(value, "spec", "chart", "spec", "chart")
-    )
-    if chart is None or chart.rsplit("/", 1)[-1] != "gateway":
+    if part_name(seen.kind, value) != "gateway":
         return
-    values = (
-        mapping_at(value, "spec", "source", "helm", "valuesObject")
-        if argo
-        else mapping_at(value, "spec", "values")
-    )
+    values = chart_values(seen.kind, value)
     labels = texts_at(values, "labels")
-    network = labels.get(LABEL) or text_at(values, "networkGateway")
+    network = labels.get(NETWORK_LABEL) or text_at(values, "networkGateway")
     yield Gate(
         seen.file,
         "chart gateway",
@@ -131,7 +114,7 @@ def _components(seen: Object, value: Json) -> Iterator[Gate]:
             seen.file,
             "IstioOperator component",
             name,
-            labels.get(LABEL),
+            labels.get(NETWORK_LABEL),
             text_at(service, "type"),
             _ports(service, "ports"),
             labels,
@@ -140,27 +123,28 @@ def _components(seen: Object, value: Json) -> Iterator[Gate]:
 
 def _mesh_networks(seen: Object, value: Json) -> Iterator[Gate]:
     """What is declared; the same twice, as Istio 1.4 wants it, counts once."""
-    stated: dict[str, Any] = {}
-    for path in (
-        _MESH_NETWORKS
-        if seen.kind in ("Istio", "IstioOperator", "IstioControlPlane", "Application")
-        else ()
-    ):
-        stated |= mapping_at(value, *path, "networks") or mapping_at(value, *path)
-    if seen.kind == "HelmRelease":
-        stated = dict(mapping_at(value, "spec", "values", "global", "meshNetworks"))
-    for network, entry in stated.items():
+    if seen.kind not in CONTROL_PLANE_KINDS:
+        return
+    kind = INSTALL_KINDS[seen.kind]
+    stated = {
+        network.name: network
+        for path in (MESH_NETWORKS[:1] if kind.chart else MESH_NETWORKS)
+        for network in declared_networks(mapping_at(value, *kind.values, *path))
+    }
+    for network in stated.values():
         found = tuple(
-            (address, _number(value_at(item, "port")))
-            for item in items_at(entry, "gateways")
-            if (address := text_at(item, "address") or text_at(item, "registryServiceName"))
-            is not None
-        )
-        registries = tuple(
-            name
-            for item in items_at(entry, "endpoints")
-            if (name := text_at(item, "fromRegistry")) is not None
+            (address, gateway.port)
+            for gateway in network.gateways
+            if (address := gateway.address or gateway.service) is not None
         )
         yield Gate(
-            seen.file, "meshNetworks", str(network), str(network), None, (), {}, found, registries
+            seen.file,
+            "meshNetworks",
+            network.name,
+            network.name,
+            None,
+            (),
+            {},
+            found,
+            network.registries,
         )
