@@ -21,6 +21,7 @@ from kubectl_mesh.model import (
 )
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.text import count
+from kubectl_mesh.topology.peers import peers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +38,6 @@ class Traits:
     """What makes the east-west gateway where the topology does not say; None: there is none of its
     own.
     """
-
-
-def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
-    """Whom each cluster discovers: nobody where it has no control plane or keeps out of the
-    mesh.
-    """
-    joined = tuple(c.name for c in topology.clusters if c.joined)
-    place = {name: at for at, name in enumerate(joined)}
-    found: dict[str, tuple[str, ...]] = {}
-    for cluster in topology.clusters:
-        if not cluster.joined or cluster.primary is not None:
-            found[cluster.name] = ()
-        elif cluster.peers is None:
-            at = place[cluster.name]
-            found[cluster.name] = joined[:at] + joined[at + 1 :]
-        else:
-            found[cluster.name] = tuple(sorted(cluster.peers))
-    return found
 
 
 def plan(

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from kubectl_mesh import __version__
 from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
-from kubectl_mesh.operations import base_file, survey
+from kubectl_mesh.operations import survey
 from kubectl_mesh.reports.sarif import message_text
+from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE, BY_SHAPE
 
 Make = Callable[..., WorkDir]
 
@@ -545,7 +546,7 @@ def statuses(run: Run, mesh: WorkDir) -> dict[str, str]:
 
 def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
     """Without a topology, a kind of control plane, the shape of base.yaml or certificates no check that rests on them is ok, or finds anything."""
-    assert base_file.BY_CONTROL_PLANE | survey._BY_MAKING | survey._BY_RENDER <= IDS
+    assert BY_CONTROL_PLANE | survey._BY_MAKING | survey._BY_RENDER <= IDS
     mesh = workdir(
         over={
             "istio": {"version": "1.29.6"},
@@ -555,7 +556,7 @@ def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
     )
     mesh.write("base.yaml", "kind: Nonsense\n")
     found = statuses(run, mesh)
-    assert {i for i in base_file.BY_CONTROL_PLANE if found[i] != "skipped"} == set()
+    assert {i for i in BY_CONTROL_PLANE if found[i] != "skipped"} == set()
     assert (
         found["topology-valid"],
         found["base-valid"],
@@ -569,7 +570,7 @@ def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
         "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6, nonsense: 1}\n",
     )
     found = statuses(run, mesh)
-    assert {i for i in base_file.BY_SHAPE if found[i] != "skipped"} == set()
+    assert {i for i in BY_SHAPE if found[i] != "skipped"} == set()
     assert (found["base-valid"], found["istio-version"], found["ambient"]) == ("error", "ok", "ok")
     mesh.write(
         "base.yaml", "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.29.6}\n"

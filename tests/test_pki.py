@@ -1006,7 +1006,7 @@ def test_no_secret_has_a_repr() -> None:
 
     from kubectl_mesh.credentials.kubeconfig import Entry
     from kubectl_mesh.operations.build import Rendered
-    from kubectl_mesh.operations.working_directory import Inputs
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.render import render
     from kubectl_mesh.stores import Plain
     from kubectl_mesh.targets import KINDS
@@ -1034,7 +1034,7 @@ def test_no_secret_has_a_repr() -> None:
         "logins": tokens,
         "kept": done.new,
     }
-    inputs = Inputs(**({f.name: () for f in fields(Inputs)} | told))  # type: ignore[arg-type]
+    inputs = CheckedInputs(**({f.name: () for f in fields(CheckedInputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())
     values = [
         done,

@@ -16,7 +16,7 @@ from kubectl_mesh import cli
 from kubectl_mesh.cli import clock
 from kubectl_mesh.model import Pki, Plan, Server, Tree
 from kubectl_mesh.operations import build
-from kubectl_mesh.operations import working_directory as shell
+from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan as make_plan
@@ -211,7 +211,7 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
         ran = run(*words, cwd=mesh)
         assert ran.code == 0, (words, ran.err)
         texts.append(ran.out + ran.err)
-    inputs = shell.gather(str(mesh), None, clock.machine())
+    inputs = load_inputs(str(mesh), None, clock.machine())
     rendered = build.make(inputs, clock.now(), str(mesh / "out"))
     texts += [
         repr(inputs),

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from kubectl_mesh import targets
 from kubectl_mesh.cli.init import KINDS
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.operations import base_file
+from kubectl_mesh.targets.control_plane import ControlPlane, base_schema, judge_base, with_version
 from kubectl_mesh.topology import validate
+from kubectl_mesh.workdir.base_file import BaseFile
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.fits import fits
 from kubectl_mesh.yaml_io.read import load, load_all
@@ -96,8 +97,8 @@ def parts() -> Iterator[tuple[str, str]]:
 def schemas(kind: str, part: str, topology: Topology) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The schemas of a part, each with where it begins."""
     target = targets.KINDS[kind]
-    yield (), base_file.base_schema(target.SCHEMAS[part])
-    yield from target.checked(part, base_file._settled(topology, "1.30.3"), assets.schema)
+    yield (), base_schema(target.SCHEMAS[part])
+    yield from target.checked(part, with_version(topology, "1.30.3"), assets.schema)
 
 
 def start(kind: str, part: str) -> list[Any]:
@@ -112,12 +113,14 @@ def start(kind: str, part: str) -> list[Any]:
     return [main, {"apiVersion": main["apiVersion"], "kind": kind, "spec": CHART[kind](part)}]
 
 
-def judge(documents: list[Any], topology: Topology) -> base_file.Read:
+def judge(documents: list[Any], topology: Topology) -> ControlPlane:
     """What is said of a base.yaml."""
-    return base_file.judged(load_all("base.yaml", yaml.safe_dump_all(documents).encode()), topology)
+    return judge_base(
+        BaseFile(load_all("base.yaml", yaml.safe_dump_all(documents).encode())), topology
+    )
 
 
-def said(found: base_file.Read) -> None:
+def said(found: ControlPlane) -> None:
     """Every problem has its place and words of ours."""
     for problem in found.problems:
         assert problem.where.line, problem

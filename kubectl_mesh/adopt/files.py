@@ -8,8 +8,8 @@ from typing import Any
 from kubectl_mesh.adopt.credentials import credential
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
-from kubectl_mesh.credentials.logins import claims, token
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.credentials.logins import claims, token_fault
+from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.homes import BUILT_IN
 from kubectl_mesh.model import DEFAULT_READER
 from kubectl_mesh.observed.control_dumps import HELM
@@ -207,11 +207,8 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
 
 def _token_fault(text: str) -> str:
     """Why a token of a dump is not one, or nothing: what a render would refuse is not written."""
-    try:
-        token("", text.encode(), "")
-    except MeshError as error:
-        return f"its token {error.problems[0].what}"
-    return ""
+    fault = token_fault(text.encode())
+    return f"its token {fault}" if fault else ""
 
 
 def other_objects(clusters: Sequence[Running], notes: Notes) -> None:

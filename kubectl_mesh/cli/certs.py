@@ -22,7 +22,7 @@ from kubectl_mesh.cli import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kubectl_mesh.operations.working_directory import Inputs
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
 
 
 @click.group(name="certs")
@@ -306,7 +306,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     )
 
 
-def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
+def _follow(inputs: "CheckedInputs", cluster: str, file: str, pem: bytes) -> None:
     """Takes in an intermediate that follows the one in use, which goes to the archive."""
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.exchange import exchange_certificates
@@ -349,7 +349,7 @@ def _follow(inputs: "Inputs", cluster: str, file: str, pem: bytes) -> None:
     certs_renew.follow_up(inputs)
 
 
-def _fit(inputs: "Inputs", cluster: str, file: str, put: "Mapping[str, bytes]") -> None:
+def _fit(inputs: "CheckedInputs", cluster: str, file: str, put: "Mapping[str, bytes]") -> None:
     """Refuses an intermediate of a root that does not sign at this step of a rotation."""
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.pki import rotation
@@ -402,13 +402,14 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     from kubectl_mesh.fs.durable import make_folder
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.owned_files import add_files
-    from kubectl_mesh.operations import build, working_directory
+    from kubectl_mesh.operations import build
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.stores import external
     from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.workdir.git_ignore import exposed
     from kubectl_mesh.workdir.places import TOPOLOGY
 
-    inputs = working_directory.gather(directory, None, clock.machine())
+    inputs = load_inputs(directory, None, clock.machine())
     topology = inputs.topology
     if topology.store != "external":
         raise refuse(
@@ -495,14 +496,14 @@ def export(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     )
 
 
-def _gather(directory: str) -> "Inputs":
+def _gather(directory: str) -> "CheckedInputs":
     """The working directory, for an issuer that these verbs are for."""
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.fs.folders import join
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.workdir.places import TOPOLOGY
 
-    inputs = working_directory.gather(directory, None, clock.machine())
+    inputs = load_inputs(directory, None, clock.machine())
     if inputs.topology.issuer != "csr":
         path = join(directory, TOPOLOGY)
         what = (

@@ -124,7 +124,8 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.read import read_file
     from kubectl_mesh.observed.cacerts import roots
-    from kubectl_mesh.operations import dumps, root_rotation, working_directory
+    from kubectl_mesh.operations import dumps, root_rotation
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.joining import join as join_roots
     from kubectl_mesh.workdir.places import located
@@ -169,7 +170,7 @@ def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
             and [c.context for c in topology.clusters] != [EMPTY]
         )
         if runs:
-            root_rotation.whole(working_directory.gather(directory, None, clock.machine()))
+            root_rotation.whole(load_inputs(directory, None, clock.machine()))
         try:
             change, taken = join_roots(
                 others,

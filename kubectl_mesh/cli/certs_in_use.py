@@ -31,7 +31,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.pki.inuse import take as taken
     from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.workdir.places import TOPOLOGY, located
@@ -40,7 +40,7 @@ def take(directory: str, name: str, file: str, root: str | None, key: str | None
 
     base = join(directory, "certs")
     with locked(directory):
-        inputs = working_directory.gather(directory, None, clock.machine())
+        inputs = load_inputs(directory, None, clock.machine())
         topology = inputs.topology
         if not topology.own_intermediates:
             path = join(directory, TOPOLOGY)

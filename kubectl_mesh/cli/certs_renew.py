@@ -10,7 +10,7 @@ from kubectl_mesh.cli.check import Duration
 
 if TYPE_CHECKING:
     from kubectl_mesh.model import Exchange
-    from kubectl_mesh.operations.working_directory import Inputs
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.pki.wanted import Wanted
 
 
@@ -116,7 +116,7 @@ def command(
         follow_up(inputs)
 
 
-def follow_up(inputs: "Inputs") -> None:
+def follow_up(inputs: "CheckedInputs") -> None:
     """What comes after a renewal."""
     from kubectl_mesh.safety import rollout
 
@@ -125,14 +125,14 @@ def follow_up(inputs: "Inputs") -> None:
         common.say(rollout.BY_HAND)
 
 
-def gather(directory: str) -> "Inputs":
+def gather(directory: str) -> "CheckedInputs":
     """The working directory of a mesh whose certificates are in it."""
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.fs.folders import join
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.workdir.places import TOPOLOGY
 
-    inputs = working_directory.gather(directory, None, clock.machine())
+    inputs = load_inputs(directory, None, clock.machine())
     if not inputs.topology.own_intermediates:
         path = join(directory, TOPOLOGY)
         raise refuse(
@@ -145,7 +145,7 @@ def gather(directory: str) -> "Inputs":
 
 
 def _chosen(
-    inputs: "Inputs", names: tuple[str, ...], everyone: bool, within: timedelta | None
+    inputs: "CheckedInputs", names: tuple[str, ...], everyone: bool, within: timedelta | None
 ) -> list[str]:
     """The clusters that are meant, each with an intermediate that can be renewed."""
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
@@ -194,7 +194,7 @@ def _chosen(
 
 
 def _renewed(
-    inputs: "Inputs", wanted: "Wanted", change: "Exchange", *, keep_key: bool, dry_run: bool
+    inputs: "CheckedInputs", wanted: "Wanted", change: "Exchange", *, keep_key: bool, dry_run: bool
 ) -> str:
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.x509.certificates import describe, load_certificates
@@ -214,7 +214,9 @@ def _renewed(
     return "\n".join(lines) + "\n"
 
 
-def _asked(inputs: "Inputs", wanted: "Wanted", put: dict[str, bytes], *, dry_run: bool) -> str:
+def _asked(
+    inputs: "CheckedInputs", wanted: "Wanted", put: dict[str, bytes], *, dry_run: bool
+) -> str:
     from kubectl_mesh.cli.certs import signing_commands
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.x509.layout import REQUEST, next_folder

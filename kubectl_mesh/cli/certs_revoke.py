@@ -99,7 +99,7 @@ def _sign(
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.istio.crl_support import unread
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.pki import ahead, crl, kept
     from kubectl_mesh.pki.revoke import former
     from kubectl_mesh.pki.revoke import revoke as anew
@@ -109,7 +109,7 @@ def _sign(
     from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, ROTATION
 
     with locked(directory):
-        inputs = working_directory.gather(
+        inputs = load_inputs(
             directory,
             None,
             clock.machine(),

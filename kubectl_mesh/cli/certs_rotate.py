@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kubectl_mesh.model import Exchange
-    from kubectl_mesh.operations.working_directory import Inputs
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.pki.rotation import Rotation
     from kubectl_mesh.pki.steps import Holdings
     from kubectl_mesh.pki.wanted import Wanted
@@ -66,7 +66,7 @@ def begin(directory: str, root: str | None, with_restarts: bool, out: str | None
     from kubectl_mesh.workdir.places import TOPOLOGY
 
     def made(
-        inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
+        inputs: "CheckedInputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
     ) -> "Exchange":
         if on is not None:
             path = f"{join(directory, 'certs')}/rotation.json"
@@ -111,7 +111,7 @@ def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None
     from kubectl_mesh.pki import steps
 
     def made(
-        inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
+        inputs: "CheckedInputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
     ) -> "Exchange":
         on = _on(directory, on)
         root_rotation.rendered(inputs, have, on, out)
@@ -139,7 +139,7 @@ def abort(directory: str, out: str | None) -> None:
     from kubectl_mesh.pki import rotation, steps
 
     def made(
-        inputs: "Inputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
+        inputs: "CheckedInputs", have: "Holdings", wanted: "Wanted", on: "Rotation | None"
     ) -> "Exchange":
         on = _on(directory, on)
         if on.step not in rotation.ABORTS:
@@ -205,7 +205,7 @@ def status(directory: str, out: str | None, output: str) -> None:
 def _step(
     directory: str,
     out: str | None,
-    made: "Callable[[Inputs, Holdings, Wanted, Rotation | None], Exchange]",
+    made: "Callable[[CheckedInputs, Holdings, Wanted, Rotation | None], Exchange]",
 ) -> None:
     """One change of certs/, made under the lock, and what it asks for."""
     from kubectl_mesh.cli import certs_renew
@@ -258,7 +258,7 @@ def _step(
         )
 
 
-def _holdings(inputs: "Inputs") -> "Holdings":
+def _holdings(inputs: "CheckedInputs") -> "Holdings":
     from kubectl_mesh.pki.steps import Holdings
 
     return Holdings(inputs.kept, inputs.folders, inputs.archived)

@@ -22,7 +22,7 @@ def command(directory: str, output: str) -> None:
     """
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.fs.folders import join
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.operations.server_cas import server_ca_dates
     from kubectl_mesh.pki import rotation
     from kubectl_mesh.pki.status import ends, server_ca_values, status, text
     from kubectl_mesh.workdir.places import TOPOLOGY, located
@@ -40,7 +40,7 @@ def command(directory: str, output: str) -> None:
     from kubectl_mesh.workdir.certs_folder import read_certs
 
     certs = read_certs(directory, [c.name for c in topology.clusters])
-    validity = working_directory.server_ca_dates(directory, topology)
+    validity = server_ca_dates(directory, topology)
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
         if output == "ics":

@@ -37,23 +37,20 @@ def command(
     from kubectl_mesh.errors import MeshError, Problem
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
-    from kubectl_mesh.operations import base_file, build, partial, refusals, working_directory
+    from kubectl_mesh.operations import base_file, build, partial, refusals
+    from kubectl_mesh.operations.checked_inputs import check_directory
     from kubectl_mesh.operations.last_commit import committed
     from kubectl_mesh.reports.describe import Partial, describe, text
     from kubectl_mesh.reports.table import table
+    from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
     from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.tree.compare import compare
 
     folder = out if out is not None else join(directory, "out")
     found: list[Problem] = []
-    inputs = working_directory.gather(
-        directory,
-        kubeconfig,
-        clock.machine(),
-        found,
-        partial.read_valid_contexts(directory, found),
-        out=folder,
-    )
+    topology = partial.read_valid_contexts(directory, found)
+    inputs = check_directory(directory, kubeconfig, clock.machine(), topology, folder)
+    found += inputs.problems
     only = chosen_clusters(inputs.topology, clusters) if clusters else None
     at = inputs.machine.now
     plan: Plan | None = None
@@ -84,11 +81,7 @@ def command(
         if found
         else None
     )
-    kind = (
-        "control plane not known"
-        if inputs.unasked >= base_file.BY_CONTROL_PLANE
-        else inputs.target.KIND
-    )
+    kind = "control plane not known" if inputs.unasked >= BY_CONTROL_PLANE else inputs.target.KIND
     assumed = base_file.assumption(directory, inputs.topology, folder)
     held = committed(folder, os.environ) if output != "text" else None
     value = describe(plan, pki, changes, kind, folder, at, only, held, refused, rest, assumed)

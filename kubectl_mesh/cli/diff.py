@@ -130,11 +130,12 @@ def _rendered(
     """The tree on disk against a render."""
     from kubectl_mesh.differences import diff
     from kubectl_mesh.observed.sources import on_disk, rendered
-    from kubectl_mesh.operations import build, refusals, working_directory
+    from kubectl_mesh.operations import build, refusals
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.tree.compare import compare
 
-    inputs = working_directory.gather(directory, kubeconfig, clock.machine(), out=folder)
+    inputs = load_inputs(directory, kubeconfig, clock.machine(), out=folder)
     only = chosen_clusters(inputs.topology, clusters)
     if clusters:
         inputs = build.narrowed(inputs, only)

@@ -71,8 +71,8 @@ def _mesh(
     no use; nothing where there is no working directory.
     """
     from kubectl_mesh.fs.folders import join
-    from kubectl_mesh.operations import base_file
     from kubectl_mesh.operations.survey import survey
+    from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
     from kubectl_mesh.workdir.places import TOPOLOGY
     from kubectl_mesh.workdir.topology_file import read_topology
 
@@ -94,9 +94,6 @@ def _mesh(
     )
     if results["base-valid"].findings:
         # What rests on a base.yaml that `render` refuses is known of no mesh.
-        results |= {
-            i: replace(results[i], status="skipped", findings=())
-            for i in base_file.BY_CONTROL_PLANE
-        }
+        results |= {i: replace(results[i], status="skipped", findings=()) for i in BY_CONTROL_PLANE}
         versions = set()
     return results, versions, [c.name for c in clusters], unread

@@ -9,8 +9,8 @@ from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
     from kubectl_mesh.graph import Picture
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.operations.survey import Survey
-    from kubectl_mesh.operations.working_directory import Inputs
 
 
 class Day(click.ParamType):  # type: ignore[type-arg]
@@ -119,7 +119,7 @@ def command(
 
 
 def _picture(
-    found: "Survey", inputs: "Inputs", only: frozenset[str] | None, day: datetime | None
+    found: "Survey", inputs: "CheckedInputs", only: frozenset[str] | None, day: datetime | None
 ) -> "Picture":
     from kubectl_mesh import graph
     from kubectl_mesh.operations import partial

@@ -98,7 +98,9 @@ def command(
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import write_certificates
     from kubectl_mesh.operations import base_file, build, private_files
+    from kubectl_mesh.targets.control_plane import judge_base
     from kubectl_mesh.topology import validate
+    from kubectl_mesh.workdir.base_file import read_base
     from kubectl_mesh.workdir.git_ignore import (
         GITIGNORE_FILE,
         MADE_FIRST,
@@ -161,7 +163,7 @@ def command(
                 new[f"clusters/{cluster.name}.crt"] = authorities[cluster.context]
         key_type, days = None, topology.root_days
     if os.path.lexists(join(directory, BASE)):
-        target = base_file.gather(directory, topology).target
+        target = judge_base(read_base(directory), topology).target
         if sources["control_plane"] and control_plane != target.KIND:
             fix = (
                 "leave --control-plane out; or move base.yaml away, to have one of kind"
@@ -243,12 +245,12 @@ def _fill(
     """Writes a completed topology with the servers and CAs that it lacks, from a kubeconfig; what
     cannot be used stays as it is, and is reported.
     """
-    from kubectl_mesh.credentials.kubeconfig import ca_fault, usable
+    from kubectl_mesh.credentials.kubeconfig import ca_fault, usable_ca
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.owned_files import add_files, replace_file
     from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.workdir.inputs import is_borrowed
     from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
     from kubectl_mesh.workdir.places import KUBECONFIG, TOPOLOGY
     from kubectl_mesh.workdir.topology_file import has_no_clusters
@@ -270,9 +272,7 @@ def _fill(
         entry = known.get(cluster.context)
         crt = f"clusters/{cluster.name}.crt"
         there = read_inside(directory, crt, "certificates")
-        if entry is None or not working_directory.is_borrowed(
-            cluster, {} if there is None else {crt: there}
-        ):
+        if entry is None or not is_borrowed(cluster, {} if there is None else {crt: there}):
             continue
         try:
             if cluster.server is not None and (
@@ -282,7 +282,7 @@ def _fill(
             ca = (
                 entry.ca
                 if cluster.server is not None
-                else usable(entry, cluster.context, cluster.place, entry.place.file)
+                else usable_ca(entry, cluster.context, cluster.place, entry.place.file)
             )
             if cluster.authority is None and there is not None and there != ca:
                 what = (
@@ -405,7 +405,7 @@ def from_kubeconfig(
     """The server and the CA of a context, as a topology holds them; nothing where there is no
     kubeconfig at all.
     """
-    from kubectl_mesh.credentials.kubeconfig import usable
+    from kubectl_mesh.credentials.kubeconfig import usable_ca
     from kubectl_mesh.errors import MeshError, refuse
     from kubectl_mesh.text import near
 
@@ -424,7 +424,7 @@ def from_kubeconfig(
         " --ca FILE`"
     )
     try:
-        ca = usable(entry, context, Place(where, path=context), entry.place.file)
+        ca = usable_ca(entry, context, Place(where, path=context), entry.place.file)
     except MeshError as error:
         raise MeshError(
             Problem(

@@ -105,8 +105,8 @@ def command(
             removals,
             root_changes,
             sealed_logins,
-            working_directory,
         )
+        from kubectl_mesh.operations.checked_inputs import load_inputs
         from kubectl_mesh.reports import render
         from kubectl_mesh.safety import reconnect, rollout
         from kubectl_mesh.stores import ENCRYPTED
@@ -133,7 +133,7 @@ def command(
                 target_folder,
                 os.environ,
             )
-        inputs = working_directory.gather(
+        inputs = load_inputs(
             directory, kubeconfig, clock.machine(), out=target_folder, unapplied=idle
         )
         only = chosen_clusters(inputs.topology, clusters)

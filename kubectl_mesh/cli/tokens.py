@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Cluster
     from kubectl_mesh.operations.build import Rendered
-    from kubectl_mesh.operations.working_directory import Inputs
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
 
 PUSHED = timedelta(hours=2)
 """How long it takes at most until the peers hold a token that goes through a store of the user's:
@@ -67,7 +67,8 @@ def rotate(
     from kubectl_mesh.fs.locking import locked
     from kubectl_mesh.fs.owned_files import replace_file
     from kubectl_mesh.fs.read import read_inside
-    from kubectl_mesh.operations import private_files, working_directory
+    from kubectl_mesh.operations import private_files
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.workdir.places import TOPOLOGY
     from kubectl_mesh.workdir.topology_file import parsed
@@ -82,7 +83,7 @@ def rotate(
     path = join(directory, TOPOLOGY)
     with locked(directory):
         private_files.check_regular(path)
-        inputs = working_directory.gather(directory, kubeconfig, clock.machine())
+        inputs = load_inputs(directory, kubeconfig, clock.machine())
         (chosen,) = chosen_clusters(inputs.topology, (name,), "NAME")
         cluster = next(c for c in inputs.topology.clusters if c.name == chosen)
         rendered = tokens_status.rendered(inputs, folder)
@@ -108,7 +109,7 @@ def rotate(
             lambda text: load(path, text.encode()).value,
             path,
         )
-        after = working_directory.gather(
+        after = load_inputs(
             directory,
             kubeconfig,
             clock.machine(),
@@ -202,7 +203,7 @@ def _need_no_restart(rendered: "Rendered", cluster: "Cluster") -> None:
 
 
 def _seen(
-    inputs: "Inputs", cluster: "Cluster", seen_for: timedelta | None, *, goes: bool
+    inputs: "CheckedInputs", cluster: "Cluster", seen_for: timedelta | None, *, goes: bool
 ) -> "list[Problem]":
     """Why it is too early for a step, by what was seen; `goes`: a token goes by it, which peers may
     still use.
@@ -249,7 +250,7 @@ def _taken(directory: str, cluster: "Cluster", rendered: "Rendered") -> list[int
     return found
 
 
-def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
+def _next_is_there(inputs: "CheckedInputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to move peers to a token that is not here, or is not the next one."""
     from kubectl_mesh.credentials.accounts import reader_secret, token_command, token_file
     from kubectl_mesh.credentials.logins import claims
@@ -331,7 +332,7 @@ def _next_is_there(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -
 
 
 def _first_is_there(
-    inputs: "Inputs", rendered: "Rendered", after: "Rendered", cluster: "Cluster"
+    inputs: "CheckedInputs", rendered: "Rendered", after: "Rendered", cluster: "Cluster"
 ) -> None:
     """Refuses to move peers back to a token that is not here, as of a peer that joined since they
     moved: no render would go on from there.
@@ -354,7 +355,7 @@ def _first_is_there(
         raise MeshError(problems)
 
 
-def _last_may_go(inputs: "Inputs", rendered: "Rendered", cluster: "Cluster") -> None:
+def _last_may_go(inputs: "CheckedInputs", rendered: "Rendered", cluster: "Cluster") -> None:
     """Refuses to take away the first token while peers use it, under the name of the next."""
     from kubectl_mesh.credentials.accounts import token_command, token_file
     from kubectl_mesh.errors import MeshError, Place, Problem

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from kubectl_mesh.errors import Problem
     from kubectl_mesh.model import Cluster
     from kubectl_mesh.operations.build import Rendered
-    from kubectl_mesh.operations.working_directory import Inputs
+    from kubectl_mesh.operations.checked_inputs import CheckedInputs
 
 
-def rendered(inputs: "Inputs", out: str) -> "Rendered":
+def rendered(inputs: "CheckedInputs", out: str) -> "Rendered":
     """What a render would make now, with throw-away certificates where one is missing."""
     from kubectl_mesh.operations import build
 
@@ -139,12 +139,12 @@ def show(
 ) -> None:
     """Prints the state of rotations and tokens, of these clusters or of all."""
     from kubectl_mesh.credentials.tokens import TOKENS
-    from kubectl_mesh.operations import working_directory
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.pki.dates import dates
     from kubectl_mesh.reports.calendar import calendar
     from kubectl_mesh.topology.selection import chosen_clusters
 
-    inputs = working_directory.gather(directory, kubeconfig, clock.machine())
+    inputs = load_inputs(directory, kubeconfig, clock.machine())
     only = chosen_clusters(inputs.topology, clusters) if clusters else None
     made = rendered(inputs, out)
     if output == "ics":

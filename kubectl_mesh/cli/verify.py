@@ -47,7 +47,8 @@ def command(
     from kubectl_mesh.errors import MeshError, Place, Problem, refuse
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.fs.read import read_file
-    from kubectl_mesh.operations import build, private_files, working_directory
+    from kubectl_mesh.operations import build, private_files
+    from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.operations.sealed_tree import Sealed
     from kubectl_mesh.stores import ENCRYPTED, verify
     from kubectl_mesh.text import count
@@ -56,7 +57,7 @@ def command(
 
     folder = out if out is not None else join(directory, "out")
     private_files.check_folders(directory, out)
-    inputs = working_directory.gather(directory, kubeconfig, clock.machine())
+    inputs = load_inputs(directory, kubeconfig, clock.machine())
     topology = inputs.topology
     if topology.store not in ENCRYPTED:
         raise refuse(

@@ -6,7 +6,7 @@ not even looked at.
 """
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from kubectl_mesh.credentials.kubeconfig_file import index_entries, parse_server
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 from kubectl_mesh.model.address import is_loopback, url_fault
-from kubectl_mesh.text import Hints, shown
+from kubectl_mesh.text import Hints, mesh_command, shown, work_path
 from kubectl_mesh.x509.parse import PemError, parse_certificates
 
 
@@ -45,7 +45,13 @@ def contexts(document: Document) -> dict[str, Entry]:
         document.value.get("contexts", []), list | None
     ):
         raise MeshError(
-            [Problem(Place(document.name), "is not a kubeconfig: it has no list of contexts")]
+            [
+                Problem(
+                    Place(document.name),
+                    "is not a kubeconfig: it has no list of contexts",
+                    code="not-a-kubeconfig",
+                )
+            ]
         )
     clusters = index_entries(document.value, "clusters")
     found = {}
@@ -86,7 +92,7 @@ def _entry(place: Place, cluster: Any) -> Entry:
     )
 
 
-def credentials(document: Document) -> bool:
+def holds_credentials(document: Document) -> bool:
     """Whether a kubeconfig holds a credential, so that git must never have it."""
     users = document.value.get("users") if isinstance(document.value, dict) else None
     kinds = {"token", "password", "client-key-data", "auth-provider"}
@@ -125,29 +131,24 @@ def ca_date_problems(
             continue
         begin, end = dates
         soon = within if within is not None else min(timedelta(days=30), (end - begin) / 10)
-        ca, fix = (
-            f"the CA of the API server of {name}",
-            f"put the new CA into clusters/{name}.crt, render and apply",
-        )
         if begin > now:
-            problems.append(
-                Problem(
-                    place, f"{ca} is not valid before {begin:%Y-%m-%d}", fix, "server-ca-expired"
-                )
-            )
+            what, code = f"is not valid before {begin:%Y-%m-%d}", "certificate-not-yet-valid"
         elif end <= now:
-            problems.append(
-                Problem(place, f"{ca} expired on {end:%Y-%m-%d}", fix, "server-ca-expired")
-            )
+            what, code = f"expired on {end:%Y-%m-%d}", "certificate-expired"
         elif end - now <= soon:
-            problems.append(
-                Problem(
-                    place,
-                    f"{ca} expires on {end:%Y-%m-%d}, in {(end - now).days} days",
-                    fix,
-                    "server-ca-expiring",
-                )
+            what = f"expires on {end:%Y-%m-%d}, in {(end - now).days} days"
+            code = "certificate-expiring"
+        else:
+            continue
+        problems.append(
+            Problem(
+                place,
+                f"the CA of the API server of {name} {what}",
+                f"put the new CA into {work_path(f'clusters/{name}.crt')}, render and apply",
+                "server-ca-expiring" if code == "certificate-expiring" else "server-ca-expired",
+                code=code,
             )
+        )
     return problems
 
 
@@ -165,194 +166,211 @@ def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
     )
 
 
-Judge = Callable[[bytes], str]
-"""As `ca_fault`."""
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The API servers of a mesh, as far as they are known."""
+
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    """By cluster."""
+    faults: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """What is wrong with those of other clusters, by cluster."""
+    problems: tuple[Problem, ...] = ()
+    """Why the kubeconfig as a whole is not one."""
 
 
-def servers(
-    topology: Topology,
-    kubeconfig: Document | None,
-    files: Mapping[str, bytes],
-    judge: Judge = ca_fault,
-) -> tuple[dict[str, Server], dict[str, tuple[Problem, ...]]]:
-    """The server of every cluster for which it is known, and what is wrong with those of the
-    others, by cluster name.
+def find_servers(
+    topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes]
+) -> Servers:
+    """The server of every cluster for which it is known.
 
-    A server from the kubeconfig goes with the CA beside it there, one that the topology states with
-    `clusters/NAME.crt` or else that CA too; a `certificateAuthority` goes before either. `files`
-    holds the CA files of the working directory by the names that the topology uses. `judge` says
-    what is wrong with the text of a CA.
+    A server from the kubeconfig goes with the CA next to it there, one that the topology states
+    with `clusters/NAME.crt` or else that CA too; a `certificateAuthority` goes before either.
+    `files` holds the CA files of the working directory by the names that the topology uses.
     """
-    entries = contexts(kubeconfig) if kubeconfig is not None else None
+    try:
+        entries = contexts(kubeconfig) if kubeconfig is not None else None
+    except MeshError as error:
+        return Servers(problems=error.problems)
     source = kubeconfig.name if kubeconfig is not None else ""
-    used = {c.context for c in topology.clusters}
-    hints, free = Hints(), sorted(set(entries or ()) - used)
-    problems: dict[str, tuple[Problem, ...]] = {}
+    search = _Search(topology, source, entries, files)
     found: dict[str, Server] = {}
+    faults: dict[str, tuple[Problem, ...]] = {}
     for cluster in topology.clusters:
-        at = cluster.place
-        if cluster.server is None and entries is not None and cluster.context not in entries:
-            hint = hints.near(cluster.context, lambda: free)
-            fix = (
-                ""
-                if hint or not free
-                else (
-                    "of its contexts these are not in the topology:"
-                    f" {', '.join(free[:5])}{', …' if len(free) > 5 else ''}"
-                )
-            )
-            problems[cluster.name] = (
-                Problem(at, f"no such context in {source}{hint}", fix, "kubeconfig-context"),
-            )
-            continue
-        entry = entries[cluster.context] if cluster.server is None and entries is not None else None
-        if cluster.server is None and entry is None:
-            continue
-        try:
-            stated = _stated_ca(topology, cluster, files, judge)
-            if entry is None:
-                assert cluster.server is not None
-                ca = (
-                    stated
-                    if stated is not None
-                    else _read(files, f"clusters/{cluster.name}.crt", judge)
-                )
-                if (
-                    ca is None
-                    and entries is not None
-                    and cluster.context in entries
-                    and not entries[cluster.context].insecure
-                ):
-                    ca = entries[cluster.context].ca
-                if ca is None or judge(ca):
-                    raise MeshError(
-                        [
-                            Problem(
-                                at,
-                                "states a server but no CA for it",
-                                f"put the CA into clusters/{cluster.name}.crt, or state"
-                                f" contexts.{cluster.context}.certificateAuthority",
-                                id="server-ca",
-                            )
-                        ]
-                    )
-                found[cluster.name] = Server(cluster.server, ca, cluster.tls_server_name)
-            else:
-                ca = (
-                    stated
-                    if stated is not None
-                    else usable(entry, cluster.context, at, source, judge)
-                )
-                if stated is not None:
-                    reachable(entry, cluster.context, at, source)
-                found[cluster.name] = Server(
-                    entry.server, ca, cluster.tls_server_name or entry.tls_server_name
-                )
-        except MeshError as error:
-            problems[cluster.name] = error.problems
-    return found, problems
+        server = search.find_server(cluster)
+        if isinstance(server, Server):
+            found[cluster.name] = server
+        elif server is not None:
+            faults[cluster.name] = (server,)
+    return Servers(found, faults)
 
 
-def _read(files: Mapping[str, bytes], name: str, judge: Judge) -> bytes | None:
-    pem = files.get(name)
-    if pem is not None and (fault := judge(pem)):
-        raise MeshError([Problem(Place(name), fault, id="server-ca")])
-    return pem
+class _Search:
+    """Finds the server of one cluster after the other."""
 
+    def __init__(
+        self,
+        topology: Topology,
+        source: str,
+        entries: Mapping[str, Entry] | None,
+        files: Mapping[str, bytes],
+    ) -> None:
+        self._topology, self._source, self._files = topology, source, files
+        self._entries = entries
+        self._hints = Hints()
+        used = {c.context for c in topology.clusters}
+        self._unused = sorted(set(entries or ()) - used)
 
-def _stated_ca(
-    topology: Topology, cluster: Cluster, files: Mapping[str, bytes], judge: Judge
-) -> bytes | None:
-    """The CA that `certificateAuthority` names or holds."""
-    if cluster.authority is None:
-        return None
-    place = topology.document.place("contexts", cluster.context, "certificateAuthority")
-    if "-----BEGIN" in cluster.authority:
-        pem = cluster.authority.encode()
-        if fault := judge(pem):
-            raise MeshError([Problem(place, fault, id="server-ca")])
-        return pem
-    if cluster.authority not in files:
-        raise MeshError(
-            [Problem(place, f"there is no file {shown(cluster.authority)}", id="server-ca")]
+    def find_server(self, cluster: Cluster) -> Server | Problem | None:
+        """The server of a cluster, or what is wrong with it; None if it is stated nowhere."""
+        if cluster.server is not None:
+            return self._stated_server(cluster, cluster.server)
+        if self._entries is None:
+            return None
+        if cluster.context not in self._entries:
+            return self._unknown_context(cluster)
+        entry = self._entries[cluster.context]
+        stated = self._stated_ca(cluster)
+        if isinstance(stated, Problem):
+            return stated
+        find = entry_problem if stated is None else reach_problem
+        problem = find(entry, cluster.context, cluster.place, self._source)
+        if problem is not None:
+            return problem
+        ca = stated if stated is not None else entry.ca
+        assert ca is not None
+        return Server(entry.server, ca, cluster.tls_server_name or entry.tls_server_name)
+
+    def _unknown_context(self, cluster: Cluster) -> Problem:
+        hint = self._hints.near(cluster.context, lambda: self._unused)
+        some = f"{', '.join(self._unused[:5])}{', …' if len(self._unused) > 5 else ''}"
+        fix = (
+            ""
+            if hint or not self._unused
+            else f"of its contexts these are not in the topology: {some}"
         )
-    return _read(files, cluster.authority, judge)
+        what = f"no such context in {self._source}{hint}"
+        return Problem(cluster.place, what, fix, "kubeconfig-context", code="context-unknown")
+
+    def _stated_server(self, cluster: Cluster, url: str) -> Server | Problem:
+        """The server that the topology states, with its CA from wherever that is."""
+        ca = self._stated_ca(cluster)
+        if ca is None:
+            ca = self._read_ca(f"clusters/{cluster.name}.crt")
+        if isinstance(ca, Problem):
+            return ca
+        entry = (self._entries or {}).get(cluster.context)
+        if ca is None and entry is not None and not entry.insecure:
+            ca = entry.ca
+        if ca is None or ca_fault(ca):
+            return Problem(
+                cluster.place,
+                "states a server but no CA for it",
+                f"put the CA into {work_path(f'clusters/{cluster.name}.crt')}, or state"
+                f" contexts.{cluster.context}.certificateAuthority",
+                "server-ca",
+                code="server-without-ca",
+            )
+        return Server(url, ca, cluster.tls_server_name)
+
+    def _stated_ca(self, cluster: Cluster) -> bytes | Problem | None:
+        """The CA that `certificateAuthority` names or holds."""
+        if cluster.authority is None:
+            return None
+        place = self._topology.document.place("contexts", cluster.context, "certificateAuthority")
+        if "-----BEGIN" in cluster.authority:
+            pem = cluster.authority.encode()
+            return _ca_problem(place, pem) or pem
+        if cluster.authority not in self._files:
+            what = f"there is no file {shown(cluster.authority)}"
+            return Problem(place, what, id="server-ca", code="server-ca-missing")
+        return self._read_ca(cluster.authority)
+
+    def _read_ca(self, name: str) -> bytes | Problem | None:
+        pem = self._files.get(name)
+        return None if pem is None else _ca_problem(Place(name), pem) or pem
 
 
-def reachable(entry: Entry, context: str, at: Place, source: str) -> None:
-    """Raises where peers cannot use the server that a kubeconfig gives."""
-    stands = f"{source}:{entry.place.line}"
+def _ca_problem(place: Place, pem: bytes) -> Problem | None:
+    fault = ca_fault(pem)
+    return Problem(place, fault, id="server-ca", code="server-ca-invalid") if fault else None
+
+
+def reach_problem(entry: Entry, context: str, at: Place, source: str) -> Problem | None:
+    """Why peers cannot use the server that a kubeconfig gives."""
+    line = f"{source}:{entry.place.line}"
     fix = (
         f"state the server as the peers reach it: contexts.{context}.server (and its CA in"
         f" contexts.{context}.certificateAuthority, if it is another)"
     )
     if entry.fault == NO_SERVER:
-        words = f"kubectl mesh add {shlex.quote(context)} --network NETWORK"
+        add = mesh_command(f"add {shlex.quote(context)} --network NETWORK")
         fix = (
-            f"copy it from your own kubeconfig: `{words}`; or state contexts.{context}.server and"
+            f"copy it from your own kubeconfig: `{add}`; or state contexts.{context}.server and"
             f" contexts.{context}.certificateAuthority"
         )
     if entry.fault:
-        raise MeshError(
-            [Problem(at, f"its cluster in {stands} {entry.fault}", fix, id="server-reachable")]
-        )
-    if fault := url_fault(entry.server):
-        raise MeshError(
-            [
-                Problem(
-                    at,
-                    f"its server in {stands}, {shown(entry.server)}, {fault}",
-                    fix,
-                    id="server-reachable",
-                )
-            ]
-        )
-    if is_loopback(entry.server):
+        what, code = f"its cluster in {line} {entry.fault}", "server-missing"
+    elif fault := url_fault(entry.server):
+        what, code = f"its server in {line}, {shown(entry.server)}, {fault}", "server-url-invalid"
+    elif is_loopback(entry.server):
         if context.startswith("kind-"):
             fix += "; kind prints it with `kind get kubeconfig --internal`"
-        what = (
-            f"its server in {stands} is the loopback address {entry.server}, at which no peer"
-            " reaches it"
+        what, code = (
+            (
+                f"its server in {line} is the loopback address {entry.server}, at which no peer"
+                " reaches it"
+            ),
+            "server-loopback",
         )
-        raise MeshError([Problem(at, what, fix, id="server-reachable")])
-    if entry.server.startswith("http:"):
-        what = (
-            f"its server in {stands} is plain http, {entry.server}, over which tokens would travel"
-            " in clear"
+    elif entry.server.startswith("http:"):
+        what, code = (
+            (
+                f"its server in {line} is plain http, {entry.server}, over which tokens would"
+                " travel in clear"
+            ),
+            "server-plain-http",
         )
-        raise MeshError([Problem(at, what, fix, id="server-reachable")])
+    else:
+        return None
+    return Problem(at, what, fix, "server-reachable", code=code)
 
 
-def usable(entry: Entry, context: str, at: Place, source: str, judge: Judge = ca_fault) -> bytes:
-    """The CA of an entry that peers can use; raises a `MeshError` where they cannot."""
-    reachable(entry, context, at, source)
-    stands = f"{source}:{entry.place.line}"
+def entry_problem(entry: Entry, context: str, at: Place, source: str) -> Problem | None:
+    """Why peers cannot use the server and the CA that a kubeconfig gives; without one, `entry.ca`
+    is the CA.
+    """
+    if problem := reach_problem(entry, context, at, source):
+        return problem
+    line = f"{source}:{entry.place.line}"
     fix = f"state contexts.{context}.certificateAuthority"
     if entry.insecure:
-        raise MeshError(
-            [
-                Problem(
-                    at,
-                    f"its cluster in {stands} has insecure-skip-tls-verify; peers verify the API"
-                    " server",
-                    fix,
-                    id="server-ca",
-                )
-            ]
+        what, code = (
+            (f"its cluster in {line} has insecure-skip-tls-verify; peers verify the API server"),
+            "server-unverified",
         )
-    if entry.ca is None and entry.ca_file:
+    elif entry.ca is None and entry.ca_file:
         flat = f"kubectl config view --raw --flatten --minify --context={shlex.quote(context)}"
-        what = (
-            f"its cluster in {stands} names the CA as a file, {shown(entry.ca_file)}, which is not"
-            " there, or not read by a render"
+        what, code = (
+            (
+                f"its cluster in {line} names the CA as a file, {shown(entry.ca_file)}, which is"
+                " not there, or not read by a render"
+            ),
+            "server-ca-missing",
         )
-        raise MeshError(
-            [Problem(at, what, f"{fix}, or take the kubeconfig from `{flat}`", id="server-ca")]
-        )
-    if entry.ca is None:
-        raise MeshError([Problem(at, f"its cluster in {stands} has no CA", fix, id="server-ca")])
-    if fault := judge(entry.ca):
-        raise MeshError(
-            [Problem(at, f"the CA of its cluster in {stands} {fault}", fix, id="server-ca")]
-        )
+        fix += f", or take the kubeconfig from `{flat}`"
+    elif entry.ca is None:
+        what, code = f"its cluster in {line} has no CA", "server-without-ca"
+    elif fault := ca_fault(entry.ca):
+        what, code = f"the CA of its cluster in {line} {fault}", "server-ca-invalid"
+    else:
+        return None
+    return Problem(at, what, fix, "server-ca", code=code)
+
+
+def usable_ca(entry: Entry, context: str, at: Place, source: str) -> bytes:
+    """The CA of an entry that peers can use; raises a `MeshError` where they cannot."""
+    problem = entry_problem(entry, context, at, source)
+    if problem is not None:
+        raise MeshError([problem])
+    assert entry.ca is not None
     return entry.ca

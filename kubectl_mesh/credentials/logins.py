@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import SEALED, Credential, Json
 
 _TOKEN = re.compile(r"[!-~]+\Z")
@@ -30,43 +30,50 @@ _FILES = {
 """The files of each way to log in, and whether they are private."""
 
 
-def token(name: str, body: bytes, command: str) -> str:
-    """The token in a file; white space around it does not count. `command` is what fetches it
-    anew.
+def parse_token(body: bytes) -> str:
+    """The token in the bytes of a file that `token_fault` finds nothing against; white space around
+    it does not count.
     """
+    return body.decode("ascii").strip()
+
+
+def token_fault(body: bytes) -> str:
+    """Why the bytes of a file are not a token, as the end of a sentence; "" if they are."""
     try:
         text = body.decode("ascii").strip()
     except UnicodeDecodeError:
-        text = ""
-        what = "is not a token: it holds characters that no token has"
-    else:
-        what = (
-            "is empty"
-            if not text
-            else "is not a token: it holds more than one word, or characters that no token has"
-        )
+        return "is not a token: it holds characters that no token has"
     if text.startswith("ZXlK") and "." not in text:
-        what = "holds the token in base64, as a Secret's data does, and not the token itself"
-    elif len(text) > _LONGEST:
-        what = "is not a token: it is too long"
-    elif len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
-        what = "is in quotes, which are not part of a token"
-    elif _TOKEN.match(text):
-        if not is_cut_off(text):
-            return text
-        what = "is a JSON Web Token that is cut off or damaged, so no API server accepts it"
+        return "holds the token in base64, as a Secret's data does, and not the token itself"
+    if len(text) > _LONGEST:
+        return "is not a token: it is too long"
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        return "is in quotes, which are not part of a token"
+    if not text:
+        return "is empty"
+    if not _TOKEN.match(text):
+        return "is not a token: it holds more than one word, or characters that no token has"
+    if is_cut_off(text):
+        return "is a JSON Web Token that is cut off or damaged, so no API server accepts it"
+    return ""
+
+
+def token_problems(name: str, body: bytes, command: str) -> list[Problem]:
+    """What is wrong with the file of a token; `command` fetches the token again."""
+    fault = token_fault(body)
+    if not fault:
+        return []
     # What a command leaves that failed to fetch one.
     wait = (
         ""
-        if text or body
+        if body
         else (
             "\n  until then, remove the file: without it the cluster waits for its token, and the"
             " others go on"
         )
     )
-    raise MeshError(
-        [Problem(Place(name), what, f"fetch it again: {command}{wait}", id="token-readable")]
-    )
+    fix = f"fetch it again: {command}{wait}"
+    return [Problem(Place(name), fault, fix, id="token-readable", code="token-invalid")]
 
 
 def is_cut_off(token: str) -> bool:
@@ -136,7 +143,7 @@ def masked(
     if credential.way == "tokenFile":
         return {"token": mark("token")}
     if credential.way == "exec":
-        return login(credential, {}, str)
+        return login(credential, {})
     stated: Any = credential.stated
     if credential.way == "oidc":
         known = {
@@ -150,31 +157,33 @@ def masked(
     return {"client-certificate-data": mark("certificate"), "client-key-data": mark("key")}
 
 
-def login(
+def login_problems(
     credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[str], str]
-) -> dict[str, Json]:
-    """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are its files by key,
-    `shown` gives their names in messages.
+) -> list[Problem]:
+    """What is wrong with the files of a credential, which show nothing of them; `bodies` and
+    `shown` as in `login`.
+    """
+    names = {key: shown(name) for key, (name, _) in files(credential).items()}
+    if credential.way == "oidc":
+        return [p for key, name in names.items() for p in _word_problems(name, bodies[key])]
+    kinds = {"certificateFile": "CERTIFICATE", "keyFile": "PRIVATE KEY"}
+    return [
+        p
+        for key, kind in kinds.items()
+        if key in names
+        for p in _pem_problems(names[key], bodies[key], kind)
+    ]
+
+
+def login(credential: Credential, bodies: Mapping[str, bytes]) -> dict[str, Json]:
+    """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are the files of the
+    credential by key, and `login_problems` finds nothing against them.
     """
     stated: Any = credential.stated
     if credential.way == "exec":
-        env = [
-            {"name": name, "value": value} for name, value in sorted(stated.get("env", {}).items())
-        ]
-        return {
-            "exec": {
-                "apiVersion": stated.get("apiVersion", "client.authentication.k8s.io/v1"),
-                **({"args": stated["args"]} if stated.get("args") else {}),
-                "command": stated["command"],
-                **({"env": env} if env else {}),
-                # There is nobody to ask; v1 wants it said.
-                "interactiveMode": "Never",
-                "provideClusterInfo": stated.get("provideClusterInfo", False),
-            }
-        }
-    names = {key: shown(name) for key, (name, _) in files(credential).items()}
+        return {"exec": _exec(stated)}
     if credential.way == "oidc":
-        words = {key: _word(names[key], bodies[key]) for key in names}
+        words = {key: _word(bodies[key]) for key in files(credential)}
         config = {
             "client-id": stated["clientID"],
             **({"client-secret": words["clientSecretFile"]} if "clientSecretFile" in words else {}),
@@ -184,63 +193,62 @@ def login(
         }
         return {"auth-provider": {"config": config, "name": "oidc"}}
     return {
-        "client-certificate-data": (
-            base64.b64encode(
-                _pem(names["certificateFile"], bodies["certificateFile"], "CERTIFICATE")
-            ).decode()
-        ),
-        "client-key-data": (
-            base64.b64encode(_pem(names["keyFile"], bodies["keyFile"], "PRIVATE KEY")).decode()
-        ),
+        "client-certificate-data": base64.b64encode(bodies["certificateFile"]).decode(),
+        "client-key-data": base64.b64encode(bodies["keyFile"]).decode(),
     }
 
 
-def _word(name: str, body: bytes) -> str:
-    text = body.decode("ascii", "replace").strip()
-    if (
-        not text
-        or not text.isprintable()
-        or " " in text
-        or "\ufffd" in text
-        or len(text) > _LONGEST
-    ):
-        what = (
-            "is empty" if not text else "holds more than one word, or characters that no token has"
-        )
-        raise MeshError(
-            [Problem(Place(name), what, "put the token alone into it", "credential-readable")]
-        )
-    return text
+def _exec(stated: Any) -> dict[str, Json]:
+    env = [{"name": name, "value": value} for name, value in sorted(stated.get("env", {}).items())]
+    return {
+        "apiVersion": stated.get("apiVersion", "client.authentication.k8s.io/v1"),
+        **({"args": stated["args"]} if stated.get("args") else {}),
+        "command": stated["command"],
+        **({"env": env} if env else {}),
+        # There is nobody to ask; v1 wants it said.
+        "interactiveMode": "Never",
+        "provideClusterInfo": stated.get("provideClusterInfo", False),
+    }
 
 
-def _pem(name: str, body: bytes, kind: str) -> bytes:
+def _word(body: bytes) -> str:
+    return body.decode("ascii", "replace").strip()
+
+
+def _word_problems(name: str, body: bytes) -> list[Problem]:
+    text = _word(body)
+    is_word = text.isprintable() and " " not in text and "\ufffd" not in text
+    if text and is_word and len(text) <= _LONGEST:
+        return []
+    what = "is empty" if not text else "holds more than one word, or characters that no token has"
+    fix = "put the token alone into it"
+    return [Problem(Place(name), what, fix, "credential-readable", code="credential-invalid")]
+
+
+def _pem_problems(name: str, body: bytes, kind: str) -> list[Problem]:
     begins = re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----", body)
     private = [b for b in begins if b.endswith(b"PRIVATE KEY")]
-    wrong = not any(b.endswith(kind.encode()) for b in begins)
-    if wrong or (kind == "CERTIFICATE" and private):
-        what = (
-            "holds a private key beside the certificate"
-            if kind == "CERTIFICATE" and private
-            else f"is no PEM {kind.lower()}"
+    if kind == "CERTIFICATE" and private:
+        what, fix, code = (
+            "holds a private key beside the certificate",
+            "put the key into a file of its own",
+            "certificate-with-private-key",
         )
-        fix = (
-            "put the key into a file of its own"
-            if kind == "CERTIFICATE" and private
-            else f"put the {kind.lower()} there, with its BEGIN and END lines"
+    elif not any(b.endswith(kind.encode()) for b in begins):
+        what, fix, code = (
+            f"is no PEM {kind.lower()}",
+            f"put the {kind.lower()} there, with its BEGIN and END lines",
+            "credential-invalid",
         )
-        raise MeshError([Problem(Place(name), what, fix, "credential-readable")])
-    if any(b.startswith(b"ENCRYPTED") for b in private):
-        raise MeshError(
-            [
-                Problem(
-                    Place(name),
-                    "is encrypted, and istiod has no password",
-                    "decrypt it",
-                    "credential-readable",
-                )
-            ]
+    elif any(b.startswith(b"ENCRYPTED") for b in private):
+        what, fix, code = (
+            "is encrypted, and istiod has no password",
+            "decrypt it",
+            "private-key-encrypted",
         )
-    return body
+    else:
+        return []
+    return [Problem(Place(name), what, fix, "credential-readable", code=code)]
 
 
 @dataclass(frozen=True, slots=True)

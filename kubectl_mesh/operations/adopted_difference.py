@@ -12,8 +12,9 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Folder, Pending
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.objects import Found, objects
-from kubectl_mesh.operations import build, working_directory
+from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
+from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.stores import Plain
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.yaml_io.read import load_all
@@ -31,7 +32,7 @@ def compare_first_render(
     directory: str, machine: Machine, mesh: Mesh, found: Sequence[Found], notes: Notes
 ) -> FirstRender:
     """Compares what a render of the directory would create with the objects of the dumps."""
-    inputs = working_directory.gather(directory, None, machine)
+    inputs = load_inputs(directory, None, machine)
     rendered = build.make(
         inputs, machine.now, join(directory, "out"), store=Plain(), throwaway=True
     )

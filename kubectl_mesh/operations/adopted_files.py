@@ -14,13 +14,14 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.objects import Found
-from kubectl_mesh.operations import base_file
 from kubectl_mesh.operations.adopted_certificates import adopt_certificates
+from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.text import marked, path_text
 from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.workdir.base_file import parse_base
 from kubectl_mesh.workdir.places import BASE, TOPOLOGY
 from kubectl_mesh.workdir.topology_file import parsed
-from kubectl_mesh.yaml_io.read import load, load_all
+from kubectl_mesh.yaml_io.read import load
 from kubectl_mesh.yaml_io.write import dump
 
 _TRIES = 50
@@ -117,7 +118,7 @@ def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):
         text = basedoc.base_text(parts)
-        found = base_file.judged(load_all(path, text.encode()), topology)
+        found = judge_base(parse_base(path, text.encode()), topology)
         if not found.problems:
             return text
         dropped = [_drop(parts, p, found.base, mains[0].found, notes) for p in found.problems]

@@ -11,9 +11,10 @@ from kubectl_mesh.credentials.tokens import DAY, token_findings
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
-from kubectl_mesh.operations import private_files, working_directory
+from kubectl_mesh.operations import private_files
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.sealed_tree import Sealed
-from kubectl_mesh.operations.working_directory import Inputs
+from kubectl_mesh.operations.server_cas import list_server_cas
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.plan import plan as make_plan
@@ -30,7 +31,7 @@ from kubectl_mesh.yaml_io.manifest import Manifests
 class Rendered:
     """The mesh as it would be written."""
 
-    inputs: Inputs
+    inputs: CheckedInputs
     plan: Plan
     pki: Pki
     tree: Tree
@@ -40,7 +41,7 @@ class Rendered:
 
 
 def make(
-    inputs: Inputs,
+    inputs: CheckedInputs,
     at: datetime,
     out: str,
     *,
@@ -76,9 +77,10 @@ def make(
 
     def issued() -> Pki:
         pki = asked()
+        cas = list_server_cas(inputs.directory, topology, inputs.servers)
         return replace(
             pki,
-            warnings=(*pki.warnings, *ca_date_problems(working_directory.server_cas(inputs), at)),
+            warnings=(*pki.warnings, *ca_date_problems(cas, at)),
         )
 
     pki = _placed(inputs, issued)
@@ -118,7 +120,11 @@ def make(
 
 
 def certificates(
-    inputs: Inputs, at: datetime, keyless: frozenset[str] = frozenset(), *, throwaway: bool = False
+    inputs: CheckedInputs,
+    at: datetime,
+    keyless: frozenset[str] = frozenset(),
+    *,
+    throwaway: bool = False,
 ) -> Pki:
     """The certificates of the mesh, checked, and made where they are missing; those of `keyless`
     may be here without their keys.
@@ -126,7 +132,7 @@ def certificates(
     return _placed(inputs, _asked(inputs, at, keyless, throwaway=throwaway))
 
 
-def _placed(inputs: Inputs, work: Callable[[], Pki]) -> Pki:
+def _placed(inputs: CheckedInputs, work: Callable[[], Pki]) -> Pki:
     """The certificates that a work makes; what is to be said of them has the working directory
     before it.
     """
@@ -138,7 +144,7 @@ def _placed(inputs: Inputs, work: Callable[[], Pki]) -> Pki:
 
 
 def _asked(
-    inputs: Inputs,
+    inputs: CheckedInputs,
     at: datetime,
     keyless: frozenset[str],
     *,
@@ -185,7 +191,7 @@ def root(directory: str, organization: str, key_type: str, days: int, at: dateti
         raise MeshError(located(directory, error.problems)) from None
 
 
-def narrowed(inputs: Inputs, only: frozenset[str]) -> Inputs:
+def narrowed(inputs: CheckedInputs, only: frozenset[str]) -> CheckedInputs:
     """The inputs for a render of some clusters: only their intermediates count and are made."""
     others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
     kept = {

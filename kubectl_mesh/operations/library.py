@@ -18,9 +18,8 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.operations import build as building
-from kubectl_mesh.operations import working_directory
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.survey import survey
-from kubectl_mesh.operations.working_directory import Inputs
 
 Files = Mapping[str, bytes]
 
@@ -44,18 +43,16 @@ def load(
     *,
     kubeconfig: str | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Inputs:
+) -> CheckedInputs:
     """Reads a working directory.
 
     `now` is in UTC. git starts with `environment`; without HOME it ignores the user's own
     configuration. Raises a `MeshError` with every problem of every file.
     """
-    return working_directory.gather(
-        os.fspath(directory), kubeconfig, Machine(now, environment or {})
-    )
+    return load_inputs(os.fspath(directory), kubeconfig, Machine(now, environment or {}))
 
 
-def build(inputs: Inputs) -> Built:
+def build(inputs: CheckedInputs) -> Built:
     """Builds the tree in memory; raises a `MeshError` where it cannot be built.
 
     What is sealed in the `out/` of the working directory already is kept as it is. Whether running

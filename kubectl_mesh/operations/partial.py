@@ -7,7 +7,8 @@ from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
-from kubectl_mesh.operations import build, working_directory
+from kubectl_mesh.operations import build
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.plan import plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
@@ -60,7 +61,7 @@ def _is_below(path: str, above: str) -> bool:
     return path == above or path.startswith((f"{above}.", f"{above}["))
 
 
-def plan_without_render(inputs: working_directory.Inputs, files: Sequence[str]) -> tuple[Plan, Pki]:
+def plan_without_render(inputs: CheckedInputs, files: Sequence[str]) -> tuple[Plan, Pki]:
     """The plan, and the certificates that nothing is said against but their age; `files` are those
     of which something is.
     """
@@ -98,7 +99,7 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
     return found
 
 
-def steady_day(inputs: working_directory.Inputs) -> datetime:
+def steady_day(inputs: CheckedInputs) -> datetime:
     """A day on which every certificate has begun and, as long as they are used, none has ended: so
     that a picture does not depend on today.
     """

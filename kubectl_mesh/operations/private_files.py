@@ -10,10 +10,10 @@ from kubectl_mesh.credentials.logins import files
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import STAGE
 from kubectl_mesh.fs.folders import join, read
-from kubectl_mesh.operations.working_directory import Inputs
-from kubectl_mesh.plan import peers_of
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.stores import ENCRYPTED
 from kubectl_mesh.text import one_line
+from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.workdir import git_ignore
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
 from kubectl_mesh.workdir.places import KUBECONFIG
@@ -68,7 +68,7 @@ ARCHIVED = (
 """
 
 
-def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
+def private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave
     among them; and `more` that are about to be written.
     """
@@ -89,7 +89,7 @@ def private_files(inputs: Inputs, more: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def _credentials(inputs: Inputs) -> list[str]:
+def _credentials(inputs: CheckedInputs) -> list[str]:
     """Where logins are, or would be."""
     topology = inputs.topology
     found = [
@@ -107,7 +107,7 @@ def _credentials(inputs: Inputs) -> list[str]:
     return found + [token_file(c, generation=n) for c in topology.clusters for n in c.generations]
 
 
-def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
+def let_through(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
     return git_ignore.let_through(
         inputs.directory,
@@ -117,7 +117,7 @@ def let_through(inputs: Inputs, more: Sequence[str] = ()) -> list[Problem]:
     )
 
 
-def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> str:
+def keep_out(inputs: CheckedInputs, more: Sequence[str] = ()) -> str:
     """Keeps what is about to be written out of git, or refuses to write it; `more` are private
     files that are not there yet.
 
@@ -129,7 +129,7 @@ def keep_out(inputs: Inputs, more: Sequence[str] = ()) -> str:
     return told
 
 
-def in_clear(inputs: Inputs, out: str) -> list[Problem]:
+def in_clear(inputs: CheckedInputs, out: str) -> list[Problem]:
     """A tree in clear that git would take into a commit, though the topology does not say so."""
     topology = inputs.topology
     if topology.store != "plain" or topology.store_stated:
@@ -141,7 +141,7 @@ def in_clear(inputs: Inputs, out: str) -> list[Problem]:
     )
 
 
-def borrowed(inputs: Inputs) -> list[Problem]:
+def borrowed(inputs: CheckedInputs) -> list[Problem]:
     """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a
     clone could not render.
     """
@@ -170,7 +170,7 @@ def borrowed(inputs: Inputs) -> list[Problem]:
     ]
 
 
-def tracked(inputs: Inputs, out: str) -> list[Problem]:
+def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the
     tree; but for a tree that is to have them.
     """
@@ -228,7 +228,7 @@ def tracked(inputs: Inputs, out: str) -> list[Problem]:
     return problems
 
 
-def _known(inputs: Inputs) -> dict[bytes, str]:
+def _known(inputs: CheckedInputs) -> dict[bytes, str]:
     """The tokens that are here, and the seal key, each with where it is."""
     clusters = {c.name: c for c in inputs.topology.clusters}
     found = {}
@@ -241,7 +241,7 @@ def _known(inputs: Inputs) -> dict[bytes, str]:
     return {secret: name for secret, name in found.items() if len(secret) >= SHORTEST}
 
 
-def ignore(inputs: Inputs) -> str:
+def ignore(inputs: CheckedInputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of
     it.
     """

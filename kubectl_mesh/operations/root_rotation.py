@@ -11,7 +11,7 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.istio.versions import reads_crl
 from kubectl_mesh.istio.workload_certificates import longest
 from kubectl_mesh.operations import tree_trust
-from kubectl_mesh.operations.working_directory import Inputs
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
@@ -20,7 +20,7 @@ from kubectl_mesh.safety import rollout, rotation_steps
 from kubectl_mesh.x509.layout import ARCHIVE, CRL, PARTS
 
 
-def able(inputs: Inputs, with_restarts: bool) -> None:
+def able(inputs: CheckedInputs, with_restarts: bool) -> None:
     """Refuses where running clusters could not follow, or only by restarts that nobody has agreed
     to.
     """
@@ -53,13 +53,13 @@ def able(inputs: Inputs, with_restarts: bool) -> None:
         )
 
 
-def whole(inputs: Inputs) -> None:
+def whole(inputs: CheckedInputs) -> None:
     """Refuses where istiod would hand out one root of several."""
     if broken := rollout.one_root(inputs.topology.clusters):
         raise MeshError(broken)
 
 
-def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> None:
+def rendered(inputs: CheckedInputs, have: Holdings, on: Rotation, out: str | None) -> None:
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
     folder = out if out is not None else join(inputs.directory, "out")
     wanted = _wanted(inputs, have)
@@ -110,11 +110,11 @@ def rendered(inputs: Inputs, have: Holdings, on: Rotation, out: str | None) -> N
         raise MeshError(problems)
 
 
-def _wanted(inputs: Inputs, have: Holdings) -> dict[str, Any]:
+def _wanted(inputs: CheckedInputs, have: Holdings) -> dict[str, Any]:
     return dict(trusts(have.kept, [c.name for c in inputs.topology.clusters if c.primary is None]))
 
 
-def _wait(inputs: Inputs, on: Rotation) -> timedelta:
+def _wait(inputs: CheckedInputs, on: Rotation) -> timedelta:
     """How long every cluster must have held a step before the next one."""
     return (
         longest(inputs.base, citadel=inputs.target.KIND == rollout.OLD)
@@ -123,13 +123,13 @@ def _wait(inputs: Inputs, on: Rotation) -> timedelta:
     )
 
 
-def waited(inputs: Inputs, on: Rotation, seen_for: timedelta | None) -> None:
+def waited(inputs: CheckedInputs, on: Rotation, seen_for: timedelta | None) -> None:
     """Refuses while it is too early by what was seen."""
     if found := early(on, seen_for, _wait(inputs, on), inputs.machine.now):
         raise MeshError([found])
 
 
-def old_key(directory: str, inputs: Inputs, on: Rotation) -> bytes | None:
+def old_key(directory: str, inputs: CheckedInputs, on: Rotation) -> bytes | None:
     """The key of an old root, out of the archive."""
     for mark in on.old:
         for name in inputs.archived:
@@ -140,7 +140,7 @@ def old_key(directory: str, inputs: Inputs, on: Rotation) -> bytes | None:
     return None
 
 
-def former(directory: str, inputs: Inputs) -> dict[str, bytes]:
+def former(directory: str, inputs: CheckedInputs) -> dict[str, bytes]:
     """The files of the intermediates in the archive, by their paths below `certs/`."""
     found = {}
     for name in inputs.archived:
@@ -155,7 +155,7 @@ def former(directory: str, inputs: Inputs) -> dict[str, bytes]:
     return found
 
 
-def told(inputs: Inputs, on: Rotation) -> list[str]:
+def told(inputs: CheckedInputs, on: Rotation) -> list[str]:
     """What a step is, what it asks for, and the ways on and back."""
     topology, kind = inputs.topology, inputs.target.KIND
     lines = [
@@ -245,7 +245,9 @@ def told(inputs: Inputs, on: Rotation) -> list[str]:
     return [*lines, f"back: {rotation_steps.back(on.step, union=on.union)}"]
 
 
-def value(inputs: Inputs, have: Holdings, on: Rotation | None, out: str | None) -> dict[str, Any]:
+def value(
+    inputs: CheckedInputs, have: Holdings, on: Rotation | None, out: str | None
+) -> dict[str, Any]:
     """The state for programs; the schema is `report/certs-rotation`."""
     folder = out if out is not None else join(inputs.directory, "out")
     wanted = _wanted(inputs, have) if "root-cert.pem" in have.kept else {}

@@ -12,15 +12,16 @@ from kubectl_mesh.credentials.logins import masked
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import below, join, open_folder
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
-from kubectl_mesh.operations.working_directory import Inputs
-from kubectl_mesh.plan import peers_of
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.render.alerts import FILE, remembered
 from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
 from kubectl_mesh.stores import sealed as sealed_secrets
 from kubectl_mesh.stores.sealing import new_key, read_key
 from kubectl_mesh.stores.sops import Sops
+from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import scan
 from kubectl_mesh.workdir.git_ignore import committed, top_of
+from kubectl_mesh.workdir.places import sealing_file
 from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
@@ -35,7 +36,7 @@ class Sealed:
     encrypt.
     """
 
-    def __init__(self, inputs: Inputs, out: str, *, reseal: bool = False) -> None:
+    def __init__(self, inputs: CheckedInputs, out: str, *, reseal: bool = False) -> None:
         self.inputs, self.out, self.reseal = inputs, out, reseal
         self.encrypts = inputs.topology.store in ENCRYPTED
         self.made: bytes | None = None
@@ -88,7 +89,7 @@ class Sealed:
             Pending(
                 "sealing",
                 c.name,
-                f"{what} ({join(where, sealed_secrets.file_name(c))})",
+                f"{what} ({join(where, sealing_file(c.name))})",
                 "all but its namespace",
                 sealed_secrets.command(c, where),
             )

@@ -18,17 +18,12 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.sources import on_disk, some
 from kubectl_mesh.observed.sources import rendered as as_rendered
-from kubectl_mesh.operations import (
-    build,
-    private_files,
-    refusals,
-    root_changes,
-    sealed_logins,
-    working_directory,
-)
-from kubectl_mesh.plan import peers_of
+from kubectl_mesh.operations import build, private_files, refusals, root_changes, sealed_logins
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
+from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.releases import is_hub_unknown
+from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import compare, strangers
 from kubectl_mesh.workdir.places import TOPOLOGY, located
 from kubectl_mesh.workdir.topology_file import read_topology
@@ -161,7 +156,7 @@ class Survey:
     """What was found, as far as it could be looked at."""
 
     topology: Topology | None
-    inputs: working_directory.Inputs | None
+    inputs: CheckedInputs | None
     rendered: build.Rendered | None
     changes: tuple[FolderChange, ...] | None
     """What a render would change; None where the tree could not be compared."""
@@ -173,7 +168,7 @@ def survey(
     out: str | None,
     kubeconfig: str | None,
     machine: Machine,
-    clock: Callable[[working_directory.Inputs], datetime],
+    clock: Callable[[CheckedInputs], datetime],
     fail_within: timedelta | None = None,
     token_age: timedelta | None = None,
 ) -> Survey:
@@ -187,16 +182,15 @@ def survey(
     if not os.path.lexists(join(directory, TOPOLOGY)):
         read_topology(directory)  # says what is missing
     topology: Topology | None = None
-    inputs: working_directory.Inputs | None = None
+    inputs: CheckedInputs | None = None
     rendered: build.Rendered | None = None
     changes: tuple[FolderChange, ...] | None = None
     at = machine.now
     try:
         topology = read_topology(directory)
         found.warnings += checks.near_networks(topology)
-        inputs = working_directory.gather(
-            directory, kubeconfig, machine, found.errors, topology, out=folder
-        )
+        inputs = check_directory(directory, kubeconfig, machine, topology, folder)
+        found.errors += inputs.problems
         at = clock(inputs)
         found.errors += private_files.in_clear(inputs, folder) + private_files.let_through(inputs)
         if any(e.id != "git-ignored" for e in found.errors):
@@ -282,7 +276,9 @@ def survey(
                 " shows",
                 see,
             )
-        for problem in ca_date_problems(working_directory.server_cas(inputs), at, fail_within):
+        for problem in ca_date_problems(
+            list_server_cas(directory, inputs.topology, inputs.servers), at, fail_within
+        ):
             (
                 found.errors
                 if problem.id == "server-ca-expired" or fail_within is not None
@@ -313,7 +309,7 @@ def survey(
     )
 
 
-def _unasked_servers(inputs: working_directory.Inputs) -> frozenset[str]:
+def _unasked_servers(inputs: CheckedInputs) -> frozenset[str]:
     """The checks of API servers that had no server to ask about."""
     unknown = [c for c in inputs.topology.clusters if c.name not in inputs.servers]
     return frozenset(
@@ -337,7 +333,7 @@ def _unasked_servers(inputs: working_directory.Inputs) -> frozenset[str]:
 
 
 def _unknown_checks(
-    inputs: working_directory.Inputs, rendered: build.Rendered | None
+    inputs: CheckedInputs, rendered: build.Rendered | None
 ) -> dict[str, checks.Unknown]:
     """What no file shows."""
     plan = rendered.plan if rendered is not None else None
@@ -346,7 +342,7 @@ def _unknown_checks(
         inputs.topology,
         inputs.servers,
         plan,
-        lambda c: working_directory.ca_file(inputs, c),
+        lambda c: ca_file(inputs.directory, c),
         is_proven=SEAL_KEY in inputs.kept,
         can_detect_platform=detects,
     )
@@ -354,7 +350,7 @@ def _unknown_checks(
 
 def _inputs(
     found: _Found,
-    inputs: working_directory.Inputs,
+    inputs: CheckedInputs,
     folder: str,
     at: datetime,
     fail_within: timedelta | None,

@@ -7,9 +7,10 @@ from kubectl_mesh.delivery import teardown
 from kubectl_mesh.delivery.teardown import Command, Installation
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Topology
-from kubectl_mesh.operations import base_file
-from kubectl_mesh.plan import peers_of
+from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.workdir.base_file import read_base
 from kubectl_mesh.workdir.topology_file import read_topology
 
 
@@ -66,7 +67,7 @@ def _list_installations(
     directory: str, topology: Topology, leaving: frozenset[str]
 ) -> list[Installation]:
     """What is installed in these clusters, as base.yaml says it."""
-    read = base_file.gather(directory, topology)
+    read = judge_base(read_base(directory), topology)
     if read.unasked:
         raise MeshError(read.problems)
     accounts = read.target.component_accounts

@@ -12,9 +12,10 @@ from typing import Any
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, OnDisk, Secret, Topology
 from kubectl_mesh.stores.age import is_recipient
-from kubectl_mesh.stores.sealed import command, file_name
+from kubectl_mesh.stores.sealed import command
 from kubectl_mesh.stores.sealing import Sealing
 from kubectl_mesh.text import shown
+from kubectl_mesh.workdir.places import sealing_file
 
 __all__ = [
     "ENCRYPTED",
@@ -142,15 +143,15 @@ def _same_controller(topology: Topology, sealing: Mapping[str, Any]) -> Iterator
     for cluster in topology.clusters:
         if cluster.name in sealing:
             first = owners.setdefault(
-                sealing[cluster.name].key.public_numbers(), file_name(cluster)
+                sealing[cluster.name].key.public_numbers(), sealing_file(cluster.name)
             )
-            if first != file_name(cluster):
+            if first != sealing_file(cluster.name):
                 what = (
                     f"has the key of {first} too: either it is the wrong one, and nothing opens"
                     " here; or each controller opens the CA key of the other"
                 )
                 yield Problem(
-                    Place(file_name(cluster)),
+                    Place(sealing_file(cluster.name)),
                     what,
                     f"fetch it anew: {command(cluster, '.')}",
                     "recipient-shared",

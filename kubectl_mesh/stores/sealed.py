@@ -27,8 +27,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Cluster, OnDisk, Secret
 from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.workdir.places import sealing_file
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
 from kubectl_mesh.yaml_io.manifest import read
 from kubectl_mesh.yaml_io.write import dump, text
@@ -46,14 +48,9 @@ class Certificate:
     fingerprint: str
 
 
-def file_name(cluster: Cluster) -> str:
-    """The file with the certificate of a cluster's controller."""
-    return f"clusters/{cluster.name}.sealing.crt"
-
-
 def command(cluster: Cluster, directory: str) -> str:
     """The command that fetches it."""
-    path = file_name(cluster) if directory in (".", "") else f"{directory}/{file_name(cluster)}"
+    path = join(directory, sealing_file(cluster.name))
     return (
         f"kubeseal {shlex.quote(f'--context={cluster.context}')} --fetch-cert > {shlex.quote(path)}"
     )

@@ -9,9 +9,9 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.address import is_address
-from kubectl_mesh.plan import peers_of
 from kubectl_mesh.targets.gateway_rules import ambient_port_problem
 from kubectl_mesh.text import shown
+from kubectl_mesh.topology.peers import peers_of
 
 
 def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -3,8 +3,6 @@ here alone; judged in `pki`.
 """
 
 import os
-import shlex
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +11,7 @@ from kubectl_mesh.fs.durable import STAGE
 from kubectl_mesh.fs.folders import below, join, open_folder, read
 from kubectl_mesh.fs.read import unreadable
 from kubectl_mesh.model import PRIVATE_ENDINGS
+from kubectl_mesh.workdir.files import mode_problems
 from kubectl_mesh.x509.layout import (
     ARCHIVE,
     CRL,
@@ -86,13 +85,6 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
     )
 
 
-def mode_problems(path: str, mode: int) -> Iterator[Problem]:
-    """A warning for a private file that others may read."""
-    if stat.S_IMODE(mode) & 0o077:
-        what = f"is private, but others may read it (mode {stat.S_IMODE(mode):04o})"
-        yield Problem(Place(path), what, f"chmod 600 {shlex.quote(path)}", "private-mode")
-
-
 class _Reader:
     """Reads files of `certs/` one by one."""
 
@@ -133,6 +125,7 @@ class _Reader:
                     path,
                     "is no regular file (a link is not followed here)",
                     "put the file itself there",
+                    code="not-a-regular-file",
                 )
 
 

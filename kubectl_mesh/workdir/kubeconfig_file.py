@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kubectl_mesh.credentials.kubeconfig import Entry, contexts
-from kubectl_mesh.errors import refuse
+from kubectl_mesh.errors import MeshError, Problem, refuse
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_file, read_inside
 from kubectl_mesh.model import Document
+from kubectl_mesh.workdir.files import with_check
 from kubectl_mesh.workdir.places import KUBECONFIG
 from kubectl_mesh.yaml_io.read import load
 
@@ -19,12 +20,33 @@ def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> 
     return None if body is None else load(path, body, typed=False, lenient=lenient)
 
 
-def read_mesh_kubeconfig(directory: str, option: str | None) -> Document | None:
-    """The kubeconfig that a mesh is rendered with: the file that `option` names, else
-    kubeconfig.yaml of the working directory, None if that is missing.
-    """
-    if option is not None:
-        return _require(option, read_kubeconfig(option, pipe=True, lenient=True))
+@dataclass(frozen=True, slots=True)
+class KubeconfigFile:
+    """The kubeconfig that a mesh is rendered with."""
+
+    document: Document | None = None
+    """None if it is missing or cannot be read."""
+    is_own: bool = True
+    """It is kubeconfig.yaml of the working directory, no other that somebody named."""
+    problems: tuple[Problem, ...] = ()
+    """Why it cannot be read."""
+
+
+def read_mesh_kubeconfig(directory: str, option: str | None) -> KubeconfigFile:
+    """The kubeconfig that `option` names, else kubeconfig.yaml of the working directory."""
+    try:
+        document = (
+            _read_own(directory)
+            if option is None
+            else _require(option, read_kubeconfig(option, pipe=True, lenient=True))
+        )
+    except MeshError as error:
+        problems = with_check(error.problems, "kubeconfig-context")
+        return KubeconfigFile(is_own=option is None, problems=problems)
+    return KubeconfigFile(document, is_own=option is None)
+
+
+def _read_own(directory: str) -> Document | None:
     body = read_inside(directory, KUBECONFIG, "kubeconfig")
     if body is None:
         return None

@@ -13,6 +13,16 @@ from kubectl_mesh.text import marked, render_paths
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 
 
+def server_ca_file(cluster: str) -> str:
+    """The file with the CA of a cluster's API server, if the topology names no other."""
+    return f"clusters/{cluster}.crt"
+
+
+def sealing_file(cluster: str) -> str:
+    """The file with the certificate of a cluster's Sealed Secrets controller."""
+    return f"clusters/{cluster}.sealing.crt"
+
+
 def located(
     directory: str,
     problems: Iterable[Problem],

@@ -1,0 +1,279 @@
+"""The inputs of a mesh, checked against each other: what a plan, certificates and a tree are made
+from.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubectl_mesh import stores
+from kubectl_mesh.credentials.accounts import token_command, token_file
+from kubectl_mesh.credentials.kubeconfig import Servers, find_servers, holds_credentials
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import base_file
+from kubectl_mesh.pki import rotation
+from kubectl_mesh.stores import sealed
+from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.targets.target import Target
+from kubectl_mesh.topology.peers import login_holders
+from kubectl_mesh.workdir.credential_files import Credentials
+from kubectl_mesh.workdir.files import with_check
+from kubectl_mesh.workdir.inputs import Inputs, is_borrowed, read_inputs
+from kubectl_mesh.workdir.places import located, sealing_file
+from kubectl_mesh.workdir.topology_file import read_topology
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedInputs:
+    """Everything that a render takes from the working directory."""
+
+    directory: str
+    topology: Topology
+    base: Mapping[str, Document]
+    """The documents of base.yaml by what they customise."""
+    target: Target
+    servers: Mapping[str, Server]
+    logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
+    """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""
+    kept: Mapping[str, bytes] = field(repr=False)
+    """The files below `certs/`."""
+    folders: tuple[str, ...]
+    """The intermediates that exist, those of clusters outside the topology too."""
+    leftovers: bool
+    """A killed run left something unfinished in `certs/`."""
+    loose: tuple[Problem, ...]
+    """Warnings: private files that others may read, and tokens that several clusters share."""
+    broken: frozenset[tuple[str, str]] = frozenset()
+    """What is known to be wrong, so that it is not reported as pending too: its kind, and the
+    cluster's name.
+    """
+    secret_kubeconfig: bool = False
+    """There is a kubeconfig.yaml, and it holds credentials."""
+    sealing: Mapping[str, Any] = field(default_factory=dict)
+    """The certificates of the Sealed Secrets controllers, by cluster."""
+    only: frozenset[str] | None = None
+    """The clusters to render, where not all."""
+    coming: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    """The next tokens that exist, by cluster and peer, where peers are to move to another."""
+    archived: tuple[str, ...] = ()
+    """What is in `certs/archive/`."""
+    unasked: frozenset[str] = frozenset()
+    """The checks that nobody could make, because base.yaml is wrong."""
+    borrowed: tuple[str, ...] = ()
+    """The clusters whose server or CA only kubeconfig.yaml has."""
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    """The certificates of the intermediates of clusters that are not to be rendered."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the files; the values are what could be read all the same."""
+    machine: Machine = field(kw_only=True, repr=False)
+
+
+def load_inputs(
+    directory: str,
+    kubeconfig: str | None,
+    machine: Machine,
+    topology: Topology | None = None,
+    *,
+    out: str | None = None,
+    unapplied: frozenset[str] = frozenset(),
+) -> CheckedInputs:
+    """Reads and checks a working directory; raises a `MeshError` with every problem of every file,
+    once the topology itself is right.
+
+    `kubeconfig` names another one than that of the working directory. The tree in `out` says
+    whether base.yaml is lost, except for the clusters in `unapplied`.
+    """
+    topology = topology if topology is not None else read_topology(directory)
+    folder = out if out is not None else join(directory, "out")
+    inputs = check_directory(directory, kubeconfig, machine, topology, folder, unapplied)
+    if inputs.problems:
+        raise MeshError(inputs.problems)
+    return inputs
+
+
+def check_directory(
+    directory: str,
+    kubeconfig: str | None,
+    machine: Machine,
+    topology: Topology,
+    out: str,
+    unapplied: frozenset[str] = frozenset(),
+) -> CheckedInputs:
+    """As `load_inputs`, with what is wrong in `problems`; raises a `MeshError` only if nothing can
+    be known because of it.
+    """
+    if lost := base_file.lost(directory, topology, out, unapplied):
+        # Whatever else is wrong rests on another control plane than the one that runs.
+        raise MeshError(lost)
+    return check_inputs(read_inputs(directory, topology, kubeconfig), machine)
+
+
+def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
+    """Checks what was read of a working directory; problems as in `check_directory`."""
+    if inputs.server_cas.problems:
+        raise MeshError(inputs.server_cas.problems)
+    directory, credentials, certs = inputs.directory, inputs.credentials, inputs.certs
+    control_plane = judge_base(inputs.base, inputs.topology)
+    target, topology = control_plane.target, control_plane.topology or inputs.topology
+    problems = list(control_plane.problems)
+    if control_plane.topology is not None:  # else it is unknown what is to read it
+        problems += target.problems(topology)
+    store_problems = list(stores.problems(topology))
+    servers = find_servers(topology, inputs.kubeconfig.document, inputs.server_cas.bodies)
+    sealing = _check_sealing(inputs, machine)
+    problems += (
+        *store_problems,
+        *_server_problems(inputs, topology, servers),
+        *credentials.problems,
+        *sealing.problems,
+        *inputs.certs_problems,
+        *_rotation_problems(inputs),
+    )
+    if store_problems:
+        raise MeshError(problems)
+    config = inputs.kubeconfig
+    return CheckedInputs(
+        directory,
+        topology,
+        control_plane.base,
+        target,
+        servers.servers,
+        credentials.logins,
+        certs.files,
+        certs.intermediates,
+        certs.was_interrupted,
+        (
+            *control_plane.warnings,
+            *credentials.warnings,
+            *_shared_token_problems(directory, topology, credentials),
+            *sealing.warnings,
+            *certs.warnings,
+        ),
+        _broken(inputs, topology, servers),
+        config.is_own and config.document is not None and holds_credentials(config.document),
+        sealing.certificates,
+        coming=credentials.next_tokens,
+        archived=certs.archive,
+        unasked=control_plane.unasked,
+        borrowed=_borrowed(inputs, topology, servers),
+        problems=tuple(problems),
+        machine=machine,
+    )
+
+
+def _broken(inputs: Inputs, topology: Topology, servers: Servers) -> frozenset[tuple[str, str]]:
+    """What is known to be wrong, by its kind and the cluster's name."""
+    tokens = {("token", name) for name in inputs.credentials.broken}
+    if inputs.kubeconfig.problems or servers.problems:
+        names = [c.name for c in topology.clusters if c.server is None]
+    else:
+        names = list(servers.faults)
+    return frozenset(tokens | {("server", name) for name in names})
+
+
+def _borrowed(inputs: Inputs, topology: Topology, servers: Servers) -> tuple[str, ...]:
+    """The clusters whose server or CA only kubeconfig.yaml has."""
+    if not inputs.kubeconfig.is_own:
+        return ()
+    return tuple(
+        c.name
+        for c in topology.clusters
+        if c.name in servers.servers and is_borrowed(c, inputs.server_cas.bodies)
+    )
+
+
+def _server_problems(inputs: Inputs, topology: Topology, servers: Servers) -> Iterator[Problem]:
+    """What is wrong with the API servers, and with the kubeconfig that names them."""
+    config = inputs.kubeconfig
+    yield from config.problems
+    yield from with_check(servers.problems, "kubeconfig-context")
+    if config.document is not None and config.document.problems:
+        yield from _later_server_problems(topology, config.document, inputs.server_cas.bodies)
+    faults = [p for problems in servers.faults.values() for p in problems]
+    yield from located(inputs.directory, faults, (c.authority for c in topology.clusters))
+
+
+def _later_server_problems(
+    topology: Topology, config: Document, server_cas: Mapping[str, bytes]
+) -> tuple[Problem, ...]:
+    """What is wrong with a kubeconfig that repeats keys: that it does, and what the later values
+    are.
+    """
+    problems = list(config.problems)
+    for variant in config.variants:
+        servers = find_servers(topology, variant, server_cas)
+        problems += servers.problems
+        problems += [
+            p for faults in servers.faults.values() for p in faults if p.id != "kubeconfig-context"
+        ]
+    return with_check(problems, "kubeconfig-context")
+
+
+def _shared_token_problems(
+    directory: str, topology: Topology, credentials: Credentials
+) -> Iterator[Problem]:
+    """Warnings about one token for several logins: each cluster has tokens of its own."""
+    seen: dict[str, tuple[Cluster, str]] = {}
+    for cluster, peer in login_holders(topology):
+        token = credentials.logins.get((cluster.name, peer), {}).get("token")
+        if cluster.credential.way != "tokenFile" or not isinstance(token, str):
+            continue
+        first, first_peer = seen.setdefault(token, (cluster, peer))
+        if (first.name, first_peer) == (cluster.name, peer):
+            continue
+        path = join(directory, token_file(cluster, peer))
+        other = join(directory, token_file(first, first_peer))
+        what, fix = (
+            f"holds the same token as {other}, and it can be either that is wrong",
+            (
+                f"fetch both again: {token_command(first, directory, first_peer)};"
+                f" {token_command(cluster, directory, peer)}"
+            ),
+        )
+        if path == other:
+            what, fix = (
+                f'is the token file of "{first.name}" and of "{cluster.name}"',
+                "give each a file of its own",
+            )
+        yield Problem(Place(path), what, fix, "token-unique", code="token-shared")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealing:
+    certificates: Mapping[str, Any] = field(default_factory=dict)
+    """The certificates of the Sealed Secrets controllers, by cluster; none if one is wrong."""
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def _check_sealing(inputs: Inputs, machine: Machine) -> _Sealing:
+    certificates: dict[str, Any] = {}
+    problems = list(inputs.sealing.problems)
+    warnings: list[Problem] = []
+    for cluster in inputs.topology.clusters:
+        name = sealing_file(cluster.name)
+        body = inputs.sealing.bodies.get(name)
+        if body is None:
+            continue
+        command = sealed.command(cluster, inputs.directory)
+        try:
+            certificates[cluster.name], more = sealed.load(name, body, machine.now, command)
+            warnings += located(inputs.directory, more)
+        except MeshError as error:
+            problems += located(inputs.directory, with_check(error.problems, "sealing-certificate"))
+    return _Sealing({} if problems else certificates, tuple(problems), tuple(warnings))
+
+
+def _rotation_problems(inputs: Inputs) -> tuple[Problem, ...]:
+    """What is wrong with a rotation of the root that is on."""
+    files = inputs.certs.files
+    if {"rotation.json", "next-root-key.pem"}.isdisjoint(files):
+        return ()
+    try:
+        rotation.judge(files, inputs.topology.issuer)
+    except MeshError as error:
+        return located(inputs.directory, with_check(error.problems, "certs-readable"))
+    return ()

@@ -1,0 +1,209 @@
+"""base.yaml judged: the control plane that it states, and what is wrong with it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kubectl_mesh import targets
+from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.istio import versions
+from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.targets.target import Target
+from kubectl_mesh.text import path_text
+from kubectl_mesh.workdir.base_file import BaseFile
+from kubectl_mesh.yaml_io import assets
+from kubectl_mesh.yaml_io.schema import schema_problems
+
+UNKNOWN = "unknown-field"
+"""The id of a problem about a field that no schema has, until it is judged by the version of Istio.
+"""
+BY_SHAPE = frozenset(
+    (
+        "base-identity",
+        "base-reader",
+        "base-registry",
+        "trust-domain",
+        "gateway-found",
+        "revision-tag",
+        "ztunnel-trusted",
+    )
+)
+"""The checks that are made of a base.yaml whose shape is right."""
+BY_CONTROL_PLANE = BY_SHAPE | frozenset(
+    (
+        *(
+            "base-lost",
+            "base-unknown",
+            "charts-gone",
+            "images-gone",
+            "istio-version",
+            "istio-known",
+            "istio-security",
+            "version-skew",
+            "ambient",
+            "ambient-shared",
+            "namespace-equal",
+            "delivery-target",
+        ),
+        *(
+            "gateway-kind",
+            "gateway-address",
+            "gateway-pending",
+            "control-plane-address",
+            "certs-key-type",
+            "crl-read",
+        ),
+    )
+)
+"""The checks that rest on what base.yaml is: a kind of control plane, and a version of Istio."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """What base.yaml says."""
+
+    base: Mapping[str, Document] = field(default_factory=dict)
+    """Its documents by what they customise."""
+    target: Target = field(default_factory=lambda: targets.KINDS[targets.OLD])
+    topology: Topology | None = None
+    """The topology with the version that base.yaml states; None if it is not a control plane."""
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    unasked: frozenset[str] = frozenset()
+    """The checks that nobody could make for these problems."""
+
+
+def judge_base(file: BaseFile, topology: Topology) -> ControlPlane:
+    """The control plane that a base.yaml states, and what is wrong with it."""
+    if file.problems:
+        return _unread(file.problems)
+    problems = [p for document in file.documents for p in document.problems]
+    try:
+        target = targets.choose(file.documents)
+        base = targets.parts(file.documents, target)
+    except MeshError as error:
+        return _unread([*problems, *error.problems])
+    settled = with_version(topology, target.version(base))
+    if not base:
+        return ControlPlane({}, target, settled)
+    problems += _shape_problems(base, target, settled, tuple(problems))
+    warnings, problems = _newer_values(problems, target, settled)
+    is_shapeless = bool(problems)
+    if not is_shapeless:
+        problems += target.base_problems(base, settled)
+    return ControlPlane(
+        base,
+        target,
+        settled,
+        _with_check(dict.fromkeys(problems)),
+        warnings,
+        BY_SHAPE if is_shapeless else frozenset(),
+    )
+
+
+def _shape_problems(
+    base: Mapping[str, Document], target: Target, topology: Topology, known: Sequence[Problem]
+) -> Iterator[Problem]:
+    """Where the documents do not fit their schemas; at the positions of known problems nothing is
+    reported again.
+    """
+    positions = {(p.where.line, p.where.column) for p in known}
+    for name, document in base.items():
+        schemas = [
+            base_schema(target.SCHEMAS[name]),
+            *(
+                _below(path, schema)
+                for path, schema in target.checked(name, topology, assets.schema)
+            ),
+        ]
+        for schema in schemas:
+            for problem in schema_problems(document, schema, UNKNOWN):
+                if (problem.where.line, problem.where.column) not in positions:
+                    yield problem
+            for variant in document.variants:
+                yield from variant.later_values(schema_problems(variant, schema, UNKNOWN))
+
+
+def _newer_values(
+    problems: list[Problem], target: Target, topology: Topology
+) -> tuple[tuple[Problem, ...], list[Problem]]:
+    """The unknown values of an Istio whose charts are not known, as warnings; and the other
+    problems.
+    """
+    newest = max(
+        (
+            versions.minor(r.version)
+            for c in topology.clusters
+            for r in c.releases
+            if r.version is not None
+        ),
+        default=0,
+    )
+    if newest <= versions.NEWEST_WITH_CHARTS:
+        return (), problems
+    below = tuple(f"{path_text(path)}." for path in (target.VALUES, ("spec", "meshConfig")))
+    unknown = [p for p in problems if p.id == UNKNOWN and p.where.path.startswith(below)]
+    what = (
+        f"not a value of Istio 1.{versions.NEWEST_WITH_CHARTS}, the newest whose charts are known;"
+        f" Istio 1.{newest} may read it"
+    )
+    fix = (
+        "compare it with the values of the chart: `helm show values istiod --repo"
+        " https://blob.istio.io/istio-release/charts`"
+    )
+    warnings = tuple(
+        Problem(p.where, what, fix, "base-unknown", code="value-of-newer-istio")
+        for p in dict.fromkeys(unknown)
+    )
+    return warnings, [p for p in problems if p not in unknown]
+
+
+def _unread(problems: Iterable[Problem]) -> ControlPlane:
+    sorted_problems = MeshError(problems).problems
+    return ControlPlane(problems=_with_check(sorted_problems), unasked=BY_CONTROL_PLANE)
+
+
+def _with_check(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(p if p.id not in ("", UNKNOWN) else replace(p, id="base-valid") for p in problems)
+
+
+def base_schema(name: str) -> Mapping[str, object]:
+    """The schema of a kind for base.yaml, which the mesh completes: nothing is required of the
+    object but what it is.
+    """
+    schema: Mapping[str, Any] = assets.schema(name)
+    parts = {
+        key: part if key in ("apiVersion", "kind") else _partial(part)
+        for key, part in schema["properties"].items()
+    }
+    return {**schema, "properties": parts, "required": ["apiVersion", "kind"]}
+
+
+def _below(path: tuple[str, ...], schema: Mapping[str, object]) -> Mapping[str, object]:
+    """A schema for what stands at a path, wherever that is there."""
+    for key in reversed(path):
+        schema = {"properties": {key: schema}}
+    return schema
+
+
+def _partial(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "required"}
+    if "properties" in kept:
+        kept["properties"] = {
+            key: part if key == "values" else _partial(part)
+            for key, part in kept["properties"].items()
+        }
+    return kept
+
+
+def with_version(topology: Topology, version: str | None) -> Topology:
+    """The topology with the version of base.yaml where it states none."""
+    if version is None:
+        return topology
+    clusters = tuple(
+        replace(c, releases=tuple(replace(r, version=r.version or version) for r in c.releases))
+        for c in topology.clusters
+    )
+    return replace(topology, clusters=clusters)

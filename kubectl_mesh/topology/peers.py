@@ -1,0 +1,35 @@
+"""Which clusters discover which, and who logs in where."""
+
+from kubectl_mesh.credentials.accounts import SHARED
+from kubectl_mesh.model import Cluster, Topology
+
+
+def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
+    """Whom each cluster discovers: nobody if it has no control plane or is kept out of the mesh."""
+    joined = tuple(c.name for c in topology.clusters if c.joined)
+    place = {name: at for at, name in enumerate(joined)}
+    found: dict[str, tuple[str, ...]] = {}
+    for cluster in topology.clusters:
+        if not cluster.joined or cluster.primary is not None:
+            found[cluster.name] = ()
+        elif cluster.peers is None:
+            at = place[cluster.name]
+            found[cluster.name] = joined[:at] + joined[at + 1 :]
+        else:
+            found[cluster.name] = tuple(sorted(cluster.peers))
+    return found
+
+
+def login_holders(topology: Topology) -> list[tuple[Cluster, str]]:
+    """The logins of a mesh: the cluster that each is for, and the peer that holds it; `SHARED` if
+    all peers share it.
+    """
+    if not topology.reader_per_peer:
+        return [(cluster, SHARED) for cluster in topology.clusters if cluster.joined]
+    peers = peers_of(topology)
+    return [
+        (cluster, peer)
+        for cluster in topology.clusters
+        for peer in peers
+        if cluster.name in peers[peer]
+    ]
