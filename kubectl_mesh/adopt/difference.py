@@ -4,7 +4,7 @@ path, each with its reason.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kubectl_mesh.adopt import reasons
 from kubectl_mesh.adopt.evidence import Notes
@@ -13,13 +13,11 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.observed.cacerts import CACERTS, is_authority
 from kubectl_mesh.observed.control_dumps import control_plane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
-from kubectl_mesh.observed.objects import Found, clean, secret_data
+from kubectl_mesh.observed.kubeconfigs import Login
+from kubectl_mesh.observed.objects import LAST_APPLIED, Found, clean, secret_data
 from kubectl_mesh.observed.remotes import Read, is_remote_secret, read_remotes
 from kubectl_mesh.text import path_text
 from kubectl_mesh.yaml_io.lookup import value_at
-
-if TYPE_CHECKING:
-    from kubectl_mesh.observed.kubeconfigs import Login
 
 FILLED_IN = frozenset(
     ("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace")
@@ -127,33 +125,44 @@ def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
     """
     alike = [o for o in cluster.dumped if o.kind == rendered.kind and o.group == rendered.group]
     if is_remote_secret(rendered):
-        key = next(iter(rendered.value.get("data", {})), "")
-        for found in alike:
-            if is_remote_secret(found) and key in {
-                **(found.value.get("data") or {}),
-                **(found.value.get("stringData") or {}),
-            }:
-                return found, key
-        return None, key
+        return _running_remote(alike, rendered)
     named = [
         o for o in alike if o.name == rendered.name and o.namespace in (rendered.namespace, "")
     ]
     if named:
         return named[0], ""
     if is_authority(rendered):
-        own = [o for o in cluster.dumped if is_authority(o)]
-        return (own[0], "") if own and own[0].name == CACERTS else (None, "")
+        own = next(filter(is_authority, cluster.dumped), None)
+        return (own if own is not None and own.name == CACERTS else None), ""
+    return _renamed(cluster, alike, rendered), ""
+
+
+def _running_remote(alike: Sequence[Found], rendered: Found) -> tuple[Found | None, str]:
+    key = next(iter(rendered.value.get("data", {})), "")
+    for found in alike:
+        if is_remote_secret(found) and key in {
+            **(found.value.get("data") or {}),
+            **(found.value.get("stringData") or {}),
+        }:
+            return found, key
+    return None, key
+
+
+def _renamed(cluster: Cluster, alike: Sequence[Found], rendered: Found) -> Found | None:
+    """What does the same as a rendered object under another name: a control plane of the same
+    part, or a Gateway that lets other networks pass.
+    """
     plane = control_plane(rendered)
     if plane is not None:
         for found in alike:
             other = control_plane(found, cluster.dumped)
             if other is not None and other.part == plane.part:
-                return found, ""
-    if rendered.kind == "Gateway":
+                return found
+    if rendered.kind == "Gateway" and _passes(rendered):
         for found in alike:
-            if found.namespace == rendered.namespace and _passes(found) and _passes(rendered):
-                return found, ""
-    return None, ""
+            if found.namespace == rendered.namespace and _passes(found):
+                return found
+    return None
 
 
 def _passes(found: Found) -> bool:
@@ -245,48 +254,35 @@ def _remote(
         yield Difference(cluster.name, text, "metadata.name", "change", reason)
     mine, theirs = secret_data(rendered), secret_data(other)
     if mine.get(key) != theirs.get(key):
-        logins: list[Login] = []
-        for found in (rendered, other):
-            try:
-                logins += [r.login for r in read_remotes(found, read) if r.key == key]
-            except MeshError:
-                continue
-        yield Difference(
-            cluster.name,
-            text,
-            path_text(("data", key)),
-            "change",
-            reasons.kubeconfig(logins) + reasons.when(cluster.version),
-        )
+        logins = [login for found in (rendered, other) for login in _logins(found, key, read)]
+        reason = reasons.kubeconfig(logins) + reasons.when(cluster.version)
+        yield Difference(cluster.name, text, path_text(("data", key)), "change", reason)
     for more in sorted(set(theirs) - set(mine) if other.name == rendered.name else ()):
-        yield Difference(
-            cluster.name,
-            text,
-            path_text(("data", more)),
-            "absent",
-            "the tree has a Secret of its own for that cluster; take this key away then",
-        )
-    for part, reason in (
-        ("labels", "istiod does not read it"),
-        ("annotations", "istiod does not read it"),
-    ):
+        reason = "the tree has a Secret of its own for that cluster; take this key away then"
+        yield Difference(cluster.name, text, path_text(("data", more)), "absent", reason)
+    for path, action in _metadata_changes(rendered, other):
+        yield Difference(cluster.name, text, path_text(path), action, "istiod does not read it")
+    if other.value.get("type", "Opaque") != rendered.value.get("type"):
+        reason = "a Secret's type cannot be changed: delete the old one first"
+        yield Difference(cluster.name, text, "type", "change", reason)
+
+
+def _logins(found: Found, key: str, read: Read) -> list[Login]:
+    """The logins in a remote secret under a key; none where it cannot be read."""
+    try:
+        return [r.login for r in read_remotes(found, read) if r.key == key]
+    except MeshError:
+        return []
+
+
+def _metadata_changes(rendered: Found, other: Found) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The labels and annotations that differ, each with what would be done."""
+    for part in ("labels", "annotations"):
         now, then = rendered.words(part), other.words(part)
-        for word in sorted(
-            set(now) | (set(then) - {"kubectl.kubernetes.io/last-applied-configuration"})
-        ):
+        for word in sorted(set(now) | (set(then) - {LAST_APPLIED})):
             if now.get(word) != then.get(word):
                 action = "add" if word not in then else "absent" if word not in now else "change"
-                yield Difference(
-                    cluster.name, text, path_text(("metadata", part, word)), action, reason
-                )
-    if other.value.get("type", "Opaque") != rendered.value.get("type"):
-        yield Difference(
-            cluster.name,
-            text,
-            "type",
-            "change",
-            "a Secret's type cannot be changed: delete the old one first",
-        )
+                yield ("metadata", part, word), action
 
 
 def value(difference: Difference) -> Mapping[str, Any]:

@@ -161,10 +161,10 @@ def _entry(
 
 def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[str, Any]:
     """Server, CA and login of a cluster."""
-    login, entry = cluster.login, {}
-    where = cluster.objects[0]
+    login, where = cluster.login, cluster.objects[0]
     if login is None:
         return {}
+    entry: dict[str, Any] = {}
     if login.server and login.ca is not None and not login.insecure:
         entry["server"] = login.server
         if login.tls_server_name is not None:
@@ -179,30 +179,38 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
         notes.leave(
             where, f"{why}; give `kubectl mesh add` the CA", f"the server of {cluster.name}"
         )
-    if not login.user:
-        return entry
-    found = credential(cluster.name, login.user)
+    if login.user:
+        entry |= _credential(cluster, login.user, files, notes)
+    return entry
+
+
+def _credential(
+    cluster: Running, user: Mapping[str, Any], files: dict[str, bytes], notes: Notes
+) -> dict[str, Any]:
+    """How the peers log in to a cluster, as its entry in the topology states it."""
+    where = cluster.objects[0]
+    found = credential(cluster.name, user)
     if isinstance(found, str):
         notes.leave(where, found, f"the login to {cluster.name}")
-        return entry
-    if found.stated is None and (fault := _token_fault(login.user["token"])):
+        return {}
+    if found.stated is None and (fault := _token_fault(user["token"])):
         notes.leave(where, fault, f"the login to {cluster.name}")
-        return entry
+        return {}
     files |= found.files
     if found.stated is not None:
-        return {**entry, "credential": dict(found.stated)}
-    said = claims(login.user["token"])
+        return {"credential": dict(found.stated)}
+    said = claims(user["token"])
     parts = said.subject.split(":") if said is not None else []
-    if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4:
-        if parts[2] == cluster.namespace and parts[3] != DEFAULT_READER:
-            entry["serviceAccountReader"] = parts[3]
-        elif parts[2] != cluster.namespace:
-            what = (
-                f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and"
-                f" the tree's would be in {shown(cluster.namespace)}"
-            )
-            notes.leave(where, "the token is taken all the same", what)
-    return entry
+    if parts[:2] != ["system", "serviceaccount"] or len(parts) != 4:
+        return {}
+    if parts[2] != cluster.namespace:
+        what = (
+            f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and"
+            f" the tree's would be in {shown(cluster.namespace)}"
+        )
+        notes.leave(where, "the token is taken all the same", what)
+        return {}
+    return {"serviceAccountReader": parts[3]} if parts[3] != DEFAULT_READER else {}
 
 
 def _token_fault(text: str) -> str:

@@ -1,6 +1,6 @@
 """Who each cluster is: its ID, its network, its version, and whose istiod serves it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Evidence, Notes
@@ -9,15 +9,17 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
 from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.remotes import Remote
 from kubectl_mesh.text import near, shown
 from kubectl_mesh.yaml_io.lookup import value_at
+
+Held = Sequence[tuple[Running, Remote]]
+"""Each remote secret with the cluster that holds it."""
 
 
 def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, notes: Notes) -> None:
     """The ID of each cluster: what it says itself, else that by which the others hold it."""
     held = [(c, r) for c in running for r in c.remotes]
-    keys = {r.key: r for _, r in held}
-    contexts = {c.context for c in running}
     for cluster in running:
         said = [e for e in cluster.said.get("id", ()) if e.value != OWN_REGISTRY]
         fix = (
@@ -25,70 +27,67 @@ def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, no
             " key in the remote secrets of the others"
         )
         stated = notes.settle(f"the ID of {cluster.context}", said, fix)
-        servers = {
-            login.server
-            for config in configs
-            if isinstance(login := login_of_context(config.value, cluster.context), Login)
-        }
-        noted = list(
-            dict.fromkeys(
-                r.key for o, r in held if r.stated_context == cluster.context and o is not cluster
-            )
-        )
-        alike = [k for k in (cluster.context, name_of(cluster.context)) if k in keys]
-        reached = list(
-            dict.fromkeys(
-                r.key
-                for o, r in held
-                if r.login.server in servers
-                and o is not cluster
-                and r.stated_context in (None, cluster.context)
-            )
-        )
-        cluster.name = stated or next(iter((*noted, *alike, *reached)), name_of(cluster.context))
-    taken: dict[str, Running] = {}
+        usual = name_of(cluster.context)
+        cluster.name = stated or next(_names_of_others(cluster, held, configs, usual), usual)
+    by_name: dict[str, Running] = {}
     for cluster in running:
-        other = taken.setdefault(cluster.name, cluster)
+        other = by_name.setdefault(cluster.name, cluster)
         if other is not cluster:
-            place = next(iter(cluster.said.get("id", ())), None)
-            where = place.place if place is not None else cluster.objects[0].place
-            what = (
-                f"the clusters of {other.context} and {cluster.context} have one ID,"
-                f" {shown(cluster.name)}: istiod takes one for the other"
-            )
-            notes.problems.append(
-                Problem(
-                    where,
-                    what,
-                    "give one of them another multiCluster.clusterName, and name it so in the"
-                    " remote secrets",
-                )
-            )
+            notes.problems.append(_shared_name_problem(other, cluster))
+    contexts = {c.context for c in running}
     for cluster, remote in held:
-        if remote.key not in taken:
-            noted_as = (
-                f" ({remote.stated_context})"
-                if remote.stated_context and remote.stated_context not in contexts
-                else ""
-            )
-            what = (
-                f"is a remote secret for {shown(remote.key)}{noted_as}, of which nothing else is"
-                f" known{near(remote.key, taken)}"
-            )
-            notes.problems.append(
-                Problem(
-                    remote.found.place,
-                    what,
-                    "give the dumps of that cluster too, or a kubeconfig whose context has its"
-                    " server; or leave this Secret out",
-                )
-            )
+        if remote.key not in by_name:
+            notes.problems.append(_unknown_remote_problem(remote, contexts, by_name))
         elif remote.key == cluster.name:
             notes.leave(
                 remote.found,
                 "istiod passes over the remote secret of its own cluster",
                 f"{remote.found}, key {remote.key}",
             )
+
+
+def _names_of_others(
+    cluster: Running, held: Held, configs: Sequence[Found], usual: str
+) -> Iterator[str]:
+    """The names by which others hold a cluster: by the context that a remote secret notes, by the
+    usual names, and by the server.
+    """
+    others = [r for holder, r in held if holder is not cluster]
+    yield from (r.key for r in others if r.stated_context == cluster.context)
+    keys = {r.key for _, r in held}
+    yield from (name for name in (cluster.context, usual) if name in keys)
+    servers = {
+        login.server
+        for config in configs
+        if isinstance(login := login_of_context(config.value, cluster.context), Login)
+    }
+    for remote in others:
+        if remote.login.server in servers and remote.stated_context in (None, cluster.context):
+            yield remote.key
+
+
+def _shared_name_problem(first: Running, second: Running) -> Problem:
+    place = next(iter(second.said.get("id", ())), None)
+    return Problem(
+        place.place if place is not None else second.objects[0].place,
+        f"the clusters of {first.context} and {second.context} have one ID,"
+        f" {shown(second.name)}: istiod takes one for the other",
+        "give one of them another multiCluster.clusterName, and name it so in the remote secrets",
+    )
+
+
+def _unknown_remote_problem(
+    remote: Remote, contexts: Collection[str], names: Iterable[str]
+) -> Problem:
+    context = remote.stated_context
+    noted_as = f" ({context})" if context and context not in contexts else ""
+    return Problem(
+        remote.found.place,
+        f"is a remote secret for {shown(remote.key)}{noted_as}, of which nothing else is"
+        f" known{near(remote.key, names)}",
+        "give the dumps of that cluster too, or a kubeconfig whose context has its"
+        " server; or leave this Secret out",
+    )
 
 
 def identity(cluster: Running, running: Sequence[Running], given: Given, notes: Notes) -> None:

@@ -2,7 +2,7 @@
 its istiod says of itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.running import Running
@@ -13,19 +13,20 @@ from kubectl_mesh.observed.control_dumps import (
     INJECTOR,
     MESH_CONFIG,
     DumpedControlPlane,
+    Statement,
     charts_url,
     control_plane,
     is_made_by_istiod,
+    istiod_statements,
     running_statements,
     stated_networks,
     statements,
     values_control_plane,
-    version_of_image,
 )
 from kubectl_mesh.observed.networks import declared_networks
 from kubectl_mesh.observed.objects import Found, clean
 from kubectl_mesh.observed.remotes import Read, Remote, is_remote_secret, read_remotes
-from kubectl_mesh.yaml_io.lookup import mapping_at, value_at
+from kubectl_mesh.yaml_io.lookup import mapping_at
 
 
 def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
@@ -63,6 +64,26 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
                 held += read_remotes(found, read)
             except MeshError as error:
                 notes.problems += error.problems
+    cluster.planes, cluster.remotes = _without_canaries(planes, notes), tuple(held)
+    for plane in cluster.planes:
+        _add_plane(cluster, plane)
+    for found in cluster.objects:
+        if found.kind == "Deployment" and found.group == "apps":
+            _add_istiod(cluster, found)
+        elif is_made_by_istiod(found, INJECTOR):
+            values = _text(found, "values", parse)
+            _add(cluster, found, running_statements(values), "the values of the injector, ")
+        elif is_made_by_istiod(found, MESH_CONFIG):
+            config = {"meshConfig": _text(found, "mesh", parse)}
+            _add(cluster, found, running_statements(config), "its mesh, ")
+            stated = mapping_at(_text(found, "meshNetworks", parse))
+            cluster.tables.append((found, declared_networks(stated)))
+
+
+def _without_canaries(
+    planes: Sequence[DumpedControlPlane], notes: Notes
+) -> tuple[DumpedControlPlane, ...]:
+    """The control planes without canaries: of several of istiod the oldest counts."""
     stable = min((p for p in planes if p.main), key=_version, default=None)
     for plane in planes:
         if plane.main and plane is not stable:
@@ -70,30 +91,7 @@ def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
                 plane.found,
                 "a second control plane; state it as a canary in the topology (istio.canary)",
             )
-    planes = [p for p in planes if not p.main or p is stable]
-    cluster.planes, cluster.remotes = tuple(planes), tuple(held)
-    for plane in planes:
-        cluster.tables.append((plane.found, stated_networks(plane.values)))
-        charts = charts_url(plane.found, cluster.objects)
-        if charts is not None:
-            _say(cluster, "charts", *charts)
-        for stated in statements(plane):
-            if plane.main or stated.what not in ("revision", "version"):
-                _say(cluster, stated.what, stated.value, plane.found, stated.field)
-    for found in cluster.objects:
-        if found.kind == "Deployment" and found.group == "apps":
-            _istiod(cluster, found)
-        elif is_made_by_istiod(found, INJECTOR):
-            values = _text(found, "values", parse)
-            for stated in running_statements(values):
-                how = f"the values of the injector, {stated.field}"
-                _say(cluster, stated.what, stated.value, found, how)
-        elif is_made_by_istiod(found, MESH_CONFIG):
-            for stated in running_statements({"meshConfig": _text(found, "mesh", parse)}):
-                _say(cluster, stated.what, stated.value, found, f"its mesh, {stated.field}")
-            cluster.tables.append(
-                (found, declared_networks(mapping_at(_text(found, "meshNetworks", parse))))
-            )
+    return tuple(p for p in planes if not p.main or p is stable)
 
 
 def _version(plane: DumpedControlPlane) -> list[int]:
@@ -104,8 +102,29 @@ def _version(plane: DumpedControlPlane) -> list[int]:
     return [int(number) for number in stated.split(".") if number]
 
 
-def _say(cluster: Running, what: str, value: str, found: Found, how: str) -> None:
-    cluster.said.setdefault(what, []).append(Evidence(value, found.place, how))
+def _add(cluster: Running, found: Found, stated: Iterable[Statement], where: str = "") -> None:
+    """Adds what an object states of its cluster; `where` says in what of it the fields are."""
+    for one in stated:
+        evidence = Evidence(one.value, found.place, where + one.field)
+        cluster.said.setdefault(one.what, []).append(evidence)
+
+
+def _add_plane(cluster: Running, plane: DumpedControlPlane) -> None:
+    cluster.tables.append((plane.found, stated_networks(plane.values)))
+    charts = charts_url(plane.found, cluster.objects)
+    if charts is not None:
+        url, source, how = charts
+        _add(cluster, source, [Statement("charts", url, how)])
+    stated = (s for s in statements(plane) if plane.main or s.what not in ("revision", "version"))
+    _add(cluster, plane.found, stated)
+
+
+def _add_istiod(cluster: Running, deployment: Found) -> None:
+    for stated in istiod_statements(deployment):
+        is_known = stated.what == "version" and cluster.said.get("version")
+        is_usual = stated.what == "registry" and is_own_images(stated.value)
+        if not is_known and not is_usual:
+            _add(cluster, deployment, [stated])
 
 
 def _text(found: Found, key: str, parse: Read) -> Json:
@@ -125,25 +144,3 @@ def _in_configmap(found: Found, parse: Read) -> DumpedControlPlane | None:
         return None
     key = "values.yaml"
     return values_control_plane(found, _text(found, key, parse))
-
-
-def _istiod(cluster: Running, found: Found) -> None:
-    """What the Deployment of istiod says."""
-    containers = found.at("spec", "template", "spec", "containers")
-    for container in containers if isinstance(containers, list) else []:
-        registry = str(value_at(container, "image")).rpartition("/")[0]
-        if value_at(container, "name") == "discovery" and registry and not is_own_images(registry):
-            _say(cluster, "registry", registry, found, "the image of istiod")
-        version = version_of_image(str(value_at(container, "image")))
-        if version is None:
-            continue
-        if not cluster.said.get("version"):
-            _say(cluster, "version", version, found, "the image of istiod")
-        env = value_at(container, "env")
-        for entry in env if isinstance(env, list) else []:
-            if (
-                value_at(entry, "name") == "CLUSTER_ID"
-                and isinstance(value := value_at(entry, "value"), str)
-                and value
-            ):
-                _say(cluster, "id", value, found, "CLUSTER_ID of istiod")

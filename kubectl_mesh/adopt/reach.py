@@ -1,6 +1,7 @@
 """How each cluster is reached and logged in to, and whom it discovers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Notes
@@ -8,6 +9,7 @@ from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.objects import Found, secret_data
+from kubectl_mesh.observed.remotes import Remote
 
 
 def login(
@@ -22,6 +24,24 @@ def login(
         for r in other.remotes
         if r.key == cluster.name and other is not cluster
     ]
+    _note_disagreement(cluster, held, notes)
+    own = _own_token(cluster, notes)
+    own_ca = own[1] if own is not None else None
+    kube = _login_of_kubeconfigs(cluster, configs, notes)
+    if held:
+        best = held[0].login
+        same_server = kube is not None and kube.server == best.server
+        ca = kube.ca if kube is not None and same_server else own_ca
+        cluster.login = replace(best, ca=best.ca or ca)
+    elif kube is not None:
+        user = {"token": own[0]} if own is not None else {}
+        cluster.login = replace(kube, ca=kube.ca or own_ca, user=user)
+    elif own is not None:
+        cluster.login = Login("", own_ca, None, {"token": own[0]})
+
+
+def _note_disagreement(cluster: Running, held: Sequence[Remote], notes: Notes) -> None:
+    """Notes in what the remote secrets of one cluster are not the same."""
     for what, of in _ASPECTS.items():
         values = list({repr(of(r.login)): r for r in held}.values())
         if len(values) > 1:
@@ -38,37 +58,18 @@ def login(
                     " out of the dumps",
                 )
             )
-    own = _own_token(cluster, notes)
-    kube: Login | None = None
+
+
+def _login_of_kubeconfigs(cluster: Running, configs: Sequence[Found], notes: Notes) -> Login | None:
+    """The login of the first kubeconfig that has the context of a cluster."""
+    logins: list[Login] = []
     for config in configs:
         found = login_of_context(config.value, cluster.context)
         if isinstance(found, str):
             notes.leave(config, f"its context {cluster.context} {found}")
-        elif found is not None and kube is None:
-            kube = found
-    if held:
-        best = held[0].login
-        fallback = (
-            kube.ca
-            if kube is not None and kube.server == best.server
-            else own[1]
-            if own is not None
-            else None
-        )
-        cluster.login = Login(
-            best.server, best.ca or fallback, best.tls_server_name, best.user, best.insecure
-        )
-    elif kube is not None:
-        user = {"token": own[0]} if own is not None else {}
-        cluster.login = Login(
-            kube.server,
-            kube.ca or (own[1] if own is not None else None),
-            kube.tls_server_name,
-            user,
-            kube.insecure,
-        )
-    elif own is not None:
-        cluster.login = Login("", own[1], None, {"token": own[0]})
+        elif found is not None:
+            logins.append(found)
+    return next(iter(logins), None)
 
 
 _ASPECTS: dict[str, Any] = {

@@ -22,7 +22,7 @@ from kubectl_mesh.observed.install_kinds import (
 )
 from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, declared_networks
 from kubectl_mesh.observed.objects import Found, clean
-from kubectl_mesh.yaml_io.lookup import mapping_at, text_at, value_at
+from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, value_at
 
 HELM = "values"
 """What a document without a kind is, that holds values for the chart istiod."""
@@ -194,7 +194,8 @@ def is_made_by_istiod(found: Found, name: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What a document states of its cluster: the property (`id`, `network`, `mesh_id`,
-    `trust_domain`, `namespace`, `revision`, `address`, `version`), its value, and the field.
+    `trust_domain`, `namespace`, `revision`, `address`, `version`, `registry`, `charts`), its value,
+    and the field.
     """
 
     what: str
@@ -266,7 +267,26 @@ _IN_DOCUMENT: Mapping[str, tuple[tuple[str, Path], ...]] = {
 }
 
 
-def version_of_image(image: str) -> str | None:
+def istiod_statements(deployment: Found) -> Iterator[Statement]:
+    """What the Deployment of istiod states: the `version` and the `registry` of its image, and the
+    `id` of its cluster.
+    """
+    for container in items_at(deployment.value, "spec", "template", "spec", "containers"):
+        image = str(value_at(container, "image"))
+        registry = image.rpartition("/")[0]
+        if value_at(container, "name") == "discovery" and registry:
+            yield Statement("registry", registry, "the image of istiod")
+        version = _version_of_image(image)
+        if version is None:
+            continue
+        yield Statement("version", version, "the image of istiod")
+        for entry in items_at(container, "env"):
+            name = value_at(entry, "value") if value_at(entry, "name") == "CLUSTER_ID" else None
+            if isinstance(name, str) and name:
+                yield Statement("id", name, "CLUSTER_ID of istiod")
+
+
+def _version_of_image(image: str) -> str | None:
     """The version of Istio that the image of istiod states, None where it is another image."""
     name, _, tag = image.partition("@")[0].rpartition(":")
     return release_of_tag(tag) if name.endswith("/pilot") else None

@@ -8,12 +8,12 @@ person; what no lock lists is foreign and stays.
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import below, open_folder, read
 from kubectl_mesh.fs.read import unreadable
-from kubectl_mesh.model import LOCK, Change, Folder, FolderChange, OnDisk, Tree
+from kubectl_mesh.model import LOCK, Change, File, Folder, FolderChange, OnDisk, Tree
 from kubectl_mesh.text import shown
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
@@ -110,51 +110,20 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
             [Problem(Place(f"{where}/{LOCK}"), what, f"move {where} away, and render again")]
         )
     changes: list[Change] = []
-    blocked: list[Problem] = []
+    unlisted: list[str] = []
     for path, file in new.items():
-        found = disk.files.get(path)
-        owned = path in disk.locked or path == LOCK
-        if found is not None and found[0] == file.body:
-            loose = file.private and found[1] & 0o077
-            changes.append(Change(path, "tighten" if loose else "identical"))
-        elif found is None and path not in disk.others and path not in disk.folders:
-            changes.append(Change(path, "create", edited=path in disk.locked))
-        elif owned or disk.damaged:
-            edited = path != LOCK and (
-                found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked.get(path)
-            )
-            changes.append(Change(path, "update", edited=edited and not disk.damaged))
+        change = _change(path, file, disk)
+        if change is None:
+            unlisted.append(path)
         else:
-            what = "is in the way: the lock does not list it, so it is not of kubectl mesh's making"
-            blocked.append(
-                Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
-            )
-        if path in disk.folders:
-            what = "is a folder, where a file is to be written"
-            blocked.append(
-                Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
-            )
-    for above in sorted({path.rpartition("/")[0] for path in new} - {""}):
-        parts = above.split("/")
-        for stop in range(1, len(parts) + 1):
-            path = "/".join(parts[:stop])
-            if path in disk.files or path in disk.others:
-                what = "is in the way: a folder belongs there"
-                blocked.append(
-                    Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
-                )
+            changes.append(change)
+    blocked = [
+        Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
+        for path, what in _obstacles(disk, new, unlisted)
+    ]
     if blocked:
         raise MeshError(blocked)
-    for path, digest in disk.locked.items():
-        if path not in new and (path in disk.files or path in disk.others):
-            found = disk.files.get(path)
-            changes.append(
-                Change(
-                    path,
-                    "remove",
-                    edited=found is None or hashlib.sha256(found[0]).hexdigest() != digest,
-                )
-            )
+    changes += _removals(disk, new)
     mine = {*new, *disk.locked, LOCK}
     foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
     # A folder that gets its first secret shows nobody any.
@@ -168,6 +137,46 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     return FolderChange(
         name, action, tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged
     )
+
+
+def _change(path: str, file: File, disk: OnDisk) -> Change | None:
+    """What a render does to one file; None where something that is not ours is in its place."""
+    found = disk.files.get(path)
+    if found is not None and found[0] == file.body:
+        loose = file.private and found[1] & 0o077
+        return Change(path, "tighten" if loose else "identical")
+    if found is None and path not in disk.others and path not in disk.folders:
+        return Change(path, "create", edited=path in disk.locked)
+    if path not in disk.locked and path != LOCK and not disk.damaged:
+        return None
+    edited = path != LOCK and (
+        found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked.get(path)
+    )
+    return Change(path, "update", edited=edited and not disk.damaged)
+
+
+def _obstacles(disk: OnDisk, new: Folder, unlisted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The paths at which something is in the way of a render, each with what that is; `unlisted`
+    are those at which a file is that the lock does not list.
+    """
+    for path in unlisted:
+        what = "is in the way: the lock does not list it, so it is not of kubectl mesh's making"
+        yield path, what
+    for path in new:
+        if path in disk.folders:
+            yield path, "is a folder, where a file is to be written"
+    for path in sorted(_above(new)):
+        if path in disk.files or path in disk.others:
+            yield path, "is in the way: a folder belongs there"
+
+
+def _removals(disk: OnDisk, new: Folder) -> Iterator[Change]:
+    """The files of ours that are not rendered any more."""
+    for path, digest in disk.locked.items():
+        if path not in new and (path in disk.files or path in disk.others):
+            found = disk.files.get(path)
+            edited = found is None or hashlib.sha256(found[0]).hexdigest() != digest
+            yield Change(path, "remove", edited=edited)
 
 
 def _foreign_folders(disk: OnDisk, foreign: tuple[str, ...], mine: set[str]) -> tuple[str, ...]:

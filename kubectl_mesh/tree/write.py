@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs import durable
@@ -95,22 +95,15 @@ def _take_name(stage: int, name: str, top: int) -> None:
 
 
 class _Folders:
-    """The folders of one directory by their paths, each opened once; made where `made` is given,
-    which is told path and descriptor.
-    """
+    """The folders of one directory by their paths, each opened once."""
 
-    def __init__(self, root: int, made: Callable[[str, int], None] | None = None) -> None:
-        self._open, self._made = {"": root}, made
+    def __init__(self, root: int) -> None:
+        self._open = {"": root}
 
     def __getitem__(self, path: str) -> int:
         if path not in self._open:
             above, _, last = path.rpartition("/")
-            inside = self[above]
-            if self._made is not None:
-                os.mkdir(last, dir_fd=inside)
-            self._open[path] = must(open_folder(last, inside), path)
-            if self._made is not None:
-                self._made(path, self._open[path])
+            self._open[path] = must(open_folder(last, self[above]), path)
         return self._open[path]
 
     def close(self) -> None:
@@ -119,38 +112,57 @@ class _Folders:
                 os.close(descriptor)
 
 
-def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Folder) -> None:
-    """A complete directory: the lock first, so that the stage of a killed run can be told apart;
-    then files; foreign ones are linked.
+class _NewFolders(_Folders):
+    """The folders of a directory that is built, each created when it is asked for, with the mode
+    and the owner of the old one.
     """
-    private = set(private_folders(new))
-    before = _Folders(old) if old is not None else None
 
-    def made(path: str, folder: int) -> None:
+    def __init__(self, root: int, old: _Folders | None, private: Collection[str]) -> None:
+        super().__init__(root)
+        self._old, self._private = old, private
+        self._set_mode("", root)
+
+    def __getitem__(self, path: str) -> int:
+        if path in self._open:
+            return self._open[path]
+        above, _, last = path.rpartition("/")
+        os.mkdir(last, dir_fd=self[above])
+        folder = super().__getitem__(path)
+        self._set_mode(path, folder)
+        return folder
+
+    def _set_mode(self, path: str, folder: int) -> None:
         """Gives a new folder the mode and the owner of the old one, whatever the umask; one with a
         secret is private.
         """
-        status = None
-        with contextlib.suppress(FileNotFoundError, MeshError):
-            if before is not None:
-                above, _, last = path.rpartition("/")
-                status = (
-                    os.fstat(before[""])
-                    if not path
-                    else os.stat(last, dir_fd=before[above], follow_symlinks=False)
-                )
+        status = self._old_status(path)
         if status is not None:
             with contextlib.suppress(PermissionError):
                 os.fchown(folder, status.st_uid, status.st_gid)
-        if path in private:
+        if path in self._private:
             os.fchmod(folder, PRIVATE_FOLDER)
         elif status is not None:
             os.fchmod(folder, stat.S_IMODE(status.st_mode))
 
+    def _old_status(self, path: str) -> os.stat_result | None:
+        if self._old is None:
+            return None
+        if not path:
+            return os.fstat(self._old[""])
+        above, _, last = path.rpartition("/")
+        with contextlib.suppress(FileNotFoundError, MeshError):
+            return os.stat(last, dir_fd=self._old[above], follow_symlinks=False)
+        return None
+
+
+def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Folder) -> None:
+    """A complete directory: the lock first, so that the stage of a killed run can be told apart;
+    then files; foreign ones are linked.
+    """
     os.mkdir(name, 0o777, dir_fd=stage)
     root = os.open(name, FOLDER, dir_fd=stage)
-    folders = _Folders(root, made)
-    made("", root)
+    before = _Folders(old) if old is not None else None
+    folders = _NewFolders(root, before, set(private_folders(new)))
     try:
         keep = {c.path for c in change.changes if c.action == "identical"}
         for path in sorted(new, key=lambda p: p != LOCK):
@@ -161,17 +173,22 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
             ):
                 write_file(last, file.body, PRIVATE_MODE if file.private else 0o666, folders[above])
         if before is not None:
-            for path in change.folders:
-                folders[path]
-            for path in change.foreign:
-                above, _, last = path.rpartition("/")
-                if not _link(before[above], folders[above], last):
-                    _copy(before[above], folders[above], last, path)
+            _keep_foreign(before, folders, change)
     finally:
         folders.close()
         os.close(root)
         if before is not None:
             before.close()
+
+
+def _keep_foreign(before: _Folders, folders: _Folders, change: FolderChange) -> None:
+    """Links the files and folders that are not ours into the new directory."""
+    for path in change.folders:
+        folders[path]
+    for path in change.foreign:
+        above, _, last = path.rpartition("/")
+        if not _link(before[above], folders[above], last):
+            _copy(before[above], folders[above], last, path)
 
 
 def _link(source: int, target: int, name: str) -> bool:
