@@ -1,0 +1,21 @@
+"""Where a command reads and writes."""
+
+from dataclasses import dataclass
+
+from kubectl_mesh.fs.folders import join
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The working directory, and the folder of the tree and the kubeconfig where these are
+    stated.
+    """
+
+    directory: str
+    out: str | None = None
+    kubeconfig: str | None = None
+
+    @property
+    def tree(self) -> str:
+        """The folder of the tree: `out` in the working directory, if no other is stated."""
+        return self.out if self.out is not None else join(self.directory, "out")
