@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh import targets
-from kubectl_mesh.pki.make import build_intermediate, build_root, make_keys, pem_key
+from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.wanted import Wanted
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -135,9 +135,11 @@ def reissued(mesh: WorkDir, name: str, start: timedelta, days: int) -> None:
     key = make_keys("ec-p256", [name], False, lambda done, of: None)[name]
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(
-        extensions=list(build_intermediate(wanted(name), name, key, root, root_key, now).extensions)
+        extensions=list(
+            build_intermediate(wanted(name), name, key, Issuer(root, root_key), now).extensions
+        )
     )
-    made = build_intermediate(wanted(name), name, key, root, root_key, now)
+    made = build_intermediate(wanted(name), name, key, Issuer(root, root_key), now)
     builder = (
         builder.subject_name(made.subject)
         .issuer_name(made.issuer)

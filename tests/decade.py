@@ -35,7 +35,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from kubectl_mesh import plan as planning
-from kubectl_mesh.cli import certs_revoke, tokens
+from kubectl_mesh.cli import tokens
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import SHARED, reader_secret, token_file
 from kubectl_mesh.errors import MeshError
@@ -64,6 +64,7 @@ from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import root_order as trusting
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
+from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import describe
 from kubectl_mesh.x509.layout import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
 from kubectl_mesh.yaml_io import assets
@@ -497,7 +498,7 @@ class Decade:
             dict.fromkeys(self.clusters, "istio-system"),
         )
 
-    def holdings(self) -> steps.Holdings:
+    def holdings(self) -> CertsFolder:
         folders = sorted(
             {
                 p.split("/")[0]
@@ -505,7 +506,12 @@ class Decade:
                 if p.startswith("intermediate-") and p.endswith("/ca-cert.pem")
             }
         )
-        return steps.Holdings(self.certs, folders, self.archived)
+        return CertsFolder(
+            self.certs,
+            tuple(folders),
+            archive=tuple(sorted(self.archived)),
+            archived_files=self.archive,
+        )
 
     def exchange(self, change: Exchange) -> None:
         """What `exchange_certificates` does, in memory; the archive stands by itself."""
@@ -616,8 +622,7 @@ class Decade:
         self.exchange(
             renew(
                 wanted,
-                have.kept,
-                have.archived,
+                have,
                 self.now,
                 keep_key=CRL in self.certs or self.random.random() < 0.3,
             )
@@ -689,17 +694,9 @@ class Decade:
         state = self.state()
         if state is None or state.step not in rotation.ABORTS:
             return
-        key = next(
-            (
-                b
-                for p, b in sorted(self.archive.items())
-                if p.startswith(f"{ARCHIVE}/root-{state.old[0][:8]}") and p.endswith("key.pem")
-            ),
-            None,
-        )
         self.tried(
             "abort",
-            lambda: steps.abort(state, self.wanted(), self.holdings(), key, self.now, local=True),
+            lambda: steps.abort(state, self.wanted(), self.holdings(), self.now, local=True),
         )
 
     def lists_due(self) -> bool:
@@ -709,7 +706,7 @@ class Decade:
     def sign_lists(self, gone: bytes | None = None, *, clear: bool = False) -> None:
         """`certs crl`; with an intermediate that is `gone` it is `certs revoke`."""
         have = self.holdings()
-        root = kept.kept_root(self.certs, self.now, have.folders)
+        root = kept.kept_root(self.certs, self.now, have.intermediates)
         own = [name for name in self.clusters if f"{folder(name)}/ca-cert.pem" in self.certs]
         states = {
             name: kept.kept_intermediate(name, self.certs, root, self.now, keyless=True)
@@ -717,18 +714,15 @@ class Decade:
         }
         before = listed(self.certs.get(CRL, b""))
         current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
-        revoked = []
-        if gone is not None:
-            revoked = [
-                certs_revoke._revocable(
-                    "a file", parsed(gone)[0], current, root.certificates, before
-                )
-            ]
+        revoked = [parsed(gone)[0]] if gone is not None else []
+        for certificate in revoked:
+            revoking.check_revocable("a file", certificate, current, root, before)
         until = self.now.replace(microsecond=0) + timedelta(days=self.crl_days)
         body, late = revoking.revoke(
-            self.certs, self.archive, states, root, before, revoked, self.now, until, clear=clear
+            revoking.Authorities(have, states, root, before),
+            revoking.Revocation(revoked, self.now, until, clear),
         )
-        self.lists_until = crl.complete(body, states, root, self.now)[1].until
+        self.lists_until = crl.complete(body, states, root, self.now).crl.until
         assert not late, "there is a CA without its key"
         assert self.state() is None or covers_roots(body, root.certificates), (
             "a trusted root has no CRL"
@@ -744,7 +738,7 @@ class Decade:
             self.render(every=True)
         left = [
             f
-            for f in self.holdings().folders
+            for f in self.holdings().intermediates
             if f.partition("-")[2] not in self.clusters
             and self.certs[f"{f}/ca-cert.pem"] not in self.revoked
         ]
@@ -996,7 +990,7 @@ class Decade:
         pki = (
             self.issued[1]
             if self.issued is not None and self.issued[0] == there
-            else issue(self.wanted(), have.kept, self.now, folders=have.folders)
+            else issue(self.wanted(), have.files, self.now, folders=have.intermediates)
         )
         # Where nothing was made, it is the same the next time.
         self.issued = None if pki.new else (there, pki)

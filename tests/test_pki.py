@@ -27,6 +27,7 @@ from kubectl_mesh.pki.make import make_keys
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan
 from kubectl_mesh.topology import validate
+from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import PARTS
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
@@ -1032,7 +1033,7 @@ def test_no_secret_has_a_repr() -> None:
         "target": target,
         "servers": servers,
         "logins": tokens,
-        "kept": done.new,
+        "certs": CertsFolder(done.new),
     }
     inputs = CheckedInputs(**({f.name: () for f in fields(CheckedInputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())

@@ -67,6 +67,12 @@ def say_if(text: str) -> None:
         say(text)
 
 
+def say_all(notes: Iterable[str]) -> None:
+    """As `say`, each of them on a line of its own."""
+    for note in notes:
+        say(note)
+
+
 def say(text: str) -> None:
     """What is said beside a report: what comes next, and what was done on the way."""
     click.echo(visible(own.whole(text)), err=True)

@@ -49,9 +49,8 @@ def adopt_certificates(
     kept = dict(new)
     for name, authority in held.items():
         try:
-            new |= inuse.take(
-                name, list(held), str(authority.found.place), authority.files, kept, now
-            )
+            given = inuse.ClusterFiles(str(authority.found.place), authority.files)
+            new |= inuse.take(name, list(held), given, kept, now)
         except MeshError as error:
             notes.problems += error.problems
     is_own = any(a.own for a in held.values())

@@ -202,4 +202,4 @@ def narrowed(inputs: CheckedInputs, only: frozenset[str]) -> CheckedInputs:
         for c in inputs.topology.clusters
         if c.name not in only
     }
-    return replace(inputs, kept=kept, only=only, others=aside)
+    return replace(inputs, certs=replace(inputs.certs, files=kept), only=only, others=aside)

@@ -19,6 +19,7 @@ from kubectl_mesh.stores import sealed
 from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.topology.peers import login_holders
+from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.workdir.credential_files import Credentials
 from kubectl_mesh.workdir.files import with_check
 from kubectl_mesh.workdir.inputs import Inputs, is_borrowed, read_inputs
@@ -38,12 +39,8 @@ class CheckedInputs:
     servers: Mapping[str, Server]
     logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
     """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""
-    kept: Mapping[str, bytes] = field(repr=False)
-    """The files below `certs/`."""
-    folders: tuple[str, ...]
-    """The intermediates that exist, those of clusters outside the topology too."""
-    leftovers: bool
-    """A killed run left something unfinished in `certs/`."""
+    certs: CertsFolder
+    """What is in `certs/`."""
     loose: tuple[Problem, ...]
     """Warnings: private files that others may read, and tokens that several clusters share."""
     broken: frozenset[tuple[str, str]] = frozenset()
@@ -58,8 +55,6 @@ class CheckedInputs:
     """The clusters to render, where not all."""
     coming: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """The next tokens that exist, by cluster and peer, where peers are to move to another."""
-    archived: tuple[str, ...] = ()
-    """What is in `certs/archive/`."""
     unasked: frozenset[str] = frozenset()
     """The checks that nobody could make, because base.yaml is wrong."""
     borrowed: tuple[str, ...] = ()
@@ -69,6 +64,26 @@ class CheckedInputs:
     problems: tuple[Problem, ...] = ()
     """What is wrong with the files; the values are what could be read all the same."""
     machine: Machine = field(kw_only=True, repr=False)
+
+    @property
+    def kept(self) -> Mapping[str, bytes]:
+        """The files below `certs/`."""
+        return self.certs.files
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The intermediates that exist, those of clusters outside the topology too."""
+        return self.certs.intermediates
+
+    @property
+    def leftovers(self) -> bool:
+        """A killed run left something unfinished in `certs/`."""
+        return self.certs.was_interrupted
+
+    @property
+    def archived(self) -> tuple[str, ...]:
+        """What is in `certs/archive/`."""
+        return self.certs.archive
 
 
 def load_inputs(
@@ -142,9 +157,7 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
         target,
         servers.servers,
         credentials.logins,
-        certs.files,
-        certs.intermediates,
-        certs.was_interrupted,
+        certs,
         (
             *control_plane.warnings,
             *credentials.warnings,
@@ -156,7 +169,6 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
         config.is_own and config.document is not None and holds_credentials(config.document),
         sealing.certificates,
         coming=credentials.next_tokens,
-        archived=certs.archive,
         unasked=control_plane.unasked,
         borrowed=_borrowed(inputs, topology, servers),
         problems=tuple(problems),

@@ -73,4 +73,4 @@ def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) ->
         "have its holder sign one, an empty one too; take it in with `kubectl mesh certs crl --add"
         " FILE`, render and apply"
     )
-    return [Problem(Place(NAME), what, fix, "crl-complete")]
+    return [Problem(Place(NAME), what, fix, "crl-complete", code="crl-missing-for-next-root")]

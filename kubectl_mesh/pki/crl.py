@@ -9,7 +9,7 @@ if not. So one bundle holds them all, the same in every cluster: the root's, whi
 revoked, and one of each intermediate, which lists nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,6 +57,7 @@ def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
                     "is not made of PEM CRLs alone (BEGIN X509 CRL), as istiod reads them",
                     fix,
                     "crl-readable",
+                    code="crl-not-pem",
                 )
             ]
         )
@@ -64,7 +65,15 @@ def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
         return tuple(parse_crl(pem[block.start : block.end]) for block in blocks)
     except PemError:
         raise MeshError(
-            [Problem(Place(name), "holds a CRL that cannot be read", fix, "crl-readable")]
+            [
+                Problem(
+                    Place(name),
+                    "holds a CRL that cannot be read",
+                    fix,
+                    "crl-readable",
+                    code="crl-unreadable",
+                )
+            ]
         ) from None
 
 
@@ -193,71 +202,100 @@ def alive(crl: x509.CertificateRevocationList, now: datetime) -> bool:
     return crl.next_update_utc is not None and crl.next_update_utc > now
 
 
-def complete(
-    pem: bytes, states: Mapping[str, State], root: Root, now: datetime
-) -> tuple[bytes, Crl, list[str], list[Problem]]:
+@dataclass(frozen=True, slots=True)
+class CompletedCrl:
+    """A bundle that has a CRL for each CA of today."""
+
+    crl: Crl
+    added: tuple[str, ...]
+    """The subjects of the CAs for which an empty one was added."""
+    warnings: tuple[Problem, ...]
+
+
+def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime) -> CompletedCrl:
     """The bundle that is there, with an empty CRL for each CA of today that has none and whose key
     is here.
 
-    Gives the bundle, what it says, the CAs that were added, and warnings. Raises a `MeshError` with
-    all that istiod or a proxy would refuse.
+    Raises a `MeshError` with all that istiod or a proxy would refuse.
     """
     now = now.replace(microsecond=0)
     found = Listed(load(NAME, pem))
     wanted = signers(states, root)
     mine = {s.place: found.of(s.certificate) for s in wanted}
-    lives = [
-        c.next_update_utc for c in mine.values() if c is not None and c.next_update_utc is not None
-    ]
+    until = _first_end([*mine.values()], map(found.of, root.certificates), now)
+    problems: list[Problem] = []
+    added: list[str] = []
+    number = found.number()
+    for signer in wanted:
+        crl = mine[signer.place]
+        if crl is None and signer.key is not None and not unable(signer.certificate):
+            # The first of what is here, so that whoever goes by the name alone takes it.
+            pem = sign(signer, [], number + 1, now, until) + pem
+            added.append(describe(signer.certificate).subject)
+        else:
+            problems += _signer_problems(signer, crl, now)
+    problems += _in_use(found, states, root)
+    if problems:
+        raise MeshError(problems)
+    whole = min((c.last_update_utc for c in mine.values() if c is not None), default=now)
+    revoked = tuple(
+        sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c})
+    )
+    completed = Crl(pem, number + bool(added), whole, until, revoked)
+    return CompletedCrl(completed, tuple(added), tuple(_crl_warnings(completed, added, now)))
+
+
+def _first_end(
+    used: Sequence[x509.CertificateRevocationList | None],
+    of_roots: Iterable[x509.CertificateRevocationList | None],
+    now: datetime,
+) -> datetime:
+    """The first nextUpdate of the CRLs that count; in 30 days where there is none."""
+    lives = [c.next_update_utc for c in used if c is not None and c.next_update_utc is not None]
     # That of a root that does not sign now counts too: it will, or late clusters are still signed
     # by it.
     lives += [
         c.next_update_utc
-        for c in map(found.of, root.certificates)
+        for c in of_roots
         if c is not None and c.next_update_utc is not None and alive(c, now)
     ]
-    until = min(lives, default=now + timedelta(days=30))
-    problems, warnings, added = [], [], []
-    number = found.number()
-    for signer in wanted:
-        crl = mine[signer.place]
-        subject = describe(signer.certificate).subject
-        if crl is None and signer.key is not None and not unable(signer.certificate):
-            # The first of what is here, so that whoever goes by the name alone takes it.
-            pem = sign(signer, [], number + 1, now, until) + pem
-            added.append(subject)
-        elif crl is None:
-            what = (
-                f"has no CRL of {subject}: istiod would take neither it nor any other change of"
-                " cacerts"
-            )
-            problems.append(Problem(Place(NAME), what, ANEW, "crl-complete"))
-        elif not alive(crl, now):
-            when = (
-                "has no nextUpdate"
-                if crl.next_update_utc is None
-                else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
-            )
-            problems.append(
-                Problem(
-                    Place(NAME),
-                    f"holds a CRL of {subject} that {when}: proxies refuse every certificate"
-                    " below it",
-                    ANEW,
-                    "crl-expired",
-                )
-            )
-    problems += _in_use(found, states, root)
-    if problems:
-        raise MeshError(problems)
-    left = until - now
-    whole = min((c.last_update_utc for c in mine.values() if c is not None), default=now)
-    if left < min(timedelta(days=30), (until - whole) / 3):
+    return min(lives, default=now + timedelta(days=30))
+
+
+def _signer_problems(
+    signer: Signer, crl: x509.CertificateRevocationList | None, now: datetime
+) -> Iterator[Problem]:
+    """That a CA has no CRL, or an old one."""
+    subject = describe(signer.certificate).subject
+    if crl is None:
         what = (
-            f"is valid until {until:%Y-%m-%d}, for {left.days} days; after that proxies refuse"
+            f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
+        )
+        yield Problem(Place(NAME), what, ANEW, "crl-complete", code="crl-missing-for-ca")
+    elif not alive(crl, now):
+        when = (
+            "has no nextUpdate"
+            if crl.next_update_utc is None
+            else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        yield Problem(
+            Place(NAME),
+            f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it",
+            ANEW,
+            "crl-expired",
+            code="crl-expired",
+        )
+
+
+def _crl_warnings(crl: Crl, added: Sequence[str], now: datetime) -> Iterator[Problem]:
+    """That CRLs end soon, and that some are new."""
+    left = crl.until - now
+    if left < min(timedelta(days=30), (crl.until - crl.made) / 3):
+        what = (
+            f"is valid until {crl.until:%Y-%m-%d}, for {left.days} days; after that proxies refuse"
             " every connection"
         )
-        warnings.append(Problem(Place(NAME), what, ANEW, "crl-expiring"))
+        yield Problem(Place(NAME), what, ANEW, "crl-expiring", code="crl-expires-soon")
     if added:
         what = (
             f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate"
@@ -267,11 +305,7 @@ def complete(
             "apply stage 1 of the other clusters first, and wait until their proxies have it"
             " (minutes); its own may refuse it for as long"
         )
-        warnings.append(Problem(Place(NAME), what, fix, "crl-complete"))
-    revoked = tuple(
-        sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c})
-    )
-    return pem, Crl(pem, number + bool(added), whole, until, revoked), added, warnings
+        yield Problem(Place(NAME), what, fix, "crl-complete", code="crl-added")
 
 
 def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Problem]:
@@ -299,6 +333,12 @@ def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Prob
             " lost, take all back with `kubectl mesh certs crl --clear`"
         )
         problems.append(
-            Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "crl-revoked")
+            Problem(
+                Place(f"certs/{folder(name)}/ca-cert.pem"),
+                what,
+                fix,
+                "crl-revoked",
+                code="intermediate-revoked",
+            )
         )
     return problems

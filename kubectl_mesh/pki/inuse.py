@@ -2,113 +2,115 @@
 byte.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
+from kubectl_mesh.pki.kept import IN_PLACE, Labels, Root, kept_intermediate, kept_root
+from kubectl_mesh.pki.requests import other_cluster_problems
+from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.x509.certificates import load_certificates, organization_of
-from kubectl_mesh.x509.chain import direct_issuer
+from kubectl_mesh.x509.chain import ROOT_LABEL, direct_issuer
 from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, folder
 
-NONE: Mapping[str, str] = {}
 UNION = "`kubectl mesh certs import-root --union FILE` has every cluster trust both"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFiles:
+    """The four files that a cluster signs with, by their names in `cacerts`."""
+
+    source: str
+    """The name of the dump or the folder that they come from, for messages."""
+    parts: Mapping[str, bytes] = field(repr=False)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The names of those that are files of their own."""
 
 
 def take(
     name: str,
     clusters: Sequence[str],
-    source: str,
-    parts: Mapping[str, bytes],
+    given: ClusterFiles,
     kept: Mapping[str, bytes],
     now: datetime,
-    own: Mapping[str, str] = NONE,
 ) -> dict[str, bytes]:
     """The files to be written below `certs/` for a cluster, from the four files that it signs with.
 
-    `source` names them in messages, but for those that are files of their own, whose names are in
-    `own`. A root comes along where there is none yet. Raises a `MeshError` with every reason to
-    refuse them.
+    A root comes along where there is none yet. Raises a `MeshError` with every reason to refuse
+    them.
     """
     now = now.replace(microsecond=0)
-    base = folder(name)
-    there = {part: kept[f"{base}/{part}"] for part in PARTS if f"{base}/{part}" in kept}
-    problems: list[Problem] = []
-    for part in ("ca-cert.pem", "ca-key.pem", "cert-chain.pem"):
-        if part in there and there[part] != parts[part]:
-            what = f"{part} is another than certs/{base}/{part}, which is there and is kept"
-            problems.append(
-                Problem(
-                    Place(source),
-                    what,
-                    f"move certs/{base} away if the cluster signs with this one",
-                    "certs-own",
-                )
-            )
-    if problems:
+    base, parts = folder(name), given.parts
+    if problems := list(_existing_problems(base, given, kept)):
         raise MeshError(problems)
-    new: dict[str, bytes] = {}
-    brought: tuple[object, ...] = ()
     try:
         brought = load_certificates("root-cert.pem", parts["root-cert.pem"])
         root = kept_root({ROOT_CERT: kept.get(ROOT_CERT, parts["root-cert.pem"])}, now, ())
     except MeshError as error:
-        raise MeshError(_named(source, own, base, error.problems)) from None
-    if ROOT_CERT not in kept:
-        new[ROOT_CERT] = parts["root-cert.pem"]
-    elif not set(brought) <= set(root.certificates):
+        raise MeshError(_named(given, base, error.problems)) from None
+    judged = {f"{base}/{part}": body for part, body in parts.items()} | {
+        f"{base}/root-cert.pem": root.pem
+    }
+    is_known = ROOT_CERT in kept
+    if is_known and not set(brought) <= set(root.certificates):
         what = (
             f"root-cert.pem holds a root that is not in certs/{ROOT_CERT}: the cluster trusts"
             " another root than the mesh"
         )
-        problems.append(Problem(Place(source), what, UNION, "certs-one-root"))
-    judged = {f"{base}/{part}": body for part, body in parts.items()} | {
-        f"{base}/root-cert.pem": root.pem
-    }
-    if not problems:
-        problems += _judged(name, clusters, judged, root, now)
-    if ROOT_CERT not in kept:
-        named = own.get("root-cert.pem", "root-cert.pem")
-        problems = [replace(p, what=p.what.replace(f"certs/{ROOT_CERT}", named)) for p in problems]
+        problems = [
+            Problem(
+                Place(given.source), what, UNION, "certs-one-root", code="root-of-cluster-unknown"
+            )
+        ]
+    else:
+        labels = Labels(
+            root=ROOT_LABEL if is_known else f"the root in {given.names.get(ROOT_CERT, ROOT_CERT)}",
+            key=given.names.get("ca-key.pem", IN_PLACE.key),
+        )
+        problems = _judged(name, clusters, judged, root, now, labels)
     if problems:
-        raise MeshError(_named(source, own, base, problems))
+        raise MeshError(_named(given, base, problems))
+    new = {} if is_known else {ROOT_CERT: parts["root-cert.pem"]}
     return new | {path: body for path, body in judged.items() if path not in kept}
 
 
+def _existing_problems(
+    base: str, given: ClusterFiles, kept: Mapping[str, bytes]
+) -> Iterator[Problem]:
+    """That a cluster has an intermediate already, and another one."""
+    for part in ("ca-cert.pem", "ca-key.pem", "cert-chain.pem"):
+        path = f"{base}/{part}"
+        if path in kept and kept[path] != given.parts[part]:
+            yield Problem(
+                Place(given.source),
+                f"{part} is another than certs/{path}, which is there and is kept",
+                f"move certs/{base} away if the cluster signs with this one",
+                "certs-own",
+                code="intermediate-exists",
+            )
+
+
 def _judged(
-    name: str, clusters: Sequence[str], judged: Mapping[str, bytes], root: Root, now: datetime
+    name: str,
+    clusters: Sequence[str],
+    judged: Mapping[str, bytes],
+    root: Root,
+    now: datetime,
+    labels: Labels,
 ) -> list[Problem]:
     try:
-        state = kept_intermediate(name, judged, root, now)
+        state = kept_intermediate(name, judged, root, now, labels=labels)
     except MeshError as error:
         return list(error.problems)
     assert state.certificate is not None
-    locality = [
-        a.value for a in state.certificate.subject.get_attributes_for_oid(NameOID.LOCALITY_NAME)
-    ]
-    others = [c for c in clusters if c != name and folder(c) in locality]
-    what = f'was made for "{others[0]}", as its L= says' if others else ""
-    return (
-        [
-            Problem(
-                Place(f"certs/{folder(name)}/ca-cert.pem"),
-                what,
-                f"import it as {others[0]}",
-                "certs-own",
-            )
-        ]
-        if others
-        else []
-    )
+    place = Place(f"certs/{folder(name)}/ca-cert.pem")
+    return list(other_cluster_problems(place, state.certificate, name, clusters))
 
 
-def _named(
-    source: str, own: Mapping[str, str], base: str, problems: Sequence[Problem]
-) -> list[Problem]:
+def _named(given: ClusterFiles, base: str, problems: Sequence[Problem]) -> list[Problem]:
     """Problems of files that are not in `certs/` yet, with the file that they come from."""
     found = []
     for p in problems:
@@ -119,18 +121,11 @@ def _named(
         ):
             found.append(p)
             continue
-        fix = _FIXES.get(p.id, p.fix).replace(f"certs/{base}/", "")
-        if part in own:
-            found.append(
-                Problem(
-                    Place(own[part]),
-                    p.what.replace("ca-key.pem beside it", own["ca-key.pem"]),
-                    fix,
-                    p.id,
-                )
-            )
+        fix = _FIXES.get(p.id, p.fix)
+        if part in given.names:
+            found.append(replace(p, where=Place(given.names[part]), fix=fix))
         else:
-            found.append(Problem(Place(source), f"{part} {p.what}", fix, p.id))
+            found.append(replace(p, where=Place(given.source), what=f"{part} {p.what}", fix=fix))
     return found
 
 
@@ -142,19 +137,29 @@ _FIXES = {
 }
 
 
-def of_chain(pem: bytes, key: bytes, root: bytes, own: Mapping[str, str]) -> dict[str, bytes]:
+def read_files(chain: NamedFile, key: NamedFile, root: NamedFile) -> ClusterFiles:
     """The four files of an intermediate from its chain, its own certificate first, with key and
-    root; `own` has the names of their files.
+    root.
     """
-    chain = load_certificates(own["ca-cert.pem"], pem)
-    first = chain[0].public_bytes(serialization.Encoding.PEM)
-    roots = load_certificates(own["root-cert.pem"], root)
-    top = direct_issuer(chain[-1], roots)
+    certificates = load_certificates(chain.name, chain.body)
+    top = direct_issuer(certificates[-1], load_certificates(root.name, root.body))
     whole = b"".join(
         c.public_bytes(serialization.Encoding.PEM)
-        for c in (*chain, *([] if top is None or top in chain else [top]))
+        for c in (*certificates, *([] if top is None or top in certificates else [top]))
     )
-    return {"ca-cert.pem": first, "ca-key.pem": key, "cert-chain.pem": whole, "root-cert.pem": root}
+    parts = {
+        "ca-cert.pem": certificates[0].public_bytes(serialization.Encoding.PEM),
+        "ca-key.pem": key.body,
+        "cert-chain.pem": whole,
+        "root-cert.pem": root.body,
+    }
+    names = {
+        "ca-cert.pem": chain.name,
+        "ca-key.pem": key.name,
+        "cert-chain.pem": chain.name,
+        "root-cert.pem": root.name,
+    }
+    return ClusterFiles(chain.name, parts, names)
 
 
 def organization(root: bytes) -> str | None:

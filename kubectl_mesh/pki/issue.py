@@ -2,7 +2,8 @@
 what is missing is made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from cryptography import x509
@@ -12,7 +13,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki import ahead, crl, rotation
 from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own, of_another
-from kubectl_mesh.pki.make import build_intermediate, build_root, make_keys, pem_key
+from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
@@ -43,6 +44,58 @@ def issue(
     """
     now = now.replace(microsecond=0)
     root = kept_root(kept, now, folders)
+    states = _checked_intermediates(wanted, kept, root, now)
+    unmade = [name for name, state in states.items() if state.certificate is None]
+    new: dict[str, bytes] = {}
+    keys = make_keys(
+        wanted.key_type,
+        [name for name in unmade if states[name].key is None],
+        not root.certificates and root.key is None,
+        progress,
+    )
+    if not root.certificates:
+        root, files = _new_root(wanted, root.key or keys[""], now)
+        new |= files if "" in keys else {ROOT_CERT: files[ROOT_CERT]}
+    warnings = _date_warnings(f"certs/{ROOT_CERT}", root.certificates, now)
+    intermediates = {}
+    for name, state in states.items():
+        if state.certificate is None:
+            new |= _sign_intermediate(wanted, name, state, root, keys.get(name), now)
+        new |= _complete_files(name, state, root)
+        assert state.certificate is not None
+        warnings += _date_warnings(f"certs/{folder(name)}/ca-cert.pem", [state.certificate], now)
+        intermediates[name] = _intermediate(state, root)
+    warnings += (*not_own(states), *of_another(states, {}, shared=True))
+    completed = crl.complete(kept[CRL], states, root, now) if CRL in kept else None
+    if completed is not None:
+        warnings += (*completed.warnings, *_next_root_problems(kept, now))
+        new |= {CRL: completed.crl.pem} if completed.added else {}
+    return Pki(
+        root.pem,
+        tuple(map(describe, root.certificates)),
+        intermediates,
+        new,
+        tuple(sorted(warnings)),
+        completed.crl if completed is not None else None,
+    )
+
+
+def _intermediate(state: State, root: Root) -> Intermediate:
+    assert state.certificate is not None
+    return Intermediate(
+        ca_cert=state.files["ca-cert.pem"],
+        cert_chain=state.files["cert-chain.pem"],
+        root_cert=root.pem,
+        ca_key=state.files.get("ca-key.pem"),
+        certificate=describe(state.certificate),
+        signer=_signer(state, root) if len(root.certificates) > 1 else "",
+    )
+
+
+def _checked_intermediates(
+    wanted: Wanted, kept: Mapping[str, bytes], root: Root, now: datetime
+) -> dict[str, State]:
+    """What is there for each intermediate, checked; refused where one cannot be made."""
     problems: list[Problem] = []
     states: dict[str, State] = {}
     for name in sorted(wanted.namespaces):
@@ -52,109 +105,90 @@ def issue(
             problems += error.problems
     problems += of_another(states, wanted.others, shared=False)
     unmade = [name for name, state in states.items() if state.certificate is None]
-    early = (
-        waits(kept, unmade, None if root.key is None else matching(root.certificates, root.key))
-        if root.certificates and unmade
-        else []
-    )
-    if early:
-        problems += early
-    elif root.certificates and unmade and root.key is None:
-        names = ", ".join(unmade)
-        fix = "put the root's key there, or the intermediates that were made with it"
-        problems.append(
-            Problem(
-                Place(f"certs/{ROOT_KEY}"),
-                f"is missing, and without it no intermediate can be made for {names}",
-                fix,
-                "certs-complete",
-            )
-        )
+    if root.certificates and unmade:
+        problems += _unsignable_problems(unmade, kept, root)
     if problems:
         raise MeshError(problems)
-    new: dict[str, bytes] = {}
-    keys = make_keys(
-        wanted.key_type,
-        [name for name in unmade if states[name].key is None],
-        not root.certificates and root.key is None,
-        progress,
-    )
-    if not root.certificates:
-        key = root.key or keys[""]
-        if root.key is None:
-            new[ROOT_KEY] = pem_key(key)
-        certificate = build_root(wanted, key, now)
-        new[ROOT_CERT] = certificate.public_bytes(serialization.Encoding.PEM)
-        root = Root((certificate,), new[ROOT_CERT], key)
-    intermediates = {}
-    warnings = [
-        w
-        for c in root.certificates
-        for w in (*soon(f"certs/{ROOT_CERT}", c, now), *constrained(f"certs/{ROOT_CERT}", c))
+    return states
+
+
+def _unsignable_problems(
+    unmade: Sequence[str], kept: Mapping[str, bytes], root: Root
+) -> list[Problem]:
+    """Why intermediates cannot be signed now."""
+    issuer = None if root.key is None else matching(root.certificates, root.key)
+    if early := waits(kept, unmade, issuer):
+        return early
+    if root.key is not None:
+        return []
+    return [
+        Problem(
+            Place(f"certs/{ROOT_KEY}"),
+            f"is missing, and without it no intermediate can be made for {', '.join(unmade)}",
+            "put the root's key there, or the intermediates that were made with it",
+            "certs-complete",
+            code="root-key-missing",
+        )
     ]
-    for name, state in states.items():
-        base = folder(name)
-        if state.certificate is None:
-            assert root.key is not None
-            key = state.key or keys[name]
-            if state.key is None:
-                new[f"{base}/ca-key.pem"] = state.files["ca-key.pem"] = pem_key(key)
-            issuer = matching(root.certificates, root.key)
-            state.certificate = build_intermediate(wanted, name, key, issuer, root.key, now)
-            faults = list(
-                chain_problems(
-                    f"certs/{base}/ca-cert.pem", state.certificate, (), root.certificates, now
-                )
-            )
-            if faults:
-                raise MeshError(faults)
-            new[f"{base}/ca-cert.pem"] = state.files["ca-cert.pem"] = (
-                state.certificate.public_bytes(serialization.Encoding.PEM)
-            )
-        if "cert-chain.pem" not in state.files:
-            issuer = direct_issuer(state.certificate, root.certificates) or root.certificates[0]
-            chain = _line(state.files["ca-cert.pem"]) + issuer.public_bytes(
-                serialization.Encoding.PEM
-            )
-            new[f"{base}/cert-chain.pem"] = state.files["cert-chain.pem"] = chain
-        if "root-cert.pem" not in state.files:
-            new[f"{base}/root-cert.pem"] = state.files["root-cert.pem"] = root.pem
-        warnings += (
-            *soon(f"certs/{base}/ca-cert.pem", state.certificate, now),
-            *constrained(f"certs/{base}/ca-cert.pem", state.certificate),
-        )
-        intermediates[name] = Intermediate(
-            ca_cert=state.files["ca-cert.pem"],
-            cert_chain=state.files["cert-chain.pem"],
-            root_cert=root.pem,
-            ca_key=state.files.get("ca-key.pem"),
-            certificate=describe(state.certificate),
-            signer=_signer(state, root) if len(root.certificates) > 1 else "",
-        )
-        state.key = state.key or keys.get(name)
-    warnings += (*not_own(states), *of_another(states, {}, shared=True))
-    listed = None
-    if CRL in kept:
-        pem, listed, added, told = crl.complete(kept[CRL], states, root, now)
-        on = rotation.read(kept)
-        warnings += (
-            *told,
-            *(
-                ahead.lacking(kept, {on.new}, now)
-                if on is not None and on.step == "trust-both"
-                else ()
-            ),
-        )
-        if added:
-            new[CRL] = pem
-    return Pki(
-        root.pem,
-        tuple(map(describe, root.certificates)),
-        intermediates,
-        new,
-        tuple(sorted(warnings)),
-        listed,
+
+
+def _new_root(wanted: Wanted, key: Key, now: datetime) -> tuple[Root, dict[str, bytes]]:
+    """A new root, and its files."""
+    certificate = build_root(wanted, key, now)
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    return Root((certificate,), pem, key), {ROOT_KEY: pem_key(key), ROOT_CERT: pem}
+
+
+def _sign_intermediate(
+    wanted: Wanted, name: str, state: State, root: Root, key: Key | None, now: datetime
+) -> dict[str, bytes]:
+    """Signs an intermediate that is missing, for the key that is there or for a new one; gives the
+    files that are new.
+    """
+    assert root.key is not None
+    base, new = folder(name), {}
+    if state.key is None:
+        assert key is not None
+        state.key = key
+        new["ca-key.pem"] = pem_key(key)
+    issuer = Issuer(matching(root.certificates, root.key), root.key)
+    state.certificate = build_intermediate(wanted, name, state.key, issuer, now)
+    faults = list(
+        chain_problems(f"certs/{base}/ca-cert.pem", state.certificate, (), root.certificates, now)
     )
+    if faults:
+        raise MeshError(faults)
+    new["ca-cert.pem"] = state.certificate.public_bytes(serialization.Encoding.PEM)
+    state.files |= new
+    return {f"{base}/{part}": body for part, body in new.items()}
+
+
+def _complete_files(name: str, state: State, root: Root) -> dict[str, bytes]:
+    """The chain of an intermediate and its copy of the root, where they are missing."""
+    assert state.certificate is not None
+    new = {}
+    if "cert-chain.pem" not in state.files:
+        issuer = direct_issuer(state.certificate, root.certificates) or root.certificates[0]
+        new["cert-chain.pem"] = _line(state.files["ca-cert.pem"]) + issuer.public_bytes(
+            serialization.Encoding.PEM
+        )
+    if "root-cert.pem" not in state.files:
+        new["root-cert.pem"] = root.pem
+    state.files |= new
+    return {f"{folder(name)}/{part}": body for part, body in new.items()}
+
+
+def _date_warnings(
+    name: str, certificates: Iterable[x509.Certificate], now: datetime
+) -> list[Problem]:
+    """What deserves a warning in a certificate that is valid."""
+    return [w for c in certificates for w in (*soon(name, c, now), *constrained(name, c))]
+
+
+def _next_root_problems(kept: Mapping[str, bytes], now: datetime) -> list[Problem]:
+    """That proxies have no CRL of the root that signs next."""
+    on = rotation.read(kept)
+    return ahead.lacking(kept, {on.new}, now) if on is not None and on.step == "trust-both" else []
 
 
 def _signer(state: State, root: Root) -> str:
@@ -185,6 +219,7 @@ def check_pair(name: str, certificate: bytes, key: bytes) -> list[Problem]:
             "holds a key that does not belong to its certificate",
             "render it again where the right key is",
             "certs-pair",
+            code="key-of-another-certificate",
         )
     ]
 
@@ -212,14 +247,11 @@ def judge_bundle(files: Mapping[str, bytes], now: datetime) -> list[Problem]:
                 "does not begin with the certificate in ca-cert.pem",
                 "",
                 "certs-chain",
+                code="chain-begins-with-another-certificate",
             )
         )
-    for problem in chain_problems("ca-cert.pem", own, chain, roots, now):
-        named = (
-            problem if problem.id != "certs-chain" or "is not signed" not in problem.what else None
-        )
-        problems.append(
-            named
-            or Problem(problem.where, "is not signed by the root beside it", "", "certs-chain")
-        )
+    problems += [
+        replace(p, fix="") if p.code == "certificate-not-signed-by-root" else p
+        for p in chain_problems("ca-cert.pem", own, chain, roots, now, "the root beside it")
+    ]
     return list(dict.fromkeys(problems))

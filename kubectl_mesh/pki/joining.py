@@ -2,7 +2,7 @@
 and the way back to what each signed with.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from cryptography import x509
@@ -14,6 +14,8 @@ from kubectl_mesh.pki.own import Taken
 from kubectl_mesh.pki.renew import to_archive
 from kubectl_mesh.pki.rotation import Rotation, fingerprint, read, trusts, write
 from kubectl_mesh.pki.union import union
+from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import ca_problems, root_of
 from kubectl_mesh.x509.layout import (
@@ -27,13 +29,10 @@ from kubectl_mesh.x509.layout import (
     folder,
 )
 
-Named = tuple[str, bytes]
-"""The name of a file, for messages, and what is in it."""
-
 
 def join(
-    others: Sequence[Named],
-    key: Named | None,
+    others: Sequence[NamedFile],
+    key: NamedFile | None,
     kept: Mapping[str, bytes],
     clusters: Sequence[str],
     now: datetime,
@@ -57,7 +56,9 @@ def join(
             "finish it with `kubectl mesh certs rotate-root advance`",
         )
         back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
-        raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, f"{fix}{back}")])
+        raise MeshError(
+            [Problem(Place(f"certs/{ROTATION}"), what, f"{fix}{back}", code="rotation-is-on")]
+        )
     one, put = _one(roots, key, kept, on)
     old = tuple(fingerprint(c) for c in dict.fromkeys(roots) if c != one)
     put = {**taken.files, **put}
@@ -79,49 +80,13 @@ def _last(on: Rotation | None, kept: Mapping[str, bytes]) -> bool:
 
 def _one(
     roots: Sequence[x509.Certificate],
-    key: Named | None,
+    key: NamedFile | None,
     kept: Mapping[str, bytes],
     on: Rotation | None,
 ) -> tuple[x509.Certificate, dict[str, bytes]]:
     """The root that stays, and its key where that is new here."""
     if key is not None:
-        given = load_key(key[0], key[1], for_istio=False)
-        found = [c for c in roots if same_key(c, given)]
-        if not found:
-            raise MeshError(
-                [
-                    Problem(
-                        Place(key[0]),
-                        "belongs to none of these roots",
-                        "give the key of the root that all are to come under",
-                        "certs-pair",
-                    )
-                ]
-            )
-        there = next(
-            (
-                load_key(f"certs/{name}", kept[name], for_istio=False)
-                for name in (NEXT_KEY, ROOT_KEY)
-                if name in kept
-            ),
-            None,
-        )
-        if on is not None and fingerprint(found[0]) != on.new:
-            what = "belongs to another root than the one that all are to come under already"
-            raise MeshError(
-                [
-                    Problem(
-                        Place(key[0]),
-                        what,
-                        "leave it out, or go back first with `kubectl mesh certs rotate-root"
-                        " abort`",
-                        "certs-pair",
-                    )
-                ]
-            )
-        return found[0], (
-            {} if there is not None and same_key(found[0], there) else {NEXT_KEY: key[1]}
-        )
+        return _root_of_key(roots, key, kept, on)
     if on is not None:
         return next(c for c in roots if fingerprint(c) == on.new), {}
     before = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
@@ -135,8 +100,56 @@ def _one(
             "name it with its key: `kubectl mesh certs import-root --union FILE --key KEY`; without"
             " it: `kubectl mesh certs rotate-root begin --root FILE`"
         )
-        raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), what, fix, "certs-one-root")])
+        raise MeshError(
+            [
+                Problem(
+                    Place(f"certs/{ROOT_CERT}"),
+                    what,
+                    fix,
+                    "certs-one-root",
+                    code="root-that-stays-unknown",
+                )
+            ]
+        )
     return before[0], {}
+
+
+def _root_of_key(
+    roots: Sequence[x509.Certificate],
+    key: NamedFile,
+    kept: Mapping[str, bytes],
+    on: Rotation | None,
+) -> tuple[x509.Certificate, dict[str, bytes]]:
+    """The root of a key that was named, and that key where it is new here."""
+    given = load_key(key.name, key.body, for_istio=False)
+    root = next((c for c in roots if same_key(c, given)), None)
+    if root is None:
+        problem = Problem(
+            Place(key.name),
+            "belongs to none of these roots",
+            "give the key of the root that all are to come under",
+            "certs-pair",
+            code="root-key-of-another-root",
+        )
+        raise MeshError([problem])
+    there = next(
+        (
+            load_key(f"certs/{name}", kept[name], for_istio=False)
+            for name in (NEXT_KEY, ROOT_KEY)
+            if name in kept
+        ),
+        None,
+    )
+    if on is not None and fingerprint(root) != on.new:
+        problem = Problem(
+            Place(key.name),
+            "belongs to another root than the one that all are to come under already",
+            "leave it out, or go back first with `kubectl mesh certs rotate-root abort`",
+            "certs-pair",
+            code="root-key-of-another-root",
+        )
+        raise MeshError([problem])
+    return root, {} if there is not None and same_key(root, there) else {NEXT_KEY: key.body}
 
 
 def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
@@ -155,21 +168,20 @@ def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
 def restored(
     on: Rotation,
     names: Sequence[str],
-    kept: Mapping[str, bytes],
-    archived: Collection[str],
-    files: Mapping[str, bytes],
+    certs: CertsFolder,
     now: datetime,
 ) -> tuple[Exchange, list[str]]:
-    """The intermediates that signed before, out of the archive (its `files`), in the place of those
-    that the one root signed.
+    """The intermediates that signed before, out of the archive (`archived_files`), in the place of
+    those that the one root signed.
 
     Second, the clusters that have none there.
     """
+    kept = certs.files
     roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
     put: dict[str, bytes] = {}
     back, lacking = [], []
     for name in [n for n, trust in sorted(trusts(kept, names).items()) if trust.signer == on.new]:
-        found = _former(on, name, roots, archived, files, now)
+        found = _former(on, name, roots, certs, now)
         if found is None:
             lacking.append(name)
             continue
@@ -177,22 +189,22 @@ def restored(
             f"{folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
         }
         back.append(folder(name))
-    return Exchange(put, to_archive(back, kept, archived)), lacking
+    return Exchange(put, to_archive(back, kept, certs.archive)), lacking
 
 
 def _former(
     on: Rotation,
     name: str,
     roots: Sequence[x509.Certificate],
-    archived: Collection[str],
-    files: Mapping[str, bytes],
+    certs: CertsFolder,
     now: datetime,
 ) -> dict[str, bytes] | None:
     """The latest intermediate of a cluster in the archive that an old root signed, with its key;
     None where there is none that is valid.
     """
+    files = certs.archived_files
     best: tuple[datetime, dict[str, bytes]] | None = None
-    for base in sorted(archived):
+    for base in sorted(certs.archive):
         parts = {
             part: files[f"{ARCHIVE}/{base}/{part}"]
             for part in PARTS

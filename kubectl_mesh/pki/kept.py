@@ -1,7 +1,7 @@
 """What is in `certs/`, checked."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,15 +9,32 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import RENEW
 from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, path_length, same_key
-from kubectl_mesh.x509.chain import ca_problems, chain_problems, root_of
+from kubectl_mesh.x509.chain import (
+    ROOT_LABEL,
+    ca_problems,
+    chain_problems,
+    direct_issuer,
+    root_of,
+)
 from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, ROOT_KEY, folder
 
 ENDED = (
     "nothing that it signed is accepted any more: go on with a rotation that is on; where none is,"
     " move certs/ and the tree away, and render"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What messages call the files that an intermediate is judged with."""
+
+    root: str = ROOT_LABEL
+    key: str = "ca-key.pem beside it"
+
+
+IN_PLACE = Labels()
+"""The files are in `certs/` already."""
 
 
 @dataclass(slots=True)
@@ -46,28 +63,19 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
         load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False) if ROOT_KEY in kept else None
     )
     if ROOT_CERT not in kept:
-        orphans = sorted({*folders, *(p.split("/")[0] for p in kept if p.endswith("/ca-cert.pem"))})
-        if orphans:
-            what = (
-                f"is missing, but {', '.join(orphans)} {'were' if len(orphans) > 1 else 'was'}"
-                " signed by a root that is not here"
-            )
-            fix = (
-                f"put the root's certificate back; certs/{orphans[0]}/root-cert.pem is a copy of it"
-            )
-            raise MeshError([Problem(Place(f"certs/{ROOT_CERT}"), what, fix, "certs-complete")])
+        _check_no_orphans(kept, folders)
         return Root((), b"", key)
     name = f"certs/{ROOT_CERT}"
     certificates = load_certificates(name, kept[ROOT_CERT])
     problems = [
-        _ended(p)
+        p
         for c in certificates
         if c.not_valid_after_utc > now or not _idle(c, certificates, kept, now)
-        for p in ca_problems(name, c, now)
+        for p in ca_problems(name, c, now, expired_fix=ENDED)
     ]
-    what = "has pathlen:0, so it may not sign an intermediate"
-    narrow = [c for c in certificates if path_length(c) == 0 and c.subject == c.issuer]
-    problems += [Problem(Place(name), what, "use another root", "certs-ca") for _ in narrow]
+    problems += [
+        p for c in certificates if c.subject == c.issuer for p in path_length_problems(name, c)
+    ]
     if key is not None and not any(same_key(c, key) for c in certificates):
         what = (
             f"does not belong to {ROOT_KEY} beside it"
@@ -75,11 +83,64 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
             else f"holds no certificate for {ROOT_KEY} beside it"
         )
         problems.append(
-            Problem(Place(name), what, "put back the pair that belongs together", "certs-pair")
+            Problem(
+                Place(name),
+                what,
+                "put back the pair that belongs together",
+                "certs-pair",
+                code="root-key-of-another-root",
+            )
         )
     if problems:
         raise MeshError(problems)
     return Root(certificates, kept[ROOT_CERT], key)
+
+
+def path_length_problems(name: str, certificate: x509.Certificate) -> Iterator[Problem]:
+    """That a root may not sign an intermediate."""
+    if path_length(certificate) == 0:
+        yield Problem(
+            Place(name),
+            "has pathlen:0, so it may not sign an intermediate",
+            "use another root",
+            "certs-ca",
+            code="root-signs-no-intermediate",
+        )
+
+
+def self_signed_problems(name: str, certificate: x509.Certificate) -> Iterator[Problem]:
+    """That a certificate is not a root, because another signed it."""
+    if direct_issuer(certificate, [certificate]) is None:
+        yield Problem(
+            Place(name),
+            "is signed by another: it is no root",
+            "give the self-signed certificate at the end of its chain",
+            "certs-ca",
+            code="certificate-not-self-signed",
+        )
+
+
+def _check_no_orphans(kept: Mapping[str, bytes], folders: Iterable[str]) -> None:
+    """Refuses intermediates whose root is missing."""
+    orphans = sorted({*folders, *(p.split("/")[0] for p in kept if p.endswith("/ca-cert.pem"))})
+    if not orphans:
+        return
+    what = (
+        f"is missing, but {', '.join(orphans)} {'were' if len(orphans) > 1 else 'was'}"
+        " signed by a root that is not here"
+    )
+    fix = f"put the root's certificate back; certs/{orphans[0]}/root-cert.pem is a copy of it"
+    raise MeshError(
+        [
+            Problem(
+                Place(f"certs/{ROOT_CERT}"),
+                what,
+                fix,
+                "certs-complete",
+                code="root-certificate-missing",
+            )
+        ]
+    )
 
 
 def _idle(
@@ -103,16 +164,14 @@ def _idle(
     return True
 
 
-def _ended(problem: Problem) -> Problem:
-    return (
-        replace(problem, fix=ENDED)
-        if problem.id == "certs-expired" and problem.fix == RENEW
-        else problem
-    )
-
-
 def kept_intermediate(
-    name: str, kept: Mapping[str, bytes], root: Root, now: datetime, *, keyless: bool = False
+    name: str,
+    kept: Mapping[str, bytes],
+    root: Root,
+    now: datetime,
+    *,
+    keyless: bool = False,
+    labels: Labels = IN_PLACE,
 ) -> State:
     """The intermediate of one cluster, checked; `keyless`: its key need not be here."""
     base = f"certs/{folder(name)}"
@@ -120,29 +179,10 @@ def kept_intermediate(
         part: kept[f"{folder(name)}/{part}"] for part in PARTS if f"{folder(name)}/{part}" in kept
     }
     key = load_key(f"{base}/ca-key.pem", files["ca-key.pem"]) if "ca-key.pem" in files else None
+    if missing := list(_missing_problems(base, files, keyless=keyless)):
+        raise MeshError(missing)
     if "ca-cert.pem" not in files:
-        stray = [part for part in ("cert-chain.pem", "root-cert.pem") if part in files]
-        if stray:
-            what = (
-                f"is missing, though {' and '.join(stray)} are there"
-                if len(stray) > 1
-                else f"is missing, though {stray[0]} is there"
-            )
-            fix = f"put it back, or move {base} away to have a new intermediate made"
-            raise MeshError([Problem(Place(f"{base}/ca-cert.pem"), what, fix, "certs-complete")])
         return State(files, None, key)
-    if key is None and not keyless:
-        fix = f"put the key back, or move {base} away to have a new intermediate made"
-        raise MeshError(
-            [
-                Problem(
-                    Place(f"{base}/ca-key.pem"),
-                    "is missing, and the certificate beside it is of no use without it",
-                    fix,
-                    "certs-complete",
-                )
-            ]
-        )
     place = f"{base}/ca-cert.pem"
     certificates = load_certificates(place, files["ca-cert.pem"])
     certificate = certificates[0]
@@ -151,41 +191,71 @@ def kept_intermediate(
         problems.append(
             Problem(
                 Place(place),
-                "does not belong to ca-key.pem beside it",
+                f"does not belong to {labels.key}",
                 "put back the pair that belongs together",
                 "certs-pair",
+                code="key-of-another-certificate",
             )
         )
     chain: Sequence[x509.Certificate] = certificates
     if "cert-chain.pem" in files:
         chain = load_certificates(f"{base}/cert-chain.pem", files["cert-chain.pem"])
-        if chain[0] != certificate:
-            what = "does not begin with the certificate in ca-cert.pem"
-            problems.append(
-                Problem(
-                    Place(f"{base}/cert-chain.pem"),
-                    what,
-                    "write ca-cert.pem first, then its issuers up to the root",
-                    "certs-chain",
-                )
-            )
-    problems += chain_problems(place, certificate, chain, root.certificates, now)
+        problems += _chain_start_problems(base, certificate, chain)
+    problems += chain_problems(place, certificate, chain, root.certificates, now, labels.root)
     if "root-cert.pem" in files:
-        copy = load_certificates(f"{base}/root-cert.pem", files["root-cert.pem"])
-        if set(copy) != set(root.certificates):
-            what = f"differs from certs/{ROOT_CERT}: the clusters of a mesh share one root"
-            problems.append(
-                Problem(
-                    Place(f"{base}/root-cert.pem"),
-                    what,
-                    f"find out which is right; the other is then a copy of it ({base} as a whole,"
-                    " where another root signed it)",
-                    "certs-one-root",
-                )
-            )
+        problems += _root_copy_problems(base, files["root-cert.pem"], root)
     if problems:
         raise MeshError(problems)
     return State(files, certificate, key)
+
+
+def _missing_problems(base: str, files: Mapping[str, bytes], *, keyless: bool) -> Iterator[Problem]:
+    """What is missing of an intermediate that is there in part."""
+    if "ca-cert.pem" not in files:
+        stray = [part for part in ("cert-chain.pem", "root-cert.pem") if part in files]
+        if stray:
+            verb = "are" if len(stray) > 1 else "is"
+            yield Problem(
+                Place(f"{base}/ca-cert.pem"),
+                f"is missing, though {' and '.join(stray)} {verb} there",
+                f"put it back, or move {base} away to have a new intermediate made",
+                "certs-complete",
+                code="intermediate-certificate-missing",
+            )
+    elif "ca-key.pem" not in files and not keyless:
+        yield Problem(
+            Place(f"{base}/ca-key.pem"),
+            "is missing, and the certificate beside it is of no use without it",
+            f"put the key back, or move {base} away to have a new intermediate made",
+            "certs-complete",
+            code="intermediate-key-missing",
+        )
+
+
+def _chain_start_problems(
+    base: str, certificate: x509.Certificate, chain: Sequence[x509.Certificate]
+) -> Iterator[Problem]:
+    if chain[0] != certificate:
+        yield Problem(
+            Place(f"{base}/cert-chain.pem"),
+            "does not begin with the certificate in ca-cert.pem",
+            "write ca-cert.pem first, then its issuers up to the root",
+            "certs-chain",
+            code="chain-begins-with-another-certificate",
+        )
+
+
+def _root_copy_problems(base: str, pem: bytes, root: Root) -> Iterator[Problem]:
+    copy = load_certificates(f"{base}/root-cert.pem", pem)
+    if set(copy) != set(root.certificates):
+        yield Problem(
+            Place(f"{base}/root-cert.pem"),
+            f"differs from certs/{ROOT_CERT}: the clusters of a mesh share one root",
+            f"find out which is right; the other is then a copy of it ({base} as a whole,"
+            " where another root signed it)",
+            "certs-one-root",
+            code="root-copy-differs",
+        )
 
 
 def of_another(
@@ -208,6 +278,7 @@ def of_another(
                     "put each folder back in its place, or move it away to have one made for this"
                     " cluster",
                     "certs-own",
+                    code="intermediate-of-another-cluster",
                 )
 
 
@@ -231,4 +302,5 @@ def not_own(states: Mapping[str, "State"]) -> Iterable[Problem]:
                 f'is the certificate of "{other}" too',
                 "move the folder away to have one made for this cluster",
                 "certs-own",
+                code="intermediate-shared",
             )

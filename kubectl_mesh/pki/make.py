@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -15,6 +16,14 @@ from kubectl_mesh.x509.certificates import CURVES, Key, PublicKey, extension, or
 from kubectl_mesh.x509.layout import folder
 
 _BACKDATE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A root that signs: its certificate, and its key."""
+
+    certificate: x509.Certificate
+    key: Key = field(repr=False)
 
 
 def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:
@@ -144,30 +153,28 @@ def build_intermediate(
     wanted: Wanted,
     name: str,
     key: Key | PublicKey,
-    issuer: x509.Certificate,
-    issuer_key: Key,
+    issuer: Issuer,
     now: datetime,
     own: x509.Certificate | None = None,
 ) -> x509.Certificate:
-    """An intermediate for one cluster, signed by the root's key; `own` is the one that it
-    follows.
-    """
-    subject = intermediate_name(organization_under(wanted, issuer, own), name)
+    """An intermediate for one cluster, signed by a root; `own` is the one that it follows."""
+    root = issuer.certificate
+    subject = intermediate_name(organization_under(wanted, root, own), name)
     # A certificate neither outlives nor predates its issuer.
-    start = max(now - _BACKDATE, issuer.not_valid_before_utc)
-    end = min(now + timedelta(days=wanted.intermediate_days), issuer.not_valid_after_utc)
-    identifier = extension(issuer, x509.SubjectKeyIdentifier)
+    start = max(now - _BACKDATE, root.not_valid_before_utc)
+    end = min(now + timedelta(days=wanted.intermediate_days), root.not_valid_after_utc)
+    identifier = extension(root, x509.SubjectKeyIdentifier)
     authority = (
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
         if identifier is not None
-        else x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+        else x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     )
     return (
-        _builder(subject, issuer.subject, key, 0, start, end)
+        _builder(subject, root.subject, key, 0, start, end)
         .add_extension(authority, critical=False)
         .add_extension(
             x509.SubjectAlternativeName([x509.DNSName(f"istiod.{wanted.namespaces[name]}.svc")]),
             critical=False,
         )
-        .sign(issuer_key, hashes.SHA256())
+        .sign(issuer.key, hashes.SHA256())
     )

@@ -4,19 +4,24 @@ told otherwise.
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki.kept import kept_root
-from kubectl_mesh.pki.make import build_intermediate, make_keys, pem_key
-from kubectl_mesh.pki.requests import accept, existing_intermediate, request, requested_organization
+from kubectl_mesh.pki.make import Issuer, build_intermediate, make_keys, pem_key
+from kubectl_mesh.pki.requests import (
+    Awaited,
+    accept,
+    existing_intermediate,
+    request,
+    requested_organization,
+)
 from kubectl_mesh.pki.rotation import waits
-from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
+from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import chain_problems
 from kubectl_mesh.x509.layout import (
@@ -33,20 +38,19 @@ from kubectl_mesh.x509.parse import PemError, parse_certificate
 
 def renew(
     wanted: Wanted,
-    kept: Mapping[str, bytes],
-    archived: Collection[str],
+    certs: CertsFolder,
     now: datetime,
     progress: Progress = silent,
     *,
     keep_key: bool = False,
 ) -> Exchange:
-    """New intermediates for the clusters of `wanted`, signed by the root whose key is in `kept`;
+    """New intermediates for the clusters of `wanted`, signed by the root whose key is in `certs/`;
     the old folders go to the archive.
 
     Raises a `MeshError` that names everything that is missing or does not fit; nothing is made
     then.
     """
-    now = now.replace(microsecond=0)
+    now, kept = now.replace(microsecond=0), certs.files
     root = kept_root(kept, now, ())
     if not root.certificates or root.key is None:
         missing = ROOT_KEY if root.certificates else ROOT_CERT
@@ -63,31 +67,30 @@ def renew(
                     "is not here, and no intermediate can be signed without it",
                     fix,
                     "certs-complete",
+                    code="root-key-missing" if root.certificates else "root-certificate-missing",
                 )
             ]
         )
-    issuer = next(c for c in root.certificates if same_key(c, root.key))
-    if early := waits(kept, sorted(wanted.namespaces), issuer):
+    issuer = Issuer(next(c for c in root.certificates if same_key(c, root.key)), root.key)
+    if early := waits(kept, sorted(wanted.namespaces), issuer.certificate):
         raise MeshError(early)
-    return signed(
-        wanted, kept, archived, issuer, root.key, root.pem, now, progress, keep_key=keep_key
-    )
+    return sign_intermediates(wanted, certs, issuer, now, progress, keep_key=keep_key)
 
 
-def signed(
+def sign_intermediates(
     wanted: Wanted,
-    kept: Mapping[str, bytes],
-    archived: Collection[str],
-    issuer: x509.Certificate,
-    issuer_key: Key,
-    bundle: bytes,
+    certs: CertsFolder,
+    issuer: Issuer,
     now: datetime,
     progress: Progress = silent,
     *,
     keep_key: bool = False,
 ) -> Exchange:
-    """Intermediates signed by one of the roots in `bundle`."""
-    names = sorted(wanted.namespaces)
+    """New intermediates for the clusters of `wanted`, signed by one of the roots in `certs/`; the
+    old folders go to the archive.
+    """
+    names, kept = sorted(wanted.namespaces), certs.files
+    bundle = kept[ROOT_CERT]
     keys = (
         _kept_keys(names, kept)
         if keep_key
@@ -98,7 +101,7 @@ def signed(
     for name in names:
         base = folder(name)
         made = build_intermediate(
-            wanted, name, keys[name], issuer, issuer_key, now, existing_intermediate(kept, name)
+            wanted, name, keys[name], issuer, now, existing_intermediate(kept, name)
         )
         faults = list(chain_problems(f"certs/{base}/ca-cert.pem", made, (), roots, now))
         if faults:
@@ -106,9 +109,11 @@ def signed(
         pem = made.public_bytes(serialization.Encoding.PEM)
         put[f"{base}/ca-key.pem"] = kept[f"{base}/ca-key.pem"] if keep_key else pem_key(keys[name])
         put[f"{base}/ca-cert.pem"] = pem
-        put[f"{base}/cert-chain.pem"] = pem + issuer.public_bytes(serialization.Encoding.PEM)
+        put[f"{base}/cert-chain.pem"] = pem + issuer.certificate.public_bytes(
+            serialization.Encoding.PEM
+        )
         put[f"{base}/root-cert.pem"] = bundle
-    return Exchange(put, to_archive([folder(name) for name in names], kept, archived))
+    return Exchange(put, to_archive([folder(name) for name in names], kept, certs.archive))
 
 
 def to_archive(
@@ -155,6 +160,7 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
                     "is not here, and cannot be kept",
                     "put it back, or leave --keep-key out",
                     "certs-complete",
+                    code="intermediate-key-missing",
                 )
             )
             continue
@@ -228,33 +234,17 @@ def expiring(
 
 
 def accept_next(
-    name: str,
-    clusters: Sequence[str],
-    file: str,
-    pem: bytes,
-    kept: Mapping[str, bytes],
-    archived: Collection[str],
-    now: datetime,
+    name: str, clusters: Sequence[str], came: NamedFile, certs: CertsFolder, now: datetime
 ) -> Exchange:
     """What came back for a cluster whose intermediate is in use, judged against the key that waits
     for it; the two folders change places in one.
     """
-    base, following = folder(name), next_folder(name)
+    base, following, kept = folder(name), next_folder(name), certs.files
     waiting = {path: body for path, body in kept.items() if not path.startswith(f"{base}/")}
     waiting |= {
         f"{base}/{path.partition('/')[2]}": body
         for path, body in kept.items()
         if path.startswith(f"{following}/")
     }
-    try:
-        put = accept(name, clusters, file, pem, None, waiting, now)
-    except MeshError as error:
-        raise MeshError(
-            replace(
-                p,
-                what=p.what.replace(f"{base}/", f"{following}/"),
-                fix=p.fix.replace(f"{base}/", f"{following}/"),
-            )
-            for p in error.problems
-        ) from None
-    return Exchange(put, {**to_archive([base], kept, archived), following: base})
+    put = accept(Awaited(name, clusters, following), came, None, waiting, now)
+    return Exchange(put, {**to_archive([base], kept, certs.archive), following: base})

@@ -7,7 +7,7 @@ elsewhere.
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,20 +15,34 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.kept import Root, kept_intermediate, kept_root
+from kubectl_mesh.pki.kept import (
+    IN_PLACE,
+    Labels,
+    Root,
+    kept_intermediate,
+    kept_root,
+    self_signed_problems,
+)
 from kubectl_mesh.pki.make import (
+    Issuer,
     build_intermediate,
     intermediate_name,
     make_keys,
     organization_under,
     pem_key,
 )
-from kubectl_mesh.pki.wanted import Wanted
-from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.pki.wanted import NamedFile, Wanted
+from kubectl_mesh.x509.certificates import (
+    Key,
+    describe,
+    is_supported_key,
+    load_certificates,
+    load_key,
+    same_key,
+)
 from kubectl_mesh.x509.chain import ca_problems, direct_issuer
 from kubectl_mesh.x509.layout import REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
 from kubectl_mesh.x509.parse import PemError, parse_request
@@ -97,7 +111,13 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
             )
             fix = "put the key back; or move the request away to have a new one made"
             problems.append(
-                Problem(Place(f"certs/{folder(name)}/{REQUEST}"), what, fix, "certs-pair")
+                Problem(
+                    Place(f"certs/{folder(name)}/{REQUEST}"),
+                    what,
+                    fix,
+                    "certs-pair",
+                    code="request-of-another-key" if path in kept else "request-key-missing",
+                )
             )
     if problems:
         raise MeshError(problems)
@@ -145,20 +165,23 @@ def _same(pem: bytes, key: Key) -> bool:
     return type(public) is type(own) and bool(public.public_numbers() == own.public_numbers())
 
 
+_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+# A request comes from elsewhere: a whole command would be printed with the options of this run.
+_AGAIN = "have it made anew where it comes from, by `certs csr`"
+
+
+def _refused(name: str, code: str, what: str, fix: str = _AGAIN) -> MeshError:
+    return MeshError([Problem(Place(name), what, fix, "certs-readable", code=code)])
+
+
 def read_request(name: str, pem: bytes) -> Request:
     """A request as `request` makes it; anything else is refused, for a signature under a root is
     not given to what nobody asked for.
     """
-    place = Place(name)
-
-    # It is made elsewhere: a whole command of ours would be printed with the options of this run.
-    def refused(
-        what: str, fix: str = "have it made anew where it comes from, by `certs csr`"
-    ) -> MeshError:
-        return MeshError([Problem(place, what, fix, "certs-readable")])
-
     if b"PRIVATE KEY" in pem:
-        raise refused(
+        raise _refused(
+            name,
+            "private-key-in-request",
             "holds a private key; a request has none",
             "take the key for known to others, and have a new one made",
         )
@@ -172,27 +195,41 @@ def read_request(name: str, pem: bytes) -> Request:
             for n in found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         ]
     except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
-        raise refused("is no request in PEM, or not one of `certs csr`") from None
+        raise _refused(
+            name, "request-not-pem", "is no request in PEM, or not one of `certs csr`"
+        ) from None
     except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
-        raise refused("is a request that cannot be read") from None
+        raise _refused(name, "request-unreadable", "is a request that cannot be read") from None
     if not valid:
-        raise refused("is not signed by its own key")
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
-        pass
-    elif not (
-        isinstance(key, ec.EllipticCurvePublicKey)
-        and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
-    ):
-        raise refused(
-            "is for a key that istiod does not take: RSA from 2048 bits on, or EC on P-256 or P-384"
+        raise _refused(name, "request-not-signed", "is not signed by its own key")
+    if not is_supported_key(key):
+        raise _refused(
+            name,
+            "request-key-not-supported",
+            "is for a key that istiod does not take: RSA from 2048 bits on, or EC on P-256 or"
+            " P-384",
         )
+    requested = _requested_names(names, alternatives)
+    if requested is None:
+        raise _refused(
+            name,
+            "request-names-not-of-an-intermediate",
+            "asks for other names than the intermediate of a cluster has (O=, CN=Intermediate CA,"
+            " L=intermediate-NAME; istiod.NAMESPACE.svc)",
+        )
+    return Request(*requested, key)
+
+
+def _requested_names(
+    names: Sequence[tuple[x509.ObjectIdentifier, str | bytes]], alternatives: Sequence[str]
+) -> tuple[str, str, str] | None:
+    """The cluster, the namespace and the O= that a request names; None where it has other names
+    than the intermediate of a cluster.
+    """
     subject = {oid: str(value) for oid, value in names}
-    cluster = re.fullmatch(
-        r"intermediate-([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)",
-        subject.get(NameOID.LOCALITY_NAME, ""),
-    )
+    cluster = re.fullmatch(rf"intermediate-({_NAME})", subject.get(NameOID.LOCALITY_NAME, ""))
     namespace = (
-        re.fullmatch(r"istiod\.([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.svc", alternatives[0])
+        re.fullmatch(rf"istiod\.({_NAME})\.svc", alternatives[0])
         if len(alternatives) == 1
         else None
     )
@@ -202,11 +239,8 @@ def read_request(name: str, pem: bytes) -> Request:
         or namespace is None
         or subject.get(NameOID.COMMON_NAME) != "Intermediate CA"
     ):
-        raise refused(
-            "asks for other names than the intermediate of a cluster has (O=, CN=Intermediate CA,"
-            " L=intermediate-NAME; istiod.NAMESPACE.svc)"
-        )
-    return Request(cluster[1], namespace[1], subject.get(NameOID.ORGANIZATION_NAME, ""), key)
+        return None
+    return cluster[1], namespace[1], subject.get(NameOID.ORGANIZATION_NAME, "")
 
 
 def sign(found: Request, kept: Mapping[str, bytes], days: int, now: datetime) -> bytes:
@@ -223,136 +257,206 @@ def sign(found: Request, kept: Mapping[str, bytes], days: int, now: datetime) ->
                     "is not here, and nothing can be signed without it",
                     "name the directory that has it with -C",
                     "certs-complete",
+                    code="root-key-missing" if root.certificates else "root-certificate-missing",
                 )
             ]
         )
     issuer = next(c for c in root.certificates if same_key(c, root.key))
     wanted = Wanted(found.organization, "", 0, days, {found.cluster: found.namespace})
     made = build_intermediate(
-        wanted, found.cluster, found.key, issuer, root.key, now.replace(microsecond=0)
+        wanted, found.cluster, found.key, Issuer(issuer, root.key), now.replace(microsecond=0)
     )
     return made.public_bytes(serialization.Encoding.PEM) + issuer.public_bytes(
         serialization.Encoding.PEM
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The cluster that a certificate comes back for."""
+
+    name: str
+    clusters: Sequence[str]
+    """All clusters of the mesh."""
+    folder: str
+    """The folder below `certs/` with the key and the request."""
+
+
 def accept(
-    name: str,
-    clusters: Sequence[str],
-    file: str,
-    pem: bytes,
-    root: tuple[str, bytes] | None,
+    awaited: Awaited,
+    came: NamedFile,
+    root: NamedFile | None,
     kept: Mapping[str, bytes],
     now: datetime,
 ) -> dict[str, bytes]:
-    """What came back for a cluster, judged: path below `certs/` -> bytes to be written. `file` is
-    its name, `root` a root that is not here yet.
+    """What came back for a cluster, judged: path below `certs/` -> bytes to be written. `root` is
+    one that is not here yet; `kept` has the key where that of an intermediate is.
 
     Raises a `MeshError` with every reason to refuse it.
     """
-    place = Place(file)
     now = now.replace(microsecond=0)
-
-    def refused(what: str, fix: str, check: str) -> MeshError:
-        return MeshError([Problem(place, what, fix, check)])
-
-    base = folder(name)
-    # A killed import may have left the certificate without its chain, or without the root.
-    if all(f"{base}/{part}" in kept for part in ("ca-cert.pem", "cert-chain.pem", "root-cert.pem")):
-        raise refused(
-            f"is not needed: certs/{base}/ca-cert.pem is there, and is kept",
-            f"have another requested with `kubectl mesh certs renew {name}`",
-            "certs-own",
-        )
-    if f"{base}/ca-key.pem" not in kept:
-        what = f"is for a key that is not here: certs/{base}/ca-key.pem is missing"
-        raise refused(
-            what, f"put it back, or begin with `kubectl mesh certs csr {name}`", "certs-complete"
-        )
-    if not pem.strip():
-        raise refused("is empty", "have the request signed again", "certs-readable")
-    if pem[:1] == b"\x30":
-        raise refused(
-            "is in binary (DER), and istiod reads PEM",
-            "convert it: openssl x509 -inform DER -in FILE -out NEW",
-            "certs-readable",
-        )
-    chain = load_certificates(file, pem)
-    certificate = chain[0]
-    new: dict[str, bytes] = {}
-    named = f"certs/{ROOT_CERT}"
-    if ROOT_CERT in kept:
-        trusted = kept_root({ROOT_CERT: kept[ROOT_CERT]}, now, ())
-    elif root is None:
-        fix = (
-            f"name its root with --root FILE; it becomes certs/{ROOT_CERT}, which every cluster"
-            " trusts"
-        )
-        raise refused(
-            f"cannot be judged, for there is no certs/{ROOT_CERT} yet", fix, "certs-complete"
-        )
-    else:
-        trusted = _root(*root, now)
-        named, new[ROOT_CERT] = root
-    own = load_key(f"certs/{base}/ca-key.pem", kept[f"{base}/ca-key.pem"])
-    problems: list[Problem] = []
-    if not same_key(certificate, own):
-        problems += _other_key(place, name, clusters, chain, own, kept)
-    problems += [replace(p, fix=_fix(p)) for p in ca_problems(file, certificate, now)]
-    if certificate in trusted.certificates:
-        problems.append(
-            Problem(
-                place,
-                "begins with the root itself, where the certificate of the cluster belongs",
-                "put the cluster's certificate first",
-                "certs-chain",
-            )
-        )
-    else:
-        problems += _out_of_order(place, chain)
-    locality = [a.value for a in certificate.subject.get_attributes_for_oid(NameOID.LOCALITY_NAME)]
-    strangers = [c for c in clusters if c != name and folder(c) in locality]
-    if strangers:
-        problems.append(
-            Problem(
-                place,
-                f'was made for "{strangers[0]}", as its L= says',
-                f"import it as {strangers[0]}",
-                "certs-own",
-            )
-        )
+    base = folder(awaited.name)
+    if refusal := _unwanted_problem(awaited, came, kept):
+        raise MeshError([refusal])
+    chain = load_certificates(came.name, came.body)
+    trusted, labels = _trusted_root(came.name, root, kept, now)
+    new = {} if root is None or ROOT_CERT in kept else {ROOT_CERT: root.body}
+    problems = list(_own_problems(awaited, came.name, chain, kept, now))
+    problems += _order_problems(Place(came.name), chain, trusted)
+    problems += other_cluster_problems(Place(came.name), chain[0], awaited.name, awaited.clusters)
     if not problems:
         new |= _files(base, chain, trusted)
-        judged = {**kept, **new}
-        judged.setdefault(ROOT_CERT, trusted.pem)
+        judged = {ROOT_CERT: trusted.pem, **kept, **new}
         try:
-            kept_intermediate(name, judged, trusted, now)
+            kept_intermediate(awaited.name, judged, trusted, now, labels=labels)
         except MeshError as error:
-            ours = f"certs/{base}/"
             problems += [
                 (
-                    Problem(place, _what(p, named), _fix(p, first=ROOT_CERT in new), p.id)
-                    if p.where.file.startswith(ours)
+                    _came_back(p, came.name, is_first=ROOT_CERT in new)
+                    if p.where.file.startswith(f"certs/{base}/")
                     else p
                 )
                 for p in error.problems
             ]
-    # What a killed import left is no reason to refuse the same certificate; another one is kept.
-    for path in [p for p in new if p in kept]:
-        if kept[path] != new.pop(path):
-            what = f"is another than certs/{path}, which is there already"
-            problems.append(Problem(place, what, f"move certs/{path} away", "certs-own"))
+    problems += _existing_problems(awaited, came.name, new, kept)
     if problems:
         raise MeshError(problems)
-    return new
+    return {path: body for path, body in new.items() if path not in kept}
 
 
-def _what(problem: Problem, root: str) -> str:
-    """What is wrong with a certificate that came back; `root` is the file with the root that it was
-    judged by.
+def _existing_problems(
+    awaited: Awaited, file: str, new: Mapping[str, bytes], kept: Mapping[str, bytes]
+) -> Iterator[Problem]:
+    """Files that are there already, and others. What a killed import left is no reason to refuse
+    the same certificate.
     """
-    what = problem.what.replace(f"certs/{ROOT_CERT}", root)
-    return f"holds an issuer that {what}" if problem.where.file.endswith("cert-chain.pem") else what
+    for path in [p for p in new if p in kept and kept[p] != new[p]]:
+        shown = f"certs/{awaited.folder}{path.removeprefix(folder(awaited.name))}"
+        yield Problem(
+            Place(file),
+            f"is another than {shown}, which is there already",
+            f"move {shown} away",
+            "certs-own",
+            code="intermediate-exists",
+        )
+
+
+def _trusted_root(
+    file: str, root: NamedFile | None, kept: Mapping[str, bytes], now: datetime
+) -> tuple[Root, Labels]:
+    """The root that a certificate is judged by, and what messages call it."""
+    if ROOT_CERT in kept:
+        return kept_root({ROOT_CERT: kept[ROOT_CERT]}, now, ()), IN_PLACE
+    if root is None:
+        what = f"cannot be judged, for there is no certs/{ROOT_CERT} yet"
+        fix = (
+            f"name its root with --root FILE; it becomes certs/{ROOT_CERT}, which every cluster"
+            " trusts"
+        )
+        raise MeshError([Problem(Place(file), what, fix, "certs-complete", code="root-not-named")])
+    return _root(root, now), Labels(root=f"the root in {root.name}")
+
+
+def _unwanted_problem(
+    awaited: Awaited, came: NamedFile, kept: Mapping[str, bytes]
+) -> Problem | None:
+    """Why nothing can be accepted for a cluster, or not this file, whatever certificate is in
+    it.
+    """
+    place, base, folder_ = Place(came.name), folder(awaited.name), f"certs/{awaited.folder}"
+    # A killed import may have left the certificate without its chain, or without the root.
+    if all(f"{base}/{part}" in kept for part in ("ca-cert.pem", "cert-chain.pem", "root-cert.pem")):
+        return Problem(
+            place,
+            f"is not needed: {folder_}/ca-cert.pem is there, and is kept",
+            f"have another requested with `kubectl mesh certs renew {awaited.name}`",
+            "certs-own",
+            code="intermediate-exists",
+        )
+    if f"{base}/ca-key.pem" not in kept:
+        return Problem(
+            place,
+            f"is for a key that is not here: {folder_}/ca-key.pem is missing",
+            f"put it back, or begin with `kubectl mesh certs csr {awaited.name}`",
+            "certs-complete",
+            code="intermediate-key-missing",
+        )
+    if not came.body.strip():
+        return Problem(
+            place,
+            "is empty",
+            "have the request signed again",
+            "certs-readable",
+            code="certificate-file-empty",
+        )
+    if came.body[:1] == b"\x30":
+        return Problem(
+            place,
+            "is in binary (DER), and istiod reads PEM",
+            "convert it: openssl x509 -inform DER -in FILE -out NEW",
+            "certs-readable",
+            code="certificates-not-pem",
+        )
+    return None
+
+
+def _own_problems(
+    awaited: Awaited,
+    file: str,
+    chain: Sequence[x509.Certificate],
+    kept: Mapping[str, bytes],
+    now: datetime,
+) -> Iterator[Problem]:
+    """What is wrong with the first certificate of a file that came back, apart from who signed
+    it.
+    """
+    path = f"{folder(awaited.name)}/ca-key.pem"
+    own = load_key(f"certs/{path}", kept[path])
+    if not same_key(chain[0], own):
+        yield _other_key(awaited, Place(file), chain, own, kept)
+    yield from ca_problems(file, chain[0], now, expired_fix=SIGN_AGAIN)
+
+
+def _order_problems(
+    place: Place, chain: Sequence[x509.Certificate], trusted: Root
+) -> Iterator[Problem]:
+    """That a chain does not go from the certificate of the cluster to its issuers."""
+    if chain[0] in trusted.certificates:
+        yield Problem(
+            place,
+            "begins with the root itself, where the certificate of the cluster belongs",
+            "put the cluster's certificate first",
+            "certs-chain",
+            code="chain-begins-with-root",
+        )
+        return
+    for below, above in itertools.pairwise(chain):
+        if direct_issuer(below, [above]) is None:
+            yield Problem(
+                place,
+                f"is out of order: {describe(below).subject} is not signed by the certificate"
+                " below it",
+                "put each certificate above the one that signed it",
+                "certs-chain",
+                code="chain-out-of-order",
+            )
+            return
+
+
+def other_cluster_problems(
+    place: Place, certificate: x509.Certificate, name: str, clusters: Sequence[str]
+) -> Iterator[Problem]:
+    """That a certificate says that it is for another cluster of the mesh."""
+    locality = [a.value for a in certificate.subject.get_attributes_for_oid(NameOID.LOCALITY_NAME)]
+    strangers = [c for c in clusters if c != name and folder(c) in locality]
+    if strangers:
+        yield Problem(
+            place,
+            f'was made for "{strangers[0]}", as its L= says',
+            f"import it as {strangers[0]}",
+            "certs-own",
+            code="intermediate-of-another-cluster",
+        )
 
 
 def follows(name: str, kept: Mapping[str, bytes]) -> bool:
@@ -360,88 +464,72 @@ def follows(name: str, kept: Mapping[str, bytes]) -> bool:
     return f"{folder(name)}/ca-cert.pem" in kept and f"{next_folder(name)}/ca-key.pem" in kept
 
 
-def _fix(problem: Problem, *, first: bool = False) -> str:
-    """What to do about a certificate that came back; `first`: the root comes with it."""
-    if problem.what.startswith("expired"):
-        return "have the request signed again"
-    if first and problem.what.startswith("is not signed by the root"):
-        return (
-            "name the root that signed it with --root; or give the CAs between, each below the one"
-            " that it signed"
-        )
-    if problem.id == "certs-chain":
-        return (
-            "have it signed by the root of this mesh; or give the CAs between, each below the one"
-            " that it signed"
-        )
-    return problem.fix
+SIGN_AGAIN = "have the request signed again"
+_BETWEEN = "or give the CAs between, each below the one that it signed"
 
 
-def _root(name: str, pem: bytes, now: datetime) -> Root:
-    certificates = load_certificates(name, pem)
-    problems = [p for c in certificates for p in ca_problems(name, c, now)]
-    problems += [
-        Problem(
-            Place(name),
-            "is signed by another: it is no root",
-            "give the self-signed certificate at the end of its chain",
-            "certs-ca",
-        )
-        for c in certificates
-        if direct_issuer(c, [c]) is None
-    ]
+def _came_back(problem: Problem, file: str, *, is_first: bool) -> Problem:
+    """A problem of an intermediate, said of the file that came back; `is_first`: the root comes
+    with it.
+    """
+    what, fix = problem.what, problem.fix
+    if problem.where.file.endswith("cert-chain.pem"):
+        what = f"holds an issuer that {what}"
+    if problem.code == "certificate-expired":
+        fix = SIGN_AGAIN
+    elif is_first and problem.code == "certificate-not-signed-by-root":
+        fix = f"name the root that signed it with --root; {_BETWEEN}"
+    elif problem.id == "certs-chain":
+        fix = f"have it signed by the root of this mesh; {_BETWEEN}"
+    return replace(problem, where=Place(file), what=what, fix=fix)
+
+
+def _root(root: NamedFile, now: datetime) -> Root:
+    certificates = load_certificates(root.name, root.body)
+    problems = [p for c in certificates for p in ca_problems(root.name, c, now)]
+    problems += [p for c in certificates for p in self_signed_problems(root.name, c)]
     if problems:
         raise MeshError(problems)
-    return Root(certificates, pem, None)
+    return Root(certificates, root.body, None)
 
 
 def _other_key(
+    awaited: Awaited,
     place: Place,
-    name: str,
-    clusters: Sequence[str],
     chain: Sequence[x509.Certificate],
     own: Key,
     kept: Mapping[str, bytes],
-) -> list[Problem]:
+) -> Problem:
     """Whose key a certificate is for, if it is for one that is here."""
     if any(same_key(c, own) for c in chain[1:]):
-        return [
-            Problem(
-                place,
-                "is out of order: the cluster's own certificate is not the first",
-                "put it first, then its issuers up to the root",
-                "certs-chain",
-            )
-        ]
-    for other in clusters:
+        return Problem(
+            place,
+            "is out of order: the cluster's own certificate is not the first",
+            "put it first, then its issuers up to the root",
+            "certs-chain",
+            code="chain-out-of-order",
+        )
+    for other in awaited.clusters:
         pem = kept.get(f"{folder(other)}/ca-key.pem")
         if (
-            other != name
+            other != awaited.name
             and pem is not None
             and same_key(chain[0], load_key(f"certs/{folder(other)}/ca-key.pem", pem))
         ):
-            return [
-                Problem(place, f'is for the key of "{other}"', f"import it as {other}", "certs-own")
-            ]
-    fix = f"have certs/{folder(name)}/{REQUEST} signed, and no other request"
-    return [
-        Problem(place, f"is not for the key in certs/{folder(name)}/ca-key.pem", fix, "certs-pair")
-    ]
-
-
-def _out_of_order(place: Place, chain: Sequence[x509.Certificate]) -> list[Problem]:
-    for below, above in itertools.pairwise(chain):
-        if direct_issuer(below, [above]) is None:
-            what = (
-                f"is out of order: {describe(below).subject} is not signed by the certificate"
-                " below it"
+            return Problem(
+                place,
+                f'is for the key of "{other}"',
+                f"import it as {other}",
+                "certs-own",
+                code="intermediate-of-another-cluster",
             )
-            return [
-                Problem(
-                    place, what, "put each certificate above the one that signed it", "certs-chain"
-                )
-            ]
-    return []
+    return Problem(
+        place,
+        f"is not for the key in certs/{awaited.folder}/ca-key.pem",
+        f"have certs/{awaited.folder}/{REQUEST} signed, and no other request",
+        "certs-pair",
+        code="key-of-another-certificate",
+    )
 
 
 def _files(base: str, chain: Sequence[x509.Certificate], trusted: Root) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -67,49 +68,44 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
     place = Place(f"certs/{ROTATION}")
     try:
         value = json.loads(kept[ROTATION])
-        old, new, since = (
-            value["old"],
-            value["new"],
-            datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC),
-        )
-        marks = [*old, new]
-        if value.get("union", True) is not True:
-            raise ValueError
-        if (
-            value["step"] not in FOLLOWS
-            or type(old) is not list
-            or not old
-            or not all(map(_MARK.fullmatch, marks))
-            or len(set(marks)) < len(marks)
-        ):
-            raise ValueError
+        rotation = _parse_rotation(value)
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise MeshError(
-            [
-                Problem(
-                    place,
-                    "does not say where the rotation of the root stands",
-                    AS_COMMITTED,
-                    "certs-readable",
-                )
-            ]
-        ) from None
+        problem = Problem(
+            place,
+            "does not say where the rotation of the root stands",
+            AS_COMMITTED,
+            "certs-readable",
+            code="rotation-file-unreadable",
+        )
+        raise MeshError([problem]) from None
     if unknown := sorted(set(value) - {"step", "old", "new", "since", "union"}):
-        what = (
+        problem = Problem(
+            place,
             f"has {', '.join(map(shown, unknown))}, which this version of kubectl mesh does not"
-            " know"
+            " know",
+            f"use the version that wrote it, or {AS_COMMITTED}",
+            "certs-readable",
+            code="rotation-file-of-another-version",
         )
-        raise MeshError(
-            [
-                Problem(
-                    place,
-                    what,
-                    f"use the version that wrote it, or {AS_COMMITTED}",
-                    "certs-readable",
-                )
-            ]
-        )
-    return Rotation(value["step"], tuple(old), new, since, "union" in value)
+        raise MeshError([problem])
+    return rotation
+
+
+def _parse_rotation(value: Any) -> Rotation:
+    """The rotation of a parsed file; raises ValueError, KeyError or TypeError."""
+    step, old, new = value["step"], value["old"], value["new"]
+    since = datetime.strptime(value["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    marks = [*old, new]
+    if (
+        value.get("union", True) is not True
+        or step not in FOLLOWS
+        or type(old) is not list
+        or not old
+        or not all(map(_MARK.fullmatch, marks))
+        or len(set(marks)) < len(marks)
+    ):
+        raise ValueError
+    return Rotation(step, tuple(old), new, since, "union" in value)
 
 
 def judge(kept: Mapping[str, bytes], issuer: str) -> None:
@@ -120,30 +116,62 @@ def judge(kept: Mapping[str, bytes], issuer: str) -> None:
     rotation could go on.
     """
     rotation = read(kept)
-    if rotation is None:
-        if NEXT_KEY in kept:
-            what = (
-                f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it"
-                " stands, is not"
-            )
-            fix = (
-                f"put certs/{ROTATION} back as git has it; where that rotation was given up, move"
-                f" the key to certs/{ARCHIVE}"
-            )
-            raise MeshError([Problem(Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete")])
-        return
-    if issuer not in ("local", "csr"):
-        what = (
-            f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer},"
-            " which has a root of its own"
+    problems = (
+        _stray_key_problems(kept)
+        if rotation is None
+        else _issuer_problems(rotation, issuer)
+        or _root_problems(rotation, kept)
+        or _key_problems(rotation, kept, issuer)
+    )
+    if problems:
+        raise MeshError(problems)
+
+
+def _stray_key_problems(kept: Mapping[str, bytes]) -> list[Problem]:
+    """That the key of a next root is there, and no rotation."""
+    if NEXT_KEY not in kept:
+        return []
+    what = (
+        f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it"
+        " stands, is not"
+    )
+    fix = (
+        f"put certs/{ROTATION} back as git has it; where that rotation was given up, move"
+        f" the key to certs/{ARCHIVE}"
+    )
+    return [
+        Problem(
+            Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete", code="rotation-file-missing"
         )
-        fix = (
-            "write the issuer as it was, and finish the rotation or go back; where that mesh is no"
-            " more, move certs/ away"
+    ]
+
+
+def _issuer_problems(rotation: Rotation, issuer: str) -> list[Problem]:
+    """That the issuer of the topology has a root of its own."""
+    if issuer in ("local", "csr"):
+        return []
+    what = (
+        f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer},"
+        " which has a root of its own"
+    )
+    fix = (
+        "write the issuer as it was, and finish the rotation or go back; where that mesh is no"
+        " more, move certs/ away"
+    )
+    return [
+        Problem(
+            Place(f"certs/{ROTATION}"), what, fix, "certs-chain", code="rotation-of-another-issuer"
         )
-        raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, fix, "certs-chain")])
-    roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
-    held = {fingerprint(root) for root in roots}
+    ]
+
+
+def _roots(kept: Mapping[str, bytes]) -> tuple[x509.Certificate, ...]:
+    return load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
+
+
+def _root_problems(rotation: Rotation, kept: Mapping[str, bytes]) -> list[Problem]:
+    """That the bundle does not have the roots of the step."""
+    held = {fingerprint(root) for root in _roots(kept)}
     known = {**dict.fromkeys(rotation.old, "old"), rotation.new: "new"}
     wanted = {mark for mark, which in known.items() if rotation.step != f"drop-{which}"}
     wrong = [
@@ -155,32 +183,37 @@ def judge(kept: Mapping[str, bytes], issuer: str) -> None:
         f"holds the {known.get(mark, 'unknown')} root (sha256 {mark[:16]}…)"
         for mark in sorted(held - wanted)
     ]
-    problems = []
-    if wrong:
-        what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
-        problems.append(
-            Problem(
-                Place(f"certs/{ROTATION}"),
-                what,
-                "put both back, with all of certs/, as one commit of git has them",
-                "certs-chain",
-            )
+    if not wrong:
+        return []
+    what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
+    return [
+        Problem(
+            Place(f"certs/{ROTATION}"),
+            what,
+            "put both back, with all of certs/, as one commit of git has them",
+            "certs-chain",
+            code="rotation-of-other-roots",
         )
-    elif issuer == "local" and ROOT_KEY in kept and (rotation.signs_new or not rotation.union):
-        key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
-        right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
-        if any(same_key(root, key) and fingerprint(root) not in signs for root in roots):
-            what = f"is not the key of the {right} root, which signs at {rotation.step}"
-            problems.append(
-                Problem(
-                    Place(f"certs/{ROOT_KEY}"),
-                    what,
-                    f"put the {right} root's key there, and keep this one elsewhere",
-                    "certs-pair",
-                )
-            )
-    if problems:
-        raise MeshError(problems)
+    ]
+
+
+def _key_problems(rotation: Rotation, kept: Mapping[str, bytes], issuer: str) -> list[Problem]:
+    """That the key here is not that of a root that signs at the step."""
+    if issuer != "local" or ROOT_KEY not in kept or (rotation.union and not rotation.signs_new):
+        return []
+    key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
+    right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
+    if not any(same_key(root, key) and fingerprint(root) not in signs for root in _roots(kept)):
+        return []
+    return [
+        Problem(
+            Place(f"certs/{ROOT_KEY}"),
+            f"is not the key of the {right} root, which signs at {rotation.step}",
+            f"put the {right} root's key there, and keep this one elsewhere",
+            "certs-pair",
+            code="root-key-of-another-root",
+        )
+    ]
 
 
 def write(rotation: Rotation) -> bytes:
@@ -248,25 +281,26 @@ def early(
             " yet to come: this clock, or the one of that day, is wrong"
         )
         fix = 'set the clock right; where it is, write under "since" when the step was made'
-        return Problem(Place(f"certs/{ROTATION}"), what, fix)
+        return Problem(Place(f"certs/{ROTATION}"), what, fix, code="rotation-in-the-future")
     if seen_for is None:
         return Problem(
             place,
             f"is missing: whether every cluster holds {rotation.step} cannot be told from here",
             f"look, wait {least}, and give the time" if wait else "look, and give 0h",
+            code="seen-for-missing",
         )
     if seen_for < wait:
         what = (
             f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold"
             f" what is older than {rotation.step}"
         )
-        return Problem(place, what, f"wait, and give {least} or more")
+        return Problem(place, what, f"wait, and give {least} or more", code="seen-for-too-short")
     if seen_for > now - rotation.since:
         what = (
             f"is longer than the step is old: {rotation.step} was made on"
             f" {rotation.since:%Y-%m-%d %H:%M} UTC"
         )
-        return Problem(place, what, "give the time that was seen")
+        return Problem(place, what, "give the time that was seen", code="seen-for-longer-than-step")
     return None
 
 
@@ -291,7 +325,15 @@ def unfit(
         return []
     wrong, right = ("old", "new") if rotation.signs_new else ("new", "old")
     what = f"is signed by the {wrong} root, and the rotation of the root is at {rotation.step}"
-    return [Problem(Place(file), what, f"have it signed by the {right} root", "certs-chain")]
+    return [
+        Problem(
+            Place(file),
+            what,
+            f"have it signed by the {right} root",
+            "certs-chain",
+            code="intermediate-signed-by-wrong-root",
+        )
+    ]
 
 
 def _signer(chain: Sequence[x509.Certificate], bundle: bytes) -> str:
@@ -327,5 +369,13 @@ def waits(
                 f"take in what signs there: `kubectl mesh certs import {name} FILE`; if it runs"
                 " nothing yet, `kubectl mesh certs rotate-root advance` first"
             )
-        told.append(Problem(Place(f"certs/{folder(name)}/ca-cert.pem"), what, fix, "certs-chain"))
+        told.append(
+            Problem(
+                Place(f"certs/{folder(name)}/ca-cert.pem"),
+                what,
+                fix,
+                "certs-chain",
+                code="root-not-trusted-everywhere",
+            )
+        )
     return told

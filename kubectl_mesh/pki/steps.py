@@ -3,60 +3,44 @@
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import RENEW, Exchange
+from kubectl_mesh.model import Exchange
 from kubectl_mesh.pki.ahead import ahead, lacking
 from kubectl_mesh.pki.joining import restored
-from kubectl_mesh.pki.kept import kept_root
-from kubectl_mesh.pki.make import build_root, make_keys, pem_key
-from kubectl_mesh.pki.renew import free_name, signed, to_archive
+from kubectl_mesh.pki.kept import kept_root, path_length_problems, self_signed_problems
+from kubectl_mesh.pki.make import Issuer, build_root, make_keys, pem_key
+from kubectl_mesh.pki.renew import free_name, sign_intermediates, to_archive
 from kubectl_mesh.pki.rotation import Rotation, back, fingerprint, follows, trusts, write
-from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
+from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import (
-    Key,
     load_certificates,
     load_key,
-    path_length,
     same_key,
     texts,
 )
-from kubectl_mesh.x509.chain import ca_problems, direct_issuer
+from kubectl_mesh.x509.chain import ca_problems
 from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What the steps go by: the files of `certs/`, the intermediates that lie there (others' too),
-    the names in the archive.
-    """
-
-    kept: Mapping[str, bytes] = field(repr=False)
-    folders: Sequence[str]
-    archived: Collection[str]
-    former: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """The files of the intermediates in the archive, where a step may put them back."""
 
 
 def begin(
     wanted: Wanted,
-    have: Holdings,
+    certs: CertsFolder,
     now: datetime,
-    given: tuple[str, bytes] | None = None,
+    given: NamedFile | None = None,
     progress: Progress = silent,
 ) -> Exchange:
-    """A second root beside the first, trusted and not signing; made here, or `given` as a file (its
-    name, its text).
-    """
+    """A second root beside the first, trusted and not signing; made here, or `given` as a file."""
     now = now.replace(microsecond=0)
-    kept = have.kept
-    root = kept_root(kept, now, have.folders)
+    kept = certs.files
+    root = kept_root(kept, now, certs.intermediates)
     if not root.certificates:
         raise MeshError(
             [
@@ -65,6 +49,7 @@ def begin(
                     "is not there, so there is nothing to rotate",
                     "run `kubectl mesh render`",
                     "certs-complete",
+                    code="root-certificate-missing",
                 )
             ]
         )
@@ -79,7 +64,7 @@ def begin(
     # The old text stays as it is, byte for byte, and in one piece: up to 1.29 istiod looks for it
     # within the new one.
     bundle = root.pem + (b"" if root.pem.endswith(b"\n") else b"\n") + pem
-    put |= _bundle(bundle, have)
+    put |= _bundle(bundle, certs)
     if CRL in kept:
         put[CRL] = ahead(kept[CRL], {**kept, **put}, now)
     # Several roots already: each cluster has its own, and they come under this one.
@@ -118,27 +103,15 @@ def _given(
     if len(certificates) > 1:
         problems.append(
             Problem(
-                Place(name), "holds several certificates", "give the new root alone", "certs-chain"
-            )
-        )
-    if direct_issuer(found, [found]) is None:
-        problems.append(
-            Problem(
                 Place(name),
-                "is signed by another: it is no root",
-                "give the self-signed certificate at the end of its chain",
-                "certs-ca",
+                "holds several certificates",
+                "give the new root alone",
+                "certs-chain",
+                code="several-roots-named",
             )
         )
-    if path_length(found) == 0:
-        problems.append(
-            Problem(
-                Place(name),
-                "has pathlen:0, so it may not sign an intermediate",
-                "use another root",
-                "certs-ca",
-            )
-        )
+    problems += self_signed_problems(name, found)
+    problems += path_length_problems(name, found)
     if found in roots or any(r.public_key() == found.public_key() for r in roots):
         problems.append(
             Problem(
@@ -146,6 +119,7 @@ def _given(
                 "has the key of a root that is trusted already",
                 "give a root with a key of its own",
                 "certs-own",
+                code="root-key-trusted-already",
             )
         )
     if problems:
@@ -153,26 +127,26 @@ def _given(
     return found, texts(pem)[0][1]
 
 
-def _bundle(bundle: bytes, have: Holdings) -> dict[str, bytes]:
+def _bundle(bundle: bytes, certs: CertsFolder) -> dict[str, bytes]:
     """The bundle, wherever it stands."""
-    return {ROOT_CERT: bundle, **{f"{base}/root-cert.pem": bundle for base in have.folders}}
+    return {ROOT_CERT: bundle, **{f"{base}/root-cert.pem": bundle for base in certs.intermediates}}
 
 
 def _archive_root(
-    certificate: bytes, key: str, have: Holdings, taken: Collection[str]
+    certificate: bytes, key: str, certs: CertsFolder, taken: Collection[str]
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """A root that no longer signs, or never will: its certificate and its key for the archive."""
     mark = fingerprint(load_certificates(f"certs/{ROOT_CERT}", certificate)[0])[:8]
-    name = f"{ARCHIVE}/{free_name(f'root-{mark}', {*have.archived, *taken})}"
+    name = f"{ARCHIVE}/{free_name(f'root-{mark}', {*certs.archive, *taken})}"
     return {f"{name}/root-cert.pem": certificate}, (
-        {key: f"{name}/root-key.pem"} if key in have.kept else {}
+        {key: f"{name}/root-key.pem"} if key in certs.files else {}
     )
 
 
 def advance(
     rotation: Rotation,
     wanted: Wanted,
-    have: Holdings,
+    certs: CertsFolder,
     now: datetime,
     *,
     local: bool,
@@ -182,28 +156,29 @@ def advance(
     roots sign here.
     """
     now = now.replace(microsecond=0)
-    step = follows(rotation, _signers(have, wanted))
+    step = follows(rotation, _signers(certs, wanted))
     if not step:
         return Exchange({}, {}, frozenset((ROTATION,)))
     change = Exchange({})
-    if step == "sign-new" and (problems := lacking(have.kept, {rotation.new}, now)):
+    if step == "sign-new" and (problems := lacking(certs.files, {rotation.new}, now)):
         raise MeshError(problems)
-    key = _key_of(rotation.new, have)
+    key = _key_of(rotation.new, certs)
     if step == "sign-new" and local:
-        change = _sign(wanted, have, have.kept.get(key), key, {rotation.new}, now, progress)
+        issuer = _issuer(certs, certs.files.get(key), key, {rotation.new}, now)
+        change = _sign(wanted, certs, issuer, now, progress)
         if key == NEXT_KEY:
-            old = _block(have.kept[ROOT_CERT], _signing(have, rotation.old))
-            put, moved = _archive_root(old, ROOT_KEY, have, ())
+            old = _block(certs.files[ROOT_CERT], _signing(certs, rotation.old))
+            put, moved = _archive_root(old, ROOT_KEY, certs, ())
             change = replace(
                 change,
                 put={**change.put, **put},
                 moved={**change.moved, **moved, NEXT_KEY: ROOT_KEY},
             )
     elif step == "drop-old":
-        change = _drop(have, {rotation.new}, wanted)
+        change = _drop(certs, {rotation.new}, wanted)
     elif step == "drop-new":
-        change = _drop(have, set(rotation.old), wanted)
-        put, moved = _archive_root(_block(have.kept[ROOT_CERT], rotation.new), key, have, ())
+        change = _drop(certs, set(rotation.old), wanted)
+        put, moved = _archive_root(_block(certs.files[ROOT_CERT], rotation.new), key, certs, ())
         change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved})
     return replace(
         change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))}
@@ -213,104 +188,137 @@ def advance(
 def abort(
     rotation: Rotation,
     wanted: Wanted,
-    have: Holdings,
-    old_key: bytes | None,
+    certs: CertsFolder,
     now: datetime,
     *,
     local: bool,
     progress: Progress = silent,
 ) -> Exchange:
-    """The way back, while the old root is still trusted; `old_key` is its key, out of the archive,
-    where the new one signs.
+    """The way back, while the old root is still trusted. Where the new one signs, `archived_files`
+    has the key of the old root, or the intermediates that signed before.
     """
     now = now.replace(microsecond=0)
-    signers = _signers(have, wanted)
-    step = back(rotation, signers) or ""
+    step = back(rotation, _signers(certs, wanted)) or ""
     if step == "drop-new":
-        return advance(replace(rotation, step="sign-old"), wanted, have, now, local=local)
+        return advance(replace(rotation, step="sign-old"), wanted, certs, now, local=local)
     if step == "drop-old":
-        if others := sorted(
-            n
-            for n, t in trusts(have.kept, sorted(wanted.namespaces)).items()
-            if t.signer in rotation.old
-        ):
-            what = (
-                "says trust-both, and some sign with the root that stays: without the others'"
-                f" roots, {', '.join(others)} would be cut off"
-            )
-            fix = (
-                "take them out of the mesh first (`kubectl mesh remove`), and render; or go on with"
-                " advance"
-            )
-            raise MeshError([Problem(Place(f"certs/{ROTATION}"), what, fix)])
-        change = _drop(have, {rotation.new}, wanted)
-        return replace(
-            change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))}
-        )
-    if not local and (problems := lacking(have.kept, set(rotation.old), now)):
-        raise MeshError(problems)
-    change = Exchange({})
-    if rotation.union and old_key is None:
-        change, without = restored(
-            rotation, sorted(wanted.namespaces), have.kept, have.archived, have.former, now
-        )
-        if not change.put:
-            what = f"holds no intermediate that an old root signed, for {', '.join(without)}"
-            raise MeshError(
-                [
-                    Problem(
-                        Place(f"certs/{ARCHIVE}"),
-                        what,
-                        "put back what they signed with",
-                        "certs-complete",
-                    )
-                ]
-            )
-    elif local:
-        change = _sign(
-            wanted,
-            have,
-            old_key,
-            f"{ARCHIVE}/root-{rotation.old[0][:8]}/{ROOT_KEY}",
-            set(rotation.old),
-            now,
-            progress,
-        )
-        assert old_key is not None
-        change = replace(
-            change,
-            put={**change.put, ROOT_KEY: old_key},
-            moved={**change.moved, ROOT_KEY: NEXT_KEY},
-        )
+        change = _drop_union(rotation, wanted, certs)
+    else:
+        if not local and (problems := lacking(certs.files, set(rotation.old), now)):
+            raise MeshError(problems)
+        old_key = archived_root_key(rotation, certs)
+        if rotation.union and old_key is None:
+            change = _restore(rotation, wanted, certs, now)
+        elif local:
+            change = _sign_old(rotation, wanted, certs, old_key, now, progress)
+        else:
+            change = Exchange({})
     return replace(
         change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))}
     )
 
 
-def _signers(have: Holdings, wanted: Wanted) -> set[str]:
+def archived_roots(rotation: Rotation, archive: Collection[str]) -> list[str]:
+    """The folders of the archive that have an old root of a rotation."""
+    return [
+        name
+        for mark in rotation.old
+        for name in archive
+        if name == f"root-{mark[:8]}" or name.startswith(f"root-{mark[:8]}-")
+    ]
+
+
+def archived_root_key(rotation: Rotation, certs: CertsFolder) -> bytes | None:
+    """The key of an old root out of `archived_files`; None where it is not there."""
+    paths = (f"{ARCHIVE}/{name}/{ROOT_KEY}" for name in archived_roots(rotation, certs.archive))
+    return next((certs.archived_files[p] for p in paths if p in certs.archived_files), None)
+
+
+def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> Exchange:
+    """Only the root that stays is trusted; refused while a cluster signs with another."""
+    others = sorted(
+        name
+        for name, trust in trusts(certs.files, sorted(wanted.namespaces)).items()
+        if trust.signer in rotation.old
+    )
+    if others:
+        what = (
+            "says trust-both, and some sign with the root that stays: without the others'"
+            f" roots, {', '.join(others)} would be cut off"
+        )
+        fix = (
+            "take them out of the mesh first (`kubectl mesh remove`), and render; or go on with"
+            " advance"
+        )
+        raise MeshError(
+            [Problem(Place(f"certs/{ROTATION}"), what, fix, code="rotation-abort-cuts-clusters")]
+        )
+    return _drop(certs, {rotation.new}, wanted)
+
+
+def _restore(rotation: Rotation, wanted: Wanted, certs: CertsFolder, now: datetime) -> Exchange:
+    """The intermediates that signed before the union, out of the archive."""
+    change, without = restored(rotation, sorted(wanted.namespaces), certs, now)
+    if not change.put:
+        what = f"holds no intermediate that an old root signed, for {', '.join(without)}"
+        raise MeshError(
+            [
+                Problem(
+                    Place(f"certs/{ARCHIVE}"),
+                    what,
+                    "put back what they signed with",
+                    "certs-complete",
+                    code="archived-intermediate-missing",
+                )
+            ]
+        )
+    return change
+
+
+def _sign_old(
+    rotation: Rotation,
+    wanted: Wanted,
+    certs: CertsFolder,
+    old_key: bytes | None,
+    now: datetime,
+    progress: Progress,
+) -> Exchange:
+    """All intermediates signed by the old root again, whose key comes back from the archive."""
+    path = f"{ARCHIVE}/root-{rotation.old[0][:8]}/{ROOT_KEY}"
+    issuer = _issuer(certs, old_key, path, set(rotation.old), now)
+    change = _sign(wanted, certs, issuer, now, progress)
+    assert old_key is not None
+    return replace(
+        change,
+        put={**change.put, ROOT_KEY: old_key},
+        moved={**change.moved, ROOT_KEY: NEXT_KEY},
+    )
+
+
+def _signers(certs: CertsFolder, wanted: Wanted) -> set[str]:
     """The roots that sign in the clusters now."""
-    return {trust.signer or "" for trust in trusts(have.kept, sorted(wanted.namespaces)).values()}
+    return {trust.signer or "" for trust in trusts(certs.files, sorted(wanted.namespaces)).values()}
 
 
-def _key_of(mark: str, have: Holdings) -> str:
+def _key_of(mark: str, certs: CertsFolder) -> str:
     """Where the key of a new root is, or belongs: beside the one that signs, or in its place where
     clusters come under a root that is here.
     """
-    if NEXT_KEY not in have.kept and ROOT_KEY in have.kept:
-        key = load_key(f"certs/{ROOT_KEY}", have.kept[ROOT_KEY], for_istio=False)
+    if NEXT_KEY not in certs.files and ROOT_KEY in certs.files:
+        key = load_key(f"certs/{ROOT_KEY}", certs.files[ROOT_KEY], for_istio=False)
         if any(
             same_key(c, key) and fingerprint(c) == mark
-            for c in load_certificates(f"certs/{ROOT_CERT}", have.kept[ROOT_CERT])
+            for c in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT])
         ):
             return ROOT_KEY
     return NEXT_KEY
 
 
-def _signing(have: Holdings, old: Sequence[str]) -> str:
+def _signing(certs: CertsFolder, old: Sequence[str]) -> str:
     """Which of the old roots the key here belongs to."""
-    if ROOT_KEY in have.kept:
-        key = load_key(f"certs/{ROOT_KEY}", have.kept[ROOT_KEY], for_istio=False)
-        for certificate in load_certificates(f"certs/{ROOT_CERT}", have.kept[ROOT_CERT]):
+    if ROOT_KEY in certs.files:
+        key = load_key(f"certs/{ROOT_KEY}", certs.files[ROOT_KEY], for_istio=False)
+        for certificate in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT]):
             if same_key(certificate, key):
                 return fingerprint(certificate)
     return old[0]
@@ -321,19 +329,11 @@ def _block(bundle: bytes, mark: str) -> bytes:
     return next(text for certificate, text in texts(bundle) if fingerprint(certificate) == mark)
 
 
-def _sign(
-    wanted: Wanted,
-    have: Holdings,
-    pem: bytes | None,
-    name: str,
-    marks: set[str],
-    now: datetime,
-    progress: Progress,
-) -> Exchange:
-    """All intermediates anew under one of the roots; those of no cluster of the mesh go to the
-    archive.
-    """
-    place = f"certs/{name}"
+def _issuer(
+    certs: CertsFolder, pem: bytes | None, path: str, marks: set[str], now: datetime
+) -> Issuer:
+    """The root that signs next, one of `marks`, with its key `pem`, which belongs at `path`."""
+    place = f"certs/{path}"
     if pem is None:
         raise MeshError(
             [
@@ -342,123 +342,116 @@ def _sign(
                     "is not here, and no intermediate can be signed without it",
                     "put it there",
                     "certs-complete",
+                    code="root-key-missing",
                 )
             ]
         )
-    key: Key = load_key(place, pem, for_istio=False)
-    bundle = have.kept[ROOT_CERT]
+    key = load_key(place, pem, for_istio=False)
     issuer = next(
         (
             c
-            for c in load_certificates(f"certs/{ROOT_CERT}", bundle)
+            for c in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT])
             if same_key(c, key) and fingerprint(c) in marks
         ),
         None,
     )
     if issuer is None:
-        fix = "put the key of the root that is to sign there"
         raise MeshError(
             [
                 Problem(
                     Place(place),
                     f"belongs to none of the roots in {ROOT_CERT} that are to sign now",
-                    fix,
+                    "put the key of the root that is to sign there",
                     "certs-pair",
+                    code="root-key-of-another-root",
                 )
             ]
         )
-    faults = [
-        (
-            replace(
-                p,
-                fix="go on with `kubectl mesh certs rotate-root advance`, to the root that has not",
-            )
-            if p.fix == RENEW
-            else p
-        )
-        for p in ca_problems(f"certs/{ROOT_CERT}", issuer, now)
-    ]
+    expired_fix = "go on with `kubectl mesh certs rotate-root advance`, to the root that has not"
+    faults = list(ca_problems(f"certs/{ROOT_CERT}", issuer, now, expired_fix=expired_fix))
     if faults:
         raise MeshError(faults)
+    return Issuer(issuer, key)
+
+
+def _sign(
+    wanted: Wanted, certs: CertsFolder, issuer: Issuer, now: datetime, progress: Progress
+) -> Exchange:
+    """All intermediates that a root did not sign yet, signed by it; those of no cluster of the mesh
+    go to the archive.
+    """
     there = {
         name: space
         for name, space in wanted.namespaces.items()
-        if f"{folder(name)}/ca-cert.pem" in have.kept
+        if f"{folder(name)}/ca-cert.pem" in certs.files
     }
-    signers = trusts(have.kept, sorted(there))
-    anew = {
-        name: space for name, space in there.items() if signers[name].signer != fingerprint(issuer)
-    }
+    signers, mark = trusts(certs.files, sorted(there)), fingerprint(issuer.certificate)
+    unsigned = {name: space for name, space in there.items() if signers[name].signer != mark}
     # A proxy that goes by CRLs refuses a key that it has no CRL of, and no order of applying gives
     # all of them that of each other's new one.
-    same = CRL in have.kept
-    change = signed(
-        replace(wanted, namespaces=anew),
-        have.kept,
-        have.archived,
+    change = sign_intermediates(
+        replace(wanted, namespaces=unsigned),
+        certs,
         issuer,
-        key,
-        bundle,
         now,
         progress,
-        keep_key=same,
+        keep_key=CRL in certs.files,
     )
-    return replace(change, moved={**change.moved, **_strangers(have, there)})
+    return replace(change, moved={**change.moved, **_strangers(certs, there)})
 
 
-def _strangers(have: Holdings, names: Collection[str]) -> dict[str, str]:
+def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
     """The intermediates of clusters that left the mesh, for the archive: a root that goes could not
     vouch for them any more.
     """
     return to_archive(
-        [base for base in have.folders if base not in {folder(name) for name in names}],
-        have.kept,
-        have.archived,
+        [base for base in certs.intermediates if base not in {folder(name) for name in names}],
+        certs.files,
+        certs.archive,
     )
 
 
-def _drop(have: Holdings, stay: set[str], wanted: Wanted) -> Exchange:
+def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> Exchange:
     """Only the roots in `stay` are trusted; refused while an intermediate leads to another."""
-    there = trusts(have.kept, sorted(wanted.namespaces))
+    there = trusts(certs.files, sorted(wanted.namespaces))
     bound = [name for name, trust in there.items() if trust.signer not in stay]
     if bound:
         what = (
             "is signed by the root that would be"
             f" dropped{'' if len(bound) == 1 else f', as {len(bound) - 1} more are'}"
         )
-        fix = f"have it renewed first: `kubectl mesh certs renew {' '.join(bound)}`"
-        raise MeshError(
-            [Problem(Place(f"certs/{folder(bound[0])}/ca-cert.pem"), what, fix, "certs-chain")]
+        problem = Problem(
+            Place(f"certs/{folder(bound[0])}/ca-cert.pem"),
+            what,
+            f"have it renewed first: `kubectl mesh certs renew {' '.join(bound)}`",
+            "certs-chain",
+            code="intermediate-signed-by-dropped-root",
         )
-    blocks = [
-        text
-        for certificate, text in texts(have.kept[ROOT_CERT])
-        if fingerprint(certificate) in stay
-    ]
-    # One piece of the old text, as istiod up to 1.29 looks for it there.
-    kept = [c for c, _ in texts(have.kept[ROOT_CERT])]
-    inside = kept[kept.index(next(c for c in kept if fingerprint(c) in stay)) :][: len(blocks)]
-    if any(fingerprint(c) not in stay for c in inside):
+        raise MeshError([problem])
+    bundle = _remaining_bundle(certs.files[ROOT_CERT], stay)
+    moved = _strangers(certs, there)
+    remaining = tuple(base for base in certs.intermediates if base not in moved)
+    return Exchange(_bundle(bundle, replace(certs, intermediates=remaining)), moved)
+
+
+def _remaining_bundle(text: bytes, stay: set[str]) -> bytes:
+    """The roots in `stay`, as one piece of the old text: istiod up to 1.29 looks for it there."""
+    known = texts(text)
+    blocks = [block for certificate, block in known if fingerprint(certificate) in stay]
+    marks = [fingerprint(certificate) for certificate, _ in known]
+    first = next(i for i, mark in enumerate(marks) if mark in stay)
+    if not set(marks[first : first + len(blocks)]) <= stay:
         what = (
             "holds the root that would go between those that stay, and istiod up to 1.29 takes only"
             " one piece of it"
         )
-        raise MeshError(
-            [
-                Problem(
-                    Place(f"certs/{ROOT_CERT}"),
-                    what,
-                    "go on with `kubectl mesh certs rotate-root advance`, and drop the others",
-                    "certs-chain",
-                )
-            ]
+        problem = Problem(
+            Place(f"certs/{ROOT_CERT}"),
+            what,
+            "go on with `kubectl mesh certs rotate-root advance`, and drop the others",
+            "certs-chain",
+            code="root-bundle-not-contiguous",
         )
-    whole = have.kept[ROOT_CERT] + (b"" if have.kept[ROOT_CERT].endswith(b"\n") else b"\n")
-    bundle = whole[whole.index(blocks[0]) : whole.index(blocks[-1])] + blocks[-1]
-    moved = _strangers(have, there)
-    return Exchange(
-        _bundle(
-            bundle, replace(have, folders=[base for base in have.folders if base not in moved])
-        ),
-        moved,
-    )
+        raise MeshError([problem])
+    whole = text + (b"" if text.endswith(b"\n") else b"\n")
+    return whole[whole.index(blocks[0]) : whole.index(blocks[-1])] + blocks[-1]

@@ -5,7 +5,7 @@ istiod up to 1.29 takes a changed bundle only if the text of one is a part of th
 old text stays as it is, in one piece.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from cryptography import x509
@@ -13,56 +13,40 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.own import Taken, judged
+from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.x509.certificates import describe, extension, load_certificates
 from kubectl_mesh.x509.chain import soon
 from kubectl_mesh.x509.layout import ROOT_CERT, folder
 
 
 def union(
-    others: Sequence[tuple[str, bytes]],
+    others: Sequence[NamedFile],
     kept: Mapping[str, bytes],
     clusters: Sequence[str],
     now: datetime,
     *,
     before: bool = False,
 ) -> Taken:
-    """The root that is there and those of `others` (name and PEM), as the new root-cert.pem and as
-    the copies beside the intermediates of `clusters`.
+    """The root that is there and those of `others`, as the new root-cert.pem and as the copies
+    beside the intermediates of `clusters`.
 
     The others come behind it, or `before` it.
     """
     now = now.replace(microsecond=0)
-    problems: list[Problem] = []
-    if ROOT_CERT not in kept:
-        fix = (
-            "make one with `kubectl mesh init`, or take in your own with `kubectl mesh certs"
-            " import-root FILE --key FILE`"
-        )
-        problems.append(
-            Problem(
-                Place(f"certs/{ROOT_CERT}"),
-                "is not there: the clusters are to come under it",
-                fix,
-                "certs-complete",
-            )
-        )
-    whole = kept.get(ROOT_CERT, b"")
-    trusted = (
-        [(f"certs/{ROOT_CERT}", c) for c in load_certificates(f"certs/{ROOT_CERT}", whole)]
-        if whole
-        else []
-    )
+    problems = list(_missing_root_problems(kept))
+    whole, name = kept.get(ROOT_CERT, b""), f"certs/{ROOT_CERT}"
+    trusted = [(name, c) for c in load_certificates(name, whole)] if whole else []
     warnings: list[Problem] = []
-    for name, pem in others:
+    for other in others:
         try:
-            found = load_certificates(name, pem)
+            found = load_certificates(other.name, other.body)
         except MeshError as error:
             problems += error.problems
             continue
-        problems += [p for c in found for p in judged(name, c, now)]
-        warnings += [w for c in found for w in soon(name, c, now)]
-        trusted += [(name, c) for c in found]
-        text = _line(pem)
+        problems += [p for c in found for p in judged(other.name, c, now)]
+        warnings += [w for c in found for w in soon(other.name, c, now)]
+        trusted += [(other.name, c) for c in found]
+        text = _line(other.body)
         if text not in whole:
             whole = text + whole if before else _line(whole) + text if whole else text
     problems += ambiguous(trusted, kept, clusters)
@@ -75,6 +59,21 @@ def union(
         if kept.get(path) != whole and (path == ROOT_CERT or path in kept)
     }
     return Taken(files, tuple(sorted(set(warnings))))
+
+
+def _missing_root_problems(kept: Mapping[str, bytes]) -> Iterator[Problem]:
+    if ROOT_CERT not in kept:
+        fix = (
+            "make one with `kubectl mesh init`, or take in your own with `kubectl mesh certs"
+            " import-root FILE --key FILE`"
+        )
+        yield Problem(
+            Place(f"certs/{ROOT_CERT}"),
+            "is not there: the clusters are to come under it",
+            fix,
+            "certs-complete",
+            code="root-certificate-missing",
+        )
 
 
 def ambiguous(
@@ -104,7 +103,7 @@ def ambiguous(
                     "Envoy takes the first for both and refuses what the other signed: such"
                     " clusters come together by new roots and a restart, not step by step"
                 )
-                yield Problem(Place(name), what, fix, "certs-chain")
+                yield Problem(Place(name), what, fix, "certs-chain", code="roots-indistinguishable")
         seen[name, str(certificate.serial_number)] = (name, certificate)
     for cluster in clusters:
         path = f"{folder(cluster)}/cert-chain.pem"
@@ -124,6 +123,7 @@ def ambiguous(
                     what,
                     "have this intermediate made anew under its root first",
                     "certs-chain",
+                    code="intermediate-issuer-ambiguous",
                 )
 
 

@@ -4,6 +4,15 @@ them.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class NamedFile(NamedTuple):
+    """A file that somebody named: its name, for messages, and what is in it."""
+
+    name: str
+    body: bytes
+
 
 Progress = Callable[[int, int], None]
 """Told of each key: how many are made, and how many are to be made."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import STAGE
 from kubectl_mesh.fs.folders import below, join, open_folder, read
-from kubectl_mesh.fs.read import unreadable
+from kubectl_mesh.fs.read import read_inside, unreadable
 from kubectl_mesh.model import PRIVATE_ENDINGS
 from kubectl_mesh.workdir.files import mode_problems
 from kubectl_mesh.x509.layout import (
@@ -44,6 +44,8 @@ class CertsFolder:
     """The names in the archive."""
     warnings: tuple[Problem, ...] = ()
     """Private files that others may read."""
+    archived_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Those files of the archive that were asked for, by path below `certs/`."""
 
 
 def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
@@ -83,6 +85,19 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
         archive,
         tuple(reader.warnings),
     )
+
+
+def read_archive(directory: str, names: Iterable[str], parts: Sequence[str]) -> dict[str, bytes]:
+    """The files `parts` of these folders of the archive, by path below `certs/`, as far as they
+    are there. Links are followed while they stay in the working directory.
+    """
+    found = {}
+    for path in (f"{ARCHIVE}/{name}/{part}" for name in names for part in parts):
+        kind = "key" if path.endswith("key.pem") else "certificates"
+        body = read_inside(directory, f"{CERTS}/{path}", kind)
+        if body is not None:
+            found[path] = body
+    return found
 
 
 class _Reader:

@@ -31,8 +31,12 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
 _LARGEST = 2**20 - 2**14
 
 
-class _Unreadable(ValueError):  # noqa: N818 -- it is an answer
-    """What is wrong with a file of certificates, what to do, and the check."""
+class _UnreadableError(ValueError):
+    """A file of certificates that istiod, or Kubernetes, would not take."""
+
+    def __init__(self, code: str, what: str, fix: str, check: str = "certs-readable") -> None:
+        super().__init__(what)
+        self.code, self.what, self.fix, self.check = code, what, fix, check
 
 
 def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -41,65 +45,80 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return _certificates(pem)
-    except _Unreadable as error:
-        raise MeshError([Problem(Place(name), *error.args)]) from None
+    except _UnreadableError as e:
+        raise MeshError([Problem(Place(name), e.what, e.fix, e.check, code=e.code)]) from None
 
 
 @lru_cache(maxsize=256)
 def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     # Kept, for the same root stands beside every intermediate.
+    _check_text(pem)
+    try:
+        certificates = parse_certificates(pem)
+        if any(certificate.serial_number <= 0 for certificate in certificates):
+            raise _UnreadableError(
+                "certificate-serial-not-positive",
+                "holds a certificate with a serial number that is not positive; RFC 5280 forbids"
+                " it, and what reads certificates refuses it",
+                "have it made anew with a positive one",
+            )
+        for certificate in certificates:
+            _check_certificate(certificate)
+    except _UnreadableError:
+        raise
+    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+        raise _UnreadableError(
+            "certificate-unreadable",
+            "holds a certificate that cannot be read",
+            "put back the certificate",
+        ) from None
+    return certificates
+
+
+def _check_text(pem: bytes) -> None:
+    """Refuses a text that is not made of certificates alone."""
     if len(pem) > _LARGEST:
-        raise _Unreadable(
+        raise _UnreadableError(
+            "certificates-too-large",
             "is larger than 1 MiB, which a Secret of Kubernetes may have at most",
             "leave out what the mesh does not need",
-            "certs-readable",
         )
     if b"PRIVATE KEY" in pem:
-        raise _Unreadable(
+        raise _UnreadableError(
+            "private-key-in-certificates",
             "holds a private key; it is a public file",
             "take the key out, and take it for known to others",
-            "certs-readable",
         )
     blocks = find_blocks(pem)
     if {block.label for block in blocks} != {b"CERTIFICATE"} or b"-----" in text_outside(
         pem, blocks
     ):
-        fix = "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own"
-        raise _Unreadable(
-            "is not made of PEM certificates as istiod reads them", fix, "certs-readable"
+        raise _UnreadableError(
+            "certificates-not-pem",
+            "is not made of PEM certificates as istiod reads them",
+            "write it anew with BEGIN CERTIFICATE and END CERTIFICATE each on a line of its own",
         )
     if not _is_text(pem):
-        fix = "leave out all that is not between BEGIN CERTIFICATE and END CERTIFICATE"
-        raise _Unreadable(
+        raise _UnreadableError(
+            "certificates-not-text",
             "has bytes beside its certificates that are no text, and a ConfigMap takes none",
-            fix,
-            "certs-readable",
+            "leave out all that is not between BEGIN CERTIFICATE and END CERTIFICATE",
         )
-    try:
-        certificates = parse_certificates(pem)
-        if any(certificate.serial_number <= 0 for certificate in certificates):
-            what = (
-                "holds a certificate with a serial number that is not positive; RFC 5280 forbids"
-                " it, and what reads certificates refuses it"
-            )
-            raise _Unreadable(what, "have it made anew with a positive one", "certs-readable")
-        for certificate in certificates:
-            # Whatever cannot be read fails here, and nowhere later.
-            describe(certificate)
-            path_length(certificate)
-            if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
-                raise _Unreadable(
-                    "has an RSA-PSS key, which istiod refuses",
-                    "use a plain RSA or EC key",
-                    "certs-key-type",
-                )
-    except _Unreadable:
-        raise
-    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
-        raise _Unreadable(
-            "holds a certificate that cannot be read", "put back the certificate", "certs-readable"
-        ) from None
-    return certificates
+
+
+def _check_certificate(certificate: x509.Certificate) -> None:
+    """Refuses a certificate that istiod cannot read; whatever cannot be read fails here, and
+    nowhere later.
+    """
+    describe(certificate)
+    path_length(certificate)
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        raise _UnreadableError(
+            "certificate-key-rsa-pss",
+            "has an RSA-PSS key, which istiod refuses",
+            "use a plain RSA or EC key",
+            "certs-key-type",
+        )
 
 
 def _is_text(pem: bytes) -> bool:
@@ -124,16 +143,18 @@ def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
     """
     blocks = find_blocks(pem)
     kinds = [block.label.decode("ascii", "replace") for block in blocks]
-    anew = f"write it anew with `openssl pkey -in {name} -out NEW`"
-    what, fix = "", ""
+    rewrite = f"write it anew with `openssl pkey -in {name} -out NEW`"
+    code, what, fix = "", "", ""
     if "ENCRYPTED PRIVATE KEY" in kinds or b"Proc-Type: 4,ENCRYPTED" in pem:
-        what, fix = "is encrypted, and nobody could be asked for its password", anew
+        code, fix = "key-encrypted", rewrite
+        what = "is encrypted, and nobody could be asked for its password"
     elif not _KEYS & set(kinds):
-        what, fix = "is not a PEM private key", "put back the key"
+        code, what, fix = "key-not-pem", "is not a PEM private key", "put back the key"
     elif for_istio and kinds[0] not in _KEYS:
-        what, fix = f"begins with {kinds[0]}, and istiod reads the first block only", anew
-    if what:
-        raise MeshError([Problem(Place(name), what, fix, "certs-readable")])
+        code, fix = "key-not-first", rewrite
+        what = f"begins with {kinds[0]}, and istiod reads the first block only"
+    if code:
+        raise MeshError([Problem(Place(name), what, fix, "certs-readable", code=code)])
     first = next(block for block, kind in zip(blocks, kinds, strict=True) if kind in _KEYS)
     try:
         key = parse_key(pem[first.start : first.end], validate=False)
@@ -145,24 +166,43 @@ def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
                     "is not a private key that can be read",
                     "put back the key",
                     "certs-readable",
+                    code="key-unreadable",
                 )
             ]
         ) from None
-    if (
-        isinstance(key, rsa.RSAPrivateKey)
-        and key.key_size >= 2048
-        and key.public_key().public_numbers().e < 2**31
-    ):
-        return key
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(
-        key.curve, ec.SECP256R1 | ec.SECP384R1
-    ):
+    if isinstance(key, Key) and is_supported_key(key.public_key()) and not _has_large_exponent(key):
         return key
     what = (
         "is neither an RSA key of at least 2048 bits nor an EC key on P-256 or P-384, which is what"
         " istiod and Envoy take"
     )
-    raise MeshError([Problem(Place(name), what, "use a key of such a type", "certs-key-type")])
+    raise MeshError(
+        [
+            Problem(
+                Place(name),
+                what,
+                "use a key of such a type",
+                "certs-key-type",
+                code="key-type-not-supported",
+            )
+        ]
+    )
+
+
+def _has_large_exponent(key: Key) -> bool:
+    """Whether Go refuses an RSA key for its exponent."""
+    return isinstance(key, rsa.RSAPrivateKey) and key.public_key().public_numbers().e >= 2**31
+
+
+def is_supported_key(public: object) -> bool:
+    """Whether istiod and Envoy take a public key: RSA of at least 2048 bits, EC on P-256 or
+    P-384.
+    """
+    if isinstance(public, rsa.RSAPublicKey):
+        return public.key_size >= 2048
+    return isinstance(public, ec.EllipticCurvePublicKey) and isinstance(
+        public.curve, ec.SECP256R1 | ec.SECP384R1
+    )
 
 
 def same_key(certificate: x509.Certificate, key: Key) -> bool:

@@ -17,6 +17,13 @@ from kubectl_mesh.x509.layout import ROOT_CERT
 
 _LONGEST_CHAIN = 10
 """How many certificates a chain may have."""
+_WORKLOAD_USAGES = (
+    ("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH),
+    ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH),
+)
+"""What the certificates of workloads are used for."""
+ROOT_LABEL = f"the root in certs/{ROOT_CERT}"
+"""What messages call the root that certificates are judged by."""
 
 
 class Step(NamedTuple):
@@ -29,12 +36,43 @@ class Step(NamedTuple):
     is_root: bool = False
 
 
-def ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
-    """What keeps a certificate from being a CA that istiod and Envoy accept."""
+def ca_problems(
+    name: str, certificate: x509.Certificate, now: datetime, *, expired_fix: str = RENEW
+) -> Iterator[Problem]:
+    """What keeps a certificate from being a CA that istiod and Envoy accept; `expired_fix` is what
+    to do about one that has expired.
+    """
     place = Place(name)
-    constraints = extension(certificate, x509.BasicConstraints)
-    usage = extension(certificate, x509.KeyUsage)
-    extended = extension(certificate, x509.ExtendedKeyUsage)
+    yield from _extension_problems(place, certificate)
+    weak = isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
+    if weak and certificate.issuer != certificate.subject:
+        yield Problem(
+            place,
+            "is signed with SHA-1 or MD5, which istiod refuses",
+            "use SHA-256 or better",
+            "certs-ca",
+            code="certificate-signature-weak",
+        )
+    if certificate.not_valid_after_utc <= now:
+        yield Problem(
+            place,
+            f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC",
+            expired_fix,
+            "certs-expired",
+            code="certificate-expired",
+        )
+    if certificate.not_valid_before_utc > now:
+        yield Problem(
+            place,
+            f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
+            "set the clock right, or use another",
+            "certs-expired",
+            code="certificate-not-yet-valid",
+        )
+
+
+def _extension_problems(place: Place, certificate: x509.Certificate) -> Iterator[Problem]:
+    """Extensions with which a certificate is not a CA for Istio."""
     unknown = [
         e.oid.dotted_string
         for e in certificate.extensions
@@ -46,56 +84,40 @@ def ca_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iter
             f"has a critical extension that istiod does not know ({unknown[0]})",
             "use a certificate without it",
             "certs-ca",
+            code="certificate-extension-unknown",
         )
+    constraints = extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield Problem(
             place,
             "is not a CA certificate (no CA:TRUE)",
             "use a CA certificate, not a leaf",
             "certs-ca",
+            code="certificate-not-a-ca",
         )
+    usage = extension(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         yield Problem(
-            place, "may not sign certificates (no keyCertSign)", "use a CA certificate", "certs-ca"
-        )
-    if extended is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in extended:
-        lacking = [
-            n
-            for n, o in (
-                ("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH),
-                ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH),
-            )
-            if o not in extended
-        ]
-        if lacking:
-            what = (
-                f"has an extended key usage without {' and '.join(lacking)}, so no workload's"
-                " certificate would verify"
-            )
-            yield Problem(
-                place, what, "use a CA certificate without extended key usage", "certs-ca"
-            )
-    weak = isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
-    if weak and certificate.issuer != certificate.subject:
-        yield Problem(
             place,
-            "is signed with SHA-1 or MD5, which istiod refuses",
-            "use SHA-256 or better",
+            "may not sign certificates (no keyCertSign)",
+            "use a CA certificate",
             "certs-ca",
+            code="certificate-without-key-cert-sign",
         )
-    if certificate.not_valid_after_utc <= now:
+    extended = extension(certificate, x509.ExtendedKeyUsage)
+    if extended is None or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended:
+        return
+    if lacking := [name for name, usage in _WORKLOAD_USAGES if usage not in extended]:
+        what = (
+            f"has an extended key usage without {' and '.join(lacking)}, so no workload's"
+            " certificate would verify"
+        )
         yield Problem(
             place,
-            f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC",
-            RENEW,
-            "certs-expired",
-        )
-    if certificate.not_valid_before_utc > now:
-        yield Problem(
-            place,
-            f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
-            "set the clock right, or use another",
-            "certs-expired",
+            what,
+            "use a CA certificate without extended key usage",
+            "certs-ca",
+            code="certificate-extended-key-usage",
         )
 
 
@@ -151,18 +173,26 @@ def chain_problems(
     chain: Sequence[x509.Certificate],
     roots: Sequence[x509.Certificate],
     now: datetime,
-) -> Iterable[Problem]:
-    """Follows a certificate to one of the roots through the others of its chain."""
+    root_label: str = ROOT_LABEL,
+) -> Iterator[Problem]:
+    """Follows a certificate to one of the roots through the others of its chain; `root_label` is
+    what messages call the roots.
+    """
     if not roots:
         return
     for below, step in enumerate(walk(certificate, chain, roots), 1):
         if step.issuer is None:
-            what = f"is not signed by the root in certs/{ROOT_CERT}"
             fix = (
                 "put back the root that signed it; moved away, its folder is made anew under the"
                 " root that is here"
             )
-            yield Problem(Place(name), what, fix, "certs-chain")
+            yield Problem(
+                Place(name),
+                f"is not signed by {root_label}",
+                fix,
+                "certs-chain",
+                code="certificate-not-signed-by-root",
+            )
             return
         if not step.is_root:
             yield from ca_problems(name.replace("ca-cert.pem", "cert-chain.pem"), step.issuer, now)
@@ -170,7 +200,9 @@ def chain_problems(
         if limit is not None and below > limit:
             whom = "a root" if step.is_root else "a CA of its chain"
             what = f"is at depth {below} below {whom} whose pathlen:{limit} allows {limit}"
-            yield Problem(Place(name), what, "use a shorter chain", "certs-chain")
+            yield Problem(
+                Place(name), what, "use a shorter chain", "certs-chain", code="chain-too-long"
+            )
 
 
 def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
@@ -186,10 +218,15 @@ def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Pr
             f"expired on {end:%Y-%m-%d}, and signs nothing here any more",
             fix,
             "certs-expiring",
+            code="root-expired-and-idle",
         )
     elif left < min(timedelta(days=30), (end - certificate.not_valid_before_utc) / 10):
         yield Problem(
-            Place(name), f"expires on {end:%Y-%m-%d}, in {left.days} days", RENEW, "certs-expiring"
+            Place(name),
+            f"expires on {end:%Y-%m-%d}, in {left.days} days",
+            RENEW,
+            "certs-expiring",
+            code="certificate-expires-soon",
         )
 
 
@@ -208,7 +245,11 @@ def outlives(name: str, kept: Mapping[str, bytes], base: str) -> Iterable[Proble
             " from then on it is worth nothing"
         )
         yield Problem(
-            Place(name), what, f"rotate the root before {last:%Y-%m-%d}", "certs-expiring"
+            Place(name),
+            what,
+            f"rotate the root before {last:%Y-%m-%d}",
+            "certs-expiring",
+            code="certificate-outlives-root",
         )
 
 
@@ -221,4 +262,10 @@ def constrained(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
             "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names"
             " of istiod"
         )
-        yield Problem(Place(name), what, "make sure that they are permitted", "certs-names")
+        yield Problem(
+            Place(name),
+            what,
+            "make sure that they are permitted",
+            "certs-names",
+            code="certificate-name-constraints",
+        )

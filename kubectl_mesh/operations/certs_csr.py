@@ -1,0 +1,80 @@
+"""Writes requests for intermediates that somebody else signs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.owned_files import write_certificates
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import private_files
+from kubectl_mesh.operations.certs_inputs import (
+    check_none_served,
+    gather_for_requests,
+    wanted_certificates,
+)
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
+from kubectl_mesh.pki.requests import requests
+from kubectl_mesh.pki.wanted import Progress, silent
+from kubectl_mesh.text import mesh_command
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.workdir.places import located
+from kubectl_mesh.x509.layout import folder
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsResult:
+    """The requests of a mesh."""
+
+    certs: str
+    """The path of `certs/`."""
+    clusters: tuple[str, ...]
+    """Those that have a request."""
+    written: frozenset[str]
+    """The files that are new, by path below `certs/`."""
+    days: int
+    """How long the certificates are to be valid."""
+    notes: tuple[str, ...] = ()
+
+
+def write_requests(
+    directory: str, names: Sequence[str], machine: Machine, progress: Progress = silent
+) -> RequestsResult:
+    """Writes requests, and their keys, for these clusters, by name or context, or for all that
+    await a certificate. What is there is kept.
+    """
+    with locked(directory):
+        inputs = gather_for_requests(directory, machine)
+        asked = _awaiting_clusters(inputs, names)
+        try:
+            new = requests(wanted_certificates(inputs, asked), inputs.kept, progress)
+        except MeshError as error:
+            raise MeshError(located(directory, error.problems)) from None
+        note = private_files.keep_out(inputs)
+        write_certificates(join(directory, "certs"), new)
+    return RequestsResult(
+        join(directory, "certs"),
+        tuple(sorted(asked)),
+        frozenset(new),
+        inputs.topology.intermediate_days,
+        (note,) if note else (),
+    )
+
+
+def _awaiting_clusters(inputs: CheckedInputs, names: Sequence[str]) -> list[str]:
+    """The clusters that requests are written for."""
+    topology = inputs.topology
+    there = {c.name for c in topology.clusters if f"{folder(c.name)}/ca-cert.pem" in inputs.kept}
+    if not names:
+        return [c.name for c in topology.clusters if c.primary is None and c.name not in there]
+    chosen = chosen_clusters(topology, names, "NAME")
+    check_none_served(topology, chosen)
+    if done := sorted(chosen & there):
+        raise refuse(
+            "NAME",
+            f"{', '.join(done)} {'have' if len(done) > 1 else 'has'} a certificate already",
+            f"to have another, run `{mesh_command('certs renew ' + ' '.join(done))}`",
+            code="intermediate-exists",
+        )
+    return sorted(chosen)

@@ -1,0 +1,265 @@
+"""Imports the intermediate of a cluster: a certificate that came back for a request, or the files
+that a running cluster signs with.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.exchange import exchange_certificates
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.owned_files import write_certificates
+from kubectl_mesh.fs.read import read_file
+from kubectl_mesh.model import Cluster
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed.cacerts import the_one
+from kubectl_mesh.operations import dumps, private_files
+from kubectl_mesh.operations.certs_inputs import gather_for_requests, keep_keys_out
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
+from kubectl_mesh.pki import inuse, rotation
+from kubectl_mesh.pki.inuse import ClusterFiles
+from kubectl_mesh.pki.renew import accept_next
+from kubectl_mesh.pki.requests import Awaited, accept, follows
+from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.x509.chain import outlives
+from kubectl_mesh.x509.layout import ROOT_CERT, folder
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """The files that somebody named."""
+
+    name: str
+    """The cluster, by name or context."""
+    file: str
+    root: str | None = None
+    """The root that signed it."""
+    key: str | None = None
+    """The key of an intermediate that is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """The intermediate that a cluster has now."""
+
+    certs: str
+    """The path of `certs/`."""
+    cluster: Cluster
+    created: tuple[str, ...] = ()
+    """The new files, by path below `certs/`."""
+    archived: str | None = None
+    """Where the intermediate is that it replaces, below `certs/`; None where there was none."""
+    was_in_use: bool = False
+    """The cluster signs with it already."""
+    kind: str = ""
+    """The kind of base.yaml."""
+    store: str = ""
+    warnings: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def import_intermediate(directory: str, request: ImportRequest, machine: Machine) -> ImportResult:
+    """Judges the files for a cluster, and writes them to `certs/`; what does not fit is refused,
+    and nothing is changed.
+    """
+    if _is_in_use(request):
+        return _import_in_use(directory, request, machine)
+    came, root = _read_certificates(request)
+    with locked(directory):
+        inputs = gather_for_requests(directory, machine)
+        (name,) = chosen_clusters(inputs.topology, (request.name,), "NAME")
+        there = inputs.kept.get(ROOT_CERT)
+        if root is not None and there is not None and there.split() != root.body.split():
+            raise refuse(
+                root.name,
+                f"is another root than {join(directory, 'certs')}/{ROOT_CERT}",
+                "leave --root out, or find out which is right",
+                code="root-exists",
+            )
+        if follows(name, inputs.kept):
+            return _replace(inputs, name, came)
+        return _import_first(inputs, name, came, root)
+
+
+def _is_in_use(request: ImportRequest) -> bool:
+    """Whether the file is of a running cluster: a dump or a folder, or named with its key."""
+    if request.key is not None or os.path.isdir(request.file):
+        return True
+    if not os.path.isfile(request.file):
+        return False
+    body = read_file(request.file) or b""
+    return not dumps.is_pem(body) and any(word in body for word in (b"kind:", b'"kind"'))
+
+
+def _read_certificates(request: ImportRequest) -> tuple[NamedFile, NamedFile | None]:
+    """The certificate that came back, and the root that was named."""
+    bodies = {
+        path: read_file(path, "certificates")
+        for path in (request.file, request.root)
+        if path is not None
+    }
+    if missing := [path for path, body in bodies.items() if body is None]:
+        fixes = {request.file: "name the file that came back, or what was printed of cacerts"}
+        raise MeshError(
+            Problem(
+                Place(path),
+                "is not there",
+                fixes.get(path, "name the root's certificate"),
+                code="file-missing",
+            )
+            for path in missing
+        )
+    named = {path: NamedFile(path, body or b"") for path, body in bodies.items()}
+    return named[request.file], None if request.root is None else named[request.root]
+
+
+def _import_first(
+    inputs: CheckedInputs, name: str, came: NamedFile, root: NamedFile | None
+) -> ImportResult:
+    """Imports the first certificate of a cluster."""
+    directory, now = inputs.directory, inputs.machine.now
+    clusters = [c.name for c in inputs.topology.clusters]
+    try:
+        new = accept(Awaited(name, clusters, folder(name)), came, root, inputs.kept, now)
+        _check_signer(inputs, name, came.name, new)
+    except MeshError as error:
+        given = (came.name, root.name if root is not None else None)
+        raise MeshError(located(directory, error.problems, given=given)) from None
+    note = private_files.keep_out(inputs)
+    write_certificates(join(directory, "certs"), new)
+    return replace(
+        _result(inputs, name),
+        created=tuple(sorted(new)),
+        warnings=tuple(outlives(came.name, {**inputs.kept, **new}, folder(name))),
+        notes=(note,) if note else (),
+    )
+
+
+def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
+    """Imports an intermediate that follows the one in use, which goes to the archive."""
+    directory = inputs.directory
+    clusters = [c.name for c in inputs.topology.clusters]
+    try:
+        change = accept_next(name, clusters, came, inputs.certs, inputs.machine.now)
+        _check_signer(inputs, name, came.name, change.put)
+    except MeshError as error:
+        raise MeshError(located(directory, error.problems, given=(came.name,))) from None
+    note = private_files.keep_out(inputs, private_files.ARCHIVED)
+    exchange_certificates(directory, change)
+    return replace(
+        _result(inputs, name),
+        archived=change.moved[folder(name)],
+        warnings=tuple(outlives(came.name, change.put, folder(name))),
+        notes=(note,) if note else (),
+    )
+
+
+def _check_signer(inputs: CheckedInputs, name: str, file: str, put: Mapping[str, bytes]) -> None:
+    """Refuses an intermediate of a root that does not sign at this step of a rotation."""
+    path = f"{folder(name)}/cert-chain.pem"
+    if path not in put or ROOT_CERT not in inputs.kept:
+        return
+    if wrong := rotation.unfit(
+        rotation.read(inputs.kept), file, put[path], inputs.kept[ROOT_CERT], inputs.kept.get(path)
+    ):
+        raise MeshError(wrong)
+
+
+def _result(inputs: CheckedInputs, name: str) -> ImportResult:
+    cluster = next(c for c in inputs.topology.clusters if c.name == name)
+    return ImportResult(
+        join(inputs.directory, "certs"),
+        cluster,
+        kind=inputs.target.KIND,
+        store=inputs.topology.store,
+    )
+
+
+def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> ImportResult:
+    """Imports the four files that a cluster signs with, byte for byte, so that it sees nothing
+    change but what it trusts.
+    """
+    with locked(directory):
+        inputs = load_inputs(directory, None, machine)
+        topology = inputs.topology
+        if not topology.own_intermediates:
+            raise refuse(
+                join(directory, TOPOLOGY),
+                f"says issuer: {topology.issuer}, which makes the intermediates in the clusters",
+                "write issuer: local or csr",
+                code="certificates-made-in-clusters",
+            )
+        (name,) = chosen_clusters(topology, (request.name,), "NAME")
+        result = _result(inputs, name)
+        if result.cluster.primary is not None:
+            raise refuse(
+                "NAME",
+                f"{name} has no intermediate: the istiod of {result.cluster.primary} signs there",
+                "leave it out",
+                code="cluster-without-intermediate",
+            )
+        try:
+            given = (
+                _dumped_files(request, result.cluster.namespace)
+                if request.key is None
+                else _named_files(request, request.key, inputs.kept)
+            )
+            clusters = [c.name for c in topology.clusters]
+            new = inuse.take(name, clusters, given, inputs.kept, machine.now)
+        except MeshError as error:
+            named = (request.file, request.key, request.root)
+            raise MeshError(located(directory, error.problems, given=named)) from None
+        notes = keep_keys_out(directory, machine)
+        write_certificates(result.certs, new)
+    return replace(
+        result,
+        created=tuple(sorted(new)),
+        was_in_use=True,
+        warnings=tuple(outlives(request.file, {**inputs.kept, **new}, folder(name))),
+        notes=notes,
+    )
+
+
+def _dumped_files(request: ImportRequest, namespace: str) -> ClusterFiles:
+    """The four files that a cluster signs with, from a dump or a folder."""
+    if request.root is not None:
+        raise refuse(
+            "--root",
+            f"is not needed: {request.file} holds the root that the cluster trusts",
+            "leave it out",
+            code="root-not-needed",
+        )
+    found = the_one(request.file, dumps.read(request.file), namespace)
+    if found.issuer is not None:
+        raise refuse(
+            request.file,
+            "was made by cert-manager, which renews it there",
+            "write `certificates: {issuer: cert-manager}`",
+            code="intermediate-of-cert-manager",
+        )
+    return ClusterFiles(request.file, found.files)
+
+
+def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) -> ClusterFiles:
+    """The same from PEM files: the chain, its key, and the root where there is none yet."""
+    if request.root is None and ROOT_CERT not in kept:
+        raise refuse(
+            request.file,
+            f"cannot be judged, for there is no certs/{ROOT_CERT} yet",
+            "name its root with --root FILE",
+            code="root-not-named",
+        )
+    paths = [request.file, key, *([request.root] if request.root is not None else [])]
+    bodies = {path: read_file(path, pipe=True) for path in paths}
+    if missing := [path for path, body in bodies.items() if body is None]:
+        raise refuse(missing[0], "is not there", "name a PEM file", code="file-missing")
+    root = request.root or f"certs/{ROOT_CERT}"
+    return inuse.read_files(
+        NamedFile(request.file, bodies[request.file] or b""),
+        NamedFile(key, bodies[key] or b""),
+        NamedFile(root, (bodies[root] or b"") if request.root is not None else kept[ROOT_CERT]),
+    )

@@ -1,0 +1,264 @@
+"""Imports a root: one's own, or those of running clusters next to the one that is here."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.durable import make_folder
+from kubectl_mesh.fs.exchange import exchange_certificates
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.owned_files import write_certificates
+from kubectl_mesh.fs.read import read_file
+from kubectl_mesh.model import Topology
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed.cacerts import roots
+from kubectl_mesh.operations import dumps, root_rotation
+from kubectl_mesh.operations.certs_inputs import gather_own_certificates, keep_keys_out
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
+from kubectl_mesh.pki import joining, rotation
+from kubectl_mesh.pki.own import own_root
+from kubectl_mesh.pki.rotation import Rotation
+from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.workdir.certs_folder import read_certs
+from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.topology_file import read_topology
+from kubectl_mesh.x509.layout import (
+    CRL,
+    NEXT_KEY,
+    PARTS,
+    ROOT_CERT,
+    ROOT_KEY,
+    ROTATION,
+    folder,
+)
+
+EMPTY = "none"
+"""What stands for the clusters of a topology that has none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRoot:
+    """A root of one's own in `certs/`."""
+
+    certs: str
+    """The path of `certs/`."""
+    created: frozenset[str]
+    """The new files, by path below `certs/`."""
+    has_key: bool
+    has_topology: bool
+    warnings: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RootUnion:
+    """The roots of running clusters next to the one that is here."""
+
+    certs: str
+    """The path of `certs/`."""
+    written: tuple[str, ...]
+    """The files that were written, by path below `certs/`, the bundle before its copies."""
+    existed: frozenset[str]
+    """Those of them that were there."""
+    warnings: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    not_imported: tuple[str, ...] = ()
+    """The clusters whose intermediates are not here yet."""
+    inputs: CheckedInputs | None = None
+    """The working directory after it; None where there is no mesh yet."""
+    rotation: Rotation | None = None
+    """The rotation that it begins, or that was on."""
+
+
+def import_root(directory: str, file: str, key: str | None, machine: Machine) -> ImportedRoot:
+    """Imports a root of one's own as `certs/root-cert.pem`, judged before anything is written; with
+    its key this directory signs the intermediates.
+    """
+    root, pair = _read_pair(file, key)
+    topology = _read_topology(directory)
+    _check_signs_here(directory, topology)
+    if key is None and topology is not None and topology.issuer != "csr":
+        raise refuse(
+            join(directory, TOPOLOGY),
+            f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing"
+            " here",
+            "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs",
+            code="root-key-not-named",
+        )
+    make_folder(directory)
+    base = join(directory, "certs")
+    with locked(directory):
+        kept, clusters = _read_files(directory, topology)
+        try:
+            taken = own_root(root, pair, kept, clusters, machine.now)
+        except MeshError as error:
+            raise MeshError(located(directory, error.problems)) from None
+        notes = keep_keys_out(directory, machine)
+        for name, body in taken.files.items():
+            write_certificates(base, {name: body})
+        if not taken.files:
+            write_certificates(base, {})  # takes away what a killed run left unfinished
+    return ImportedRoot(
+        base,
+        frozenset(taken.files),
+        pair is not None,
+        topology is not None,
+        located(directory, taken.warnings),
+        notes,
+    )
+
+
+def _read_pair(file: str, key: str | None) -> tuple[NamedFile, NamedFile | None]:
+    """A root and its key, as they were named."""
+    named = {
+        path: read_file(path, "certificates", pipe=True) for path in (file, key) if path is not None
+    }
+    if missing := [path for path, body in named.items() if body is None]:
+        raise MeshError(
+            Problem(
+                Place(path),
+                "is not there",
+                "name the root's certificate" if path == file else "name the root's key",
+                code="file-missing",
+            )
+            for path in missing
+        )
+    files = {path: NamedFile(path, body or b"") for path, body in named.items()}
+    return files[file], None if key is None else files[key]
+
+
+def import_union(
+    directory: str, files: Sequence[str], key: str | None, machine: Machine
+) -> RootUnion:
+    """Imports the roots of running clusters next to the one that is here; with its key also the one
+    that all are to come under. It is the first step of a rotation.
+    """
+    others, own = _read_roots(files, key)
+    with locked(directory):
+        topology = _read_topology(directory)
+        _check_signs_here(directory, topology)
+        kept, clusters = _read_files(directory, topology)
+        runs = _has_clusters(topology)
+        if runs:
+            root_rotation.check_one_root(load_inputs(directory, None, machine))
+        try:
+            change, taken = joining.join(others, own, kept, clusters, machine.now)
+        except MeshError as error:
+            raise MeshError(located(directory, error.problems)) from None
+        notes: tuple[str, ...] = ()
+        if change.put:
+            private = (f"certs/{NEXT_KEY}", ".kubectl-mesh-certs/root-key.pem")
+            notes = keep_keys_out(directory, machine, private)
+            exchange_certificates(directory, change)
+    inputs = gather_own_certificates(directory, machine) if runs else None
+    own_clusters = (
+        {c.name for c in inputs.topology.clusters if c.primary is None} if inputs else set()
+    )
+    return RootUnion(
+        join(directory, "certs"),
+        tuple(sorted(change.put, key=lambda path: (path != ROOT_CERT, path))),
+        frozenset(change.put) & frozenset(kept),
+        taken.warnings,
+        notes,
+        tuple(sorted(own_clusters - set(clusters))),
+        inputs,
+        rotation.read(inputs.kept) if inputs is not None else None,
+    )
+
+
+def _has_clusters(topology: Topology | None) -> bool:
+    """Whether there is a mesh whose certificates are here."""
+    return (
+        topology is not None
+        and topology.own_intermediates
+        and [c.context for c in topology.clusters] != [EMPTY]
+    )
+
+
+def _read_roots(files: Sequence[str], key: str | None) -> tuple[list[NamedFile], NamedFile | None]:
+    """The roots of clusters, and the key of the one that all are to come under; everything that is
+    wrong with the files at once.
+    """
+    others: list[NamedFile] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            others.append(NamedFile(file, _read_root(file)))
+        except MeshError as error:
+            problems += error.problems
+    own = None
+    if key is not None:
+        body = read_file(key, "key", pipe=True)
+        if body is None:
+            problems.append(
+                Problem(
+                    Place(key),
+                    "is not there",
+                    "name the key of the root that all are to come under",
+                    code="file-missing",
+                )
+            )
+        own = NamedFile(key, body or b"")
+    if problems:
+        raise MeshError(problems)
+    return others, own
+
+
+def _read_root(file: str) -> bytes:
+    """The root of a cluster: PEM, or out of a dump."""
+    if not os.path.isdir(file):
+        body = read_file(file, pipe=True)
+        if body is None:
+            raise refuse(
+                file,
+                "is not there",
+                "name the root of a cluster: PEM, or a dump",
+                code="file-missing",
+            )
+        if dumps.is_pem(body):
+            return body
+    return roots(file, dumps.read(file))
+
+
+def _check_signs_here(directory: str, topology: Topology | None) -> None:
+    """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
+    if topology is not None and not topology.own_intermediates:
+        raise refuse(
+            join(directory, TOPOLOGY),
+            f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here"
+            " signs nothing",
+            "bring the root in there; or write issuer: local or csr",
+            code="certificates-made-in-clusters",
+        )
+
+
+def _read_topology(directory: str) -> Topology | None:
+    """The topology, None where there is none yet: a root may be there before the mesh is."""
+    return (
+        read_topology(directory, empty=True) if os.path.lexists(join(directory, TOPOLOGY)) else None
+    )
+
+
+def _read_files(
+    directory: str, topology: Topology | None
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The files of `certs/` that are there, and the clusters whose intermediates are among them."""
+    names = None if topology is None else [c.name for c in topology.clusters]
+    certs = read_certs(directory, names)
+    known = [
+        base
+        for base in certs.intermediates
+        if names is None or base in {folder(name) for name in names}
+    ]
+    wanted = {
+        ROOT_CERT,
+        ROOT_KEY,
+        NEXT_KEY,
+        ROTATION,
+        CRL,
+        *(f"{base}/{part}" for base in known for part in PARTS),
+    }
+    kept = {path: body for path, body in certs.files.items() if path in wanted}
+    return kept, tuple(base.removeprefix(folder("")) for base in known)

@@ -1,0 +1,87 @@
+"""What the verbs of `certs` share: the working directory that they read, and keys kept out of
+git.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import Topology
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
+from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
+from kubectl_mesh.workdir.places import TOPOLOGY
+
+
+def gather_own_certificates(directory: str, machine: Machine) -> CheckedInputs:
+    """The working directory of a mesh whose certificates are in it."""
+    inputs = load_inputs(directory, None, machine)
+    if not inputs.topology.own_intermediates:
+        raise refuse(
+            join(directory, TOPOLOGY),
+            f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the"
+            " clusters",
+            "renew them there",
+            code="certificates-made-in-clusters",
+        )
+    return inputs
+
+
+def gather_for_requests(directory: str, machine: Machine) -> CheckedInputs:
+    """The working directory of a mesh whose intermediates are signed elsewhere."""
+    inputs = load_inputs(directory, None, machine)
+    if inputs.topology.issuer != "csr":
+        raise refuse(
+            join(directory, TOPOLOGY),
+            f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody"
+            " else signs",
+            "write `certificates: {issuer: csr}`",
+            code="issuer-not-csr",
+        )
+    return inputs
+
+
+def check_none_served(topology: Topology, names: Iterable[str]) -> None:
+    """Refuses clusters in which the istiod of another cluster signs."""
+    served = sorted(c.name for c in topology.clusters if c.name in names and c.primary is not None)
+    if served:
+        raise refuse(
+            "NAME",
+            f"{', '.join(served)} has no intermediate: another cluster's istiod signs there",
+            "leave it out",
+            code="cluster-without-intermediate",
+        )
+
+
+def wanted_certificates(
+    inputs: CheckedInputs, clusters: Iterable[str] | None = None, *, quick: bool = False
+) -> Wanted:
+    """What new intermediates of these clusters are to be like, of all that have one by default;
+    `quick`: with the keys that are made the fastest, where none is kept.
+    """
+    topology = inputs.topology
+    names = (
+        {c.name for c in topology.clusters if c.primary is None}
+        if clusters is None
+        else set(clusters)
+    )
+    return Wanted(
+        topology.organization,
+        "ec-p256" if quick else topology.key_type or inputs.target.KEY_TYPE,
+        topology.root_days,
+        topology.intermediate_days,
+        {c.name: c.namespace for c in topology.clusters if c.name in names},
+        organization_stated=topology.organization_stated,
+    )
+
+
+def keep_keys_out(directory: str, machine: Machine, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are
+    others than one that signs. Returns what was done for it.
+    """
+    ignore = join(directory, GITIGNORE_FILE)
+    wrote = write_gitignore(directory)
+    if bare := let_through(directory, [*MADE_FIRST, *more], ignore, machine.environment):
+        raise MeshError(bare)
+    return (f"wrote {ignore}, which keeps keys and tokens out of git",) if wrote else ()

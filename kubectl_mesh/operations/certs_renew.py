@@ -1,0 +1,144 @@
+"""Renews intermediates under the root that signs now, or requests the next ones."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.exchange import exchange_certificates
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.owned_files import write_certificates
+from kubectl_mesh.model import Cluster, Exchange
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import private_files
+from kubectl_mesh.operations.certs_inputs import (
+    check_none_served,
+    gather_own_certificates,
+    wanted_certificates,
+)
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
+from kubectl_mesh.pki.renew import ask, expiring, renew
+from kubectl_mesh.pki.wanted import Progress, silent
+from kubectl_mesh.text import mesh_command
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.workdir.places import located
+from kubectl_mesh.x509.layout import CRL, folder
+
+
+@dataclass(frozen=True, slots=True)
+class RenewRequest:
+    """Whose intermediates are renewed, and how."""
+
+    names: Sequence[str] = ()
+    """These clusters, by name or context; all that have an intermediate where none is named."""
+    within: timedelta | None = None
+    """In the place of names: those whose intermediates end within this time."""
+    keep_key: bool = False
+    dry_run: bool = False
+    """Write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewResult:
+    """The intermediates that were renewed, or requested; or would be, in a dry run."""
+
+    certs: str
+    """The path of `certs/`."""
+    clusters: tuple[Cluster, ...]
+    request: RenewRequest
+    """With `keep_key` as it was done."""
+    days: int
+    """How long certificates are to be valid."""
+    kind: str
+    """The kind of base.yaml."""
+    store: str
+    change: Exchange | None = None
+    """What changed in `certs/`."""
+    requests: Mapping[str, bytes] | None = field(default=None, repr=False)
+    """The files that were written where somebody else signs, by path below `certs/`."""
+    notes: tuple[str, ...] = ()
+
+
+def renew_intermediates(
+    directory: str, request: RenewRequest, machine: Machine, progress: Progress = silent
+) -> RenewResult:
+    """Renews intermediates; the old ones go to the archive. With `issuer: csr` requests are
+    written.
+    """
+    with contextlib.ExitStack() as held:
+        if not request.dry_run:
+            held.enter_context(locked(directory))
+        inputs = gather_own_certificates(directory, machine)
+        names = _chosen_clusters(inputs, request)
+        result = RenewResult(
+            join(directory, "certs"),
+            tuple(c for c in inputs.topology.clusters if c.name in names),
+            request,
+            inputs.topology.intermediate_days,
+            inputs.target.KIND,
+            inputs.topology.store,
+        )
+        return _renewed(inputs, result, progress) if names else result
+
+
+def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> RenewResult:
+    """Makes what was asked for, and writes it unless it is a dry run."""
+    directory, request, notes = inputs.directory, result.request, []
+    if CRL in inputs.kept and not request.keep_key:
+        # A proxy that goes by CRLs refuses a key that it has no CRL of, in whatever order they
+        # are applied.
+        request = replace(request, keep_key=True)
+        notes.append(f"the keys stay, for proxies go by {result.certs}/{CRL}, which knows no other")
+    # A dry run shows no key.
+    wanted = wanted_certificates(inputs, [c.name for c in result.clusters], quick=request.dry_run)
+    change, put = None, None
+    try:
+        if inputs.topology.issuer == "csr":
+            put = ask(wanted, inputs.kept, progress, keep_key=request.keep_key)
+        else:
+            change = renew(
+                wanted, inputs.certs, inputs.machine.now, progress, keep_key=request.keep_key
+            )
+    except MeshError as error:
+        raise MeshError(located(directory, error.problems)) from None
+    if not request.dry_run:
+        more = () if change is None else private_files.ARCHIVED
+        if note := private_files.keep_out(inputs, more):
+            notes.append(note)
+        if change is not None:
+            exchange_certificates(directory, change)
+        elif put is not None:
+            write_certificates(result.certs, put)
+    return replace(result, request=request, change=change, requests=put, notes=tuple(notes))
+
+
+def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
+    """The clusters that are meant, each with an intermediate that can be renewed."""
+    topology = inputs.topology
+    own = [c.name for c in topology.clusters if c.primary is None]
+    if request.within is not None:
+        try:
+            return expiring(own, inputs.kept, inputs.machine.now, request.within)
+        except MeshError as error:
+            raise MeshError(located(inputs.directory, error.problems)) from None
+    if not request.names:
+        return sorted(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
+    wanted = chosen_clusters(topology, request.names, "NAME")
+    check_none_served(topology, wanted)
+    base = join(inputs.directory, "certs")
+    lacking = [
+        Problem(
+            Place(f"{base}/{folder(n)}/ca-cert.pem"),
+            "is not there, so there is nothing to renew",
+            f"run `{mesh_command('render')}`",
+            "certs-complete",
+            code="intermediate-missing",
+        )
+        for n in sorted(wanted)
+        if f"{folder(n)}/ca-cert.pem" not in inputs.kept
+    ]
+    if lacking:
+        raise MeshError(lacking)
+    return sorted(wanted)

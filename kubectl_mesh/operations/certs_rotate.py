@@ -1,0 +1,225 @@
+"""Rotates the root: each step is one change of `certs/`, then a render."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.fs.exchange import exchange_certificates
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.read import read_file
+from kubectl_mesh.model import Exchange
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import private_files
+from kubectl_mesh.operations.certs_inputs import gather_own_certificates, wanted_certificates
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
+from kubectl_mesh.operations.root_rotation import (
+    check_able,
+    check_rendered,
+    check_waited,
+    rotation_value,
+)
+from kubectl_mesh.pki import rotation, steps
+from kubectl_mesh.pki.rotation import Rotation
+from kubectl_mesh.pki.wanted import NamedFile, Progress, silent
+from kubectl_mesh.text import mesh_command
+from kubectl_mesh.workdir.certs_folder import CertsFolder, read_archive
+from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.x509.layout import NEXT_KEY, PARTS, ROOT_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class RotationResult:
+    """A rotation after a step."""
+
+    inputs: CheckedInputs
+    """The working directory, with the step."""
+    rotation: Rotation | None
+    """None where it is over."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RotationStatus:
+    """Where a rotation is."""
+
+    inputs: CheckedInputs
+    rotation: Rotation | None
+    """None where none is on."""
+    value: dict[str, Any]
+    """The same for programs; the schema is `report/certs-rotation`."""
+
+
+def begin_rotation(
+    directory: str,
+    root: str | None,
+    out: str | None,
+    machine: Machine,
+    progress: Progress = silent,
+    *,
+    with_restarts: bool = False,
+) -> RotationResult:
+    """Creates a new root, or takes `root` out of a file, and trusts it alongside the old one, which
+    keeps signing.
+    """
+
+    def begin(inputs: CheckedInputs, on: Rotation | None) -> Exchange:
+        if on is not None:
+            back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
+            raise refuse(
+                f"{join(directory, 'certs')}/rotation.json",
+                f"says that a rotation is on ({on.step}), and a second one waits for it",
+                f"finish it with advance{back}",
+                code="rotation-is-on",
+            )
+        check_able(inputs, with_restarts=with_restarts)
+        given = _read_new_root(inputs, root)
+        wanted = wanted_certificates(inputs)
+        return steps.begin(wanted, inputs.certs, machine.now, given, progress)
+
+    return _change_certs(directory, out, machine, begin)
+
+
+def advance_rotation(
+    directory: str,
+    out: str | None,
+    seen_for: timedelta | None,
+    machine: Machine,
+    progress: Progress = silent,
+) -> RotationResult:
+    """Goes to the next step, once every cluster has been seen to have the one before for long
+    enough.
+    """
+
+    def advance(inputs: CheckedInputs, on: Rotation | None) -> Exchange:
+        on = _require_rotation(directory, on)
+        check_rendered(inputs, on, out)
+        check_waited(inputs, on, seen_for)
+        return steps.advance(
+            on,
+            wanted_certificates(inputs),
+            inputs.certs,
+            machine.now,
+            local=inputs.topology.issuer == "local",
+            progress=progress,
+        )
+
+    return _change_certs(directory, out, machine, advance)
+
+
+def abort_rotation(
+    directory: str, out: str | None, machine: Machine, progress: Progress = silent
+) -> RotationResult:
+    """Goes back, as long as the old root is trusted."""
+
+    def abort(inputs: CheckedInputs, on: Rotation | None) -> Exchange:
+        on = _require_rotation(directory, on)
+        _check_way_back(directory, on)
+        return steps.abort(
+            on,
+            wanted_certificates(inputs),
+            _with_archive(directory, inputs.certs, on),
+            machine.now,
+            local=inputs.topology.issuer == "local",
+            progress=progress,
+        )
+
+    return _change_certs(directory, out, machine, abort)
+
+
+def read_rotation(directory: str, out: str | None, machine: Machine) -> RotationStatus:
+    """Where the rotation is, and which clusters have it in the tree."""
+    inputs = gather_own_certificates(directory, machine)
+    on = rotation.read(inputs.kept)
+    return RotationStatus(inputs, on, rotation_value(inputs, on, out))
+
+
+def _change_certs(
+    directory: str,
+    out: str | None,
+    machine: Machine,
+    step: Callable[[CheckedInputs, Rotation | None], Exchange],
+) -> RotationResult:
+    """One change of `certs/`, made under the lock."""
+    with locked(directory):
+        inputs = gather_own_certificates(directory, machine)
+        # What a render would refuse to write is not begun either: no key is made for it.
+        tree = out if out is not None else join(directory, "out")
+        if exposed := private_files.in_clear(inputs, tree):
+            raise MeshError(exposed)
+        try:
+            change = step(inputs, rotation.read(inputs.kept))
+        except MeshError as error:
+            raise MeshError(located(directory, error.problems)) from None
+        private = (*private_files.ARCHIVED, f"certs/{NEXT_KEY}")
+        note = private_files.keep_out(inputs, private)
+        exchange_certificates(directory, change)
+        inputs = gather_own_certificates(directory, machine)
+    return RotationResult(inputs, rotation.read(inputs.kept), (note,) if note else ())
+
+
+def _require_rotation(directory: str, on: Rotation | None) -> Rotation:
+    """The rotation; refused where none is on."""
+    if on is None:
+        raise refuse(
+            join(directory, "certs"),
+            "has no rotation that is on",
+            f"begin one with `{mesh_command('certs rotate-root begin')}`",
+            code="no-rotation-is-on",
+        )
+    return on
+
+
+def _read_new_root(inputs: CheckedInputs, root: str | None) -> NamedFile | None:
+    """The new root that somebody else holds; None where it is made here."""
+    path = join(inputs.directory, TOPOLOGY)
+    if root is None:
+        if inputs.topology.issuer == "csr":
+            raise refuse(
+                path,
+                "says issuer: csr: the new root is made by whoever holds it",
+                "name it with --root FILE",
+                code="root-not-named",
+            )
+        return None
+    if inputs.topology.issuer != "csr":
+        raise refuse(
+            "--root",
+            f"is for a root that somebody else holds, and {path} says issuer: local",
+            "leave it out, or write issuer: csr",
+            code="issuer-not-csr",
+        )
+    body = read_file(root, "certificates")
+    if body is None:
+        raise refuse(root, "is not there", "name the new root's certificate", code="file-missing")
+    return NamedFile(root, body)
+
+
+def _check_way_back(directory: str, on: Rotation) -> None:
+    """Refuses where the old root is gone, or comes back already."""
+    if on.step in rotation.ABORTS:
+        return
+    if on.step == "drop-old":
+        what, fix = "the old root is dropped", "finish with advance, and rotate to a new root"
+    else:
+        what, fix = "the rotation is on its way back already", "go on with advance"
+    raise refuse(
+        f"{join(directory, 'certs')}/rotation.json",
+        f"says {on.step}: {what}",
+        fix,
+        code="rotation-without-way-back",
+    )
+
+
+def _with_archive(directory: str, certs: CertsFolder, on: Rotation) -> CertsFolder:
+    """`certs/` with the key of an old root, or else the intermediates that signed before."""
+    if on.step != "sign-new":
+        return certs
+    names = steps.archived_roots(on, certs.archive)
+    found = read_archive(directory, names, (ROOT_KEY,))
+    if on.union and not found:
+        names = [name for name in certs.archive if name.startswith("intermediate-")]
+        found = read_archive(directory, names, PARTS)
+    return replace(certs, archived_files=found)

@@ -1,0 +1,58 @@
+"""Reads the certificates of a mesh as they are, and the dates on which they end."""
+
+from typing import Any
+
+from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import Date, Topology
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations.server_cas import server_ca_dates
+from kubectl_mesh.pki import dates
+from kubectl_mesh.pki.status import ends, server_ca_values, status
+from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
+from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.topology_file import read_topology
+
+
+def read_status(directory: str, machine: Machine) -> dict[str, Any]:
+    """Roots, intermediates and the CAs of the API servers, for programs; the schema is
+    `report/certs-status`.
+    """
+    topology, certs = _read_own(directory)
+    servers = server_ca_dates(directory, topology)
+    try:
+        value = status(topology, certs, machine.now)
+    except MeshError as error:
+        raise MeshError(located(directory, error.problems)) from None
+    return value | {"servers": server_ca_values(servers, machine.now)}
+
+
+def read_dates(directory: str) -> tuple[str, list[Date]]:
+    """The name of the mesh, and what of its certificates ends when."""
+    topology, certs = _read_own(directory)
+    servers = server_ca_dates(directory, topology)
+    own = [c.name for c in topology.clusters if c.primary is None]
+    try:
+        roots, intermediates, crl = ends(certs.files, own)
+    except MeshError as error:
+        raise MeshError(located(directory, error.problems)) from None
+    return topology.mesh_id, [
+        *map(dates.root, roots),
+        *(dates.intermediate(name, one) for name, one in intermediates.items()),
+        *(dates.server_ca(name, validity) for name, validity in servers.items()),
+        *([dates.crl(*crl)] if crl is not None else []),
+    ]
+
+
+def _read_own(directory: str) -> tuple[Topology, CertsFolder]:
+    """The topology and `certs/` of a mesh whose certificates are there."""
+    topology = read_topology(directory)
+    if not topology.own_intermediates:
+        raise refuse(
+            join(directory, TOPOLOGY),
+            f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is"
+            " here",
+            "look there",
+            code="certificates-made-in-clusters",
+        )
+    return topology, read_certs(directory, [c.name for c in topology.clusters])

@@ -1,0 +1,154 @@
+"""Shows where a rotation of the root is: what its step asks for, and the ways on and back."""
+
+from collections.abc import Mapping, Sequence
+
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.operations.certs_rotate import RotationResult, RotationStatus
+from kubectl_mesh.operations.checked_inputs import CheckedInputs
+from kubectl_mesh.operations.root_rotation import own_trusts, waiting_time
+from kubectl_mesh.pki.ahead import lacking
+from kubectl_mesh.pki.joining import alone
+from kubectl_mesh.pki.rotation import Rotation, follows
+from kubectl_mesh.safety import rollout, rotation_steps
+from kubectl_mesh.text import mesh_command
+
+
+def rotation_text(result: RotationResult) -> str:
+    """The step that the rotation is at now."""
+    if result.rotation is None:
+        return "the rotation is over\n"
+    return f"{step_text(result.inputs, result.rotation)}\n"
+
+
+def next_text(result: RotationResult) -> str:
+    """What comes after the end of a rotation; empty before."""
+    if result.rotation is not None:
+        return ""
+    return (
+        f"next: `{mesh_command('render')}`, which no longer asks istiod and the proxies for several"
+        " roots"
+    )
+
+
+def status_text(status: RotationStatus) -> str:
+    """The step, and which clusters have it in the tree."""
+    if status.rotation is None:
+        return "no rotation is on\n"
+    tree = status.value["tree"]
+    missing = [d["cluster"] for d in status.value["directories"] if not d["rendered"]]
+    rendered = (
+        f"not rendered yet in {tree}: {', '.join(missing)}"
+        if missing
+        else f"rendered in {tree}: all clusters"
+    )
+    return f"{step_text(status.inputs, status.rotation)}\n{rendered}\n"
+
+
+def step_text(inputs: CheckedInputs, on: Rotation) -> str:
+    """What a step is, what it asks for, and the ways on and back."""
+    topology, signers = inputs.topology, own_trusts(inputs)
+    how = (
+        "NOT BEFORE of every Leaf is later than the restart"
+        if topology.ambient
+        else "these commands name every workload that lacks it"
+    )
+    lines = [
+        f"{on.step}: {rotation_steps.means(on.step, union=on.union)}",
+        "",
+        *_before_render_lines(inputs, on, signers),
+        f"1. {mesh_command('render')}; look at the difference, and apply it, in any order",
+        *_setting_lines(inputs, on),
+        *([f"   {rollout.BY_HAND}"] if topology.store == "external" else []),
+        *_restart_lines(inputs, on, list(signers)),
+        f"2. see that it is everywhere; {how}:",
+        *(f"     {line}" for line in _look_lines(inputs, on)),
+        _advance_line(inputs, on, signers),
+        f"back: {rotation_steps.back(on.step, union=on.union)}",
+    ]
+    return "\n".join(lines)
+
+
+def _before_render_lines(
+    inputs: CheckedInputs, on: Rotation, signers: Mapping[str, Trust]
+) -> list[str]:
+    """What holders of roots do before a render."""
+    lines = []
+    if on.step == "trust-both" and lacking(inputs.kept, {on.new}, inputs.machine.now):
+        lines.append(
+            "0. have the new root sign a CRL, an empty one too, for proxies go by CRLs;"
+            f" {mesh_command('certs crl --add FILE')}"
+        )
+    if inputs.topology.issuer != "csr" or not on.step.startswith("sign"):
+        return lines
+    if on.union and on.step == "sign-old":
+        return lines
+    right = on.old[0] if on.step == "sign-old" else on.new
+    late = [name for name, trust in signers.items() if trust.signer != right]
+    if late:
+        whose = "--all" if len(late) == len(signers) and not on.union else " ".join(late)
+        lines.append(
+            f"0. {mesh_command(f'certs renew {whose}')}; have the {on.step[5:]} root sign the"
+            " requests; certs import what comes back"
+        )
+    return lines
+
+
+def _setting_lines(inputs: CheckedInputs, on: Rotation) -> list[str]:
+    """What a render sets while a rotation is on, where clusters take it without a restart."""
+    topology = inputs.topology
+    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.ambient)
+    if on.step != "trust-both" or len(slow) == len(topology.clusters):
+        return []
+    return [
+        (
+            "   ISTIO_MULTIROOT_MESH and PROXY_CONFIG_XDS_AGENT are rendered while a rotation"
+            " is on, unless base.yaml has them:"
+        ),
+        (
+            "   istiod restarts by that; a pod takes the second when it restarts, else it gets"
+            " new roots when its certificate is due"
+        ),
+    ]
+
+
+def _restart_lines(inputs: CheckedInputs, on: Rotation, names: Sequence[str]) -> list[str]:
+    """The restarts that a step needs."""
+    topology, kind = inputs.topology, inputs.target.KIND
+    restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))
+    if on.union and on.step == "trust-both":
+        own_roots = alone(inputs.kept, names)
+        restarts += [
+            line
+            for c in topology.clusters
+            if c.name in own_roots and (line := rollout.restart_istiod(c, kind)) not in restarts
+        ]
+    if not restarts:
+        return []
+    return ["   where it is applied, in this order:", *(f"     {line}" for line in restarts)]
+
+
+def _look_lines(inputs: CheckedInputs, on: Rotation) -> Sequence[str]:
+    """The commands that show whether every cluster has a step."""
+    topology = inputs.topology
+    return list(
+        rollout.seen(
+            on.step,
+            topology.clusters,
+            inputs.target.KIND,
+            join(inputs.directory, "certs"),
+            gone={"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ()),
+            ambient=topology.ambient,
+        )
+    )
+
+
+def _advance_line(inputs: CheckedInputs, on: Rotation, signers: Mapping[str, Trust]) -> str:
+    """When the next step may be taken, and which one it is."""
+    wait = waiting_time(inputs, on)
+    least = rollout.hours(wait.total_seconds())
+    then = follows(on, {t.signer or "" for t in signers.values()}) or "the end"
+    advance = mesh_command(f"certs rotate-root advance --seen-for {least}")
+    return (
+        f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: {advance}  ({then})"
+    )
