@@ -1008,8 +1008,8 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.credentials.kubeconfig import Entry
     from kubectl_mesh.operations.build import Rendered
     from kubectl_mesh.operations.checked_inputs import CheckedInputs
-    from kubectl_mesh.render import render
-    from kubectl_mesh.stores import Plain
+    from kubectl_mesh.render import Mesh, render
+    from kubectl_mesh.stores.plain import Plain
     from kubectl_mesh.targets import KINDS
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.manifest import Manifests
@@ -1026,7 +1026,7 @@ def test_no_secret_has_a_repr() -> None:
     }
     target = KINDS["IstioControlPlane"]
     made_plan = plan(topology, servers, tokens, target.traits(topology))
-    tree = render(made_plan, {}, done, target, Manifests(assets.template), Plain())
+    tree = render(Mesh(made_plan, {}, done, target), Manifests(assets.template), Plain())
     told = {
         "directory": ".",
         "topology": topology,

@@ -20,8 +20,8 @@ from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import plan as make_plan
-from kubectl_mesh.render import render
-from kubectl_mesh.stores import Plain
+from kubectl_mesh.render import Mesh, render
+from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
@@ -105,7 +105,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
         clock.now(),
     )
     KEPT.update(pki.new)
-    return plan, pki, render(plan, {}, pki, target, Manifests(assets.template), Plain())
+    return plan, pki, render(Mesh(plan, {}, pki, target), Manifests(assets.template), Plain())
 
 
 @settings(

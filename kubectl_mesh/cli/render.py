@@ -109,7 +109,7 @@ def command(
         from kubectl_mesh.operations.checked_inputs import load_inputs
         from kubectl_mesh.reports import render
         from kubectl_mesh.safety import reconnect, rollout
-        from kubectl_mesh.stores import ENCRYPTED
+        from kubectl_mesh.stores import store_of
         from kubectl_mesh.topology.selection import chosen_clusters
         from kubectl_mesh.tree.compare import compare, strangers
         from kubectl_mesh.tree.write import clear, write_tree
@@ -144,7 +144,7 @@ def command(
             raise MeshError(exposed)
         if clusters:
             inputs = build.narrowed(inputs, only)
-        if reseal and (clusters or inputs.topology.store not in ENCRYPTED):
+        if reseal and (clusters or not store_of(inputs.topology).ENCRYPTS):
             why = (
                 "seals the whole mesh, and --cluster a part of it"
                 if clusters

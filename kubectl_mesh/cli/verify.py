@@ -50,7 +50,7 @@ def command(
     from kubectl_mesh.operations import build, private_files
     from kubectl_mesh.operations.checked_inputs import load_inputs
     from kubectl_mesh.operations.sealed_tree import Sealed
-    from kubectl_mesh.stores import ENCRYPTED, verify
+    from kubectl_mesh.stores import store_of, verify
     from kubectl_mesh.text import count
     from kubectl_mesh.topology.selection import chosen_clusters
     from kubectl_mesh.yaml_io.manifest import parse, read
@@ -59,7 +59,7 @@ def command(
     private_files.check_folders(directory, out)
     inputs = load_inputs(directory, kubeconfig, clock.machine())
     topology = inputs.topology
-    if topology.store not in ENCRYPTED:
+    if not store_of(topology).ENCRYPTS:
         raise refuse(
             "verify",
             "opens what is sealed by the stores sops and sealed; the topology says store:"

@@ -1,31 +1,37 @@
-"""What applies the tree besides kubectl. `Delivery` says what these are; a new one is a module and
-a line in `TOOLS`.
+"""What applies the tree. A tool is a class of its own (`delivery.Delivery`) and a line in
+`TOOLS`.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
-from kubectl_mesh.delivery import argocd, flux
-from kubectl_mesh.model import Plan
+from kubectl_mesh.delivery.argocd import ArgoCd
+from kubectl_mesh.delivery.delivery import Delivery
+from kubectl_mesh.delivery.flux import Flux
+from kubectl_mesh.delivery.kubectl import Kubectl
+from kubectl_mesh.delivery.removal import Tool
+from kubectl_mesh.model import Topology
 
-
-class Delivery(Protocol):
-    """A tool that wants objects of its own in the tree."""
-
-    @property
-    def DIRECTORY(self) -> str:  # noqa: N802  the constant of a module
-        """The directory of these objects in `out/`."""
-
-    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
-        """The objects of the tool by their path; `hub`: the control plane is for the cluster of the
-        tool.
-        """
+TOOLS: Mapping[str, Delivery] = {
+    Kubectl.NAME: Kubectl(),
+    ArgoCd.NAME: ArgoCd(),
+    Flux.NAME: Flux(),
+}
+"""Every tool by the name that topology.yaml has for it."""
 
 
-TOOLS: Mapping[str, Delivery] = {"argocd": argocd, "flux": flux}
-"""Every tool that wants objects of its own."""
+def delivery_of(topology: Topology) -> Delivery:
+    """What applies the tree of a topology."""
+    return TOOLS[topology.delivery.tool]
 
 
-def module(tool: str) -> Delivery | None:
-    """The delivery of a tool; None for kubectl, which wants nothing."""
-    return TOOLS.get(tool)
+def find_delivery(directory: str) -> Delivery | None:
+    """The tool whose objects are in a directory of `out/`."""
+    return {t.DIRECTORY: t for t in TOOLS.values() if t.DIRECTORY}.get(directory)
+
+
+def tool_of(topology: Topology) -> Tool:
+    """What applies the tree of a topology, as a removal needs it."""
+    delivery = topology.delivery
+    return Tool(
+        delivery.tool, delivery.namespace or delivery_of(topology).NAMESPACE, topology.mesh_id
+    )

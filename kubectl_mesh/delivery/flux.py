@@ -2,35 +2,83 @@
 for the one before (kustomize.toolkit.fluxcd.io/v1).
 """
 
-from kubectl_mesh.delivery.teardown import FLUX, NAMESPACES, kustomization_name
+from collections.abc import Collection, Iterator, Sequence
+
+from kubectl_mesh.delivery.delivery import Delivery, Encrypted
+from kubectl_mesh.delivery.removal import (
+    LAST,
+    Installation,
+    PlaneRemoval,
+    Tool,
+    kubectl_command,
+)
 from kubectl_mesh.model import STAGES, Member, Plan
+from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.model.git_url import flux_url
+from kubectl_mesh.stores import STORES
+from kubectl_mesh.stores.store import Health
 from kubectl_mesh.yaml_io.manifest import document
 
-DIRECTORY = "_flux"
 SOURCE = "mesh"
 IDENTITY = "sops-age"
 """The Secret with the age identity of a cluster, beside the Kustomizations."""
-
-MAKERS = {
-    "cert-manager": ("cert-manager.io/v1", "Certificate", "Ready"),
-    "external": ("external-secrets.io/v1", "ExternalSecret", "Ready"),
-    "sealed": ("bitnami.com/v1alpha1", "SealedSecret", "Synced"),
-}
-"""By issuer or store what makes `cacerts` in the cluster, and the condition that says it is there.
-"""
+KUSTOMIZATIONS = "kustomizations.kustomize.toolkit.fluxcd.io"
+SOURCES = "gitrepositories.source.toolkit.fluxcd.io"
+CERTIFICATE = Health("cert-manager.io/v1", "Certificate", "Ready")
+"""What makes `cacerts` where cert-manager is the issuer."""
 
 
-def files(plan: Plan, *, hub: bool) -> dict[str, str]:
-    """The objects by path, a folder per cluster."""
-    delivery = plan.topology.delivery
-    namespace = delivery.namespace or NAMESPACES[FLUX]
-    made: dict[str, str] = {}
-    repository = document(
-        {
+def kustomization_name(stage: str) -> str:
+    """The Kustomization that applies a stage."""
+    return f"mesh-{stage}"
+
+
+class Flux(Delivery):
+    """Flux, which runs in every cluster."""
+
+    NAME = "flux"
+    TITLE = "Flux"
+    DIRECTORY = "_flux"
+    NAMESPACE = "flux-system"
+    NAMESPACE_FILE = "gitrepository.yaml"
+    RECONCILES = True
+    DECRYPTS = True
+    KEEP = ("kustomize.toolkit.fluxcd.io/prune", "disabled")
+
+    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
+        """The objects by path, a folder per cluster."""
+        made: dict[str, str] = {}
+        repository = document(self._repository(plan))
+        for name, member in plan.members.items():
+            made[f"{name}/gitrepository.yaml"] = repository
+            before = ""
+            for stage in member.stages:
+                made[f"{name}/{stage}.yaml"] = document(
+                    self._kustomization(plan, member, stage, before)
+                )
+                before = stage
+            made[f"{name}/kustomization.yaml"] = document(
+                {
+                    "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                    "kind": "Kustomization",
+                    "resources": [
+                        "gitrepository.yaml",
+                        *(f"{stage}.yaml" for stage in member.stages),
+                    ],
+                }
+            )
+        return made
+
+    def encrypted(self, paths: Sequence[str]) -> Encrypted:
+        """Flux decrypts what is listed."""
+        return Encrypted(listed=tuple(paths))
+
+    def _repository(self, plan: Plan) -> dict[str, object]:
+        delivery = plan.topology.delivery
+        return {
             "apiVersion": "source.toolkit.fluxcd.io/v1",
             "kind": "GitRepository",
-            "metadata": {"name": SOURCE, "namespace": namespace},
+            "metadata": {"name": SOURCE, "namespace": self.namespace(plan)},
             "spec": {
                 "interval": "1m",
                 "ref": {"branch": delivery.revision or "main"},
@@ -38,45 +86,61 @@ def files(plan: Plan, *, hub: bool) -> dict[str, str]:
                 "url": flux_url(delivery.repo or ""),
             },
         }
-    )
-    # Each cluster has an identity of its own in that Secret.
-    decryption = (
-        {"decryption": {"provider": "sops", "secretRef": {"name": IDENTITY}}}
-        if plan.topology.store == "sops"
-        else {}
-    )
-    for name, member in plan.members.items():
-        made[f"{name}/gitrepository.yaml"] = repository
-        before: list[dict[str, str]] = []
-        for stage in member.stages:
-            made[f"{name}/{stage}.yaml"] = document(
-                {
-                    "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
-                    "kind": "Kustomization",
-                    "metadata": {"name": kustomization_name(stage), "namespace": namespace},
-                    "spec": {
-                        **decryption,
-                        **({"dependsOn": before} if before else {}),
-                        **(_health(plan, member) if stage == STAGES[0] else {}),
-                        "interval": "10m",
-                        "path": f"./{delivery.path}/{name}/{stage}",
-                        "prune": True,
-                        "retryInterval": "1m",
-                        "sourceRef": {"kind": "GitRepository", "name": SOURCE},
-                        "timeout": "5m",
-                        "wait": True,
-                    },
-                }
-            )
-            before = [{"name": kustomization_name(stage)}]
-        made[f"{name}/kustomization.yaml"] = document(
-            {
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "resources": ["gitrepository.yaml", *(f"{stage}.yaml" for stage in member.stages)],
-            }
+
+    def _kustomization(
+        self, plan: Plan, member: Member, stage: str, before: str
+    ) -> dict[str, object]:
+        """The Kustomization of a stage, which waits for the one before."""
+        topology = plan.topology
+        # Each cluster has an identity of its own in that Secret.
+        decryption = {"provider": "sops", "secretRef": {"name": IDENTITY}}
+        is_encrypted = STORES[topology.store].NEEDS_DECRYPTION
+        return {
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+            "kind": "Kustomization",
+            "metadata": {"name": kustomization_name(stage), "namespace": self.namespace(plan)},
+            "spec": {
+                **({"decryption": decryption} if is_encrypted else {}),
+                **({"dependsOn": [{"name": kustomization_name(before)}]} if before else {}),
+                **(_health(plan, member) if stage == STAGES[0] else {}),
+                "interval": "10m",
+                "path": f"./{topology.delivery.path}/{member.cluster.name}/{stage}",
+                "prune": True,
+                "retryInterval": "1m",
+                "sourceRef": {"kind": "GitRepository", "name": SOURCE},
+                "timeout": "5m",
+                "wait": True,
+            },
+        }
+
+    def first_apply_lines(self, plan: Plan, out: str, created: Collection[str]) -> list[str]:
+        """The repository of each new cluster, shown for the first one."""
+        names = sorted(
+            path.partition("/")[0] for path in created if path.endswith(f"/{self.NAMESPACE_FILE}")
         )
-    return made
+        if not names:
+            return []
+        cluster = plan.members[names[0]].cluster
+        apply = kubectl(cluster, "apply", "-k", f"{out}/{self.DIRECTORY}/{names[0]}")
+        more = f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
+        return [
+            f"once, for Flux to read the repository (docs/flux.md has what it needs): {apply}{more}"
+        ]
+
+    def removal_commands(
+        self, cluster: Installation, tool: Tool, plane: PlaneRemoval, *, whole: bool
+    ) -> Iterator[tuple[str, str]]:
+        """The source first: without it nothing is applied again. A Kustomization that is deleted
+        deletes what it applied.
+        """
+        delete = ("-n", tool.namespace, "delete")
+        trust, control_plane, mesh = (kustomization_name(stage) for stage in STAGES)
+        yield "stop", kubectl_command(cluster.context, *delete, SOURCES, SOURCE, *LAST)
+        yield "stop", kubectl_command(cluster.context, *delete, KUSTOMIZATIONS, mesh, *LAST)
+        for text in plane.commands:
+            yield "control-plane", text
+        last = (KUSTOMIZATIONS, control_plane, trust, *LAST)
+        yield "stop", kubectl_command(cluster.context, *delete, *last)
 
 
 def _health(plan: Plan, member: Member) -> dict[str, object]:
@@ -87,18 +151,17 @@ def _health(plan: Plan, member: Member) -> dict[str, object]:
     would start without its intermediate.
     """
     topology = plan.topology
-    maker = (
-        topology.issuer
-        if topology.issuer in MAKERS
-        else topology.store
-        if topology.own_intermediates
-        else ""
-    )
-    if maker not in MAKERS or member.primary is not None or member.held:
+    health = STORES[topology.store].HEALTH if topology.own_intermediates else None
+    if topology.issuer == "cert-manager":
+        health = CERTIFICATE
+    if health is None or member.primary is not None or member.held:
         return {}
-    version, kind, condition = MAKERS[maker]
     there = (
-        f"has(status.conditions) && status.conditions.exists(c, c.type == '{condition}' && c.status"
-        " == 'True')"
+        f"has(status.conditions) && status.conditions.exists(c, c.type == '{health.condition}' &&"
+        " c.status == 'True')"
     )
-    return {"healthCheckExprs": [{"apiVersion": version, "current": there, "kind": kind}]}
+    return {
+        "healthCheckExprs": [
+            {"apiVersion": health.api_version, "current": there, "kind": health.kind}
+        ]
+    }

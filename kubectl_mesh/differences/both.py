@@ -4,19 +4,14 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubectl_mesh.delivery.teardown import (
-    ARGOCD,
-    TOOLS,
-    Tool,
-    delete_object,
-    forget_peer,
-    set_finalizer,
-)
+from kubectl_mesh.delivery import TOOLS
+from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.removal import context_at, holder_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, MeshState, Object, RemoteSecret
+from kubectl_mesh.targets.teardown import delete_object, forget_peer, set_finalizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +66,11 @@ def kubectl(cluster: Cluster, *words: str) -> str:
 def delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
     """The commands that delete an object, as far as its tool does not."""
     group, _, version = thing.api.rpartition("/")
-    if tool.name in TOOLS:
+    if TOOLS[tool.name].RECONCILES:
         # Argo CD deletes the Application, and without a finalizer nothing that its chart installed.
         return (
             (set_finalizer(tool, [thing.name]),)
-            if tool.name == ARGOCD and thing.kind == "Application"
+            if TOOLS[tool.name].NEEDS_FINALIZER and thing.kind == "Application"
             else ()
         )
     return tuple(
@@ -89,7 +84,11 @@ def forget(
     cluster: Cluster, secret: str, held: Collection[RemoteSecret], tool: Tool
 ) -> tuple[str, ...]:
     """The command by which a cluster that stays forgets a peer, as far as its tool does not."""
-    return () if tool.name in TOOLS else (forget_peer(holder_at(cluster, secret, held), tool),)
+    return (
+        ()
+        if TOOLS[tool.name].RECONCILES
+        else (forget_peer(holder_at(cluster, secret, held), tool),)
+    )
 
 
 def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: str) -> Effect:
@@ -97,8 +96,8 @@ def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: 
     too.
     """
     return (
-        effect(f"{rule}-pruned", where, tool=TOOLS[tool.name], **words)
-        if tool.name in TOOLS
+        effect(f"{rule}-pruned", where, tool=TOOLS[tool.name].TITLE, **words)
+        if TOOLS[tool.name].RECONCILES
         else effect(rule, where, **words)
     )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.delivery.teardown import list_commands, secret_name
 from kubectl_mesh.differences.both import (
     Both,
     changed,
@@ -18,6 +17,7 @@ from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.removal import holder_at, installation_at, namespace_at
 from kubectl_mesh.observed.values import Cluster
+from kubectl_mesh.targets.teardown import list_commands, secret_name
 
 
 def facts(both: Both) -> Iterator[Fact]:

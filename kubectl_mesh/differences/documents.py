@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from kubectl_mesh.delivery.teardown import Tool, delete_release
+from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.both import changed, delete, effect, removal_effect, told
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
@@ -13,6 +13,7 @@ from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, ControlPlane
+from kubectl_mesh.targets.teardown import delete_release
 
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""

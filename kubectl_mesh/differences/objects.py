@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kubectl_mesh.delivery.teardown import Tool
+from kubectl_mesh.delivery import find_delivery
+from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.both import Both, changed, delete, effect, removal_effect, told
 from kubectl_mesh.differences.documents import GATEWAYS, gateway_effects
 from kubectl_mesh.differences.fields import details as differing
@@ -20,7 +21,6 @@ _GATEWAY = re.compile(
 )
 _READER = re.compile(r"3-mesh/reader")
 _STORE = (".sops.yaml", ".ksops.yaml")
-_TOOLS = {"_argocd": "Argo CD", "_flux": "Flux"}
 
 
 def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
@@ -280,7 +280,8 @@ def shared(both: Both) -> Iterator[Fact]:
     """
     known = {pair for p in both.pairs for pair in told(p)}
     for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE}):
-        tool = _TOOLS.get(name, name)
+        delivery = find_delivery(name)
+        tool = name if delivery is None else delivery.TITLE
         old, new = both.before.shared.get(name), both.after.shared.get(name)
         before, after = _delivered(old), _delivered(new)
         come, gone = (

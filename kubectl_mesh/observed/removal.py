@@ -4,23 +4,14 @@ needs it.
 
 from collections.abc import Collection, Mapping
 
-from kubectl_mesh.delivery.teardown import (
-    CONTROLLERS,
-    DIRECTORIES,
-    NAMESPACES,
-    Holder,
-    Installation,
-    Tool,
-)
+from kubectl_mesh.delivery import TOOLS
+from kubectl_mesh.delivery.removal import Installation, Tool
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.parse import Parser
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
+from kubectl_mesh.stores import STORES
+from kubectl_mesh.targets.teardown import Holder
 from kubectl_mesh.yaml_io.lookup import text_at
-
-MARKS = {"_argocd": "mesh.yaml", "_flux": "gitrepository.yaml"}
-"""By directory the file that says in which namespace the objects of a tool are; Flux has one in
-each cluster's folder.
-"""
 
 
 def context_at(cluster: Cluster) -> str:
@@ -74,17 +65,23 @@ def holder_at(cluster: Cluster, secret: str, held: Collection[RemoteSecret]) -> 
     """A cluster of the tree that reads another by this remote secret; `held` are the remote secrets
     that may be it.
     """
-    store = next((s.store for s in held if s.name == secret and s.store in CONTROLLERS), "plain")
-    return Holder(cluster.name, context_at(cluster), namespace_at(cluster), secret, store)
+    controller = next(
+        (
+            store.CONTROLLER
+            for s in held
+            if s.name == secret and (store := STORES.get(s.store)) is not None and store.CONTROLLER
+        ),
+        "",
+    )
+    return Holder(cluster.name, context_at(cluster), namespace_at(cluster), secret, controller)
 
 
 def tool_at(tree: RawTree, mesh: str) -> Tool:
     """What applies a tree, by the directory of its objects; kubectl where there is none."""
-    for directory, tool in DIRECTORIES.items():
-        if directory in tree:
-            return Tool(
-                tool, _namespace(tree[directory], MARKS[directory]) or NAMESPACES[tool], mesh
-            )
+    for tool in TOOLS.values():
+        if tool.DIRECTORY and tool.DIRECTORY in tree:
+            stated = _namespace(tree[tool.DIRECTORY], tool.NAMESPACE_FILE)
+            return Tool(tool.NAME, stated or tool.NAMESPACE, mesh)
     return Tool(mesh=mesh)
 
 

@@ -15,7 +15,7 @@ from kubectl_mesh.observed.objects import Found, objects
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
-from kubectl_mesh.stores import Plain
+from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.yaml_io.read import load_all
 

@@ -1,13 +1,13 @@
 """The stages composed: from the inputs of a working directory to certificates and tree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from kubectl_mesh import render, stores
 from kubectl_mesh.credentials.kubeconfig import ca_date_problems
 from kubectl_mesh.credentials.tokens import DAY, token_findings
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.istio.crl_support import unread
 from kubectl_mesh.model import Pki, Plan, Tree
@@ -18,7 +18,10 @@ from kubectl_mesh.operations.server_cas import list_server_cas
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.plan import plan as make_plan
-from kubectl_mesh.stores import Sealing
+from kubectl_mesh.render import Mesh, render
+from kubectl_mesh.stores import store_of
+from kubectl_mesh.stores.sealing import Sealing
+from kubectl_mesh.stores.store import Store
 from kubectl_mesh.targets.releases import release_warnings
 from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import located
@@ -46,7 +49,7 @@ def make(
     out: str,
     *,
     reseal: bool = False,
-    store: "render.Store | None" = None,
+    store: Store | None = None,
     throwaway: bool = False,
     progress: Progress = silent,
 ) -> Rendered:
@@ -86,9 +89,8 @@ def make(
     pki = _placed(inputs, issued)
 
     store = store or sealed.store()
-    tree = render.render(
-        plan, inputs.base, pki, target, Manifests(assets.template), store, inputs.only
-    )
+    mesh = Mesh(plan, inputs.base, pki, target)
+    tree = render(mesh, Manifests(assets.template), store, inputs.only)
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(sealed.restorable(store))
     warnings = {
@@ -96,7 +98,7 @@ def make(
         *pki.warnings,
         *inputs.loose,
         *located(inputs.directory, sealed.warnings(store)),
-        *located(inputs.directory, stores.warnings(topology, inputs.sealing)),
+        *located(inputs.directory, _store_warnings(inputs)),
     }
 
     tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
@@ -117,6 +119,14 @@ def make(
         tuple(sorted({*warnings, *told, *lost})),
         sealed.made if isinstance(store, Sealing) and store.used else None,
     )
+
+
+def _store_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
+    """Clusters of which one opens the secrets of another."""
+    topology = inputs.topology
+    # Argo CD opens the secrets of all clusters by an identity that none of them has.
+    shared = delivery_of(topology).CENTRAL
+    return store_of(topology).warnings(topology, inputs.sealing, shared_identity=shared)
 
 
 def certificates(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh import stores
 from kubectl_mesh.credentials.accounts import token_command, token_file
 from kubectl_mesh.credentials.kubeconfig import Servers, find_servers, holds_credentials
 from kubectl_mesh.errors import MeshError, Place, Problem
@@ -15,7 +14,7 @@ from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
 from kubectl_mesh.pki import rotation
-from kubectl_mesh.stores import sealed
+from kubectl_mesh.stores import sealed, store_of
 from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.topology.peers import login_holders
@@ -136,7 +135,7 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
     problems = list(control_plane.problems)
     if control_plane.topology is not None:  # else it is unknown what is to read it
         problems += target.problems(topology)
-    store_problems = list(stores.problems(topology))
+    store_problems = list(store_of(topology).topology_problems(topology))
     servers = find_servers(topology, inputs.kubeconfig.document, inputs.server_cas.bodies)
     sealing = _check_sealing(inputs, machine)
     problems += (

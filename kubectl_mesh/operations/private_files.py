@@ -11,7 +11,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import STAGE
 from kubectl_mesh.fs.folders import join, read
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.stores import ENCRYPTED
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import one_line
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.workdir import git_ignore
@@ -75,7 +75,7 @@ def private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
     clusters = inputs.topology.clusters
     found = [
         f"certs/{ROOT_KEY}",
-        *([f"certs/{SEAL_KEY}"] if inputs.topology.store in ENCRYPTED else []),
+        *([f"certs/{SEAL_KEY}"] if store_of(inputs.topology).ENCRYPTS else []),
         *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters),
         *_credentials(inputs),
         *(ARCHIVED if inputs.archived else ()),
@@ -132,7 +132,7 @@ def keep_out(inputs: CheckedInputs, more: Sequence[str] = ()) -> str:
 def in_clear(inputs: CheckedInputs, out: str) -> list[Problem]:
     """A tree in clear that git would take into a commit, though the topology does not say so."""
     topology = inputs.topology
-    if topology.store != "plain" or topology.store_stated:
+    if not store_of(topology).private or topology.store_stated:
         return []
     return git_ignore.in_clear(
         out,
@@ -174,7 +174,7 @@ def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the
     tree; but for a tree that is to have them.
     """
-    plain = os.path.realpath(out) if inputs.topology.store == "plain" else None
+    plain = os.path.realpath(out) if store_of(inputs.topology).private else None
     known = _known(inputs)
     # A token that is a JWT is a sign already.
     signs = [

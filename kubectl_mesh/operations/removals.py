@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kubectl_mesh.credentials import token_rotation
-from kubectl_mesh.delivery import teardown
-from kubectl_mesh.delivery.teardown import DIRECTORIES, Leaving, Tool
+from kubectl_mesh.delivery import TOOLS, find_delivery
+from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES, FolderChange, Tree
@@ -18,6 +18,9 @@ from kubectl_mesh.observed import sources
 from kubectl_mesh.observed.removal import installation_at, tool_at
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.safety import remote_secrets
+from kubectl_mesh.stores import store_of
+from kubectl_mesh.targets import teardown
+from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.yaml_io.manifest import read
 
 _HEAD = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
@@ -36,7 +39,7 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
     plan = rendered.plan
     tool = _tool(changes, out, plan.topology.mesh_id)
     gone = _clusters(rendered, changes, out, tool)
-    if tool.name in teardown.TOOLS:
+    if TOOLS[tool.name].RECONCILES:
         deletes = any(
             (
                 remote_secrets.removed_secrets(plan, changes),
@@ -47,7 +50,7 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
         return Leaving(
             gone,
             tuple(_before(rendered, changes, out, tool)),
-            teardown.TOOLS[tool.name],
+            TOOLS[tool.name].TITLE,
             deletes=deletes,
         )
     members = plan.members
@@ -65,7 +68,7 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
                     cluster.context,
                     cluster.namespace,
                     teardown.secret_name(peer),
-                    plan.topology.store,
+                    store_of(plan.topology).CONTROLLER,
                 )
             ),
             tool,
@@ -88,7 +91,7 @@ def list_leaving(rendered: Rendered, changes: Sequence[FolderChange], out: str) 
 
 def _tool(changes: Sequence[FolderChange], out: str, mesh: str) -> Tool:
     """What applied the tree until now."""
-    there = [c.name for c in changes if c.name in DIRECTORIES and c.action != "create"]
+    there = [c.name for c in changes if find_delivery(c.name) and c.action != "create"]
     if not there:
         return Tool(mesh=mesh)
     return tool_at(
@@ -159,7 +162,7 @@ def _before(
         for _, thing in _gone(rendered, changes, out, STAGES[1:2])
         if thing.kind == "Application"
     ]
-    if names and tool.name == teardown.ARGOCD:
+    if names and TOOLS[tool.name].NEEDS_FINALIZER:
         yield teardown.set_finalizer(tool, names)
 
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from kubectl_mesh.credentials.accounts import token_file
-from kubectl_mesh.delivery.teardown import TOOLS, Command
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import refuse
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
@@ -13,6 +13,7 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.teardown import list_commands
+from kubectl_mesh.targets.teardown import Command
 from kubectl_mesh.text import mesh_command, near
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import read_topology
@@ -57,13 +58,14 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
     is_alone = cluster.network in topology.networks and all(
         c.network != cluster.network for c in topology.clusters if c is not cluster
     )
+    delivery = delivery_of(topology)
     return RemoveResult(
         directory,
         cluster,
         cluster.network if is_alone else "",
         tuple(name for name in _files_of(cluster) if os.path.lexists(join(directory, name))),
         tuple(commands),
-        TOOLS.get(topology.delivery.tool, ""),
+        delivery.TITLE if delivery.RECONCILES else "",
     )
 
 

@@ -14,14 +14,12 @@ from kubectl_mesh.fs.folders import below, join, open_folder
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.render.alerts import FILE, remembered
-from kubectl_mesh.stores import ENCRYPTED, Plain, Sealing
-from kubectl_mesh.stores import sealed as sealed_secrets
-from kubectl_mesh.stores.sealing import new_key, read_key
-from kubectl_mesh.stores.sops import Sops
+from kubectl_mesh.stores import store_of
+from kubectl_mesh.stores.sealing import Sealing, new_key, read_key
+from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import scan
 from kubectl_mesh.workdir.git_ignore import committed, top_of
-from kubectl_mesh.workdir.places import sealing_file
 from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
@@ -38,7 +36,7 @@ class Sealed:
 
     def __init__(self, inputs: CheckedInputs, out: str, *, reseal: bool = False) -> None:
         self.inputs, self.out, self.reseal = inputs, out, reseal
-        self.encrypts = inputs.topology.store in ENCRYPTED
+        self.encrypts = store_of(inputs.topology).ENCRYPTS
         self.made: bytes | None = None
         """The new seal key, where one is to be written."""
 
@@ -76,26 +74,9 @@ class Sealed:
         """What clusters wait for before they may have a control plane, as far as it is a matter of
         the store.
         """
-        if self.inputs.topology.store != "sealed":
-            return self._uncertified()
-        where = self.inputs.directory
-        waiting = [
-            c
-            for c in self.inputs.topology.clusters
-            if c.primary is None and c.name not in self.inputs.sealing
-        ]
-        what = "the certificate of its Sealed Secrets controller"
-        found = [
-            Pending(
-                "sealing",
-                c.name,
-                f"{what} ({join(where, sealing_file(c.name))})",
-                "all but its namespace",
-                sealed_secrets.command(c, where),
-            )
-            for c in waiting
-        ]
-        return [*found, *self._uncertified()]
+        topology, where = self.inputs.topology, self.inputs.directory
+        waiting = store_of(topology).pending(topology, self.inputs.sealing, where)
+        return [*waiting, *self._uncertified()]
 
     def _uncertified(self) -> list[Pending]:
         """The clusters whose intermediate somebody else has to sign."""
@@ -122,7 +103,7 @@ class Sealed:
 
     def keyless(self) -> frozenset[str]:
         """The clusters whose intermediate is sealed, so that its key need not be here."""
-        if self.inputs.topology.store == "external":
+        if store_of(self.inputs.topology).OUTSIDE:
             return frozenset(c.name for c in self.inputs.topology.clusters)
         bare = [
             c.name
@@ -140,7 +121,8 @@ class Sealed:
         are.
         """
         topology = self.inputs.topology
-        if not self.encrypts and topology.store != "external":
+        outside = store_of(topology).OUTSIDE
+        if not self.encrypts and not outside:
             return self.inputs.logins, frozenset()
         holders: dict[tuple[str, str], list[str]] = {}
         for holder, peers in peers_of(topology).items():
@@ -149,7 +131,7 @@ class Sealed:
                     (peer, holder if topology.reader_per_peer else SHARED), []
                 ).append(holder)
         clusters = {c.name: c for c in topology.clusters}
-        if topology.store == "external":
+        if outside:
             return {key: masked(clusters[key[0]].credential) for key in holders}, frozenset(holders)
         missing = [key for key in holders if key not in self.inputs.logins]
         if not missing:
@@ -182,23 +164,14 @@ class Sealed:
                 found[id_] = Date(until, id_, "token", name, what, fix, made)
         return found
 
-    def store(self) -> Plain | Sealing:
+    def store(self) -> Store:
         """The store; with a new seal key where nothing is sealed yet."""
         topology = self.inputs.topology
-        if not self.encrypts:
-            return Plain()
-        key = self._key()
+        key = self._key() if self.encrypts else None
         # Who seals all anew keeps nothing, so what has no key or credential here is lacking.
         read = (lambda _: None) if self.reseal else self.read
-        if topology.store == "sealed":
-            return sealed_secrets.SealedSecrets(self.out, key, read, self.inputs.sealing)
-
-        recipients = {
-            c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients)))
-            for c in topology.clusters
-        }
-        everyone = dict.fromkeys(r for own in recipients.values() for r in own)
-        return Sops(self.out, key, read, {**recipients, BUNDLE: tuple(everyone)})
+        inputs = StoreInputs(topology, self.out, key, read, self.inputs.sealing)
+        return store_of(topology).open_store(inputs)
 
     def _key(self) -> bytes | None:
         body = None if self.reseal else self.inputs.kept.get(SEAL_KEY)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.delivery import teardown
-from kubectl_mesh.delivery.teardown import Command, Installation
+from kubectl_mesh.delivery import tool_of
+from kubectl_mesh.delivery.removal import Installation
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Topology
+from kubectl_mesh.targets import teardown
 from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.targets.teardown import Command
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.base_file import read_base
@@ -58,7 +60,7 @@ def list_commands(directory: str, topology: Topology, leaving: frozenset[str]) -
     return teardown.list_commands(
         _list_installations(directory, topology, leaving),
         holders,
-        teardown.tool_of(topology),
+        tool_of(topology),
         whole=len(clusters) == len(topology.clusters),
     )
 

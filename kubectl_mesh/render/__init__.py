@@ -6,10 +6,10 @@ target's affair), the mesh.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
-from kubectl_mesh import delivery
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.model import (
     BUNDLE,
     LOCK,
@@ -23,91 +23,85 @@ from kubectl_mesh.model import (
     Secret,
     Tree,
 )
-from kubectl_mesh.render import alerts, gateways, lock, reader, remotes, trust
+from kubectl_mesh.render import alerts, gateways, reader, remotes, trust
+from kubectl_mesh.render.kustomization import Texts, list_resources
+from kubectl_mesh.render.lock import LockContent, Locks
 from kubectl_mesh.render.stage import Stage
+from kubectl_mesh.stores import store_of
+from kubectl_mesh.stores.store import Store
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.tree.lock_file import LockFile, dump_lock
 from kubectl_mesh.yaml_io.manifest import Manifests
 
 
-class Store(Protocol):
-    """What puts secrets into the tree: see `kubectl_mesh.stores`."""
+class Mesh(NamedTuple):
+    """What a tree is made from."""
 
-    private: bool
-    """Whether its files may be read by their owner only."""
-
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]: ...
-    def head(self, directory: str) -> dict[str, object]: ...
-    def beside(self, directory: str) -> dict[str, str]: ...
-
-
-Texts = Mapping[str, str | Secret]
-"""The files of a directory before they are in the tree, by path."""
+    plan: Plan
+    base: Mapping[str, Document]
+    pki: Pki
+    target: Target
 
 
 def render(
-    plan: Plan,
-    base: Mapping[str, Document],
-    pki: Pki,
-    target: Target,
-    manifests: Manifests,
-    store: Store,
-    only: frozenset[str] | None = None,
+    mesh: Mesh, manifests: Manifests, store: Store, only: frozenset[str] | None = None
 ) -> Tree:
     """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that
     clusters share are one object.
     """
-    made: dict[tuple[bytes, bool], File] = {}
-
-    def folder(directory: str, texts: Texts) -> tuple[dict[str, File], dict[str, str]]:
-        files, sealed = {}, {}
-        if any(isinstance(text, Secret) for text in texts.values()):
-            texts = {**texts, **store.beside(directory)}
-        for path in sorted(texts):
-            text = texts[path]
-            if isinstance(text, Secret):
-                body, made_from = store.file(directory, path, text)
-                if made_from is not None:
-                    sealed[path] = made_from
-            else:
-                body = text.encode()
-            key = (body, isinstance(text, Secret) and store.private)
-            if key not in made:
-                made[key] = File(*key, hashlib.sha256(body).hexdigest())
-            files[path] = made[key]
-        return files, sealed
-
-    def locked(files: dict[str, File], made_from: LockFile) -> Folder:
-        body = dump_lock(made_from)
-        files[LOCK] = File(body, private=False, digest=hashlib.sha256(body).hexdigest())
-        return files
-
-    known = lock.sources(plan)
+    folders = _Folders(store)
+    locks = Locks(mesh.plan, mesh.pki, mesh.target.KIND)
     tree: dict[str, Folder] = {}
-    for member, texts in _clusters(plan, base, pki, target, manifests, only):
+    for member, texts in _clusters(mesh, manifests, only):
         name = member.cluster.name
-        files, sealed = folder(name, texts)
-        head = store.head(name) if sealed else {}
-        tree[name] = locked(
-            files, lock.of_cluster(plan, member, pki, target.KIND, files, known, head, sealed)
-        )
-    for name, shared in _shared(plan, target, manifests):
-        files, sealed = folder(name, shared)
-        head = store.head(name) if sealed else {}
-        tree[name] = locked(files, lock.of_all(name, plan, target.KIND, files, known, head, sealed))
+        content = folders.content(name, texts)
+        tree[name] = _locked(content, locks.of_cluster(member, content))
+    for name, shared in _shared(mesh, manifests):
+        content = folders.content(name, shared)
+        tree[name] = _locked(content, locks.of_all(name, content))
     return tree
 
 
+class _Folders:
+    """The directories of a tree, in which equal files are one object."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._made: dict[tuple[bytes, bool], File] = {}
+
+    def content(self, directory: str, texts: Texts) -> LockContent:
+        """The files of a directory, as the store has them, and what its lock says of them."""
+        files: dict[str, File] = {}
+        sealed: dict[str, str] = {}
+        if any(isinstance(text, Secret) for text in texts.values()):
+            texts = {**texts, **self.store.beside(directory)}
+        for path in sorted(texts):
+            text = texts[path]
+            if isinstance(text, Secret):
+                body, made_from = self.store.file(directory, path, text)
+                if made_from is not None:
+                    sealed[path] = made_from
+                key = (body, self.store.private)
+            else:
+                key = (text.encode(), False)
+            if key not in self._made:
+                self._made[key] = File(*key, hashlib.sha256(key[0]).hexdigest())
+            files[path] = self._made[key]
+        return LockContent(files, sealed, self.store.head(directory) if sealed else {})
+
+
+def _locked(content: LockContent, lock: LockFile) -> Folder:
+    body = dump_lock(lock)
+    listed = File(body, private=False, digest=hashlib.sha256(body).hexdigest())
+    return {**content.files, LOCK: listed}
+
+
 def _clusters(
-    plan: Plan,
-    base: Mapping[str, Document],
-    pki: Pki,
-    target: Target,
-    manifests: Manifests,
-    only: frozenset[str] | None,
-) -> Iterator[tuple[Member, dict[str, str | Secret]]]:
+    mesh: Mesh, manifests: Manifests, only: Collection[str] | None
+) -> Iterator[tuple[Member, Texts]]:
     """For each cluster its files."""
-    control_plane = target.control_plane(plan, base)
+    plan, target = mesh.plan, mesh.target
+    control_plane = target.control_plane(plan, mesh.base)
     secrets = remotes.Remotes(plan, manifests)
     legacy = not target.traits(plan.topology).labels
     members = {
@@ -125,79 +119,47 @@ def _clusters(
             reader.add(stages[2], plan, member, manifests, legacy=legacy)
             secrets.add(stages[2], member)
             if plan.topology.alerts is not None:
-                alerts.add(stages[2], plan, plan.topology.alerts, member, pki, manifests)
-        accounts = target.component_accounts(base, plan.topology, member.cluster)
-        trust.add(stages[0], plan, member, pki, manifests, accounts)
-        files: dict[str, str | Secret] = {}
-        applied = []
-        for stage, into in zip(STAGES, stages, strict=True):
-            files |= {f"{stage}/{file}": text for file, text in into.files.items()}
-            if into.resources and not (stage == STAGES[1] and not target.APPLIED):
-                listed = kustomization(plan, into.resources, into.files, manifests)
-                files |= {f"{stage}/{file}": text for file, text in listed.items()}
-                # What is for the cluster of Argo CD has no place in the whole of another.
-                if listed and not (
-                    stage == STAGES[1] and target.HUB and plan.topology.delivery.tool == "argocd"
-                ):
-                    applied.append(stage)
-        sealed = plan.topology.store == "sops" and any(
-            isinstance(text, Secret) for text in files.values()
+                alerts.add(stages[2], plan, plan.topology.alerts, member, mesh.pki, manifests)
+        accounts = target.component_accounts(mesh.base, plan.topology, member.cluster)
+        trust.add(stages[0], plan, member, mesh.pki, manifests, accounts)
+        yield member, _staged(mesh, stages, manifests)
+
+
+def _staged(mesh: Mesh, stages: list[Stage], manifests: Manifests) -> Texts:
+    """The files of the stages, each with its kustomization, and the kustomization of them all."""
+    topology, target = mesh.plan.topology, mesh.target
+    delivery = delivery_of(topology)
+    files: dict[str, str | Secret] = {}
+    applied = []
+    for stage, into in zip(STAGES, stages, strict=True):
+        files |= {f"{stage}/{file}": text for file, text in into.files.items()}
+        is_plane = stage == STAGES[1]
+        if not into.resources or (is_plane and not target.APPLIED):
+            continue
+        listed = list_resources(topology, into.resources, into.files, manifests)
+        files |= {f"{stage}/{file}": text for file, text in listed.items()}
+        # What is for the cluster of Argo CD has no place in the whole of another.
+        if listed and not (is_plane and target.HUB and delivery.CENTRAL):
+            applied.append(stage)
+    is_encrypted = store_of(topology).NEEDS_DECRYPTION and any(
+        isinstance(text, Secret) for text in files.values()
+    )
+    # kubectl cannot decrypt cacerts, and an istiod that starts without it signs by itself: nothing
+    # brings all stages at once.
+    if not is_encrypted or delivery.DECRYPTS:
+        files["kustomization.yaml"] = manifests.render(
+            "kustomization.yaml", resources=tuple(applied), generators=()
         )
-        # kubectl cannot decrypt cacerts, and an istiod that starts without it signs by itself:
-        # nothing brings all stages at once.
-        if not (sealed and plan.topology.delivery.tool == "kubectl"):
-            files["kustomization.yaml"] = manifests.render(
-                "kustomization.yaml", resources=tuple(applied), generators=()
-            )
-        yield member, files
+    return files
 
 
-def kustomization(
-    plan: Plan, resources: Iterable[str], files: Texts, manifests: Manifests
-) -> dict[str, str]:
-    """What lists the files of a folder. What SOPS encrypted is for whom can decrypt: Flux itself,
-    KSOPS in Argo CD; kubectl cannot.
-    """
-    hidden = (
-        [path for path in resources if isinstance(files.get(path), Secret)]
-        if plan.topology.store == "sops"
-        else []
-    )
-    # Those of a stage without remote secrets are the same in most clusters.
-    text = (
-        manifests.once
-        if any(path.startswith("remote-secrets/") for path in files)
-        else manifests.render
-    )
-    if not hidden or plan.topology.delivery.tool == "flux":
-        return {
-            "kustomization.yaml": text(
-                "kustomization.yaml", resources=tuple(resources), generators=()
-            )
-        }
-    left = tuple(path for path in resources if path not in hidden)
-    made = {}
-    if plan.topology.delivery.tool == "argocd":
-        made[".ksops.yaml"] = text("ksops.yaml", files=tuple(f"./{path}" for path in hidden))
-    return (
-        {
-            "kustomization.yaml": text(
-                "kustomization.yaml", resources=left, generators=tuple(made)
-            ),
-            **made,
-        }
-        if left or made
-        else {}
-    )
-
-
-def _shared(
-    plan: Plan, target: Target, manifests: Manifests
-) -> Iterator[tuple[str, dict[str, str | Secret]]]:
+def _shared(mesh: Mesh, manifests: Manifests) -> Iterator[tuple[str, Texts]]:
     """The directories that belong to the mesh as a whole."""
+    plan = mesh.plan
     if plan.topology.bundled:
         found = remotes.bundle(plan, manifests)
-        yield BUNDLE, {**found, **(kustomization(plan, found, found, manifests) if found else {})}
-    tool = delivery.module(plan.topology.delivery.tool)
-    if tool is not None:
-        yield tool.DIRECTORY, dict(tool.files(plan, hub=target.HUB))
+        listed = list_resources(plan.topology, found, found, manifests) if found else {}
+        yield BUNDLE, {**found, **listed}
+    delivery = delivery_of(plan.topology)
+    if delivery.DIRECTORY:
+        yield delivery.DIRECTORY, dict(delivery.files(plan, hub=mesh.target.HUB))

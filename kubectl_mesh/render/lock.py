@@ -2,13 +2,96 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from kubectl_mesh.model import BUNDLE, Folder, Member, Pki, Plan
+from kubectl_mesh.model import BUNDLE, File, Member, Pki, Plan
 from kubectl_mesh.render.trust import crls
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 
-def sources(plan: Plan) -> dict[str, Source]:
+class LockContent(NamedTuple):
+    """The files of a directory, and what its lock says of them."""
+
+    files: Mapping[str, File]
+    sealed: Mapping[str, str]
+    """What each sealed file was made from, as far as it is public."""
+    store: Mapping[str, object]
+    """What the store says of the directory, as fields of a `LockFile`."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file."""
+        return {path: file.digest for path, file in self.files.items()}
+
+
+class Locks:
+    """The locks of a plan; `kind` is that of base.yaml."""
+
+    def __init__(self, plan: Plan, pki: Pki, kind: str) -> None:
+        self.plan, self.pki, self.kind = plan, pki, kind
+        self._sources = _sources(plan)
+
+    def of_cluster(self, member: Member, content: LockContent) -> LockFile:
+        """The lock of a cluster's directory."""
+        cluster, plan, known = member.cluster, self.plan, self._sources
+        held = (
+            {}
+            if plan.topology.bundled
+            else {
+                p: known[p]
+                for p in member.peers
+                if p in known and plan.members[p].login(cluster.name) is not None
+            }
+        )
+        return LockFile(
+            cluster=cluster.name,
+            mesh=plan.topology.mesh_id,
+            context=cluster.context,
+            network=cluster.network,
+            namespace=cluster.namespace,
+            control_plane=self.kind,
+            roots=tuple(root.fingerprint for root in self.pki.roots),
+            remote=held,
+            files=content.digests,
+            sealed=content.sealed,
+            **self._certificates(member),  # type: ignore[arg-type]
+            **content.store,  # type: ignore[arg-type]
+        )
+
+    def of_all(self, name: str, content: LockContent) -> LockFile:
+        """The lock of a directory that belongs to the mesh as a whole."""
+        known = self._sources
+        return LockFile(
+            cluster=name,
+            mesh=self.plan.topology.mesh_id,
+            control_plane=self.kind,
+            remote={peer: known[peer] for peer in sorted(known)} if name == BUNDLE else {},
+            files=content.digests,
+            sealed=content.sealed,
+            **content.store,  # type: ignore[arg-type]
+        )
+
+    def _certificates(self, member: Member) -> dict[str, str]:
+        """Who signs in a cluster, as fields of its lock."""
+        topology = self.plan.topology
+        if member.held:
+            return {"waits": "for its intermediate"}
+        if not topology.own_intermediates:
+            assert topology.issuer_ref is not None
+            name, issuer, group = topology.issuer_ref
+            return {"issuer": f"{topology.issuer}: {issuer}.{group}/{name}"}
+        if member.primary is not None:
+            return {"served_by": member.primary.name}
+        own = self.pki.intermediates[member.cluster.name]
+        listed = crls(member, self.pki)
+        return {
+            "intermediate": own.certificate.fingerprint,
+            **({"signer": own.signer} if own.signer else {}),
+            **({"crl": hashlib.sha256(listed).hexdigest()} if listed is not None else {}),
+        }
+
+
+def _sources(plan: Plan) -> dict[str, Source]:
     """What the remote secrets of each cluster are made from."""
     return {
         name: Source(
@@ -19,85 +102,3 @@ def sources(plan: Plan) -> dict[str, Source]:
         for name, member in plan.members.items()
         if member.server is not None and member.logins
     }
-
-
-def of_cluster(
-    plan: Plan,
-    member: Member,
-    pki: Pki,
-    kind: str,
-    files: Folder,
-    known: Mapping[str, Source],
-    store: Mapping[str, object],
-    sealed: Mapping[str, str],
-) -> LockFile:
-    """The lock of a cluster's directory."""
-    cluster = member.cluster
-    held = (
-        {}
-        if plan.topology.bundled
-        else {
-            p: known[p]
-            for p in member.peers
-            if p in known and plan.members[p].login(cluster.name) is not None
-        }
-    )
-    return LockFile(
-        cluster=cluster.name,
-        mesh=plan.topology.mesh_id,
-        context=cluster.context,
-        network=cluster.network,
-        namespace=cluster.namespace,
-        control_plane=kind,
-        roots=tuple(root.fingerprint for root in pki.roots),
-        remote=held,
-        files=_digests(files),
-        sealed=sealed,
-        **_certificates(plan, member, pki),  # type: ignore[arg-type]
-        **store,  # type: ignore[arg-type]
-    )
-
-
-def _certificates(plan: Plan, member: Member, pki: Pki) -> dict[str, str]:
-    """Who signs in a cluster, as fields of its lock."""
-    if member.held:
-        return {"waits": "for its intermediate"}
-    if not plan.topology.own_intermediates:
-        assert plan.topology.issuer_ref is not None
-        name, issuer, group = plan.topology.issuer_ref
-        return {"issuer": f"{plan.topology.issuer}: {issuer}.{group}/{name}"}
-    if member.primary is not None:
-        return {"served_by": member.primary.name}
-    own = pki.intermediates[member.cluster.name]
-    listed = crls(member, pki)
-    return {
-        "intermediate": own.certificate.fingerprint,
-        **({"signer": own.signer} if own.signer else {}),
-        **({"crl": hashlib.sha256(listed).hexdigest()} if listed is not None else {}),
-    }
-
-
-def of_all(
-    name: str,
-    plan: Plan,
-    kind: str,
-    files: Folder,
-    known: Mapping[str, Source],
-    store: Mapping[str, object],
-    sealed: Mapping[str, str],
-) -> LockFile:
-    """The lock of a directory that belongs to the mesh as a whole."""
-    held = {peer: known[peer] for peer in sorted(known)} if name == BUNDLE else {}
-    head = {
-        "cluster": name,
-        "mesh": plan.topology.mesh_id,
-        "control_plane": kind,
-        "remote": held,
-        "files": _digests(files),
-        "sealed": sealed,
-    }
-    return LockFile(**head, **store)  # type: ignore[arg-type]
-
-
-def _digests(files: Folder) -> dict[str, str]:
-    return {path: file.digest for path, file in files.items()}

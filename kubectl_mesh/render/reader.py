@@ -5,7 +5,7 @@ their tokens.
 from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.stores import external
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.yaml_io.manifest import Manifests
 
 
@@ -61,5 +61,6 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                         **place,
                     ),
                 )
-            if plan.topology.store == "external":
-                stage.add(f"{name}-push.yaml", external.push_token(plan.topology, cluster, peer))
+            pushed = store_of(plan.topology).token_object(plan.topology, cluster, peer)
+            if pushed is not None:
+                stage.add(f"{name}-push.yaml", pushed)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from kubectl_mesh.credentials.accounts import SHARED, private_file
 from kubectl_mesh.credentials.logins import masked
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.model import BUNDLE, Json, Member, Plan, Secret
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.stores import ENCRYPTED, external
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.yaml_io.manifest import Manifests, document
 
 
@@ -25,9 +26,8 @@ class Remotes:
         """Adds those that a cluster holds, or names the directory that has them all."""
         if self.plan.topology.bundled:
             # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
-            applied = (
-                self.plan.topology.store != "sops" or self.plan.topology.delivery.tool != "kubectl"
-            )
+            topology = self.plan.topology
+            applied = not store_of(topology).NEEDS_DECRYPTION or delivery_of(topology).DECRYPTS
             if (
                 applied
                 and member.cluster.joined
@@ -67,19 +67,19 @@ class Remotes:
         self, other: Member, namespace: str, reader: str, login: Mapping[str, Json]
     ) -> str | Secret:
         topology, cluster = self.plan.topology, other.cluster
-        if topology.store == "external":
-            # A command has nothing that is secret, so nothing that a store could hold.
-            if cluster.credential.way == "exec":
-                return self._text(other, namespace, login)
-            return external.remote_secret(
-                topology,
-                cluster,
-                namespace,
-                reader,
-                kubeconfig(other, masked(cluster.credential, external.mark)),
-            )
+        store = store_of(topology)
+        if not store.has_login(cluster):
+            return self._text(other, namespace, login)
+        own = store.remote_secret_object(
+            topology,
+            cluster,
+            (namespace, reader),
+            lambda mark: kubeconfig(other, masked(cluster.credential, mark)),
+        )
+        if own is not None:
+            return own
         public = ""
-        if topology.store in ENCRYPTED:
+        if store.ENCRYPTS:
             if (cluster.name, namespace) not in self._public:
                 # A reader of YAML passes over it; a login of another generation is sealed anew for
                 # it.

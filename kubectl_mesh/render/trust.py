@@ -1,24 +1,16 @@
 """Stage 1: Istio's namespace, and the Secret with the intermediate that istiod signs with."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.istio.versions import reads_crl
 from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.stores import ENCRYPTED, external
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.node_components import extra_namespaces
 from kubectl_mesh.yaml_io.manifest import Manifests
-
-KEEP: dict[str, tuple[str | None, str | None]] = {
-    "kubectl": (None, None),
-    "argocd": ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false"),
-    "flux": ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
-}
-"""The annotation by which a tool never deletes an object, whatever becomes of its file; its key and
-value.
-"""
 
 ISTIO_CSR = "istio-csr.values"
 """The values for istio-csr's chart, in stage 1; no manifest, so not called one."""
@@ -48,24 +40,9 @@ def add(
     annotation allows it.
     """
     cluster, topology = member.cluster, plan.topology
-    keep_key, keep = KEEP[plan.topology.delivery.tool]
-    served_by = member.primary.name if member.primary is not None else None
-    text = manifests.render(
-        "namespace.yaml",
-        namespace=cluster.namespace,
-        network=cluster.network,
-        served_by=served_by,
-        keep_key=keep_key,
-        keep=keep,
-    )
-    stage.add("namespace.yaml", text)
-    for namespace in extra_namespaces(accounts, cluster) if not member.waits else ():
-        stage.add(
-            f"namespace-{namespace}.yaml",
-            manifests.render(
-                "component-namespace.yaml", namespace=namespace, keep_key=keep_key, keep=keep
-            ),
-        )
+    keep = delivery_of(topology).KEEP
+    for file, text in _namespaces(plan, member, manifests, accounts):
+        stage.add(file, text)
     if topology.issuer == "istio-csr":
         # Not for kubectl: the chart of istio-csr reads it.
         stage.files[ISTIO_CSR] = issuers.istio_csr_values(
@@ -74,17 +51,49 @@ def add(
         return
     if member.primary is not None or member.held:
         return
-    annotations = {keep_key: keep} if keep_key is not None and keep is not None else {}
+    annotations = dict([keep]) if keep is not None else {}
     if topology.issuer == "cert-manager":
         stage.add("cacerts.yaml", issuers.certificate(topology, cluster, annotations))
         return
-    revoked = crls(member, pki)
-    if topology.store == "external":
-        stage.add("cacerts.yaml", external.cacerts(topology, cluster, annotations, revoked))
-        return
-    intermediate = pki.intermediates[cluster.name]
+    store = store_of(topology)
+    own = store.cacerts_object(topology, cluster, annotations, crls(member, pki))
+    stage.add("cacerts.yaml", own or _cacerts(plan, member, pki, manifests))
 
-    def made(key: bytes) -> str:
+
+def _namespaces(
+    plan: Plan, member: Member, manifests: Manifests, accounts: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Istio's namespace, and those of the components on the nodes."""
+    cluster = member.cluster
+    keep_key, keep = delivery_of(plan.topology).KEEP or (None, None)
+    served_by = member.primary.name if member.primary is not None else None
+    yield (
+        "namespace.yaml",
+        manifests.render(
+            "namespace.yaml",
+            namespace=cluster.namespace,
+            network=cluster.network,
+            served_by=served_by,
+            keep_key=keep_key,
+            keep=keep,
+        ),
+    )
+    for namespace in extra_namespaces(accounts, cluster) if not member.waits else ():
+        yield (
+            f"namespace-{namespace}.yaml",
+            manifests.render(
+                "component-namespace.yaml", namespace=namespace, keep_key=keep_key, keep=keep
+            ),
+        )
+
+
+def _cacerts(plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> Secret:
+    """The Secret with the intermediate."""
+    cluster, topology = member.cluster, plan.topology
+    intermediate, revoked = pki.intermediates[cluster.name], crls(member, pki)
+    keep_key, keep = delivery_of(topology).KEEP or (None, None)
+
+    def text(key: bytes) -> str:
         return manifests.once(
             "cacerts.yaml",
             namespace=cluster.namespace,
@@ -97,6 +106,6 @@ def add(
             root_cert=base64.b64encode(intermediate.root_cert).decode(),
         )
 
-    body = None if intermediate.ca_key is None else made(intermediate.ca_key)
-    public = made(SEALED.encode()) if topology.store in ENCRYPTED else ""
-    stage.add("cacerts.yaml", Secret(body, public, f"certs/intermediate-{cluster.name}/ca-key.pem"))
+    body = None if intermediate.ca_key is None else text(intermediate.ca_key)
+    public = text(SEALED.encode()) if store_of(topology).ENCRYPTS else ""
+    return Secret(body, public, f"certs/intermediate-{cluster.name}/ca-key.pem")

@@ -4,9 +4,9 @@ secret.
 
 from collections.abc import Iterator, Sequence
 
-from kubectl_mesh.delivery.teardown import Leaving
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import FolderChange, Pending, Pki, Plan
+from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import count, one_line
 
 ACTIONS = ("create", "update", "tighten", "remove")

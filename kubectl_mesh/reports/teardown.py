@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kubectl_mesh.delivery.teardown import Command
 from kubectl_mesh.operations.teardown import TeardownResult
+from kubectl_mesh.targets.teardown import Command
 from kubectl_mesh.text import mesh_command
 
 _WARNING = """\

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from kubectl_mesh.credentials.token_rotation import holders as holders_of
 from kubectl_mesh.credentials.token_rotation import is_push
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.versions import FAST_SWAP, exact, loses_endpoints, minor
 from kubectl_mesh.model import BUNDLE, STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.safety.remote_secrets import changed_secrets
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count
 
 MEASURED = (
@@ -78,18 +80,14 @@ def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]
     clusters = losing(holders)
     if not clusters:
         return []
-    tool = {"argocd": "Argo CD", "flux": "Flux"}.get(plan.topology.delivery.tool or "")
-    writers = {
-        "external": "the External Secrets Operator",
-        "sealed": "the Sealed Secrets controller",
-    }
-    if plan.topology.store in writers:
-        when = f"as soon as {writers[plan.topology.store]} has written the remote secret"
-    elif tool is not None:
-        when = f"as soon as {tool} has applied it"
+    delivery, store = delivery_of(plan.topology), store_of(plan.topology)
+    if store.WRITER:
+        when = f"as soon as {store.WRITER} has written the remote secret"
+    elif delivery.RECONCILES:
+        when = f"as soon as {delivery.TITLE} has applied it"
     else:
         when = "right after each apply, one cluster after the other"
-    by_kubectl = tool is None and plan.topology.store == "plain"
+    by_kubectl = not delivery.RECONCILES and store.private
     look = shlex.join(
         [
             "istioctl",

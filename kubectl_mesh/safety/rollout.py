@@ -5,11 +5,12 @@ that help them; text for people.
 import shlex
 from collections.abc import Iterator, Sequence
 
-from kubectl_mesh.delivery.teardown import DIRECTORIES, HUB, TOOLS
+from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.stores import store_of
 
 OLD = "IstioControlPlane"
 """The kind of base.yaml whose clusters run Istio 1.4, Citadel among it."""
@@ -96,12 +97,19 @@ def _advance(names: Sequence[str]) -> str:
 
 
 def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
-    tool = TOOLS.get(plan.topology.delivery.tool)
-    if tool is not None:
+    delivery = delivery_of(plan.topology)
+    if delivery.RECONCILES:
+        created_files = {
+            f.path
+            for c in changes
+            if c.name == delivery.DIRECTORY
+            for f in c.changes
+            if f.action == "create"
+        }
         return "\n".join(
             [
-                *_bootstrap(plan, changes, out),
-                f"next: review {out}, commit and push it; {tool} applies it",
+                *delivery.first_apply_lines(plan, out, created_files),
+                f"next: review {out}, commit and push it; {delivery.TITLE} applies it",
             ]
         )
     there = [
@@ -109,7 +117,7 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) ->
         for c in changes
         if c.action not in ("identical", "remove", "tighten") and c.name in plan.members
     ]
-    if plan.topology.store == "sops" or not there:
+    if store_of(plan.topology).NEEDS_DECRYPTION or not there:
         return (
             f"next: review {out}, and apply it as docs/{'stores' if there else 'kubectl'}.md tells"
         )
@@ -164,42 +172,6 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
         shlex.join(["istioctl", f"--context={cluster.context}", *verb, "-f", f"{folder}/{path}"])
         for path in files
     ]
-
-
-def _bootstrap(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[str]:
-    """What has to be applied once, by hand, so that a tool reads the repository; the commits that
-    follow need nothing.
-    """
-    new = {
-        (c.name, f.path)
-        for c in changes
-        if c.name in DIRECTORIES
-        for f in c.changes
-        if f.action == "create"
-    }
-    if ("_argocd", "mesh.yaml") in new:
-        apply = shlex.join(["kubectl", "apply", "-f", f"{out}/_argocd/mesh.yaml"])
-        return [
-            (
-                "once, for Argo CD to read the repository (docs/argocd.md has what it needs):"
-                f" {apply}{HUB}"
-            )
-        ]
-    names = sorted(
-        path.partition("/")[0]
-        for directory, path in new
-        if directory == "_flux" and path.endswith("/gitrepository.yaml")
-    )
-    if not names:
-        return []
-    apply = kubectl(plan.members[names[0]].cluster, "apply", "-k", f"{out}/_flux/{names[0]}")
-    more = f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
-    return [
-        f"once, for Flux to read the repository (docs/flux.md has what it needs): {apply}{more}"
-    ]
-
-
-# The rotation of a root; what its steps mean is in `barriers`
 
 
 def one_root(clusters: Sequence[Cluster]) -> list[Problem]:

@@ -77,7 +77,14 @@ def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
                 ) from None
     if not found:
         raise MeshError(
-            [Problem(Place(name), "holds no age identity", "name a file that age-keygen wrote")]
+            [
+                Problem(
+                    Place(name),
+                    "holds no age identity",
+                    "name a file that age-keygen wrote",
+                    code="no-age-identity",
+                )
+            ]
         )
 
     def unwrap(wrapped: bytes) -> bytes | None:

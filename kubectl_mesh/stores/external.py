@@ -8,10 +8,12 @@ pushes its own token there, so nobody copies one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Self
 
 from kubectl_mesh.credentials.accounts import SHARED, reader_secret
-from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.model import Cluster, Secret, Topology
+from kubectl_mesh.stores.store import Health, Store, StoreInputs
 from kubectl_mesh.yaml_io.manifest import document
 
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
@@ -175,3 +177,55 @@ def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
             },
         }
     )
+
+
+class External(Store):
+    """The tree says where secrets are; the External Secrets Operator gets them."""
+
+    NAME = "external"
+    OUTSIDE = True
+    CONTROLLER = "externalsecrets.external-secrets.io"
+    WRITER = "the External Secrets Operator"
+    HEALTH = Health("external-secrets.io/v1", "ExternalSecret", "Ready")
+
+    @classmethod
+    def open_store(cls, inputs: StoreInputs) -> Self:
+        """The store of a run."""
+        return cls()
+
+    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+        """Nothing secret comes into the tree."""
+        raise AssertionError(f"{directory}/{path} is secret, and the store is external")
+
+    @classmethod
+    def has_login(cls, cluster: Cluster) -> bool:
+        """A command has nothing that is secret."""
+        return cluster.credential.way != "exec"
+
+    @classmethod
+    def cacerts_object(
+        cls,
+        topology: Topology,
+        cluster: Cluster,
+        annotations: Mapping[str, str],
+        crl: bytes | None,
+    ) -> str | None:
+        """The ExternalSecret that makes `cacerts`."""
+        return cacerts(topology, cluster, annotations, crl)
+
+    @classmethod
+    def remote_secret_object(
+        cls,
+        topology: Topology,
+        cluster: Cluster,
+        holder: tuple[str, str],
+        kubeconfig: Callable[[Callable[[str], str]], str],
+    ) -> str | None:
+        """The ExternalSecret that makes a remote secret."""
+        namespace, peer = holder
+        return remote_secret(topology, cluster, namespace, peer, kubeconfig(mark))
+
+    @classmethod
+    def token_object(cls, topology: Topology, cluster: Cluster, peer: str) -> str | None:
+        """The PushSecret by which a cluster puts its token into the store."""
+        return push_token(topology, cluster, peer)

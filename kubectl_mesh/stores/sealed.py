@@ -14,10 +14,9 @@ import hmac
 import re
 import shlex
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from cryptography.exceptions import InvalidTag
@@ -28,8 +27,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
-from kubectl_mesh.model import Cluster, OnDisk, Secret
+from kubectl_mesh.model import Cluster, OnDisk, Pending, Secret, Topology
 from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
 from kubectl_mesh.workdir.places import sealing_file
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
 from kubectl_mesh.yaml_io.manifest import read
@@ -38,14 +38,6 @@ from kubectl_mesh.yaml_io.write import dump, text
 SHORTEST = 2048
 """Bits of a controller's key; a controller makes 4096 unless told otherwise."""
 _LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """The certificate of a controller: its key, the SHA-256 of it in hex."""
-
-    key: Any = field(repr=False)
-    fingerprint: str
 
 
 def command(cluster: Cluster, directory: str) -> str:
@@ -64,35 +56,62 @@ def load(
     """
     place = Place(name)
 
-    def refused(what: str) -> MeshError:
-        return MeshError([Problem(place, what, f"fetch it anew: {fetch}", "sealing-certificate")])
+    def refused(what: str, code: str) -> MeshError:
+        return MeshError(
+            [Problem(place, what, f"fetch it anew: {fetch}", "sealing-certificate", code=code)]
+        )
 
     if b"PRIVATE KEY" in pem:
         fix = "take the key out, have the controller make a new one, and fetch its certificate"
         raise MeshError(
-            [Problem(place, "holds a private key; it is a public file", fix, "sealing-certificate")]
+            [
+                Problem(
+                    place,
+                    "holds a private key; it is a public file",
+                    fix,
+                    "sealing-certificate",
+                    code="private-key-in-public-file",
+                )
+            ]
         )
     try:
         certificate = parse_certificate(pem)
     except PemError:
-        raise refused("is not a PEM certificate that can be read") from None
+        raise refused(
+            "is not a PEM certificate that can be read", "certificate-unreadable"
+        ) from None
     key = certificate.public_key()
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not isinstance(key, rsa.RSAPublicKey):
-        raise refused("has no RSA key, so it is not the certificate of a Sealed Secrets controller")
+        raise refused(
+            "has no RSA key, so it is not the certificate of a Sealed Secrets controller",
+            "key-not-rsa",
+        )
     if key.key_size < SHORTEST:
         raise refused(
             f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the"
-            " controller make one of 4096 (its --key-size)"
+            " controller make one of 4096 (its --key-size)",
+            "key-too-short",
         )
     if ends <= now:
-        raise refused(f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh")
+        raise refused(
+            f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh",
+            "certificate-expired",
+        )
     if begins > now + timedelta(days=1):
-        raise refused(f"is not valid before {begins:%Y-%m-%d}")
+        raise refused(f"is not valid before {begins:%Y-%m-%d}", "certificate-not-yet-valid")
     warnings = []
     if now >= begins + (ends - begins) * 4 / 5:
         what = f"has less than a fifth of its life left (it expires on {ends:%Y-%m-%d})"
-        warnings.append(Problem(place, what, f"fetch the newest one: {fetch}", "sealing-expiring"))
+        warnings.append(
+            Problem(
+                place,
+                what,
+                f"fetch the newest one: {fetch}",
+                "sealing-expiring",
+                code="certificate-expires-soon",
+            )
+        )
     return Certificate(key, certificate.fingerprint(hashes.SHA256()).hex()), tuple(warnings)
 
 
@@ -115,6 +134,7 @@ def private_keys(name: str, pem: bytes) -> list[Any]:
                         Place(name),
                         "holds a private key that is no RSA key",
                         "name a file with the controller's tls.key",
+                        code="key-not-rsa",
                     )
                 ]
             )
@@ -124,7 +144,9 @@ def private_keys(name: str, pem: bytes) -> list[Any]:
             "name a file with the tls.key of the Secrets that are labelled"
             " sealedsecrets.bitnami.com/sealed-secrets-key"
         )
-        raise MeshError([Problem(Place(name), "holds no private key in PEM", fix)])
+        raise MeshError(
+            [Problem(Place(name), "holds no private key in PEM", fix, code="no-private-key")]
+        )
     return found
 
 
@@ -187,16 +209,68 @@ def unseal(keys: list[Any], body: bytes) -> Any:
 class SealedSecrets(Sealing):
     """The files of a mesh for the controller of each cluster."""
 
+    NAME = "sealed"
+    CONTROLLER = "sealedsecrets.bitnami.com"
+    WRITER = "the Sealed Secrets controller"
+    HEALTH = Health("bitnami.com/v1alpha1", "SealedSecret", "Synced")
+
     def __init__(
         self,
         out: str,
         key: bytes | None,
         before: Callable[[str], OnDisk | None],
-        certificates: Mapping[str, Certificate],
+        certificates: Certificates,
     ) -> None:
         super().__init__(out, key, before)
         self.certificates = certificates
         self._parsed: dict[str, tuple[bytes, dict[str, bytes], tuple[str, str]]] = {}
+
+    @classmethod
+    def open_store(cls, inputs: StoreInputs) -> Self:
+        """The store of a run."""
+        return cls(inputs.out, inputs.key, inputs.before, inputs.certificates)
+
+    @classmethod
+    def warnings(
+        cls, topology: Topology, certificates: Certificates, *, shared_identity: bool
+    ) -> Iterator[Problem]:
+        """Controllers with the same key."""
+        owners: dict[Any, str] = {}
+        for cluster in topology.clusters:
+            if cluster.name not in certificates:
+                continue
+            numbers, own = (
+                certificates[cluster.name].key.public_numbers(),
+                sealing_file(cluster.name),
+            )
+            first = owners.setdefault(numbers, own)
+            if first != own:
+                yield Problem(
+                    Place(own),
+                    f"has the key of {first} too: either it is the wrong one, and"
+                    " nothing opens here; or each controller opens the CA key of the other",
+                    f"fetch it anew: {command(cluster, '.')}",
+                    "recipient-shared",
+                    code="controller-key-shared",
+                )
+
+    @classmethod
+    def pending(
+        cls, topology: Topology, certificates: Certificates, directory: str
+    ) -> list[Pending]:
+        """The certificates of controllers that are not here."""
+        return [
+            Pending(
+                "sealing",
+                c.name,
+                "the certificate of its Sealed Secrets controller"
+                f" ({join(directory, sealing_file(c.name))})",
+                "all but its namespace",
+                command(c, directory),
+            )
+            for c in topology.clusters
+            if c.primary is None and c.name not in certificates
+        ]
 
     def whom(self, directory: str) -> bytes:
         """The certificate."""
@@ -204,7 +278,7 @@ class SealedSecrets(Sealing):
 
     def head(self, directory: str) -> dict[str, object]:
         """Who can open the directory."""
-        return {"store": "sealed", "sealed_for": self.certificates[directory].fingerprint}
+        return {"store": self.NAME, "sealed_for": self.certificates[directory].fingerprint}
 
     def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
         """The file, with the values of `old` that are still right."""

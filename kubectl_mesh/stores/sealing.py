@@ -4,11 +4,13 @@ key.
 
 import hashlib
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import OnDisk, Secret
+from kubectl_mesh.stores.store import Store
+from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.layout import SEAL_KEY
 
 LENGTH = 32
@@ -38,12 +40,12 @@ def digest(*parts: bytes) -> bytes:
     return made.digest()
 
 
-class Sealing(ABC):
+class Sealing(Store):
     """A store that encrypts. `before` gives a directory of `out` as it is on disk, `key` is the
     seal key (None: it is not here).
     """
 
-    private = False
+    ENCRYPTS = True
 
     def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None]) -> None:
         self.out, self.key, self._before = out, key, before
@@ -81,14 +83,6 @@ class Sealing(ABC):
         sealed today.
         """
 
-    def head(self, directory: str) -> dict[str, object]:
-        """What the lock says of the directory, as fields of a `LockFile`."""
-        return {}
-
-    def beside(self, directory: str) -> dict[str, str]:
-        """Files of the store's own in a directory that holds secrets, by path."""
-        return {}
-
     def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
         """The bytes of a file, and what they were made from as far as that is public."""
         made_from = digest(secret.public.encode(), self.whom(directory)).hex()
@@ -116,8 +110,8 @@ class Sealing(ABC):
 
     def _lacks(self, where: str, secret: Secret, was: str | None, now: str, there: bool) -> None:
         needs = [
-            *((secret.needs,) if secret.text is None else ()),
-            *((f"certs/{SEAL_KEY}",) if self.key is None else ()),
+            *((work_path(secret.needs),) if secret.text is None else ()),
+            *((work_path(f"certs/{SEAL_KEY}"),) if self.key is None else ()),
         ]
         if was is None:
             why = "has to be sealed"
@@ -127,8 +121,10 @@ class Sealing(ABC):
             why = "has to be sealed anew, for it was " + ("edited" if there else "deleted")
         what = f"{why}, and {' and '.join(needs)} {'are' if len(needs) > 1 else 'is'} not here"
         lost = (
-            f"; where {SEAL_KEY} is lost, `kubectl mesh render --reseal` makes a new one, with all"
-            " keys and credentials here"
+            f"; where {SEAL_KEY} is lost, `{mesh_command('render --reseal')}` makes a new one,"
+            " with all keys and credentials here"
         )
         fix = "put back what is not here" + (lost if self.key is None else "")
-        self.lacking.append(Problem(Place(where), what, fix, "sealed-current"))
+        self.lacking.append(
+            Problem(Place(where), what, fix, "sealed-current", code="secret-cannot-be-sealed")
+        )

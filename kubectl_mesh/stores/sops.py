@@ -16,15 +16,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from kubectl_mesh.model import OnDisk, Secret
+from kubectl_mesh.errors import Problem
+from kubectl_mesh.model import BUNDLE, OnDisk, Secret, Topology
 from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.stores.store import Certificates, StoreInputs
+from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.manifest import read
 from kubectl_mesh.yaml_io.write import dump, text
 
@@ -60,6 +63,9 @@ class Refused(ValueError):  # noqa: N818 -- it is an answer
 class Sops(Sealing):
     """The files of a mesh for the recipients of each directory."""
 
+    NAME = "sops"
+    NEEDS_DECRYPTION = True
+
     def __init__(
         self,
         out: str,
@@ -73,13 +79,84 @@ class Sops(Sealing):
         self._parsed: dict[str, tuple[dict[str, str], str, str]] = {}
         self._blocks: dict[str, bytes] = {}
 
+    @classmethod
+    def open_store(cls, inputs: StoreInputs) -> Self:
+        """The store of a run."""
+        topology = inputs.topology
+        recipients = {
+            c.name: tuple(dict.fromkeys((*c.recipients, *topology.recipients)))
+            for c in topology.clusters
+        }
+        everyone = dict.fromkeys(r for own in recipients.values() for r in own)
+        all_of_them = {**recipients, BUNDLE: tuple(everyone)}
+        return cls(inputs.out, inputs.key, inputs.before, all_of_them)
+
+    @classmethod
+    def topology_problems(cls, topology: Topology) -> Iterator[Problem]:
+        """Recipients that are none."""
+        stated: list[tuple[tuple[str | int, ...], str]] = [
+            (("secrets", "recipients", i), r) for i, r in enumerate(topology.recipients)
+        ]
+        stated += [
+            (("contexts", c.context, "recipients", i), r)
+            for c in topology.clusters
+            for i, r in enumerate(c.recipients)
+        ]
+        for path, recipient in stated:
+            if not age.is_recipient(recipient):
+                yield Problem(
+                    topology.document.place(*path),
+                    "is no age recipient: its checksum is wrong, or it is no point to share a"
+                    " secret with",
+                    "copy it once more, as a whole",
+                    code="recipient-invalid",
+                )
+
+    @classmethod
+    def warnings(
+        cls, topology: Topology, certificates: Certificates, *, shared_identity: bool
+    ) -> Iterator[Problem]:
+        """Recipients that open the secrets of several clusters."""
+        owners: dict[str, str] = {}
+        for cluster in topology.clusters:
+            place = topology.document.place("contexts", cluster.context, "recipients")
+            fix = "give every cluster a key of its own (`age-keygen`)"
+            if not cluster.recipients and len(topology.clusters) > 1 and not shared_identity:
+                yield Problem(
+                    cluster.place,
+                    f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by"
+                    " a key that opens those of all clusters",
+                    fix,
+                    "recipient-shared",
+                    code="recipient-of-all-clusters",
+                )
+            for recipient in cluster.recipients:
+                first = owners.setdefault(recipient, cluster.context)
+                if first != cluster.context:
+                    yield Problem(
+                        place,
+                        f"shares a recipient with {shown(first)}: each opens the CA key of the"
+                        " other",
+                        fix,
+                        "recipient-shared",
+                        code="recipient-of-another-cluster",
+                    )
+                if recipient in topology.recipients:
+                    yield Problem(
+                        place,
+                        "is one of secrets.recipients too, and opens the secrets of all clusters",
+                        fix,
+                        "recipient-shared",
+                        code="recipient-of-all-clusters",
+                    )
+
     def whom(self, directory: str) -> bytes:
         """The recipients."""
         return "\n".join(self.recipients[directory]).encode()
 
     def head(self, directory: str) -> dict[str, object]:
         """Who can open the directory."""
-        return {"store": "sops", "recipients": tuple(self.recipients[directory])}
+        return {"store": self.NAME, "recipients": tuple(self.recipients[directory])}
 
     def beside(self, directory: str) -> dict[str, str]:
         """The settings for sops itself."""

@@ -6,46 +6,48 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import CACERTS, SEALED, OnDisk
+from kubectl_mesh.model import CACERTS, SEALED, OnDisk, Secret
 from kubectl_mesh.pki.issue import check_pair
+from kubectl_mesh.stores.store import Store, StoreInputs
 
 REPAIR = "render it again where the keys and credentials are, and look at how it came to be so"
 
 
-class Meant:
+class Meant(Store):
     """A store that writes nothing: it keeps what a render means to seal, by directory and path."""
-
-    private = False
 
     def __init__(self) -> None:
         self.public: dict[tuple[str, str], str] = {}
         self.text: dict[tuple[str, str], str | None] = {}
 
-    def file(self, directory: str, path: str, secret: Any) -> tuple[bytes, str | None]:
+    @classmethod
+    def open_store(cls, inputs: StoreInputs) -> Self:
+        """The store of a run."""
+        return cls()
+
+    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
         """Keeps a file."""
         self.public[directory, path], self.text[directory, path] = secret.public, secret.text
         return b"", None
-
-    def head(self, directory: str) -> dict[str, object]:
-        """Nothing, for there is no lock."""
-        return {}
-
-    def beside(self, directory: str) -> dict[str, str]:
-        """Nothing."""
-        return {}
 
 
 def listed(where: str, path: str, disk: OnDisk) -> Iterator[Problem]:
     """A sealed file that the lock does not list, or lists otherwise."""
     found = disk.files.get(path)
     if found is None:
-        yield Problem(Place(f"{where}/{path}"), "is missing", REPAIR, "tree-edited")
+        yield Problem(
+            Place(f"{where}/{path}"), "is missing", REPAIR, "tree-edited", code="file-missing"
+        )
     elif disk.locked.get(path) != hashlib.sha256(found[0]).hexdigest():
         yield Problem(
-            Place(f"{where}/{path}"), "is not what the lock beside it lists", REPAIR, "tree-edited"
+            Place(f"{where}/{path}"),
+            "is not what the lock beside it lists",
+            REPAIR,
+            "tree-edited",
+            code="file-edited",
         )
 
 
@@ -62,6 +64,7 @@ def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Itera
             "is not what the topology, the certificates and the lock say",
             REPAIR,
             "sealed-current",
+            code="sealed-content-differs",
         )
     if not paths and text is not None and _clear(opened, read) != _clear(text, read):
         yield Problem(
@@ -69,6 +72,7 @@ def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Itera
             "holds another key or token than the one that is here",
             REPAIR,
             "sealed-current",
+            code="sealed-content-differs",
         )
     if not paths and place.endswith(CACERTS):
         data = {name: base64.b64decode(value) for name, value in opened["data"].items()}

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-from kubectl_mesh.delivery.teardown import ARGOCD, NAMESPACES, stage_name
+from kubectl_mesh.delivery import delivery_of
+from kubectl_mesh.delivery.argocd import HERE, ArgoCd, stage_name
+from kubectl_mesh.delivery.removal import Installation, PlaneRemoval, cascade_commands
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Json, Member, Plan, Topology
 from kubectl_mesh.targets import charts, values
 from kubectl_mesh.targets.target import Base, PlaneFile
+from kubectl_mesh.targets.uninstall import release_names
 from kubectl_mesh.yaml_io.merge_patch import Whole
 
 IGNORED: list[dict[str, object]] = [
@@ -62,6 +65,13 @@ spec:
         stated = values.stated(own, ("spec", "destination")).get("namespace")
         return str(stated or cluster.namespace)
 
+    def plane_removal(self, cluster: Installation) -> PlaneRemoval:
+        """The Applications with what they installed."""
+        names = [stage_name(cluster.name, release) for release in release_names(cluster)]
+        kubectl = ["kubectl", f"--context={cluster.context}"]
+        commands = cascade_commands(kubectl, ArgoCd.NAMESPACE, names)
+        return PlaneRemoval(tuple(commands), tuple(names))
+
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster an Application for each chart."""
         wanted = charts.ChartPlan(plan, self.base_values(base))
@@ -93,7 +103,7 @@ def _metadata(
         "annotations": {"argocd.argoproj.io/sync-wave": str(wave)},
         # Several clusters may have theirs in one Argo CD.
         "name": stage_name(cluster.name, chart.release),
-        "namespace": topology.delivery.namespace or NAMESPACES[ARGOCD],
+        "namespace": topology.delivery.namespace or ArgoCd.NAMESPACE,
     }
 
 
@@ -101,9 +111,7 @@ def _spec(
     cluster: Cluster, topology: Topology, chart: charts.Chart, base: Json, namespace: str
 ) -> dict[str, object]:
     where: dict[str, object] = (
-        {"name": cluster.name}
-        if topology.delivery.tool == "argocd"
-        else {"server": "https://kubernetes.default.svc"}
+        {"name": cluster.name} if delivery_of(topology).CENTRAL else dict(HERE)
     )
     stated = _listed(base, ("spec", "syncPolicy"), "syncOptions")
     # CRDs are too large for the annotation of a client-side apply; and what is ignored below must

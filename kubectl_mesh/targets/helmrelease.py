@@ -4,11 +4,13 @@ and the repository that they come from.
 
 from collections.abc import Callable, Iterator
 
+from kubectl_mesh.delivery.removal import LAST, Installation, PlaneRemoval, kubectl_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Member, Plan, Topology
 from kubectl_mesh.targets import charts, values
 from kubectl_mesh.targets.target import Base, PlaneFile
+from kubectl_mesh.targets.uninstall import release_names
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.merge_patch import Whole, merge
 
@@ -73,6 +75,12 @@ spec:
                     "base-valid",
                     code="chart-outside-istio-namespace",
                 )
+
+    def plane_removal(self, cluster: Installation) -> PlaneRemoval:
+        """The HelmReleases, of which each uninstalls its chart."""
+        kind = "helmreleases.helm.toolkit.fluxcd.io"
+        words = ("-n", cluster.namespace, "delete", kind, *release_names(cluster), *LAST)
+        return PlaneRemoval((kubectl_command(cluster.context, *words),))
 
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster the repository, and a HelmRelease for each chart."""

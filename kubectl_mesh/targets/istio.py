@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
+from kubectl_mesh.delivery.removal import LAST, Installation, PlaneRemoval, kubectl_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Json, Member, Plan, Release, Topology
@@ -106,6 +107,22 @@ spec:
         return (
             not node_components.has_stated_trust(own)
             and node_components.stated_platform(own, profile) is None
+        )
+
+    def plane_removal(self, cluster: Installation) -> PlaneRemoval:
+        """ZTunnel first; the Istio itself has no finalizer: what it owns does."""
+
+        def delete(kind: str, *words: str) -> str:
+            resource = f"{kind}.sailoperator.io"
+            return kubectl_command(cluster.context, "delete", resource, *words, *LAST)
+
+        names = [revision or "default" for revision in cluster.revisions]
+        return PlaneRemoval(
+            (
+                *((delete("ztunnels", "default"),) if "ztunnel" in cluster.parts else ()),
+                delete("istios", *names, "--cascade=foreground"),
+                *((delete("istiocnis", "default"),) if "cni" in cluster.parts else ()),
+            )
         )
 
     def _needs_cni(self, base: Base, topology: Topology) -> bool:

@@ -10,6 +10,7 @@ name under which Pilot 1.4 knows its own.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from kubectl_mesh.delivery.removal import LAST, Installation, PlaneRemoval, kubectl_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Json, Member, Network, Pki, Plan, Topology
 from kubectl_mesh.plan import Traits
@@ -23,6 +24,7 @@ from kubectl_mesh.targets.old_istio import (
     weak_key_problem,
 )
 from kubectl_mesh.targets.target import Base, PlaneFile, Target
+from kubectl_mesh.targets.uninstall import component_commands
 from kubectl_mesh.yaml_io.manifest import block
 from kubectl_mesh.yaml_io.merge_patch import Whole, shared
 from kubectl_mesh.yaml_io.write import Block
@@ -121,6 +123,29 @@ spec:
                 "base-valid",
                 code="spec-missing",
             )
+
+    def plane_removal(self, cluster: Installation) -> PlaneRemoval:
+        """The object of the operator, where there is one, then what creates webhooks again."""
+        kind = "istiocontrolplanes.install.istio.io"
+        # Only where an operator was installed its kind is known.
+        get = ("get", "customresourcedefinitions", kind, "--ignore-not-found", "-o", "name")
+        found = kubectl_command(cluster.context, *get)
+        delete = kubectl_command(
+            cluster.context, "-n", OPERATOR_NAMESPACE, "delete", kind, "default", *LAST
+        )
+        # While Galley and the injector run, they create their webhooks again.
+        words = ("delete", "deployments", "istio-galley", "istio-sidecar-injector")
+        deployments = kubectl_command(
+            cluster.context, "-n", cluster.namespace, *words, "--cascade=foreground", *LAST
+        )
+        return PlaneRemoval((f'if [ -n "$({found})" ]; then {delete}; fi', deployments))
+
+    def webhook_commands(self, cluster: Installation) -> tuple[str, ...]:
+        """The commands that delete what istioctl and Galley install outside of namespaces."""
+        # Galley gives its webhook no label.
+        words = ("delete", "validatingwebhookconfigurations", "istio-galley")
+        galley = kubectl_command(cluster.context, *words, "--ignore-not-found")
+        return (*component_commands(cluster), galley)
 
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster its IstioControlPlane."""

@@ -9,6 +9,7 @@ chart of 1.5 writes it itself.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
@@ -26,6 +27,7 @@ from kubectl_mesh.targets.old_istio import (
     weak_key_problem,
 )
 from kubectl_mesh.targets.target import Base, Path, PlaneFile, ReadSchema
+from kubectl_mesh.targets.uninstall import component_commands, components_command
 from kubectl_mesh.targets.value_rules import StatedValues, value_problems
 from kubectl_mesh.yaml_io.merge_patch import Whole, shared
 
@@ -163,6 +165,14 @@ spec:
         old = min((versions.minor(c.version) for c in topology.clusters), default=versions.NEWEST)
         if old < versions.LABELS:
             yield from weak_key_problem(topology, pki, f"Istio 1.{old}", " before 1.7.7")
+
+    def plane_removal(self, cluster: Installation) -> PlaneRemoval:
+        """Everything that istioctl installed, by its label."""
+        return PlaneRemoval((components_command(cluster),))
+
+    def webhook_commands(self, cluster: Installation) -> tuple[str, ...]:
+        """The commands that delete what istioctl installs outside of namespaces."""
+        return component_commands(cluster)
 
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster an IstioOperator for each revision, and one for its gateway."""

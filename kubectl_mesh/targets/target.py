@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
+from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.replaced import Replaceable, replaced_problems, used_versions
+from kubectl_mesh.targets.uninstall import revision_webhooks_command
 from kubectl_mesh.yaml_io.manifest import document
 from kubectl_mesh.yaml_io.merge_patch import merge
 
@@ -81,6 +83,16 @@ class Target(ABC):
     @abstractmethod
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster the files of its control plane."""
+
+    @abstractmethod
+    def plane_removal(self, cluster: Installation) -> PlaneRemoval:
+        """How its control plane leaves a cluster while what installed it runs, and waits for
+        that.
+        """
+
+    def webhook_commands(self, cluster: Installation) -> tuple[str, ...]:
+        """The commands that delete what it installs outside of namespaces."""
+        return (revision_webhooks_command(cluster),)
 
     @property
     def main_part(self) -> str:

@@ -1,0 +1,42 @@
+"""The kustomizations of the stages."""
+
+from collections.abc import Iterable, Mapping
+
+from kubectl_mesh.delivery import delivery_of
+from kubectl_mesh.delivery.delivery import Encrypted
+from kubectl_mesh.model import Secret, Topology
+from kubectl_mesh.stores import store_of
+from kubectl_mesh.yaml_io.manifest import Manifests
+
+Texts = Mapping[str, str | Secret]
+"""The files of a directory before they are in the tree, by path."""
+
+
+def list_resources(
+    topology: Topology, resources: Iterable[str], files: Texts, manifests: Manifests
+) -> dict[str, str]:
+    """The files that list those of a folder. What SOPS encrypted is listed as the tool that applies
+    the tree decrypts it.
+    """
+    hidden = (
+        [path for path in resources if isinstance(files.get(path), Secret)]
+        if store_of(topology).NEEDS_DECRYPTION
+        else []
+    )
+    # Those of a stage without remote secrets are the same in most clusters.
+    text = (
+        manifests.once
+        if any(path.startswith("remote-secrets/") for path in files)
+        else manifests.render
+    )
+    encrypted = delivery_of(topology).encrypted(hidden) if hidden else Encrypted()
+    left = tuple(path for path in resources if path not in hidden or path in encrypted.listed)
+    made = (
+        {encrypted.generator: text("ksops.yaml", files=encrypted.files)}
+        if encrypted.generator
+        else {}
+    )
+    if hidden and not left and not made:
+        return {}
+    listed = text("kustomization.yaml", resources=left, generators=tuple(made))
+    return {"kustomization.yaml": listed, **made}
