@@ -3,7 +3,7 @@
 # make bench  the numbers, in CPU seconds
 # make crash  every crash test at every system call that writes; `make test` tries one in eight
 # make decade a thousand decades of certificates, CRLs and tokens that change while traffic flows
-# make docs   the generated parts of the documentation
+# make docs   the generated parts of the documentation and of the schema of topology.yaml
 # make screenshots   the pictures of docs/graph.md, by Chromium
 # make lock   the pinned development dependencies, resolved anew
 
@@ -105,6 +105,7 @@ decade: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/python -P tests/decade.py 1000 --jobs $(JOBS)
 
 docs: setup
+	$(BIN)/python tools/schema_words.py
 	$(BIN)/python -m pytest -q tests/test_docs.py --update-golden
 
 lock: $(VENV)/.ready

@@ -97,7 +97,7 @@ def parts() -> Iterator[tuple[str, str]]:
 def schemas(kind: str, part: str, topology: Topology) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The schemas of a part, each with where it begins."""
     target = targets.KINDS[kind]
-    yield (), base_schema(target.SCHEMAS[part])
+    yield (), base_schema(assets.schema(target.SCHEMAS[part]))
     yield from target.checked(part, with_version(topology, "1.30.3"), assets.schema)
 
 

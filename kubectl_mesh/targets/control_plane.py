@@ -110,7 +110,7 @@ def _shape_problems(
     positions = {(p.where.line, p.where.column) for p in known}
     for name, document in base.items():
         schemas = [
-            base_schema(target.SCHEMAS[name]),
+            base_schema(target.document_schema(name, assets.schema)),
             *(
                 _below(path, schema)
                 for path, schema in target.checked(name, topology, assets.schema)
@@ -167,11 +167,10 @@ def _with_check(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(p if p.id not in ("", UNKNOWN) else replace(p, id="base-valid") for p in problems)
 
 
-def base_schema(name: str) -> Mapping[str, object]:
-    """The schema of a kind for base.yaml, which the mesh completes: nothing is required of the
-    object but what it is.
+def base_schema(schema: Mapping[str, Any]) -> Mapping[str, object]:
+    """The schema of a kind as base.yaml has it, which the mesh completes: nothing is required of
+    the object but what it is.
     """
-    schema: Mapping[str, Any] = assets.schema(name)
     parts = {
         key: part if key in ("apiVersion", "kind") else _partial(part)
         for key, part in schema["properties"].items()

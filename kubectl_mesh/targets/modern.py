@@ -22,8 +22,6 @@ class ModernTarget(Target):
     """The first minor version of Istio that reads the kind."""
     EXACT: ClassVar[bool] = False
     """A version has to be whole, because it pins a chart."""
-    GATEWAYS: ClassVar[tuple[str, ...]]
-    """The kinds of east-west gateways that it can have, the default one first."""
     TOOLS: ClassVar[tuple[str, ...] | None] = None
     """What may deliver it; None: every tool."""
     READ_BY: ClassVar[str] = ""

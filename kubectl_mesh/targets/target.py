@@ -69,6 +69,8 @@ class Target(ABC):
     """Whether an operator decides where images come from, unless it is stated."""
     FIXED_VERSION: ClassVar[str | None] = None
     """The one minor version of Istio that reads the kind; None: several do."""
+    GATEWAYS: ClassVar[tuple[str, ...]] = ()
+    """The kinds of east-west gateways that it can have, the default one first."""
     MERGED: ClassVar[tuple[Path, ...]] = ()
     """The paths of lists in base.yaml that the mesh adds to, so that no value is lost."""
 
@@ -117,6 +119,10 @@ class Target(ABC):
             return self.FIXED_VERSION
         main = base.get(self.main_part)
         return None if main is None else self.read_version(stated_at(main.value, self.VERSION))
+
+    def document_schema(self, part: str, read: ReadSchema) -> Mapping[str, Json]:
+        """The schema of a document of base.yaml by the part that it customises."""
+        return read(self.SCHEMAS[part])
 
     def checked(
         self, part: str, topology: Topology, read: ReadSchema
