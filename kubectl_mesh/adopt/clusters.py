@@ -35,7 +35,10 @@ def mesh(
         parts.find(cluster, read, parse, notes)
         cluster.namespace = (
             notes.settle(
-                f"the namespace of Istio in {cluster.context}", _namespaces(cluster), AGAIN
+                f"the namespace of Istio in {cluster.context}",
+                _namespaces(cluster),
+                AGAIN,
+                code="namespaces-differ",
             )
             or DEFAULT_NAMESPACE
         )
@@ -71,6 +74,7 @@ def _note_strays(
                     stray.place,
                     f"{stray} is of no cluster that is named",
                     "give its file or folder as CTX=FILE",
+                    code="object-of-no-cluster",
                 )
             )
     for context in given.networks:
@@ -79,6 +83,7 @@ def _note_strays(
                 Problem(
                     Place("--network"),
                     f"no dump is of the context {shown(context)}{near(context, contexts)}",
+                    code="context-not-dumped",
                 )
             )
 
@@ -92,6 +97,7 @@ def _mesh_id(running: Sequence[Running], given: Given, notes: Notes) -> str:
         "the name of the mesh",
         _evidence(running, "mesh_id"),
         "--mesh-id NAME settles it, and the render gives it to all",
+        code="mesh-ids-differ",
     )
     if mesh_id is None:
         notes.problems.append(
@@ -99,6 +105,7 @@ def _mesh_id(running: Sequence[Running], given: Given, notes: Notes) -> str:
                 Place("--mesh-id"),
                 "no dump says what the mesh is called",
                 "give it a name with --mesh-id NAME",
+                code="mesh-id-unknown",
             )
         )
     return mesh_id or ""
@@ -117,6 +124,7 @@ def _trust_domain(running: Sequence[Running], notes: Notes) -> str | None:
         "the trust domain",
         domains,
         "a topology has one; bring the clusters to one first (meshConfig.trustDomainAliases)",
+        code="trust-domains-differ",
     )
     return None if domain == DEFAULT_DOMAIN else domain
 
@@ -125,7 +133,10 @@ def _charts(running: Sequence[Running], notes: Notes) -> str | None:
     """Where the charts come from, None where that is Istio's own repository."""
     foreign = [e for e in _evidence(running, "charts") if not is_own_charts(e.value)]
     return notes.settle(
-        "the repository of the charts", foreign, "a topology has one (istio.charts)"
+        "the repository of the charts",
+        foreign,
+        "a topology has one (istio.charts)",
+        code="chart-repositories-differ",
     )
 
 

@@ -15,7 +15,7 @@ from kubectl_mesh.observed.control_dumps import control_plane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import LAST_APPLIED, Found, clean, secret_data
-from kubectl_mesh.observed.remotes import Read, is_remote_secret, read_remotes
+from kubectl_mesh.observed.remotes import SERVICE_ACCOUNT_TYPE, Read, is_remote_secret, read_remotes
 from kubectl_mesh.text import path_text
 from kubectl_mesh.yaml_io.lookup import value_at
 
@@ -220,10 +220,7 @@ def _data(cluster: str, rendered: Found, other: Found) -> Iterator[Difference]:
     for key in sorted({*mine, *theirs}):
         path = path_text(("data", key))
         if key not in mine:
-            if (
-                theirs[key].strip()
-                and rendered.value.get("type") != "kubernetes.io/service-account-token"
-            ):
+            if theirs[key].strip() and rendered.value.get("type") != SERVICE_ACCOUNT_TYPE:
                 yield Difference(
                     cluster,
                     text,

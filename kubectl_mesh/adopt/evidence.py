@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.observed.objects import Found
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import keep_values, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,9 @@ class Unused:
     place: Place
     what: str
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", keep_values(self.reason))
 
 
 @dataclass(slots=True)
@@ -47,9 +50,9 @@ class Notes:
         self.use(found)
         self.unused.append(Unused(found.place, what or str(found), reason))
 
-    def settle(self, what: str, evidence: Iterable[Evidence], fix: str) -> str | None:
+    def settle(self, what: str, evidence: Iterable[Evidence], fix: str, *, code: str) -> str | None:
         """The value that all evidence agrees on, None where there is none; `what` says of what it
-        is the value.
+        is the value, `code` is that of the problem if it does not agree.
         """
         listed = list(evidence)
         values = list(dict.fromkeys(e.value for e in listed))
@@ -61,7 +64,10 @@ class Notes:
             )
             self.problems.append(
                 Problem(
-                    first.place, f"{what} is {shown(first.value)} by {first.how}, and {others}", fix
+                    first.place,
+                    f"{what} is {shown(first.value)} by {first.how}, and {others}",
+                    fix,
+                    code=code,
                 )
             )
         return values[0] if values else None

@@ -14,7 +14,7 @@ from kubectl_mesh.istio.homes import BUILT_IN
 from kubectl_mesh.model import DEFAULT_READER
 from kubectl_mesh.observed.control_dumps import HELM
 from kubectl_mesh.observed.install_kinds import CONTROL_PLANE_KINDS
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import mesh_command, shown
 from kubectl_mesh.yaml_io.lookup import value_at
 
 OLD, TODAY = "IstioControlPlane", "Istio"
@@ -39,6 +39,7 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
                 first.found.place,
                 what,
                 "a mesh has one base.yaml; adopt the clusters of each kind for themselves",
+                code="control-plane-kinds-differ",
             )
         )
     if kinds and wanted not in (None, kinds[0]):
@@ -48,28 +49,36 @@ def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
                 Place("--control-plane"),
                 what,
                 "leave it out; change the kind once the mesh is adopted",
+                code="control-plane-kind-not-running",
             )
         )
-    if (
-        (kinds or wanted)
-        and mains
-        and (kinds[0] if kinds else wanted) in (TODAY, "HelmRelease", "Application")
-    ):
-        for cluster in mesh.clusters:
-            if cluster.main is not None and cluster.version is None:
-                what = f"no dump says which version of Istio runs in {cluster.context}"
-                notes.problems.append(
-                    Problem(cluster.main.found.place, what, "dump the Deployment of istiod too")
-                )
+    if mains and (kinds[0] if kinds else wanted) in (TODAY, "HelmRelease", "Application"):
+        notes.problems += _version_problems(mesh)
     if kinds:
         return kinds[0]
     if wanted is None and mains:
         known = ", ".join(k for k in CONTROL_PLANE_KINDS if k != OLD)
         what = "holds Helm values, which base.yaml has in a control plane of some kind"
         fix = f"say which with --control-plane KIND: {known}"
-        notes.problems.append(Problem(mains[0].found.place, what, fix))
+        notes.problems.append(
+            Problem(mains[0].found.place, what, fix, code="control-plane-kind-unknown")
+        )
     old = any(c.version is not None and int(c.version.split(".")[1]) < 5 for c in mesh.clusters)
     return wanted or (OLD if old else TODAY)
+
+
+def _version_problems(mesh: Mesh) -> list[Problem]:
+    """A problem for each cluster with a control plane whose version nothing states."""
+    return [
+        Problem(
+            cluster.main.found.place,
+            f"no dump says which version of Istio runs in {cluster.context}",
+            "dump the Deployment of istiod too",
+            code="istio-version-unknown",
+        )
+        for cluster in mesh.clusters
+        if cluster.main is not None and cluster.version is None
+    ]
 
 
 def topology(
@@ -177,7 +186,7 @@ def _reached(cluster: Running, files: dict[str, bytes], notes: Notes) -> dict[st
             else "no CA is stated for it"
         )
         notes.leave(
-            where, f"{why}; give `kubectl mesh add` the CA", f"the server of {cluster.name}"
+            where, f"{why}; give `{mesh_command('add')}` the CA", f"the server of {cluster.name}"
         )
     if login.user:
         entry |= _credential(cluster, login.user, files, notes)
@@ -193,8 +202,8 @@ def _credential(
     if isinstance(found, str):
         notes.leave(where, found, f"the login to {cluster.name}")
         return {}
-    if found.stated is None and (fault := _token_fault(user["token"])):
-        notes.leave(where, fault, f"the login to {cluster.name}")
+    if found.stated is None and (fault := token_fault(user["token"].encode())):
+        notes.leave(where, f"its token {fault}", f"the login to {cluster.name}")
         return {}
     files |= found.files
     if found.stated is not None:
@@ -211,12 +220,6 @@ def _credential(
         notes.leave(where, "the token is taken all the same", what)
         return {}
     return {"serviceAccountReader": parts[3]} if parts[3] != DEFAULT_READER else {}
-
-
-def _token_fault(text: str) -> str:
-    """Why a token of a dump is not one, or nothing: what a render would refuse is not written."""
-    fault = token_fault(text.encode())
-    return f"its token {fault}" if fault else ""
 
 
 def other_objects(clusters: Sequence[Running], notes: Notes) -> None:

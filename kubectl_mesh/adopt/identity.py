@@ -26,7 +26,7 @@ def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, no
             "a cluster has one name, which is multiCluster.clusterName, the ID in istiod, and the"
             " key in the remote secrets of the others"
         )
-        stated = notes.settle(f"the ID of {cluster.context}", said, fix)
+        stated = notes.settle(f"the ID of {cluster.context}", said, fix, code="cluster-ids-differ")
         usual = name_of(cluster.context)
         cluster.name = stated or next(_names_of_others(cluster, held, configs, usual), usual)
     by_name: dict[str, Running] = {}
@@ -73,6 +73,7 @@ def _shared_name_problem(first: Running, second: Running) -> Problem:
         f"the clusters of {first.context} and {second.context} have one ID,"
         f" {shown(second.name)}: istiod takes one for the other",
         "give one of them another multiCluster.clusterName, and name it so in the remote secrets",
+        code="cluster-id-shared",
     )
 
 
@@ -87,6 +88,7 @@ def _unknown_remote_problem(
         f" known{near(remote.key, names)}",
         "give the dumps of that cluster too, or a kubeconfig whose context has its"
         " server; or leave this Secret out",
+        code="remote-secret-of-unknown-cluster",
     )
 
 
@@ -98,6 +100,7 @@ def identity(cluster: Running, running: Sequence[Running], given: Given, notes: 
             f"the network of {cluster.context}",
             _networks(cluster, running),
             f"--network {cluster.context}=NAME settles it",
+            code="networks-differ",
         )
     if network is None:
         where = cluster.objects[0].place
@@ -106,7 +109,12 @@ def identity(cluster: Running, running: Sequence[Running], given: Given, notes: 
             " directly have the same"
         )
         notes.problems.append(
-            Problem(where, f"no dump says on which network {cluster.context} is", fix)
+            Problem(
+                where,
+                f"no dump says on which network {cluster.context} is",
+                fix,
+                code="network-unknown",
+            )
         )
     cluster.network = network or ""
     for what in ("version", "revision"):
@@ -114,7 +122,10 @@ def identity(cluster: Running, running: Sequence[Running], given: Given, notes: 
             cluster,
             what,
             notes.settle(
-                f"the {what} of Istio in {cluster.context}", cluster.said.get(what, ()), AGAIN
+                f"the {what} of Istio in {cluster.context}",
+                cluster.said.get(what, ()),
+                AGAIN,
+                code=f"istio-{what}s-differ",
             ),
         )
 
@@ -161,10 +172,18 @@ def primary(cluster: Running, running: Sequence[Running], notes: Notes) -> None:
             " serves it"
         )
         notes.problems.append(
-            Problem(where, what, f"dump its Namespace, with the annotation {SERVED_BY}")
+            Problem(
+                where,
+                what,
+                f"dump its Namespace, with the annotation {SERVED_BY}",
+                code="primary-unknown",
+            )
         )
         return
     cluster.primary = serving[0].context
     serving[0].address = serving[0].address or notes.settle(
-        f"the address of istiod for {cluster.context}", addresses, AGAIN
+        f"the address of istiod for {cluster.context}",
+        addresses,
+        AGAIN,
+        code="control-plane-addresses-differ",
     )

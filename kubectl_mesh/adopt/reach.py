@@ -7,9 +7,10 @@ from typing import Any
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.objects import Found, secret_data
-from kubectl_mesh.observed.remotes import Remote
+from kubectl_mesh.observed.remotes import ACCOUNT, SERVICE_ACCOUNT_TYPE, Remote
 
 
 def login(
@@ -56,6 +57,7 @@ def _note_disagreement(cluster: Running, held: Sequence[Remote], notes: Notes) -
                     text,
                     "bring the remote secrets to one state, or leave the one that is out of date"
                     " out of the dumps",
+                    code="remote-secrets-differ",
                 )
             )
 
@@ -65,7 +67,7 @@ def _login_of_kubeconfigs(cluster: Running, configs: Sequence[Found], notes: Not
     logins: list[Login] = []
     for config in configs:
         found = login_of_context(config.value, cluster.context)
-        if isinstance(found, str):
+        if isinstance(found, Fault):
             notes.leave(config, f"its context {cluster.context} {found}")
         elif found is not None:
             logins.append(found)
@@ -82,10 +84,10 @@ _ASPECTS: dict[str, Any] = {
 def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | None:
     """The token of the reader that Kubernetes filled in, and the CA beside it."""
     for found in cluster.objects:
-        account = found.words("annotations").get("kubernetes.io/service-account.name", "")
+        account = found.words("annotations").get(ACCOUNT, "")
         if (
             found.kind == "Secret"
-            and found.value.get("type") == "kubernetes.io/service-account-token"
+            and found.value.get("type") == SERVICE_ACCOUNT_TYPE
             and account.startswith("istio-reader")
         ):
             try:

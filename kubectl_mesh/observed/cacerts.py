@@ -65,7 +65,7 @@ def parse_authority(found: Found) -> Authority:
             if found.name == CACERTS
             else "dump the whole Secret"
         )
-        raise MeshError([Problem(found.place, what, fix)])
+        raise MeshError([Problem(found.place, what, fix, code="cacerts-incomplete")])
     files = {name: held[key] for name, key in names.items()}
     if names is not _CERT_MANAGER:
         return Authority(found, files, own)
@@ -104,6 +104,7 @@ def the_one(where: str, objects: Sequence[Found], namespace: str | None = None) 
                         Place(where),
                         f"holds {name} {len(inside)} times: {places}",
                         "give that of one cluster",
+                        code="several-signing-cas",
                     )
                 ]
             )
@@ -115,6 +116,7 @@ def the_one(where: str, objects: Sequence[Found], namespace: str | None = None) 
                 Place(where),
                 f"holds neither a Secret {CACERTS} nor {SELF_SIGNED}",
                 f"give `kubectl get secret {CACERTS} -o yaml`",
+                code="signing-ca-missing",
             )
         ]
     )
@@ -146,6 +148,7 @@ def roots(where: str, objects: Sequence[Found]) -> bytes:
                 Place(where),
                 what,
                 f"give `kubectl get configmap {ROOTS} -o yaml`, or the root as PEM",
+                code="several-roots" if bodies else "root-missing",
             )
         ]
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from kubectl_mesh.credentials.kubeconfig_file import find_access, parse_server
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.objects import Found
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.lookup import text_at
@@ -29,18 +30,19 @@ def is_kubeconfig(found: Found) -> bool:
     return found.kind == "Config" and isinstance(found.value.get("contexts"), list)
 
 
-def login_of_current_context(config: Json) -> Login | str:
+def login_of_current_context(config: Json) -> Login | Fault:
     """What the current context of a kubeconfig leads to, or what is wrong with it."""
     name = text_at(config, "current-context")
     if not name:
-        return "names no current context"
+        return Fault("current-context-missing", "names no current context")
     found = login_of_context(config, name)
-    return (
-        f"has no context {shown(name)}, which it calls the current one" if found is None else found
-    )
+    if found is None:
+        text = f"has no context {shown(name)}, which it calls the current one"
+        return Fault("current-context-unknown", text)
+    return found
 
 
-def login_of_context(config: Json, name: str) -> Login | str | None:
+def login_of_context(config: Json, name: str) -> Login | Fault | None:
     """What a context of a kubeconfig leads to, or what is wrong with it; None where there is no
     such context.
     """
@@ -48,12 +50,12 @@ def login_of_context(config: Json, name: str) -> Login | str | None:
     if access is None:
         return None
     if access.cluster is None:
-        return "has no cluster for its context"
+        return Fault("cluster-of-context-missing", "has no cluster for its context")
     server = parse_server(access.cluster, wrapped=True)
     if not server.url:
-        return "has no server"
+        return Fault("server-missing", "has no server")
     if server.has_invalid_ca:
-        return "has a certificate-authority-data that is not base64"
+        return Fault("server-ca-not-base64", "has a certificate-authority-data that is not base64")
     return Login(
         server.url,
         server.ca or None,

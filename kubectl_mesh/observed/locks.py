@@ -38,7 +38,9 @@ def lock(
     file = f"{name}/{LOCK}"
     says = parse_lock(files[LOCK])
     if says is None:
-        parser.problem(file, "is damaged", "render again, and look at the difference")
+        parser.problem(
+            file, "is damaged", "render again, and look at the difference", code="lock-damaged"
+        )
         return Lock(file, damaged=True)
     return Lock(
         file,

@@ -107,6 +107,7 @@ def _unrolled(
                     place,
                     "is no object of Kubernetes: it is no mapping",
                     "give what `kubectl get -o yaml` printed",
+                    code="not-kubernetes-object",
                 )
             ]
         )
@@ -159,7 +160,12 @@ def secret_data(found: Found) -> dict[str, bytes]:
             continue
         if not isinstance(values, dict):
             problems.append(
-                Problem(found.place, f"{part} of {found} is no mapping", "dump it again")
+                Problem(
+                    found.place,
+                    f"{part} of {found} is no mapping",
+                    "dump it again",
+                    code="not-mapping",
+                )
             )
             continue
         for key, value in values.items():
@@ -177,7 +183,12 @@ def secret_data(found: Found) -> dict[str, bytes]:
                     else f"the key {shown(key)} of {found} is no text"
                 )
                 problems.append(
-                    Problem(found.place, what, "dump it again with `kubectl get secret -o yaml`")
+                    Problem(
+                        found.place,
+                        what,
+                        "dump it again with `kubectl get secret -o yaml`",
+                        code="not-base64" if part == "data" else "not-text",
+                    )
                 )
             else:
                 held[str(key)] = body

@@ -11,6 +11,7 @@ import yaml
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.values import Fields, Opaque
 from kubectl_mesh.text import path_text, secretive
 
@@ -21,6 +22,9 @@ _KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey"
 """By which one item of a list is told from another."""
 _LONG = 59
 """The longest name of an item that a path shows."""
+
+
+_TOO_DEEP = Fault("yaml-too-deep", "is nested deeper than any manifest is")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -47,7 +51,7 @@ class Parser:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self._known: dict[bytes, tuple[Json, ...] | str] = {}
+        self._known: dict[bytes, tuple[Json, ...] | Fault] = {}
 
     def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
         """The documents of a file, or of what stands at a path in it; none where it cannot be
@@ -58,13 +62,14 @@ class Parser:
                 file,
                 "is not a regular file, or is larger than any that is rendered",
                 "move it away, and render again",
+                code="not-regular-file",
             )
             return ()
         found = self._known.get(body)
         if found is None:
             found = self._known[body] = _load(body)
-        if isinstance(found, str):
-            self.problem(file, found, path=path)
+        if isinstance(found, Fault):
+            self.problem(file, found.text, path=path, code=found.code)
             return ()
         return found
 
@@ -76,17 +81,19 @@ class Parser:
         if len(found) == 1 and isinstance(found[0], dict):
             return found[0]
         if found:
-            self.problem(file, "holds no mapping", path=path)
+            self.problem(file, "holds no mapping", path=path, code="not-mapping")
         return {}
 
-    def problem(self, file: str, what: str, fix: str = RENDER, path: str = "") -> None:
+    def problem(
+        self, file: str, what: str, fix: str = RENDER, path: str = "", *, code: str
+    ) -> None:
         """Collects a problem."""
-        self.problems.append(Problem(Place(file, path=path), what, fix, "tree-readable"))
+        self.problems.append(Problem(Place(file, path=path), what, fix, "tree-readable", code=code))
 
 
-def _load(body: bytes) -> tuple[Json, ...] | str:
+def _load(body: bytes) -> tuple[Json, ...] | Fault:
     if len(body) > MAX_BYTES:
-        return "is larger than any manifest of a mesh"
+        return Fault("yaml-too-large", "is larger than any manifest of a mesh")
     try:
         # An alias could stand for a thousand others.
         if (
@@ -96,14 +103,15 @@ def _load(body: bytes) -> tuple[Json, ...] | str:
                 isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)
             )
         ):
-            return "holds a YAML alias, which no manifest of ours has"
+            return Fault("yaml-alias", "holds a YAML alias, which no manifest of ours has")
         found = tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
-        return "is nested deeper than any manifest is" if _too_deep(found) else found
+        return _TOO_DEEP if _too_deep(found) else found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        return "is not YAML" + (f" (line {mark.line + 1})" if mark is not None else "")
+        line = f" (line {mark.line + 1})" if mark is not None else ""
+        return Fault("not-yaml", "is not YAML" + line)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError):
-        return "is not YAML"
+        return Fault("not-yaml", "is not YAML")
 
 
 def _too_deep(value: Any) -> bool:

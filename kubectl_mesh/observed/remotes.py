@@ -15,6 +15,7 @@ from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, pa
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Json
+from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
 from kubectl_mesh.observed.objects import Found, secret_data
 from kubectl_mesh.observed.parse import Parser, opaque
@@ -29,6 +30,8 @@ LABEL, ANNOTATION, CONTEXT = (
     "istio.io/clusterContext",
 )
 ACCOUNT = "kubernetes.io/service-account.name"
+SERVICE_ACCOUNT_TYPE = "kubernetes.io/service-account-token"
+"""The type of a Secret that Kubernetes fills with the token of an account."""
 _ACTION = re.compile(rb"\{\{[^{}\n]*\}\}")
 _PLAIN_KEYS = frozenset(("exec", "auth-provider"))
 
@@ -83,13 +86,15 @@ class Remotes:
             _data(value),
         )
         if not data:
-            self.parser.problem(file, "names no cluster: it has no data")
+            self.parser.problem(
+                file, "names no cluster: it has no data", code="remote-secret-empty"
+            )
         annotations = texts_at(metadata, "annotations")
         for key, content in data.items():
             peer = str(key)
             source = lock.says.remote.get(peer) if lock is not None else None
             if not isinstance(content, str):
-                self.parser.problem(file, "is no text", path=f"data.{peer}")
+                self.parser.problem(file, "is no text", path=f"data.{peer}", code="not-text")
                 continue
             told = self._kubeconfig(file, peer, store, content)
             if store in ("sops", "sealed") and source is not None:
@@ -140,7 +145,7 @@ class Remotes:
         else:
             decoded = decode_base64(content)
             if decoded is None:
-                self.parser.problem(file, "is not base64", path=f"data.{peer}")
+                self.parser.problem(file, "is not base64", path=f"data.{peer}", code="not-base64")
                 return told | {"text": opaque(content.encode())}
             body = decoded
         told["text"] = opaque(content.encode() if store == "external" else body)
@@ -154,7 +159,12 @@ class Remotes:
             "login": login_kind(user),
         }
         if server.has_invalid_ca:
-            self.parser.problem(file, "the CA of the server is not base64", path=f"data.{peer}")
+            self.parser.problem(
+                file,
+                "the CA of the server is not base64",
+                path=f"data.{peer}",
+                code="server-ca-not-base64",
+            )
         elif server.ca is not None:
             told["ca"] = hashlib.sha256(server.ca).hexdigest()
         if server.insecure:
@@ -211,16 +221,18 @@ def read_remotes(found: Found, read: Read) -> Iterator[Remote]:
                     found.place,
                     f"the key {shown(key)} of {found} holds no kubeconfig that can be read",
                     "dump it again",
+                    code="kubeconfig-unreadable",
                 )
             )
             continue
         login = login_of_current_context(document.value)
-        if isinstance(login, str):
+        if isinstance(login, Fault):
             problems.append(
                 Problem(
                     found.place,
                     f"the kubeconfig under {shown(key)} of {found} {login}",
                     "dump it again, or leave it out",
+                    code=login.code,
                 )
             )
         else:
@@ -233,10 +245,7 @@ def readers(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:
     """The accounts by which peers read a cluster."""
     for seen, value in objects:
         account = None
-        if (
-            seen.kind == "Secret"
-            and text_at(value, "type") == "kubernetes.io/service-account-token"
-        ):
+        if seen.kind == "Secret" and text_at(value, "type") == SERVICE_ACCOUNT_TYPE:
             account = text_at(value, "metadata", "annotations", ACCOUNT)
         elif seen.kind == "ServiceAccount" and "/reader" in seen.file:
             account = seen.name

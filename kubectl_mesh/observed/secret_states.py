@@ -4,7 +4,7 @@ how.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Place, Problem
@@ -67,9 +67,8 @@ def _read_files(
             view = Reader(foreign=True).read(some(out, {directory: {*group, LOCK}}))
         except MeshError as error:
             if len(group) == 1:
-                problems += [
-                    Problem(Place(f"{directory}/{group[0]}"), p.what) for p in error.problems
-                ]
+                place = Place(f"{directory}/{group[0]}")
+                problems += [replace(p, where=place, fix="") for p in error.problems]
             continue
         holder = view.clusters.get(directory) or view.shared.get(directory)
         secrets += holder.remote_secrets if holder is not None else ()

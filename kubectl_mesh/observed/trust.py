@@ -53,7 +53,7 @@ class Certificates:
                 self._known[pem] = tuple(map(describe, load_certificates(file, pem)))
             except MeshError as error:
                 for problem in error.problems:
-                    parser.problem(file, problem.what, problem.fix, path)
+                    parser.problem(file, problem.what, problem.fix, path, code=problem.code)
                 return ()
         return self._known[pem]
 
@@ -129,11 +129,13 @@ def _plain(
     for name, key_name in names.items():
         encoded = data.get(key_name)
         if not isinstance(encoded, str):
-            parser.problem(file, f"{name} is missing", path=f'data."{name}"')
+            parser.problem(
+                file, f"{name} is missing", path=f'data."{name}"', code="cacerts-incomplete"
+            )
             continue
         body = decode_base64(encoded)
         if body is None:
-            parser.problem(file, "is not base64", path=f'data."{key_name}"')
+            parser.problem(file, "is not base64", path=f'data."{key_name}"', code="not-base64")
         else:
             files[name] = body
     key, crl = files.pop("ca-key.pem", None), _crl(data)

@@ -8,7 +8,7 @@ from kubectl_mesh.adopt.difference import Difference, value
 from kubectl_mesh.operations.adopt import AdoptResult
 from kubectl_mesh.reports.file_actions import actions_json, actions_text
 from kubectl_mesh.reports.render import problems_json
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count, marked
 
 _FEW = 4
 
@@ -29,7 +29,7 @@ def adopt_text(result: AdoptResult) -> str:
         lines += [f"    {d.action:6} {d.path or 'as a whole'}: {d.reason}" for d in each]
     if result.unused:
         lines += ["", "not taken over:"]
-        lines += [f"  {u.place}: {u.what}: {u.reason}" for u in result.unused]
+        lines += [f"  {u.place}: {u.what}: {marked(u.reason)}" for u in result.unused]
     return actions_text(result.directory, result.files) + "\n".join(lines) + "\n"
 
 

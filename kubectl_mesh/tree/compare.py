@@ -107,7 +107,14 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     if disk.has_lock and not disk.damaged and disk.cluster != name:
         what = f"is the lock of {shown(disk.cluster)}: the directory was copied or renamed"
         raise MeshError(
-            [Problem(Place(f"{where}/{LOCK}"), what, f"move {where} away, and render again")]
+            [
+                Problem(
+                    Place(f"{where}/{LOCK}"),
+                    what,
+                    f"move {where} away, and render again",
+                    code="lock-of-other-directory",
+                )
+            ]
         )
     changes: list[Change] = []
     unlisted: list[str] = []
@@ -118,8 +125,8 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
         else:
             changes.append(change)
     blocked = [
-        Problem(Place(f"{where}/{path}"), what, "move it away, and render again")
-        for path, what in _obstacles(disk, new, unlisted)
+        Problem(Place(f"{where}/{path}"), what, "move it away, and render again", code=code)
+        for code, path, what in _obstacles(disk, new, unlisted)
     ]
     if blocked:
         raise MeshError(blocked)
@@ -155,19 +162,21 @@ def _change(path: str, file: File, disk: OnDisk) -> Change | None:
     return Change(path, "update", edited=edited and not disk.damaged)
 
 
-def _obstacles(disk: OnDisk, new: Folder, unlisted: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The paths at which something is in the way of a render, each with what that is; `unlisted`
-    are those at which a file is that the lock does not list.
+def _obstacles(
+    disk: OnDisk, new: Folder, unlisted: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """What is in the way of a render: code, path and fact; `unlisted` are the paths at which a file
+    is that the lock does not list.
     """
     for path in unlisted:
         what = "is in the way: the lock does not list it, so it is not of kubectl mesh's making"
-        yield path, what
+        yield "file-not-in-lock", path, what
     for path in new:
         if path in disk.folders:
-            yield path, "is a folder, where a file is to be written"
+            yield "folder-in-place-of-file", path, "is a folder, where a file is to be written"
     for path in sorted(_above(new)):
         if path in disk.files or path in disk.others:
-            yield path, "is in the way: a folder belongs there"
+            yield "file-in-place-of-folder", path, "is in the way: a folder belongs there"
 
 
 def _removals(disk: OnDisk, new: Folder) -> Iterator[Change]:

@@ -5,8 +5,9 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, refuse
 from kubectl_mesh.fs import durable
 from kubectl_mesh.fs.durable import (
     EXCHANGE,
@@ -37,7 +38,7 @@ def clear(out: str) -> None:
         _clear_stage(top)
     except MeshError as error:
         raise MeshError(
-            Problem(Place(os.path.join(out, STAGE)), p.what, p.fix) for p in error.problems
+            replace(p, where=Place(os.path.join(out, STAGE))) for p in error.problems
         ) from None
     finally:
         os.close(top)
@@ -225,6 +226,7 @@ def _copy(source: int, target: int, name: str, path: str) -> None:
             path,
             "is no regular file, and this file system has no hard links to carry it over",
             "move it away",
+            code="not-regular-file",
         )
     write_file(name, found[0], stat.S_IMODE(status.st_mode), target)
 
