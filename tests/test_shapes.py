@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubectl_mesh import targets
-from kubectl_mesh.cli.init import KINDS
+from kubectl_mesh.cli.kinds import KINDS
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.targets.control_plane import ControlPlane, base_schema, judge_base, with_version
 from kubectl_mesh.topology import validate

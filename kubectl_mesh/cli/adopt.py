@@ -3,7 +3,7 @@
 import click
 
 from kubectl_mesh.cli import clock, common
-from kubectl_mesh.cli.init import KINDS
+from kubectl_mesh.cli.kinds import KINDS
 
 
 @click.command(name="adopt")

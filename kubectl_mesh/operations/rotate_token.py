@@ -219,11 +219,11 @@ def _describe_step(
             else tuple(token_file(cluster, peer, gone) for peer in peers)
         ),
     )
-    restarts = reconnect.restart_lines(plan, result.holders, paths.tree)
+    moving = result.holders if result.moves_peers else ()
     return replace(
         result,
         checks=tuple(_list_checks(after, result)),
-        restarts=tuple(restarts if result.moves_peers else ()),
+        restarts=tuple(reconnect.restart_lines(plan, moving, paths.tree)),
     )
 
 

@@ -1,13 +1,21 @@
 """Rules for clusters and networks: names that add up, edges that work."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model.address import is_address, is_loopback
 from kubectl_mesh.text import shown
 from kubectl_mesh.topology.given import Given
-from kubectl_mesh.topology.names import LABEL, PENDING, name_of
+from kubectl_mesh.topology.names import (
+    LABEL,
+    LABEL_RULE,
+    NAME_EMPTY,
+    NAME_TAKEN,
+    NAME_TOO_LONG,
+    PENDING,
+    name_of,
+)
 
 
 def names(given: Given) -> Iterator[Problem]:
@@ -19,12 +27,13 @@ def names(given: Given) -> Iterator[Problem]:
         where = given.document.place(
             "contexts", context, *(("clusterName",) if isinstance(stated, str) else ())
         )
-        ask = "state a clusterName for it: lower-case letters, digits and `-`, at most 63"
+        ask = f"state a clusterName for it: {LABEL_RULE}"
         if not name:
             yield Problem(
                 where,
                 f"the context's name {shown(context)} leaves nothing for the cluster's name",
                 ask,
+                code=NAME_EMPTY,
             )
         elif len(name) > 63:
             yield Problem(
@@ -32,12 +41,14 @@ def names(given: Given) -> Iterator[Problem]:
                 f"the context's name makes a cluster's name of {len(name)} characters, of which 63"
                 " are allowed",
                 ask,
+                code=NAME_TOO_LONG,
             )
         elif name in taken:
             yield Problem(
                 where,
                 f'has the cluster name "{name}", as the context {shown(taken[name])} has',
                 "state a clusterName for one of the two",
+                code=NAME_TAKEN,
             )
         elif LABEL.match(name):
             taken[name] = context
@@ -57,6 +68,7 @@ def networks(given: Given) -> Iterator[Problem]:
                 given.document.place("networks", network),
                 f"no context is on this network{given.hints.near(network, lambda: used)}",
                 "remove it, or put a context on it",
+                code="network-unused",
             )
     seen: dict[str, list[tuple[int | None, str]]] = {}
     for network, path, gateway in given.gateways():
@@ -64,14 +76,10 @@ def networks(given: Given) -> Iterator[Problem]:
         if not isinstance(address, str) or not isinstance(port, int | None):
             continue
         place = given.document.place(*path, "address")
-        if _looks_numeric(address) and not is_address(address):
-            yield Problem(place, f"{shown(address)} is neither an IP address nor a host name")
-        elif address == PENDING:
+        if address == PENDING:
             continue
-        elif is_loopback(f"https://[{address}]" if ":" in address else f"https://{address}"):
-            yield Problem(
-                place, f"{shown(address)} is a loopback address, which no other cluster reaches"
-            )
+        if fault := _address_problem(place, address):
+            yield fault
         else:
             # No port is the target's default, whichever that is.
             others = [
@@ -85,7 +93,19 @@ def networks(given: Given) -> Iterator[Problem]:
                     place,
                     f"{shown(address)} is a gateway of network {shown(others[0])} too",
                     "a gateway leads into one network",
+                    code="gateway-of-two-networks",
                 )
+
+
+def _address_problem(place: Place, address: str) -> Problem | None:
+    """Why no other cluster reaches an address, where that can be seen."""
+    if _looks_numeric(address) and not is_address(address):
+        what = f"{shown(address)} is neither an IP address nor a host name"
+        return Problem(place, what, code="address-invalid")
+    if is_loopback(f"https://[{address}]" if ":" in address else f"https://{address}"):
+        what = f"{shown(address)} is a loopback address, which no other cluster reaches"
+        return Problem(place, what, code="address-loopback")
+    return None
 
 
 def _looks_numeric(address: str) -> bool:
@@ -104,6 +124,7 @@ def peers(given: Given) -> Iterator[Problem]:
                 given.document.place("contexts", context, "peers"),
                 "the cluster discovers nobody, for it has disableRegistryJoin: true",
                 "remove one of the two",
+                code="peers-without-join",
             )
         for index, peer in enumerate(peers):
             place = given.document.place("contexts", context, "peers", index)
@@ -114,18 +135,21 @@ def peers(given: Given) -> Iterator[Problem]:
                     place,
                     "no such context in this mesh:"
                     f" {shown(peer)}{given.near_context(peer, context)}",
+                    code="context-unknown",
                 )
             elif peer == context:
                 yield Problem(
                     place,
                     "names the cluster itself, which always knows its own services",
                     "remove it",
+                    code="peer-is-itself",
                 )
             elif given.contexts[peer].get("disableRegistryJoin") is True:
                 yield Problem(
                     place,
                     f"{shown(peer)} cannot be discovered, for it has disableRegistryJoin: true",
                     "remove one of the two",
+                    code="peer-not-joined",
                 )
 
 
@@ -150,12 +174,14 @@ def releases(given: Given) -> Iterator[Problem]:
                 where,
                 f"{shown(canary['revision'])} is the revision of the first control plane too",
                 "give the canary another",
+                code="revision-repeated",
             )
         if entry.get("revision") == "default":
             yield Problem(
                 given.document.place(*path, "revision"),
                 '"default" is what Istio calls the control plane without a revision',
                 "remove it",
+                code="revision-default",
             )
 
 
@@ -169,98 +195,119 @@ def control_planes(given: Given) -> Iterator[Problem]:
         if isinstance(e.get("controlPlane"), str)
     }
     for context, entry in given.contexts.items():
+        yield from _control_plane_address(given, context, served)
         primary = entry.get("controlPlane")
-        address = entry.get("controlPlaneAddress")
-        where = given.document.place("contexts", context, "controlPlaneAddress")
-        if isinstance(address, str) and context not in served and "controlPlane" not in entry:
-            # The last cluster that was served may just have gone.
-            what = "no other context names this one as its controlPlane"
-            given.warnings.append(
-                Problem(
-                    where, what, "remove it, or name this context there", "control-plane-address"
-                )
+        if isinstance(primary, str):
+            if fault := _primary_problem(given, context, primary):
+                yield fault
+            yield from _keys_of_primaries(given, context)
+
+
+def _control_plane_address(
+    given: Given, context: str, served: Collection[str | None]
+) -> Iterator[Problem]:
+    """The address of a control plane is one that other clusters reach, and some do."""
+    entry = given.contexts[context]
+    address = entry.get("controlPlaneAddress")
+    if not isinstance(address, str):
+        return
+    where = given.document.place("contexts", context, "controlPlaneAddress")
+    if context not in served and "controlPlane" not in entry:
+        # The last cluster that was served may just have gone.
+        given.warnings.append(
+            Problem(
+                where,
+                "no other context names this one as its controlPlane",
+                "remove it, or name this context there",
+                "control-plane-address",
+                code="control-plane-address-unused",
             )
-        if (
-            isinstance(address, str)
-            and address != PENDING
-            and _looks_numeric(address)
-            and not is_address(address)
-        ):
-            yield Problem(where, f"{shown(address)} is neither an IP address nor a host name")
-        elif isinstance(address, str) and is_loopback(
-            f"https://[{address}]" if ":" in address else f"https://{address}"
-        ):
+        )
+    if address != PENDING and (fault := _address_problem(where, address)):
+        yield fault
+
+
+def _primary_problem(given: Given, context: str, primary: str) -> Problem | None:
+    """Why the istiod of a context cannot serve another one."""
+    place = given.document.place("contexts", context, "controlPlane")
+    other = given.contexts.get(primary)
+    if primary == context:
+        return Problem(
+            place,
+            "names the cluster itself",
+            "remove it: a cluster has a control plane of its own where nothing else is said",
+            code="control-plane-is-itself",
+        )
+    if other is None:
+        return Problem(
+            place,
+            f"no such context in this mesh: {shown(primary)}{given.near_context(primary, context)}",
+            code="context-unknown",
+        )
+    if "controlPlane" in other:
+        return Problem(
+            place,
+            f"{shown(primary)} has no control plane of its own",
+            "name a context that has one",
+            code="control-plane-missing",
+        )
+    if other.get("disableRegistryJoin") is True:
+        return Problem(
+            place,
+            f"{shown(primary)} keeps out of the mesh, for it has disableRegistryJoin: true",
+            "name another context",
+            code="control-plane-not-joined",
+        )
+    if isinstance(other.get("peers"), list) and context not in other["peers"]:
+        return Problem(
+            place,
+            f"istiod of {shown(primary)} could not serve this cluster, for it does not discover it",
+            f"add {shown(context)} to the peers of {shown(primary)}",
+            code="control-plane-without-peer",
+        )
+    return _difference_from_primary(given, context, primary)
+
+
+def _difference_from_primary(given: Given, context: str, primary: str) -> Problem | None:
+    """What a cluster and the one whose istiod serves it must have in common, and do not."""
+    entry, other = given.contexts[context], given.contexts[primary]
+    if other.get("namespace", "istio-system") != entry.get("namespace", "istio-system"):
+        return Problem(
+            given.document.place("contexts", context, "namespace"),
+            f"istiod of {shown(primary)} lives in another namespace than this cluster's part of"
+            " Istio",
+            "give both the same namespace",
+            code="control-plane-namespace-differs",
+        )
+    istio, wanted = _istio(given, entry), _istio(given, other)
+    if any(istio.get(key) != wanted.get(key) for key in ("version", "revision")):
+        return Problem(
+            given.document.place("contexts", context, "istio"),
+            f"differs from that of {shown(primary)}, whose istiod serves this cluster",
+            "give both the same version and revision",
+            code="control-plane-version-differs",
+        )
+    return None
+
+
+_OF_PRIMARIES = {
+    "peers": "it has no istiod of its own to discover anybody: its control plane's peers count",
+    "disableRegistryJoin": "a cluster that another's istiod serves is in the mesh",
+    "controlPlaneAddress": "it has no istiod of its own",
+}
+"""The keys that only a cluster with a control plane has, and why."""
+
+
+def _keys_of_primaries(given: Given, context: str) -> Iterator[Problem]:
+    """The keys that a cluster without a control plane cannot have."""
+    for key, why in _OF_PRIMARIES.items():
+        if given.contexts[context].get(key) not in (None, False):
             yield Problem(
-                where, f"{shown(address)} is a loopback address, which no other cluster reaches"
+                given.document.place("contexts", context, key),
+                f"cannot be here beside controlPlane: {why}",
+                "remove one of the two",
+                code="key-of-control-plane",
             )
-        if not isinstance(primary, str):
-            continue
-        place = given.document.place("contexts", context, "controlPlane")
-        other = given.contexts.get(primary)
-        if primary == context:
-            yield Problem(
-                place,
-                "names the cluster itself",
-                "remove it: a cluster has a control plane of its own where nothing else is said",
-            )
-        elif other is None:
-            yield Problem(
-                place,
-                "no such context in this mesh:"
-                f" {shown(primary)}{given.near_context(primary, context)}",
-            )
-        elif "controlPlane" in other:
-            yield Problem(
-                place,
-                f"{shown(primary)} has no control plane of its own",
-                "name a context that has one",
-            )
-        elif other.get("disableRegistryJoin") is True:
-            yield Problem(
-                place,
-                f"{shown(primary)} keeps out of the mesh, for it has disableRegistryJoin: true",
-                "name another context",
-            )
-        elif isinstance(other.get("peers"), list) and context not in other["peers"]:
-            what = (
-                f"istiod of {shown(primary)} could not serve this cluster, for it does not"
-                " discover it"
-            )
-            yield Problem(place, what, f"add {shown(context)} to the peers of {shown(primary)}")
-        elif other.get("namespace", "istio-system") != entry.get("namespace", "istio-system"):
-            what = (
-                f"istiod of {shown(primary)} lives in another namespace than this cluster's part of"
-                " Istio"
-            )
-            yield Problem(
-                given.document.place("contexts", context, "namespace"),
-                what,
-                "give both the same namespace",
-            )
-        elif any(
-            {**_istio(given, other)}.get(k) != {**_istio(given, entry)}.get(k)
-            for k in ("version", "revision")
-        ):
-            what = f"differs from that of {shown(primary)}, whose istiod serves this cluster"
-            yield Problem(
-                given.document.place("contexts", context, "istio"),
-                what,
-                "give both the same version and revision",
-            )
-        for key, why in (
-            (
-                "peers",
-                "it has no istiod of its own to discover anybody: its control plane's peers count",
-            ),
-            ("disableRegistryJoin", "a cluster that another's istiod serves is in the mesh"),
-            ("controlPlaneAddress", "it has no istiod of its own"),
-        ):
-            if entry.get(key) not in (None, False):
-                yield Problem(
-                    given.document.place("contexts", context, key),
-                    f"cannot be here beside controlPlane: {why}",
-                    "remove one of the two",
-                )
 
 
 def _istio(given: Given, entry: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,15 @@ from kubectl_mesh.text import secretive
 
 PENDING = "pending"
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+LABEL_RULE = "lower-case letters, digits and `-`, at most 63"
+"""What such a label is made of, in words."""
+NAME_EMPTY, NAME_TOO_LONG, NAME_TAKEN = (
+    "cluster-name-empty",
+    "cluster-name-too-long",
+    "cluster-name-taken",
+)
+NAME_CODES = frozenset((NAME_EMPTY, NAME_TOO_LONG, NAME_TAKEN))
+"""The codes of problems of a context's name that a cluster's name solves."""
 _LOWER = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)})
 
 

@@ -1,0 +1,116 @@
+"""The values of a topology that flags and variables of the environment state."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.read import read_inside
+from kubectl_mesh.model import Document
+from kubectl_mesh.pki.inuse import organization
+from kubectl_mesh.text import mesh_command, shown
+
+_ROOT = "certs/root-cert.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class StatedValues:
+    """The values for the topology of a working directory."""
+
+    directory: str
+    mesh_id: str | None
+    organization: str | None
+    issuer: str
+    contexts: tuple[str, ...]
+    """`CTX=NETWORK`."""
+    sources: Mapping[str, str]
+    """The flag or variable that states `mesh_id`, `organization` and `control_plane`; empty for a
+    default.
+    """
+
+
+def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem]:
+    """The values of a topology.yaml that differ from those that were stated."""
+    value: Any = document.value
+    has_root = _read_root(stated.directory) is not None
+    for key, wanted in (("mesh_id", stated.mesh_id), ("organization", stated.organization)):
+        if wanted is not None and value.get(key) not in (None, wanted):
+            source = stated.sources[key]
+            what = f"is {shown(value[key])}, and {source} asks for {shown(wanted)}"
+            fix = f"{_without(source)}, or write {key}: {wanted}"
+            if key == "organization" and has_root:
+                fix += f" and replace the root: {_replace_command()}"
+            code = f"{key.replace('_', '-')}-differs"
+            yield Problem(document.place(key), what, fix, code=code)
+    certificates = value.get("certificates")
+    issuer = certificates.get("issuer", "local") if isinstance(certificates, dict) else "local"
+    if stated.issuer not in ("local", issuer):
+        yield Problem(
+            document.place("certificates", "issuer"),
+            f"is {shown(issuer)}, and --issuer asks for {shown(stated.issuer)}",
+            f"leave --issuer out, or write certificates: {{issuer: {stated.issuer}}}",
+            code="issuer-differs",
+        )
+    yield from _context_contradictions(document, stated)
+    yield from root_problems(stated, value)
+
+
+def _context_contradictions(document: Document, stated: StatedValues) -> Iterator[Problem]:
+    """The contexts that topology.yaml does not have, or has on another network."""
+    value: Any = document.value
+    contexts = value.get("contexts")
+    for given in stated.contexts:
+        context, _, network = given.rpartition("=")
+        entry = contexts.get(context) if isinstance(contexts, dict) else None
+        if entry is None:
+            add = mesh_command("add CONTEXT --network NETWORK")
+            yield Problem(
+                Place("--context"),
+                f"topology.yaml exists and does not have the context {shown(context or given)}",
+                f"leave it out here, and add it: `{add}`",
+                code="context-unknown",
+            )
+        elif isinstance(entry, dict) and entry.get("network") != network:
+            yield Problem(
+                document.place("contexts", context, "network"),
+                f"is {shown(entry.get('network'))}, and --context asks for {shown(network)}",
+                f"leave --context out, or write network: {network}",
+                code="network-differs",
+            )
+
+
+def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Problem]:
+    """A root whose organization is not the stated one, where topology.yaml, of this value, has
+    none.
+    """
+    if stated.organization is None or value.get("organization") is not None:
+        return
+    body = _read_root(stated.directory)
+    if body is None:
+        return
+    try:
+        found = organization(body)
+    except MeshError:
+        return  # what is wrong with the root is reported where it is checked
+    if found not in (None, stated.organization):
+        source = stated.sources["organization"]
+        yield Problem(
+            Place(join(stated.directory, _ROOT)),
+            f"has O={found}, and {source} asks for O={stated.organization}",
+            f"{_without(source)}: all certificates then have O={found}; or write organization:"
+            f" {stated.organization} in topology.yaml and replace the root: {_replace_command()}",
+            code="root-organization-differs",
+        )
+
+
+def _read_root(directory: str) -> bytes | None:
+    return read_inside(directory, _ROOT, "certificates")
+
+
+def _without(source: str) -> str:
+    return f"leave {source} out" if source.startswith("-") else f"unset {source}"
+
+
+def _replace_command() -> str:
+    return f"`{mesh_command('certs rotate-root begin')}`"
