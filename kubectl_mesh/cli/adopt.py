@@ -40,7 +40,7 @@ def command(
     path. Whatever is there already is kept.
     """
     from kubectl_mesh.operations.adopt import AdoptRequest, adopt_mesh
-    from kubectl_mesh.reports.adopt import adopt_json, adopt_text
+    from kubectl_mesh.reports.adopt import adopt_json, adopt_text, next_text
 
     request = AdoptRequest(files, directory, mesh_id, networks, control_plane)
     result = adopt_mesh(request, clock.machine())
@@ -49,4 +49,4 @@ def command(
         common.put_json(adopt_json(result))
     else:
         common.put_text(adopt_text(result))
-        common.say("next: read topology.yaml and base.yaml, then kubectl mesh render")
+        common.say(next_text())

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.credentials import leaks
 from kubectl_mesh.credentials.accounts import private_file, token_file
@@ -12,7 +12,7 @@ from kubectl_mesh.fs.durable import STAGE
 from kubectl_mesh.fs.folders import join, read
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import one_line
+from kubectl_mesh.text import mesh_command, one_line, work_path
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.workdir import git_ignore
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
@@ -28,13 +28,20 @@ def check_folders(directory: str, out: str | None) -> None:
     ours.
     """
     if not os.path.isdir(directory):
-        raise refuse(directory or "-C", "is no folder", "name the working directory with -C")
+        raise refuse(
+            directory or "-C",
+            "is no folder",
+            "name the working directory with -C",
+            code="working-directory-missing",
+        )
     if out is None:
         return
     if not out:
-        raise refuse("--out", "names no folder", "name the folder that the tree goes to")
+        raise refuse(
+            "--out", "names no folder", "name the folder that the tree goes to", code="out-empty"
+        )
     if os.path.lexists(out) and not os.path.isdir(out):
-        raise refuse(out, "is a file; --out names a folder", "name another")
+        raise refuse(out, "is a file; --out names a folder", "name another", code="out-is-file")
     own, tree = os.path.realpath(directory), os.path.realpath(out)
     taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
     if os.path.commonpath([own, tree]) == tree or any(
@@ -45,6 +52,7 @@ def check_folders(directory: str, out: str | None) -> None:
             "holds the working directory, or what it is made of; the tree needs a folder of"
             " its own",
             "name another with --out",
+            code="out-holds-working-directory",
         )
 
 
@@ -55,6 +63,7 @@ def check_regular(path: str) -> None:
             path,
             "is a symbolic link, and kubectl mesh writes through none",
             "put the file itself there",
+            code="symbolic-link",
         )
 
 
@@ -164,8 +173,9 @@ def borrowed(inputs: CheckedInputs) -> list[Problem]:
         Problem(
             Place(join(inputs.directory, KUBECONFIG)),
             what,
-            f"copy them into topology.yaml and clusters/: kubectl mesh init{where}",
+            f"copy them into topology.yaml and clusters/: {mesh_command(f'init{where}')}",
             "server-borrowed",
+            code="server-only-in-kubeconfig",
         )
     ]
 
@@ -174,27 +184,13 @@ def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the
     tree; but for a tree that is to have them.
     """
-    plain = os.path.realpath(out) if store_of(inputs.topology).private else None
     known = _known(inputs)
     # A token that is a JWT is a sign already.
-    signs = [
-        *leaks.SIGNS,
-        *(
-            text
-            for secret in known
-            if not secret.startswith(b"eyJ")
-            for text in leaks.encoded(secret)
-        ),
-    ]
-    places = [inputs.directory or "."]
-    top = os.path.realpath(places[0])
-    is_elsewhere = os.path.isdir(out) and os.path.commonpath([os.path.realpath(out), top]) != top
-    if os.path.isdir(out) and (
-        is_elsewhere or git_ignore.top_of(out) != git_ignore.top_of(places[0])
-    ):
-        places.append(out)
-    problems = []
-    for place in places:
+    others = [secret for secret in known if not secret.startswith(b"eyJ")]
+    signs = [*leaks.SIGNS, *(text for secret in others for text in leaks.encoded(secret))]
+    plain = os.path.realpath(out) if store_of(inputs.topology).private else None
+    problems: list[Problem] = []
+    for place in _work_trees(inputs, out):
         paths = git_ignore.suspects(place, signs, inputs.machine.environment)
         if paths is None:
             problems.append(
@@ -203,29 +199,46 @@ def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
                     "lies in a git work tree, and git does not tell what it tracks there",
                     "see what `git status` says",
                     "git-tracked",
+                    code="git-does-not-answer",
                 )
             )
         for path in paths or ():
-            full = join(place, path)
-            above = os.path.realpath(os.path.dirname(full))
+            above = os.path.realpath(os.path.dirname(join(place, path)))
             if plain is not None and os.path.commonpath([above, plain]) == plain:
                 continue
-            body = read(full)
-            what = leaks.found(body[0], known) if body is not None else ()
-            if what:
-                fix = (
-                    "take it for known to all who have the repository, and have a new one made;"
-                    f" then `git rm --cached -- {shlex.quote(path)}`"
-                )
-                problems.append(
-                    Problem(
-                        Place(join(place, one_line(path))),
-                        f"is tracked by git, and holds {' and '.join(what)}",
-                        fix,
-                        "git-tracked",
-                    )
-                )
+            if fault := _tracked_problem(place, path, known):
+                problems.append(fault)
     return problems
+
+
+def _work_trees(inputs: CheckedInputs, out: str) -> list[str]:
+    """The folders below which git may track secrets: the working directory, and the tree if it is
+    outside of that or of its repository.
+    """
+    place = inputs.directory or "."
+    if not os.path.isdir(out):
+        return [place]
+    top = os.path.realpath(place)
+    is_outside = os.path.commonpath([os.path.realpath(out), top]) != top
+    if is_outside or git_ignore.top_of(out) != git_ignore.top_of(place):
+        return [place, out]
+    return [place]
+
+
+def _tracked_problem(place: str, path: str, known: Mapping[bytes, str]) -> Problem | None:
+    """Which secrets a file that git tracks holds; `known` are those of the working directory."""
+    body = read(join(place, path))
+    what = leaks.found(body[0], known) if body is not None else ()
+    if not what:
+        return None
+    return Problem(
+        Place(join(place, one_line(path))),
+        f"is tracked by git, and holds {' and '.join(what)}",
+        "take it for known to all who have the repository, and have a new one made;"
+        f" then `git rm --cached -- {shlex.quote(path)}`",
+        "git-tracked",
+        code="secret-tracked",
+    )
 
 
 def _known(inputs: CheckedInputs) -> dict[bytes, str]:
@@ -233,7 +246,7 @@ def _known(inputs: CheckedInputs) -> dict[bytes, str]:
     clusters = {c.name: c for c in inputs.topology.clusters}
     found = {}
     if SEAL_KEY in inputs.kept:
-        found[inputs.kept[SEAL_KEY].strip()] = f"what is in certs/{SEAL_KEY}"
+        found[inputs.kept[SEAL_KEY].strip()] = f"what is in {work_path(f'certs/{SEAL_KEY}')}"
     for (name, peer), login in sorted(inputs.logins.items()):
         token = login.get("token")
         if isinstance(token, str):

@@ -8,7 +8,7 @@ from kubectl_mesh.adopt.difference import Difference, value
 from kubectl_mesh.operations.adopt import AdoptResult
 from kubectl_mesh.reports.file_actions import actions_json, actions_text
 from kubectl_mesh.reports.render import problems_json
-from kubectl_mesh.text import count, marked
+from kubectl_mesh.text import count, marked, mesh_command
 
 _FEW = 4
 
@@ -61,6 +61,11 @@ def _some_text(where: Sequence[str]) -> str:
     """Where objects differ alike, in a few lines."""
     more = [f"and {len(where) - _FEW + 1} more"] if len(where) > _FEW else []
     return "\n  ".join([*where[: _FEW - 1 if more else _FEW], *more])
+
+
+def next_text() -> str:
+    """What comes next."""
+    return f"next: read topology.yaml and base.yaml, then {mesh_command('render')}"
 
 
 def adopt_json(result: AdoptResult) -> dict[str, Any]:

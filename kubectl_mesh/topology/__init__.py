@@ -147,12 +147,8 @@ def _east_west(entry: Mapping[str, Any]) -> EastWest:
 
 def _topology(given: Given) -> Topology:
     value = given.value
-    istio, certificates, delivery = (
-        value.get("istio", {}),
-        value.get("certificates", {}),
-        value.get("delivery", {}),
-    )
-    alerts = value.get("alerts", {})
+    istio, certificates = value.get("istio", {}), value.get("certificates", {})
+    secrets = value.get("secrets", {})
     clusters = sorted(
         (_cluster(given, c, e) for c, e in given.contexts.items()), key=lambda c: c.name
     )
@@ -165,58 +161,68 @@ def _topology(given: Given) -> Topology:
         root_days=certificates.get("rootDays", 3650),
         intermediate_days=certificates.get("intermediateDays", 730),
         issuer=certificates.get("issuer", "local"),
-        store=value.get("secrets", {}).get("store", "plain"),
-        store_stated="store" in value.get("secrets", {}),
-        delivery=Delivery(
-            tool=delivery.get("tool", "kubectl"),
-            repo=delivery.get("repoURL"),
-            revision=delivery.get("revision"),
-            path=delivery.get("path", "out"),
-            namespace=delivery.get("namespace"),
-            project=delivery.get("project", "default"),
-            secret=delivery.get("secret"),
-        ),
+        store=secrets.get("store", "plain"),
+        store_stated="store" in secrets,
+        delivery=_delivery(value.get("delivery", {})),
         networks={
             name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())
         },
         clusters=tuple(clusters),
         document=given.document,
-        awaited=frozenset(
-            network
-            for network, path, gateway in given.gateways()
-            if gateway["address"] == PENDING
-            and not (
-                path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin")
-            )
-        ),
+        awaited=_awaited_networks(given),
         charts=istio.get("charts"),
         hub=istio.get("hub"),
         bundled=value.get("remoteSecrets") == "bundle",
         reader_per_peer=value.get("readers") == "perPeer",
-        secret_store=(
-            (store["kind"], store["name"])
-            if (store := value.get("secrets", {}).get("secretStore"))
-            else None
-        ),
-        secret_path=value.get("secrets", {}).get("path", value["mesh_id"]),
-        issuer_ref=(
-            (
-                ref["name"],
-                ref.get("kind", "ClusterIssuer"),
-                ref.get("group", "cert-manager.io"),
-            )
-            if (ref := certificates.get("issuerRef"))
-            else None
-        ),
-        recipients=tuple(dict.fromkeys(value.get("secrets", {}).get("recipients", ()))),
-        alerts=(
-            Alerts(alerts.get("namespace"), tuple(sorted(alerts.get("labels", {}).items())))
-            if alerts.get("prometheusRule")
-            else None
-        ),
+        secret_store=_secret_store(secrets.get("secretStore")),
+        secret_path=secrets.get("path", value["mesh_id"]),
+        issuer_ref=_issuer_reference(certificates.get("issuerRef")),
+        recipients=tuple(dict.fromkeys(secrets.get("recipients", ()))),
+        alerts=_alerts(value.get("alerts", {})),
         warnings=tuple(sorted(given.warnings)),
         organization_stated="organization" in value,
     )
+
+
+def _delivery(stated: Mapping[str, Any]) -> Delivery:
+    return Delivery(
+        tool=stated.get("tool", "kubectl"),
+        repo=stated.get("repoURL"),
+        revision=stated.get("revision"),
+        path=stated.get("path", "out"),
+        namespace=stated.get("namespace"),
+        project=stated.get("project", "default"),
+        secret=stated.get("secret"),
+    )
+
+
+def _awaited_networks(given: Given) -> frozenset[str]:
+    """The networks with a gateway whose address is not known yet, less those of clusters that
+    nobody discovers.
+    """
+    return frozenset(
+        network
+        for network, path, gateway in given.gateways()
+        if gateway["address"] == PENDING
+        and not (path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin"))
+    )
+
+
+def _secret_store(stated: Mapping[str, str] | None) -> tuple[str, str] | None:
+    return (stated["kind"], stated["name"]) if stated else None
+
+
+def _issuer_reference(stated: Mapping[str, str] | None) -> tuple[str, str, str] | None:
+    if not stated:
+        return None
+    kind, group = stated.get("kind", "ClusterIssuer"), stated.get("group", "cert-manager.io")
+    return stated["name"], kind, group
+
+
+def _alerts(stated: Mapping[str, Any]) -> Alerts | None:
+    if not stated.get("prometheusRule"):
+        return None
+    return Alerts(stated.get("namespace"), tuple(sorted(stated.get("labels", {}).items())))
 
 
 def _gateways(entry: Mapping[str, Any]) -> tuple[Gateway, ...]:

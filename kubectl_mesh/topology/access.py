@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model.address import is_loopback, url_fault
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import mesh_command, shown
 from kubectl_mesh.topology.given import Given, Path
 from kubectl_mesh.topology.names import inside, no_name
 
@@ -48,12 +48,14 @@ def files(given: Given) -> Iterator[Problem]:
                 place,
                 "is neither a PEM certificate nor a name of a file",
                 "give the certificate with its BEGIN and END lines, or name a PEM file",
+                code="not-certificate-or-file",
             )
         elif not inside(authority):
             yield Problem(
                 place,
                 f"{shown(authority)} is not in the working directory",
                 "a render reads nothing else; give a path below it",
+                code="file-outside-directory",
             )
 
 
@@ -65,12 +67,14 @@ def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Prob
             place,
             f"is no name of a file; it may be {content}",
             f"put {thing} into a file, and name that",
+            code="not-file-name",
         )
     elif isinstance(name, str) and not inside(name):
         yield Problem(
             place,
             f"{shown(name)} is not in the working directory",
             "a render reads nothing else; give a path below it",
+            code="file-outside-directory",
         )
 
 
@@ -83,19 +87,23 @@ def servers(given: Given) -> Iterator[Problem]:
         place = given.document.place("contexts", context, "server")
         fault = url_fault(server)
         if fault:
-            yield Problem(place, fault)
+            yield Problem(place, fault, code="server-invalid")
         elif is_loopback(server):
             given.warnings.append(
                 Problem(
                     place,
                     f"{server} is a loopback address: it leads every peer to itself",
                     id="server-reachable",
+                    code="server-loopback",
                 )
             )
         elif server.startswith("http:"):
             given.warnings.append(
                 Problem(
-                    place, f"{server} is plain http: tokens travel in clear", id="server-reachable"
+                    place,
+                    f"{server} is plain http: tokens travel in clear",
+                    id="server-reachable",
+                    code="server-plain-http",
                 )
             )
 
@@ -112,6 +120,7 @@ def readers(given: Given) -> Iterator[Problem]:
                 where,
                 "is one login for all peers, and readers: perPeer asks for one each",
                 "remove one of the two",
+                code="one-login-for-all-peers",
             )
 
 
@@ -127,12 +136,16 @@ def tokens(given: Given) -> Iterator[Problem]:
                 f" {next(iter(credential), 'nothing')}"
             )
             yield Problem(
-                given.document.place("contexts", context, "tokens"), what, "remove one of the two"
+                given.document.place("contexts", context, "tokens"),
+                what,
+                "remove one of the two",
+                code="login-without-token",
             )
         if tokens.get("beside") is not None and tokens["beside"] == tokens.get("generation", 1):
             what = "is the generation of the first token too"
             yield Problem(
                 given.document.place("contexts", context, "tokens", "beside"),
                 what,
-                "remove it, or begin with `kubectl mesh tokens rotate`",
+                f"remove it, or begin with `{mesh_command('tokens rotate')}`",
+                code="generation-repeated",
             )

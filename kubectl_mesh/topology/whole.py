@@ -19,6 +19,7 @@ def bundle(given: Given) -> Iterator[Problem]:
             "a bundle gives all clusters the same remote secrets, and readers: perPeer each"
             " its own",
             "remove one of the two",
+            code="bundle-with-readers-per-peer",
         )
     namespaces: dict[str, str] = {}
     for context, entry in given.contexts.items():
@@ -28,6 +29,7 @@ def bundle(given: Given) -> Iterator[Problem]:
                 given.document.place("contexts", context, "peers"),
                 what,
                 "remove it, or remoteSecrets: bundle",
+                code="bundle-with-peers",
             )
         namespace = entry.get("namespace", "istio-system")
         first = namespaces.setdefault("", namespace)
@@ -41,6 +43,7 @@ def bundle(given: Given) -> Iterator[Problem]:
                 given.document.place("contexts", context, "namespace"),
                 what,
                 "give all clusters the same namespace, or remove remoteSecrets: bundle",
+                code="bundle-with-namespaces",
             )
 
 
@@ -57,17 +60,22 @@ def delivery(given: Given) -> Iterator[Problem]:
                     given.document.place("delivery", key),
                     "is for delivery.tool argocd or flux",
                     "remove it",
+                    code="key-of-delivery-tool",
                 )
     for key, owner in (("project", "argocd"), ("secret", "flux")):
         if key in delivery and tool in ("argocd", "flux") and tool != owner:
             yield Problem(
-                given.document.place("delivery", key), f"is for delivery.tool {owner}", "remove it"
+                given.document.place("delivery", key),
+                f"is for delivery.tool {owner}",
+                "remove it",
+                code="key-of-delivery-tool",
             )
     if tool in ("argocd", "flux") and "repoURL" not in delivery:
         yield Problem(
             given.document.place("delivery"),
             f"{tool} has to know where the tree is kept",
             "state repoURL: URL of the git repository (and revision, path)",
+            code="repository-missing",
         )
     url = delivery.get("repoURL")
     if isinstance(url, str) and (
@@ -81,6 +89,7 @@ def delivery(given: Given) -> Iterator[Problem]:
             given.document.place("delivery", "repoURL"),
             what,
             "write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH",
+            code="repository-url-invalid",
         )
 
 
@@ -102,7 +111,7 @@ def secrets(given: Given) -> Iterator[Problem]:
                 "run `age-keygen` for that cluster, and state the public key under its recipients"
                 " (or under secrets.recipients)"
             )
-            yield Problem(place("contexts", context), what, fix)
+            yield Problem(place("contexts", context), what, fix, code="recipient-missing")
     elif own or "recipients" in stated:
         where = (
             place("secrets", "recipients")
@@ -113,21 +122,25 @@ def secrets(given: Given) -> Iterator[Problem]:
             where,
             f"recipients are for the store sops; the store {store} has no use for them",
             "remove them, or write store: sops",
+            code="recipients-unused",
         )
     if store == "sealed" and given.value.get("remoteSecrets") == "bundle":
         what = "the store sealed seals for one cluster, and a bundle is for all of them"
-        yield Problem(place("remoteSecrets"), what, "remove it, or take the store sops or external")
+        fix = "remove it, or take the store sops or external"
+        yield Problem(place("remoteSecrets"), what, fix, code="bundle-with-sealed-store")
     if store == "external" and "secretStore" not in stated:
         what = "the store external does not say which: secretStore is missing"
         yield Problem(
             place("secrets"),
             what,
             "state secretStore: {kind: ClusterSecretStore, name: NAME}, as it is in every cluster",
+            code="secret-store-missing",
         )
     for key in ("secretStore", "path") if store != "external" else ():
         if key in stated:
             what = f"is for the store external; the store {store} has no use for it"
-            yield Problem(place("secrets", key), what, "remove it, or write store: external")
+            fix = "remove it, or write store: external"
+            yield Problem(place("secrets", key), what, fix, code="key-of-external-store")
 
 
 def issuers(given: Given) -> Iterator[Problem]:
@@ -141,6 +154,7 @@ def issuers(given: Given) -> Iterator[Problem]:
             given.document.place("certificates"),
             what,
             "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster",
+            code="issuer-reference-missing",
         )
     if issuer in ("local", "csr") and "issuerRef" in stated:
         what = (
@@ -150,4 +164,5 @@ def issuers(given: Given) -> Iterator[Problem]:
             given.document.place("certificates", "issuerRef"),
             what,
             "remove it, or write issuer: cert-manager",
+            code="issuer-reference-unused",
         )
