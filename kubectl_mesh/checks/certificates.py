@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from kubectl_mesh.checks.result import ERROR, WARNING, Check
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import RENEW, Pki
+from kubectl_mesh.model import Pki
+from kubectl_mesh.x509.chain import RENEW_FIX
 
 CHECKS = (
     Check(
@@ -208,7 +209,7 @@ def expiry_findings(pki: Pki, now: datetime, within: timedelta) -> list[Problem]
         Problem(
             Place(f"certs/{name}"),
             f"expires on {c.not_after:%Y-%m-%d}, in {(c.not_after - now).days} days",
-            RENEW,
+            RENEW_FIX,
             "certs-expiring",
         )
         for name, c in found

@@ -19,11 +19,6 @@ STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
 BUNDLE = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
-RENEW = (
-    "renew an intermediate with `kubectl mesh certs renew`, the root with `kubectl mesh certs"
-    " rotate-root`"
-)
-"""What to do about a certificate that expires."""
 CACERTS = "1-trust/cacerts.yaml"
 COMPONENT_NAMESPACE = "1-trust/namespace-"
 """How the files of the namespaces of components on the nodes begin; Istio's own is

@@ -23,6 +23,7 @@ from kubectl_mesh.pki.inuse import ClusterFiles
 from kubectl_mesh.pki.renew import accept_next
 from kubectl_mesh.pki.requests import Awaited, accept, follows
 from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.text import work_path
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY, located
 from kubectl_mesh.x509.chain import outlives
@@ -249,7 +250,7 @@ def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) ->
     if request.root is None and ROOT_CERT not in kept:
         raise refuse(
             request.file,
-            f"cannot be judged, for there is no certs/{ROOT_CERT} yet",
+            f"cannot be judged, for there is no {work_path(f'certs/{ROOT_CERT}')} yet",
             "name its root with --root FILE",
             code="root-not-named",
         )

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.pki.crl import NAME, Listed, Signer, alive, load, sign
 from kubectl_mesh.pki.rotation import fingerprint
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.certificates import describe, load_certificates, load_key, same_key
 from kubectl_mesh.x509.layout import CRL, NEXT_KEY, ROOT_CERT
 
@@ -70,7 +71,7 @@ def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) ->
         " refuse what it signs"
     )
     fix = (
-        "have its holder sign one, an empty one too; take it in with `kubectl mesh certs crl --add"
-        " FILE`, render and apply"
+        f"have its holder sign one, an empty one too; take it in with"
+        f" `{mesh_command('certs crl --add FILE')}`, render and apply"
     )
     return [Problem(Place(NAME), what, fix, "crl-complete", code="crl-missing-for-next-root")]

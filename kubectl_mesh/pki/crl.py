@@ -20,16 +20,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Crl
 from kubectl_mesh.pki.kept import Root, State
+from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import Key, describe, extension, load_certificates, same_key
 from kubectl_mesh.x509.chain import direct_issuer
 from kubectl_mesh.x509.layout import CRL, ROOT_KEY, folder
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_crl, text_outside
 
 NAME = f"certs/{CRL}"
-ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
+ANEW = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
 PUT_BACK = (
-    "put it back as git has it; where it is lost, move it away and revoke anew with `kubectl mesh"
-    " certs revoke`"
+    "put it back as git has it; where it is lost, move it away and revoke anew with"
+    f" `{mesh_command('certs revoke')}`"
 )
 _BACKDATE = timedelta(minutes=10)
 
@@ -329,8 +330,8 @@ def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Prob
             " workload that it signs for"
         )
         fix = (
-            f"move certs/{folder(name)} away and render, which makes another; or, where nothing was"
-            " lost, take all back with `kubectl mesh certs crl --clear`"
+            f"move {work_path(f'certs/{folder(name)}')} away and render, which makes another; or,"
+            f" where nothing was lost, take all back with `{mesh_command('certs crl --clear')}`"
         )
         problems.append(
             Problem(

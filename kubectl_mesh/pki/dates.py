@@ -6,8 +6,12 @@ from datetime import datetime
 from kubectl_mesh.credentials.accounts import SHARED, token_file
 from kubectl_mesh.credentials.kubeconfig import ca_dates
 from kubectl_mesh.credentials.logins import claims
-from kubectl_mesh.model import RENEW, Certificate, Date, Member, Pki, Plan
+from kubectl_mesh.model import Certificate, Date, Member, Pki, Plan
+from kubectl_mesh.text import plain
+from kubectl_mesh.x509.chain import RENEW_FIX
 
+RENEW = plain(RENEW_FIX)
+"""As `RENEW_FIX`, plain: dates go into the tree."""
 SIGN_ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
 
 

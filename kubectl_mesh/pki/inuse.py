@@ -12,11 +12,12 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.kept import IN_PLACE, Labels, Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.requests import other_cluster_problems
 from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.text import marked, mesh_command, work_path
 from kubectl_mesh.x509.certificates import load_certificates, organization_of
 from kubectl_mesh.x509.chain import ROOT_LABEL, direct_issuer
 from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, folder
 
-UNION = "`kubectl mesh certs import-root --union FILE` has every cluster trust both"
+UNION = f"`{mesh_command('certs import-root --union FILE')}` has every cluster trust both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ def take(
     is_known = ROOT_CERT in kept
     if is_known and not set(brought) <= set(root.certificates):
         what = (
-            f"root-cert.pem holds a root that is not in certs/{ROOT_CERT}: the cluster trusts"
-            " another root than the mesh"
+            f"root-cert.pem holds a root that is not in {work_path(f'certs/{ROOT_CERT}')}: the"
+            " cluster trusts another root than the mesh"
         )
         problems = [
             Problem(
@@ -86,8 +87,8 @@ def _existing_problems(
         if path in kept and kept[path] != given.parts[part]:
             yield Problem(
                 Place(given.source),
-                f"{part} is another than certs/{path}, which is there and is kept",
-                f"move certs/{base} away if the cluster signs with this one",
+                f"{part} is another than {work_path(f'certs/{path}')}, which is there and is kept",
+                f"move {work_path(f'certs/{base}')} away if the cluster signs with this one",
                 "certs-own",
                 code="intermediate-exists",
             )
@@ -125,7 +126,9 @@ def _named(given: ClusterFiles, base: str, problems: Sequence[Problem]) -> list[
         if part in given.names:
             found.append(replace(p, where=Place(given.names[part]), fix=fix))
         else:
-            found.append(replace(p, where=Place(given.source), what=f"{part} {p.what}", fix=fix))
+            found.append(
+                replace(p, where=Place(given.source), what=f"{part} {marked(p.what)}", fix=fix)
+            )
     return found
 
 

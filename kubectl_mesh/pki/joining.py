@@ -15,6 +15,7 @@ from kubectl_mesh.pki.renew import to_archive
 from kubectl_mesh.pki.rotation import Rotation, fingerprint, read, trusts, write
 from kubectl_mesh.pki.union import union
 from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import ca_problems, root_of
@@ -53,7 +54,7 @@ def join(
             return Exchange({}), taken
         what, fix = (
             f"says that a rotation is on ({on.step}), and another root waits for it",
-            "finish it with `kubectl mesh certs rotate-root advance`",
+            f"finish it with `{mesh_command('certs rotate-root advance')}`",
         )
         back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
         raise MeshError(
@@ -97,8 +98,9 @@ def _one(
     if len(before) > 1:
         what = "holds several roots, and no key here says which of them all are to come under"
         fix = (
-            "name it with its key: `kubectl mesh certs import-root --union FILE --key KEY`; without"
-            " it: `kubectl mesh certs rotate-root begin --root FILE`"
+            "name it with its key:"
+            f" `{mesh_command('certs import-root --union FILE --key KEY')}`; without it:"
+            f" `{mesh_command('certs rotate-root begin --root FILE')}`"
         )
         raise MeshError(
             [
@@ -144,7 +146,7 @@ def _root_of_key(
         problem = Problem(
             Place(key.name),
             "belongs to another root than the one that all are to come under already",
-            "leave it out, or go back first with `kubectl mesh certs rotate-root abort`",
+            f"leave it out, or go back first with `{mesh_command('certs rotate-root abort')}`",
             "certs-pair",
             code="root-key-of-another-root",
         )

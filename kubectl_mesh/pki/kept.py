@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.text import work_path
 from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, path_length, same_key
 from kubectl_mesh.x509.chain import (
     ROOT_LABEL,
@@ -21,7 +22,7 @@ from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, ROOT_KEY, folder
 
 ENDED = (
     "nothing that it signed is accepted any more: go on with a rotation that is on; where none is,"
-    " move certs/ and the tree away, and render"
+    f" move {work_path('certs/')} and the tree away, and render"
 )
 
 
@@ -129,7 +130,8 @@ def _check_no_orphans(kept: Mapping[str, bytes], folders: Iterable[str]) -> None
         f"is missing, but {', '.join(orphans)} {'were' if len(orphans) > 1 else 'was'}"
         " signed by a root that is not here"
     )
-    fix = f"put the root's certificate back; certs/{orphans[0]}/root-cert.pem is a copy of it"
+    copy = work_path(f"certs/{orphans[0]}/root-cert.pem")
+    fix = f"put the root's certificate back; {copy} is a copy of it"
     raise MeshError(
         [
             Problem(
@@ -218,7 +220,7 @@ def _missing_problems(base: str, files: Mapping[str, bytes], *, keyless: bool) -
             yield Problem(
                 Place(f"{base}/ca-cert.pem"),
                 f"is missing, though {' and '.join(stray)} {verb} there",
-                f"put it back, or move {base} away to have a new intermediate made",
+                f"put it back, or move {work_path(base)} away to have a new intermediate made",
                 "certs-complete",
                 code="intermediate-certificate-missing",
             )
@@ -226,7 +228,7 @@ def _missing_problems(base: str, files: Mapping[str, bytes], *, keyless: bool) -
         yield Problem(
             Place(f"{base}/ca-key.pem"),
             "is missing, and the certificate beside it is of no use without it",
-            f"put the key back, or move {base} away to have a new intermediate made",
+            f"put the key back, or move {work_path(base)} away to have a new intermediate made",
             "certs-complete",
             code="intermediate-key-missing",
         )
@@ -250,9 +252,10 @@ def _root_copy_problems(base: str, pem: bytes, root: Root) -> Iterator[Problem]:
     if set(copy) != set(root.certificates):
         yield Problem(
             Place(f"{base}/root-cert.pem"),
-            f"differs from certs/{ROOT_CERT}: the clusters of a mesh share one root",
-            f"find out which is right; the other is then a copy of it ({base} as a whole,"
-            " where another root signed it)",
+            f"differs from {work_path(f'certs/{ROOT_CERT}')}: the clusters of a mesh share one"
+            " root",
+            f"find out which is right; the other is then a copy of it ({work_path(base)} as a"
+            " whole, where another root signed it)",
             "certs-one-root",
             code="root-copy-differs",
         )

@@ -18,6 +18,7 @@ from kubectl_mesh.pki.kept import (
     self_signed_problems,
 )
 from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     is_supported_key,
     load_certificates,
@@ -27,7 +28,7 @@ from kubectl_mesh.x509.certificates import (
 from kubectl_mesh.x509.chain import ca_problems, constrained, soon
 from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
-ROTATE = "`kubectl mesh certs rotate-root begin` brings in another root while traffic flows"
+ROTATE = f"`{mesh_command('certs rotate-root begin')}` brings in another root while traffic flows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _other_root_problems(
     ):
         yield Problem(
             Place(name),
-            f"is another root than certs/{ROOT_CERT}, which is there and is kept",
+            f"is another root than {work_path(f'certs/{ROOT_CERT}')}, which is there and is kept",
             ROTATE,
             "certs-one-root",
             code="root-exists",
@@ -96,7 +97,7 @@ def _other_root_problems(
         if not any(same_key(c, own) for c in certificates):
             yield Problem(
                 Place(name),
-                f"does not belong to certs/{ROOT_KEY}, which is there and is kept",
+                f"does not belong to {work_path(f'certs/{ROOT_KEY}')}, which is there and is kept",
                 f"find out which root is the mesh's; {ROTATE}",
                 "certs-pair",
                 code="root-key-of-another-root",

@@ -21,6 +21,7 @@ from kubectl_mesh.pki.requests import (
 )
 from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import chain_problems
@@ -57,8 +58,8 @@ def renew(
         fix = "put it back; where somebody else holds the root, write `certificates: {issuer: csr}`"
         if root.certificates and NEXT_KEY in kept:
             fix = (
-                "the root that is to sign next has its key here: go on with `kubectl mesh certs"
-                " rotate-root advance` first; or put this key back"
+                "the root that is to sign next has its key here: go on with"
+                f" `{mesh_command('certs rotate-root advance')}` first; or put this key back"
             )
         raise MeshError(
             [

@@ -35,6 +35,7 @@ from kubectl_mesh.pki.make import (
     pem_key,
 )
 from kubectl_mesh.pki.wanted import NamedFile, Wanted
+from kubectl_mesh.text import marked, mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     Key,
     describe,
@@ -281,6 +282,10 @@ class Awaited:
     folder: str
     """The folder below `certs/` with the key and the request."""
 
+    def path(self, part: str) -> str:
+        """The path of a file of it, as a value inside a text."""
+        return work_path(f"certs/{self.folder}/{part}")
+
 
 def accept(
     awaited: Awaited,
@@ -331,7 +336,7 @@ def _existing_problems(
     the same certificate.
     """
     for path in [p for p in new if p in kept and kept[p] != new[p]]:
-        shown = f"certs/{awaited.folder}{path.removeprefix(folder(awaited.name))}"
+        shown = work_path(f"certs/{awaited.folder}{path.removeprefix(folder(awaited.name))}")
         yield Problem(
             Place(file),
             f"is another than {shown}, which is there already",
@@ -348,10 +353,10 @@ def _trusted_root(
     if ROOT_CERT in kept:
         return kept_root({ROOT_CERT: kept[ROOT_CERT]}, now, ()), IN_PLACE
     if root is None:
-        what = f"cannot be judged, for there is no certs/{ROOT_CERT} yet"
+        what = f"cannot be judged, for there is no {work_path(f'certs/{ROOT_CERT}')} yet"
         fix = (
-            f"name its root with --root FILE; it becomes certs/{ROOT_CERT}, which every cluster"
-            " trusts"
+            f"name its root with --root FILE; it becomes {work_path(f'certs/{ROOT_CERT}')}, which"
+            " every cluster trusts"
         )
         raise MeshError([Problem(Place(file), what, fix, "certs-complete", code="root-not-named")])
     return _root(root, now), Labels(root=f"the root in {root.name}")
@@ -363,21 +368,21 @@ def _unwanted_problem(
     """Why nothing can be accepted for a cluster, or not this file, whatever certificate is in
     it.
     """
-    place, base, folder_ = Place(came.name), folder(awaited.name), f"certs/{awaited.folder}"
+    place, base = Place(came.name), folder(awaited.name)
     # A killed import may have left the certificate without its chain, or without the root.
     if all(f"{base}/{part}" in kept for part in ("ca-cert.pem", "cert-chain.pem", "root-cert.pem")):
         return Problem(
             place,
-            f"is not needed: {folder_}/ca-cert.pem is there, and is kept",
-            f"have another requested with `kubectl mesh certs renew {awaited.name}`",
+            f"is not needed: {awaited.path('ca-cert.pem')} is there, and is kept",
+            f"have another requested with `{mesh_command(f'certs renew {awaited.name}')}`",
             "certs-own",
             code="intermediate-exists",
         )
     if f"{base}/ca-key.pem" not in kept:
         return Problem(
             place,
-            f"is for a key that is not here: {folder_}/ca-key.pem is missing",
-            f"put it back, or begin with `kubectl mesh certs csr {awaited.name}`",
+            f"is for a key that is not here: {awaited.path('ca-key.pem')} is missing",
+            f"put it back, or begin with `{mesh_command(f'certs csr {awaited.name}')}`",
             "certs-complete",
             code="intermediate-key-missing",
         )
@@ -472,7 +477,7 @@ def _came_back(problem: Problem, file: str, *, is_first: bool) -> Problem:
     """A problem of an intermediate, said of the file that came back; `is_first`: the root comes
     with it.
     """
-    what, fix = problem.what, problem.fix
+    what, fix = marked(problem.what), marked(problem.fix)
     if problem.where.file.endswith("cert-chain.pem"):
         what = f"holds an issuer that {what}"
     if problem.code == "certificate-expired":
@@ -525,8 +530,8 @@ def _other_key(
             )
     return Problem(
         place,
-        f"is not for the key in certs/{awaited.folder}/ca-key.pem",
-        f"have certs/{awaited.folder}/{REQUEST} signed, and no other request",
+        f"is not for the key in {awaited.path('ca-key.pem')}",
+        f"have {awaited.path(REQUEST)} signed, and no other request",
         "certs-pair",
         code="key-of-another-certificate",
     )

@@ -374,7 +374,7 @@ def _unable_problem(signer: Signer, fault: str) -> Problem:
 def _keyless_problem(signer: Signer) -> Problem:
     fix = (
         "put it back for as long as this takes; or have its holder sign a CRL, and give"
-        " that with `kubectl mesh certs crl --add FILE`"
+        f" that with `{mesh_command('certs crl --add FILE')}`"
     )
     return Problem(
         Place(signer.place),
@@ -416,7 +416,7 @@ def _late(signer: Signer) -> Problem:
     return Problem(
         Place(NAME),
         what,
-        "apply it once every cluster signs with the intermediate that is in certs/",
+        f"apply it once every cluster signs with the intermediate that is in {work_path('certs/')}",
         "crl-complete",
         code="crl-missing-for-replaced-ca",
     )

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import mesh_command, shown, work_path
 from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
 from kubectl_mesh.x509.chain import root_of
 from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
@@ -39,6 +39,7 @@ ABORTS = {"trust-both": "drop-new", "sign-new": "sign-old"}
 WAITS = frozenset(("trust-both", "sign-new", "sign-old"))
 """The steps after which every certificate of a workload has to be made anew before the next one."""
 AS_COMMITTED = "put it back as git has it"
+_FILE = work_path(f"certs/{ROTATION}")
 _MARK = re.compile("[0-9a-f]{64}")
 
 
@@ -131,13 +132,10 @@ def _stray_key_problems(kept: Mapping[str, bytes]) -> list[Problem]:
     """That the key of a next root is there, and no rotation."""
     if NEXT_KEY not in kept:
         return []
-    what = (
-        f"is there, as of a rotation that is on, but certs/{ROTATION}, which says where it"
-        " stands, is not"
-    )
+    what = f"is there, as of a rotation that is on, but {_FILE}, which says where it stands, is not"
     fix = (
-        f"put certs/{ROTATION} back as git has it; where that rotation was given up, move"
-        f" the key to certs/{ARCHIVE}"
+        f"put {_FILE} back as git has it; where that rotation was given up, move"
+        f" the key to {work_path(f'certs/{ARCHIVE}')}"
     )
     return [
         Problem(
@@ -156,7 +154,7 @@ def _issuer_problems(rotation: Rotation, issuer: str) -> list[Problem]:
     )
     fix = (
         "write the issuer as it was, and finish the rotation or go back; where that mesh is no"
-        " more, move certs/ away"
+        f" more, move {work_path('certs/')} away"
     )
     return [
         Problem(
@@ -185,12 +183,13 @@ def _root_problems(rotation: Rotation, kept: Mapping[str, bytes]) -> list[Proble
     ]
     if not wrong:
         return []
-    what = f"says {rotation.step}, but certs/{ROOT_CERT} {', and '.join(wrong)}"
+    bundle = work_path(f"certs/{ROOT_CERT}")
+    what = f"says {rotation.step}, but {bundle} {', and '.join(wrong)}"
     return [
         Problem(
             Place(f"certs/{ROTATION}"),
             what,
-            "put both back, with all of certs/, as one commit of git has them",
+            f"put both back, with all of {work_path('certs/')}, as one commit of git has them",
             "certs-chain",
             code="rotation-of-other-roots",
         )
@@ -363,11 +362,11 @@ def waits(
             "would be signed by a root that not every cluster trusts before the rotation of the"
             f" root is past {on.step}"
         )
-        fix = "`kubectl mesh certs rotate-root advance` makes it, once all trust that root"
+        fix = f"`{mesh_command('certs rotate-root advance')}` makes it, once all trust that root"
         if name not in there:
             fix = (
-                f"take in what signs there: `kubectl mesh certs import {name} FILE`; if it runs"
-                " nothing yet, `kubectl mesh certs rotate-root advance` first"
+                f"take in what signs there: `{mesh_command(f'certs import {name} FILE')}`; if it"
+                f" runs nothing yet, `{mesh_command('certs rotate-root advance')}` first"
             )
         told.append(
             Problem(

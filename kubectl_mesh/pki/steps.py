@@ -19,6 +19,7 @@ from kubectl_mesh.pki.make import Issuer, build_root, make_keys, pem_key
 from kubectl_mesh.pki.renew import free_name, sign_intermediates, to_archive
 from kubectl_mesh.pki.rotation import Rotation, back, fingerprint, follows, trusts, write
 from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import (
     load_certificates,
@@ -47,7 +48,7 @@ def begin(
                 Problem(
                     Place(f"certs/{ROOT_CERT}"),
                     "is not there, so there is nothing to rotate",
-                    "run `kubectl mesh render`",
+                    f"run `{mesh_command('render')}`",
                     "certs-complete",
                     code="root-certificate-missing",
                 )
@@ -247,8 +248,8 @@ def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> Excha
             f" roots, {', '.join(others)} would be cut off"
         )
         fix = (
-            "take them out of the mesh first (`kubectl mesh remove`), and render; or go on with"
-            " advance"
+            f"take them out of the mesh first (`{mesh_command('remove')}`), and render; or go on"
+            " with advance"
         )
         raise MeshError(
             [Problem(Place(f"certs/{ROTATION}"), what, fix, code="rotation-abort-cuts-clusters")]
@@ -367,7 +368,9 @@ def _issuer(
                 )
             ]
         )
-    expired_fix = "go on with `kubectl mesh certs rotate-root advance`, to the root that has not"
+    expired_fix = (
+        f"go on with `{mesh_command('certs rotate-root advance')}`, to the root that has not"
+    )
     faults = list(ca_problems(f"certs/{ROOT_CERT}", issuer, now, expired_fix=expired_fix))
     if faults:
         raise MeshError(faults)
@@ -423,7 +426,7 @@ def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> Exchange:
         problem = Problem(
             Place(f"certs/{folder(bound[0])}/ca-cert.pem"),
             what,
-            f"have it renewed first: `kubectl mesh certs renew {' '.join(bound)}`",
+            f"have it renewed first: `{mesh_command('certs renew ' + ' '.join(bound))}`",
             "certs-chain",
             code="intermediate-signed-by-dropped-root",
         )
@@ -448,7 +451,7 @@ def _remaining_bundle(text: bytes, stay: set[str]) -> bytes:
         problem = Problem(
             Place(f"certs/{ROOT_CERT}"),
             what,
-            "go on with `kubectl mesh certs rotate-root advance`, and drop the others",
+            f"go on with `{mesh_command('certs rotate-root advance')}`, and drop the others",
             "certs-chain",
             code="root-bundle-not-contiguous",
         )

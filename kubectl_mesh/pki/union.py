@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.own import Taken, judged
 from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.certificates import describe, extension, load_certificates
 from kubectl_mesh.x509.chain import soon
 from kubectl_mesh.x509.layout import ROOT_CERT, folder
@@ -64,8 +65,8 @@ def union(
 def _missing_root_problems(kept: Mapping[str, bytes]) -> Iterator[Problem]:
     if ROOT_CERT not in kept:
         fix = (
-            "make one with `kubectl mesh init`, or take in your own with `kubectl mesh certs"
-            " import-root FILE --key FILE`"
+            f"make one with `{mesh_command('init')}`, or take in your own with"
+            f" `{mesh_command('certs import-root FILE --key FILE')}`"
         )
         yield Problem(
             Place(f"certs/{ROOT_CERT}"),

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.text import count, one_line, visible
+from kubectl_mesh.text import count, mesh_command, one_line, visible
 
 WIDTH = 80
 _NAMED = 3
@@ -28,7 +28,7 @@ def status_text(value: Mapping[str, Any]) -> str:
         lines += [
             "",
             (
-                "no root yet: `kubectl mesh render` makes one"
+                f"no root yet: `{mesh_command('render')}` makes one"
                 if value["issuer"] == "local"
                 else "no root yet: it comes with the first intermediate"
             ),

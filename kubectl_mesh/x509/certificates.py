@@ -12,6 +12,7 @@ from cryptography.x509.oid import NameOID, PublicKeyAlgorithmOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
+from kubectl_mesh.text import work_path
 from kubectl_mesh.x509.parse import (
     PemError,
     find_blocks,
@@ -143,7 +144,7 @@ def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
     """
     blocks = find_blocks(pem)
     kinds = [block.label.decode("ascii", "replace") for block in blocks]
-    rewrite = f"write it anew with `openssl pkey -in {name} -out NEW`"
+    rewrite = f"write it anew with `openssl pkey -in {work_path(name)} -out NEW`"
     code, what, fix = "", "", ""
     if "ENCRYPTED PRIVATE KEY" in kinds or b"Proc-Type: 4,ENCRYPTED" in pem:
         code, fix = "key-encrypted", rewrite

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import RENEW
+from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import extension, load_certificates, path_length
 from kubectl_mesh.x509.layout import ROOT_CERT
 
@@ -22,8 +22,13 @@ _WORKLOAD_USAGES = (
     ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH),
 )
 """What the certificates of workloads are used for."""
-ROOT_LABEL = f"the root in certs/{ROOT_CERT}"
+ROOT_LABEL = f"the root in {work_path(f'certs/{ROOT_CERT}')}"
 """What messages call the root that certificates are judged by."""
+RENEW_FIX = (
+    f"renew an intermediate with `{mesh_command('certs renew')}`, the root with"
+    f" `{mesh_command('certs rotate-root')}`"
+)
+"""What to do about a certificate that expires."""
 
 
 class Step(NamedTuple):
@@ -37,7 +42,7 @@ class Step(NamedTuple):
 
 
 def ca_problems(
-    name: str, certificate: x509.Certificate, now: datetime, *, expired_fix: str = RENEW
+    name: str, certificate: x509.Certificate, now: datetime, *, expired_fix: str = RENEW_FIX
 ) -> Iterator[Problem]:
     """What keeps a certificate from being a CA that istiod and Envoy accept; `expired_fix` is what
     to do about one that has expired.
@@ -224,7 +229,7 @@ def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Pr
         yield Problem(
             Place(name),
             f"expires on {end:%Y-%m-%d}, in {left.days} days",
-            RENEW,
+            RENEW_FIX,
             "certs-expiring",
             code="certificate-expires-soon",
         )
