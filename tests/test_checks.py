@@ -17,12 +17,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kubectl_mesh import __version__
-from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
-from kubectl_mesh.operations import survey
+from kubectl_mesh.checks.context import Needs
+from kubectl_mesh.checks.table import CHECKS, check_categories, check_ids
 from kubectl_mesh.reports.sarif import message_text
 from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE, BY_SHAPE
 
 Make = Callable[..., WorkDir]
+CATEGORIES, IDS = check_categories(), check_ids()
 
 _TEXT = {
     "type": "object",
@@ -546,7 +547,12 @@ def statuses(run: Run, mesh: WorkDir) -> dict[str, str]:
 
 def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
     """Without a topology, a kind of control plane, the shape of base.yaml or certificates no check that rests on them is ok, or finds anything."""
-    assert BY_CONTROL_PLANE | survey._BY_MAKING | survey._BY_RENDER <= IDS
+    rendered = {check.id for check in CHECKS if check.needs & Needs.RENDER}
+    assert BY_CONTROL_PLANE <= IDS
+    assert {
+        c.id for c in CHECKS if c.needs & (Needs.CONTROL_PLANE | Needs.BASE_SHAPE)
+    } == BY_CONTROL_PLANE
+    assert {c.id for c in CHECKS if c.needs & Needs.BASE_SHAPE} == BY_SHAPE
     mesh = workdir(
         over={
             "istio": {"version": "1.29.6"},
@@ -580,7 +586,7 @@ def test_what_nobody_looked_at_is_skipped(workdir: Make, run: Run) -> None:
     key.write_bytes(b"no key")
     key.chmod(0o644)
     found = statuses(run, mesh)
-    assert {i for i in survey._BY_MAKING if found[i] != "skipped"} == set()
+    assert {i for i in rendered if found[i] != "skipped"} == set()
     assert (found["private-mode"], found["ambient"], found["certs-readable"]) == (
         "warning",
         "ok",

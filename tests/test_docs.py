@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import SEED, TOP, Golden, Run
 
-from kubectl_mesh.checks import CATEGORIES, CHECKS
+from kubectl_mesh.checks.table import CHECKS, check_categories
 from kubectl_mesh.cli import VERBS, group
 from kubectl_mesh.cli.schema import names
 from kubectl_mesh.explain import MESSAGES
@@ -113,7 +113,7 @@ def checks_page() -> str:
         "What `kubectl mesh check` asks, each check under its id: what it asks, what one would see in a cluster, how to fix it. The ids stay.",
         "This page is written from the table in `kubectl_mesh/checks`.",
     ]
-    for category in CATEGORIES:
+    for category in check_categories():
         lines += [
             "",
             f"## {category.capitalize()}",

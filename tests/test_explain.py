@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from conftest import TOP, Run, WorkDir
 
-from kubectl_mesh.checks import IDS
+from kubectl_mesh.checks.table import check_ids
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.explain import MESSAGES, recognise
 from kubectl_mesh.yaml_io import assets
@@ -93,7 +93,7 @@ def test_the_table() -> None:
     for known in MESSAGES:
         assert known.causes
         for cause in known.causes:
-            assert set(cause.checks) <= IDS, (known.id, cause.checks)
+            assert set(cause.checks) <= check_ids(), (known.id, cause.checks)
             assert cause.do
             assert not cause.says.endswith(".")
             verbs = re.findall(r"`kubectl mesh ([a-z]+)", cause.do)

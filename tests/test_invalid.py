@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import SEED, Golden, Run, WorkDir, snapshot
 
-from kubectl_mesh.checks import CHECKS
+from kubectl_mesh.checks.table import CHECKS
 
 INVALID = Path(__file__).resolve().parent / "invalid"
 CASES = sorted(path.stem for path in INVALID.glob("*.yaml"))

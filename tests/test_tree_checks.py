@@ -15,7 +15,7 @@ from broken import Break, make
 from conftest import TOP, Run, WorkDir
 from test_unknown import authority
 
-from kubectl_mesh.checks import CHECKS
+from kubectl_mesh.checks.table import CHECKS
 
 REMEDIES = {check.id: check.remedy for check in CHECKS}
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from test_explain import PASTED, explained
 
-from kubectl_mesh.checks import CHECKS
+from kubectl_mesh.checks.table import CHECKS
 from kubectl_mesh.explain import CLEARED, MESSAGES, OPEN, PROVEN, judge
 from kubectl_mesh.yaml_io import assets
 
@@ -505,7 +505,8 @@ def test_only_what_is_in_files_is_ruled_out_by_files() -> None:
 )
 def test_every_cause_has_three_answers(known: Any, cause: Any) -> None:
     """Proven by a finding of its own checks alone; cleared only by proof that is whole; else open, with a command."""
-    from kubectl_mesh.checks import Check, Result
+    from kubectl_mesh.checks.check import Check
+    from kubectl_mesh.checks.result import Result
     from kubectl_mesh.errors import Place, Problem
 
     def results(status: str, of: tuple[str, ...] = (), but: str = "ok") -> dict[str, Result]:

@@ -2,189 +2,207 @@
 domain, in every place that says so.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 
-from kubectl_mesh.checks.asked import Asked
-from kubectl_mesh.checks.result import ERROR, Check
-from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster as Wanted
+from kubectl_mesh.checks.check import ContentCheck
+from kubectl_mesh.checks.context import ERROR, Finding, Needs, TreeContext
+from kubectl_mesh.errors import Place
+from kubectl_mesh.model import Cluster as WantedCluster
 from kubectl_mesh.observed.values import Cluster, Gate, Said
 from kubectl_mesh.text import shown
 
 _STATED = "Render, which makes the file anew; what it should be is stated in topology.yaml."
-CHECKS = (
-    Check(
-        "tree-identity",
-        "tree",
-        ERROR,
-        "every control plane has its cluster's name and the mesh's",
-        "istiod: `client claims to be in cluster`, or endpoints that are counted for another"
-        " cluster",
-        _STATED,
-    ),
-    Check(
-        "tree-network",
-        "tree",
-        ERROR,
-        "a cluster's network is the same in the namespace's label, in the values and at the"
-        " gateway",
-        "`upstream connect error … connection timeout`: traffic to pod addresses of another"
-        " network, or to no gateway",
-        _STATED,
-    ),
-    Check(
-        "tree-networks",
-        "tree",
-        ERROR,
-        "meshNetworks in the tree says what the topology says",
-        "traffic into a network by a gateway that is not there",
-        _STATED,
-    ),
-    Check(
-        "tree-namespace",
-        "tree",
-        ERROR,
-        "every control plane is in the namespace that holds its cacerts",
-        "an istiod that finds no `cacerts` and makes a root of its own: `TLSV1_ALERT_UNKNOWN_CA`",
-        _STATED,
-    ),
-    Check(
-        "tree-trust-domain",
-        "tree",
-        ERROR,
-        "every control plane has the mesh's trust domain",
-        "`RBAC: access denied`, or `SPIFFE` identities that no peer accepts",
-        "State the trust domain in topology.yaml (`trustDomain`) alone, and render.",
-    ),
-)
+
+
 _TRUST_DOMAINS = ("meshConfig.trustDomain", "global.trustDomain", "meshConfig.trustDomainAliases")
 
 
-def identity_findings(asked: Asked) -> list[Problem]:
-    """What says something else than the topology does."""
-    found: list[Problem] = []
-    wanted = {c.name: c for c in asked.topology.clusters}
-    for name, cluster in asked.view.clusters.items():
-        if name in wanted:
-            meant = asked.meant.clusters.get(name) if asked.meant is not None else None
-            found += _names(asked, cluster, wanted[name])
-            found += _network(asked, cluster, wanted[name], meant)
-            found += _namespace(asked, cluster, wanted[name])
-            if meant is not None:
-                found += _mesh_networks(asked, cluster, meant)
-                found += _trust_domain(asked, cluster, meant)
-    return found
+class IdentityCheck(ContentCheck):
+    """A check of what each cluster says that it is, next to what the topology says."""
+
+    compares_inputs = True
+
+    def find_in_tree(self, tree: TreeContext) -> Iterator[Finding]:
+        wanted = {c.name: c for c in tree.topology.clusters}
+        for name, cluster in tree.state.clusters.items():
+            if name in wanted:
+                yield from self.find_in_cluster(tree, cluster, wanted[name])
+
+    @abstractmethod
+    def find_in_cluster(
+        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+    ) -> Iterator[Finding]:
+        """What one cluster says otherwise."""
+
+    def difference(
+        self, tree: TreeContext, said: Said, wanted: str, subject: str
+    ) -> Iterator[Finding]:
+        """A finding if a text says something else than is wanted of a subject (`the mesh`)."""
+        if said.value != wanted:
+            what = f"says {shown(said.value)}, where {subject} is {shown(wanted)}"
+            yield self.finding(tree, Place(said.file, path=said.path), what, f"{self.id}-differs")
 
 
-def _other(asked: Asked, said: Said, meant: str, check: str, of: str) -> Problem:
-    return asked.problem(
-        said.file, f"says {shown(said.value)}, where {of} is {shown(meant)}", check, path=said.path
+def _meant(tree: TreeContext, cluster: Cluster) -> Cluster | None:
+    """The cluster as a render makes it."""
+    return tree.meant.clusters.get(cluster.name) if tree.meant is not None else None
+
+
+class TreeIdentity(IdentityCheck):
+    id = "tree-identity"
+    category = "tree"
+    severity = ERROR
+    sentence = "every control plane has its cluster's name and the mesh's"
+    prevents = (
+        "istiod: `client claims to be in cluster`, or endpoints that are counted for another"
+        " cluster"
     )
+    remedy = _STATED
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    def find_in_cluster(
+        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+    ) -> Iterator[Finding]:
+        for said in cluster.names:
+            yield from self.difference(tree, said, wanted.name, "the cluster")
+        for said in cluster.mesh_ids:
+            yield from self.difference(tree, said, tree.topology.mesh_id, "the mesh")
 
 
-def _names(asked: Asked, cluster: Cluster, wanted: Wanted) -> Iterator[Problem]:
-    for said in cluster.names:
-        if said.value != wanted.name:
-            yield _other(asked, said, wanted.name, "tree-identity", "the cluster")
-    for said in cluster.mesh_ids:
-        if said.value != asked.topology.mesh_id:
-            yield _other(asked, said, asked.topology.mesh_id, "tree-identity", "the mesh")
+class TreeNetwork(IdentityCheck):
+    id = "tree-network"
+    category = "tree"
+    severity = ERROR
+    sentence = (
+        "a cluster's network is the same in the namespace's label, in the values and at the gateway"
+    )
+    prevents = (
+        "`upstream connect error … connection timeout`: traffic to pod addresses of another"
+        " network, or to no gateway"
+    )
+    remedy = _STATED
+    needs = Needs.INPUTS | Needs.CONTENT
 
-
-def _network(
-    asked: Asked, cluster: Cluster, wanted: Wanted, meant: Cluster | None
-) -> Iterator[Problem]:
-    if cluster.label is None:
-        file = (
-            cluster.namespace.file
-            if cluster.namespace is not None
-            else f"{cluster.name}/1-trust/namespace.yaml"
-        )
-        if file.partition("/")[2] in cluster.files:
-            yield asked.problem(
-                file,
-                "has no label topology.istio.io/network",
-                "tree-network",
-                path="metadata.labels",
-            )
-    for said in (*((cluster.label,) if cluster.label is not None else ()), *cluster.networks):
-        if said.value != wanted.network:
-            yield _other(asked, said, wanted.network, "tree-network", "the cluster's network")
-    known = {(g.file, g.kind, g.name): g.network for g in meant.gates} if meant is not None else {}
-    for gate in cluster.gates:
-        network = known.get(
-            (gate.file, gate.kind, gate.name),
-            gate.network if meant is not None or gate.addresses else wanted.network,
-        )
-        if (
-            gate.kind != "meshNetworks"
-            and gate.network != network
-            and (gate.network is not None or meant is not None)
-        ):
-            says = shown(gate.network) if gate.network is not None else "for no network"
-            what = (
-                f"the gateway {gate.name} is labelled {says}, where its network is {shown(network)}"
-            )
-            yield asked.problem(gate.file, what, "tree-network")
-
-
-def _namespace(asked: Asked, cluster: Cluster, wanted: Wanted) -> Iterator[Problem]:
-    for said in (
-        *((cluster.namespace,) if cluster.namespace is not None else ()),
-        *cluster.namespaces,
-    ):
-        if said.value != wanted.namespace:
-            yield _other(asked, said, wanted.namespace, "tree-namespace", "Istio's namespace")
-
-
-def _mesh_networks(asked: Asked, cluster: Cluster, meant: Cluster) -> Iterator[Problem]:
-    def declared(of: Cluster) -> dict[str, Gate]:
-        return {g.name: g for g in of.gates if g.kind == "meshNetworks"}
-
-    found, wanted = declared(cluster), declared(meant)
-    for network in sorted({*found, *wanted}):
-        one, other = found.get(network), wanted.get(network)
-        if one is None and other is not None and other.file.partition("/")[2] in cluster.files:
-            yield asked.problem(
-                other.file,
-                f"declares no network {shown(network)}",
-                "tree-networks",
-                path="meshNetworks",
-            )
-        elif other is None and one is not None:
-            yield asked.problem(
-                one.file,
-                f"declares a network {shown(network)}, which the topology does not have",
-                "tree-networks",
-                path="meshNetworks",
-            )
-        elif (
-            one is not None
-            and other is not None
-            and (set(one.addresses), set(one.registries))
-            != (set(other.addresses), set(other.registries))
-        ):
-            what = "gateways" if set(one.addresses) != set(other.addresses) else "registries"
-            yield asked.problem(
-                one.file,
-                f"declares other {what} for the network {shown(network)} than the topology",
-                "tree-networks",
-                path=f"meshNetworks.{network}",
-            )
-
-
-def _trust_domain(asked: Asked, cluster: Cluster, meant: Cluster) -> Iterator[Problem]:
-    known = {c.file: c.values for c in meant.control_plane}
-    for document in cluster.control_plane:
-        values = known.get(document.file, {})
-        for path in _TRUST_DOMAINS:
-            found, wanted = document.values.get(path), values.get(path)
-            if found != wanted and document.file in known:
-                says = f"says {shown(found)}" if found is not None else "says nothing"
-                yield asked.problem(
-                    document.file,
-                    f"{says}, where it should be"
-                    f" {shown(wanted) if wanted is not None else 'left out'}",
-                    "tree-trust-domain",
-                    path=f"values.{path}",
+    def find_in_cluster(
+        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+    ) -> Iterator[Finding]:
+        label = cluster.label
+        if label is None:
+            yield from self._find_no_label(tree, cluster)
+        for said in (*((label,) if label is not None else ()), *cluster.networks):
+            yield from self.difference(tree, said, wanted.network, "the cluster's network")
+        meant = _meant(tree, cluster)
+        known = {(g.file, g.kind, g.name): g.network for g in meant.gates} if meant else {}
+        for gate in cluster.gates:
+            otherwise = gate.network if meant is not None or gate.addresses else wanted.network
+            network = known.get((gate.file, gate.kind, gate.name), otherwise)
+            if (
+                gate.kind != "meshNetworks"
+                and gate.network != network
+                and (gate.network is not None or meant is not None)
+            ):
+                says = shown(gate.network) if gate.network is not None else "for no network"
+                what = (
+                    f"the gateway {gate.name} is labelled {says}, where its network is"
+                    f" {shown(network)}"
                 )
+                yield self.finding(tree, Place(gate.file), what, "gateway-network-differs")
+
+    def _find_no_label(self, tree: TreeContext, cluster: Cluster) -> Iterator[Finding]:
+        default = f"{cluster.name}/1-trust/namespace.yaml"
+        file = cluster.namespace.file if cluster.namespace is not None else default
+        if file.partition("/")[2] in cluster.files:
+            where = Place(file, path="metadata.labels")
+            what = "has no label topology.istio.io/network"
+            yield self.finding(tree, where, what, "network-label-missing")
+
+
+class TreeNetworks(IdentityCheck):
+    id = "tree-networks"
+    category = "tree"
+    severity = ERROR
+    sentence = "meshNetworks in the tree says what the topology says"
+    prevents = "traffic into a network by a gateway that is not there"
+    remedy = _STATED
+    needs = Needs.COMPARISON | Needs.CONTENT
+
+    def find_in_cluster(
+        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+    ) -> Iterator[Finding]:
+        meant = _meant(tree, cluster)
+        if meant is None:
+            return
+        found, declared = _declared_networks(cluster), _declared_networks(meant)
+        for network in sorted({*found, *declared}):
+            one, other = found.get(network), declared.get(network)
+            if one is not None:
+                yield from self._compare(tree, network, one, other)
+            elif other is not None and other.file.partition("/")[2] in cluster.files:
+                where = Place(other.file, path="meshNetworks")
+                what = f"declares no network {shown(network)}"
+                yield self.finding(tree, where, what, "network-not-declared")
+
+    def _compare(
+        self, tree: TreeContext, network: str, one: Gate, other: Gate | None
+    ) -> Iterator[Finding]:
+        if other is None:
+            where = Place(one.file, path="meshNetworks")
+            what = f"declares a network {shown(network)}, which the topology does not have"
+            yield self.finding(tree, where, what, "network-not-in-topology")
+            return
+        where = Place(one.file, path=f"meshNetworks.{network}")
+        if set(one.addresses) != set(other.addresses):
+            what = f"declares other gateways for the network {shown(network)} than the topology"
+            yield self.finding(tree, where, what, "network-gateways-differ")
+        elif set(one.registries) != set(other.registries):
+            what = f"declares other registries for the network {shown(network)} than the topology"
+            yield self.finding(tree, where, what, "network-registries-differ")
+
+
+class TreeNamespace(IdentityCheck):
+    id = "tree-namespace"
+    category = "tree"
+    severity = ERROR
+    sentence = "every control plane is in the namespace that holds its cacerts"
+    prevents = (
+        "an istiod that finds no `cacerts` and makes a root of its own: `TLSV1_ALERT_UNKNOWN_CA`"
+    )
+    remedy = _STATED
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    def find_in_cluster(
+        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+    ) -> Iterator[Finding]:
+        namespace = (cluster.namespace,) if cluster.namespace is not None else ()
+        for said in (*namespace, *cluster.namespaces):
+            yield from self.difference(tree, said, wanted.namespace, "Istio's namespace")
+
+
+class TreeTrustDomain(IdentityCheck):
+    id = "tree-trust-domain"
+    category = "tree"
+    severity = ERROR
+    sentence = "every control plane has the mesh's trust domain"
+    prevents = "`RBAC: access denied`, or `SPIFFE` identities that no peer accepts"
+    remedy = "State the trust domain in topology.yaml (`trustDomain`) alone, and render."
+    needs = Needs.COMPARISON | Needs.CONTENT
+
+    def find_in_cluster(
+        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+    ) -> Iterator[Finding]:
+        meant = _meant(tree, cluster)
+        known = {c.file: c.values for c in meant.control_plane} if meant is not None else {}
+        for document in cluster.control_plane:
+            for path in _TRUST_DOMAINS if document.file in known else ():
+                found, value = document.values.get(path), known[document.file].get(path)
+                if found != value:
+                    says = f"says {shown(found)}" if found is not None else "says nothing"
+                    should_be = shown(value) if value is not None else "left out"
+                    where = Place(document.file, path=f"values.{path}")
+                    what = f"{says}, where it should be {should_be}"
+                    yield self.finding(tree, where, what, "trust-domain-differs")
+
+
+def _declared_networks(cluster: Cluster) -> dict[str, Gate]:
+    return {g.name: g for g in cluster.gates if g.kind == "meshNetworks"}

@@ -2,182 +2,101 @@
 server, by the right login.
 """
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from kubectl_mesh.checks.asked import Asked
-from kubectl_mesh.checks.result import ERROR, Check
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.checks.check import ContentCheck, Unknown
+from kubectl_mesh.checks.context import ERROR, Finding, InputFacts, Needs, TreeContext
+from kubectl_mesh.checks.unknown import sealed_unknown
+from kubectl_mesh.errors import Place
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.observed.values import RemoteSecret
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import mesh_command, shown
 
 _BLIND = "istiod of the one cluster has no endpoints of the other: `no healthy upstream`"
-CHECKS = (
-    Check(
-        "remote-missing",
-        "tree",
-        ERROR,
-        "there is a remote secret for every cluster that a cluster discovers",
-        _BLIND,
-        "Render, which makes it; where the topology's `peers` is what changed, state it there.",
-    ),
-    Check(
-        "remote-extra",
-        "tree",
-        ERROR,
-        "there is no remote secret but for the clusters that a cluster discovers",
-        "endpoints of a cluster that is no part of the mesh, or `Unauthorized` and an istiod that"
-        " waits for it",
-        "Render, which removes it. Then delete the Secret from the cluster (`kubectl apply` deletes"
-        " nothing; Argo CD and Flux delete it on merge).",
-    ),
-    Check(
-        "remote-double",
-        "tree",
-        ERROR,
-        "no cluster is in two remote secrets of another",
-        "istiod: `cluster has already been registered`: the one that comes first counts, the other"
-        " is passed over",
-        "Take away the one that `render` did not make; if it is in the cluster, delete it there"
-        " too.",
-    ),
-    Check(
-        "remote-names",
-        "tree",
-        ERROR,
-        "a remote secret's data key, name, annotation and file name the same cluster",
-        "istiod knows the cluster by the data key alone: endpoints under a name that no subset,"
-        " network or trust setting knows",
-        "Render, which makes the file anew; a cluster gets another name by `clusterName` in"
-        " topology.yaml.",
-    ),
-    Check(
-        "remote-seen",
-        "tree",
-        ERROR,
-        "every remote secret has the label and the namespace by which istiod finds it",
-        "no line in istiod's log, and no endpoints of the cluster",
-        "Render, which makes the file anew.",
-    ),
-    Check(
-        "remote-server",
-        "tree",
-        ERROR,
-        "every remote secret leads by https to the API server that the inputs name",
-        "istiod: `failed to list … connection refused`, or `x509: certificate is valid for …`",
-        "State the right server in topology.yaml (`contexts.CTX.server`) and render.",
-    ),
-    Check(
-        "remote-ca",
-        "tree",
-        ERROR,
-        "every remote secret holds the CA of that server",
-        "istiod: `x509: certificate signed by unknown authority`",
-        "Put the CA of the API server into clusters/NAME.crt and render.",
-    ),
-    Check(
-        "remote-login",
-        "tree",
-        ERROR,
-        "every remote secret logs in by the credential that the inputs hold",
-        "istiod: `Unauthorized`, and no endpoints of the cluster",
-        "Where the one in credentials/ is right, render; else fetch the one that is right into it"
-        " first.",
-    ),
-)
 
 
-def remote_findings(asked: Asked) -> list[Problem]:
-    """What is wrong with the remote secrets. One fault is told once."""
-    found: list[Problem] = []
-    spaces = {c.name: c.namespace for c in asked.topology.clusters}
-    for name, cluster in asked.view.clusters.items():
-        if name in asked.peers:
-            wanted = set() if asked.topology.bundled else set(asked.peers[name])
-            found += _held(
-                asked,
-                name,
-                f"{name}/{REMOTE_SECRETS}",
-                cluster.remote_secrets,
-                wanted,
-                spaces[name],
-            )
-    bundle = asked.view.shared.get(BUNDLE)
+_RENDER = f"run `{mesh_command('render')}`"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSecret:
+    """What a directory holds for one cluster."""
+
+    owner: str
+    """The cluster that most names of the remote secret name."""
+    secret: RemoteSecret | None
+    """None if the right one is unchanged, and others are found next to it."""
+    duplicates: tuple[RemoteSecret, ...]
+    expected: RemoteSecret | None
+    """As a render makes it."""
+    namespace: str | None
+    """Where the istiod that reads it looks; None if several do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFolder:
+    """The remote secrets of one directory."""
+
+    path: str
+    """With the directory, and a slash at its end."""
+    wanted: frozenset[str]
+    """The clusters that are to be discovered from there."""
+    held: tuple[HeldSecret, ...]
+
+
+def group_secrets(tree: TreeContext) -> tuple[SecretFolder, ...]:
+    """The remote secrets of the tree, by directory and by the cluster that they are for."""
+    namespaces = {c.name: c.namespace for c in tree.topology.clusters}
+    folders = []
+    for name, cluster in tree.state.clusters.items():
+        if name in tree.peers:
+            wanted = () if tree.topology.bundled else tree.peers[name]
+            folder = SecretFolder(f"{name}/{REMOTE_SECRETS}", frozenset(wanted), ())
+            folders.append(_grouped(tree, name, folder, cluster.remote_secrets, namespaces[name]))
+    bundle = tree.state.shared.get(BUNDLE)
     if bundle is not None:
-        found += _held(
-            asked,
-            BUNDLE,
-            f"{BUNDLE}/",
-            bundle.remote_secrets,
-            {n for peers in asked.peers.values() for n in peers},
-            None,
-        )
-    return found
+        discovered = frozenset(n for peers in tree.peers.values() for n in peers)
+        folder = SecretFolder(f"{BUNDLE}/", discovered, ())
+        folders.append(_grouped(tree, BUNDLE, folder, bundle.remote_secrets, None))
+    return tuple(folders)
 
 
-def _held(
-    asked: Asked,
+def _grouped(
+    tree: TreeContext,
     holder: str,
-    folder: str,
+    folder: SecretFolder,
     secrets: Sequence[RemoteSecret],
-    wanted: set[str],
-    space: str | None,
-) -> Iterator[Problem]:
-    """Those of one directory; `wanted` are the clusters that ought to be there."""
+    namespace: str | None,
+) -> SecretFolder:
     owners: dict[str, list[RemoteSecret]] = {}
     for secret in secrets:
-        owners.setdefault(_owner(secret, wanted), []).append(secret)
-    meant = _meant(asked, holder)
+        owners.setdefault(_owner(secret, folder.wanted), []).append(secret)
+    expected = _expected_secrets(tree, holder)
+    held = []
     for owner, mine in owners.items():
-        own = f"{folder}{owner}.yaml"
+        own = f"{folder.path}{owner}.yaml"
         first, *more = sorted(mine, key=lambda s: (s.file != own, s.file))
-        if own in asked.same and first.file != own:
-            more.insert(0, first)
-        for secret in more:
-            yield asked.problem(
-                secret.file,
-                f'is a second remote secret for "{owner}", beside {own.rsplit("/", 1)[-1]}',
-                "remote-double",
-                fix="take it away, and run `kubectl mesh render`",
+        is_own_elsewhere = own in tree.unchanged and first.file != own
+        held.append(
+            HeldSecret(
+                owner,
+                None if is_own_elsewhere else first,
+                (first, *more) if is_own_elsewhere else tuple(more),
+                expected.get(owner),
+                namespace,
             )
-        if first in more:
-            continue
-        if owner not in wanted:
-            why = (
-                "is no cluster of the topology"
-                if owner not in asked.peers
-                else "is not among those that it discovers"
-            )
-            fix = (
-                "run `kubectl mesh render`, which removes it, and delete the Secret from the"
-                " cluster"
-            )
-            yield asked.problem(
-                first.file, f"is for {shown(owner)}, which {why}", "remote-extra", fix=fix
-            )
-            continue
-        yield from _names(asked, first, owner)
-        yield from _seen(asked, first, space)
-        yield from _leads(asked, first, meant.get(owner))
-    for owner in sorted(wanted - set(owners)):
-        if f"{folder}{owner}.yaml" in asked.same or (
-            asked.made is not None and f"{folder}{owner}.yaml" not in asked.made
-        ):
-            continue  # it is as it should be, or waits for what is pending
-        yield asked.problem(
-            f"{folder}{owner}.yaml",
-            f'is not there: "{owner}" is not discovered',
-            "remote-missing",
-            fix="run `kubectl mesh render`, which makes it",
         )
+    return replace(folder, held=tuple(held))
 
 
-def _meant(asked: Asked, holder: str) -> Mapping[str, RemoteSecret]:
-    if asked.meant is None:
+def _expected_secrets(tree: TreeContext, holder: str) -> Mapping[str, RemoteSecret]:
+    if tree.meant is None:
         return {}
-    made = asked.meant.clusters.get(holder) or asked.meant.shared.get(holder)
+    made = tree.meant.clusters.get(holder) or tree.meant.shared.get(holder)
     return {s.peer: s for s in made.remote_secrets} if made is not None else {}
 
 
@@ -195,15 +114,164 @@ def _titles(secret: RemoteSecret) -> dict[str, str | None]:
     }
 
 
-def _owner(secret: RemoteSecret, wanted: set[str]) -> str:
+def _owner(secret: RemoteSecret, wanted: frozenset[str]) -> str:
     """Whose secret it is meant to be: the cluster that most of its names name."""
     counted = Counter(name for name in _titles(secret).values() if name in wanted)
     return max(counted, key=lambda n: (counted[n], n == _stem(secret))) if counted else secret.peer
 
 
-def _names(asked: Asked, secret: RemoteSecret, owner: str) -> Iterator[Problem]:
-    other = {title: name for title, name in _titles(secret).items() if name != owner}
-    if other:
+class FolderCheck(ContentCheck):
+    """A check of the remote secrets in each directory."""
+
+    def find_in_tree(self, tree: TreeContext) -> Iterator[Finding]:
+        for folder in tree.run_once(group_secrets):
+            yield from self.find_in_folder(tree, folder)
+
+    @abstractmethod
+    def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
+        """What the check finds in one directory."""
+
+
+class SecretCheck(FolderCheck):
+    """A check of the remote secret of each cluster that is to be discovered."""
+
+    def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
+        for held in folder.held:
+            if held.secret is not None and held.owner in folder.wanted:
+                yield from self.find_in_secret(tree, held, held.secret)
+
+    @abstractmethod
+    def find_in_secret(
+        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+    ) -> Iterator[Finding]:
+        """What the check finds in one remote secret."""
+
+
+class KubeconfigCheck(SecretCheck):
+    """A check of the kubeconfig in each remote secret. What is encrypted says nothing of itself:
+    the digests in the lock do, and a render compares them.
+    """
+
+    compares_inputs = True
+
+    def find_in_secret(
+        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+    ) -> Iterator[Finding]:
+        if secret.store in ("plain", "external"):
+            where = Place(secret.file, path=f"data.{secret.peer}")
+            for what, code in self.find_faults(secret, held.expected):
+                yield self.finding(tree, where, what, code)
+
+    @abstractmethod
+    def find_faults(
+        self, secret: RemoteSecret, expected: RemoteSecret | None
+    ) -> Iterator[tuple[str, str]]:
+        """What is wrong, each with its code."""
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        return sealed_unknown(inputs)
+
+
+class RemoteMissing(FolderCheck):
+    id = "remote-missing"
+    category = "tree"
+    severity = ERROR
+    sentence = "there is a remote secret for every cluster that a cluster discovers"
+    prevents = _BLIND
+    remedy = "Render, which makes it; where the topology's `peers` is what changed, state it there."
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    compares_inputs = True
+
+    def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
+        for owner in sorted(folder.wanted - {held.owner for held in folder.held}):
+            file = f"{folder.path}{owner}.yaml"
+            is_pending = tree.rendered is not None and file not in tree.rendered
+            if file in tree.unchanged or is_pending:
+                continue
+            what, fix = f'is not there: "{owner}" is not discovered', f"{_RENDER}, which makes it"
+            yield self.finding(tree, Place(file), what, "remote-secret-missing", fix)
+
+
+class RemoteExtra(FolderCheck):
+    id = "remote-extra"
+    category = "tree"
+    severity = ERROR
+    sentence = "there is no remote secret but for the clusters that a cluster discovers"
+    prevents = (
+        "endpoints of a cluster that is no part of the mesh, or `Unauthorized` and an istiod that"
+        " waits for it"
+    )
+    remedy = (
+        "Render, which removes it. Then delete the Secret from the cluster (`kubectl apply` deletes"
+        " nothing; Argo CD and Flux delete it on merge)."
+    )
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    compares_inputs = True
+
+    def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
+        fix = f"{_RENDER}, which removes it, and delete the Secret from the cluster"
+        for held in folder.held:
+            if held.secret is None or held.owner in folder.wanted:
+                continue
+            why, code = (
+                ("is no cluster of the topology", "remote-secret-of-unknown-cluster")
+                if held.owner not in tree.peers
+                else ("is not among those that it discovers", "remote-secret-of-no-peer")
+            )
+            what = f"is for {shown(held.owner)}, which {why}"
+            yield self.finding(tree, Place(held.secret.file), what, code, fix)
+
+
+class RemoteDouble(FolderCheck):
+    id = "remote-double"
+    category = "tree"
+    severity = ERROR
+    sentence = "no cluster is in two remote secrets of another"
+    prevents = (
+        "istiod: `cluster has already been registered`: the one that comes first counts, the other"
+        " is passed over"
+    )
+    remedy = (
+        "Take away the one that `render` did not make; if it is in the cluster, delete it there"
+        " too."
+    )
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
+        fix = f"take it away, and {_RENDER}"
+        for held in folder.held:
+            own = f"{folder.path}{held.owner}.yaml".rsplit("/", 1)[-1]
+            what = f'is a second remote secret for "{held.owner}", beside {own}'
+            for secret in held.duplicates:
+                yield self.finding(tree, Place(secret.file), what, "remote-secret-doubled", fix)
+
+
+class RemoteNames(SecretCheck):
+    id = "remote-names"
+    category = "tree"
+    severity = ERROR
+    sentence = "a remote secret's data key, name, annotation and file name the same cluster"
+    prevents = (
+        "istiod knows the cluster by the data key alone: endpoints under a name that no subset,"
+        " network or trust setting knows"
+    )
+    remedy = (
+        "Render, which makes the file anew; a cluster gets another name by `clusterName` in"
+        " topology.yaml."
+    )
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    compares_inputs = True
+
+    def find_in_secret(
+        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+    ) -> Iterator[Finding]:
+        owner = held.owner
+        other = {title: name for title, name in _titles(secret).items() if name != owner}
+        if not other:
+            return
         said = ", ".join(
             f"its {title} {'is missing' if name is None else f'says {shown(name)}'}"
             for title, name in other.items()
@@ -215,73 +283,106 @@ def _names(asked: Asked, secret: RemoteSecret, owner: str) -> Iterator[Problem]:
             if "metadata.name" in other
             else "metadata.annotations"
         )
-        yield asked.problem(
-            secret.file, f'is that of "{owner}", but {said}', "remote-names", path=path
-        )
+        where, what = Place(secret.file, path=path), f'is that of "{owner}", but {said}'
+        yield self.finding(tree, where, what, "remote-secret-names-differ")
 
 
-def _seen(asked: Asked, secret: RemoteSecret, space: str | None) -> Iterator[Problem]:
-    if not secret.labelled:
-        yield asked.problem(
-            secret.file,
-            'has no label istio/multiCluster: "true", so istiod passes over it',
-            "remote-seen",
-            path="metadata.labels",
-        )
-    if space is not None and secret.namespace not in (None, space):
-        yield asked.problem(
-            secret.file,
-            f"is for the namespace {shown(secret.namespace)}, and istiod looks in {shown(space)}",
-            "remote-seen",
-            path="metadata.namespace",
-        )
+class RemoteSeen(SecretCheck):
+    id = "remote-seen"
+    category = "tree"
+    severity = ERROR
+    sentence = "every remote secret has the label and the namespace by which istiod finds it"
+    prevents = "no line in istiod's log, and no endpoints of the cluster"
+    remedy = "Render, which makes the file anew."
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    def find_in_secret(
+        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+    ) -> Iterator[Finding]:
+        if not secret.labelled:
+            where = Place(secret.file, path="metadata.labels")
+            what = 'has no label istio/multiCluster: "true", so istiod passes over it'
+            yield self.finding(tree, where, what, "remote-secret-not-labelled")
+        namespace = held.namespace
+        if namespace is not None and secret.namespace not in (None, namespace):
+            where = Place(secret.file, path="metadata.namespace")
+            what = (
+                f"is for the namespace {shown(secret.namespace)}, and istiod looks in"
+                f" {shown(namespace)}"
+            )
+            yield self.finding(tree, where, what, "remote-secret-in-other-namespace")
 
 
-def _leads(asked: Asked, secret: RemoteSecret, meant: RemoteSecret | None) -> Iterator[Problem]:
-    if secret.store not in ("plain", "external"):
-        # what is sealed says nothing of itself; the digests in the lock do, and a render compares
-        # them
-        return
-    path = f"data.{secret.peer}"
-    if secret.server is None:
-        yield asked.problem(secret.file, "names no server", "remote-server", path=path)
-    elif meant is not None and (secret.server, secret.tls_name) == (meant.server, meant.tls_name):
-        pass  # what the inputs say is judged there
-    elif not secret.server.startswith("https://") or url_fault(secret.server):
-        yield asked.problem(
-            secret.file,
-            "leads to its server by something else than an https URL",
-            "remote-server",
-            path=path,
-        )
-    elif is_loopback(secret.server):
-        yield asked.problem(
-            secret.file,
-            "leads to a loopback address, which is another cluster's own",
-            "remote-server",
-            path=path,
-        )
-    elif meant is not None:
-        different = (
-            f"{shown(secret.server)}, not {shown(meant.server)}"
-            if secret.server != meant.server
-            else "another tls-server-name"
-        )
-        yield asked.problem(
-            secret.file, f"leads to {different}, as the inputs say", "remote-server", path=path
-        )
-    if secret.insecure or secret.ca is None:
-        yield asked.problem(
-            secret.file, "holds no CA by which the server is verified", "remote-ca", path=path
-        )
-    elif meant is not None and secret.ca != meant.ca:
-        yield asked.problem(
-            secret.file, "holds another CA of the server than the inputs", "remote-ca", path=path
-        )
-    if meant is not None and (secret.login != meant.login or secret.secret != meant.secret):
-        yield asked.problem(
-            secret.file,
-            "logs in by another credential than the one that is here",
-            "remote-login",
-            path=path,
-        )
+class RemoteServer(KubeconfigCheck):
+    id = "remote-server"
+    category = "tree"
+    severity = ERROR
+    sentence = "every remote secret leads by https to the API server that the inputs name"
+    prevents = (
+        "istiod: `failed to list … connection refused`, or `x509: certificate is valid for …`"
+    )
+    remedy = "State the right server in topology.yaml (`contexts.CTX.server`) and render."
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    def find_faults(
+        self, secret: RemoteSecret, expected: RemoteSecret | None
+    ) -> Iterator[tuple[str, str]]:
+        server = secret.server
+        if server is None:
+            yield "names no server", "server-missing"
+        elif expected is not None and (server, secret.tls_name) == (
+            expected.server,
+            expected.tls_name,
+        ):
+            return  # what the inputs say is judged there
+        elif not server.startswith("https://") or url_fault(server):
+            yield "leads to its server by something else than an https URL", "server-url-invalid"
+        elif is_loopback(server):
+            what = "leads to a loopback address, which is another cluster's own"
+            yield what, "server-is-loopback"
+        elif expected is not None:
+            different = (
+                f"{shown(server)}, not {shown(expected.server)}"
+                if server != expected.server
+                else "another tls-server-name"
+            )
+            yield f"leads to {different}, as the inputs say", "server-differs"
+
+
+class RemoteCa(KubeconfigCheck):
+    id = "remote-ca"
+    category = "tree"
+    severity = ERROR
+    sentence = "every remote secret holds the CA of that server"
+    prevents = "istiod: `x509: certificate signed by unknown authority`"
+    remedy = "Put the CA of the API server into clusters/NAME.crt and render."
+    needs = Needs.INPUTS | Needs.CONTENT
+
+    def find_faults(
+        self, secret: RemoteSecret, expected: RemoteSecret | None
+    ) -> Iterator[tuple[str, str]]:
+        if secret.insecure or secret.ca is None:
+            yield "holds no CA by which the server is verified", "server-ca-missing"
+        elif expected is not None and secret.ca != expected.ca:
+            yield "holds another CA of the server than the inputs", "server-ca-differs"
+
+
+class RemoteLogin(KubeconfigCheck):
+    id = "remote-login"
+    category = "tree"
+    severity = ERROR
+    sentence = "every remote secret logs in by the credential that the inputs hold"
+    prevents = "istiod: `Unauthorized`, and no endpoints of the cluster"
+    remedy = (
+        "Where the one in credentials/ is right, render; else fetch the one that is right into it"
+        " first."
+    )
+    needs = Needs.COMPARISON | Needs.CONTENT
+
+    def find_faults(
+        self, secret: RemoteSecret, expected: RemoteSecret | None
+    ) -> Iterator[tuple[str, str]]:
+        if expected is not None and (
+            secret.login != expected.login or secret.secret != expected.secret
+        ):
+            yield "logs in by another credential than the one that is here", "login-differs"

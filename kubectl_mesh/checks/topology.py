@@ -3,234 +3,363 @@ them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from kubectl_mesh.checks.result import ERROR, WARNING, Check
+from kubectl_mesh.checks.check import Check, StageCheck, Unknown
+from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, InputFacts, Needs
+from kubectl_mesh.checks.homes import judge_homes
+from kubectl_mesh.checks.unknown import version_unknown
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Topology
+from kubectl_mesh.model.commands import kubectl
 
-CHECKS = (
-    Check(
-        "topology-valid",
-        "topology",
-        ERROR,
-        "topology.yaml says what it may say, and names add up",
-        "a cluster left out, or joined under another name",
+
+class TopologyValid(StageCheck):
+    id = "topology-valid"
+    category = "topology"
+    severity = ERROR
+    sentence = "topology.yaml says what it may say, and names add up"
+    prevents = "a cluster left out, or joined under another name"
+    remedy = (
         "Correct the field that the finding names; `kubectl mesh schema` prints the schema by which"
-        " an editor completes and checks the file.",
-    ),
-    Check(
-        "network-near",
-        "topology",
-        WARNING,
-        "no network's name is another's but for case, a hyphen or one letter",
+        " an editor completes and checks the file."
+    )
+    needs = Needs.NOTHING
+
+
+class NetworkNear(Check):
+    id = "network-near"
+    category = "topology"
+    severity = WARNING
+    sentence = "no network's name is another's but for case, a hyphen or one letter"
+    prevents = (
         "`upstream connect error … connection timeout`: two clusters on one network are taken for"
-        " two networks, or reach for a gateway that is not there",
+        " two networks, or reach for a gateway that is not there"
+    )
+    remedy = (
         "Write the name alike everywhere; where both networks are meant, give them names that"
-        " nobody confuses.",
-    ),
-    Check(
-        "base-valid",
-        "topology",
-        ERROR,
-        "base.yaml is a control plane that Istio reads",
-        "`unknown field` from istioctl, or a setting without effect",
+        " nobody confuses."
+    )
+    needs = Needs.TOPOLOGY
+
+    def find_problems(self, context: CheckContext) -> Iterator[Finding]:
+        topology = context.topology
+        if topology is None:
+            return
+        first = {c.network: c.place for c in reversed(topology.clusters)}
+        document = topology.document
+        for one, other in _near_names(
+            sorted({c.network for c in topology.clusters} | set(topology.networks))
+        ):
+            # The one that fewer clusters have is taken for the slip.
+            counts = {n: sum(c.network == n for c in topology.clusters) for n in (one, other)}
+            slip, meant = (one, other) if counts[one] < counts[other] else (other, one)
+            where = (
+                document.place("networks", slip)
+                if slip not in first
+                else document.place("contexts", _context(topology, slip), "network")
+            )
+            what = f'"{slip}" is nearly "{meant}", and a network of its own'
+            fix = f'write "{meant}", or give the two names that nobody confuses'
+            problem = Problem(where, what, fix, self.id, code="network-names-nearly-equal")
+            yield Finding(self.severity, problem)
+
+
+class BaseValid(StageCheck):
+    id = "base-valid"
+    category = "topology"
+    severity = ERROR
+    sentence = "base.yaml is a control plane that Istio reads"
+    prevents = "`unknown field` from istioctl, or a setting without effect"
+    remedy = (
         "Correct the field that the finding names; the kinds of base.yaml and what each takes are"
-        " in REFERENCE.md.",
-    ),
-    Check(
-        "base-lost",
-        "topology",
-        WARNING,
-        "no setting in base.yaml is replaced by the mesh",
-        "a manual setting that is silently lost",
-        "Take the setting out of base.yaml; what the mesh decides is stated in topology.yaml.",
-    ),
-    Check(
-        "base-unknown",
-        "topology",
-        WARNING,
-        "every value in base.yaml is one that the charts of its Istio are known to read",
-        "a setting without effect, or an error from Helm",
+        " in REFERENCE.md."
+    )
+    needs = Needs.TOPOLOGY | Needs.BASE
+
+
+class BaseLost(StageCheck):
+    id = "base-lost"
+    category = "topology"
+    severity = WARNING
+    sentence = "no setting in base.yaml is replaced by the mesh"
+    prevents = "a manual setting that is silently lost"
+    remedy = "Take the setting out of base.yaml; what the mesh decides is stated in topology.yaml."
+    needs = Needs.RENDER | Needs.CONTROL_PLANE | Needs.BASE
+
+
+class BaseUnknown(StageCheck):
+    id = "base-unknown"
+    category = "topology"
+    severity = WARNING
+    sentence = "every value in base.yaml is one that the charts of its Istio are known to read"
+    prevents = "a setting without effect, or an error from Helm"
+    remedy = (
         "Compare the value with those of the chart of this version; where the chart has it, nothing"
-        " has to be done.",
-    ),
-    Check(
-        "istio-version",
-        "topology",
-        ERROR,
-        "Istio's version can do what the topology asks for",
-        "a control plane that nothing reads, or that ignores a setting",
+        " has to be done."
+    )
+    needs = Needs.TOPOLOGY | Needs.CONTROL_PLANE
+
+
+class IstioVersion(StageCheck):
+    id = "istio-version"
+    category = "topology"
+    severity = ERROR
+    sentence = "Istio's version can do what the topology asks for"
+    prevents = "a control plane that nothing reads, or that ignores a setting"
+    remedy = (
         "State the version that really runs in `istio.version`, or ask for less; REFERENCE.md lists"
-        " what each version changed.",
-    ),
-    Check(
-        "istio-known",
-        "topology",
-        WARNING,
-        "the rules of Istio's version are known",
-        "a rule of a newer Istio that nobody has looked at",
+        " what each version changed."
+    )
+    needs = Needs.TOPOLOGY | Needs.CONTROL_PLANE
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        return version_unknown(inputs.topology)
+
+
+class IstioKnown(StageCheck):
+    id = "istio-known"
+    category = "topology"
+    severity = WARNING
+    sentence = "the rules of Istio's version are known"
+    prevents = "a rule of a newer Istio that nobody has looked at"
+    remedy = (
         "Look for a newer kubectl mesh; until there is one, read Istio's release notes beside the"
-        " diff.",
-    ),
-    Check(
-        "istio-security",
-        "topology",
-        WARNING,
-        "every version of Istio that a file states is at or above the security floor of its line",
-        "a control plane or a proxy with a vulnerability that everybody can read about",
+        " diff."
+    )
+    needs = Needs.RENDER | Needs.CONTROL_PLANE
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        return version_unknown(inputs.topology)
+
+
+class IstioSecurity(StageCheck):
+    id = "istio-security"
+    category = "topology"
+    severity = WARNING
+    sentence = (
+        "every version of Istio that a file states is at or above the security floor of its line"
+    )
+    prevents = "a control plane or a proxy with a vulnerability that everybody can read about"
+    remedy = (
         "State the release that the finding names, or a later one; raise the version cluster by"
-        " cluster.",
-    ),
-    Check(
-        "charts-gone",
-        "topology",
-        WARNING,
-        "no chart repository that is named is one that Istio switches off",
+        " cluster."
+    )
+    needs = Needs.RENDER | Needs.CONTROL_PLANE
+
+
+class ChartsGone(Check):
+    id = "charts-gone"
+    category = "topology"
+    severity = WARNING
+    sentence = "no chart repository that is named is one that Istio switches off"
+    prevents = (
         "Argo CD or Flux: `is not a valid chart repository`, and no control plane that can be"
-        " installed or changed",
+        " installed or changed"
+    )
+    remedy = (
         "Write the repository that the finding names, or take `istio.charts` out: the default is"
-        " Istio's present one. docs/istio-move.md has the steps.",
-    ),
-    Check(
-        "images-gone",
-        "topology",
-        WARNING,
-        "no image registry that is named or built in is one that Istio switches off",
+        " Istio's present one. docs/istio-move.md has the steps."
+    )
+    needs = Needs.RENDER | Needs.CONTROL_PLANE
+
+    def find_problems(self, context: CheckContext) -> Iterable[Finding]:
+        return self.select_own(context.tree.run_once(judge_homes) if context.tree else ())
+
+
+class ImagesGone(Check):
+    id = "images-gone"
+    category = "topology"
+    severity = WARNING
+    sentence = "no image registry that is named or built in is one that Istio switches off"
+    prevents = (
         "`ImagePullBackOff` for each pod that is created again: istiod, proxies, gateways,"
-        " istio-cni, ztunnel",
+        " istio-cni, ztunnel"
+    )
+    remedy = (
         "Write another registry in `istio.hub`, render, and apply stage 2; docs/istio-move.md has"
-        " the steps and the commands that list affected pods.",
-    ),
-    Check(
-        "version-skew",
-        "topology",
-        WARNING,
-        "all control planes of the mesh are at most one minor version apart",
+        " the steps and the commands that list affected pods."
+    )
+    needs = Needs.RENDER | Needs.CONTROL_PLANE
+
+    def find_problems(self, context: CheckContext) -> Iterable[Finding]:
+        return self.select_own(context.tree.run_once(judge_homes) if context.tree else ())
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        if not inputs.is_hub_unknown:
+            return None
+        first, path = inputs.topology.clusters[0], "jsonpath={..image}"
+        return Unknown(
+            "istio.hub leaves the image registry to the operator or to istioctl, which no file"
+            " shows",
+            kubectl(first, "get", "pods", "--all-namespaces", "-o", path),
+        )
+
+
+class VersionSkew(StageCheck):
+    id = "version-skew"
+    category = "topology"
+    severity = WARNING
+    sentence = "all control planes of the mesh are at most one minor version apart"
+    prevents = (
         "a feature or a fix that one cluster has and its peers do not have, in combinations that"
-        " Istio does not test",
-        "Upgrade the oldest control plane first, one minor version at a time.",
-    ),
-    Check(
-        "revision-tag",
-        "topology",
-        ERROR,
-        "no two control planes of a cluster claim one revision tag",
+        " Istio does not test"
+    )
+    remedy = "Upgrade the oldest control plane first, one minor version at a time."
+    needs = Needs.RENDER | Needs.CONTROL_PLANE
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        return version_unknown(inputs.topology)
+
+
+class RevisionTag(StageCheck):
+    id = "revision-tag"
+    category = "topology"
+    severity = ERROR
+    sentence = "no two control planes of a cluster claim one revision tag"
+    prevents = (
         "Helm: `invalid ownership metadata`, or workloads that move to the other control plane with"
-        " the next apply",
+        " the next apply"
+    )
+    remedy = (
         "Remove `revisionTags` from base.yaml, and set the tag for one revision with `istioctl tag"
-        " set`.",
-    ),
-    Check(
-        "ztunnel-trusted",
-        "topology",
-        ERROR,
-        "istiod trusts ztunnel in the namespace where it runs",
+        " set`."
+    )
+    needs = Needs.TOPOLOGY | Needs.BASE_SHAPE
+
+
+class ZtunnelTrusted(StageCheck):
+    id = "ztunnel-trusted"
+    category = "topology"
+    severity = ERROR
+    sentence = "istiod trusts ztunnel in the namespace where it runs"
+    prevents = (
         "ztunnel: `XDS client connection error … authentication failure`, and no certificate for"
-        " any ambient workload",
-        "State the namespace of ztunnel in `pilot.trustedZtunnelNamespace` of base.yaml.",
-    ),
-    Check(
-        "ambient",
-        "topology",
-        ERROR,
-        "an ambient mesh asks for nothing that ambient cannot do",
-        "ztunnel: `no healthy upstream`, for clusters that never find each other",
+        " any ambient workload"
+    )
+    remedy = "State the namespace of ztunnel in `pilot.trustedZtunnelNamespace` of base.yaml."
+    needs = Needs.TOPOLOGY | Needs.BASE_SHAPE
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        topology = inputs.topology
+        if not inputs.can_detect_platform or not topology.ambient or topology.issuer == "istio-csr":
+            return None
+        cluster = topology.clusters[0]
+        name = "CA_TRUSTED_NODE_ACCOUNTS"
+        env = f'.spec.template.spec.containers[0].env[?(@.name=="{name}")].value'
+        labels = ["-l", "app=istiod", "-o", f"jsonpath={{.items[*]{env}}}"]
+        what = (
+            "whether the Sail operator runs on OpenShift, where istiod trusts ztunnel in"
+            " kube-system unless trustedZtunnelNamespace is stated"
+        )
+        return Unknown(
+            what, kubectl(cluster, "-n", cluster.namespace, "get", "deployment", *labels)
+        )
+
+
+class Ambient(StageCheck):
+    id = "ambient"
+    category = "topology"
+    severity = ERROR
+    sentence = "an ambient mesh asks for nothing that ambient cannot do"
+    prevents = "ztunnel: `no healthy upstream`, for clusters that never find each other"
+    remedy = (
         "Give every cluster a network and a control plane of its own, or state `dataPlane:"
-        " sidecar`.",
-    ),
-    Check(
-        "ambient-shared",
-        "topology",
-        WARNING,
-        "an ambient mesh keeps to what is well tried",
-        "a data plane that only its developers have seen",
-        "Give each cluster a network of its own, or try it where nobody depends on it.",
-    ),
-    Check(
-        "namespace-equal",
-        "topology",
-        ERROR,
-        "clusters that discover each other have Istio in the same namespace",
-        "a peer's endpoints without a network: connections to pod addresses that nobody reaches",
-        "Install Istio into the same namespace everywhere, or keep the clusters apart by `peers`.",
-    ),
-    Check(
-        "delivery-target",
-        "topology",
-        ERROR,
-        "the delivery tool applies this kind of control plane",
-        "`no matches for kind`, or an object in the cluster that nothing reads",
+        " sidecar`."
+    )
+    needs = Needs.TOPOLOGY | Needs.CONTROL_PLANE
+
+
+class AmbientShared(StageCheck):
+    id = "ambient-shared"
+    category = "topology"
+    severity = WARNING
+    sentence = "an ambient mesh keeps to what is well tried"
+    prevents = "a data plane that only its developers have seen"
+    remedy = "Give each cluster a network of its own, or try it where nobody depends on it."
+    needs = Needs.RENDER | Needs.CONTROL_PLANE
+
+
+class NamespaceEqual(StageCheck):
+    id = "namespace-equal"
+    category = "topology"
+    severity = ERROR
+    sentence = "clusters that discover each other have Istio in the same namespace"
+    prevents = (
+        "a peer's endpoints without a network: connections to pod addresses that nobody reaches"
+    )
+    remedy = (
+        "Install Istio into the same namespace everywhere, or keep the clusters apart by `peers`."
+    )
+    needs = Needs.TOPOLOGY | Needs.CONTROL_PLANE
+
+
+class DeliveryTarget(StageCheck):
+    id = "delivery-target"
+    category = "topology"
+    severity = ERROR
+    sentence = "the delivery tool applies this kind of control plane"
+    prevents = "`no matches for kind`, or an object in the cluster that nothing reads"
+    remedy = (
         "Choose another `delivery.tool`, or another kind of base.yaml; REFERENCE.md has the table"
-        " of both.",
-    ),
-    Check(
-        "base-identity",
-        "topology",
-        ERROR,
-        "base.yaml gives no cluster another's identity",
-        "istiod: `client claims to be in cluster`, or proxies on the wrong network",
+        " of both."
+    )
+    needs = Needs.TOPOLOGY | Needs.CONTROL_PLANE
+
+
+class BaseIdentity(StageCheck):
+    id = "base-identity"
+    category = "topology"
+    severity = ERROR
+    sentence = "base.yaml gives no cluster another's identity"
+    prevents = "istiod: `client claims to be in cluster`, or proxies on the wrong network"
+    remedy = (
         "Take cluster, network and mesh out of base.yaml: one file cannot say them for several"
-        " clusters.",
-    ),
-    Check(
-        "base-reader",
-        "topology",
-        ERROR,
-        "base.yaml leaves istiod what it needs to read the peers",
-        "istiod: `Unauthorized`, and no endpoints of any peer",
-        "Take the setting that the finding names out of base.yaml.",
-    ),
-    Check(
-        "base-registry",
-        "topology",
-        ERROR,
-        "base.yaml names registries as istiod takes them",
-        "istiod: `invalid registry name`, and no meshNetworks at all",
-        "Write the registry as the cluster's name in lower case.",
-    ),
-    Check(
-        "trust-domain",
-        "topology",
-        ERROR,
-        "no trust domain is left behind that workloads still have",
-        "`RBAC: access denied`, or `SPIFFE` identities that no peer accepts",
+        " clusters."
+    )
+    needs = Needs.TOPOLOGY | Needs.BASE_SHAPE | Needs.BASE
+
+
+class BaseReader(StageCheck):
+    id = "base-reader"
+    category = "topology"
+    severity = ERROR
+    sentence = "base.yaml leaves istiod what it needs to read the peers"
+    prevents = "istiod: `Unauthorized`, and no endpoints of any peer"
+    remedy = "Take the setting that the finding names out of base.yaml."
+    needs = Needs.TOPOLOGY | Needs.BASE_SHAPE | Needs.BASE
+
+
+class BaseRegistry(StageCheck):
+    id = "base-registry"
+    category = "topology"
+    severity = ERROR
+    sentence = "base.yaml names registries as istiod takes them"
+    prevents = "istiod: `invalid registry name`, and no meshNetworks at all"
+    remedy = "Write the registry as the cluster's name in lower case."
+    needs = Needs.TOPOLOGY | Needs.BASE_SHAPE | Needs.BASE
+
+
+class TrustDomain(StageCheck):
+    id = "trust-domain"
+    category = "topology"
+    severity = ERROR
+    sentence = "no trust domain is left behind that workloads still have"
+    prevents = "`RBAC: access denied`, or `SPIFFE` identities that no peer accepts"
+    remedy = (
         "State the trust domain in topology.yaml alone, and the one that is left in"
-        " `meshConfig.trustDomainAliases` of base.yaml.",
-    ),
-)
+        " `meshConfig.trustDomainAliases` of base.yaml."
+    )
+    needs = Needs.TOPOLOGY | Needs.BASE_SHAPE
 
 
-def near_networks(topology: Topology) -> list[Problem]:
-    """Networks whose names differ by what a slip of the hand makes."""
-    names = sorted({c.network for c in topology.clusters} | set(topology.networks))
-    first = {c.network: c.place for c in reversed(topology.clusters)}
-    found = []
+def _near_names(names: list[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ by a slip of the hand."""
     folded: dict[str, list[str]] = {}
     for name in names:
         folded.setdefault(re.sub(r"[-_.]", "", name.casefold()), []).append(name)
     pairs = {(a, b) for same in folded.values() for a in same for b in same if a < b}
-    pairs |= {(a, b) for a, b in _one_letter(names)}
-    document = topology.document
-    for one, other in sorted(pairs):
-        # The one that fewer clusters have is taken for the slip.
-        counts = {n: sum(c.network == n for c in topology.clusters) for n in (one, other)}
-        slip, meant = (one, other) if counts[one] < counts[other] else (other, one)
-        place = first.get(slip)
-        where = (
-            document.place("networks", slip)
-            if place is None
-            else document.place("contexts", _context(topology, slip), "network")
-        )
-        found.append(
-            Problem(
-                where,
-                f'"{slip}" is nearly "{meant}", and a network of its own',
-                f'write "{meant}", or give the two names that nobody confuses',
-                "network-near",
-            )
-        )
-    return found
+    return sorted(pairs | set(_one_letter(names)))
 
 
 def _context(topology: Topology, network: str) -> str:

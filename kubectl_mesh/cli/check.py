@@ -11,7 +11,7 @@ import click
 from kubectl_mesh.cli import clock, common
 
 if TYPE_CHECKING:
-    from kubectl_mesh.checks import Result
+    from kubectl_mesh.checks.result import Result
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -30,11 +30,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The ids or the categories of the checks, for a shell's completion."""
-    from kubectl_mesh.checks import CATEGORIES, IDS
+    from kubectl_mesh.checks.table import check_categories, check_ids
 
     return [
         name
-        for name in (sorted(IDS) if param.name == "ids" else CATEGORIES)
+        for name in (sorted(check_ids()) if param.name == "ids" else check_categories())
         if name.startswith(incomplete)
     ]
 
@@ -97,7 +97,7 @@ def command(
     Exit code 1 if there is an error; warnings leave it at 0. Every check is explained in
     docs/checks.md.
     """
-    from kubectl_mesh import checks
+    from kubectl_mesh.checks.context import ERROR, DateLimits
     from kubectl_mesh.fs.folders import join
     from kubectl_mesh.operations import base_file
     from kubectl_mesh.operations.survey import survey
@@ -105,7 +105,12 @@ def command(
     wanted = _wanted(categories, ids)
     machine = clock.machine()
     found = survey(
-        directory, out, kubeconfig, machine, lambda _: machine.now, fail_within, token_age
+        directory,
+        out,
+        kubeconfig,
+        machine,
+        lambda _: machine.now,
+        DateLimits(fail_within, token_age),
     )
     results = [r for r in found.results if r.check.id in wanted]
     folder = out if out is not None else join(directory, "out")
@@ -118,29 +123,32 @@ def command(
             else ""
         ),
     )
-    return 1 if any(r.status == checks.ERROR for r in results) else 0
+    return 1 if any(r.status == ERROR for r in results) else 0
 
 
 def _wanted(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
-    from kubectl_mesh.checks import CATEGORIES, CHECKS, IDS
+    from kubectl_mesh.checks.table import CHECKS, check_categories, check_ids
     from kubectl_mesh.errors import MeshError, Place, Problem
     from kubectl_mesh.text import near
 
+    known, ids_known = check_categories(), check_ids()
     problems = [
         Problem(
             Place("--category"),
-            f'no checks are called "{c}"{near(c, CATEGORIES)}',
-            f"take one of {', '.join(CATEGORIES)}",
+            f'no checks are called "{c}"{near(c, known)}',
+            f"take one of {', '.join(known)}",
         )
         for c in categories
-        if c not in CATEGORIES
+        if c not in known
     ]
     problems += [
         Problem(
-            Place("--id"), f'no check is called "{i}"{near(i, IDS)}', "take an id of docs/checks.md"
+            Place("--id"),
+            f'no check is called "{i}"{near(i, ids_known)}',
+            "take an id of docs/checks.md",
         )
         for i in ids
-        if i not in IDS
+        if i not in ids_known
     ]
     if problems:
         raise MeshError(problems)

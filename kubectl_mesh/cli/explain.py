@@ -12,7 +12,7 @@ from kubectl_mesh.cli import clock, common
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kubectl_mesh.checks import Result
+    from kubectl_mesh.checks.result import Result
     from kubectl_mesh.errors import Problem
 
 

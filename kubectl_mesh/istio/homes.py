@@ -16,6 +16,8 @@ SINCE: str = _CHARTS["since"]
 PAGE = "docs/istio-move.md"
 BUILT_IN = "built-in"
 """What `istio.hub` states to leave the choice to the operator, the charts or istioctl."""
+RETIRED_HUBS: tuple[str, ...] = tuple(str(entry["hub"]) for entry in _IMAGES["builtIn"])
+"""The image registries that releases have built in and that are switched off."""
 _HOSTS = sorted({_CHARTS["gone"][0], *_IMAGES["gone"]})
 _NAMED = re.compile(
     r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?("

@@ -15,6 +15,8 @@ from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.values import Fields, Opaque
 from kubectl_mesh.text import path_text, secretive
 
+CACERTS_INCOMPLETE = "cacerts-incomplete"
+"""The code of a problem: `cacerts` lacks a key, a certificate, the chain or the root."""
 RENDER = "look at what was edited, and render again"
 MAX_BYTES = 4 << 20
 _DEEPEST = 100

@@ -10,7 +10,7 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
 from kubectl_mesh.observed.cacerts import key_names
 from kubectl_mesh.observed.crls import CRL
-from kubectl_mesh.observed.parse import Parser, flat, opaque
+from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, Parser, flat, opaque
 from kubectl_mesh.observed.values import Cacerts, Lock, Opaque
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.x509.certificates import describe, load_certificates
@@ -130,7 +130,7 @@ def _plain(
         encoded = data.get(key_name)
         if not isinstance(encoded, str):
             parser.problem(
-                file, f"{name} is missing", path=f'data."{name}"', code="cacerts-incomplete"
+                file, f"{name} is missing", path=f'data."{name}"', code=CACERTS_INCOMPLETE
             )
             continue
         body = decode_base64(encoded)

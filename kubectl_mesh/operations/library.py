@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kubectl_mesh import differences
-from kubectl_mesh.checks import Result
+from kubectl_mesh.checks.result import Result
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join

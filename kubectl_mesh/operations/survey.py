@@ -1,166 +1,58 @@
-"""What `check`, `explain` and others look at: a working directory, its certificates and its tree,
-with every check's findings.
+"""The operation of `check`: a working directory and its tree are read as far as they can be, and
+every check looks at what was read. `explain` and `graph` ask here too.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from kubectl_mesh import checks
-from kubectl_mesh.credentials.kubeconfig import ca_date_problems
-from kubectl_mesh.credentials.tokens import TOKENS, token_findings
+from kubectl_mesh.checks import table
+from kubectl_mesh.checks.context import (
+    ERROR,
+    WARNING,
+    CheckContext,
+    Comparison,
+    DateLimits,
+    Finding,
+    InputFacts,
+    Needs,
+    TreeContext,
+    files_of,
+)
+from kubectl_mesh.checks.result import Result, run_checks
+from kubectl_mesh.credentials.tokens import TOKENS
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import FolderChange, Topology
-from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed import Reader
-from kubectl_mesh.observed.sources import on_disk, some
-from kubectl_mesh.observed.sources import rendered as as_rendered
 from kubectl_mesh.operations import build, private_files, refusals, root_changes, sealed_logins
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
 from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
+from kubectl_mesh.operations.tree_context import TreeReading, is_different
 from kubectl_mesh.safety import reconnect
+from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
 from kubectl_mesh.targets.releases import is_hub_unknown
-from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import compare, strangers
-from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import SEAL_KEY
 
-_LATER = ("servers", "credentials", "gateways", "certificates", "tree", "git")
-_BY_RENDER = frozenset(
-    (
-        *(
-            "tree-current",
-            "tree-edited",
-            "tree-stale",
-            "tree-withdrawn",
-            "tree-foreign",
-            "secret-change",
-            "remote-login",
-        ),
-        *("root-exchange", "root-elsewhere", "tree-in-use", "identity-change"),
-        *(
-            "sealed-current",
-            "sealed-proven",
-            "recipient-shared",
-            "sealing-certificate",
-            "sealing-expiring",
-            "sealing-pending",
-        ),
-        *("tree-networks", "tree-trust-domain", "token-order"),
-    )
-)
-"""The checks that ask what a render would change."""
-_BY_COMPARISON = frozenset(
-    (
-        *(
-            "remote-extra",
-            "remote-missing",
-            "remote-names",
-            "remote-server",
-            "remote-ca",
-            "remote-login",
-        ),
-        *("tree-identity", "tree-network", "tree-networks", "tree-namespace", "tree-trust-domain"),
-    )
-)
-"""The checks that compare what the tree says with the topology."""
-_REFUSED_FIRST = (
-    "take the steps of what a render refuses (identity-change, tree-in-use and others) first"
-)
-_BY_MAKING = frozenset(
-    (
-        *(
-            "base-lost",
-            "charts-gone",
-            "images-gone",
-            "istio-known",
-            "istio-security",
-            "version-skew",
-        ),
-        *(
-            "ambient-shared",
-            "server-unique",
-            "server-pending",
-            "server-borrowed",
-            "credential-cost",
-        ),
-        *(
-            "token-expired",
-            "token-expiring",
-            "token-account",
-            "token-old",
-            "token-pending",
-            "next-token-pending",
-        ),
-        *("gateway-address", "gateway-pending", "control-plane-address", "address-pending"),
-        *(
-            "certs-own",
-            "certs-expiring",
-            "certs-key-type",
-            "certs-names",
-            "crl-expiring",
-            "crl-read",
-            "certificate-pending",
-        ),
-    )
-)
-"""The checks that are made of a render in mind, whatever is in the tree."""
-_BY_CONTENT = frozenset(
-    (
-        *(
-            "tree-readable",
-            "tree-complete",
-            "tree-root",
-            "tree-own",
-            "tree-chain",
-            "tree-pair",
-            "tree-ca",
-            "tree-expired",
-            "tree-expiring",
-        ),
-        *(
-            "remote-missing",
-            "remote-extra",
-            "remote-double",
-            "remote-names",
-            "remote-seen",
-            "remote-server",
-            "remote-ca",
-            "remote-login",
-        ),
-        *("tree-identity", "tree-network", "tree-networks", "tree-namespace", "tree-trust-domain"),
-    )
-)
-"""The checks that read the tree, of which there is none before the first render."""
-_BY_CA = ("server-ca-expired", "server-ca-expiring")
-"""The checks of dates that the survey asks itself, with the time of `--fail-within`."""
-_SOON = ("certs-expiring", "crl-expiring")
-_SAME = ("identical", "tighten")
-
-
-@dataclass
-class _Found:
-    """What a run collects."""
-
-    errors: list[Problem]
-    warnings: list[Problem]
-    skipped: frozenset[str] = frozenset()
+_JUDGED_BY_CHECKS = (*TOKENS, "server-ca-expired", "server-ca-expiring")
+"""What a render warns of too. The checks judge it by the limits of this run."""
+_NO_LIMITS = DateLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found, as far as it could be looked at."""
+    """What was read, and what every check found."""
 
     topology: Topology | None
     inputs: CheckedInputs | None
     rendered: build.Rendered | None
     changes: tuple[FolderChange, ...] | None
     """What a render would change; None where the tree could not be compared."""
-    results: tuple[checks.Result, ...]
+    results: tuple[Result, ...]
 
 
 def survey(
@@ -169,302 +61,181 @@ def survey(
     kubeconfig: str | None,
     machine: Machine,
     clock: Callable[[CheckedInputs], datetime],
-    fail_within: timedelta | None = None,
-    token_age: timedelta | None = None,
+    limits: DateLimits = _NO_LIMITS,
 ) -> Survey:
-    """Asks every check, on the day that `clock` gives; it is asked once the inputs are read.
+    """The result of every check, on the day that `clock` returns once the inputs are read.
 
-    A directory without a topology is refused, for there is nothing to answer.
+    A directory without a topology is refused.
     """
-    folder = out if out is not None else join(directory, "out")
-    found = _Found([], [])
     private_files.check_folders(directory, out)
     if not os.path.lexists(join(directory, TOPOLOGY)):
         read_topology(directory)  # says what is missing
+    folder = out if out is not None else join(directory, "out")
+    seen = _Reading(directory, folder, limits, machine.now)
+    try:
+        seen.read_inputs(kubeconfig, machine, clock)
+        seen.compare_tree()
+    except MeshError as error:
+        seen.stop_at(error)
+    results = run_checks(table.CHECKS, seen.check_context())
+    return Survey(seen.topology, seen.inputs, seen.rendered, seen.changes, results)
+
+
+@dataclass
+class _Reading:
+    """What was read so far, and what the stages found."""
+
+    directory: str
+    out: str
+    limits: DateLimits
+    now: datetime
     topology: Topology | None = None
     inputs: CheckedInputs | None = None
     rendered: build.Rendered | None = None
     changes: tuple[FolderChange, ...] | None = None
-    at = machine.now
-    try:
-        topology = read_topology(directory)
-        found.warnings += checks.near_networks(topology)
-        inputs = check_directory(directory, kubeconfig, machine, topology, folder)
-        found.errors += inputs.problems
-        at = clock(inputs)
-        found.errors += private_files.in_clear(inputs, folder) + private_files.let_through(inputs)
-        if any(e.id != "git-ignored" for e in found.errors):
-            found.skipped = _BY_RENDER
-        rendered = _inputs(found, inputs, folder, at, fail_within, token_age)
-        if found.skipped:
-            _tree(found, topology, folder, at, fail_within, None, ())
-        else:
-            changes = _compared(folder, rendered)
-            cut = refusals.find_refusals(
-                rendered, changes, folder, directory, at, doubts=found.warnings
-            )
-            told: frozenset[str] = frozenset()
-            if any(_other(c) for c in changes):
-                told = _tree(found, topology, folder, at, fail_within, rendered, changes)
-            if cut:
-                # They compare the tree with what a render refuses to write: a render is not their
-                # fix.
-                found.errors = [
-                    replace(e, fix=_REFUSED_FIRST) if e.id in _BY_COMPARISON else e
-                    for e in found.errors
-                ]
-            general = checks.tree_findings(
-                changes,
-                bool(rendered.pki.new),
-                folder,
-                strangers(folder, rendered.tree, changes),
-                told,
-            )
-            # What a render refuses to change is not out of date because nobody rendered.
-            found.errors += cut or general[0]
-            logins = reconnect.reconnections(
-                rendered.plan,
-                changes,
-                sealed_logins.sealed_anew(folder, rendered, changes),
-                out=folder,
-            )
-            found.warnings += (
-                *general[1],
-                *root_changes.elsewhere(rendered, folder, changes),
-                *logins.warnings,
-            )
-    except MeshError as error:
-        found.errors += error.problems
-        named = topology is not None and any(p.id for p in found.errors)
-        found.skipped = _BY_RENDER if named else frozenset(_LATER)
-        if topology is None:
-            found.skipped |= {
-                c.id for c in checks.CHECKS if c.category == "topology" and c.id != "topology-valid"
-            }
-        if named and topology is not None:
-            _tree(found, topology, folder, at, fail_within, None, ())
-    if inputs is not None:
-        found.errors += private_files.tracked(inputs, folder)
-        found.warnings += inputs.loose
-        found.skipped |= inputs.unasked
-        # What was judged by a control plane that nobody knows is no finding.
-        found.errors = [e for e in found.errors if e.id not in inputs.unasked]
-        found.warnings = [w for w in found.warnings if w.id not in inputs.unasked]
-    if rendered is None:
-        found.skipped |= _BY_MAKING
-    if inputs is not None and not inputs.kept:
-        found.skipped |= {"certificates"}  # those of the render in mind are throw-away
-    if inputs is not None and not inputs.logins:
-        found.skipped |= {"token-unique", "token-readable"}
-    if token_age is None:
-        found.skipped |= {"token-old"}
-    unknown: dict[str, checks.Unknown] = {}
-    if inputs is not None:
-        found.skipped |= _unasked_servers(inputs)
-        unknown = _unknown_checks(inputs, rendered)
-        if is_hub_unknown(inputs.topology, inputs.target):
-            see = kubectl(
-                inputs.topology.clusters[0],
-                "get",
-                "pods",
-                "--all-namespaces",
-                "-o",
-                "jsonpath={..image}",
-            )
-            unknown["images-gone"] = checks.Unknown(
-                "istio.hub leaves the image registry to the operator or to istioctl, which no file"
-                " shows",
-                see,
-            )
-        for problem in ca_date_problems(
-            list_server_cas(directory, inputs.topology, inputs.servers), at, fail_within
-        ):
-            (
-                found.errors
-                if problem.id == "server-ca-expired" or fail_within is not None
-                else found.warnings
-            ).append(problem)
-    if rendered is not None and not any(m.logins for m in rendered.plan.members.values()):
-        found.skipped |= {"token-expired", "token-expiring", "token-old"}
-    if inputs is not None and not inputs.base and not inputs.unasked:
-        found.skipped |= {
-            "base-valid",
-            "base-lost",
-            "base-identity",
-            "base-reader",
-            "base-registry",
-        }
-    if changes and all(c.action == "create" for c in changes):
-        found.skipped |= _BY_CONTENT
-    soon = {e.where.file for e in found.errors if e.id in _SOON}
-    kept = [
-        w for w in dict.fromkeys(found.warnings) if w.id not in _SOON or w.where.file not in soon
-    ]
-    return Survey(
-        topology,
-        inputs,
-        rendered,
-        changes,
-        checks.results(checks.CHECKS, dict.fromkeys(found.errors), kept, found.skipped, unknown),
-    )
+    tree: TreeContext | None = None
+    comparison: Comparison | None = None
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    missing: Needs = Needs.NOTHING
 
-
-def _unasked_servers(inputs: CheckedInputs) -> frozenset[str]:
-    """The checks of API servers that had no server to ask about."""
-    unknown = [c for c in inputs.topology.clusters if c.name not in inputs.servers]
-    return frozenset(
-        (
-            "kubeconfig-context",
-            *(
-                (
-                    "server-reachable",
-                    "server-ca",
-                    "server-ca-expired",
-                    "server-ca-expiring",
-                    "server-unique",
-                )
-                if not inputs.servers
-                else ()
-            ),
+    def read_inputs(
+        self,
+        kubeconfig: str | None,
+        machine: Machine,
+        clock: Callable[[CheckedInputs], datetime],
+    ) -> None:
+        """Reads the working directory, and renders it in memory."""
+        self.topology = read_topology(self.directory)
+        self.inputs = inputs = check_directory(
+            self.directory, kubeconfig, machine, self.topology, self.out
         )
-        if unknown
-        else ()
-    )
+        self.errors += inputs.problems
+        self.now = clock(inputs)
+        self.errors += private_files.in_clear(inputs, self.out) + private_files.let_through(inputs)
+        if any(e.id != "git-ignored" for e in self.errors):
+            self.missing |= Needs.COMPARISON
+        self.rendered = build.make(inputs, self.now, self.out, throwaway=True)
+        self.warnings += (w for w in self.rendered.warnings if w.id not in _JUDGED_BY_CHECKS)
+
+    def compare_tree(self) -> None:
+        """Compares the tree with the render; with problems in the inputs, reads the tree alone."""
+        assert self.topology is not None
+        assert self.rendered is not None
+        reading = self._tree_reading(self.topology)
+        if Needs.COMPARISON in self.missing:
+            self.tree = reading.read_alone()
+            return
+        rendered, out = self.rendered, self.out
+        self.changes = changes = _compare_tree(out, rendered)
+        refused = refusals.find_refusals(
+            rendered, changes, out, self.directory, self.now, doubts=self.warnings
+        )
+        sealed = sealed_logins.sealed_anew(out, rendered, changes)
+        logins = reconnect.reconnections(rendered.plan, changes, sealed, out=out)
+        self.warnings += (*root_changes.elsewhere(rendered, out, changes), *logins.warnings)
+        if any(is_different(c) for c in changes):
+            self.tree = reading.read_compared(rendered, changes)
+        self.comparison = Comparison(
+            out,
+            changes,
+            strangers(out, rendered.tree, changes),
+            tuple(refused),
+            bool(rendered.pki.new),
+        )
+        self.errors += refused
+
+    def stop_at(self, error: MeshError) -> None:
+        """Takes the problems that end the reading. If they are those of a check, the tree is read
+        alone.
+        """
+        self.errors += error.problems
+        self.tree = self.comparison = None
+        if self.topology is None:
+            self.missing = ~Needs.NOTHING
+        elif any(p.id for p in self.errors):
+            self.missing |= Needs.COMPARISON
+            self.tree = self._tree_reading(self.topology).read_alone()
+        else:
+            self.missing |= Needs.INPUTS | Needs.RENDER | Needs.COMPARISON
+
+    def check_context(self) -> CheckContext:
+        """What the checks look at."""
+        inputs = self.inputs
+        if inputs is not None:
+            self.errors += private_files.tracked(inputs, self.out)
+            self.warnings += inputs.loose
+        return CheckContext(
+            self.directory,
+            self.now,
+            self.limits,
+            self.topology,
+            _input_facts(inputs, self.rendered) if inputs is not None else None,
+            self.tree,
+            self.comparison,
+            (*_findings(ERROR, self.errors), *_findings(WARNING, self.warnings)),
+            self.missing | self._missing_parts(),
+        )
+
+    def _tree_reading(self, topology: Topology) -> TreeReading:
+        within, explained = self.limits.fail_within, files_of(self.errors)
+        return TreeReading(self.out, topology, self.now, within, explained)
+
+    def _missing_parts(self) -> Needs:
+        """What the inputs do not have, or what was not asked for."""
+        parts = [(Needs.RENDER, self.rendered is None)]
+        parts.append((Needs.TOKEN_AGE, self.limits.token_age is None))
+        if self.rendered is not None:
+            members = self.rendered.plan.members.values()
+            parts.append((Needs.PLANNED_LOGINS, not any(m.logins for m in members)))
+        if self.changes:
+            parts.append((Needs.CONTENT, all(c.action == "create" for c in self.changes)))
+        missing = _missing_inputs(self.inputs) if self.inputs is not None else Needs.NOTHING
+        for need, is_missing in parts:
+            missing |= need if is_missing else Needs.NOTHING
+        return missing
 
 
-def _unknown_checks(
-    inputs: CheckedInputs, rendered: build.Rendered | None
-) -> dict[str, checks.Unknown]:
-    """What no file shows."""
-    plan = rendered.plan if rendered is not None else None
-    detects = bool(inputs.base) and inputs.target.can_detect_platform(inputs.base)
-    return checks.unknown_checks(
-        inputs.topology,
+def _missing_inputs(inputs: CheckedInputs) -> Needs:
+    missing = Needs.NOTHING
+    for need, is_missing in (
+        (Needs.CERTS, not inputs.kept),  # those of the render in memory are thrown away
+        (Needs.LOGINS, not inputs.logins),
+        (Needs.BASE, not inputs.base and not inputs.unasked),
+        (Needs.BASE_SHAPE, bool(inputs.unasked)),
+        (Needs.CONTROL_PLANE, inputs.unasked >= BY_CONTROL_PLANE),
+        (Needs.EVERY_SERVER, any(c.name not in inputs.servers for c in inputs.topology.clusters)),
+        (Needs.SERVERS, not inputs.servers),
+    ):
+        missing |= need if is_missing else Needs.NOTHING
+    return missing
+
+
+def _input_facts(inputs: CheckedInputs, rendered: build.Rendered | None) -> InputFacts:
+    topology, target = inputs.topology, inputs.target
+    ca_files = {
+        c.name: ca_file(inputs.directory, c) for c in topology.clusters if c.name in inputs.servers
+    }
+    return InputFacts(
+        topology,
         inputs.servers,
-        plan,
-        lambda c: ca_file(inputs.directory, c),
-        is_proven=SEAL_KEY in inputs.kept,
-        can_detect_platform=detects,
+        list_server_cas(inputs.directory, topology, inputs.servers),
+        {name: file for name, file in ca_files.items() if file is not None},
+        inputs.broken,
+        has_seal_key=SEAL_KEY in inputs.kept,
+        can_detect_platform=bool(inputs.base) and target.can_detect_platform(inputs.base),
+        is_hub_unknown=is_hub_unknown(topology, target),
+        plan=rendered.plan if rendered is not None else None,
+        pki=rendered.pki if rendered is not None else None,
     )
 
 
-def _inputs(
-    found: _Found,
-    inputs: CheckedInputs,
-    folder: str,
-    at: datetime,
-    fail_within: timedelta | None,
-    token_age: timedelta | None,
-) -> build.Rendered:
-    """The render in mind, and what it finds in the inputs."""
-    directory = inputs.directory
-    rendered = build.make(inputs, at, folder, throwaway=True)
-    if fail_within is not None:
-        found.errors += located(directory, checks.expiry_findings(rendered.pki, at, fail_within))
-    tokens = token_findings(rendered.plan, at, fail_within, token_age)
-    found.errors += located(directory, tokens[0], (p.where.file for p in tokens[0]))
-    found.warnings += located(directory, tokens[1], (p.where.file for p in tokens[1]))
-    # What the tokens and the CAs say is in the findings already, as errors where it is one.
-    found.warnings += (
-        *(w for w in rendered.warnings if w.id not in (*_BY_CA, *TOKENS)),
-        *checks.pending_findings(rendered.plan, inputs.broken),
-    )
-    return rendered
-
-
-def _compared(folder: str, rendered: build.Rendered) -> tuple[FolderChange, ...]:
+def _compare_tree(out: str, rendered: build.Rendered) -> tuple[FolderChange, ...]:
     try:
-        return compare(folder, rendered.tree, rendered.plan.topology.mesh_id)
+        return compare(out, rendered.tree, rendered.plan.topology.mesh_id)
     except MeshError as error:
         raise MeshError(replace(p, id=p.id or "tree-current") for p in error.problems) from None
 
 
-def _other(change: FolderChange) -> bool:
-    """Whether a directory holds anything but what a render makes."""
-    return change.differs or bool(change.foreign)
-
-
-def _tree(
-    found: _Found,
-    topology: Topology,
-    out: str,
-    at: datetime,
-    within: timedelta | None,
-    rendered: build.Rendered | None,
-    changes: Sequence[FolderChange],
-) -> frozenset[str]:
-    """Reads the tree as it is and asks what it says; gives the files of which something was
-    told.
-    """
-    meant, trusted, intermediates = None, None, {}
-    same: frozenset[str] = frozenset()
-    made: frozenset[str] | None = None
-    if rendered is None:
-        view = Reader(foreign=True).read(on_disk(out))
-    else:
-        # What is as a render would make it needs no second look.
-        only = {
-            c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign}
-            for c in changes
-            if _other(c)
-        }
-        view = Reader(foreign=True).read(some(out, only))
-        folders = {
-            name: {
-                path: rendered.tree[name][path]
-                for path in only[name]
-                if path in rendered.tree[name]
-            }
-            for name in only
-            if name in rendered.tree
-        }
-        meant = Reader().read(as_rendered(folders))
-        same = frozenset(
-            f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME
-        )
-        made = frozenset(
-            f"{name}/{path}" for name, folder in rendered.tree.items() for path in folder
-        )
-        if not rendered.pki.new:
-            trusted = frozenset(c.fingerprint for c in rendered.pki.roots) or None
-            intermediates = {
-                name: i.certificate.fingerprint for name, i in rendered.pki.intermediates.items()
-            }
-    by_hand = {
-        f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited"
-        for c in changes
-        for f in c.changes
-        if f.edited
-    }
-    if rendered is None:
-        locks = [(n, d.lock) for n, d in view.clusters.items() if d.lock is not None]
-        by_hand = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited} | {
-            f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing
-        }
-    asked = checks.Asked(
-        out,
-        view,
-        meant,
-        topology,
-        peers_of(topology),
-        trusted,
-        intermediates,
-        at,
-        within,
-        by_hand,
-        same,
-        made,
-    )
-    errors, warnings = checks.cacerts_findings(asked)
-    unread = checks.files_of(e for e in errors if e.id in ("tree-readable", "tree-complete"))
-    errors += [
-        e
-        for e in checks.remote_findings(asked) + checks.identity_findings(asked)
-        if e.where.file not in unread
-    ]
-    before = checks.files_of(found.errors)
-    errors = [e for e in errors if e.where.file not in before]
-    found.errors += errors
-    found.warnings += (*warnings, *checks.home_findings(asked))
-    told = checks.files_of((*errors, *warnings))
-    return told | checks.listed(asked, told)
+def _findings(severity: str, problems: Iterable[Problem]) -> list[Finding]:
+    return [Finding(severity, problem) for problem in problems]

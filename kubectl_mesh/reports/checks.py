@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from kubectl_mesh.checks.result import PAGE, Result
+from kubectl_mesh.checks.check import PAGE
+from kubectl_mesh.checks.result import Result
 from kubectl_mesh.text import count
 
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from kubectl_mesh.checks.result import Check, Result
+from kubectl_mesh.checks.check import Check
+from kubectl_mesh.checks.result import Result
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.text import visible
 

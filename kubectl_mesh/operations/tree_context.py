@@ -1,0 +1,101 @@
+"""The rendered tree, read for the checks of its content."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kubectl_mesh.checks.context import TreeContext
+from kubectl_mesh.model import FolderChange, Topology
+from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed.sources import on_disk, rendered, some
+from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.topology.peers import peers_of
+
+_SAME = ("identical", "tighten")
+
+
+@dataclass(frozen=True, slots=True)
+class TreeReading:
+    """Where a tree is, and what it is compared with."""
+
+    out: str
+    topology: Topology
+    now: datetime
+    fail_within: timedelta | None
+    explained: frozenset[str]
+    """Files (with `out`) that a problem of the inputs is about already."""
+
+    def read_alone(self) -> TreeContext:
+        """The whole tree, for inputs that cannot be rendered."""
+        state = Reader(foreign=True).read(on_disk(self.out))
+        return TreeContext(
+            self.out,
+            state,
+            None,
+            self.topology,
+            peers_of(self.topology),
+            None,
+            {},
+            self.now,
+            self.fail_within,
+            _differing_from_locks(state),
+            explained=self.explained,
+        )
+
+    def read_compared(self, made: Rendered, changes: Sequence[FolderChange]) -> TreeContext:
+        """The files that a render changes, and what it makes of them. What is as a render makes it
+        needs no second look.
+        """
+        only = {
+            c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign}
+            for c in changes
+            if is_different(c)
+        }
+        state = Reader(foreign=True).read(some(self.out, only))
+        pki = made.pki
+        roots = frozenset(c.fingerprint for c in pki.roots) or None
+        intermediates = {n: i.certificate.fingerprint for n, i in pki.intermediates.items()}
+        return TreeContext(
+            self.out,
+            state,
+            _rendered_state(made, only),
+            self.topology,
+            peers_of(self.topology),
+            roots if not pki.new else None,
+            intermediates if not pki.new else {},
+            self.now,
+            self.fail_within,
+            {
+                f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited"
+                for c in changes
+                for f in c.changes
+                if f.edited
+            },
+            frozenset(
+                f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME
+            ),
+            frozenset(f"{name}/{path}" for name, folder in made.tree.items() for path in folder),
+            self.explained,
+        )
+
+
+def is_different(change: FolderChange) -> bool:
+    """Whether a directory holds anything but what a render makes."""
+    return change.differs or bool(change.foreign)
+
+
+def _rendered_state(made: Rendered, only: Mapping[str, set[str]]) -> MeshState:
+    folders = {
+        name: {path: made.tree[name][path] for path in paths if path in made.tree[name]}
+        for name, paths in only.items()
+        if name in made.tree
+    }
+    return Reader().read(rendered(folders))
+
+
+def _differing_from_locks(state: MeshState) -> dict[str, str]:
+    """The files that differ from the locks in the tree: `edited` or `deleted`."""
+    locks = [(n, d.lock) for n, d in state.clusters.items() if d.lock is not None]
+    edited = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited}
+    return edited | {f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing}
