@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
 from kubectl_mesh.errors import Problem
@@ -40,83 +40,35 @@ class Traits:
     """
 
 
-def plan(
-    topology: Topology,
-    servers: Mapping[str, Server],
-    logins: Mapping[tuple[str, str], Mapping[str, Json]],
-    traits: Traits,
-    directory: str = ".",
-    absent: frozenset[tuple[str, str]] = frozenset(),
-    held: Sequence[Pending] = (),
-    coming: frozenset[tuple[str, str]] = frozenset(),
-    remembered: Mapping[str, Date] | None = None,
-) -> Plan:
+@dataclass(frozen=True, slots=True)
+class KnownClusters:
+    """What is known of the clusters of a topology, by their names."""
+
+    servers: Mapping[str, Server]
+    logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
+    """The users of the kubeconfigs, by cluster and peer (`SHARED`: all peers)."""
+    absent: frozenset[tuple[str, str]] = frozenset()
+    """The logins of which only the public part is here."""
+    held: Sequence[Pending] = ()
+    """What clusters wait for before they may have a control plane."""
+    coming: frozenset[tuple[str, str]] = frozenset()
+    """The logins whose next token is here, where peers are to move to another."""
+    remembered: Mapping[str, Date] = field(default_factory=dict)
+    """The dates of what is in `absent`."""
+
+
+def plan(topology: Topology, traits: Traits, known: KnownClusters, directory: str = ".") -> Plan:
     """Who discovers whom, over which networks, and what is still unknown.
 
-    `logins` are the users of the kubeconfigs, by cluster and peer (`SHARED`: all peers); of those
-    in `absent` only the public part is here. `held` is what clusters wait for before they may have
-    a control plane. `coming` are the logins whose next token is here, where peers are to move to
-    another. `remembered` are the dates of what is in `absent`. `directory` is for the commands that
-    are printed.
+    `directory` is for the commands that are printed.
     """
-    by_name = {c.name: c for c in topology.clusters}
     joined = tuple(c for c in topology.clusters if c.joined)
     everyone = _networks(topology, joined, joined, traits)
-    several = len(everyone) > 1
-    served = {c.primary for c in joined if c.primary is not None}
-    members: dict[str, Member] = {}
-    holders: dict[str, list[str]] = {c.name: [] for c in topology.clusters}
-    by_reader: dict[str, dict[str, Mapping[str, Json]]] = {c.name: {} for c in topology.clusters}
-    for (name, peer), login in logins.items():
-        by_reader[name][peer] = login
-    discovered = peers_of(topology)
-    for name, peers in discovered.items():
-        for peer in peers:
-            holders[peer].append(name)
-    for name, peers in discovered.items():
-        cluster = by_name[name]
-        networks: tuple[Network, ...] = ()
-        if cluster.joined and (cluster.peers is None or cluster.primary is not None):
-            networks = everyone
-        elif cluster.joined:
-            networks = _networks(
-                topology,
-                joined,
-                sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name),
-                traits,
-            )
-        gateway = (
-            cluster.joined
-            and cluster.east_west.enabled
-            and traits.gateway_kind is not None
-            and (several or name in served)
-        )
-        members[name] = Member(
-            cluster,
-            peers,
-            networks,
-            servers.get(name),
-            by_reader[name],
-            primary=by_name[cluster.primary] if cluster.primary is not None else None,
-            gateway_kind=(
-                ("Gateway" if topology.ambient else cluster.east_west.kind or traits.gateway_kind)
-                if gateway
-                else None
-            ),
-            declared=traits.labels
-            and (
-                bool(cluster.gateways or topology.networks.get(cluster.network))
-                or cluster.network in topology.awaited
-            ),
-            readers=tuple(holders[name]),
-            serves=name in served,
-            held=any(p.subject == name for p in held),
-            absent=frozenset(peer for cluster_name, peer in absent if cluster_name == name),
-        )
+    members = _members(topology, traits, known, everyone)
     pending = [
-        *held,
+        *known.held,
         *_pending_readers(topology, members, directory),
-        *_pending_rotations(topology, members, directory, coming),
+        *_pending_rotations(topology, members, directory, known.coming),
         *_pending_addresses(members),
         *_pending_gateways(topology, joined, members, traits),
     ]
@@ -125,8 +77,65 @@ def plan(
         members,
         tuple(pending),
         tuple(sorted({*topology.warnings, *_warnings(members)})),
-        several,
-        remembered or {},
+        len(everyone) > 1,
+        known.remembered,
+    )
+
+
+def _members(
+    topology: Topology, traits: Traits, known: KnownClusters, everyone: tuple[Network, ...]
+) -> dict[str, Member]:
+    """The clusters of the mesh; `everyone` are the networks that those see that see all."""
+    by_name = {c.name: c for c in topology.clusters}
+    joined = tuple(c for c in topology.clusters if c.joined)
+    served = {c.primary for c in joined if c.primary is not None}
+    holders: dict[str, list[str]] = {c.name: [] for c in topology.clusters}
+    logins: dict[str, dict[str, Mapping[str, Json]]] = {c.name: {} for c in topology.clusters}
+    for (name, peer), login in known.logins.items():
+        logins[name][peer] = login
+    discovered = peers_of(topology)
+    for name, peers in discovered.items():
+        for peer in peers:
+            holders[peer].append(name)
+    members: dict[str, Member] = {}
+    for name, peers in discovered.items():
+        cluster = by_name[name]
+        networks: tuple[Network, ...] = ()
+        if cluster.joined and (cluster.peers is None or cluster.primary is not None):
+            networks = everyone
+        elif cluster.joined:
+            visible = sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name)
+            networks = _networks(topology, joined, visible, traits)
+        has_gateway = len(everyone) > 1 or name in served
+        members[name] = Member(
+            cluster,
+            peers,
+            networks,
+            known.servers.get(name),
+            logins[name],
+            primary=by_name[cluster.primary] if cluster.primary is not None else None,
+            gateway_kind=_gateway_kind(topology, cluster, traits) if has_gateway else None,
+            declared=traits.labels and _is_declared(topology, cluster),
+            readers=tuple(holders[name]),
+            serves=name in served,
+            held=any(p.subject == name for p in known.held),
+            absent=frozenset(peer for cluster_name, peer in known.absent if cluster_name == name),
+        )
+    return members
+
+
+def _gateway_kind(topology: Topology, cluster: Cluster, traits: Traits) -> str | None:
+    """What makes the east-west gateway of a cluster that needs one; None: nothing does."""
+    if not cluster.joined or not cluster.east_west.enabled or traits.gateway_kind is None:
+        return None
+    return "Gateway" if topology.ambient else cluster.east_west.kind or traits.gateway_kind
+
+
+def _is_declared(topology: Topology, cluster: Cluster) -> bool:
+    """Whether the addresses of the gateways of a cluster are stated, or will be."""
+    return (
+        bool(cluster.gateways or topology.networks.get(cluster.network))
+        or cluster.network in topology.awaited
     )
 
 

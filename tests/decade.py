@@ -353,7 +353,7 @@ def topology_of(
 def planned(clusters: tuple[tuple[str, str], ...]) -> Plan:
     """The plan of a mesh of these clusters, each with its version, for what tokens do not matter to."""
     topology = topology_of(tuple((name, version, ()) for name, version in clusters), "shared")
-    return planning.plan(topology, {}, {}, KINDS["Istio"].traits(topology))
+    return planning.plan(topology, KINDS["Istio"].traits(topology), planning.KnownClusters({}, {}))
 
 
 @lru_cache(maxsize=1024)
@@ -793,9 +793,8 @@ class Decade:
                 ):
                     coming.add((cluster.name, peer))
         servers = {name: Server(f"https://{name}.example:6443", b"") for name in self.clusters}
-        plan = planning.plan(
-            topology, servers, found, KINDS["Istio"].traits(topology), coming=frozenset(coming)
-        )
+        known = planning.KnownClusters(servers, found, coming=frozenset(coming))
+        plan = planning.plan(topology, KINDS["Istio"].traits(topology), known)
         self.planned = (stated, len(self.credentials)), plan
         return plan
 

@@ -25,7 +25,7 @@ from kubectl_mesh.model import File, Pki, Server
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.make import make_keys
 from kubectl_mesh.pki.wanted import Wanted
-from kubectl_mesh.plan import plan
+from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import PARTS
@@ -1025,7 +1025,7 @@ def test_no_secret_has_a_repr() -> None:
         ("west", ""): {"token": "tokentokentoken-west"},
     }
     target = KINDS["IstioControlPlane"]
-    made_plan = plan(topology, servers, tokens, target.traits(topology))
+    made_plan = plan(topology, target.traits(topology), KnownClusters(servers, tokens))
     tree = render(Mesh(made_plan, {}, done, target), Manifests(assets.template), Plain())
     told = {
         "directory": ".",

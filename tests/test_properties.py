@@ -19,6 +19,7 @@ from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render
 from kubectl_mesh.stores.plain import Plain
@@ -98,7 +99,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
     target = KINDS["IstioControlPlane"]
-    plan = make_plan(topology, servers, tokens, target.traits(topology))
+    plan = make_plan(topology, target.traits(topology), KnownClusters(servers, tokens))
     pki = issue(
         Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}),
         KEPT,

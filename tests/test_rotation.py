@@ -22,6 +22,7 @@ from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.workload_certificates import longest
 from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.safety.root_order import mesh_change, root_change
 from kubectl_mesh.targets import KINDS, values
@@ -934,7 +935,7 @@ def test_the_values_of_a_rotation(release: dict[str, Any], asked: bool) -> None:
         }
     )
     topology = validate(load("topology.yaml", text.encode()), assets.schema("topology.schema.json"))
-    plan = make_plan(topology, {}, {}, KINDS["Istio"].traits(topology))
+    plan = make_plan(topology, KINDS["Istio"].traits(topology), KnownClusters({}, {}))
     env, proxies = {values.MULTIROOT: "true"}, {"proxyMetadata": {values.XDS_AGENT: "true"}}
     for rotating in (False, True):
         made = values.Values(replace(plan, rotating=rotating))

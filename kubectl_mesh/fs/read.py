@@ -35,6 +35,7 @@ LIMITS = {
 PRIVATE = frozenset(("key", "credential", "kubeconfig"))
 _MOST_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_STEP = _FOLDER | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -172,33 +173,37 @@ def open_beneath(directory: str, name: str) -> int:
                     raise _OutsideError
                 os.close(folders.pop())
                 continue
-            try:
-                descriptor = os.open(
-                    step, _FOLDER | os.O_NOFOLLOW if steps else _FILE, dir_fd=folders[-1]
-                )
-            except OSError as error:
-                if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
-                    raise
-                try:
-                    target = os.readlink(step, dir_fd=folders[-1])
-                except OSError:
-                    raise error from None
+            descriptor, target = _open_step(step, folders[-1], _STEP if steps else _FILE)
+            if target is not None:
                 links += 1
                 if links > _MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if target.startswith("/"):
                     target = _relative(directory, target)
                     while len(folders) > 1:
                         os.close(folders.pop())
                 steps += _steps(target)
-                continue
-            if not steps:
+            elif not steps:
                 return descriptor
-            folders.append(descriptor)
+            else:
+                folders.append(descriptor)
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     finally:
         for folder in folders:
             os.close(folder)
+
+
+def _open_step(step: str, folder: int, flags: int) -> tuple[int, str | None]:
+    """A descriptor of what is in a folder; of a link the text, and no descriptor."""
+    try:
+        return os.open(step, flags, dir_fd=folder), None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+            raise
+        try:
+            return -1, os.readlink(step, dir_fd=folder)
+        except OSError:
+            raise error from None
 
 
 def _steps(path: str) -> list[str]:

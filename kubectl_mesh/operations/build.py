@@ -17,6 +17,7 @@ from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.operations.server_cas import list_server_cas
 from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render
 from kubectl_mesh.stores import store_of
@@ -62,17 +63,15 @@ def make(
     topology, target = inputs.topology, inputs.target
     sealed = Sealed(inputs, out, reseal=reseal)
     logins, absent = sealed.logins()
-    plan = make_plan(
-        topology,
+    known = KnownClusters(
         inputs.servers,
         logins,
-        target.traits(topology),
-        inputs.directory,
         absent,
         sealed.held(),
         frozenset(inputs.coming),
         sealed.dates(absent),
     )
+    plan = make_plan(topology, target.traits(topology), known, inputs.directory)
     plan = replace(plan, rotating=ROTATION in inputs.kept)
     keyless = sealed.keyless()
 

@@ -9,7 +9,7 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.plan import plan
+from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.topology_file import read_topology, topology_document
@@ -66,9 +66,8 @@ def plan_without_render(inputs: CheckedInputs, files: Sequence[str]) -> tuple[Pl
     of which something is.
     """
     topology = inputs.topology
-    made = plan(
-        topology, inputs.servers, inputs.logins, inputs.target.traits(topology), inputs.directory
-    )
+    known = KnownClusters(inputs.servers, inputs.logins)
+    made = plan(topology, inputs.target.traits(topology), known, inputs.directory)
     rest = frozenset(
         c.name
         for c in topology.clusters

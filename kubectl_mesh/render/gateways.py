@@ -165,28 +165,6 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
         # says what its Service is to have.
         own[NETWORK] = cluster.network
         infrastructure = {"infrastructure": {"annotations": annotations, "labels": {"app": NAME}}}
-    if ambient:
-        listener: dict[str, object] = {
-            "name": "mesh",
-            "port": HBONE_PORT,
-            "protocol": "HBONE",
-            "tls": {
-                "mode": "Terminate",
-                "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"},
-            },
-        }
-    else:
-        tls = {
-            "mode": "Passthrough",
-            "options": {"gateway.istio.io/listener-protocol": "auto-passthrough"},
-        }
-        listener = {
-            "name": "cross-network",
-            "hostname": "*.local",
-            "port": cluster.east_west.port or TLS_PORT,
-            "protocol": "TLS",
-            "tls": tls,
-        }
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
@@ -199,8 +177,28 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
         "spec": {
             "gatewayClassName": "istio-east-west" if ambient else "istio",
             **infrastructure,
-            "listeners": [listener],
+            "listeners": [_listener(member, ambient=ambient)],
         },
+    }
+
+
+def _listener(member: Member, *, ambient: bool) -> dict[str, object]:
+    """What a gateway lets in: HBONE, or TLS for the services of the mesh."""
+    if ambient:
+        options = {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}
+        return {
+            "name": "mesh",
+            "port": HBONE_PORT,
+            "protocol": "HBONE",
+            "tls": {"mode": "Terminate", "options": options},
+        }
+    options = {"gateway.istio.io/listener-protocol": "auto-passthrough"}
+    return {
+        "name": "cross-network",
+        "hostname": "*.local",
+        "port": member.cluster.east_west.port or TLS_PORT,
+        "protocol": "TLS",
+        "tls": {"mode": "Passthrough", "options": options},
     }
 
 

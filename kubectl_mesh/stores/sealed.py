@@ -54,65 +54,52 @@ def load(
     """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it.
     Raises a `MeshError`.
     """
-    place = Place(name)
-
-    def refused(what: str, code: str) -> MeshError:
-        return MeshError(
-            [Problem(place, what, f"fetch it anew: {fetch}", "sealing-certificate", code=code)]
-        )
-
+    place, check = Place(name), "sealing-certificate"
     if b"PRIVATE KEY" in pem:
+        what = "holds a private key; it is a public file"
         fix = "take the key out, have the controller make a new one, and fetch its certificate"
-        raise MeshError(
-            [
-                Problem(
-                    place,
-                    "holds a private key; it is a public file",
-                    fix,
-                    "sealing-certificate",
-                    code="private-key-in-public-file",
-                )
-            ]
-        )
+        raise MeshError([Problem(place, what, fix, check, code="private-key-in-public-file")])
+    fix = f"fetch it anew: {fetch}"
     try:
         certificate = parse_certificate(pem)
     except PemError:
-        raise refused(
-            "is not a PEM certificate that can be read", "certificate-unreadable"
-        ) from None
+        what = "is not a PEM certificate that can be read"
+        unreadable = Problem(place, what, fix, check, code="certificate-unreadable")
+        raise MeshError([unreadable]) from None
     key = certificate.public_key()
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not isinstance(key, rsa.RSAPublicKey):
-        raise refused(
-            "has no RSA key, so it is not the certificate of a Sealed Secrets controller",
-            "key-not-rsa",
-        )
-    if key.key_size < SHORTEST:
-        raise refused(
-            f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the"
-            " controller make one of 4096 (its --key-size)",
-            "key-too-short",
-        )
-    if ends <= now:
-        raise refused(
-            f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh",
-            "certificate-expired",
-        )
-    if begins > now + timedelta(days=1):
-        raise refused(f"is not valid before {begins:%Y-%m-%d}", "certificate-not-yet-valid")
+        what = "has no RSA key, so it is not the certificate of a Sealed Secrets controller"
+        raise MeshError([Problem(place, what, fix, check, code="key-not-rsa")])
+    fault = _certificate_fault(key, begins, ends, now)
+    if fault is not None:
+        what, code = fault
+        raise MeshError([Problem(place, what, fix, check, code=code)])
     warnings = []
     if now >= begins + (ends - begins) * 4 / 5:
         what = f"has less than a fifth of its life left (it expires on {ends:%Y-%m-%d})"
-        warnings.append(
-            Problem(
-                place,
-                what,
-                f"fetch the newest one: {fetch}",
-                "sealing-expiring",
-                code="certificate-expires-soon",
-            )
-        )
+        newest = f"fetch the newest one: {fetch}"
+        code = "certificate-expires-soon"
+        warnings.append(Problem(place, what, newest, "sealing-expiring", code=code))
     return Certificate(key, certificate.fingerprint(hashes.SHA256()).hex()), tuple(warnings)
+
+
+def _certificate_fault(
+    key: rsa.RSAPublicKey, begins: datetime, ends: datetime, now: datetime
+) -> tuple[str, str] | None:
+    """Why nothing is sealed with a certificate, and the code of that; None: nothing is wrong."""
+    if key.key_size < SHORTEST:
+        what = (
+            f"has an RSA key of {key.key_size} bits, with which no CA key is sealed; have the"
+            " controller make one of 4096 (its --key-size)"
+        )
+        return what, "key-too-short"
+    if ends <= now:
+        what = f"expired on {ends:%Y-%m-%d}; kubeseal refuses it, and so does kubectl mesh"
+        return what, "certificate-expired"
+    if begins > now + timedelta(days=1):
+        return f"is not valid before {begins:%Y-%m-%d}", "certificate-not-yet-valid"
+    return None
 
 
 def private_keys(name: str, pem: bytes) -> list[Any]:

@@ -320,6 +320,7 @@ class _Builder:
         """
 
     def build(self, text: "str | _Part") -> None:
+        """Builds the values of all documents of a text."""
         event: Any
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             kind = type(event)
@@ -337,47 +338,54 @@ class _Builder:
                 else:
                     self.add(self.scalar(event), event)
             elif kind is events.MappingStartEvent or kind is events.SequenceStartEvent:
-                self.node(event)
-                top = self.open[-1] if self.open else None
-                if top is not None and type(top.value) is dict and top.key is None:
-                    raise _StopError(
-                        event.start_mark,
-                        "a key must be a text, not a mapping or a list",
-                        "",
-                        top.path,
-                    )
-                if len(self.open) >= MAX_DEPTH:
-                    raise _StopError(
-                        event.start_mark, f"is nested more than {MAX_DEPTH} levels deep"
-                    )
-                value: dict[str, Json] | list[Json] = {} if kind is events.MappingStartEvent else []
-                path = self.add(value, event)
-                self.open.append(_Open(value, path, event.anchor))
+                self.enter(event, {} if kind is events.MappingStartEvent else [])
             elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
-                done = self.open.pop()
-                if done.anchor:
-                    self.anchors[done.anchor] = (done.value, size(done.value))
-                if self.each is not None and done.path[:1] == ("items",) and len(done.path) == 2:
-                    self.give(done)
+                self.leave()
             elif kind is events.AliasEvent:
                 self.alias(event)
-            elif (
-                kind is events.DocumentEndEvent and self.each is not None and self.part is not None
-            ):
-                self.each(Document(self.part.name, self.first(self.root), self.marks))
-                self.root, self.marks, self.anchors, self.nodes = None, {}, {}, 0
-                self.part.begin()
-            elif kind is events.DocumentStartEvent and self.each is None:
-                self.documents += 1
-                if self.documents > 1 and self.several:
-                    self.before.append((self.root, self.marks))
-                    self.root, self.marks, self.anchors = None, {}, {}
-                elif self.documents > 1:
-                    raise _StopError(
-                        event.start_mark,
-                        "a second document begins here; the file holds one",
-                        "remove the line `---`",
-                    )
+            elif kind is events.DocumentEndEvent:
+                self.end_document()
+            elif kind is events.DocumentStartEvent:
+                self.begin_document(event)
+
+    def enter(self, event: Any, value: "dict[str, Json] | list[Json]") -> None:
+        """Begins a mapping or a list."""
+        self.node(event)
+        top = self.open[-1] if self.open else None
+        if top is not None and type(top.value) is dict and top.key is None:
+            what = "a key must be a text, not a mapping or a list"
+            raise _StopError(event.start_mark, what, "", top.path)
+        if len(self.open) >= MAX_DEPTH:
+            raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep")
+        self.open.append(_Open(value, self.add(value, event), event.anchor))
+
+    def leave(self) -> None:
+        """Ends a mapping or a list."""
+        done = self.open.pop()
+        if done.anchor:
+            self.anchors[done.anchor] = (done.value, size(done.value))
+        if self.each is not None and done.path[:1] == ("items",) and len(done.path) == 2:
+            self.give(done)
+
+    def begin_document(self, event: Any) -> None:
+        """Begins a document, which may have to be the only one."""
+        if self.each is not None:
+            return
+        self.documents += 1
+        if self.documents > 1 and self.several:
+            self.before.append((self.root, self.marks))
+            self.root, self.marks, self.anchors = None, {}, {}
+        elif self.documents > 1:
+            what = "a second document begins here; the file holds one"
+            raise _StopError(event.start_mark, what, "remove the line `---`")
+
+    def end_document(self) -> None:
+        """Gives a document away, where each is read by itself."""
+        if self.each is None or self.part is None:
+            return
+        self.each(Document(self.part.name, self.first(self.root), self.marks))
+        self.root, self.marks, self.anchors, self.nodes = None, {}, {}, 0
+        self.part.begin()
 
     def give(self, done: _Open) -> None:
         """Gives away an object of a list, which leaves its place empty."""

@@ -1,8 +1,8 @@
-"""shape: the ways in which a `Document` differs from a JSON Schema, in the words of people."""
+"""The ways in which a `Document` differs from a JSON Schema, in the words of people."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.errors import Problem
@@ -49,37 +49,87 @@ def schema_problems(
     validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
     hints = Hints()
     for error in validator(schema).iter_errors(document.value):
-        yield from _problem(document, error, unknown, hints)
+        yield from _Misfit(document, error, unknown, hints).problems()
 
 
-def _problem(document: Document, error: Any, unknown: str, hints: Hints) -> Iterator[Problem]:
-    path: Path = tuple(error.absolute_path)
-    must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
-    kind, limit, value = error.validator, error.validator_value, error.instance
-    where = document.place(*path)
-    if kind == "additionalProperties":
-        known = error.schema.get("properties", {})
-        for key in value:
+class _Misfit:
+    """A way in which a document differs from its schema."""
+
+    def __init__(self, document: Document, error: Any, unknown: str, hints: Hints) -> None:
+        self.document, self.error, self.unknown, self.hints = document, error, unknown, hints
+        self.path: Path = tuple(error.absolute_path)
+        self.must: str = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
+        self.kind, self.limit, self.value = (
+            error.validator,
+            error.validator_value,
+            error.instance,
+        )
+        self.where = document.place(*self.path)
+
+    def problems(self) -> Iterator[Problem]:
+        """The problems, in the words of people."""
+        own = _OWN_WORDS.get(self.kind)
+        if own is not None:
+            yield from own(self)
+        elif (
+            self.kind in ("pattern", "maxLength", "minLength")
+            and "propertyNames" in self.error.absolute_schema_path
+        ):
+            yield Problem(
+                self.document.place(*self.path, self.value),
+                (
+                    f"the name {self.must}"
+                    if self.must
+                    else f"the name {shown(self.value)} is not allowed"
+                ),
+                code="name-not-allowed",
+            )
+        elif self.must:
+            given = shown(self.value)
+            shows_value = self.kind in ("pattern", "maxLength") and given != "the value"
+            what = f"{self.must}; it is {given}" if shows_value else self.must
+            yield Problem(self.where, what, code="value-not-allowed")
+        elif self.kind in ("anyOf", "oneOf") and self.error.context:
+            nearest = _nearest(self.error)
+            yield from _Misfit(self.document, nearest, self.unknown, self.hints).problems()
+        else:
+            what = _limit_text(self.kind, self.limit, self.value)
+            yield Problem(self.where, what, code="value-not-allowed")
+
+    def unknown_fields(self) -> Iterator[Problem]:
+        """Fields that the schema does not have."""
+        known = self.error.schema.get("properties", {})
+        for key in self.value:
             if key not in known:
-                shows_fields = hints.are_due and len(known) <= LONGEST_LIST
-                hint = hints.near(key, lambda: set(known) - set(value))
+                shows_fields = self.hints.are_due and len(known) <= LONGEST_LIST
+                hint = self.hints.near(key, lambda: set(known) - set(self.value))
                 fix = (
                     f"the fields here are: {', '.join(known)}" if shows_fields and not hint else ""
                 )
-                yield Problem(document.place(*path, key), f"unknown field{hint}", fix, unknown)
-    elif kind == "required":
-        # Where one is merely misspelt, the unknown field tells what was meant.
-        strangers = set(value) - set(error.schema.get("properties", {}))
-        missing = [
-            key
-            for key in limit
-            if key not in value
-            and not any(near(s, {key}) for s in sorted(strangers)[:MOST_STRANGERS])
-        ]
-        yield from (Problem(where, f'the field "{key}" is missing') for key in missing)
-    elif kind == "type":
-        wanted = [limit] if isinstance(limit, str) else limit
-        fix = ""
+                yield Problem(
+                    self.document.place(*self.path, key),
+                    f"unknown field{hint}",
+                    fix,
+                    self.unknown,
+                    code="field-unknown",
+                )
+
+    def missing_fields(self) -> Iterator[Problem]:
+        """Fields that are required. Where one is merely misspelt, the unknown field tells what was
+        meant.
+        """
+        strangers = sorted(set(self.value) - set(self.error.schema.get("properties", {})))
+        for key in self.limit:
+            if key not in self.value and not any(
+                near(s, {key}) for s in strangers[:MOST_STRANGERS]
+            ):
+                what = f'the field "{key}" is missing'
+                yield Problem(self.where, what, code="field-missing")
+
+    def wrong_type(self) -> Iterator[Problem]:
+        """A value of another type."""
+        wanted = [self.limit] if isinstance(self.limit, str) else self.limit
+        value, fix = self.value, ""
         if "string" in wanted and isinstance(value, int | float | bool):
             fix = f'quote it: "{_plain(value)}"'
         elif isinstance(value, str) and (
@@ -87,23 +137,29 @@ def _problem(document: Document, error: Any, unknown: str, hints: Hints) -> Iter
             or ("integer" in wanted and re.fullmatch("[0-9]+", value))
         ):
             fix = f"write it without quotes: {value}"
-        elif value is None and must:
-            yield Problem(where, must)
+        elif value is None and self.must:
+            yield Problem(self.where, self.must, code="value-not-allowed")
             return
-        yield Problem(
-            where, f"must be {' or '.join(_TYPES[w] for w in wanted)}, not {_type(value)}", fix
-        )
-    elif kind == "enum":
-        choices = ", ".join(map(str, limit))
-        yield Problem(
-            where,
-            f"{shown(value)} is none of {choices}{hints.near(str(value), lambda: map(str, limit))}",
-        )
-    elif kind == "uniqueItems":
-        twice = sorted(text for text, number in Counter(map(str, value)).items() if number > 1)
-        yield Problem(where, f"names {', '.join(map(shown, twice))} twice")
-    elif kind in ("minimum", "maximum"):
-        least, most = error.schema.get("minimum"), error.schema.get("maximum")
+        what = f"must be {' or '.join(_TYPES[w] for w in wanted)}, not {_type(value)}"
+        yield Problem(self.where, what, fix, code="type-differs")
+
+    def unknown_word(self) -> Iterator[Problem]:
+        """A value that is none of those that are allowed."""
+        hint = self.hints.near(str(self.value), lambda: map(str, self.limit))
+        choices = ", ".join(map(str, self.limit))
+        what = f"{shown(self.value)} is none of {choices}{hint}"
+        yield Problem(self.where, what, code="value-unknown")
+
+    def repeated_items(self) -> Iterator[Problem]:
+        """Items of a list that stand there twice."""
+        counted = Counter(map(str, self.value))
+        twice = sorted(text for text, number in counted.items() if number > 1)
+        what = f"names {', '.join(map(shown, twice))} twice"
+        yield Problem(self.where, what, code="item-twice")
+
+    def out_of_bounds(self) -> Iterator[Problem]:
+        """A number that is too small or too large."""
+        least, most = self.error.schema.get("minimum"), self.error.schema.get("maximum")
         bounds = (
             f"at least {least}"
             if most is None
@@ -111,29 +167,19 @@ def _problem(document: Document, error: Any, unknown: str, hints: Hints) -> Iter
             if least is None
             else f"{least} to {most}"
         )
-        yield Problem(where, f"must be {bounds}, not {value}")
-    elif (
-        kind in ("pattern", "maxLength", "minLength")
-        and "propertyNames" in error.absolute_schema_path
-    ):
-        yield Problem(
-            document.place(*path, value),
-            f"the name {must}" if must else f"the name {shown(value)} is not allowed",
-        )
-    elif must:
-        given = shown(value)
-        yield Problem(
-            where,
-            (
-                f"{must}; it is {given}"
-                if kind in ("pattern", "maxLength") and given != "the value"
-                else must
-            ),
-        )
-    elif kind in ("anyOf", "oneOf") and error.context:
-        yield from _problem(document, _nearest(error), unknown, hints)
-    else:
-        yield Problem(where, _limit_text(kind, limit, value))
+        yield Problem(self.where, f"must be {bounds}, not {self.value}", code="out-of-bounds")
+
+
+_OWN_WORDS: Mapping[str, Callable[[_Misfit], Iterator[Problem]]] = {
+    "additionalProperties": _Misfit.unknown_fields,
+    "required": _Misfit.missing_fields,
+    "type": _Misfit.wrong_type,
+    "enum": _Misfit.unknown_word,
+    "uniqueItems": _Misfit.repeated_items,
+    "minimum": _Misfit.out_of_bounds,
+    "maximum": _Misfit.out_of_bounds,
+}
+"""The keywords of JSON Schema that have words of their own."""
 
 
 def _nearest(error: Any) -> Any:
