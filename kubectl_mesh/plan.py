@@ -329,6 +329,7 @@ def _warnings(members: Mapping[str, Member]) -> list[Problem]:
                     member.cluster.place,
                     f'has the same API server as "{first}": {member.server.url}',
                     id="server-unique",
+                    code="api-server-shared",
                 )
             )
     return found

@@ -72,6 +72,7 @@ def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
                             Place(name),
                             "holds a line that is no age identity",
                             "name a file that age-keygen wrote",
+                            code="no-age-identity",
                         )
                     ]
                 ) from None

@@ -150,6 +150,7 @@ def _by_hand(name: str, text: str) -> MeshError:
                 Place(name),
                 "is written in a way that cannot be edited without changing more",
                 f"edit it by hand:\n{lines}".rstrip(),
+                code="edit-not-possible",
             )
         ]
     )

@@ -69,9 +69,15 @@ class _StopError(Exception):
     """A reason to give up on a document, with the mark at which it stands."""
 
     def __init__(
-        self, mark: Any, what: str, fix: str = "", path: tuple[str | int, ...] = ()
+        self,
+        mark: Any,
+        what: str,
+        fix: str = "",
+        path: tuple[str | int, ...] = (),
+        *,
+        code: str,
     ) -> None:
-        self.mark, self.what, self.fix, self.path = mark, what, fix, path
+        self.mark, self.what, self.fix, self.path, self.code = mark, what, fix, path, code
 
 
 def load(
@@ -137,6 +143,7 @@ class _Part:
                         Place(self.name, self._line),
                         what,
                         "dump less at once: the namespace of Istio alone",
+                        code="object-too-large",
                     )
                 ]
             )
@@ -145,7 +152,14 @@ class _Part:
         except UnicodeDecodeError as error:
             line = self._line + body.count(b"\n", 0, error.start)
             raise MeshError(
-                [Problem(Place(self.name, line, 1), "is not UTF-8", "save the file in UTF-8")]
+                [
+                    Problem(
+                        Place(self.name, line, 1),
+                        "is not UTF-8",
+                        "save the file in UTF-8",
+                        code="not-utf-8",
+                    )
+                ]
             ) from None
         if self._first and text:
             text, self._first = text.removeprefix("\ufeff"), False
@@ -161,7 +175,9 @@ def _documents(
         raise MeshError(
             [
                 Problem(
-                    Place(name), f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind"
+                    Place(name),
+                    f"is larger than {MAX_BYTES // 2**20} MiB, so no file of this kind",
+                    code="file-too-large",
                 )
             ]
         )
@@ -170,7 +186,11 @@ def _documents(
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise MeshError(
-            [Problem(Place(name, line, 1), "is not UTF-8", "save the file in UTF-8")]
+            [
+                Problem(
+                    Place(name, line, 1), "is not UTF-8", "save the file in UTF-8", code="not-utf-8"
+                )
+            ]
         ) from None
     _refuse_deceptive(name, decoded, 1)
     builder = _Builder(typed, aliases, several)
@@ -191,7 +211,16 @@ def _refuse_deceptive(name: str, text: str, first: int) -> None:
             f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other"
             " than it is read"
         )
-        raise MeshError([Problem(Place(name, line, column), what, "delete the character")])
+        raise MeshError(
+            [
+                Problem(
+                    Place(name, line, column),
+                    what,
+                    "delete the character",
+                    code="character-not-allowed",
+                )
+            ]
+        )
 
 
 def _built(
@@ -205,7 +234,14 @@ def _built(
     except _StopError as stop:
         line, column = (stop.mark.line + 1, stop.mark.column + 1) if stop.mark else (1, 1)
         raise MeshError(
-            [Problem(Place(name, line, column, path_text(stop.path)), stop.what, stop.fix)]
+            [
+                Problem(
+                    Place(name, line, column, path_text(stop.path)),
+                    stop.what,
+                    stop.fix,
+                    code=stop.code,
+                )
+            ]
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -213,7 +249,7 @@ def _built(
         what = str(error.problem or error.context)
         meaning, fix = _MEANINGS.get(what, (what, ""))
         raise MeshError(
-            [Problem(Place(name, line, column), f"is not YAML: {meaning}", fix)]
+            [Problem(Place(name, line, column), f"is not YAML: {meaning}", fix, code="not-yaml")]
         ) from None
     except yaml.YAMLError as error:
         position = getattr(error, "position", None)
@@ -223,10 +259,12 @@ def _built(
             else 1
         )
         reason = getattr(error, "reason", "") or "it cannot be read"
-        raise MeshError([Problem(Place(name, line, 1), f"is not YAML: {reason}")]) from None
+        raise MeshError(
+            [Problem(Place(name, line, 1), f"is not YAML: {reason}", code="not-yaml")]
+        ) from None
     problems = tuple(
-        Problem(Place(name, *position, path_text(path)), what, fix)
-        for position, path, what, fix in builder.traps
+        Problem(Place(name, *position, path_text(path)), what, fix, code=code)
+        for position, path, what, fix, code in builder.traps
     )
     if problems and not lenient:
         raise MeshError(problems)
@@ -310,7 +348,7 @@ class _Builder:
         self.before: list[tuple[Json, dict[tuple[str | int, ...], tuple[int, int]]]] = []
         self.root: Json = None
         self.marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
-        self.traps: list[tuple[tuple[int, int], tuple[str | int, ...], str, str]] = []
+        self.traps: list[tuple[tuple[int, int], tuple[str | int, ...], str, str, str]] = []
         self.anchors: dict[str, tuple[Json, int]] = {}
         self.open: list[_Open] = []
         self.nodes = 0
@@ -331,7 +369,13 @@ class _Builder:
                         f"holds the character U+{ord(found[0]):04X}, which not every reader takes"
                         " or shows"
                     )
-                    raise _StopError(event.start_mark, what, "delete the character", self.here())
+                    raise _StopError(
+                        event.start_mark,
+                        what,
+                        "delete the character",
+                        self.here(),
+                        code="character-not-allowed",
+                    )
                 top = self.open[-1] if self.open else None
                 if top is not None and type(top.value) is dict and top.key is None:
                     self.key(event, top)
@@ -354,9 +398,13 @@ class _Builder:
         top = self.open[-1] if self.open else None
         if top is not None and type(top.value) is dict and top.key is None:
             what = "a key must be a text, not a mapping or a list"
-            raise _StopError(event.start_mark, what, "", top.path)
+            raise _StopError(event.start_mark, what, "", top.path, code="key-not-a-text")
         if len(self.open) >= MAX_DEPTH:
-            raise _StopError(event.start_mark, f"is nested more than {MAX_DEPTH} levels deep")
+            raise _StopError(
+                event.start_mark,
+                f"is nested more than {MAX_DEPTH} levels deep",
+                code="nested-too-deep",
+            )
         self.open.append(_Open(value, self.add(value, event), event.anchor))
 
     def leave(self) -> None:
@@ -377,7 +425,9 @@ class _Builder:
             self.root, self.marks, self.anchors = None, {}, {}
         elif self.documents > 1:
             what = "a second document begins here; the file holds one"
-            raise _StopError(event.start_mark, what, "remove the line `---`")
+            raise _StopError(
+                event.start_mark, what, "remove the line `---`", code="document-not-alone"
+            )
 
     def end_document(self) -> None:
         """Gives a document away, where each is read by itself."""
@@ -413,7 +463,9 @@ class _Builder:
         self.nodes += count
         path = self.here()
         if self.nodes > MAX_NODES:
-            raise _StopError(event.start_mark, f"holds more than {MAX_NODES} values")
+            raise _StopError(
+                event.start_mark, f"holds more than {MAX_NODES} values", code="too-many-values"
+            )
         if isinstance(event, events.AliasEvent):
             return
         if event.anchor and not self.aliases:
@@ -422,6 +474,7 @@ class _Builder:
                 f"has an anchor (&{event.anchor}); each value is to be written out",
                 "",
                 path,
+                code="anchor-not-allowed",
             )
         tag = getattr(event, "tag", None)
         if tag and tag != "!":
@@ -430,6 +483,7 @@ class _Builder:
                 f"has a YAML tag ({shown(tag)}); plain values only",
                 "remove the tag",
                 path,
+                code="tag-not-allowed",
             )
 
     def here(self) -> tuple[str | int, ...]:
@@ -449,10 +503,15 @@ class _Builder:
                 "is a merge key (<<), which readers treat differently",
                 "write the fields out",
                 top.path,
+                code="merge-key-not-allowed",
             )
         if len(key) > MAX_KEY or len(write.text(key)) > 2 * MAX_KEY:
             raise _StopError(
-                event.start_mark, f"a key is longer than {MAX_KEY} characters", "", top.path
+                event.start_mark,
+                f"a key is longer than {MAX_KEY} characters",
+                "",
+                top.path,
+                code="key-too-long",
             )
         assert isinstance(top.value, dict)
         if key in top.value:
@@ -462,6 +521,7 @@ class _Builder:
                 (*top.path, key),
                 f"stands twice; it is on line {line} already",
                 "remove one of the two",
+                code="key-twice",
             )
             key = f"{_TWICE}{self.nodes}\0{key}"
             if self.each is None:
@@ -480,6 +540,7 @@ class _Builder:
                     path,
                     f"the key {shown(key)} is not read as text by every program",
                     f"quote it: {shown(key)}",
+                    code="key-not-read-as-text",
                 )
 
     def add(self, value: Json, event: Any) -> tuple[str | int, ...]:
@@ -507,19 +568,34 @@ class _Builder:
                 f"is an alias (*{event.anchor}); each value is to be written out",
                 "",
                 path,
+                code="anchor-not-allowed",
             )
         top = self.open[-1] if self.open else None
         if top is not None and isinstance(top.value, dict) and top.key is None:
-            raise _StopError(event.start_mark, "a key must be a text, not an alias", "", path)
+            raise _StopError(
+                event.start_mark,
+                "a key must be a text, not an alias",
+                "",
+                path,
+                code="key-not-a-text",
+            )
         if event.anchor not in self.anchors:
             raise _StopError(
-                event.start_mark, f"the alias *{event.anchor} names no anchor above it", "", path
+                event.start_mark,
+                f"the alias *{event.anchor} names no anchor above it",
+                "",
+                path,
+                code="alias-without-anchor",
             )
         value, size = self.anchors[event.anchor]
         self.node(event, size)
         if len(self.open) + depth(value) > MAX_DEPTH:
             raise _StopError(
-                event.start_mark, f"is nested more than {MAX_DEPTH} levels deep", "", path
+                event.start_mark,
+                f"is nested more than {MAX_DEPTH} levels deep",
+                "",
+                path,
+                code="nested-too-deep",
             )
         self.add(copy(value), event)
 
@@ -533,15 +609,19 @@ class _Builder:
                 try:
                     value = plain(text)
                 except ValueError as error:
-                    self.trap(event, self.here(), str(error))
+                    self.trap(event, self.here(), str(error), code="value-read-differently")
         if event.anchor:
             self.anchors[event.anchor] = (value, 1)
         return value
 
-    def trap(self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "") -> None:
+    def trap(
+        self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "", *, code: str
+    ) -> None:
+        """Notes what is read in one way here and in another elsewhere."""
         if len(self.traps) >= MAX_TRAPS:
             return
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
         words = EITHER if event.value.lower() in SPELT else "quote it if it is a text"
-        self.traps.append((position, path, what, fix or f"{words}: {shown(event.value)}"))
+        fix = fix or f"{words}: {shown(event.value)}"
+        self.traps.append((position, path, what, fix, code))
