@@ -119,7 +119,7 @@ def test_an_unforeseen_exception_shows_nothing_secret(
     def fail(*a: object, **options: object) -> None:
         raise ValueError("-----BEGIN PRIVATE KEY-----")
 
-    monkeypatch.setattr("kubectl_mesh.operations.checked_inputs.load_inputs", fail)
+    monkeypatch.setattr("kubectl_mesh.operations.render.load_inputs", fail)
     ran = run("render", cwd=workdir())
     assert ran.code == 2
     assert ran.err.startswith(

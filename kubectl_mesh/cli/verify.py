@@ -72,7 +72,13 @@ def command(
     sealed = Sealed(inputs, folder)
     mine, opens = _opener(topology.store, identity, body, inputs.sealing)
     meant = verify.Meant()
-    build.make(inputs, inputs.machine.now, folder, throwaway=True, store=meant)
+    build.make(
+        inputs,
+        inputs.machine.now,
+        folder,
+        sealed=Sealed(inputs, folder, store=meant),
+        throwaway=True,
+    )
     only = chosen_clusters(topology, clusters) if clusters else None
     problems: list[Problem] = []
     lines: list[str] = []

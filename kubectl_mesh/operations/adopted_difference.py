@@ -15,6 +15,7 @@ from kubectl_mesh.observed.objects import Found, objects
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
+from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.yaml_io.read import load_all
@@ -33,9 +34,9 @@ def compare_first_render(
 ) -> FirstRender:
     """Compares what a render of the directory would create with the objects of the dumps."""
     inputs = load_inputs(directory, None, machine)
-    rendered = build.make(
-        inputs, machine.now, join(directory, "out"), store=Plain(), throwaway=True
-    )
+    out = join(directory, "out")
+    sealed = Sealed(inputs, out, store=Plain())
+    rendered = build.make(inputs, machine.now, out, sealed=sealed, throwaway=True)
     pairs = [
         difference.Cluster(
             cluster.name,

@@ -22,7 +22,6 @@ from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing
-from kubectl_mesh.stores.store import Store
 from kubectl_mesh.targets.releases import release_warnings
 from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import located
@@ -49,19 +48,40 @@ def make(
     at: datetime,
     out: str,
     *,
-    reseal: bool = False,
-    store: Store | None = None,
+    sealed: Sealed | None = None,
     throwaway: bool = False,
     progress: Progress = silent,
 ) -> Rendered:
-    """From the inputs, and what is sealed in `out` already, to the tree.
+    """Builds the mesh from its inputs and from what is already sealed in `out`.
 
-    `reseal` seals all anew, with a new seal key. `store` takes the secrets in the place of the
-    topology's. `throwaway` makes missing certificates with the quickest keys, for verbs that write
-    nothing.
+    `sealed` is given where that is sealed again, or goes to another store. `throwaway` creates
+    missing certificates with the fastest keys, for commands that write nothing.
     """
-    topology, target = inputs.topology, inputs.target
-    sealed = Sealed(inputs, out, reseal=reseal)
+    sealed = sealed or Sealed(inputs, out)
+    plan = _make_plan(inputs, sealed)
+    issued = _asked(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
+    pki = _placed(inputs, partial(_with_ca_dates, inputs, issued, at))
+    store = sealed.store()
+    mesh = Mesh(plan, inputs.base, pki, inputs.target)
+    tree = render(mesh, Manifests(assets.template), store, inputs.only)
+    if isinstance(store, Sealing) and store.lacking:
+        raise MeshError(sealed.restorable(store))
+    warnings = {
+        *_input_warnings(inputs),
+        *located(inputs.directory, sealed.warnings(store)),
+        *_mesh_warnings(inputs, plan, pki, at, throwaway=throwaway),
+    }
+    return Rendered(
+        inputs,
+        plan,
+        pki,
+        tree,
+        tuple(sorted(warnings)),
+        sealed.made if isinstance(store, Sealing) and store.used else None,
+    )
+
+
+def _make_plan(inputs: CheckedInputs, sealed: Sealed) -> Plan:
     logins, absent = sealed.logins()
     known = KnownClusters(
         inputs.servers,
@@ -71,53 +91,42 @@ def make(
         frozenset(inputs.coming),
         sealed.dates(absent),
     )
-    plan = make_plan(topology, target.traits(topology), known, inputs.directory)
-    plan = replace(plan, rotating=ROTATION in inputs.kept)
-    keyless = sealed.keyless()
+    topology = inputs.topology
+    plan = make_plan(topology, inputs.target.traits(topology), known, inputs.directory)
+    return replace(plan, rotating=ROTATION in inputs.kept)
 
-    asked = _asked(inputs, at, keyless, throwaway=throwaway, progress=progress)
 
-    def issued() -> Pki:
-        pki = asked()
-        cas = list_server_cas(inputs.directory, topology, inputs.servers)
-        return replace(
-            pki,
-            warnings=(*pki.warnings, *ca_date_problems(cas, at)),
-        )
+def _with_ca_dates(inputs: CheckedInputs, issued: Callable[[], Pki], at: datetime) -> Pki:
+    """The certificates, with warnings of the dates of the API servers' CAs."""
+    pki = issued()
+    dates = ca_date_problems(list_server_cas(inputs.directory, inputs.topology, inputs.servers), at)
+    return replace(pki, warnings=(*pki.warnings, *dates))
 
-    pki = _placed(inputs, issued)
 
-    store = store or sealed.store()
-    mesh = Mesh(plan, inputs.base, pki, target)
-    tree = render(mesh, Manifests(assets.template), store, inputs.only)
-    if isinstance(store, Sealing) and store.lacking:
-        raise MeshError(sealed.restorable(store))
-    warnings = {
-        *plan.warnings,
-        *pki.warnings,
-        *inputs.loose,
-        *located(inputs.directory, sealed.warnings(store)),
-        *located(inputs.directory, _store_warnings(inputs)),
-    }
+def _input_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
+    """The warnings of what was read."""
+    yield from inputs.loose
+    yield from located(inputs.directory, _store_warnings(inputs))
+    yield from private_files.borrowed(inputs)
 
+
+def _mesh_warnings(
+    inputs: CheckedInputs, plan: Plan, pki: Pki, at: datetime, *, throwaway: bool
+) -> Iterator[Problem]:
+    """The warnings of the plan, the certificates, the tokens and the releases of Istio."""
+    topology, target, directory = inputs.topology, inputs.target, inputs.directory
+    yield from plan.warnings
+    yield from pki.warnings
     tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
-    warnings |= set(private_files.borrowed(inputs))
-    warnings |= set(located(inputs.directory, tokens, (p.where.file for p in tokens)))
-    told = {
-        w
-        for w in (*target.warnings(topology, pki), *release_warnings(topology, inputs.base, target))
-        if not (throwaway and w.id == "certs-key-type" and pki.new)
-    }
-    told |= set(located(inputs.directory, unread(topology, present=pki.crl is not None)))
-    lost = target.lost_settings(plan, inputs.base) if inputs.base else ()
-    return Rendered(
-        inputs,
-        plan,
-        pki,
-        tree,
-        tuple(sorted({*warnings, *told, *lost})),
-        sealed.made if isinstance(store, Sealing) and store.used else None,
-    )
+    yield from located(directory, tokens, (p.where.file for p in tokens))
+    for warning in (
+        *target.warnings(topology, pki),
+        *release_warnings(topology, inputs.base, target),
+    ):
+        if not (throwaway and warning.id == "certs-key-type" and pki.new):
+            yield warning
+    yield from located(directory, unread(topology, present=pki.crl is not None))
+    yield from target.lost_settings(plan, inputs.base) if inputs.base else ()
 
 
 def _store_warnings(inputs: CheckedInputs) -> Iterator[Problem]:

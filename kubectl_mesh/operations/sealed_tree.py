@@ -32,10 +32,14 @@ RESEAL = (
 class Sealed:
     """The tree in `out` as earlier runs sealed it; nothing is read for a store that does not
     encrypt.
+
+    `reseal` seals everything again, with a new seal key. `store` replaces the topology's store.
     """
 
-    def __init__(self, inputs: CheckedInputs, out: str, *, reseal: bool = False) -> None:
-        self.inputs, self.out, self.reseal = inputs, out, reseal
+    def __init__(
+        self, inputs: CheckedInputs, out: str, *, reseal: bool = False, store: Store | None = None
+    ) -> None:
+        self.inputs, self.out, self.reseal, self._store = inputs, out, reseal, store
         self.encrypts = store_of(inputs.topology).ENCRYPTS
         self.made: bytes | None = None
         """The new seal key, where one is to be written."""
@@ -166,6 +170,8 @@ class Sealed:
 
     def store(self) -> Store:
         """The store; with a new seal key where nothing is sealed yet."""
+        if self._store is not None:
+            return self._store
         topology = self.inputs.topology
         key = self._key() if self.encrypts else None
         # Who seals all anew keeps nothing, so what has no key or credential here is lacking.

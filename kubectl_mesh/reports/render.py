@@ -5,9 +5,13 @@ secret.
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import FolderChange, Pending, Pki, Plan
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import Change, FolderChange, Pending, Pki, Plan
+from kubectl_mesh.operations.render import RenderResult
+from kubectl_mesh.safety import rollout
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import count, one_line
+from kubectl_mesh.x509.layout import SEAL_KEY
 
 ACTIONS = ("create", "update", "tighten", "remove")
 
@@ -61,49 +65,54 @@ def folder_line(change: FolderChange, out: str) -> str:
     return f"{change.action:9} {out}/{change.name}  {detail}"
 
 
-def notes(
-    changes: Sequence[FolderChange], out: str, strangers: Sequence[str], would: bool
-) -> Iterator[str]:
+def notes(result: RenderResult) -> Iterator[str]:
     """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
-
-    def did(past: str, future: str) -> str:
-        return future if would else past
-
-    for change in changes:
+    out, would = result.out, not result.is_written
+    for change in result.changes:
         base = f"{out}/{change.name}"
         if change.repaired:
             yield (
-                f"{did('repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as after a"
-                " power loss"
+                f"{_did(would, 'repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as"
+                " after a power loss"
             )
         for file in change.changes:
-            path = f"{base}/{file.path}"
-            edited = " (it had been edited by hand)" if file.edited else ""
-            if file.action == "remove" and (change.action != "remove" or file.edited):
-                yield f"{did('removed  ', 'remove   ')} {path}{edited}"
-            elif file.edited and file.action == "create":
-                yield (
-                    f"edited    {path}: it had been deleted by hand, and {did('was', 'would be')}"
-                    " written again"
-                )
-            elif file.edited:
-                yield (
-                    f"edited    {path}: it had been changed by hand, and {did('was', 'would be')}"
-                    " rewritten"
-                )
-            elif file.action == "tighten":
-                yield (
-                    f"{did('tightened', 'tighten  ')} {path}: others {did('could', 'can')} read it"
-                )
+            yield from _file_note(change, file, base, would)
         if change.foreign and change.action == "remove":
             yield (
-                f"{did('kept     ', 'keep     ')} {base}: files that are not of kubectl mesh's"
-                " making are in it"
+                f"{_did(would, 'kept     ', 'keep     ')} {base}: files that are not of kubectl"
+                " mesh's making are in it"
             )
         for foreign in change.foreign:
             yield f"foreign   {base}/{one_line(foreign)}: left alone"
-    for name in strangers:
+    for name in result.strangers:
         yield f"foreign   {out}/{one_line(name)}: left alone"
+
+
+def _did(would: bool, past: str, future: str) -> str:
+    return future if would else past
+
+
+def _file_note(change: FolderChange, file: Change, base: str, would: bool) -> Iterator[str]:
+    """What a person must not overlook of one file."""
+    path = f"{base}/{file.path}"
+    edited = " (it had been edited by hand)" if file.edited else ""
+    if file.action == "remove" and (change.action != "remove" or file.edited):
+        yield f"{_did(would, 'removed  ', 'remove   ')} {path}{edited}"
+    elif file.edited and file.action == "create":
+        yield (
+            f"edited    {path}: it had been deleted by hand, and"
+            f" {_did(would, 'was', 'would be')} written again"
+        )
+    elif file.edited:
+        yield (
+            f"edited    {path}: it had been changed by hand, and"
+            f" {_did(would, 'was', 'would be')} rewritten"
+        )
+    elif file.action == "tighten":
+        yield (
+            f"{_did(would, 'tightened', 'tighten  ')} {path}: others"
+            f" {_did(would, 'could', 'can')} read it"
+        )
 
 
 def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
@@ -117,37 +126,55 @@ def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
         yield f"    {item.command}"
 
 
-def render_text(
-    plan: Plan,
-    pki: Pki,
-    changes: Sequence[FolderChange],
-    out: str,
-    strangers: Sequence[str],
-    *,
-    kind: str,
-    would: bool,
-    files: bool,
-    left: Leaving,
-) -> str:
-    """The report of a render. `would`: nothing was written; `files`: name each file that changes;
-    `left`: what left the tree.
-    """
-    lines = [mesh_line(plan, kind)]
-    made = certificates_line(pki, would)
+def render_text(result: RenderResult) -> str:
+    """The report of a render; without writing, each file that changes is named."""
+    rendered, would = result.rendered, not result.is_written
+    lines = [result.assumption] if result.assumption else []
+    lines.append(
+        mesh_line(
+            rendered.plan,
+            rendered.inputs.target.kind_text(rendered.inputs.base, rendered.plan),
+        )
+    )
+    made = certificates_line(rendered.pki, would)
     if made:
         lines.append(made)
-    changed = [c for c in changes if c.action != "identical"]
-    identical = len(changes) - len(changed)
+    changed = [c for c in result.changes if c.action != "identical"]
+    identical = len(result.changes) - len(changed)
     for change in changed:
-        lines.append(folder_line(change, out))
-        if files:
+        lines.append(folder_line(change, result.out))
+        if would:
             lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
     if identical:
         lines.append(f"identical {count(identical, 'directory')}")
-    lines += notes(changes, out, strangers, would)
-    lines += _left_lines(left, would)
-    lines += pending_lines(plan.pending)
+    lines += notes(result)
+    lines += _left_lines(result.leaving, would)
+    lines += pending_lines(rendered.plan.pending)
     return "\n".join(lines) + "\n"
+
+
+def written_notes(result: RenderResult) -> Iterator[str]:
+    """What was written next to the tree and has to be kept."""
+    if result.ignored:
+        yield result.ignored
+    if result.is_written and result.rendered.seal_key is not None:
+        yield (
+            f"wrote {join(result.rendered.inputs.directory, 'certs')}/{SEAL_KEY}, by which later"
+            " renders change no more than they must: keep it"
+        )
+
+
+def next_step(result: RenderResult) -> str:
+    """What comes after a render; empty if nothing was written."""
+    if not (result.is_written and result.differs):
+        return ""
+    if result.needs_restarts:
+        return (
+            f"next: review {result.out}, and apply it cluster by cluster, each with the restart"
+            " that is printed above"
+        )
+    rendered = result.rendered
+    return rollout.apply(rendered.plan, result.changes, result.out, rendered.inputs.target.KIND)
 
 
 def _left_lines(left: Leaving, would: bool) -> Iterator[str]:
@@ -174,43 +201,38 @@ def _left_lines(left: Leaving, would: bool) -> Iterator[str]:
     yield from (f"    {command}" for command in left.commands)
 
 
-def render_json(
-    plan: Plan,
-    pki: Pki,
-    changes: Sequence[FolderChange],
-    out: str,
-    strangers: Sequence[str],
-    *,
-    written: bool,
-    left: Leaving,
-) -> dict[str, object]:
+def render_json(result: RenderResult) -> dict[str, object]:
     """The report of a render for programs; its schema is `report/render`."""
+    plan, pki, left = result.rendered.plan, result.rendered.pki, result.leaving
     root, made, completed = made_certificates(pki)
     return {
         "mesh": plan.topology.mesh_id,
-        "written": written,
-        "changed": bool(pki.new) or any(c.differs for c in changes),
+        "written": result.is_written,
+        "changed": bool(pki.new) or any(c.differs for c in result.changes),
         "certificates": {"root": root, "intermediates": made, "completed": completed},
-        "directories": [
-            {
-                "name": c.name,
-                "path": f"{out}/{c.name}",
-                "action": c.action,
-                "changes": [
-                    {"path": f.path, "action": f.action, "edited": f.edited}
-                    for f in c.changes
-                    if f.action != "identical"
-                ],
-                "foreign": list(c.foreign),
-                "repaired": c.repaired,
-            }
-            for c in changes
-        ],
-        "foreign": list(strangers),
+        "directories": [_folder_json(change, result.out) for change in result.changes],
+        "foreign": list(result.strangers),
         "delete": list(left.commands),
         "deleteBefore": list(left.before),
         "deletedBy": left.tool if left.deletes else None,
         "pending": [item.value() for item in plan.pending],
+        "warnings": problems_json(result.warnings),
+        "assumed": result.assumption or None,
+    }
+
+
+def _folder_json(change: FolderChange, out: str) -> dict[str, object]:
+    return {
+        "name": change.name,
+        "path": f"{out}/{change.name}",
+        "action": change.action,
+        "changes": [
+            {"path": f.path, "action": f.action, "edited": f.edited}
+            for f in change.changes
+            if f.action != "identical"
+        ],
+        "foreign": list(change.foreign),
+        "repaired": change.repaired,
     }
 
 

@@ -1,0 +1,305 @@
+"""Renders the mesh: reads a working directory, refuses what running clusters do not survive, and
+writes certificates and tree.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from kubectl_mesh.credentials.tokens import TOKENS
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.durable import ASK
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.owned_files import write_certificates
+from kubectl_mesh.model import FolderChange, Plan
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import (
+    base_file,
+    build,
+    private_files,
+    refusals,
+    removals,
+    root_changes,
+    sealed_logins,
+)
+from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
+from kubectl_mesh.operations.paths import Paths
+from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.pki.wanted import Progress, silent
+from kubectl_mesh.safety import reconnect
+from kubectl_mesh.safety.reconnect import Reconnections
+from kubectl_mesh.stores import store_of
+from kubectl_mesh.targets.teardown import Leaving
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.tree.compare import compare, strangers
+from kubectl_mesh.tree.write import clear, write_tree
+from kubectl_mesh.workdir.topology_file import read_topology
+from kubectl_mesh.x509.layout import CRL, SEAL_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What a render does beyond the default."""
+
+    clusters: tuple[str, ...] = ()
+    """The clusters to render, by name or context; none: all of them."""
+    reseal: bool = False
+    """Everything is sealed again, with a new seal key."""
+    strict: bool = False
+    """What is pending, and what tokens warn of, is an error."""
+    with_restarts: bool = False
+    """Changes of remote secrets after which istiod has to restart are accepted."""
+    unapplied: tuple[str, ...] = ()
+    """The clusters that run nothing of their tree."""
+    confirmed: tuple[str, ...] = ()
+    """Those of `unapplied` whose tree the last commit holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A call of `render_mesh`."""
+
+    paths: Paths
+    options: RenderOptions
+    machine: Machine
+    writes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RenderResult:
+    """What a render did, or would do."""
+
+    rendered: Rendered
+    changes: tuple[FolderChange, ...]
+    out: str
+    strangers: tuple[str, ...]
+    """What is in `out` and does not belong to the mesh."""
+    leaving: Leaving
+    """What leaves the tree and is still in the clusters."""
+    warnings: tuple[Problem, ...]
+    assumption: str
+    """That Istio 1.4 is assumed; empty if it is not."""
+    is_written: bool
+    ignored: str
+    """What was added to .gitignore; empty if nothing was."""
+    needs_restarts: bool
+    """Whether istiod has to restart in the clusters that take the change."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether a byte changes. Modes do not count: git keeps none, so a checkout of the same
+        tree has others.
+        """
+        return (
+            bool(self.rendered.pki.new)
+            or self.rendered.seal_key is not None
+            or any(change.differs for change in self.changes)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Review:
+    """What running clusters make of the changes."""
+
+    logins: Reconnections
+    doubts: tuple[Problem, ...]
+    elsewhere: tuple[Problem, ...]
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """All of it, in the order in which it is reported."""
+        return (*self.elsewhere, *self.logins.restarts, *self.logins.warnings, *self.doubts)
+
+
+def render_mesh(
+    paths: Paths,
+    options: RenderOptions,
+    machine: Machine,
+    *,
+    writes: bool = True,
+    progress: Progress = silent,
+) -> RenderResult:
+    """Renders the mesh; without `writes`, only returns what a render would do.
+
+    Raises a `MeshError` for invalid inputs, and for a change that running clusters do not survive.
+    """
+    try:
+        return _render(_Request(paths, options, machine, writes), progress)
+    except MeshError as error:
+        raise MeshError(_with_dry_run(problem) for problem in error.problems) from None
+
+
+def _render(request: _Request, progress: Progress) -> RenderResult:
+    paths, out = request.paths, request.paths.tree
+    private_files.check_folders(paths.directory, paths.out)
+    with _locked_folders(request):
+        idle = _find_unapplied(request)
+        inputs = _read_inputs(request, idle)
+        if request.writes:
+            clear(out)
+        rendered = build.make(
+            inputs,
+            request.machine.now,
+            out,
+            sealed=Sealed(inputs, out, reseal=request.options.reseal),
+            throwaway=not request.writes,
+            progress=progress,
+        )
+        wanted = _wanted_folders(rendered) if request.options.clusters else None
+        changes = compare(out, rendered.tree, inputs.topology.mesh_id, wanted)
+        review = _review_changes(request, rendered, changes, idle)
+        if request.options.strict:
+            _refuse_doubtful(rendered)
+        leaving = removals.list_leaving(rendered, changes, out)
+        ignored = _write_mesh(request, rendered, changes) if request.writes else ""
+    return RenderResult(
+        rendered,
+        changes,
+        out,
+        () if request.options.clusters else strangers(out, rendered.tree, changes),
+        leaving,
+        (*rendered.warnings, *review.warnings),
+        base_file.assumption(paths.directory, inputs.topology, out, idle),
+        request.writes,
+        ignored,
+        bool(review.logins.restarts),
+    )
+
+
+@contextlib.contextmanager
+def _locked_folders(request: _Request) -> Iterator[None]:
+    """Holds the folders that are written to against other runs."""
+    directory, out = request.paths.directory, request.paths.out
+    with contextlib.ExitStack() as held:
+        if request.writes:
+            held.enter_context(locked(directory))
+            if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
+                held.enter_context(locked(out))
+        yield
+
+
+def _find_unapplied(request: _Request) -> frozenset[str]:
+    """The clusters that run nothing of their tree."""
+    options = request.options
+    if not (options.unapplied or options.confirmed):
+        return refusals.NONE
+    return refusals.resolve_unapplied(
+        options.unapplied,
+        options.confirmed,
+        read_topology(request.paths.directory),
+        request.paths.tree,
+        request.machine.environment,
+    )
+
+
+def _read_inputs(request: _Request, idle: frozenset[str]) -> CheckedInputs:
+    """The inputs of the clusters to render; refuses private files that git would take."""
+    paths = request.paths
+    inputs = load_inputs(
+        paths.directory, paths.kubeconfig, request.machine, out=paths.tree, unapplied=idle
+    )
+    only = chosen_clusters(inputs.topology, request.options.clusters)
+    exposed = private_files.in_clear(inputs, paths.tree)
+    if os.path.lexists(join(paths.directory, ".gitignore")):
+        exposed += private_files.let_through(inputs)
+    if exposed:
+        raise MeshError(exposed)
+    if request.options.reseal:
+        _check_reseal(request, inputs)
+    return build.narrowed(inputs, only) if request.options.clusters else inputs
+
+
+def _check_reseal(request: _Request, inputs: CheckedInputs) -> None:
+    if request.options.clusters:
+        raise refuse(
+            "--reseal",
+            "seals the whole mesh, and --cluster a part of it",
+            "leave one of the two out",
+        )
+    if not store_of(inputs.topology).ENCRYPTS:
+        raise refuse(
+            "--reseal",
+            f"is for the stores sops and sealed, not for {inputs.topology.store}",
+            "leave it out",
+        )
+
+
+def _wanted_folders(rendered: Rendered) -> frozenset[str]:
+    """The directories of the clusters to render, and of the mesh as a whole, which is rendered with
+    any of its clusters.
+    """
+    return (rendered.inputs.only or frozenset()) | {
+        name for name in rendered.tree if name.startswith("_")
+    }
+
+
+def _review_changes(
+    request: _Request,
+    rendered: Rendered,
+    changes: tuple[FolderChange, ...],
+    idle: frozenset[str],
+) -> _Review:
+    """Refuses what running clusters do not survive, and `--unapplied` where it changes nothing."""
+    directory, out, at = request.paths.directory, request.paths.tree, rendered.inputs.machine.now
+    logins = reconnect.reconnections(
+        rendered.plan, changes, sealed_logins.sealed_anew(out, rendered, changes), out=out
+    )
+    doubts: list[Problem] = []
+    restarts = request.options.with_restarts
+    if refused := refusals.find_refusals(
+        rendered, changes, out, directory, at, idle, with_restarts=restarts, doubts=doubts
+    ):
+        raise MeshError(refused)
+    if idle:
+        lifted = bool(base_file.lost(directory, rendered.inputs.topology, out)) or bool(
+            refusals.find_refusals(rendered, changes, out, directory, at, with_restarts=restarts)
+        )
+        refusals.check_effect(request.options.unapplied, lifted=lifted)
+    elsewhere = root_changes.elsewhere(rendered, out, changes)
+    return _Review(logins, tuple(doubts), tuple(elsewhere))
+
+
+def _refuse_doubtful(rendered: Rendered) -> None:
+    """Refuses a mesh in which anything is pending, or a token warns of something."""
+    doubtful = [w for w in rendered.warnings if w.id in TOKENS]
+    if rendered.plan.pending or doubtful:
+        raise MeshError((*_pending_problems(rendered.plan), *doubtful))
+
+
+def _write_mesh(request: _Request, rendered: Rendered, changes: tuple[FolderChange, ...]) -> str:
+    """Writes .gitignore, certificates and tree; returns what was added to .gitignore."""
+    inputs = rendered.inputs
+    ignored = private_files.keep_out(inputs)
+    certificates = dict(rendered.pki.new)
+    if rendered.seal_key is not None:
+        certificates[SEAL_KEY] = rendered.seal_key
+    if certificates or inputs.leftovers:
+        write_certificates(
+            join(inputs.directory, "certs"),
+            certificates,
+            replaced=(CRL, *((SEAL_KEY,) if request.options.reseal else ())),
+        )
+    write_tree(request.paths.tree, rendered.tree, changes)
+    return ignored
+
+
+def _with_dry_run(problem: Problem) -> Problem:
+    """A problem of the right to write, with the options that do without."""
+    if problem.fix != ASK:
+        return problem
+    return replace(problem, fix=f"{ASK}; --check and --dry-run need none")
+
+
+def _pending_problems(plan: Plan) -> list[Problem]:
+    name = plan.topology.document.name
+    return [
+        Problem(
+            Place(name, path=p.subject),
+            f"{p.what} is pending; it holds back {p.holds_back}",
+            f"run: {p.command}",
+        )
+        for p in plan.pending
+    ]
