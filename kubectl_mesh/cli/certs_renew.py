@@ -5,7 +5,7 @@ from datetime import timedelta
 import click
 
 from kubectl_mesh.cli import clock, common
-from kubectl_mesh.cli.check import Duration
+from kubectl_mesh.cli.options import Duration
 
 
 @click.command(name="renew")

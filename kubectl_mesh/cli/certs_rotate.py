@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kubectl_mesh.cli import clock, common
-from kubectl_mesh.cli.check import Duration
+from kubectl_mesh.cli.options import Duration
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.certs_rotate import RotationResult

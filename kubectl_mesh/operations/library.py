@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kubectl_mesh import differences
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import Problem
@@ -18,8 +17,10 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed import RawTree
 from kubectl_mesh.operations import build as building
+from kubectl_mesh.operations.check import CheckOptions, check_mesh
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.operations.survey import survey
+from kubectl_mesh.operations.diff import compare_trees
+from kubectl_mesh.operations.paths import Paths
 
 Files = Mapping[str, bytes]
 
@@ -78,15 +79,15 @@ def check(
     """Asks every check of a working directory and its tree; what is wrong is in the results, and
     only what cannot be asked at all is raised.
     """
-    machine = Machine(now, environment or {})
-    return survey(os.fspath(directory), None, kubeconfig, machine, lambda _: now).results
+    paths = Paths(os.fspath(directory), kubeconfig=kubeconfig)
+    return check_mesh(paths, CheckOptions(), Machine(now, environment or {})).results
 
 
 def diff(before: Files, after: Files) -> Diff:
     """What a change from one tree to another does to the mesh: its lines, the order of applying it,
     and what running clusters do not survive.
     """
-    return differences.diff(_raw(before), _raw(after), ("before", "after"))
+    return compare_trees(_raw(before), _raw(after)).diff
 
 
 def _raw(files: Files) -> RawTree:

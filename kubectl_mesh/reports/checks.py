@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.checks.check import PAGE
 from kubectl_mesh.checks.result import Result
+from kubectl_mesh.operations.check import CheckResult
 from kubectl_mesh.text import count
 
 
-def text(
-    found: Sequence[Result],
+def check_text(
+    checked: CheckResult,
     marks: Mapping[str, str],
     *,
     short: bool = False,
@@ -21,43 +22,58 @@ def text(
     `width` is that of the terminal: without one no line is broken, so that programs find what they
     look for.
     """
+    found = checked.results
     lines: list[str] = []
     for category in dict.fromkeys(r.check.category for r in found):
         mine = [r for r in found if r.check.category == category]
         if short:
-            lines += [
-                f"{marks[r.status]} {r.check.id}: {f.where}: " + f.what.replace("\n", " ")
-                for r in mine
-                for f in r.findings
-            ]
-            continue
-        lines += [*([""] if lines else []), category]
-        for result in mine:
-            head = f"  {marks[result.status]} {result.check.id}: "
-            if result.unknown is not None:
-                lines += wrapped(
-                    f"{head}cannot be known offline: {result.unknown.what}", width, "      "
-                )
-                lines += command_lines(result.unknown.command, width)
-            elif not result.findings:
-                lines += wrapped(head + result.check.sentence, width, "      ")
-            for finding in result.findings:
-                first, *more = f"{head}{finding.where}: {finding.what}".split("\n")
-                lines += wrapped(first, width, "      ") + [f"    {line}" for line in more]
-                lines += fix_lines(finding.fix, width)
+            lines += _short_lines(mine, marks)
+        else:
+            lines += [*([""] if lines else []), category]
+            lines += [line for result in mine for line in _result_lines(result, marks, width)]
+    if not short:
+        has_findings = any(r.status in ("error", "warning") for r in found)
+        lines += ["", *([f"every check is explained in {PAGE}"] if has_findings else [])]
+    head = f"{checked.assumption}\n\n" if checked.assumption and not short else ""
+    return head + "\n".join([*lines, *wrapped(_ending(found, short=short), width, "")]) + "\n"
+
+
+def _short_lines(results: Sequence[Result], marks: Mapping[str, str]) -> list[str]:
+    return [
+        f"{marks[r.status]} {r.check.id}: {f.where}: " + f.what.replace("\n", " ")
+        for r in results
+        for f in r.findings
+    ]
+
+
+def _result_lines(result: Result, marks: Mapping[str, str], width: int | None) -> list[str]:
+    lines: list[str] = []
+    head = f"  {marks[result.status]} {result.check.id}: "
+    if result.unknown is not None:
+        lines += wrapped(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
+        lines += command_lines(result.unknown.command, width)
+    elif not result.findings:
+        lines += wrapped(head + result.check.sentence, width, "      ")
+    for finding in result.findings:
+        first, *more = f"{head}{finding.where}: {finding.what}".split("\n")
+        lines += wrapped(first, width, "      ") + [f"    {line}" for line in more]
+        lines += fix_lines(finding.fix, width)
+    return lines
+
+
+def _ending(found: Sequence[Result], *, short: bool) -> str:
+    """How many errors and warnings there are, and how many checks have no answer."""
     errors = sum(len(r.findings) for r in found if r.status == "error")
     warnings = sum(len(r.findings) for r in found if r.status == "warning")
-    skipped = sum(r.status == "skipped" for r in found)
     ending = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
-    if skipped and not short:
+    if short:
+        return ending
+    if skipped := sum(r.status == "skipped" for r in found):
         ending += f", {count(skipped, 'check')} skipped: not there yet, or for the errors above"
-    if (unknown := sum(r.status == "unknown" for r in found)) and not short:
-        ending += (
-            f", {count(unknown, 'check')} {'needs' if unknown == 1 else 'need'} a running cluster"
-        )
-    if not short:
-        lines += ["", *([f"every check is explained in {PAGE}"] if errors or warnings else [])]
-    return "\n".join([*lines, *wrapped(ending, width, "")]) + "\n"
+    if unknown := sum(r.status == "unknown" for r in found):
+        need = "needs" if unknown == 1 else "need"
+        ending += f", {count(unknown, 'check')} {need} a running cluster"
+    return ending
 
 
 def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
@@ -102,8 +118,9 @@ def wrapped(line: str, width: int | None, then: str) -> list[str]:
     )
 
 
-def value(found: Sequence[Result]) -> dict[str, object]:
+def check_json(checked: CheckResult) -> dict[str, object]:
     """The results for programs; the schema is `report/check`."""
+    found = checked.results
     return {
         "ok": all(r.status != "error" for r in found),
         "checks": [
@@ -135,4 +152,5 @@ def value(found: Sequence[Result]) -> dict[str, object]:
             }
             for r in found
         ],
+        "assumed": checked.assumption or None,
     }

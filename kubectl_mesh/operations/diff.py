@@ -1,0 +1,167 @@
+"""Compares two trees: two folders, or the tree on disk with a revision of git or with a render."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubectl_mesh.differences import diff
+from kubectl_mesh.differences.values import Diff
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.observed import RawTree
+from kubectl_mesh.observed.sources import on_disk, rendered
+from kubectl_mesh.operations import build, private_files, refusals, revision
+from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.checked_inputs import load_inputs
+from kubectl_mesh.operations.paths import Paths
+from kubectl_mesh.text import near
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.tree.compare import compare
+from kubectl_mesh.workdir.topology_file import read_topology
+
+
+@dataclass(frozen=True, slots=True)
+class DiffOptions:
+    """What is compared; by default the tree on disk with a render."""
+
+    directories: tuple[str, ...] = ()
+    """Two folders with a tree, the old one first."""
+    against: str | None = None
+    """A revision of git whose tree is compared with the one on disk."""
+    clusters: tuple[str, ...] = ()
+    """The clusters to compare; none: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffResult:
+    """The differences, and the warnings of what was compared."""
+
+    diff: Diff
+    warnings: tuple[Problem, ...]
+
+
+def compare_mesh(paths: Paths, options: DiffOptions, machine: Machine) -> DiffResult:
+    """The differences between two trees; raises a `MeshError` where one cannot be read."""
+    if options.directories:
+        return _compare_folders(paths, options)
+    private_files.check_folders(paths.directory, paths.out)
+    if options.against is not None:
+        return _compare_revision(paths, options.against, options.clusters, machine.environment)
+    return _compare_render(paths, options.clusters, machine)
+
+
+def compare_trees(before: RawTree, after: RawTree) -> DiffResult:
+    """The differences between two trees in memory."""
+    return _result(diff(before, after, ("before", "after")))
+
+
+def _result(found: Diff, warnings: Sequence[Problem] = ()) -> DiffResult:
+    return DiffResult(found, (*warnings, *found.problems))
+
+
+def _compare_folders(paths: Paths, options: DiffOptions) -> DiffResult:
+    names = options.directories
+    if len(names) != 2:
+        raise refuse(
+            "diff",
+            f"takes two folders or none, not {len(names)}",
+            "name the old tree, then the new one; for a revision of git: --against REV",
+        )
+    if options.against is not None or paths.out is not None or paths.kubeconfig is not None:
+        raise refuse(
+            "diff",
+            "compares two folders, or one with a revision or a render, not both",
+            "leave the folders out, or the options",
+        )
+    for name in names:
+        if not os.path.isdir(name):
+            raise refuse(name, "is no folder", "name a folder with a rendered tree")
+    before, after = on_disk(names[0]), on_disk(names[1])
+    only = _chosen_folders(options.clusters, before, after)
+    return _result(diff(before, after, names, only=only))
+
+
+def _compare_revision(
+    paths: Paths, against: str, clusters: Sequence[str], environment: Mapping[str, str]
+) -> DiffResult:
+    """The tree of a revision of git with the one on disk."""
+    if paths.kubeconfig is not None:
+        raise refuse(
+            "--kubeconfig", "is for a render, and --against makes none", "leave one of the two out"
+        )
+    before, after = revision.read(paths.tree, against, environment), on_disk(paths.tree)
+    names = (f"{paths.tree} at {against}", paths.tree)
+    only = _chosen_folders(clusters, before, after)
+    versions = _stated_versions(paths.directory)
+    return _result(diff(before, after, names, only=only, versions=versions))
+
+
+def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> DiffResult:
+    """The tree on disk with a render."""
+    folder = paths.tree
+    inputs = load_inputs(paths.directory, paths.kubeconfig, machine, out=folder)
+    only = chosen_clusters(inputs.topology, clusters)
+    if clusters:
+        inputs = build.narrowed(inputs, only)
+    made = build.make(inputs, machine.now, folder, throwaway=True)
+    before: RawTree = on_disk(folder)
+    after: RawTree = rendered(made.tree)
+    versions = {name: member.cluster.version for name, member in made.plan.members.items()}
+    wanted = (
+        only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None
+    )
+    # A change after which istiod has to restart has an order; the restart is in its line, as
+    # between two trees.
+    changes = compare(folder, made.tree, inputs.topology.mesh_id, wanted)
+    doubts: list[Problem] = []
+    refused = refusals.find_refusals(
+        made, changes, folder, paths.directory, machine.now, with_restarts=True, doubts=doubts
+    )
+    found = diff(
+        before,
+        after,
+        (folder, "a render"),
+        rendered=True,
+        only=wanted,
+        made=_fresh_certificates(made),
+        versions=versions,
+        refused=refused,
+    )
+    return _result(found, (*made.warnings, *doubts))
+
+
+def _fresh_certificates(made: Rendered) -> frozenset[str]:
+    """The clusters whose intermediate is new in a render; the root, if new, has an empty name."""
+    return frozenset(
+        path.rpartition("/")[0].removeprefix("intermediate-")
+        for path in made.pki.new
+        if path.endswith("/ca-cert.pem") or path == "root-cert.pem"
+    )
+
+
+def _stated_versions(directory: str) -> dict[str, str | None]:
+    """The versions that the topology states, for trees that do not; nothing where there is no
+    topology that can be read.
+    """
+    try:
+        return {c.name: c.version for c in read_topology(directory).clusters}
+    except MeshError:
+        return {}
+
+
+def _chosen_folders(clusters: Sequence[str], *trees: RawTree) -> frozenset[str] | None:
+    """The directories of the clusters that were asked for."""
+    if not clusters:
+        return None
+    known = {name for tree in trees for name in tree if name}
+    unknown = [name for name in clusters if name not in known]
+    if unknown:
+        raise MeshError(
+            Problem(
+                Place("--cluster"),
+                f'no cluster "{name}" in either tree{near(name, known)}',
+                "name its directory",
+            )
+            for name in unknown
+        )
+    return frozenset(clusters)
