@@ -1,19 +1,14 @@
 """`kubectl mesh explain`"""
 
-import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import clock, common
+from kubectl_mesh.cli import clock, common, options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kubectl_mesh.checks.result import Result
-    from kubectl_mesh.errors import Problem
+    from kubectl_mesh.operations.paths import Paths
 
 
 @click.command(name="explain")
@@ -22,9 +17,8 @@ if TYPE_CHECKING:
 @common.tree
 @common.kubeconfig
 @common.output
-def command(
-    words: tuple[str, ...], directory: str, out: str | None, kubeconfig: str | None, output: str
-) -> int:
+@options.paths
+def command(paths: "Paths", words: tuple[str, ...], output: str) -> int:
     """Find the cause of an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS in this
     mesh.
 
@@ -33,22 +27,19 @@ def command(
     directory the causes are general. The text itself is never printed again. Exit code 1 if nothing
     in it is known.
     """
-    from kubectl_mesh import explain
-    from kubectl_mesh.reports import explain as show
+    from kubectl_mesh.explain import LONGEST
+    from kubectl_mesh.operations.explain import explain_text
+    from kubectl_mesh.reports import explain
 
-    text = _stdin(explain.LONGEST) if words == ("-",) else " ".join(words)[: explain.LONGEST]
-    results, versions, names, unread = _mesh(directory, out, kubeconfig)
-    explained = [
-        (known, explain.judge(known, results, versions)) for known in explain.recognise(text)
-    ]
-    clusters = explain.named(text, names)
+    text = _stdin(LONGEST) if words == ("-",) else " ".join(words)[:LONGEST]
+    result = explain_text(text, paths, clock.machine())
     if output == "json":
-        common.put_json(show.value(explained, clusters, unread))
-    elif explained:
-        common.put_marked(show.text(explained, clusters, common.marks(), common.width(), unread))
+        common.put_json(explain.explain_json(result))
+    elif result.messages:
+        common.put_marked(explain.explain_text(result, common.marks(), common.width()))
     else:
-        common.put_text(show.UNKNOWN)
-    return 0 if explained else 1
+        common.put_text(explain.UNKNOWN)
+    return 0 if result.messages else 1
 
 
 def _stdin(longest: int) -> str:
@@ -62,38 +53,3 @@ def _stdin(longest: int) -> str:
             "pipe the text in, or give it in quotes",
         )
     return sys.stdin.buffer.read(4 * longest).decode("utf-8", "replace")[:longest]
-
-
-def _mesh(
-    directory: str, out: str | None, kubeconfig: str | None
-) -> "tuple[Mapping[str, Result] | None, set[str], list[str], tuple[Problem, ...]]":
-    """The results of all checks by id, the versions of Istio, the clusters, and why inputs are of
-    no use; nothing where there is no working directory.
-    """
-    from kubectl_mesh.fs.folders import join
-    from kubectl_mesh.operations.survey import survey
-    from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
-    from kubectl_mesh.workdir.places import TOPOLOGY
-    from kubectl_mesh.workdir.topology_file import read_topology
-
-    if not os.path.lexists(join(directory, TOPOLOGY)):
-        if directory != ".":
-            read_topology(directory)  # says what is missing
-        return None, set(), [], ()
-    machine = clock.machine()
-    seen = survey(directory, out, kubeconfig, machine, lambda _: machine.now)
-    clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
-    stated = {release.version for c in clusters if c.primary is None for release in c.releases}
-    # A control plane of an unknown version rules nothing out.
-    versions = set() if None in stated else {version for version in stated if version is not None}
-    results = {r.check.id: r for r in seen.results}
-    unread = (
-        results["topology-valid"].findings
-        if seen.topology is None
-        else results["base-valid"].findings
-    )
-    if results["base-valid"].findings:
-        # What rests on a base.yaml that `render` refuses is known of no mesh.
-        results |= {i: replace(results[i], status="skipped", findings=()) for i in BY_CONTROL_PLANE}
-        versions = set()
-    return results, versions, [c.name for c in clusters], unread

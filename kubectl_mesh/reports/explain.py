@@ -1,9 +1,10 @@
 """What is known of a pasted error, for people and for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged, Known
+from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
+from kubectl_mesh.operations.explain import Explanation
 from kubectl_mesh.reports.checks import wrapped
 
 _WORDS = {
@@ -13,7 +14,6 @@ _WORDS = {
     GENERAL: "may be",
 }
 _MARKS = {PROVEN: "error", OPEN: "unknown", CLEARED: "ok", GENERAL: "skipped"}
-Explained = Sequence[tuple[Known, Sequence[Judged]]]
 UNKNOWN = """\
 nothing in this text is known to kubectl mesh
   look at `kubectl mesh check` for what is wrong in these files
@@ -24,54 +24,19 @@ and at the access log of the proxies,
 """
 
 
-def text(
-    explained: Explained,
-    clusters: Sequence[str],
-    marks: Mapping[str, str],
-    width: int | None = None,
-    unread: Sequence[Problem] = (),
+def explain_text(
+    explanation: Explanation, marks: Mapping[str, str], width: int | None = None
 ) -> str:
     """For people; the text that was pasted does not appear. `width` is that of the terminal; what
     holds a command is not broken.
-
-    `unread` says why inputs are of no use.
     """
-    lines: list[str] = []
-    if unread:
-        lines.append(
-            f"{unread[0].where.file} cannot be used, and what rests on it is neither proven nor"
-            " cleared here:"
-        )
-        lines += [f"  {marks['error']} {problem.where}: {problem.what}" for problem in unread[:3]]
-        lines += (
-            [f"  and {len(unread) - 3} more, which `kubectl mesh check` tells"]
-            if len(unread) > 3
-            else []
-        )
-    for known, causes in explained:
+    lines = _unread_lines(explanation.unread, marks)
+    for known, causes in explanation.messages:
         lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.means}"]
-        for judged in causes:
-            lines.append(
-                f"  {marks[_MARKS[judged.state]]} {_WORDS[judged.state]}: {judged.cause.says}"
-            )
-            if judged.cause.versions:
-                lines.append(f"      concerns Istio {', '.join(judged.cause.versions)}")
-            for result in judged.results:
-                lines += [
-                    f"      {result.check.id}: {finding.where}: {finding.what}"
-                    for finding in result.findings[:3]
-                ]
-                if len(result.findings) > 3:
-                    lines.append(f"      {result.check.id}: and {len(result.findings) - 3} more")
-            if judged.state == CLEARED:
-                lines.append(f"      by {', '.join(judged.cause.checks) or 'the version'}")
-            else:
-                if judged.state != PROVEN:
-                    lines.append(f"      see: `{judged.cause.see}`")
-                lines.append(f"      do: {judged.cause.do}")
-    if clusters:
-        lines += ["", f"it names {', '.join(clusters)}"]
-    if any(judged.state == CLEARED for _, causes in explained for judged in causes):
+        lines += [line for judged in causes for line in _cause_lines(judged, marks)]
+    if explanation.clusters:
+        lines += ["", f"it names {', '.join(explanation.clusters)}"]
+    if any(judged.state == CLEARED for _, causes in explanation.messages for judged in causes):
         lines += [
             "",
             (
@@ -91,46 +56,77 @@ def text(
     return "\n".join(whole) + "\n"
 
 
-def value(
-    explained: Explained, clusters: Sequence[str], unread: Sequence[Problem] = ()
-) -> dict[str, object]:
+def _unread_lines(unread: Sequence[Problem], marks: Mapping[str, str]) -> list[str]:
+    """Why inputs cannot be used."""
+    if not unread:
+        return []
+    return [
+        (
+            f"{unread[0].where.file} cannot be used, and what rests on it is neither proven nor"
+            " cleared here:"
+        ),
+        *(f"  {marks['error']} {problem.where}: {problem.what}" for problem in unread[:3]),
+        *(
+            [f"  and {len(unread) - 3} more, which `kubectl mesh check` tells"]
+            if len(unread) > 3
+            else []
+        ),
+    ]
+
+
+def _cause_lines(judged: Judged, marks: Mapping[str, str]) -> Iterator[str]:
+    yield f"  {marks[_MARKS[judged.state]]} {_WORDS[judged.state]}: {judged.cause.says}"
+    if judged.cause.versions:
+        yield f"      concerns Istio {', '.join(judged.cause.versions)}"
+    for result in judged.results:
+        for finding in result.findings[:3]:
+            yield f"      {result.check.id}: {finding.where}: {finding.what}"
+        if len(result.findings) > 3:
+            yield f"      {result.check.id}: and {len(result.findings) - 3} more"
+    if judged.state == CLEARED:
+        yield f"      by {', '.join(judged.cause.checks) or 'the version'}"
+        return
+    if judged.state != PROVEN:
+        yield f"      see: `{judged.cause.see}`"
+    yield f"      do: {judged.cause.do}"
+
+
+def explain_json(explanation: Explanation) -> dict[str, object]:
     """For programs; the schema is `report/explain`."""
     return {
-        "known": bool(explained),
-        "clusters": list(clusters),
-        "unread": [_finding(problem) for problem in unread],
+        "known": bool(explanation.messages),
+        "clusters": list(explanation.clusters),
+        "unread": [_finding(problem) for problem in explanation.unread],
         "messages": [
             {
                 "id": known.id,
                 "source": known.source,
                 "means": known.means,
-                "causes": [
-                    {
-                        "says": judged.cause.says,
-                        "state": judged.state,
-                        "do": judged.cause.do,
-                        "see": judged.cause.see,
-                        "versions": list(judged.cause.versions),
-                        "checks": [
-                            {
-                                "id": check,
-                                "status": next(
-                                    (r.status for r in judged.results if r.check.id == check), None
-                                ),
-                                "findings": [
-                                    _finding(f)
-                                    for r in judged.results
-                                    if r.check.id == check
-                                    for f in r.findings
-                                ],
-                            }
-                            for check in (*judged.cause.checks, *judged.cause.hints)
-                        ],
-                    }
-                    for judged in causes
-                ],
+                "causes": [_cause_json(judged) for judged in causes],
             }
-            for known, causes in explained
+            for known, causes in explanation.messages
+        ],
+    }
+
+
+def _cause_json(judged: Judged) -> dict[str, object]:
+    cause = judged.cause
+    results = {result.check.id: result for result in reversed(judged.results)}
+    return {
+        "says": cause.says,
+        "state": judged.state,
+        "do": cause.do,
+        "see": cause.see,
+        "versions": list(cause.versions),
+        "checks": [
+            {
+                "id": check,
+                "status": results[check].status if check in results else None,
+                "findings": (
+                    [_finding(f) for f in results[check].findings] if check in results else []
+                ),
+            }
+            for check in (*cause.checks, *cause.hints)
         ],
     }
 

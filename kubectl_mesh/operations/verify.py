@@ -1,0 +1,147 @@
+"""Opens what is sealed in a tree with the identity of a cluster, and compares it with a render."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.fs.read import read_file
+from kubectl_mesh.model import OnDisk
+from kubectl_mesh.model.machine import Machine
+from kubectl_mesh.operations import build, private_files
+from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
+from kubectl_mesh.operations.paths import Paths
+from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.stores import age, sealed, sops, store_of, verify
+from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.yaml_io.manifest import parse, read
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedFolder:
+    """A directory of the tree that holds sealed files."""
+
+    path: str
+    files: int
+    is_for_others: bool = False
+    """It is sealed for other identities, so that nothing of it was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The directories that are as they should be or for others, and what is wrong with the rest."""
+
+    folders: tuple[VerifiedFolder, ...]
+    problems: tuple[Problem, ...]
+    identity: str
+    tree: str
+
+    def check_opened(self) -> None:
+        """Raises a `MeshError` if the identity opens nothing of the tree."""
+        if not self.problems and all(folder.is_for_others for folder in self.folders):
+            raise refuse(
+                self.identity,
+                f"opens nothing in {self.tree}",
+                "name the identity of one of its clusters",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """What an identity opens."""
+
+    is_for: Callable[[str, OnDisk], bool]
+    """Whether a directory is sealed for it."""
+    open_file: Callable[[str, bytes], Any]
+    """Opens a file of a directory; raises a ValueError that says why it cannot."""
+
+
+def verify_mesh(
+    paths: Paths, identity: str, clusters: tuple[str, ...], machine: Machine
+) -> VerifyResult:
+    """Opens the sealed files of `clusters`, or of all that `identity` opens, and compares them.
+
+    `identity` is the path of an age identity or of a key of Sealed Secrets.
+    """
+    private_files.check_folders(paths.directory, paths.out)
+    inputs = load_inputs(paths.directory, paths.kubeconfig, machine)
+    opener = _read_identity(inputs, identity)
+    meant, folder = verify.Meant(), paths.tree
+    tree = Sealed(inputs, folder, store=meant)
+    build.make(inputs, machine.now, folder, sealed=tree, throwaway=True)
+    only = chosen_clusters(inputs.topology, clusters) if clusters else None
+    folders: list[VerifiedFolder] = []
+    problems: list[Problem] = []
+    for name in dict.fromkeys(directory for directory, _ in meant.public):
+        disk, where = tree.read(name), f"{folder}/{name}"
+        if only is not None and name not in only:
+            continue
+        if disk is None or not disk.sealed:
+            problems.append(
+                Problem(
+                    Place(where), "is not sealed yet", "run `kubectl mesh render`", "tree-current"
+                )
+            )
+        elif only is None and not opener.is_for(name, disk):
+            folders.append(VerifiedFolder(where, 0, is_for_others=True))
+        elif found := list(_folder_problems(where, name, disk, meant, opener)):
+            problems += found
+        else:
+            files = sum(directory == name for directory, _ in meant.public)
+            folders.append(VerifiedFolder(where, files))
+    return VerifyResult(tuple(folders), MeshError(problems).problems, identity, folder)
+
+
+def _read_identity(inputs: CheckedInputs, identity: str) -> _Opener:
+    """Reads an identity for the store of the topology; refuses a store that does not encrypt."""
+    store = inputs.topology.store
+    if not store_of(inputs.topology).ENCRYPTS:
+        raise refuse(
+            "verify",
+            f"opens what is sealed by the stores sops and sealed; the topology says store: {store}",
+            "look at the tree itself",
+        )
+    body = read_file(identity, "key", pipe=True)
+    if body is None:
+        raise refuse(identity, "is not there", "name the file with the identity of a cluster")
+    return _opener(store, identity, body, inputs.sealing)
+
+
+def _folder_problems(
+    where: str, name: str, disk: OnDisk, meant: verify.Meant, opener: _Opener
+) -> Iterator[Problem]:
+    """What is wrong with the sealed files of a directory."""
+    for path in sorted(path for directory, path in meant.public if directory == name):
+        yield from verify.listed(where, path, disk)
+        if path not in disk.files:
+            continue
+        try:
+            document = opener.open_file(name, disk.files[path][0])
+        except ValueError as error:
+            yield Problem(Place(f"{where}/{path}"), str(error), verify.REPAIR, "sealed-current")
+            continue
+        text = meant.text[name, path]
+        yield from verify.compare(
+            f"{where}/{path}",
+            document,
+            parse(meant.public[name, path]),
+            None if text is None else parse(text),
+            read,
+        )
+
+
+def _opener(store: str, name: str, body: bytes, certificates: Mapping[str, Any]) -> _Opener:
+    """What the identity in a file opens."""
+    if store == "sealed":
+        keys = sealed.private_keys(name, body)
+        return _Opener(
+            lambda directory, disk: sealed.is_for(keys, certificates.get(directory)),
+            lambda directory, file: sealed.unseal(keys, file),
+        )
+    unwrap = age.identities(name, body)
+    return _Opener(
+        lambda directory, disk: any(
+            sops.is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files
+        ),
+        lambda directory, file: sops.unseal(file, unwrap).document,
+    )
