@@ -1,8 +1,10 @@
 """The picture in DOT, for Graphviz."""
 
 import textwrap
+from collections.abc import Mapping
 
 from kubectl_mesh.graph.mermaid import SIGNS
+from kubectl_mesh.graph.nodes import Area
 from kubectl_mesh.graph.picture import Picture
 
 _NODES = {
@@ -37,21 +39,7 @@ def dot(picture: Picture) -> str:
         ),
     ]
     for i, area in enumerate(picture.areas):
-        head = (
-            f"network {area.name}",
-            area.gateways,
-            *([area.statement] if area.statement else []),
-        )
-        lines += [f"  subgraph cluster_{i} {{", f'    label={_quoted(*head)}; color="#57606a";']
-        for n in area.nodes:
-            marks = (f"{SIGNS[m.state]} {m.word}" for m in n.marks)
-            label = _quoted(n.name, n.plane, n.until, *marks)
-            lines.append(f"    {ids[n.name]} [label={label}, {_NODES[n.state]}];")
-        lines += [
-            f"    {ids[upper.name]} -> {ids[lower.name]} [style=invis];"
-            for upper, lower in area.below
-        ]
-        lines.append("  }")
+        lines += _area_lines(i, area, ids)
     whole = [
         *([picture.statement] if picture.statement else []),
         *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error"),
@@ -80,6 +68,23 @@ def dot(picture: Picture) -> str:
         notes = (line for n in picture.notes for line in textwrap.wrap(n.text, 60))
         lines.append(f"  notes [label={_quoted(*notes)}, shape=note, style=solid];")
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _area_lines(number: int, area: Area, ids: Mapping[str, str]) -> list[str]:
+    """A network with its clusters, as a subgraph."""
+    head = (f"network {area.name}", area.gateways, *([area.statement] if area.statement else []))
+    lines = [
+        f"  subgraph cluster_{number} {{",
+        f'    label={_quoted(*head)}; color="#57606a";',
+    ]
+    for n in area.nodes:
+        marks = (f"{SIGNS[m.state]} {m.word}" for m in n.marks)
+        label = _quoted(n.name, n.plane, n.until, *marks)
+        lines.append(f"    {ids[n.name]} [label={label}, {_NODES[n.state]}];")
+    lines += [
+        f"    {ids[upper.name]} -> {ids[lower.name]} [style=invis];" for upper, lower in area.below
+    ]
+    return [*lines, "  }"]
 
 
 def _quoted(*parts: str) -> str:

@@ -229,20 +229,21 @@ class _Grid:
                 wide[f"{r}.{a}"],
                 here - y,
                 heads[a],
-                tuple(
-                    Box(
-                        n,
-                        left[n.name],
-                        ys[self.slots[n.name].line],
-                        _name(n.name, self.box[0]),
-                        tuple(self.pins.get(n.name, ())),
-                    )
-                    for n in area.nodes
-                ),
+                tuple(self._box(n, left[n.name], ys) for n in area.nodes),
             )
             for a, area in enumerate(row)
         ]
         return frames, here + GAP
+
+    def _box(self, node: Node, x: float, tops: Sequence[float]) -> Box:
+        """A cluster's box; `tops` is where each line of its row begins."""
+        return Box(
+            node,
+            x,
+            tops[self.slots[node.name].line],
+            _name(node.name, self.box[0]),
+            tuple(self.pins.get(node.name, ())),
+        )
 
 
 def _name(name: str, wide: float) -> tuple[str, ...]:

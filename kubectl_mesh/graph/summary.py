@@ -94,6 +94,12 @@ class _Between:
         return self.declared > 0 and 2 * self.declared >= self.counts.total()
 
     @property
+    def is_one_way(self) -> bool:
+        """Whether the clusters of one network read all of the other, and none reads back."""
+        forth_and_back = self.counts[FORTH] + self.counts[BACK]
+        return len(self.readers) == 1 and forth_and_back == self.counts.total()
+
+    @property
     def whole(self) -> bool:
         """Whether all read each other."""
         return all(kind in WHOLE for kind in self.counts)
@@ -124,66 +130,73 @@ def summary(
     edges = reading.edges()
     between = _pairs(plan, reading, edges, size, only)
     on_line = _on_line(size, between)
+    lines, common = _split(between, on_line, reading, edges, size)
+    bundled, left = _bundle(lines, size)
+    drawn, uncounted = _draw_urgent(left)
+    served = _served_lines(plan, shown)
+    return Summary(
+        _statement(size, between, on_line, only, reading),
+        {a: _within(between[a, a], size[a], reading) for a in size},
+        on_line if len(on_line) > 1 else frozenset(),
+        (*drawn, *(served if len(served) <= MOST // 2 else ())),
+        (*bundled, *common, *uncounted),
+    )
+
+
+def _split(
+    between: Mapping[tuple[str, str], _Between],
+    on_line: frozenset[str],
+    reading: Reading,
+    edges: Edges,
+    size: Mapping[str, Sequence[str]],
+) -> tuple[list[_Pair], list[Note]]:
+    """The pairs that are drawn one by one, and the notes for all pairs of two networks at once."""
     lines: list[_Pair] = []
     notes: list[Note] = []
     for (a, b), group in between.items():
-        total, several = group.counts.total(), a != b
-        if (
-            several
-            and total >= MANY
-            and len(group.readers) == 1
-            and group.counts[FORTH] + group.counts[BACK] == total
-        ):
+        many, both = a != b and group.counts.total() >= MANY, (*size[a], *size[b])
+        if many and group.is_one_way:
             reader, other = (a, b) if a in group.readers else (b, a)
-            notes.append(
-                Note(
-                    "one-way",
-                    f"every cluster of {reader} reads every one of {other}, and none of {other}"
-                    " reads back",
-                    (*size[a], *size[b]),
-                )
+            text = (
+                f"every cluster of {reader} reads every one of {other}, and none of {other} reads"
+                " back"
             )
-        elif several and group.full and not {a, b} <= on_line and total >= MANY:
-            notes.append(
-                Note("both", f"clusters of {a} and {b} read each other", (*size[a], *size[b]))
-            )
+            notes.append(Note("one-way", text, both))
+        elif many and group.full and not {a, b} <= on_line:
+            notes.append(Note("both", f"clusters of {a} and {b} read each other", both))
             lines += group.pairs(reading, edges, WHOLE)
         else:
             said = group.full and (a == b or {a, b} <= on_line)
             lines += group.pairs(reading, edges, WHOLE if said else (CUT,))
-    bundled, left = _bundle(lines, size)
-    notes = [*bundled, *notes]
-    left.sort(key=lambda p: _URGENCY.index(p.kind))
-    if len(left) > MOST:
-        counts = {kind: sum(p.kind == kind for p in left[MOST:]) for kind in _URGENCY}
-        listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
-        notes.append(
-            Note(
-                "cut",
-                f"{count(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some"
-                " clusters with --cluster, or for -o html",
-            )
-        )
+    return lines, notes
+
+
+def _draw_urgent(pairs: Sequence[_Pair]) -> tuple[list[Line], list[Note]]:
+    """The most urgent pairs as lines, and a note that counts the rest."""
+    left = sorted(pairs, key=lambda p: _URGENCY.index(p.kind))
     drawn = [Line(p.kind, p.first, p.second, p.text) for p in left[:MOST]]
+    if len(left) <= MOST:
+        return drawn, []
+    counts = {kind: sum(p.kind == kind for p in left[MOST:]) for kind in _URGENCY}
+    listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    text = (
+        f"{count(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some clusters with"
+        " --cluster, or for -o html"
+    )
+    return drawn, [Note("cut", text)]
+
+
+def _served_lines(plan: Plan, shown: AbstractSet[str]) -> list[Line]:
+    """The clusters that have no istiod of their own, with the one whose istiod serves them."""
     primaries = {
         n: m.primary.name
         for n, m in plan.members.items()
         if n in shown and m.primary is not None and m.primary.name in shown
     }
-    served = [
+    return [
         Line("served", n, primary, f"{n} is served by the istiod of {primary}")
         for n, primary in primaries.items()
     ]
-    if len(served) <= MOST // 2:
-        drawn += served
-    areas = {a: _within(between[a, a], size[a], reading) for a in size}
-    return Summary(
-        _statement(size, between, on_line, only, reading),
-        areas,
-        on_line if len(on_line) > 1 else frozenset(),
-        tuple(drawn),
-        tuple(notes),
-    )
 
 
 def _pairs(

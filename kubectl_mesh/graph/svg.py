@@ -55,17 +55,13 @@ def drawing(
     top += 17 * (len(_over_bar(picture, first)) - 1) if first.bars else 0
     places = layout(picture, room, top, wires=wires)
     foot, bottom = _foot(picture, places.bottom, wide)
-    said = (*picture.facts, picture.statement, picture.sum)
-    told = "; ".join(
-        (*said, *(line.text for line in picture.lines), *(n.text for n in picture.notes))
-    )
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="mesh" {_size(wide, bottom)} role="img"'
             f' aria-labelledby="{prefix}title {prefix}desc">'
         ),
         f"<title id='{prefix}title'>{escape(picture.title)}</title>",
-        f"<desc id='{prefix}desc'>{escape(told)}</desc>",
+        f"<desc id='{prefix}desc'>{escape(_description(picture))}</desc>",
         inside,
         f'<rect class="paper" width="{px(wide)}" height="{px(bottom)}"/>',
         *tips(prefix),
@@ -87,6 +83,14 @@ def drawing(
         "</svg>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _description(picture: Picture) -> str:
+    """The picture in words, for a screen reader."""
+    said = (*picture.facts, picture.statement, picture.sum)
+    return "; ".join(
+        (*said, *(line.text for line in picture.lines), *(n.text for n in picture.notes))
+    )
 
 
 def _size(wide: float, high: float) -> str:

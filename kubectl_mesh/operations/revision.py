@@ -31,19 +31,8 @@ def read(
             "compare two directories: kubectl mesh diff DIR DIR",
         )
     where = os.path.relpath(os.path.realpath(out), top)
-    if revision.startswith("-") or not revision.strip():
-        raise refuse(
-            "--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit"
-        )
-    found = _git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    if found is None:
-        raise refuse(
-            "--against",
-            f"git knows no commit {shown(revision)}",
-            f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)",
-        )
-    commit = found.decode().strip()
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
+    commit = _commit(top, revision, environment)
     listed = _git(
         top,
         environment,
@@ -77,6 +66,22 @@ def read(
                 bodies[name] if regular else None
             )
     return tree
+
+
+def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
+    """The name of the commit of a revision."""
+    if revision.startswith("-") or not revision.strip():
+        raise refuse(
+            "--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit"
+        )
+    found = _git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if found is None:
+        raise refuse(
+            "--against",
+            f"git knows no commit {shown(revision)}",
+            f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)",
+        )
+    return found.decode().strip()
 
 
 def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dict[bytes, bytes]:
