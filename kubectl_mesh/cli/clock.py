@@ -20,7 +20,10 @@ def now() -> datetime:
     at = datetime.now(UTC)
     if not EARLIEST <= at.year <= LATEST:
         raise refuse(
-            "clock", f"this machine says that it is {at:%Y-%m-%d}", "set the date of this machine"
+            "clock",
+            f"this machine says that it is {at:%Y-%m-%d}",
+            "set the date of this machine",
+            code="clock-wrong",
         )
     return at
 

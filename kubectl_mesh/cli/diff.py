@@ -48,7 +48,8 @@ def command(paths: "Paths", wanted: "DiffOptions", max_bytes: int | None, output
     from kubectl_mesh.reports.diff_text import text, value
 
     if max_bytes is not None and output != "markdown":
-        raise refuse("--max-bytes", f"is for -o markdown, not for -o {output}", "leave it out")
+        what = f"is for -o markdown, not for -o {output}"
+        raise refuse("--max-bytes", what, "leave it out", code="option-without-effect")
     result = compare_mesh(paths, wanted, clock.machine())
     common.warn(result.warnings)
     if output == "json":

@@ -51,5 +51,6 @@ def _stdin(longest: int) -> str:
             "-",
             "stdin is closed, so there is no text to read",
             "pipe the text in, or give it in quotes",
+            code="stdin-closed",
         )
     return sys.stdin.buffer.read(4 * longest).decode("utf-8", "replace")[:longest]

@@ -20,6 +20,8 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 EXCHANGE, NO_REPLACE = 2, 1
 
 ASK = "ask its owner for the right to write"
+NOT_WRITABLE = "not-writable"
+"""The code of what this user cannot write to."""
 """What to do about a folder that may not be written to."""
 
 
@@ -33,7 +35,7 @@ def must(folder: int | None, name: str) -> int:
 def must_be_writable(path: str) -> None:
     """Refuses a folder that is there and may not be written to, before anything is."""
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
-        raise refuse(path, "cannot be written to", ASK)
+        raise refuse(path, "cannot be written to", ASK, code=NOT_WRITABLE)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
@@ -46,7 +48,9 @@ def make_folder(path: str, mode: int = 0o777) -> None:
             pass
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise refuse(os.path.dirname(path) or ".", "cannot be written to", ASK) from None
+                raise refuse(
+                    os.path.dirname(path) or ".", "cannot be written to", ASK, code=NOT_WRITABLE
+                ) from None
             raise
         above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from kubectl_mesh.errors import refuse
-from kubectl_mesh.fs.durable import ASK, STAGE
+from kubectl_mesh.fs.durable import ASK, NOT_WRITABLE, STAGE
 from kubectl_mesh.fs.exchange import settle
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import unreadable
@@ -67,7 +67,7 @@ def _lock(directory: str, path: str) -> int:
                     path, "is a symbolic link, and kubectl mesh writes through none", "move it away"
                 ) from None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise refuse(directory, "cannot be written to", ASK) from None
+                raise refuse(directory, "cannot be written to", ASK, code=NOT_WRITABLE) from None
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise refuse(
                     directory, "is no folder", "name the working directory with -C"

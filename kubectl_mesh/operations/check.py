@@ -69,6 +69,7 @@ def _wanted_ids(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
             Place("--category"),
             f'no checks are called "{c}"{near(c, known_categories)}',
             f"take one of {', '.join(known_categories)}",
+            code="category-unknown",
         )
         for c in categories
         if c not in known_categories
@@ -78,6 +79,7 @@ def _wanted_ids(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
             Place("--id"),
             f'no check is called "{i}"{near(i, known_ids)}',
             "take an id of docs/checks.md",
+            code="check-unknown",
         )
         for i in ids
         if i not in known_ids

@@ -66,16 +66,20 @@ def _compare_folders(paths: Paths, options: DiffOptions) -> DiffResult:
             "diff",
             f"takes two folders or none, not {len(names)}",
             "name the old tree, then the new one; for a revision of git: --against REV",
+            code="not-two-folders",
         )
     if options.against is not None or paths.out is not None or paths.kubeconfig is not None:
         raise refuse(
             "diff",
             "compares two folders, or one with a revision or a render, not both",
             "leave the folders out, or the options",
+            code="options-exclude-each-other",
         )
     for name in names:
         if not os.path.isdir(name):
-            raise refuse(name, "is no folder", "name a folder with a rendered tree")
+            raise refuse(
+                name, "is no folder", "name a folder with a rendered tree", code="not-a-folder"
+            )
     before, after = on_disk(names[0]), on_disk(names[1])
     only = _chosen_folders(options.clusters, before, after)
     return _result(diff(before, after, names, only=only))
@@ -87,7 +91,10 @@ def _compare_revision(
     """The tree of a revision of git with the one on disk."""
     if paths.kubeconfig is not None:
         raise refuse(
-            "--kubeconfig", "is for a render, and --against makes none", "leave one of the two out"
+            "--kubeconfig",
+            "is for a render, and --against makes none",
+            "leave one of the two out",
+            code="options-exclude-each-other",
         )
     before, after = revision.read(paths.tree, against, environment), on_disk(paths.tree)
     names = (f"{paths.tree} at {against}", paths.tree)
@@ -161,6 +168,7 @@ def _chosen_folders(clusters: Sequence[str], *trees: RawTree) -> frozenset[str] 
                 Place("--cluster"),
                 f'no cluster "{name}" in either tree{near(name, known)}',
                 "name its directory",
+                code="cluster-unknown",
             )
             for name in unknown
         )

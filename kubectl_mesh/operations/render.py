@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from kubectl_mesh.credentials.tokens import TOKENS
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.durable import ASK
+from kubectl_mesh.fs.durable import NOT_WRITABLE
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.fs.owned_files import write_certificates
@@ -218,12 +218,14 @@ def _check_reseal(request: _Request, inputs: CheckedInputs) -> None:
             "--reseal",
             "seals the whole mesh, and --cluster a part of it",
             "leave one of the two out",
+            code="options-exclude-each-other",
         )
     if not store_of(inputs.topology).ENCRYPTS:
         raise refuse(
             "--reseal",
             f"is for the stores sops and sealed, not for {inputs.topology.store}",
             "leave it out",
+            code="store-does-not-encrypt",
         )
 
 
@@ -288,9 +290,9 @@ def _write_mesh(request: _Request, rendered: Rendered, changes: tuple[FolderChan
 
 def _with_dry_run(problem: Problem) -> Problem:
     """A problem of the right to write, with the options that do without."""
-    if problem.fix != ASK:
+    if problem.code != NOT_WRITABLE:
         return problem
-    return replace(problem, fix=f"{ASK}; --check and --dry-run need none")
+    return replace(problem, fix=f"{problem.fix}; --check and --dry-run need none")
 
 
 def _pending_problems(plan: Plan) -> list[Problem]:
@@ -300,6 +302,7 @@ def _pending_problems(plan: Plan) -> list[Problem]:
             Place(name, path=p.subject),
             f"{p.what} is pending; it holds back {p.holds_back}",
             f"run: {p.command}",
+            code=f"{p.kind}-pending",
         )
         for p in plan.pending
     ]

@@ -4,11 +4,11 @@ network.
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import mesh_command, shown
 from kubectl_mesh.workdir.git_ignore import top_of
 
 RawTree = dict[str, dict[str, bytes | None]]
@@ -28,7 +28,8 @@ def read(
         raise refuse(
             out,
             "lies in no git work tree, so there is no revision to compare with",
-            "compare two directories: kubectl mesh diff DIR DIR",
+            f"compare two directories: {mesh_command('diff DIR DIR')}",
+            code="not-in-git",
         )
     where = os.path.relpath(os.path.realpath(out), top)
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
@@ -49,6 +50,7 @@ def read(
             "--against",
             what,
             "name a revision in which it was committed; where `out/` is ignored, there is none",
+            code="tree-not-in-revision",
         )
     entries = []
     for entry in listed.split(b"\0")[:-1]:
@@ -58,13 +60,16 @@ def read(
         is_read = without is None or not path.partition("/")[2].startswith(without)
         entries.append((path, is_read and kind == b"blob" and mode in (b"100644", b"100755"), name))
     bodies = _bodies(top, [name for _, regular, name in entries if regular], environment)
+    return _make_tree((path, bodies[name] if regular else None) for path, regular, name in entries)
+
+
+def _make_tree(files: Iterable[tuple[str, bytes | None]]) -> RawTree:
+    """Files by directory and path; hidden directories do not count."""
     tree: RawTree = {}
-    for path, regular, name in entries:
+    for path, body in files:
         first, _, rest = path.partition("/")
         if not (first.startswith(".") and rest):
-            tree.setdefault(first if rest else "", {})[rest or first] = (
-                bodies[name] if regular else None
-            )
+            tree.setdefault(first if rest else "", {})[rest or first] = body
     return tree
 
 
@@ -72,7 +77,10 @@ def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
     """The name of the commit of a revision."""
     if revision.startswith("-") or not revision.strip():
         raise refuse(
-            "--against", f"{shown(revision)} is no revision", "name a branch, a tag or a commit"
+            "--against",
+            f"{shown(revision)} is no revision",
+            "name a branch, a tag or a commit",
+            code="revision-invalid",
         )
     found = _git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found is None:
@@ -80,6 +88,7 @@ def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
             "--against",
             f"git knows no commit {shown(revision)}",
             f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)",
+            code="revision-unknown",
         )
     return found.decode().strip()
 
@@ -97,6 +106,7 @@ def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dic
             "--against",
             "git could not give all files of this revision",
             "look at `git fsck`, or fetch what is missing",
+            code="revision-incomplete",
         )
     found, at = {}, 0
     for name in wanted:
@@ -107,6 +117,7 @@ def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dic
                 "--against",
                 "git lacks files of this revision",
                 "fetch them: the repository is a partial clone",
+                code="revision-incomplete",
             )
         size = int(head[2])
         found[name] = out[end + 1 : end + 1 + size]
@@ -122,6 +133,7 @@ def _git(top: str, environment: Mapping[str, str], *words: str, feed: bytes = b"
             "git",
             "is not on PATH, and --against asks it for the revision",
             "install it, or compare two directories",
+            code="git-missing",
         )
     if lacks_objects(done) or b"dubious ownership" in done.stderr:
         raise MeshError([silence_problem(top, done)])

@@ -13,6 +13,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.stores import age, sealed, sops, store_of, verify
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.yaml_io.manifest import parse, read
 
@@ -43,6 +44,7 @@ class VerifyResult:
                 self.identity,
                 f"opens nothing in {self.tree}",
                 "name the identity of one of its clusters",
+                code="identity-opens-nothing",
             )
 
 
@@ -79,7 +81,11 @@ def verify_mesh(
         if disk is None or not disk.sealed:
             problems.append(
                 Problem(
-                    Place(where), "is not sealed yet", "run `kubectl mesh render`", "tree-current"
+                    Place(where),
+                    "is not sealed yet",
+                    f"run `{mesh_command('render')}`",
+                    "tree-current",
+                    code="not-sealed",
                 )
             )
         elif only is None and not opener.is_for(name, disk):
@@ -100,10 +106,16 @@ def _read_identity(inputs: CheckedInputs, identity: str) -> _Opener:
             "verify",
             f"opens what is sealed by the stores sops and sealed; the topology says store: {store}",
             "look at the tree itself",
+            code="store-does-not-encrypt",
         )
     body = read_file(identity, "key", pipe=True)
     if body is None:
-        raise refuse(identity, "is not there", "name the file with the identity of a cluster")
+        raise refuse(
+            identity,
+            "is not there",
+            "name the file with the identity of a cluster",
+            code="identity-missing",
+        )
     return _opener(store, identity, body, inputs.sealing)
 
 
@@ -118,7 +130,13 @@ def _folder_problems(
         try:
             document = opener.open_file(name, disk.files[path][0])
         except ValueError as error:
-            yield Problem(Place(f"{where}/{path}"), str(error), verify.REPAIR, "sealed-current")
+            yield Problem(
+                Place(f"{where}/{path}"),
+                str(error),
+                verify.REPAIR,
+                "sealed-current",
+                code="sealed-file-not-opened",
+            )
             continue
         text = meant.text[name, path]
         yield from verify.compare(
