@@ -12,7 +12,7 @@ import click
 
 from kubectl_mesh.cli import own
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import escaped, plain, visible
+from kubectl_mesh.text import escaped, mesh_command, plain, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,7 +78,7 @@ def say(text: str) -> None:
     click.echo(visible(own.whole(text)), err=True)
 
 
-NEXT = "next: kubectl mesh render"
+NEXT = f"next: {mesh_command('render')}"
 """What comes after most changes of the working directory."""
 
 

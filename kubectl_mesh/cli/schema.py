@@ -45,10 +45,10 @@ def command(name: str, listing: bool, location: bool) -> None:
         click.echo("\n".join(known))
         return
     if name not in known:
-        from kubectl_mesh.text import near
+        from kubectl_mesh.text import mesh_command, near
 
         raise click.UsageError(
-            f'there is no schema "{name}"{near(name, known)}; `kubectl mesh schema --list` names'
-            " them"
+            f'there is no schema "{name}"{near(name, known)}; `{mesh_command("schema --list")}`'
+            " names them"
         )
     click.echo(assets.text(f"schemas/{known[name]}"), nl=False)

@@ -1,6 +1,7 @@
 """Causes that several messages share."""
 
 from kubectl_mesh.explain.known import Cause
+from kubectl_mesh.text import mesh_command
 
 ROOTS = Cause(
     "the clusters do not share one root",
@@ -79,8 +80,8 @@ NETWORK = Cause(
 )
 LOGIN = Cause(
     "the token of the remote secret is not taken: expired, of another cluster, or deleted there",
-    "fetch the token again (`kubectl mesh render` prints the command if the file is moved away),"
-    " render, review and apply",
+    f"fetch the token again (`{mesh_command('render')}` prints the command if the file is moved"
+    " away), render, review and apply",
     (
         "token-expired",
         "token-account",

@@ -4,6 +4,7 @@ Secrets, External Secrets.
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
+from kubectl_mesh.text import mesh_command
 
 _STAGES = Cause(
     "the stages were applied out of order",
@@ -240,7 +241,7 @@ MESSAGES = (
             ),
             Cause(
                 "a Secret that is no Secret to the tool was encrypted",
-                "encrypt with `kubectl mesh render` alone",
+                f"encrypt with `{mesh_command('render')}` alone",
                 hints=("tree-foreign", "sealed-current"),
                 see="grep -rl ENC out/",
             ),
@@ -258,7 +259,7 @@ MESSAGES = (
                 "the cluster's recipient is not that of its identity",
                 "state the recipient of the identity that the cluster has, and render",
                 hints=("sealed-current", "recipient-shared", "sealed-proven"),
-                see="kubectl mesh verify --identity FILE",
+                see=mesh_command("verify --identity FILE"),
             ),
             Cause(
                 "the identity was never brought into the cluster",
@@ -278,7 +279,7 @@ MESSAGES = (
                 "render where the keys are: it seals the file anew",
                 ("tree-edited", "tree-readable"),
                 hints=("sealed-current",),
-                see="kubectl mesh verify --identity FILE",
+                see=mesh_command("verify --identity FILE"),
             ),
         ),
     ),
@@ -312,7 +313,7 @@ MESSAGES = (
         (
             Cause(
                 "the secrets were not put into the store",
-                "`kubectl mesh certs export` prints what belongs where",
+                f"`{mesh_command('certs export')}` prints what belongs where",
                 hints=("token-pending", "certificate-pending"),
                 see="kubectl --context=CONTEXT -n istio-system get externalsecrets",
             ),

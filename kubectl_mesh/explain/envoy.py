@@ -4,6 +4,7 @@ handshake.
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
+from kubectl_mesh.text import mesh_command
 
 MESSAGES = (
     Known(
@@ -79,7 +80,7 @@ MESSAGES = (
             Cause(
                 "there are two roots with the same name, as when a root was made twice with the"
                 " same organization",
-                "find the right one by its fingerprint (`kubectl mesh describe`), put it"
+                f"find the right one by its fingerprint (`{mesh_command('describe')}`), put it"
                 " everywhere, and make the intermediates of the other anew",
                 ("certs-one-root", "certs-chain", "tree-root", "tree-chain"),
                 is_proof=True,

@@ -4,6 +4,7 @@ it.
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
+from kubectl_mesh.text import mesh_command
 
 _INCOMPLETE = Cause(
     "the rendered cacerts lacks a part",
@@ -38,7 +39,7 @@ MESSAGES = (
             _INCOMPLETE,
             Cause(
                 "the Secret was sealed or stored in parts",
-                "open it where it was sealed: `kubectl mesh verify --identity FILE`",
+                f"open it where it was sealed: `{mesh_command('verify --identity FILE')}`",
                 hints=("sealed-current",),
                 see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
             ),
@@ -268,8 +269,8 @@ MESSAGES = (
         (
             Cause(
                 "a cluster logs in by exec, a token file or a client certificate",
-                "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as `kubectl mesh"
-                " check --id credential-cost` says, or use a token",
+                "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as"
+                f" `{mesh_command('check --id credential-cost')}` says, or use a token",
                 ("credential-cost",),
                 see=(
                     "kubectl --context=CONTEXT -n istio-system get secrets -l"
@@ -292,8 +293,8 @@ MESSAGES = (
             ),
             Cause(
                 "it was applied as it is encrypted",
-                "apply it by what decrypts it: see what `kubectl mesh explain` says of `.sops:"
-                " field not declared`",
+                f"apply it by what decrypts it: see what `{mesh_command('explain')}` says of"
+                " `.sops: field not declared`",
                 see=(
                     "kubectl --context=CONTEXT -n istio-system get secrets -l"
                     " istio/multiCluster=true"

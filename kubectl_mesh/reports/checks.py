@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from kubectl_mesh.checks.check import PAGE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.operations.check import CheckResult
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count, marked
 
 
 def check_text(
@@ -40,7 +40,7 @@ def check_text(
 
 def _short_lines(results: Sequence[Result], marks: Mapping[str, str]) -> list[str]:
     return [
-        f"{marks[r.status]} {r.check.id}: {f.where}: " + f.what.replace("\n", " ")
+        f"{marks[r.status]} {r.check.id}: {f.where}: " + marked(f.what).replace("\n", " ")
         for r in results
         for f in r.findings
     ]
@@ -55,9 +55,9 @@ def _result_lines(result: Result, marks: Mapping[str, str], width: int | None) -
     elif not result.findings:
         lines += wrapped(head + result.check.sentence, width, "      ")
     for finding in result.findings:
-        first, *more = f"{head}{finding.where}: {finding.what}".split("\n")
+        first, *more = f"{head}{finding.where}: {marked(finding.what)}".split("\n")
         lines += wrapped(first, width, "      ") + [f"    {line}" for line in more]
-        lines += fix_lines(finding.fix, width)
+        lines += fix_lines(marked(finding.fix), width)
     return lines
 
 

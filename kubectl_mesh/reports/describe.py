@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.text import count, one_line, size
+from kubectl_mesh.text import count, mesh_command, one_line, size
 
 STORES = {
     "sops": "encrypted by SOPS",
@@ -45,8 +45,9 @@ def describe_text(value: Mapping[str, Any]) -> str:
         lines += [
             "",
             (
-                "refused: `kubectl mesh render` refuses this for"
-                f" {count(len(value['refused']), 'reason')}; `kubectl mesh check` prints the steps"
+                f"refused: `{mesh_command('render')}` refuses this for"
+                f" {count(len(value['refused']), 'reason')}; `{mesh_command('check')}` prints the"
+                " steps"
             ),
         ]
         lines += [f"  {p['file']}: {p['what']}" for p in value["refused"]]
@@ -118,7 +119,7 @@ def _token_lines(cluster: Mapping[str, Any]) -> Iterator[str]:
     if len(tokens) > len(first):
         yield (
             f"  tokens       {len(tokens) - len(first)} more, which end later or never;"
-            " `kubectl mesh tokens status` lists them"
+            f" `{mesh_command('tokens status')}` lists them"
         )
     if cluster["tokenBeside"] is not None:
         yield (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.differences.values import GROUPS, Diff, Line
 from kubectl_mesh.reports.diff_text import changed, order, summary, where
-from kubectl_mesh.text import count, one_line, visible
+from kubectl_mesh.text import count, mesh_command, one_line, plain, visible
 
 LEAST = 1024
 """The smallest budget: room for the heading, the summary and what is said of a cut."""
@@ -36,8 +36,8 @@ def markdown(diff: Diff, budget: int) -> str:
             *([f"details of {count(details, 'line')}"] if details else []),
         ]
         kept.append(
-            f"\n*Left out to stay within {budget} bytes: {' and '.join(parts)}. `kubectl mesh diff`"
-            " tells all.*\n"
+            f"\n*Left out to stay within {budget} bytes: {' and '.join(parts)}."
+            f" `{plain(mesh_command('diff'))}` tells all.*\n"
         )
     return "".join(kept)
 
@@ -50,7 +50,7 @@ def _head(diff: Diff) -> Iterator[tuple[str, str]]:
     )
     if not diff.differs:
         return
-    sentences = list(order(diff))
+    sentences = [plain(says) for says in order(diff)]
     if diff.order.refused:
         # The numbers of steps make a list; other signs could make a heading of the line above.
         steps = "\n".join(

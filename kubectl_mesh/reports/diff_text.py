@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import count, one_line
+from kubectl_mesh.text import count, marked, mesh_command, one_line
 
 MANY = 12
 """How many details of a line are shown in text."""
@@ -141,8 +141,11 @@ def order(diff: Diff) -> Iterator[str]:
     found = diff.order
     if found.refused:
         for problem in found.refused:
-            yield f"safe in no order, and `kubectl mesh render` refuses it: {problem.what}"
-            yield from problem.fix.split("\n")
+            yield (
+                f"safe in no order, and `{mesh_command('render')}` refuses it:"
+                f" {marked(problem.what)}"
+            )
+            yield from marked(problem.fix).split("\n")
     elif found.any:
         yield "the clusters may apply this in any order"
     else:

@@ -6,6 +6,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
 from kubectl_mesh.operations.explain import Explanation
 from kubectl_mesh.reports.checks import wrapped
+from kubectl_mesh.text import marked, mesh_command
 
 _WORDS = {
     PROVEN: "proven here",
@@ -14,9 +15,9 @@ _WORDS = {
     GENERAL: "may be",
 }
 _MARKS = {PROVEN: "error", OPEN: "unknown", CLEARED: "ok", GENERAL: "skipped"}
-UNKNOWN = """\
+UNKNOWN = f"""\
 nothing in this text is known to kubectl mesh
-  look at `kubectl mesh check` for what is wrong in these files
+  look at `{mesh_command("check")}` for what is wrong in these files
   look at the log of istiod in both clusters (`kubectl -n istio-system logs deploy/istiod`), \
 and at the access log of the proxies,
     and explain a line that says "error" or "warn" there
@@ -65,9 +66,9 @@ def _unread_lines(unread: Sequence[Problem], marks: Mapping[str, str]) -> list[s
             f"{unread[0].where.file} cannot be used, and what rests on it is neither proven nor"
             " cleared here:"
         ),
-        *(f"  {marks['error']} {problem.where}: {problem.what}" for problem in unread[:3]),
+        *(f"  {marks['error']} {problem.where}: {marked(problem.what)}" for problem in unread[:3]),
         *(
-            [f"  and {len(unread) - 3} more, which `kubectl mesh check` tells"]
+            [f"  and {len(unread) - 3} more, which `{mesh_command('check')}` tells"]
             if len(unread) > 3
             else []
         ),
@@ -80,7 +81,7 @@ def _cause_lines(judged: Judged, marks: Mapping[str, str]) -> Iterator[str]:
         yield f"      concerns Istio {', '.join(judged.cause.versions)}"
     for result in judged.results:
         for finding in result.findings[:3]:
-            yield f"      {result.check.id}: {finding.where}: {finding.what}"
+            yield f"      {result.check.id}: {finding.where}: {marked(finding.what)}"
         if len(result.findings) > 3:
             yield f"      {result.check.id}: and {len(result.findings) - 3} more"
     if judged.state == CLEARED:
