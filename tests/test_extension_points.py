@@ -1,4 +1,4 @@
-"""Extension points: a control plane, a store and a tool that apply the tree are each one class and one line in a table."""
+"""Extension points: a control plane, a store, a tool that applies the tree, and a check are each one class and one line in a table."""
 
 import json
 import sys
@@ -11,6 +11,9 @@ import yaml
 from conftest import TOP, Run, WorkDir
 
 from kubectl_mesh import delivery, stores, targets
+from kubectl_mesh.checks import table as checks_table
+from kubectl_mesh.checks.check import Check, Unknown
+from kubectl_mesh.checks.context import ERROR, CheckContext, Finding, InputFacts, Needs
 from kubectl_mesh.cli import init
 from kubectl_mesh.delivery.delivery import Delivery
 from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
@@ -206,3 +209,50 @@ def test_a_toy_tool(
     assert namespace["metadata"]["annotations"]["toys.example/keep"] == "yes"
     assert run("render", "--check", cwd=made).code == 0
     assert "kubectl" in run("teardown", cwd=made).out
+
+
+class ToyCheck(Check):
+    """A check that no cluster is on the network of toys."""
+
+    id = "toy-network"
+    category = "toys"
+    severity = ERROR
+    sentence = "no cluster is on the network of toys"
+    prevents = "`no healthy upstream`"
+    remedy = "State another network."
+    needs = Needs.TOPOLOGY
+
+    def find_problems(self, context: CheckContext) -> Iterator[Finding]:
+        clusters = context.topology.clusters if context.topology is not None else ()
+        for cluster in clusters:
+            if cluster.network == "toys":
+                what, fix = "is on the network of toys", "move it"
+                problem = Problem(cluster.place, what, fix, self.id, code="cluster-on-toys")
+                yield Finding(self.severity, problem)
+
+    def find_unknown(self, inputs: InputFacts) -> Unknown | None:
+        return Unknown("whether a toy is in a box", "toy list")
+
+
+def test_a_toy_check(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its finding is in every report, it can be asked alone, and it says what it cannot know."""
+    monkeypatch.setattr(checks_table, "CHECKS", (*checks_table.CHECKS, ToyCheck()))
+    made = workdir("mesh", tokens=True)
+
+    def checked(*words: str) -> str:
+        return run("check", "--id", "toy-network", *words, cwd=made).out
+
+    assert "  ? toy-network: cannot be known offline: whether a toy is in a box" in checked()
+    made.topology({"contexts": {"context-east-1": {"network": "toys"}}})
+    assert run("check", "--category", "toys", cwd=made).code == 1
+    (check,) = json.loads(checked("-o", "json"))["checks"]
+    assert (check["status"], check["sentence"]) == ("error", ToyCheck.sentence)
+    assert [(f["path"], f["what"]) for f in check["findings"]] == [
+        ("contexts.context-east-1", "is on the network of toys")
+    ]
+    assert " toy-network: topology.yaml:" in checked()
+    (log,) = json.loads(checked("-o", "sarif"))["runs"]
+    assert [(r["ruleId"], r["level"]) for r in log["results"]] == [("toy-network", "error")]
+    assert '<testsuite name="toys" tests="1" failures="1"' in checked("-o", "junit")
+    made.write("topology.yaml", "nonsense")
+    assert json.loads(checked("-o", "json"))["checks"][0]["status"] == "skipped"

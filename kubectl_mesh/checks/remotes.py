@@ -339,7 +339,7 @@ class RemoteServer(KubeconfigCheck):
             yield "leads to its server by something else than an https URL", "server-url-invalid"
         elif is_loopback(server):
             what = "leads to a loopback address, which is another cluster's own"
-            yield what, "server-is-loopback"
+            yield what, "server-loopback"
         elif expected is not None:
             different = (
                 f"{shown(server)}, not {shown(expected.server)}"

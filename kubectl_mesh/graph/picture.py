@@ -24,6 +24,8 @@ class Picture:
     facts: tuple[str, ...]
     sum: str
     """Of the whole: what is broken or pending, in a sentence."""
+    state: str
+    """The worst of all: `ok`, `pending` or `broken`."""
     areas: tuple[Area, ...]
     statement: str
     lines: tuple[Line, ...]
@@ -32,13 +34,6 @@ class Picture:
     seen: Seen
     findings: tuple[Finding, ...]
     """Those of the mesh as a whole."""
-
-    @property
-    def state(self) -> str:
-        """The worst of all."""
-        if self.sum == FINE:
-            return "ok"
-        return "broken" if "broken" in self.sum or "error" in self.sum else "pending"
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -77,7 +72,7 @@ def picture(seen: Seen) -> Picture:
     return Picture(
         f"mesh {plan.topology.mesh_id}",
         _facts(seen, nodes, len(areas)),
-        _sum(nodes, areas, told.lines, told.notes, whole),
+        *_sum(nodes, areas, told.lines, told.notes, whole),
         tuple(areas),
         told.statement,
         told.lines,
@@ -168,8 +163,8 @@ def _sum(
     lines: Sequence[Line],
     notes: Sequence[Note],
     whole: Sequence[Finding],
-) -> str:
-    """The sentence below the title."""
+) -> tuple[str, str]:
+    """The sentence below the title, and the worst state."""
     broken = sum(n.state == "broken" for n in nodes)
     pending = sum(any(m.state == "pending" for m in n.marks) for n in nodes)
     gateways = sum(any(m.state == "pending" for m in a.marks) for a in areas)
@@ -192,4 +187,5 @@ def _sum(
         )
         if number
     ]
-    return ", ".join(told) or FINE
+    state = "broken" if broken or errors or edges[0] else "pending" if told else "ok"
+    return ", ".join(told) or FINE, state

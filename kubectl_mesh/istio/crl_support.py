@@ -27,5 +27,6 @@ def unread(topology: Topology, present: bool) -> tuple[Problem, ...]:
             what,
             "what is revoked stays trusted there until Istio is upgraded, or the root rotated",
             "crl-read",
+            code="crl-not-read-by-istio",
         ),
     )

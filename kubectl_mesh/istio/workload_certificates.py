@@ -43,7 +43,14 @@ def longest(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
                     f"{shown(value)} is no duration of Go's, such as 24h or 1h30m, so nobody knows"
                     " how long certificates live"
                 )
-                problems.append(Problem(document.place(*path), what, "write one, in quotes"))
+                problems.append(
+                    Problem(
+                        document.place(*path),
+                        what,
+                        "write one, in quotes",
+                        code="duration-invalid",
+                    )
+                )
             else:
                 found.append(life)
     if problems:
