@@ -35,7 +35,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from kubectl_mesh import plan as planning
-from kubectl_mesh.cli import tokens
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import SHARED, reader_secret, token_file
 from kubectl_mesh.errors import MeshError
@@ -53,6 +52,8 @@ from kubectl_mesh.model import (
     Topology,
 )
 from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.operations import rotate_token
+from kubectl_mesh.operations.token_steps import check_first_token, check_next_token, check_step
 from kubectl_mesh.operations.tree_trust import behind
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
@@ -838,9 +839,9 @@ class Decade:
             self.refused += 1  # The tree is not what a render of the step before would make.
             return
         try:
-            tokens._rotatable(SimpleNamespace(plan=plan), cluster, step)  # type: ignore[arg-type]
+            check_step(SimpleNamespace(plan=plan), cluster, step)  # type: ignore[arg-type]
             if step == "advance" and at == token_rotation.BEGUN:
-                tokens._next_is_there(self.inputs(plan), SimpleNamespace(plan=plan), cluster)  # type: ignore[arg-type]
+                check_next_token(self.inputs(plan), SimpleNamespace(plan=plan), cluster)  # type: ignore[arg-type]
         except MeshError as error:
             self.refused += 1
             self.tell(f"{step} of the token of {name} is refused: {error.problems[0].what[:90]}")
@@ -860,7 +861,7 @@ class Decade:
         after = self.plan()
         try:
             if step == "abort":
-                tokens._first_is_there(
+                check_first_token(
                     self.inputs(plan),
                     SimpleNamespace(plan=plan),
                     SimpleNamespace(plan=after),
@@ -872,9 +873,9 @@ class Decade:
             self.tell(f"abort of the token of {name} is refused: {error.problems[0].what[:90]}")
             return
         now = token_rotation.step(after.members[name].cluster)
-        self.looks[name] = list(
-            tokens._look(now, SimpleNamespace(plan=after), name, back=step == "abort")
-        )  # type: ignore[arg-type]
+        paths: Any = SimpleNamespace(directory=".", tree="out")
+        trees: Any = SimpleNamespace(plan=plan), SimpleNamespace(plan=after)
+        self.looks[name] = list(rotate_token._describe_step(paths, step, *trees, name).checks)
         self.token_rotations += (at, now) == (token_rotation.MOVED, token_rotation.STEADY)
         self.tell(f"{step} of the token of {name}: {now} {entry}")
         if self.random.random() < 0.3:

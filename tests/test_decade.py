@@ -167,8 +167,10 @@ def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_token_that_goes_on_the_way_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were nothing to be seen between two aborts, whoever has not moved back yet could not log in."""
-    look = decade.tokens._look
+    checks = decade.rotate_token._list_checks
     monkeypatch.setattr(
-        decade.tokens, "_look", lambda at, after, name, *, back: look(at, after, name, back=False)
+        decade.rotate_token,
+        "_list_checks",
+        lambda after, result: checks(after, replace(result, asked="begin")),
     )
     assert "with a token that is void" in cut_within(24, first=8)
