@@ -17,7 +17,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.pki.revoke import CrlOrder, SignedCrls, sign_bundle
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.workdir.certs_folder import read_archive
+from kubectl_mesh.workdir.certs_folder import read_archive, read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY, located
 from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology
 from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, ROTATION, folder
@@ -180,20 +180,33 @@ def _read_crls(files: Sequence[str]) -> list[NamedFile]:
 
 def _read_certificates(directory: str, names: Sequence[str], files: Sequence[str]) -> _Named:
     """The certificates that somebody named, and what is wrong with the files."""
-    certs = join(directory, "certs")
-    fix = "name a cluster whose intermediate is, or its file with --certificate"
-    asked = [
-        (f"{certs}/{folder(name)}/ca-cert.pem", bool(_NAME.fullmatch(name)), fix) for name in names
-    ]
-    asked += [(file, True, "name a certificate in PEM") for file in files]
     found: list[NamedFile] = []
     problems: list[Problem] = []
-    for path, is_named, fix in dict.fromkeys(asked):
+    for path, name in [
+        *(
+            (f"{join(directory, 'certs')}/{folder(name)}/ca-cert.pem", name)
+            for name in dict.fromkeys(names)
+        ),
+        *((file, None) for file in dict.fromkeys(files)),
+    ]:
         try:
-            body = read_file(path, "certificates") if is_named else None
-            if body is None:
-                raise refuse(path, "is not there", fix, code="file-missing")
-            found.append(NamedFile(path, body))
+            found.append(NamedFile(path, _read_certificate(directory, path, name)))
         except MeshError as error:
             problems += error.problems
     return _Named(names, found, (), problems)
+
+
+def _read_certificate(directory: str, path: str, name: str | None) -> bytes:
+    """The intermediate of a cluster, which may have left the mesh, or a file that somebody named if
+    there is no name.
+    """
+    fix = "name a certificate in PEM"
+    if name is None:
+        body = read_file(path, "certificates")
+    else:
+        fix = "name a cluster whose intermediate is, or its file with --certificate"
+        files = read_certs(directory, [name]).files if _NAME.fullmatch(name) else {}
+        body = files.get(f"{folder(name)}/ca-cert.pem")
+    if body is None:
+        raise refuse(path, "is not there", fix, code="file-missing")
+    return body
