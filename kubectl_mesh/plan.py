@@ -20,6 +20,7 @@ from kubectl_mesh.model import (
     Topology,
 )
 from kubectl_mesh.model.commands import address_command
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count
 from kubectl_mesh.topology.peers import peers_of
 
@@ -234,7 +235,7 @@ def _pending_rotations(
     found = []
     for name, member in members.items():
         cluster = member.cluster
-        if cluster.coming is None or topology.store == "external":
+        if cluster.coming is None or store_of(topology).OUTSIDE:
             continue
         where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
         for peer in (

@@ -9,6 +9,7 @@ from kubectl_mesh.credentials.accounts import reader_secret
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count, mesh_command, work_path
 
 
@@ -41,7 +42,7 @@ def cacerts_unknown(inputs: InputFacts) -> Unknown | None:
     if not topology.own_intermediates:
         what = f"{topology.issuer} issues the certificates in the clusters, and the tree has none"
         return Unknown(what, command)
-    if topology.store == "external":
+    if store_of(topology).OUTSIDE:
         return Unknown("the tree only names entries of the secret store", command)
     return sealed_unknown(inputs)
 
@@ -50,7 +51,7 @@ def sealed_unknown(inputs: InputFacts) -> Unknown | None:
     """Whether encrypted Secrets are right; None if there are none, or the seal key proves them."""
     topology = inputs.topology
     if (
-        topology.store in ("plain", "external")
+        not store_of(topology).ENCRYPTS
         or inputs.has_seal_key
         or not topology.own_intermediates
         or all(c.primary is not None for c in topology.clusters)

@@ -12,6 +12,7 @@ from kubectl_mesh.model import Cluster, Intermediate, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.git_ignore import exposed
@@ -37,7 +38,7 @@ def export_intermediates(
     """
     inputs = load_inputs(directory, None, machine)
     topology = inputs.topology
-    if topology.store != "external":
+    if not store_of(topology).OUTSIDE:
         raise refuse(
             join(directory, TOPOLOGY),
             f"says store: {topology.store}; only the store external is filled by hand",

@@ -22,6 +22,7 @@ from kubectl_mesh.operations import expired_tokens, root_changes, sealed_logins
 from kubectl_mesh.operations.last_commit import committed, has_no_commit, read_commit
 from kubectl_mesh.safety import reconnect, remote_secrets, review
 from kubectl_mesh.safety.review import with_way_out
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count, near
 from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir import git_ignore
@@ -291,7 +292,7 @@ class _Rendered(Mapping[str, "bytes | None"]):
 
 def _fetch_commands(plan: Plan, refusal: review.Refusal, directory: str) -> list[str]:
     """The commands that fetch the tokens of the readers that come."""
-    if plan.topology.store == "external":
+    if store_of(plan.topology).OUTSIDE:
         return []  # each cluster pushes its own
     members = [plan.members[name] for name in refusal.readers if name in plan.members]
     found = []

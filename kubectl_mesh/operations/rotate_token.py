@@ -31,6 +31,7 @@ from kubectl_mesh.operations.token_steps import (
 from kubectl_mesh.operations.token_tree import build_tree, stale_folders, uncommitted_problems
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.safety import reconnect
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY
@@ -202,7 +203,7 @@ def _describe_step(
     """The result of a step, from the mesh before and after it."""
     plan = after.plan
     cluster = plan.members[name].cluster
-    is_external = plan.topology.store == "external"
+    is_external = store_of(plan.topology).OUTSIDE
     gone = before.plan.members[name].cluster.beside
     peers = plan.members[name].readers if plan.topology.reader_per_peer else ("",)
     result = RotationResult(

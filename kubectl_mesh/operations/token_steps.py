@@ -14,6 +14,7 @@ from kubectl_mesh.model import Cluster
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.safety import reconnect, rollout
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 
 PUSHED = timedelta(hours=2)
@@ -76,7 +77,7 @@ def seen_problems(
     """Why it is too early for a step, by what was seen; `goes`: a token goes with it, which peers
     may still use.
     """
-    wait = PUSHED if inputs.topology.store == "external" else timedelta()
+    wait = PUSHED if store_of(inputs.topology).OUTSIDE else timedelta()
     if not goes or (seen_for is not None and seen_for >= wait):
         return []
     if seen_for is None:
@@ -101,7 +102,7 @@ def check_next_token(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster
     """Raises a `MeshError` if peers would move to a token that is not here, or is not the next
     one.
     """
-    if inputs.topology.store == "external":
+    if store_of(inputs.topology).OUTSIDE:
         return
     problems = [
         problem

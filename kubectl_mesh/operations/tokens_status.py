@@ -19,6 +19,7 @@ from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.token_tree import build_tree, concerned_folders, differing_folders
 from kubectl_mesh.pki.dates import dates
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.topology.selection import chosen_clusters
 
 
@@ -122,7 +123,7 @@ def _read_token(rendered: Rendered, cluster: Cluster, peer: str, generation: int
     if generation == cluster.generation:
         login = inputs.logins.get((cluster.name, peer), {}).get("token")
         state, token = "used", login if isinstance(login, str) else None
-    is_external = rendered.plan.topology.store == "external"
+    is_external = store_of(rendered.plan.topology).OUTSIDE
     file = None if is_external else token_file(cluster, peer, generation)
     return TokenState(
         peer,

@@ -11,6 +11,7 @@ from kubectl_mesh.pki.ahead import lacking
 from kubectl_mesh.pki.joining import alone
 from kubectl_mesh.pki.rotation import Rotation, follows
 from kubectl_mesh.safety import rollout, rotation_steps
+from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 
 
@@ -59,7 +60,7 @@ def step_text(inputs: CheckedInputs, on: Rotation) -> str:
         *_before_render_lines(inputs, on, signers),
         f"1. {mesh_command('render')}; look at the difference, and apply it, in any order",
         *_setting_lines(inputs, on),
-        *([f"   {rollout.BY_HAND}"] if topology.store == "external" else []),
+        *([f"   {rollout.BY_HAND}"] if store_of(topology).OUTSIDE else []),
         *_restart_lines(inputs, on, list(signers)),
         f"2. see that it is everywhere; {how}:",
         *(f"     {line}" for line in _look_lines(inputs, on)),
