@@ -6,8 +6,7 @@ file). It may come from disk, from a revision of git, or from a render. What can
 a `Problem` of the state.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
 
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE, LOCK, Json
 from kubectl_mesh.observed.control import control_plane, namespaces, said
@@ -26,6 +25,7 @@ from kubectl_mesh.observed.values import (
     MeshState,
     Object,
     Opaque,
+    RemoteSecret,
     Said,
 )
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
@@ -105,7 +105,9 @@ class Reader:
         ]
         return Directory(name, found, state, tuple(o for o, _ in seen), tuple(remotes)), tuple(seen)
 
-    def _remote(self, name: str, seen: Object, value: Json, state: Lock | None) -> Any:
+    def _remote(
+        self, name: str, seen: Object, value: Json, state: Lock | None
+    ) -> Iterator[RemoteSecret]:
         return self._remotes.read(name, seen.file.partition("/")[2], value, state)
 
     def _read(self, file: str, body: bytes | None) -> list[tuple[Object, Json]]:

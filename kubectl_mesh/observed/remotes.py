@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, parse_server
@@ -20,8 +21,9 @@ from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
 from kubectl_mesh.observed.objects import Found, secret_data
 from kubectl_mesh.observed.parse import Parser, opaque
 from kubectl_mesh.observed.trust import store_of
-from kubectl_mesh.observed.values import Lock, Object, Reader, RemoteSecret
+from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
 from kubectl_mesh.text import shown
+from kubectl_mesh.tree.lock_file import Source
 from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at, texts_at
 
 LABEL, ANNOTATION, CONTEXT = (
@@ -68,23 +70,33 @@ def _data(value: Json) -> Mapping[str, Any]:
     return mapping_at(value, "data") if kind == "Secret" else {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a key of a remote secret holds, as far as it can be read; as in `RemoteSecret`."""
+
+    text: Opaque
+    server: str | None = None
+    ca: str | None = None
+    tls_name: str | None = None
+    login: str | None = None
+    secret: Opaque | None = None
+    insecure: bool = False
+    expires: datetime | None = None
+
+
 class Remotes:
     """Reads remote secrets; one that stands in many clusters is read once."""
 
     def __init__(self, parser: Parser) -> None:
         self.parser = parser
-        self._known: dict[tuple[str, str], dict[str, Any]] = {}
+        self._known: dict[tuple[str, str], _Contents] = {}
 
     def read(
         self, directory: str, path: str, value: Json, lock: Lock | None
     ) -> Iterator[RemoteSecret]:
         """The clusters that an object lets istiod read."""
-        file, store, metadata, data = (
-            f"{directory}/{path}",
-            store_of(value),
-            _metadata(value),
-            _data(value),
-        )
+        file, store = f"{directory}/{path}", store_of(value)
+        metadata, data = _metadata(value), _data(value)
         if not data:
             self.parser.problem(
                 file, "names no cluster: it has no data", code="remote-secret-empty"
@@ -96,13 +108,7 @@ class Remotes:
             if not isinstance(content, str):
                 self.parser.problem(file, "is no text", path=f"data.{peer}", code="not-text")
                 continue
-            told = self._kubeconfig(file, peer, store, content)
-            if store in ("sops", "sealed") and source is not None:
-                told = told | {
-                    "server": source.server,
-                    "ca": source.ca,
-                    "tls_name": source.tls_name,
-                }
+            held = self._contents(file, peer, store, content, source)
             yield RemoteSecret(
                 file=file,
                 store=store,
@@ -112,68 +118,60 @@ class Remotes:
                 annotation=annotations.get(ANNOTATION),
                 context=annotations.get(CONTEXT),
                 labelled=is_labelled(metadata),
+                server=held.server,
+                ca=held.ca,
+                tls_name=held.tls_name,
+                login=held.login,
+                secret=held.secret,
+                text=held.text,
                 source=source,
                 made_from=lock.says.sealed.get(path) if lock is not None else None,
-                **told,
+                insecure=held.insecure,
+                expires=held.expires,
             )
 
-    def _kubeconfig(self, file: str, peer: str, store: str, content: str) -> dict[str, Any]:
+    def _contents(
+        self, file: str, peer: str, store: str, content: str, source: Source | None
+    ) -> _Contents:
+        """What a key holds; of what is encrypted, what the lock says that it is made from."""
         if store in ("sops", "sealed"):
-            return {
-                "server": None,
-                "ca": None,
-                "tls_name": None,
-                "login": None,
-                "secret": None,
-                "text": opaque(content.encode()),
-            }
+            text = opaque(content.encode())
+            if source is None:
+                return _Contents(text)
+            return _Contents(text, source.server, source.ca, source.tls_name)
         if (store, content) not in self._known:
-            self._known[store, content] = self._clear(file, peer, store, content)
+            self._known[store, content] = self._clear(file, f"data.{peer}", store, content)
         return self._known[store, content]
 
-    def _clear(self, file: str, peer: str, store: str, content: str) -> dict[str, Any]:
-        told: dict[str, Any] = {
-            "server": None,
-            "ca": None,
-            "tls_name": None,
-            "login": None,
-            "secret": None,
-        }
-        if store == "external":
-            # What a template takes from the store is not here; in its place stands a text.
-            body = _ACTION.sub(b'"stored"', content.encode())
-        else:
-            decoded = decode_base64(content)
-            if decoded is None:
-                self.parser.problem(file, "is not base64", path=f"data.{peer}", code="not-base64")
-                return told | {"text": opaque(content.encode())}
-            body = decoded
-        told["text"] = opaque(content.encode() if store == "external" else body)
-        config = self.parser.mapping(file, body, f"data.{peer}")
+    def _clear(self, file: str, path: str, store: str, content: str) -> _Contents:
+        encoded = content.encode()
+        # What a template takes from the store is not here; in its place stands a text.
+        is_template = store == "external"
+        body = _ACTION.sub(b'"stored"', encoded) if is_template else decode_base64(content)
+        if body is None:
+            self.parser.problem(file, "is not base64", path=path, code="not-base64")
+            return _Contents(opaque(encoded))
+        config = self.parser.mapping(file, body, path)
         access = find_access(config, text_at(config, "current-context"), lenient=True)
         assert access is not None
         server, user = parse_server(access.cluster or {}), access.user or {}
-        told |= {
-            "server": server.url,
-            "tls_name": server.tls_server_name,
-            "login": login_kind(user),
-        }
         if server.has_invalid_ca:
             self.parser.problem(
-                file,
-                "the CA of the server is not base64",
-                path=f"data.{peer}",
-                code="server-ca-not-base64",
+                file, "the CA of the server is not base64", path=path, code="server-ca-not-base64"
             )
-        elif server.ca is not None:
-            told["ca"] = hashlib.sha256(server.ca).hexdigest()
-        if server.insecure:
-            told["insecure"] = True
-        if store == "plain" and user and told["login"] != "exec":
-            told["secret"] = opaque(dict(user))
-            said = claims(str(user["token"])) if "token" in user else None
-            told["expires"] = said.expires if said is not None else None
-        return told
+        login = login_kind(user)
+        is_clear = store == "plain" and bool(user) and login != "exec"
+        said = claims(str(user["token"])) if is_clear and "token" in user else None
+        return _Contents(
+            opaque(encoded if is_template else body),
+            server.url,
+            hashlib.sha256(server.ca).hexdigest() if server.ca is not None else None,
+            server.tls_server_name,
+            login,
+            opaque(dict(user)) if is_clear else None,
+            server.insecure,
+            said.expires if said is not None else None,
+        )
 
 
 Read = Callable[[bytes], Document]
