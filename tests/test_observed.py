@@ -11,10 +11,10 @@ from kubectl_mesh.credentials.kubeconfig import contexts
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.observed import read
-from kubectl_mesh.observed.cacerts import parse_authority
+from kubectl_mesh.observed.cacerts import parse_signing_ca
 from kubectl_mesh.observed.control_dumps import HELM, control_plane, statements
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remotes import is_remote_secret, read_remotes
 from kubectl_mesh.observed.sources import on_disk
 from kubectl_mesh.yaml_io.read import load
@@ -27,8 +27,8 @@ def tree(case: str) -> dict[str, dict[str, bytes | None]]:
     return on_disk(str(GOLDEN / case / "tree"))
 
 
-def found(file: str, body: bytes) -> list[Found]:
-    return [Found("", Place(file), value) for value in yaml.safe_load_all(body) if value]
+def found(file: str, body: bytes) -> list[PlacedObject]:
+    return [PlacedObject("", Place(file), value) for value in yaml.safe_load_all(body) if value]
 
 
 def untyped(body: bytes) -> Any:
@@ -89,7 +89,7 @@ def test_the_names_of_cert_manager_come_first() -> None:
     }
     changed = {**files, CACERTS: yaml.safe_dump(value).encode()}
     trust = read({name: changed}).clusters[name].trust
-    authority = parse_authority(Found("", Place(CACERTS), value))
+    authority = parse_signing_ca(PlacedObject("", Place(CACERTS), value))
     root = base64.b64decode(stated["root-cert.pem"])
     assert trust.files["ca-cert.pem"] == authority.files["ca-cert.pem"] == root
     assert {"ca-cert.pem", "ca-key.pem", "cert-chain.pem"} <= set(trust.others)
@@ -114,7 +114,7 @@ def test_of_two_with_one_name_the_last_counts() -> None:
         "metadata": {"name": "istio-remote-secret-east", "labels": {"istio/multiCluster": "true"}},
         "data": {"east": base64.b64encode(body).decode()},
     }
-    [remote] = read_remotes(Found("", Place("dump.yaml"), secret), untyped)
+    [remote] = read_remotes(PlacedObject("", Place("dump.yaml"), secret), untyped)
     assert remote.login.server == last
     files = {"3-mesh/remote-secrets/east.yaml": yaml.safe_dump(secret).encode()}
     [seen] = read({"west": files}).clusters["west"].remote_secrets

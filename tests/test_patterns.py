@@ -42,7 +42,7 @@ OWN_TEXT = {
 """Patterns that never see a text of somebody else, each with the reason."""
 AT_RUN_TIME: dict[str, list[str]] = {
     "kubectl_mesh.explain:recognise": [known.pattern for known in explain.MESSAGES],
-    "kubectl_mesh.adopt.reasons:reason": [
+    "kubectl_mesh.adopt.reasons:field_reason": [
         pattern for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._PATTERNS
     ],
     "kubectl_mesh.yaml_io.fits:pattern": [],  # those of the schemas, see below

@@ -135,7 +135,7 @@ def _set_value(value: Json, path: Path, what: Json) -> Json:
     }
 
 
-def most(values: Sequence[Json]) -> Json:
+def most_common(values: Sequence[Json]) -> Json:
     """One value for all clusters: at each path what most of them have, and of equals what the first
     has.
     """
@@ -146,11 +146,11 @@ def most(values: Sequence[Json]) -> Json:
     for key in dict.fromkeys(k for v in whole for k in v):
         having = [v[key] for v in whole if key in v]
         if 2 * len(having) > len(whole) or (2 * len(having) == len(whole) and key in whole[0]):
-            merged[key] = most(having)
+            merged[key] = most_common(having)
     return merged
 
 
-def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
+def base_documents(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
     """The documents of base.yaml by the part that they customise, the main one first; none where no
     control plane was dumped.
     """
@@ -164,7 +164,7 @@ def base(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]
                 spaces.setdefault(part, []).append(cluster.namespace)
     found: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda p: p != "istiod"):
-        made = most(
+        made = most_common(
             [
                 without_mesh(plane, kind, space)
                 for plane, space in zip(parts[part], spaces[part], strict=True)

@@ -9,30 +9,30 @@ from kubectl_mesh.adopt.gateways import declared_gateways
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.homes import is_own_charts
-from kubectl_mesh.observed.cacerts import is_authority, the_one
+from kubectl_mesh.observed.cacerts import find_signing_ca, is_signing_ca
 from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remotes import Read, is_remote_secret
 from kubectl_mesh.text import near, shown
 
 DEFAULT_DOMAIN = "cluster.local"
 
 
-def mesh(
-    found: Sequence[Found], read: Read, parse: Read, name_of: Any, given: Given, notes: Notes
+def assemble_mesh(
+    found: Sequence[PlacedObject], read: Read, parse: Read, name_of: Any, given: Given, notes: Notes
 ) -> Mesh:
     """The mesh of these objects; what does not fit together goes to the notes.
 
     `read` loads a kubeconfig, every scalar a text, `parse` what else stands in an object as text.
     `name_of` makes a cluster's name of a context's.
     """
-    objects = parts.once(found, notes)
+    objects = parts.drop_duplicates(found, notes)
     contexts = dict.fromkeys(o.context for o in objects if o.context)
     configs = [o for o in objects if is_kubeconfig(o)]
     _note_strays(objects, contexts, given, notes)
     running = [Running(c, tuple(o for o in objects if o.context == c)) for c in contexts]
     for cluster in running:
-        parts.find(cluster, read, parse, notes)
+        parts.find_parts(cluster, read, parse, notes)
         cluster.namespace = (
             notes.settle(
                 f"the namespace of Istio in {cluster.context}",
@@ -43,13 +43,13 @@ def mesh(
             or DEFAULT_NAMESPACE
         )
         _authority(cluster, notes)
-    identity.names(running, configs, name_of, notes)
+    identity.name_clusters(running, configs, name_of, notes)
     for cluster in running:
-        identity.identity(cluster, running, given, notes)
+        identity.settle_identity(cluster, running, given, notes)
     for cluster in running:
-        reach.login(cluster, running, configs, notes)
-        identity.primary(cluster, running, notes)
-    reach.peers(running)
+        reach.find_login(cluster, running, configs, notes)
+        identity.find_primary(cluster, running, notes)
+    reach.find_peers(running)
     for config in configs:
         notes.use(config)
     return Mesh(
@@ -63,7 +63,7 @@ def mesh(
 
 
 def _note_strays(
-    objects: Sequence[Found], contexts: Collection[str], given: Given, notes: Notes
+    objects: Sequence[PlacedObject], contexts: Collection[str], given: Given, notes: Notes
 ) -> None:
     """Notes objects of no cluster, and networks of clusters that were not dumped."""
     for stray in objects:
@@ -142,19 +142,19 @@ def _charts(running: Sequence[Running], notes: Notes) -> str | None:
 
 def _namespaces(cluster: Running) -> Iterator[Evidence]:
     for found in cluster.objects:
-        if (is_authority(found) or is_remote_secret(found)) and found.namespace:
+        if (is_signing_ca(found) or is_remote_secret(found)) and found.namespace:
             yield Evidence(found.namespace, found.place, f"where {found.name} is")
     yield from cluster.said.get("namespace", ())
 
 
 def _authority(cluster: Running, notes: Notes) -> None:
-    held = [o for o in cluster.objects if is_authority(o)]
+    held = [o for o in cluster.objects if is_signing_ca(o)]
     for found in held:
         notes.use(found)
     if not held:
         return
     try:
-        cluster.authority = the_one(str(held[0].place), held, cluster.namespace)
+        cluster.authority = find_signing_ca(str(held[0].place), held, cluster.namespace)
     except MeshError as error:
         notes.problems += error.problems
         return

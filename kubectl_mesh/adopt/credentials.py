@@ -19,7 +19,7 @@ class Credential:
     files: Mapping[str, bytes] = field(repr=False)
 
 
-def credential(name: str, user: Mapping[str, Any]) -> Credential | str:
+def parse_credential(name: str, user: Mapping[str, Any]) -> Credential | str:
     """The credential of a cluster from the `user` of a kubeconfig, or why there is none; only what
     istiod takes.
     """

@@ -10,11 +10,16 @@ from kubectl_mesh.adopt import reasons
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.cacerts import CACERTS, is_authority
+from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
 from kubectl_mesh.observed.control_dumps import control_plane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import LAST_APPLIED, Found, clean, secret_data
+from kubectl_mesh.observed.objects import (
+    LAST_APPLIED,
+    PlacedObject,
+    secret_data,
+    strip_server_fields,
+)
 from kubectl_mesh.observed.remotes import SERVICE_ACCOUNT_TYPE, Read, is_remote_secret, read_remotes
 from kubectl_mesh.text import path_text
 from kubectl_mesh.yaml_io.lookup import value_at
@@ -46,13 +51,13 @@ class Cluster:
     """One cluster to be compared: what was dumped, and what was rendered."""
 
     name: str
-    dumped: Sequence[Found] = field(repr=False)
-    rendered: Sequence[Found] = field(repr=False)
+    dumped: Sequence[PlacedObject] = field(repr=False)
+    rendered: Sequence[PlacedObject] = field(repr=False)
     version: str | None = None
     """Of the istiod that runs there."""
 
 
-def differences(clusters: Sequence[Cluster], read: Read, notes: Notes) -> list[Difference]:
+def find_differences(clusters: Sequence[Cluster], read: Read, notes: Notes) -> list[Difference]:
     """Every difference of every cluster; the objects that were compared are noted."""
     return [
         d
@@ -62,19 +67,21 @@ def differences(clusters: Sequence[Cluster], read: Read, notes: Notes) -> list[D
     ]
 
 
-def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iterator[Difference]:
+def _object(
+    cluster: Cluster, rendered: PlacedObject, read: Read, notes: Notes
+) -> Iterator[Difference]:
     text = str(rendered)
     other, key = _running(cluster, rendered)
     if other is None:
         yield Difference(
-            cluster.name, text, "", "create", reasons.why_new(rendered, cluster.dumped)
+            cluster.name, text, "", "create", reasons.missing_reason(rendered, cluster.dumped)
         )
         return
     notes.use(other)
     if is_remote_secret(rendered):
         yield from _remote(cluster, rendered, other, key, read)
         return
-    mine, theirs = clean(dict(rendered.value)), clean(dict(other.value))
+    mine, theirs = strip_server_fields(dict(rendered.value)), strip_server_fields(dict(other.value))
     assert isinstance(mine, dict)
     assert isinstance(theirs, dict)
     if rendered.name != other.name:
@@ -83,7 +90,7 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
             text,
             "metadata.name",
             "change",
-            f"{other.name or 'without a name'} is what runs: {reasons.another(rendered)}",
+            f"{other.name or 'without a name'} is what runs: {reasons.renamed_reason(rendered)}",
         )
     if rendered.kind == "Secret":
         yield from _data(cluster.name, rendered, other)
@@ -106,11 +113,11 @@ def _object(cluster: Cluster, rendered: Found, read: Read, notes: Notes) -> Iter
             text,
             path_text(path),
             action,
-            reasons.reason(rendered, path, action, notes.dropped),
+            reasons.field_reason(rendered, path, action, notes.dropped),
         )
 
 
-def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
+def _of_no_interest(rendered: PlacedObject, path: tuple[str | int, ...]) -> bool:
     """What stays as it is and means nothing to the mesh."""
     if rendered.kind in ("Gateway", "Service") and path[:2] == ("metadata", "annotations"):
         return False
@@ -119,7 +126,7 @@ def _of_no_interest(rendered: Found, path: tuple[str | int, ...]) -> bool:
     return path[0] == "metadata" and rendered.kind in INSTALL_KINDS
 
 
-def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
+def _running(cluster: Cluster, rendered: PlacedObject) -> tuple[PlacedObject | None, str]:
     """What runs in the place of a rendered object; for a remote secret with the key of its
     cluster.
     """
@@ -131,13 +138,15 @@ def _running(cluster: Cluster, rendered: Found) -> tuple[Found | None, str]:
     ]
     if named:
         return named[0], ""
-    if is_authority(rendered):
-        own = next(filter(is_authority, cluster.dumped), None)
+    if is_signing_ca(rendered):
+        own = next(filter(is_signing_ca, cluster.dumped), None)
         return (own if own is not None and own.name == CACERTS else None), ""
     return _renamed(cluster, alike, rendered), ""
 
 
-def _running_remote(alike: Sequence[Found], rendered: Found) -> tuple[Found | None, str]:
+def _running_remote(
+    alike: Sequence[PlacedObject], rendered: PlacedObject
+) -> tuple[PlacedObject | None, str]:
     key = next(iter(rendered.value.get("data", {})), "")
     for found in alike:
         if is_remote_secret(found) and key in {
@@ -148,7 +157,9 @@ def _running_remote(alike: Sequence[Found], rendered: Found) -> tuple[Found | No
     return None, key
 
 
-def _renamed(cluster: Cluster, alike: Sequence[Found], rendered: Found) -> Found | None:
+def _renamed(
+    cluster: Cluster, alike: Sequence[PlacedObject], rendered: PlacedObject
+) -> PlacedObject | None:
     """What does the same as a rendered object under another name: a control plane of the same
     part, or a Gateway that lets other networks pass.
     """
@@ -165,7 +176,7 @@ def _renamed(cluster: Cluster, alike: Sequence[Found], rendered: Found) -> Found
     return None
 
 
-def _passes(found: Found) -> bool:
+def _passes(found: PlacedObject) -> bool:
     """Whether a Gateway lets the traffic of other networks pass."""
     servers = found.at("spec", "servers")
     return any(
@@ -213,7 +224,7 @@ def _empty(value: Json) -> bool:
     return value is None or value in ({}, [])
 
 
-def _data(cluster: str, rendered: Found, other: Found) -> Iterator[Difference]:
+def _data(cluster: str, rendered: PlacedObject, other: PlacedObject) -> Iterator[Difference]:
     """What a Secret holds, by key; the values are compared, never told."""
     text = str(rendered)
     mine, theirs = secret_data(rendered), secret_data(other)
@@ -234,12 +245,16 @@ def _data(cluster: str, rendered: Found, other: Found) -> Iterator[Difference]:
             )
         elif mine[key] != theirs[key]:
             yield Difference(
-                cluster, text, path, "change", reasons.pem(key, mine[key], theirs[key])
+                cluster,
+                text,
+                path,
+                "change",
+                reasons.certificate_reason(key, mine[key], theirs[key]),
             )
 
 
 def _remote(
-    cluster: Cluster, rendered: Found, other: Found, key: str, read: Read
+    cluster: Cluster, rendered: PlacedObject, other: PlacedObject, key: str, read: Read
 ) -> Iterator[Difference]:
     """A remote secret: its kubeconfig by what it means to istiod, then what stands round it."""
     text = str(rendered)
@@ -252,7 +267,7 @@ def _remote(
     mine, theirs = secret_data(rendered), secret_data(other)
     if mine.get(key) != theirs.get(key):
         logins = [login for found in (rendered, other) for login in _logins(found, key, read)]
-        reason = reasons.kubeconfig(logins) + reasons.when(cluster.version)
+        reason = reasons.kubeconfig_reason(logins) + reasons.reconnect_text(cluster.version)
         yield Difference(cluster.name, text, path_text(("data", key)), "change", reason)
     for more in sorted(set(theirs) - set(mine) if other.name == rendered.name else ()):
         reason = "the tree has a Secret of its own for that cluster; take this key away then"
@@ -264,7 +279,7 @@ def _remote(
         yield Difference(cluster.name, text, "type", "change", reason)
 
 
-def _logins(found: Found, key: str, read: Read) -> list[Login]:
+def _logins(found: PlacedObject, key: str, read: Read) -> list[Login]:
     """The logins in a remote secret under a key; none where it cannot be read."""
     try:
         return [r.login for r in read_remotes(found, read) if r.key == key]
@@ -272,7 +287,9 @@ def _logins(found: Found, key: str, read: Read) -> list[Login]:
         return []
 
 
-def _metadata_changes(rendered: Found, other: Found) -> Iterator[tuple[tuple[str, ...], str]]:
+def _metadata_changes(
+    rendered: PlacedObject, other: PlacedObject
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """The labels and annotations that differ, each with what would be done."""
     for part in ("labels", "annotations"):
         now, then = rendered.words(part), other.words(part)
@@ -282,7 +299,7 @@ def _metadata_changes(rendered: Found, other: Found) -> Iterator[tuple[tuple[str
                 yield ("metadata", part, word), action
 
 
-def value(difference: Difference) -> Mapping[str, Any]:
+def difference_json(difference: Difference) -> Mapping[str, Any]:
     """For programs; the schema is `report/adopt`."""
     found = {
         "cluster": difference.cluster,

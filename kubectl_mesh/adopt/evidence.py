@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.text import keep_values, shown
 
 
@@ -41,11 +41,11 @@ class Notes:
     dropped: dict[str, str] = field(default_factory=dict)
     """What was left out of base.yaml, by its path: why."""
 
-    def use(self, found: Found) -> None:
+    def use(self, found: PlacedObject) -> None:
         """Notes that an object is accounted for."""
         self.known.add(id(found))
 
-    def leave(self, found: Found, reason: str, what: str = "") -> None:
+    def leave(self, found: PlacedObject, reason: str, what: str = "") -> None:
         """Notes that an object, or `what` of it, is taken into nothing."""
         self.use(found)
         self.unused.append(Unused(found.place, what or str(found), reason))

@@ -5,7 +5,7 @@ they name.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.credentials import credential
+from kubectl_mesh.adopt.credentials import parse_credential
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials.logins import claims, token_fault
@@ -24,7 +24,7 @@ TOPOLOGY_HEAD = (
 )
 
 
-def kind_of(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
+def base_kind(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
     """The kind of base.yaml: that of the control planes that run, else what was asked for."""
     mains = [c.main for c in mesh.clusters if c.main is not None]
     kinds = list(dict.fromkeys(m.kind for m in mains if m.kind != HELM))
@@ -81,7 +81,7 @@ def _version_problems(mesh: Mesh) -> list[Problem]:
     ]
 
 
-def topology(
+def topology_value(
     mesh: Mesh,
     kind: str,
     certificates: Mapping[str, Any],
@@ -198,7 +198,7 @@ def _credential(
 ) -> dict[str, Any]:
     """How the peers log in to a cluster, as its entry in the topology states it."""
     where = cluster.objects[0]
-    found = credential(cluster.name, user)
+    found = parse_credential(cluster.name, user)
     if isinstance(found, str):
         notes.leave(where, found, f"the login to {cluster.name}")
         return {}
@@ -222,7 +222,7 @@ def _credential(
     return {"serviceAccountReader": parts[3]} if parts[3] != DEFAULT_READER else {}
 
 
-def other_objects(clusters: Sequence[Running], notes: Notes) -> None:
+def note_unused_objects(clusters: Sequence[Running], notes: Notes) -> None:
     """Says of what is left why nothing is made of it."""
     for cluster in clusters:
         for found in cluster.objects:

@@ -8,7 +8,7 @@ from kubectl_mesh.adopt.running import AGAIN, OWN_REGISTRY, Given, Running
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remotes import Remote
 from kubectl_mesh.text import near, shown
 from kubectl_mesh.yaml_io.lookup import value_at
@@ -17,7 +17,9 @@ Held = Sequence[tuple[Running, Remote]]
 """Each remote secret with the cluster that holds it."""
 
 
-def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, notes: Notes) -> None:
+def name_clusters(
+    running: Sequence[Running], configs: Sequence[PlacedObject], name_of: Any, notes: Notes
+) -> None:
     """The ID of each cluster: what it says itself, else that by which the others hold it."""
     held = [(c, r) for c in running for r in c.remotes]
     for cluster in running:
@@ -47,7 +49,7 @@ def names(running: Sequence[Running], configs: Sequence[Found], name_of: Any, no
 
 
 def _names_of_others(
-    cluster: Running, held: Held, configs: Sequence[Found], usual: str
+    cluster: Running, held: Held, configs: Sequence[PlacedObject], usual: str
 ) -> Iterator[str]:
     """The names by which others hold a cluster: by the context that a remote secret notes, by the
     usual names, and by the server.
@@ -92,7 +94,9 @@ def _unknown_remote_problem(
     )
 
 
-def identity(cluster: Running, running: Sequence[Running], given: Given, notes: Notes) -> None:
+def settle_identity(
+    cluster: Running, running: Sequence[Running], given: Given, notes: Notes
+) -> None:
     """Network, version and revision of a cluster."""
     network = given.networks.get(cluster.context)
     if network is None:
@@ -149,7 +153,7 @@ def _networks(cluster: Running, running: Sequence[Running]) -> Iterator[Evidence
                         yield Evidence(network.name, source.place, "meshNetworks")
 
 
-def primary(cluster: Running, running: Sequence[Running], notes: Notes) -> None:
+def find_primary(cluster: Running, running: Sequence[Running], notes: Notes) -> None:
     """Whose istiod serves a cluster that has none of its own."""
     main = cluster.main
     profiles = (

@@ -24,19 +24,19 @@ from kubectl_mesh.observed.control_dumps import (
     values_control_plane,
 )
 from kubectl_mesh.observed.networks import declared_networks
-from kubectl_mesh.observed.objects import Found, clean
+from kubectl_mesh.observed.objects import PlacedObject, strip_server_fields
 from kubectl_mesh.observed.remotes import Read, Remote, is_remote_secret, read_remotes
 from kubectl_mesh.yaml_io.lookup import mapping_at
 
 
-def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
+def drop_duplicates(objects: Sequence[PlacedObject], notes: Notes) -> list[PlacedObject]:
     """The objects without those that were dumped twice, alike to the last field, and without what
     only lists files.
     """
     seen: dict[tuple[str, str, str, str, str], list[Json]] = {}
     kept = []
     for found in objects:
-        value = clean(dict(found.value))
+        value = strip_server_fields(dict(found.value))
         alike = seen.setdefault(
             (found.context, found.kind, found.group, found.namespace, found.name), []
         )
@@ -49,7 +49,7 @@ def once(objects: Sequence[Found], notes: Notes) -> list[Found]:
     return kept
 
 
-def find(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
+def find_parts(cluster: Running, read: Read, parse: Read, notes: Notes) -> None:
     """Finds the parts of a cluster among its objects."""
     planes: list[DumpedControlPlane] = []
     held: list[Remote] = []
@@ -102,7 +102,9 @@ def _version(plane: DumpedControlPlane) -> list[int]:
     return [int(number) for number in stated.split(".") if number]
 
 
-def _add(cluster: Running, found: Found, stated: Iterable[Statement], where: str = "") -> None:
+def _add(
+    cluster: Running, found: PlacedObject, stated: Iterable[Statement], where: str = ""
+) -> None:
     """Adds what an object states of its cluster; `where` says in what of it the fields are."""
     for one in stated:
         evidence = Evidence(one.value, found.place, where + one.field)
@@ -119,7 +121,7 @@ def _add_plane(cluster: Running, plane: DumpedControlPlane) -> None:
     _add(cluster, plane.found, stated)
 
 
-def _add_istiod(cluster: Running, deployment: Found) -> None:
+def _add_istiod(cluster: Running, deployment: PlacedObject) -> None:
     for stated in istiod_statements(deployment):
         is_known = stated.what == "version" and cluster.said.get("version")
         is_usual = stated.what == "registry" and is_own_images(stated.value)
@@ -127,7 +129,7 @@ def _add_istiod(cluster: Running, deployment: Found) -> None:
             _add(cluster, deployment, [stated])
 
 
-def _text(found: Found, key: str, parse: Read) -> Json:
+def _text(found: PlacedObject, key: str, parse: Read) -> Json:
     """The document that stands in a ConfigMap as text; nothing where it cannot be read, for it is
     but one witness.
     """
@@ -138,7 +140,7 @@ def _text(found: Found, key: str, parse: Read) -> Json:
         return None
 
 
-def _in_configmap(found: Found, parse: Read) -> DumpedControlPlane | None:
+def _in_configmap(found: PlacedObject, parse: Read) -> DumpedControlPlane | None:
     """Helm values in a ConfigMap, as Flux reads them with `valuesFrom`."""
     if found.kind != "ConfigMap" or found.group:
         return None

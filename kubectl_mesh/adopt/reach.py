@@ -9,12 +9,12 @@ from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
-from kubectl_mesh.observed.objects import Found, secret_data
+from kubectl_mesh.observed.objects import PlacedObject, secret_data
 from kubectl_mesh.observed.remotes import ACCOUNT, SERVICE_ACCOUNT_TYPE, Remote
 
 
-def login(
-    cluster: Running, running: Sequence[Running], configs: Sequence[Found], notes: Notes
+def find_login(
+    cluster: Running, running: Sequence[Running], configs: Sequence[PlacedObject], notes: Notes
 ) -> None:
     """How a cluster is reached and logged in to: as the others hold it, else as its own token and a
     kubeconfig say.
@@ -62,7 +62,9 @@ def _note_disagreement(cluster: Running, held: Sequence[Remote], notes: Notes) -
             )
 
 
-def _login_of_kubeconfigs(cluster: Running, configs: Sequence[Found], notes: Notes) -> Login | None:
+def _login_of_kubeconfigs(
+    cluster: Running, configs: Sequence[PlacedObject], notes: Notes
+) -> Login | None:
     """The login of the first kubeconfig that has the context of a cluster."""
     logins: list[Login] = []
     for config in configs:
@@ -100,7 +102,7 @@ def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | Non
     return None
 
 
-def peers(running: Sequence[Running]) -> None:
+def find_peers(running: Sequence[Running]) -> None:
     """Whom each cluster discovers.
 
     Who holds none of the others and is held by none, while they hold each other, keeps out of the

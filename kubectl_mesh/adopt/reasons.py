@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.istio import versions
-from kubectl_mesh.observed.cacerts import CACERTS, is_authority
+from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
 from kubectl_mesh.observed.control_dumps import HELM, control_plane
 from kubectl_mesh.observed.install_kinds import EAST_WEST
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks
 from kubectl_mesh.yaml_io.lookup import value_at
@@ -21,7 +21,7 @@ CERTIFICATES = {
 }
 
 
-def pem(key: str, mine: bytes, theirs: bytes) -> str:
+def certificate_reason(key: str, mine: bytes, theirs: bytes) -> str:
     """What it means that a file of cacerts is another."""
     reason = CERTIFICATES.get(key, "the mesh sets it")
     if mine.split() == theirs.split():
@@ -35,7 +35,7 @@ def pem(key: str, mine: bytes, theirs: bytes) -> str:
     return f"{reason}: the same, in another order" if blocks[0] == blocks[1] != [] else reason
 
 
-def kubeconfig(logins: Sequence[Login]) -> str:
+def kubeconfig_reason(logins: Sequence[Login]) -> str:
     """In what two kubeconfigs differ."""
     if len(logins) != 2:
         return "another kubeconfig: istiod reconnects to the cluster"
@@ -57,7 +57,7 @@ def kubeconfig(logins: Sequence[Login]) -> str:
     )
 
 
-def when(version: str | None) -> str:
+def reconnect_text(version: str | None) -> str:
     """What a changed remote secret costs in a version of Istio."""
     if versions.loses_endpoints(version):
         return f" ({version} can lose that cluster's endpoints then, until istiod restarts)"
@@ -66,7 +66,7 @@ def when(version: str | None) -> str:
     return ""
 
 
-def another(rendered: Found) -> str:
+def renamed_reason(rendered: PlacedObject) -> str:
     """What it means that an object has another name."""
     if rendered.kind == "IstioOperator":
         return "istioctl reads the file, and the name is that of its record in the cluster"
@@ -78,12 +78,12 @@ def another(rendered: Found) -> str:
     )
 
 
-def why_new(rendered: Found, dumped: Sequence[Found]) -> str:
+def missing_reason(rendered: PlacedObject, dumped: Sequence[PlacedObject]) -> str:
     """Why no dump has an object of the tree."""
     if (
         rendered.kind == "Secret"
         and rendered.name == CACERTS
-        and any(is_authority(o) for o in dumped)
+        and any(is_signing_ca(o) for o in dumped)
     ):
         return (
             "istiod signs for itself (istio-ca-secret): this is the same CA, which trusts the roots"
@@ -113,8 +113,8 @@ _NEW = {
 }
 
 
-def reason(
-    rendered: Found, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]
+def field_reason(
+    rendered: PlacedObject, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]
 ) -> str:
     """Why a field of an object differs; `dropped` is what base.yaml could not hold, with why."""
     if action == "order":

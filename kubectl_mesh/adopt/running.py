@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubectl_mesh.adopt.evidence import Evidence
-from kubectl_mesh.observed.cacerts import Authority
+from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.observed.control_dumps import DumpedControlPlane
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.networks import DeclaredNetwork
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remotes import Remote
 
 DEFAULT_NAMESPACE = "istio-system"
@@ -21,9 +21,9 @@ class Running:
     """A cluster as the dumps show it; made complete step by step."""
 
     context: str
-    objects: tuple[Found, ...] = field(repr=False)
+    objects: tuple[PlacedObject, ...] = field(repr=False)
     planes: tuple[DumpedControlPlane, ...] = ()
-    authority: Authority | None = None
+    authority: SigningCa | None = None
     remotes: tuple[Remote, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
     name: str = ""
@@ -37,7 +37,7 @@ class Running:
     peers: tuple[str, ...] | None = None
     joined: bool = True
     said: dict[str, list[Evidence]] = field(default_factory=dict)
-    tables: list[tuple[Found, tuple[DeclaredNetwork, ...]]] = field(default_factory=list)
+    tables: list[tuple[PlacedObject, tuple[DeclaredNetwork, ...]]] = field(default_factory=list)
     """What declares networks (meshNetworks), and what it declares."""
 
     @property

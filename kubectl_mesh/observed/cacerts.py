@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.observed.objects import Found, secret_data
+from kubectl_mesh.observed.objects import PlacedObject, secret_data
 
 CACERTS, SELF_SIGNED, ROOTS = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
 _CERT_MANAGER = {
@@ -31,12 +31,12 @@ def key_names(data: Collection[str]) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class SigningCa:
     """The CA of a cluster: its files by the names that istiod has for them, and whether istiod made
     it for itself.
     """
 
-    found: Found
+    found: PlacedObject
     files: Mapping[str, bytes] = field(repr=False)
     own: bool
     """istiod signed for itself: no other cluster trusts what it signs."""
@@ -44,12 +44,12 @@ class Authority:
     """cert-manager's issuer that made it: name, kind and group."""
 
 
-def is_authority(found: Found) -> bool:
+def is_signing_ca(found: PlacedObject) -> bool:
     """Whether an object holds what a cluster signs with."""
     return found.kind == "Secret" and not found.group and found.name in (CACERTS, SELF_SIGNED)
 
 
-def parse_authority(found: Found) -> Authority:
+def parse_signing_ca(found: PlacedObject) -> SigningCa:
     """The CA in a Secret, complete; raises a `MeshError` that names what is missing."""
     data = secret_data(found)
     held = {key: body for key, body in data.items() if body.strip()}
@@ -68,13 +68,13 @@ def parse_authority(found: Found) -> Authority:
         raise MeshError([Problem(found.place, what, fix, code="cacerts-incomplete")])
     files = {name: held[key] for name, key in names.items()}
     if names is not _CERT_MANAGER:
-        return Authority(found, files, own)
+        return SigningCa(found, files, own)
     # istiod has no chain of its own then.
     files["cert-chain.pem"] = _line(files["ca-cert.pem"]) + files["root-cert.pem"]
-    return Authority(found, files, own, _issuer(found))
+    return SigningCa(found, files, own, _issuer(found))
 
 
-def _issuer(found: Found) -> tuple[str, str, str] | None:
+def _issuer(found: PlacedObject) -> tuple[str, str, str] | None:
     annotations = found.words("annotations")
     name = annotations.get("cert-manager.io/issuer-name")
     kind, group = (
@@ -88,11 +88,13 @@ def _line(pem: bytes) -> bytes:
     return pem if pem.endswith(b"\n") else pem + b"\n"
 
 
-def the_one(where: str, objects: Sequence[Found], namespace: str | None = None) -> Authority:
+def find_signing_ca(
+    where: str, objects: Sequence[PlacedObject], namespace: str | None = None
+) -> SigningCa:
     """The CA among the objects of one cluster: `cacerts` goes before `istio-ca-secret`, as in
     istiod.
     """
-    found = [o for o in objects if is_authority(o)]
+    found = [o for o in objects if is_signing_ca(o)]
     for name in (CACERTS, SELF_SIGNED):
         named = [o for o in found if o.name == name]
         inside = [o for o in named if o.namespace == namespace] or named
@@ -109,7 +111,7 @@ def the_one(where: str, objects: Sequence[Found], namespace: str | None = None) 
                 ]
             )
         if inside:
-            return parse_authority(inside[0])
+            return parse_signing_ca(inside[0])
     raise MeshError(
         [
             Problem(
@@ -122,12 +124,12 @@ def the_one(where: str, objects: Sequence[Found], namespace: str | None = None) 
     )
 
 
-def roots(where: str, objects: Sequence[Found]) -> bytes:
+def find_trusted_roots(where: str, objects: Sequence[PlacedObject]) -> bytes:
     """The roots that a cluster trusts, as PEM: of its CA, or of the ConfigMap by which istiod tells
     them to every namespace.
     """
-    if any(is_authority(o) for o in objects):
-        return the_one(where, objects).files["root-cert.pem"]
+    if any(is_signing_ca(o) for o in objects):
+        return find_signing_ca(where, objects).files["root-cert.pem"]
     bodies = {
         body
         for o in objects

@@ -21,7 +21,7 @@ from kubectl_mesh.observed.install_kinds import (
     revision_of_name,
 )
 from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, declared_networks
-from kubectl_mesh.observed.objects import Found, clean
+from kubectl_mesh.observed.objects import PlacedObject, strip_server_fields
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, value_at
 
 HELM = "values"
@@ -47,7 +47,7 @@ class DumpedControlPlane:
     as base.yaml has it.
     """
 
-    found: Found
+    found: PlacedObject
     kind: str
     part: str
     value: Mapping[str, Any] = field(repr=False)
@@ -69,7 +69,9 @@ class DumpedControlPlane:
         return "" if self.kind == HELM else ".".join(INSTALL_KINDS[self.kind].values) + "."
 
 
-def control_plane(found: Found, objects: Sequence[Found] = ()) -> DumpedControlPlane | None:
+def control_plane(
+    found: PlacedObject, objects: Sequence[PlacedObject] = ()
+) -> DumpedControlPlane | None:
     """The control plane that an object is, None where it is none; the source of a HelmRelease's
     chart is looked up among `objects`.
     """
@@ -87,7 +89,7 @@ def control_plane(found: Found, objects: Sequence[Found] = ()) -> DumpedControlP
     return None if part is None else DumpedControlPlane(found, kind, part, value)
 
 
-def values_control_plane(found: Found, values: Json) -> DumpedControlPlane | None:
+def values_control_plane(found: PlacedObject, values: Json) -> DumpedControlPlane | None:
     """The control plane that Helm values are, in a file of their own or in a ConfigMap as Flux and
     others read them; None where they are of another chart.
     """
@@ -98,14 +100,14 @@ def values_control_plane(found: Found, values: Json) -> DumpedControlPlane | Non
     )
 
 
-def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
+def with_chart(found: PlacedObject, objects: Sequence[PlacedObject]) -> dict[str, Any]:
     """An object's value without what the server added, the chart of an OCI artifact written as that
     of a chart repository.
 
     Argo CD takes a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to an
     OCIRepository.
     """
-    value: Any = clean(dict(found.value))
+    value: Any = strip_server_fields(dict(found.value))
     if (
         found.kind == "Application"
         and value_at(value, "spec", "source", "path") == "."
@@ -131,7 +133,7 @@ def with_chart(found: Found, objects: Sequence[Found]) -> dict[str, Any]:
     return value
 
 
-def chart_source(found: Found, objects: Sequence[Found]) -> Found | None:
+def chart_source(found: PlacedObject, objects: Sequence[PlacedObject]) -> PlacedObject | None:
     """The HelmRepository or OCIRepository that a HelmRelease takes its chart from, None where it
     was not dumped.
     """
@@ -144,7 +146,9 @@ def chart_source(found: Found, objects: Sequence[Found]) -> Found | None:
     return None
 
 
-def charts_url(found: Found, objects: Sequence[Found]) -> tuple[str, Found, str] | None:
+def charts_url(
+    found: PlacedObject, objects: Sequence[PlacedObject]
+) -> tuple[str, PlacedObject, str] | None:
     """Where the chart of an Application or a HelmRelease comes from: the repository, the object and
     the field that state it; None where nothing does.
     """
@@ -182,7 +186,7 @@ the mesh.
 """
 
 
-def is_made_by_istiod(found: Found, name: str) -> bool:
+def is_made_by_istiod(found: PlacedObject, name: str) -> bool:
     """Whether an object is a ConfigMap that a control plane makes, of whatever revision."""
     return (
         found.kind == "ConfigMap"
@@ -267,7 +271,7 @@ _IN_DOCUMENT: Mapping[str, tuple[tuple[str, Path], ...]] = {
 }
 
 
-def istiod_statements(deployment: Found) -> Iterator[Statement]:
+def istiod_statements(deployment: PlacedObject) -> Iterator[Statement]:
     """What the Deployment of istiod states: the `version` and the `registry` of its image, and the
     `id` of its cluster.
     """

@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_mesh.credentials.kubeconfig_file import find_access, parse_server
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.text import shown
 from kubectl_mesh.yaml_io.lookup import text_at
 
@@ -25,7 +25,7 @@ class Login:
     insecure: bool = False
 
 
-def is_kubeconfig(found: Found) -> bool:
+def is_kubeconfig(found: PlacedObject) -> bool:
     """Whether an object is a kubeconfig."""
     return found.kind == "Config" and isinstance(found.value.get("contexts"), list)
 

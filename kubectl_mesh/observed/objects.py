@@ -27,7 +27,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PlacedObject:
     """An object of a dump: the context of its cluster (empty: none was named), where it stands, and
     what it holds.
     """
@@ -88,14 +88,14 @@ def _word(value: Json) -> str:
     return value if isinstance(value, str) else ""
 
 
-def objects(document: Document, context: str) -> Iterator[Found]:
+def unroll_objects(document: Document, context: str) -> Iterator[PlacedObject]:
     """The objects of a document, those of a `List` one by one."""
     yield from _unrolled(document, context, document.value, ())
 
 
 def _unrolled(
     document: Document, context: str, value: Json, path: tuple[str | int, ...]
-) -> Iterator[Found]:
+) -> Iterator[PlacedObject]:
     if value is None:
         return
     place = document.place(*path)
@@ -116,7 +116,7 @@ def _unrolled(
         for index, item in enumerate(value["items"]):
             yield from _unrolled(document, context, _typed(item, value), (*path, "items", index))
         return
-    yield Found(context, place, value)
+    yield PlacedObject(context, place, value)
 
 
 def _typed(item: Json, whole: Mapping[str, Json]) -> Json:
@@ -129,7 +129,7 @@ def _typed(item: Json, whole: Mapping[str, Json]) -> Json:
     )
 
 
-def clean(value: Json) -> Json:
+def strip_server_fields(value: Json) -> Json:
     """An object without what the server added to it."""
     if not isinstance(value, dict):
         return value
@@ -148,7 +148,7 @@ def clean(value: Json) -> Json:
     return kept
 
 
-def secret_data(found: Found) -> dict[str, bytes]:
+def secret_data(found: PlacedObject) -> dict[str, bytes]:
     """What a Secret holds, by key; `stringData` goes before `data`, as in the API server. Raises a
     `MeshError` that shows none of it.
     """

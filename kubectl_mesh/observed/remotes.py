@@ -18,7 +18,7 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
-from kubectl_mesh.observed.objects import Found, secret_data
+from kubectl_mesh.observed.objects import PlacedObject, secret_data
 from kubectl_mesh.observed.parse import Parser, opaque
 from kubectl_mesh.observed.trust import store_of
 from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
@@ -184,7 +184,7 @@ text.
 class Remote:
     """A cluster as another holds it in a dump, under the ID `key`."""
 
-    found: Found
+    found: PlacedObject
     key: str
     login: Login
     body: bytes = field(repr=False)
@@ -200,12 +200,12 @@ class Remote:
         return self.found.words("annotations").get(CONTEXT)
 
 
-def is_remote_secret(found: Found) -> bool:
+def is_remote_secret(found: PlacedObject) -> bool:
     """Whether istiod takes an object of a dump for a remote secret."""
     return found.kind == "Secret" and not found.group and is_labelled(found.metadata)
 
 
-def read_remotes(found: Found, read: Read) -> Iterator[Remote]:
+def read_remotes(found: PlacedObject, read: Read) -> Iterator[Remote]:
     """The clusters in a remote secret of a dump; raises a `MeshError` that shows nothing of what
     cannot be read.
     """

@@ -10,7 +10,7 @@ from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_inside
-from kubectl_mesh.observed.cacerts import Authority
+from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.pki import inuse
 from kubectl_mesh.pki.union import together
 from kubectl_mesh.x509.layout import ROOT_CERT
@@ -61,7 +61,7 @@ def adopt_certificates(
     )
 
 
-def _issuers_problem(held: Mapping[str, Authority]) -> Problem:
+def _issuers_problem(held: Mapping[str, SigningCa]) -> Problem:
     """Says that cert-manager has not issued all of the certificates alike."""
     first = next(a for a in held.values() if a.issuer is not None)
     return Problem(
@@ -73,7 +73,7 @@ def _issuers_problem(held: Mapping[str, Authority]) -> Problem:
     )
 
 
-def _find_root(held: Mapping[str, Authority], directory: str, notes: Notes) -> bytes | None:
+def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> bytes | None:
     """The roots of the clusters together, empty if they have none; None if they cannot be adopted,
     which the notes then say.
     """

@@ -11,7 +11,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Folder, Pending
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.objects import Found, objects
+from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
@@ -30,7 +30,7 @@ class FirstRender:
 
 
 def compare_first_render(
-    directory: str, machine: Machine, mesh: Mesh, found: Sequence[Found], notes: Notes
+    directory: str, machine: Machine, mesh: Mesh, found: Sequence[PlacedObject], notes: Notes
 ) -> FirstRender:
     """Compares what a render of the directory would create with the objects of the dumps."""
     inputs = load_inputs(directory, None, machine)
@@ -46,8 +46,8 @@ def compare_first_render(
         )
         for cluster in inputs.topology.clusters
     ]
-    differing = difference.differences(pairs, read_kubeconfig_text, notes)
-    files.other_objects(mesh.clusters, notes)
+    differing = difference.find_differences(pairs, read_kubeconfig_text, notes)
+    files.note_unused_objects(mesh.clusters, notes)
     pending = [
         Problem(
             Place(p.subject),
@@ -66,14 +66,14 @@ def compare_first_render(
     return FirstRender(tuple(differing), warnings)
 
 
-def _list_objects(folder: Folder, context: str) -> Iterator[Found]:
+def _list_objects(folder: Folder, context: str) -> Iterator[PlacedObject]:
     """The objects that a cluster's folder of the tree applies."""
     for path, file in folder.items():
         # A kustomization lists the others, and is applied to no cluster; what is for people or for
         # a chart is no object.
         if path.endswith(".yaml") and not path.endswith("kustomization.yaml"):
             for document in load_all(path, file.body):
-                yield from objects(document, context)
+                yield from unroll_objects(document, context)
 
 
 def _version_problems(mesh: Mesh) -> list[Problem]:

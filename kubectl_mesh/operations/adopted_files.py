@@ -13,7 +13,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.objects import Found
+from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.operations.adopted_certificates import adopt_certificates
 from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.text import marked, path_text
@@ -50,7 +50,7 @@ def _parse_text(body: bytes) -> Document:
 
 
 def build_files(
-    found: Sequence[Found],
+    found: Sequence[PlacedObject],
     given: Given,
     control_plane: str | None,
     directory: str,
@@ -62,10 +62,10 @@ def build_files(
     `given` and `control_plane`, the kind of base.yaml, are what the command line states. What does
     not fit goes to the notes; if there is any problem, there are no files.
     """
-    mesh = clusters.mesh(found, read_kubeconfig_text, _parse_text, name_of, given, notes)
-    kind = files.kind_of(mesh, control_plane, notes)
+    mesh = clusters.assemble_mesh(found, read_kubeconfig_text, _parse_text, name_of, given, notes)
+    kind = files.base_kind(mesh, control_plane, notes)
     certificates = adopt_certificates(mesh, directory, machine.now, notes)
-    value, named = files.topology(
+    value, named = files.topology_value(
         mesh, kind, certificates.stated, certificates.organization, name_of, notes
     )
     if notes.problems:
@@ -111,7 +111,7 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
 def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes: Notes) -> str:
     """base.yaml; what its schema refuses is left out, and noted."""
     versions = {c.version for c in mesh.clusters}
-    parts = basedoc.base(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
+    parts = basedoc.base_documents(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
     if not parts:
         return targets.KINDS[kind].STARTER
     path = join(directory, BASE)
@@ -132,7 +132,7 @@ def _drop(
     parts: dict[str, dict[str, Any]],
     problem: Problem,
     base: Mapping[str, Document],
-    source: Found,
+    source: PlacedObject,
     notes: Notes,
 ) -> bool:
     """Takes what a problem of base.yaml is about out of its documents."""

@@ -14,7 +14,7 @@ from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import Cluster
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.cacerts import the_one
+from kubectl_mesh.observed.cacerts import find_signing_ca
 from kubectl_mesh.operations import dumps, private_files
 from kubectl_mesh.operations.certs_inputs import gather_for_requests, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
@@ -234,7 +234,7 @@ def _dumped_files(request: ImportRequest, namespace: str) -> ClusterFiles:
             "leave it out",
             code="root-not-needed",
         )
-    found = the_one(request.file, dumps.read(request.file), namespace)
+    found = find_signing_ca(request.file, dumps.read(request.file), namespace)
     if found.issuer is not None:
         raise refuse(
             request.file,

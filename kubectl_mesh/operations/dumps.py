@@ -13,7 +13,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import open_stream, read_file
 from kubectl_mesh.model import Document
 from kubectl_mesh.observed.cacerts import CACERTS, PARTS
-from kubectl_mesh.observed.objects import Found, objects
+from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
 from kubectl_mesh.yaml_io.read import load_parts
 from kubectl_mesh.yaml_io.scalars import size
 
@@ -46,9 +46,9 @@ def is_pem(body: bytes) -> bool:
     return bool(_PEM.search(body))
 
 
-def read(path: str, context: str = "") -> list[Found]:
+def read(path: str, context: str = "") -> list[PlacedObject]:
     """The objects in a file, or in all files of a folder; every problem of every file at once."""
-    found: list[Found] = []
+    found: list[PlacedObject] = []
     problems: list[Problem] = []
     for file in _files(path):
         try:
@@ -77,16 +77,16 @@ def _files(path: str) -> list[str]:
     return listed
 
 
-def _objects(path: str, context: str) -> list[Found]:
+def _objects(path: str, context: str) -> list[PlacedObject]:
     stream = open_stream(path)
     if stream is None:
         raise refuse(path, "is not there", "name a file that is, or a folder", code="dump-missing")
-    found: list[Found] = []
+    found: list[PlacedObject] = []
     kept = 0
 
     def each(document: Document) -> None:
         nonlocal kept
-        for one in objects(document, context):
+        for one in unroll_objects(document, context):
             found.append(slim(one))
             kept += size(dict(found[-1].value))
             if kept > MOST_VALUES:
@@ -120,7 +120,7 @@ def _objects(path: str, context: str) -> list[Found]:
         ) from None
 
 
-def slim(found: Found) -> Found:
+def slim(found: PlacedObject) -> PlacedObject:
     """An object without what is large in a dump of a whole cluster, and of no mesh: of those of
     many kinds no more stays than what they are.
     """
@@ -156,7 +156,7 @@ def slim(found: Found) -> Found:
     return found
 
 
-def _folder(path: str, context: str) -> list[Found]:
+def _folder(path: str, context: str) -> list[PlacedObject]:
     """The four files of an intermediate, as the Secret that they are mounted from."""
     held = {
         name: read_file(os.path.join(path, name), "key" if name == "ca-key.pem" else "certificates")
@@ -164,7 +164,7 @@ def _folder(path: str, context: str) -> list[Found]:
     }
     data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
     return [
-        Found(
+        PlacedObject(
             context,
             Place(path),
             {
@@ -177,11 +177,11 @@ def _folder(path: str, context: str) -> list[Found]:
     ]
 
 
-def read_arguments(arguments: Sequence[str]) -> list[Found]:
+def read_arguments(arguments: Sequence[str]) -> list[PlacedObject]:
     """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per
     context, or a kubeconfig.
     """
-    found: list[Found] = []
+    found: list[PlacedObject] = []
     problems: list[Problem] = []
     for argument in arguments:
         try:
@@ -193,7 +193,7 @@ def read_arguments(arguments: Sequence[str]) -> list[Found]:
     return found
 
 
-def mode_problems(found: Sequence[Found]) -> list[Problem]:
+def mode_problems(found: Sequence[PlacedObject]) -> list[Problem]:
     """A warning for each dump that holds keys or tokens and that others may read."""
     files = dict.fromkeys(o.place.file for o in found if o.kind in ("Secret", "Config"))
     paths = {
@@ -218,7 +218,7 @@ def mode_problems(found: Sequence[Found]) -> list[Problem]:
     ]
 
 
-def _argument(argument: str) -> list[Found]:
+def _argument(argument: str) -> list[PlacedObject]:
     context, equals, path = argument.partition("=")
     if equals and not os.path.lexists(argument):
         if not context or not path:
@@ -231,7 +231,7 @@ def _argument(argument: str) -> list[Found]:
         return read(path, context)
     if not os.path.isdir(argument):
         return read(argument)
-    found: list[Found] = []
+    found: list[PlacedObject] = []
     problems: list[Problem] = []
     for entry in sorted(os.scandir(argument), key=lambda e: e.name):
         if entry.name.startswith(".") or not (entry.is_dir() or entry.name.endswith(ENDINGS)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kubectl_mesh.adopt.difference import Difference, value
+from kubectl_mesh.adopt.difference import Difference, difference_json
 from kubectl_mesh.operations.adopt import AdoptResult
 from kubectl_mesh.reports.file_actions import actions_json, actions_text
 from kubectl_mesh.reports.render import problems_json
@@ -78,7 +78,7 @@ def adopt_json(result: AdoptResult) -> dict[str, Any]:
             {"name": c.name, "context": c.context, "network": c.network, "namespace": c.namespace}
             for c in result.mesh.clusters
         ],
-        "differences": [value(d) for d in result.differences],
+        "differences": [difference_json(d) for d in result.differences],
         "unused": [
             {"file": u.place.file, "line": u.place.line, "what": u.what, "reason": u.reason}
             for u in result.unused
