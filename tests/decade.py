@@ -54,7 +54,6 @@ from kubectl_mesh.model import (
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations import rotate_token
 from kubectl_mesh.operations.token_steps import check_first_token, check_next_token, check_step
-from kubectl_mesh.operations.tree_trust import behind
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
 from kubectl_mesh.pki.issue import issue
@@ -62,7 +61,8 @@ from kubectl_mesh.pki.renew import expiring, renew
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.safety import remote_secrets
-from kubectl_mesh.safety import root_order as trusting
+from kubectl_mesh.safety import roots as trusting
+from kubectl_mesh.safety.roots import find_lagging_trees
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder
@@ -685,7 +685,7 @@ class Decade:
             there = {
                 name: self.manifests[name][-1].trust for name in wanted if name in self.manifests
             }
-            if lagging := behind("out", there, wanted, ""):
+            if lagging := find_lagging_trees("out", there, wanted, ""):
                 raise MeshError(lagging)
             return steps.advance(state, self.wanted(), self.holdings(), self.now, local=True)
 
@@ -999,7 +999,7 @@ class Decade:
         before = {
             name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests
         }
-        cut = list(trusting.mesh_change(before, {name: trusts[name] for name in names}))
+        cut = list(trusting.find_cuts(before, {name: trusts[name] for name in names}))
         if cut:
             self.refused += 1
             self.tell(f"render is refused: {cut[0][0]} {cut[0][1][:80]}")
@@ -1010,7 +1010,7 @@ class Decade:
         stages = {name: self.stage_3(plan, name) for name in names}
         changes = [self.change(name, *stages[name]) for name in names]
         if locked_out := [
-            *remote_secrets.withdrawn(plan, changes, "out"),
+            *remote_secrets.find_withdrawals(plan, changes, "out"),
             *token_rotation.skipped(plan, changes),
         ]:
             self.refused += 1

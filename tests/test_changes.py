@@ -450,6 +450,7 @@ def test_one_network_at_a_time_has_an_order(tmp_path: Path, over: dict[str, Any]
 
 def accept_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks the product: a render refuses nothing for the sake of running clusters."""
-    from kubectl_mesh.operations import refusals
+    from kubectl_mesh.operations import change_review
+    from kubectl_mesh.safety import Review
 
-    monkeypatch.setattr(refusals, "find_refusals", lambda *args, **kwargs: [])
+    monkeypatch.setattr(change_review, "review", lambda *args: Review())

@@ -106,13 +106,13 @@ def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(signs, put=put)
 
     monkeypatch.setattr(steps, "begin", at_once)
-    monkeypatch.setattr(decade.trusting, "mesh_change", lambda before, after: ())
+    monkeypatch.setattr(decade.trusting, "find_cuts", lambda before, after: ())
     assert "does not accept" in cut_within(3)
 
 
 def test_roots_by_hand_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did a render take whatever is in certs/, a root made by hand would cut traffic."""
-    monkeypatch.setattr(decade.trusting, "mesh_change", lambda before, after: ())
+    monkeypatch.setattr(decade.trusting, "find_cuts", lambda before, after: ())
     assert "somebody makes new certificates by hand" in cut_within(3)
 
 

@@ -247,7 +247,6 @@ def test_surroundings(tmp_path: Path) -> None:
 LAZY = {
     "__init__.py": "the library interface is loaded when a name of it is asked for: the command line starts without it",
     "yaml_io/schema.py": "jsonschema takes a tenth of a small render to load, and words the problems of the few documents that have any",
-    "operations/root_changes.py": "the rules of differences load all of them, and an issuer seldom changes",
 }
 """Where modules besides those of `cli`, which load the operation of a command, are loaded inside of a function, and why."""
 

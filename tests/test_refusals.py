@@ -13,7 +13,7 @@ from conftest import CLUSTERS, Ran, Run, WorkDir, snapshot
 from meshes import EAST, ISTIO, MESHES, OTHER, WEST, Mesh
 from test_guards import git
 
-from kubectl_mesh.safety.review import WAY_OUT
+from kubectl_mesh.safety.refusal import WAY_OUT
 
 Make = Callable[..., WorkDir]
 STORES = ("plain", "sops", "sealed", "external")

@@ -24,7 +24,7 @@ from kubectl_mesh.istio.workload_certificates import longest
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
-from kubectl_mesh.safety.root_order import mesh_change, root_change
+from kubectl_mesh.safety.roots import cut_reason, find_cuts
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
 from kubectl_mesh.yaml_io import assets
@@ -842,7 +842,7 @@ A, B, C = "a" * 64, "b" * 64, "c" * 64
 )
 def test_root_change(before: Trust, after: Trust, said: str | None) -> None:
     """One cluster by itself."""
-    why = root_change(before, after)
+    why = cut_reason(before, after)
     assert (why is None) if said is None else (why or "").startswith(said)
 
 
@@ -882,7 +882,7 @@ def test_root_change(before: Trust, after: Trust, said: str | None) -> None:
 )
 def test_mesh_change(before: dict[str, Trust], after: dict[str, Trust], said: list[str]) -> None:
     """A cluster among others that lag."""
-    assert [f"{name} {why}" for name, why in mesh_change(before, after)] == said
+    assert [f"{name} {why}" for name, why in find_cuts(before, after)] == said
 
 
 def test_help_of_the_steps(run: Run) -> None:

@@ -6,7 +6,7 @@ part of a `Diff`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kubectl_mesh.differences import clusters, documents, hands, objects, remotes, trust
 from kubectl_mesh.differences.both import Both
@@ -16,12 +16,12 @@ from kubectl_mesh.differences.order import order
 from kubectl_mesh.differences.pair import pairs, trimmed, worth_reading
 from kubectl_mesh.differences.rules import RESTARTS
 from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
-from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import LOCK
-from kubectl_mesh.observed import RawTree, Reader
+from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed.lazy import open_trees
 from kubectl_mesh.observed.removal import tool_at
-from kubectl_mesh.observed.values import Cluster
-from kubectl_mesh.safety.review import find_refusals
+from kubectl_mesh.observed.values import Cluster, RawTree
+from kubectl_mesh.safety import Review, review
 from kubectl_mesh.tree.lock_file import parse_lock
 
 _KINDS = (
@@ -55,24 +55,61 @@ _KINDS = (
 """Every kind of line, in the order in which they are told: what matters most first."""
 
 
+@dataclass(frozen=True, slots=True)
+class RenderFacts:
+    """What is known where the second tree is a render of the first."""
+
+    review: Review
+    """What the render means for running clusters."""
+    made: frozenset[str] = frozenset()
+    """The clusters whose intermediate the render would make, and "" for the root."""
+
+
 def diff(
     before: RawTree,
     after: RawTree,
     names: tuple[str, str],
     *,
-    rendered: bool = False,
     only: frozenset[str] | None = None,
-    made: frozenset[str] = frozenset(),
     versions: Mapping[str, str | None] | None = None,
-    refused: Sequence[Problem] | None = None,
+    render: RenderFacts | None = None,
 ) -> Diff:
     """What differs between two trees, which people know by `names`.
 
-    `rendered`: the second is a render of the first. `made`: clusters whose intermediate that render
-    would make, and "" for the root. `versions`: what runs in clusters whose tree does not say so.
-    `refused`: why that render is refused; without it, the trees say what running clusters do not
-    survive.
+    `only` are the directories that are compared. `versions` is what runs in clusters whose tree
+    does not say so. Without `render`, the trees say what running clusters do not survive.
     """
+    both = _read_both(before, after, only, render.made if render is not None else frozenset())
+    facts, looks, differing = _list_facts(both, only, rendered=render is not None)
+    running = {**both.after.clusters, **{both.now(n): c for n, c in both.before.clusters.items()}}
+    lines = tuple(
+        line
+        for line in _lines(facts, running, versions or {}, both.after.clusters)
+        if not (line.kind == "edited" and set(line.files) <= set(looks))
+    )
+    changed = _changed_clusters(both, lines, differing, looks)
+    reviewed = render.review if render is not None else _review_trees(both, names[0], only)
+    steps = order(both, lines, changed, reviewed.refusals)
+    if steps.refused:
+        # Clusters still use what these commands delete.
+        lines = tuple(replace(line, commands=()) for line in lines)
+    return Diff(
+        *names,
+        _mesh_name(both),
+        lines,
+        steps,
+        changed,
+        _count_clusters(both),
+        looks,
+        tuple(sorted({*both.before.problems, *both.after.problems})),
+        hands.secrets(both) if only is None else {},
+    )
+
+
+def _read_both(
+    before: RawTree, after: RawTree, only: frozenset[str] | None, made: frozenset[str]
+) -> Both:
+    """The two trees, of which those files are read that differ or say what runs there."""
     wanted = worth_reading(before, after, only)
     reader = Reader()
     old, new = (
@@ -80,35 +117,34 @@ def diff(
         reader.read(trimmed(after, before, wanted), wanted),
     )
     found = pairs(old, new)
-    tool = tool_at(
-        before, next((c.lock.says.mesh for c in old.clusters.values() if c.lock is not None), "")
-    )
-    both = Both(
-        before,
-        after,
-        old,
-        new,
-        found,
-        made,
-        {p.before.name: p.name for p in found if p.before is not None and p.renamed},
-        tool,
-    )
-    facts = list(_facts(both, rendered=rendered))
-    running = {**new.clusters, **{both.now(n): c for n, c in old.clusters.items()}}
+    renamed = {p.before.name: p.name for p in found if p.before is not None and p.renamed}
+    mesh = next((c.lock.says.mesh for c in old.clusters.values() if c.lock is not None), "")
+    return Both(before, after, old, new, found, made, renamed, tool_at(before, mesh))
+
+
+def _list_facts(
+    both: Both, only: frozenset[str] | None, *, rendered: bool
+) -> tuple[list[Fact], tuple[str, ...], dict[str, set[str]]]:
+    """Every fact, the files that only look different, and the files that differ by directory."""
+    before, after = both.raw_before, both.raw_after
     differing = {
         n: {p for p in paths if before.get(n, {}).get(p) != after.get(n, {}).get(p)}
-        for n, paths in wanted.items()
+        for n, paths in worth_reading(before, after, only).items()
     }
-    looks = hands.formatting(
-        both,
-        differing,
-        {fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(LOCK)},
-    )
+    facts = list(_facts(both, rendered=rendered))
+    telling = {fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(LOCK)}
+    looks = hands.formatting(both, differing, telling)
     facts += hands.untold(both, differing, looks, facts)
-    lines = _lines(facts, running, versions or {}, new.clusters)
-    lines = tuple(
-        line for line in lines if not (line.kind == "edited" and set(line.files) <= set(looks))
-    )
+    return facts, looks, differing
+
+
+def _changed_clusters(
+    both: Both,
+    lines: Sequence[Line],
+    differing: Mapping[str, set[str]],
+    looks: Sequence[str],
+) -> tuple[str, ...]:
+    """The clusters in which anything differs but formatting and foreign files."""
     # What its peers hold changes with a cluster that comes or goes, and is told with that.
     telling = {n for line in lines if line.group != FOREIGN for n in line.clusters}
     silent = (
@@ -116,58 +152,33 @@ def diff(
         - set(looks)
         - {f for line in lines if line.group == FOREIGN for f in line.files}
     )
-    changed = tuple(
-        sorted(
-            {
-                both.now(n)
-                for n in (f.partition("/")[0] for f in silent if not f.endswith(LOCK))
-                if not n.startswith("_")
-            }
-            | telling
-        )
-    )
-    total = {
+    names = (f.partition("/")[0] for f in silent if not f.endswith(LOCK))
+    return tuple(sorted({both.now(n) for n in names if not n.startswith("_")} | telling))
+
+
+def _count_clusters(both: Both) -> int:
+    """How many clusters there are in either tree."""
+    names = {
         n
-        for raw in (before, after)
+        for raw in (both.raw_before, both.raw_after)
         for n, files in raw.items()
         if n and not n.startswith("_") and LOCK in files
-    } - set(both.renamed)
-    mesh = (
-        next(
-            (m.value for c in (*new.clusters.values(), *old.clusters.values()) for m in c.mesh_ids),
-            "",
-        )
-        or _mesh(after)
-        or _mesh(before)
-    )
-    steps = order(
-        both,
-        lines,
-        changed,
-        _refusals(before, after, names[0], only) if refused is None else refused,
-    )
-    if steps.refused:
-        # Clusters still use what these commands delete.
-        lines = tuple(replace(line, commands=()) for line in lines)
-    return Diff(
-        *names,
-        mesh,
-        lines,
-        steps,
-        changed,
-        len(total),
-        looks,
-        tuple(sorted({*old.problems, *new.problems})),
-        hands.secrets(both) if only is None else {},
-    )
+    }
+    return len(names - set(both.renamed))
 
 
-def _refusals(
-    before: RawTree, after: RawTree, name: str, only: frozenset[str] | None
-) -> list[Problem]:
+def _mesh_name(both: Both) -> str:
+    """The name of the mesh by what was read, else by the locks."""
+    clusters = (*both.after.clusters.values(), *both.before.clusters.values())
+    read = (m.value for c in clusters for m in c.mesh_ids)
+    return next(read, "") or _mesh(both.raw_after) or _mesh(both.raw_before)
+
+
+def _review_trees(both: Both, name: str, only: frozenset[str] | None) -> Review:
     """What clusters that run the first tree do not survive."""
+    before = both.raw_before
     rest = {} if only is None else {n: files for n, files in before.items() if n not in only}
-    return [r.problem for r in find_refusals(before, {**after, **rest}, name)]
+    return review(*open_trees(before, {**both.raw_after, **rest}), name)
 
 
 def _mesh(tree: RawTree) -> str:

@@ -1,17 +1,16 @@
 """Two views side by side: what every comparison of a part needs of them."""
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
-from kubectl_mesh.observed import RawTree
-from kubectl_mesh.observed.removal import context_at, holder_at, namespace_at
-from kubectl_mesh.observed.values import Cluster, MeshState, Object, RemoteSecret
-from kubectl_mesh.targets.teardown import delete_object, forget_peer, set_finalizer
+from kubectl_mesh.observed.removal import context_at, namespace_at
+from kubectl_mesh.observed.values import Cluster, MeshState, Object, RawTree
+from kubectl_mesh.safety.removals import Thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +62,10 @@ def kubectl(cluster: Cluster, *words: str) -> str:
     return shlex.join(["kubectl", f"--context={context_at(cluster)}", *words])
 
 
-def delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
-    """The commands that delete an object, as far as its tool does not."""
+def thing_of(thing: Object) -> Thing:
+    """An object as its deletion needs it."""
     group, _, version = thing.api.rpartition("/")
-    if TOOLS[tool.name].RECONCILES:
-        # Argo CD deletes the Application, and without a finalizer nothing that its chart installed.
-        return (
-            (set_finalizer(tool, [thing.name]),)
-            if TOOLS[tool.name].NEEDS_FINALIZER and thing.kind == "Application"
-            else ()
-        )
-    return tuple(
-        delete_object(
-            context_at(cluster), thing.kind, group, version, thing.namespace or "", thing.name
-        )
-    )
-
-
-def forget(
-    cluster: Cluster, secret: str, held: Collection[RemoteSecret], tool: Tool
-) -> tuple[str, ...]:
-    """The command by which a cluster that stays forgets a peer, as far as its tool does not."""
-    return (
-        ()
-        if TOOLS[tool.name].RECONCILES
-        else (forget_peer(holder_at(cluster, secret, held), tool),)
-    )
+    return Thing(thing.kind, group, version, thing.namespace or "", thing.name)
 
 
 def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: str) -> Effect:

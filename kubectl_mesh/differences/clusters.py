@@ -6,7 +6,6 @@ from kubectl_mesh.differences.both import (
     Both,
     changed,
     effect,
-    forget,
     kubectl,
     mesh,
     removal_effect,
@@ -14,9 +13,9 @@ from kubectl_mesh.differences.both import (
 from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
-from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.removal import holder_at, installation_at, namespace_at
-from kubectl_mesh.observed.values import Cluster
+from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
+from kubectl_mesh.safety.removals import forget_commands
 from kubectl_mesh.targets.teardown import list_commands, secret_name
 
 
@@ -107,19 +106,26 @@ def _added(both: Both, cluster: Cluster) -> Fact:
     )
 
 
-def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
-    """What peers forget, and what takes Istio off the cluster itself."""
-    left = [
-        c
-        for n in readers(both.raw_before, cluster.name)
-        if (c := both.after.clusters.get(both.now(n))) is not None
-    ]
-    secrets = {
-        s.name: s
+def _staying_readers(both: Both, name: str) -> list[Cluster]:
+    """The clusters that read one before, and are still in the mesh."""
+    names = (both.now(n) for n in readers(both.raw_before, name))
+    return [both.after.clusters[n] for n in names if n in both.after.clusters]
+
+
+def _secrets_for(both: Both, name: str) -> list[RemoteSecret]:
+    """The remote secrets for a cluster before."""
+    return [
+        s
         for d in (*both.before.clusters.values(), *both.before.shared.values())
         for s in d.remote_secrets
-        if s.peer == cluster.name
-    }
+        if s.peer == name
+    ]
+
+
+def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
+    """What peers forget, and what takes Istio off the cluster itself."""
+    left = _staying_readers(both, cluster.name)
+    secrets = {s.name: s for s in _secrets_for(both, cluster.name)}
     holders = [
         holder_at(c, name, secrets.values())
         for c in left
@@ -162,55 +168,14 @@ def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
 
 
 def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
+    """What becomes of the name, network, namespace and mesh of a cluster that stays."""
     old, new = pair.before, pair.after
     assert old is not None
     assert new is not None
     if pair.renamed:
-        left = [
-            c
-            for n in readers(both.raw_before, old.name)
-            if (c := both.after.clusters.get(both.now(n))) is not None
-        ]
-        held = [
-            s
-            for d in (*both.before.clusters.values(), *both.before.shared.values())
-            for s in d.remote_secrets
-            if s.peer == old.name
-        ]
-        commands = tuple(
-            command for c in left for command in forget(c, secret_name(old.name), held, both.tool)
-        )
-        effects = (effect("cluster-renamed"), effect("secret-renamed", tuple(c.name for c in left)))
-        what, details = (
-            f"is renamed to {new.name} ({pair.why})",
-            (Detail("name", old.name, new.name),),
-        )
-        yield Fact(
-            CHANGED,
-            "rename",
-            f"cluster {old.name}",
-            what,
-            new.name,
-            f"{new.name}/",
-            details,
-            effects,
-            commands,
-        )
+        yield _renamed(both, old, new, pair.why)
     if old.network != new.network:
-        moves = effect("network", cluster=new.name, network=new.network or "none")
-        network, file = (
-            new.network or "none",
-            new.label.file if new.label is not None else f"{new.name}/1-trust/namespace.yaml",
-        )
-        yield changed(
-            new.name,
-            "network",
-            f"network of {new.name}",
-            f"{old.network or 'none'} -> {network}",
-            file,
-            moves,
-            details=(Detail("network", old.network, network),),
-        )
+        yield _moved_to_network(old, new)
     if (
         old.label is not None
         and new.label is not None
@@ -226,22 +191,8 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
             new.label.file,
         )
     if namespace_at(old) != namespace_at(new):
-        what = f"{namespace_at(old)} -> {namespace_at(new)}"
-        details = (Detail("namespace", namespace_at(old), namespace_at(new)),)
-        commands = (kubectl(new, "delete", "namespace", namespace_at(old), "--ignore-not-found"),)
-        yield Fact(
-            CHANGED,
-            "namespace",
-            "Istio's namespace",
-            what,
-            new.name,
-            f"{new.name}/1-trust/namespace.yaml",
-            details,
-            (effect("namespace"),),
-            commands,
-        )
+        yield _moved_to_namespace(old, new)
     if mesh(old) != mesh(new) and mesh(new) is not None:
-        details = (Detail("mesh", mesh(old), mesh(new)),)
         yield changed(
             new.name,
             "mesh",
@@ -249,5 +200,55 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
             f"is renamed: {mesh(old)} -> {mesh(new)}",
             new.mesh_ids[0].file,
             effect("mesh-renamed"),
-            details=details,
+            details=(Detail("mesh", mesh(old), mesh(new)),),
         )
+
+
+def _renamed(both: Both, old: Cluster, new: Cluster, why: str) -> Fact:
+    """That a cluster has another name; `why` says how it was recognised."""
+    left = _staying_readers(both, old.name)
+    held = _secrets_for(both, old.name)
+    commands = tuple(
+        command
+        for c in left
+        for command in forget_commands(holder_at(c, secret_name(old.name), held), both.tool)
+    )
+    return Fact(
+        CHANGED,
+        "rename",
+        f"cluster {old.name}",
+        f"is renamed to {new.name} ({why})",
+        new.name,
+        f"{new.name}/",
+        (Detail("name", old.name, new.name),),
+        (effect("cluster-renamed"), effect("secret-renamed", tuple(c.name for c in left))),
+        commands,
+    )
+
+
+def _moved_to_network(old: Cluster, new: Cluster) -> Fact:
+    network = new.network or "none"
+    return changed(
+        new.name,
+        "network",
+        f"network of {new.name}",
+        f"{old.network or 'none'} -> {network}",
+        new.label.file if new.label is not None else f"{new.name}/1-trust/namespace.yaml",
+        effect("network", cluster=new.name, network=network),
+        details=(Detail("network", old.network, network),),
+    )
+
+
+def _moved_to_namespace(old: Cluster, new: Cluster) -> Fact:
+    before, after = namespace_at(old), namespace_at(new)
+    return Fact(
+        CHANGED,
+        "namespace",
+        "Istio's namespace",
+        f"{before} -> {after}",
+        new.name,
+        f"{new.name}/1-trust/namespace.yaml",
+        (Detail("namespace", before, after),),
+        (effect("namespace"),),
+        (kubectl(new, "delete", "namespace", before, "--ignore-not-found"),),
+    )

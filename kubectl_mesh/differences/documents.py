@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.both import changed, delete, effect, removal_effect, told
+from kubectl_mesh.differences.both import changed, effect, removal_effect, thing_of, told
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.impact import number
@@ -13,7 +13,7 @@ from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, ControlPlane
-from kubectl_mesh.targets.teardown import delete_release
+from kubectl_mesh.safety.removals import control_plane_commands
 
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
@@ -158,12 +158,10 @@ def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fac
         else ("control-plane", "object-removed")
     )
     commands = (
-        delete(new, thing, tool)
-        if document.kind not in ("IstioOperator", "IstioControlPlane")
+        control_plane_commands(context_at(new), thing_of(thing), document.revision or "", tool)
+        if document.kind != "IstioControlPlane"
         else ()
     )
-    if document.kind == "IstioOperator":
-        commands = tuple(delete_release(context_at(new), document.revision or ""))
     return Fact(
         DELETED,
         kind,
@@ -173,24 +171,19 @@ def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fac
         document.file,
         details,
         (removal_effect(rule, tool),),
-        commands,
+        tuple(commands),
     )
 
 
 def _changed(
     new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]], tool: Tool
 ) -> Iterator[Fact]:
+    """What differs of a part of the control plane: its kind, version, revision and values."""
     if one.kind != other.kind:
         what = f"is a {other.kind}, and was a {one.kind}"
-        yield changed(
-            new.name,
-            "kind",
-            one.part,
-            what,
-            other.file,
-            removal_effect("kind", tool),
-            details=(Detail("kind", one.kind, other.kind),),
-        )
+        details = (Detail("kind", one.kind, other.kind),)
+        does = removal_effect("kind", tool)
+        yield changed(new.name, "kind", one.part, what, other.file, does, details=details)
     if one.version != other.version:
         before, after = one.version or "none stated", other.version or "none stated"
         yield changed(
@@ -204,7 +197,6 @@ def _changed(
         )
     if one.revision != other.revision:
         before, after = one.revision or "default", other.revision or "default"
-        details = (Detail("revision", before, after),)
         yield changed(
             new.name,
             "revision",
@@ -212,48 +204,39 @@ def _changed(
             f"{before} -> {after}",
             other.file,
             effect("revision"),
-            details=details,
+            details=(Detail("revision", before, after),),
         )
     values = list(differing(one.values, other.values, known, "values."))
     if one.kind == other.kind:
         values += differing(_settings(one), _settings(other), known)
+    yield from _changed_values(new, other, values)
+
+
+def _changed_values(new: Cluster, other: ControlPlane, values: list[Detail]) -> Iterator[Fact]:
+    """What differs of the values of a part: the trust domain by itself, all others at once."""
     domains = [d for d in values if d.path.removeprefix("values.") in _TRUST_DOMAIN]
     for domain in domains:
-        what = f"{domain.before or 'cluster.local'} -> {domain.after or 'cluster.local'}"
         yield changed(
             new.name,
             "trust-domain",
             "the trust domain",
-            what,
+            f"{domain.before or 'cluster.local'} -> {domain.after or 'cluster.local'}",
             other.file,
             effect("trust-domain"),
             details=(domain,),
         )
     found = tuple(d for d in values if d not in domains and d.path != "values.revision")
-    if found and other.part in GATEWAYS:
-        yield changed(
-            new.name,
-            "gateway",
-            "east-west gateway",
-            differ(found),
-            other.file,
-            *gateway_effects(found),
-            details=found,
-        )
-    elif found:
+    if not found:
+        return
+    if other.part in GATEWAYS:
+        kind, subject, effects = "gateway", "east-west gateway", gateway_effects(found)
+    else:
         is_ambient = other.kind == "IstioOperator" and str(
             other.settings.get("profile", "")
         ).endswith("ambient")
         parts = (other.part, "cni", "ztunnel") if is_ambient else (other.part,)
-        yield changed(
-            new.name,
-            "control-plane",
-            _title(other),
-            differ(found),
-            other.file,
-            *_effects(found, parts),
-            details=found,
-        )
+        kind, subject, effects = "control-plane", _title(other), _effects(found, parts)
+    yield changed(new.name, kind, subject, differ(found), other.file, *effects, details=found)
 
 
 def _settings(document: ControlPlane) -> Mapping[str, object]:

@@ -5,15 +5,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.delivery import find_delivery
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.both import Both, changed, delete, effect, removal_effect, told
+from kubectl_mesh.differences.both import Both, changed, effect, removal_effect, thing_of, told
 from kubectl_mesh.differences.documents import GATEWAYS, gateway_effects
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.pair import Pair
-from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
 from kubectl_mesh.observed.parse import without
-from kubectl_mesh.observed.values import Cluster, Directory, Object
+from kubectl_mesh.observed.removal import context_at
+from kubectl_mesh.observed.values import Cluster, Directory, Gate, Object
+from kubectl_mesh.safety.removals import delete_commands
 from kubectl_mesh.text import count
 
 _GATEWAY = re.compile(
@@ -40,34 +42,12 @@ def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
         [before[k] for k in before if k not in after],
     )
     yield from _gateways(old, new, come, gone, tool)
-    for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in come) if k != "gateway"):
-        rule = (
-            {"PushSecret": "push-added", "Secret": "token-added"}.get(one.kind, "reader-added")
-            if kind == "reader"
-            else "object-added"
-        )
-        yield Fact(
-            NEW, kind, _subject(kind, one), "is added", new.name, one.file, (), (effect(rule),)
-        )
-    for kind, one in ((k, o) for k, o in ((_kind(o), o) for o in gone) if k != "gateway"):
-        rule = (
-            "reader-removed" if kind == "reader" and one.kind != "PushSecret" else "object-removed"
-        )
-        does, commands = removal_effect(rule, tool), delete(old, one, tool) if one.kind else ()
-        if one.kind == "Namespace":
-            # It may hold what others own.
-            does, commands = effect("namespace-left"), ()
-        yield Fact(
-            DELETED,
-            kind,
-            _subject(kind, one),
-            "is removed",
-            new.name,
-            one.file,
-            (),
-            (does,),
-            commands,
-        )
+    for one in come:
+        if _kind(one) != "gateway":
+            yield _added(new, one)
+    for one in gone:
+        if _kind(one) != "gateway":
+            yield _removed(old, new, one, tool)
     for key in sorted(before.keys() & after.keys()):
         one, other = before[key], after[key]
         if one.digest != other.digest:
@@ -76,6 +56,32 @@ def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
                 yield _changed(new, other, found)
     if old.trust.store == new.trust.store:
         yield from unapplied(new.name, old, new, tool)
+
+
+def _added(new: Cluster, thing: Object) -> Fact:
+    kind = _kind(thing)
+    rule = (
+        {"PushSecret": "push-added", "Secret": "token-added"}.get(thing.kind, "reader-added")
+        if kind == "reader"
+        else "object-added"
+    )
+    subject = _subject(kind, thing)
+    return Fact(NEW, kind, subject, "is added", new.name, thing.file, (), (effect(rule),))
+
+
+def _removed(old: Cluster, new: Cluster, thing: Object, tool: Tool) -> Fact:
+    kind = _kind(thing)
+    rule = "reader-removed" if kind == "reader" and thing.kind != "PushSecret" else "object-removed"
+    does, commands = removal_effect(rule, tool), _delete(old, thing, tool) if thing.kind else ()
+    if thing.kind == "Namespace":
+        # It may hold what others own.
+        does, commands = effect("namespace-left"), ()
+    subject = _subject(kind, thing)
+    return Fact(DELETED, kind, subject, "is removed", new.name, thing.file, (), (does,), commands)
+
+
+def _delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
+    return tuple(delete_commands(context_at(cluster), thing_of(thing), tool))
 
 
 def _kind(thing: Object) -> str:
@@ -162,52 +168,52 @@ def _gateways(
         made += [o for o in new.objects if o.file in {c.file for c in parts_after.values()}]
     if not parts_after:
         lost += [o for o in old.objects if o.file in {c.file for c in parts_before.values()}]
-    for things, cluster, group in ((made, new, NEW), (lost, old, DELETED)):
-        if not things:
-            continue
-        files = {o.file for o in things}
-        gates = [g for g in cluster.gates if g.file in files and (g.network is not None or g.ports)]
-        network = (
-            next((g.network for g in gates if g.network is not None), None)
-            or cluster.network
-            or "?"
-        )
-        described = [
-            *(
-                ("ports", ", ".join(map(str, g.ports)))
-                for g in gates
-                if g.ports and g.kind != "Gateway (networking.istio.io)"
-            ),
-            *(("type", g.service_type) for g in gates if g.service_type is not None),
-            *(
-                ("address", ", ".join(f"{a}:{p}" if p else a for a, p in g.addresses))
-                for g in gates
-                if g.addresses
-            ),
-            ("objects", ", ".join(sorted(map(_title, things)))),
-        ]
-        details = tuple(
-            Detail(path, None if group == NEW else text, text if group == NEW else None)
-            for path, text in dict.fromkeys(described)
-        )
-        remote = all("remote-gateways/" in o.file for o in things)
-        subject = (
-            f"gateway of the network {network}, as it is declared here"
-            if remote
-            else f"east-west gateway of the network {network}"
-        )
-        rule: Effect = effect(
-            "gateway-added" if group == NEW else "gateway-removed", network=network
-        )
-        commands = (
-            tuple(c for o in things if o.kind != "IstioOperator" for c in delete(old, o, tool))
-            if group == DELETED
-            else ()
-        )
-        what = "is added" if group == NEW else "is removed"
-        yield Fact(
-            group, "gateway", subject, what, new.name, things[0].file, details, (rule,), commands
-        )
+    if made:
+        yield _gateway(made, new, NEW, new.name, ())
+    if lost:
+        commands = (c for o in lost if o.kind != "IstioOperator" for c in _delete(old, o, tool))
+        yield _gateway(lost, old, DELETED, new.name, tuple(commands))
+
+
+def _gateway(
+    things: Sequence[Object], cluster: Cluster, group: str, name: str, commands: tuple[str, ...]
+) -> Fact:
+    """That a gateway comes to, or leaves, the cluster that has a name now; `cluster` is the state
+    in which it is there.
+    """
+    files = {o.file for o in things}
+    gates = [g for g in cluster.gates if g.file in files and (g.network is not None or g.ports)]
+    network = (
+        next((g.network for g in gates if g.network is not None), None) or cluster.network or "?"
+    )
+    described = [*_describe_gates(gates), ("objects", ", ".join(sorted(map(_title, things))))]
+    details = tuple(
+        Detail(path, None if group == NEW else text, text if group == NEW else None)
+        for path, text in dict.fromkeys(described)
+    )
+    subject = (
+        f"gateway of the network {network}, as it is declared here"
+        if all("remote-gateways/" in o.file for o in things)
+        else f"east-west gateway of the network {network}"
+    )
+    what, rule = (
+        ("is added", "gateway-added") if group == NEW else ("is removed", "gateway-removed")
+    )
+    effects = (effect(rule, network=network),)
+    return Fact(group, "gateway", subject, what, name, things[0].file, details, effects, commands)
+
+
+def _describe_gates(gates: Sequence[Gate]) -> Iterator[tuple[str, str]]:
+    """Ports, types and addresses of gateways."""
+    for gate in gates:
+        if gate.ports and gate.kind != "Gateway (networking.istio.io)":
+            yield "ports", ", ".join(map(str, gate.ports))
+    for gate in gates:
+        if gate.service_type is not None:
+            yield "type", gate.service_type
+    for gate in gates:
+        if gate.addresses:
+            yield "address", ", ".join(f"{a}:{p}" if p else a for a, p in gate.addresses)
 
 
 def unapplied(name: str, old: Directory, new: Directory, tool: Tool) -> Iterator[Fact]:
@@ -282,36 +288,14 @@ def shared(both: Both) -> Iterator[Fact]:
     for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE}):
         delivery = find_delivery(name)
         tool = name if delivery is None else delivery.TITLE
-        old, new = both.before.shared.get(name), both.after.shared.get(name)
-        before, after = _delivered(old), _delivered(new)
-        come, gone = (
-            [after[k] for k in after if k not in before],
-            [before[k] for k in before if k not in after],
-        )
+        before = _delivered(both.before.shared.get(name))
+        after = _delivered(both.after.shared.get(name))
+        come = [after[k] for k in after if k not in before]
+        gone = [before[k] for k in before if k not in after]
         if come:
-            details = tuple(Detail("object", None, _title(o)) for o in come)
-            yield Fact(
-                NEW,
-                "delivery",
-                tool,
-                f"{count(len(come), 'object')} added",
-                "",
-                f"{name}/",
-                details,
-                (effect("delivery-added"),),
-            )
+            yield _delivery(name, tool, come, NEW)
         if gone:
-            details = tuple(Detail("object", _title(o), None) for o in gone)
-            yield Fact(
-                DELETED,
-                "delivery",
-                tool,
-                f"{count(len(gone), 'object')} removed",
-                "",
-                f"{name}/",
-                details,
-                (effect("delivery-removed"),),
-            )
+            yield _delivery(name, tool, gone, DELETED)
         moved = [after[k] for k in after if k in before and after[k].file != before[k].file]
         if moved:
             details = tuple(Detail("object", _title(o), _title(o)) for o in moved)
@@ -319,9 +303,8 @@ def shared(both: Both) -> Iterator[Fact]:
                 f"{count(len(moved), 'object')} applied by the Application of"
                 f" {'its' if len(moved) == 1 else 'their'} cluster"
             )
-            yield changed(
-                "", "delivery", tool, what, f"{name}/", effect("delivery-moved"), details=details
-            )
+            does = effect("delivery-moved")
+            yield changed("", "delivery", tool, what, f"{name}/", does, details=details)
         for key in sorted(before.keys() & after.keys()):
             found = (
                 tuple(differing(before[key].fields, after[key].fields, known))
@@ -329,13 +312,23 @@ def shared(both: Both) -> Iterator[Fact]:
                 else ()
             )
             if found:
-                subject = f"{tool} ({_title(after[key])})"
                 yield changed(
                     "",
                     "delivery",
-                    subject,
+                    f"{tool} ({_title(after[key])})",
                     differ(found),
                     after[key].file,
                     effect("delivery-changed"),
                     details=found,
                 )
+
+
+def _delivery(name: str, tool: str, things: Sequence[Object], group: str) -> Fact:
+    """That objects of a tool come or go."""
+    verb, rule = ("added", "delivery-added") if group == NEW else ("removed", "delivery-removed")
+    details = tuple(
+        Detail("object", None, _title(o)) if group == NEW else Detail("object", _title(o), None)
+        for o in things
+    )
+    what, does = f"{count(len(things), 'object')} {verb}", (effect(rule),)
+    return Fact(group, "delivery", tool, what, "", f"{name}/", details, does)

@@ -1,6 +1,6 @@
 """Whether the clusters may apply a change in any order, and if not, in which."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kubectl_mesh.differences import crls
@@ -11,11 +11,12 @@ from kubectl_mesh.differences.values import DELETED, Before, Line, Order
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.observed.locks import lock
-from kubectl_mesh.observed.parse import Parser
+from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.observed.values import Cluster
-from kubectl_mesh.safety.review import WAY_OUT
-from kubectl_mesh.safety.roots import unsafe
+from kubectl_mesh.safety import Refusal
+from kubectl_mesh.safety.roots import ID as ROOT_EXCHANGE
+from kubectl_mesh.safety.roots import find_root_fault, trusts_of_state
+from kubectl_mesh.text import marked
 
 _WAIT = {
     "roots": (
@@ -44,54 +45,13 @@ _WAIT = {
 
 
 def order(
-    both: Both, lines: Sequence[Line], changed: Iterable[str], refused: Sequence[Problem] = ()
+    both: Both, lines: Sequence[Line], changed: Iterable[str], refusals: Sequence[Refusal] = ()
 ) -> Order:
-    """The order of a change; `refused` says why a render makes no such change."""
-    kinds = {
-        "gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines
-    }
-    if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
-        kinds.discard("recipients")
-    notes = (
-        *(says for kind, says in _WAIT.items() if kind in kinds),
-        *_elsewhere(both),
-        *crls.notes(both),
-    )
-    before = {
-        p.name: p.before.trust.fingerprints
-        for p in both.pairs
-        if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint
-    }
-    after = {
-        p.name: p.after.trust.fingerprints
-        for p in both.pairs
-        if p.after is not None and p.after.trust.intermediate_fingerprint
-    }
-    if before.keys() != after.keys() or not all(
-        trust.is_unchanged(after.get(name)) for name, trust in before.items()
-    ):
-        unchanged = _unchanged(both)
-        before, after = {**unchanged, **before}, {**unchanged, **after}
-    problem = unsafe(CACERTS, before, after)
-    if (
-        problem is not None
-        and (same := next((p for p in refused if p.id == problem.id), None)) is not None
-    ):
-        # The same fault in the words of the trees, with the way out of the render.
-        problem = replace(
-            problem,
-            fix=(
-                problem.fix + same.fix[same.fix.find(WAY_OUT) :]
-                if WAY_OUT in same.fix
-                else problem.fix
-            ),
-        )
-    found_problems = (
-        *((problem,) if problem is not None else ()),
-        *(p for p in refused if problem is None or p.id != problem.id),
-    )
-    if found_problems:
-        return Order(any=False, refused=found_problems, notes=notes)
+    """The order of a change; `refusals` are what running clusters do not survive of it."""
+    notes = _list_notes(both, lines)
+    refused = _refused_problems(both, refusals)
+    if refused:
+        return Order(any=False, refused=refused, notes=notes)
     there = frozenset(changed) & frozenset(both.after.clusters)
     found = [b for b in _constraints(both, lines) if b.first & there and b.then & there - b.first]
     ranks = ranked(there, found)
@@ -107,6 +67,56 @@ def order(
     return Order(
         any=False, steps=steps, reasons=tuple(dict.fromkeys(b.why for b in found)), notes=notes
     )
+
+
+def _list_notes(both: Both, lines: Sequence[Line]) -> tuple[str, ...]:
+    """What has to be waited for, whatever the order."""
+    kinds = {
+        "gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines
+    }
+    if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
+        kinds.discard("recipients")
+    return (
+        *(says for kind, says in _WAIT.items() if kind in kinds),
+        *_elsewhere(both),
+        *crls.notes(both),
+    )
+
+
+def _refused_problems(both: Both, refusals: Sequence[Refusal]) -> tuple[Problem, ...]:
+    """Why the change is safe in no order: what the trees say of the roots, and what was refused."""
+    fault = find_root_fault(*_trusts(both))
+    if fault is None:
+        return tuple(dict.fromkeys(refusal.to_problem() for refusal in refusals))
+    problem = fault.to_problem(CACERTS)
+    # The same fault in the words of the trees, with the way out of the render.
+    same = next((r for r in refusals if r.problem.id == ROOT_EXCHANGE), None)
+    if same is not None:
+        problem = replace(problem, fix=marked(problem.fix) + same.way_out)
+    others = (r.to_problem() for r in refusals if r.problem.id != ROOT_EXCHANGE)
+    return tuple(dict.fromkeys((problem, *others)))
+
+
+def _trusts(both: Both) -> tuple[Mapping[str, Trust], Mapping[str, Trust]]:
+    """What each cluster trusts, and who signs there, before and after; of clusters that stay as
+    they are only where another one changes.
+    """
+    before = {
+        p.name: p.before.trust.fingerprints
+        for p in both.pairs
+        if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint
+    }
+    after = {
+        p.name: p.after.trust.fingerprints
+        for p in both.pairs
+        if p.after is not None and p.after.trust.intermediate_fingerprint
+    }
+    if before.keys() == after.keys() and all(
+        trust.is_unchanged(after.get(name)) for name, trust in before.items()
+    ):
+        return before, after
+    unchanged = _unchanged(both)
+    return {**unchanged, **before}, {**unchanged, **after}
 
 
 def _elsewhere(both: Both) -> tuple[str, ...]:
@@ -138,79 +148,73 @@ def ranked(there: frozenset[str], found: Sequence[Before]) -> dict[str, int] | N
 
 def _unchanged(both: Both) -> dict[str, Trust]:
     """What the clusters trust that nothing changes in, by their locks."""
-    found = {}
     names = {n for n in both.raw_after if n and not n.startswith("_")} - {
         n for p in both.pairs for n in (p.before and p.before.name, p.after and p.after.name)
     }
-    for name in names:
-        state = lock(name, both.raw_after[name], {}, Parser())
-        if state is not None and state.says.intermediate is not None:
-            found[name] = Trust(state.says.roots, intermediate=state.says.intermediate)
-    return found
+    trusts = trusts_of_state(open_tree(both.raw_after), names)
+    return {name: trust for name, trust in trusts.items() if trust.intermediate is not None}
 
 
 def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
     """Who has to go before whom."""
-    everyone = frozenset(both.after.clusters)
     yield from crls.constraints(both)
     yield from _label_constraints(both)
     for line in lines:
-        subject = frozenset(line.clusters)
         name = line.clusters[0] if line.clusters else ""
         if line.kind == "cluster" and line.group == "new":
-            why = (
-                f"{name} first, stage by stage: its peers read it as soon as they have its remote"
-                " secret"
-            )
-            # Clusters that come together wait for nobody: each takes a peer when its API server
-            # answers.
-            yield Before(
-                subject,
-                frozenset(readers(both.raw_after, name))
-                & frozenset(both.now(n) for n in both.raw_before),
-                why,
-            )
-            served = frozenset(
-                n
-                for n, c in both.after.clusters.items()
-                if c.served_by is not None and c.served_by.value == name
-            )
-            yield Before(subject, served, f"{name} before the clusters that its istiod serves")
+            yield from _newcomer_constraints(both, line)
         elif line.kind == "rename":
             why = f"{name} first, so that it answers to its new name before its peers ask for it"
-            yield Before(subject, frozenset(readers(both.raw_after, name)), why)
+            peers = frozenset(readers(both.raw_after, name))
+            yield Before(frozenset(line.clusters), peers, why)
         elif line.kind == "network":
             declares = frozenset(
                 n
                 for n, c in both.after.clusters.items()
                 if any(g.kind == "meshNetworks" for g in c.gates)
             )
-            yield Before(
-                subject,
-                declares,
-                f"{name} first: its peers are told by meshNetworks where its endpoints are",
-            )
-        elif line.kind == "gateway" and line.group == "new":
-            yield Before(
-                subject,
-                _declaring(both) - subject,
-                "the gateway first, then those who are told its address",
-            )
-        elif line.kind == "gateway" and line.group == "deleted":
-            yield Before(
-                _declaring(both, before=True) - subject,
-                subject,
-                "those who were told the gateway's address first, then the gateway",
-            )
+            why = f"{name} first: its peers are told by meshNetworks where its endpoints are"
+            yield Before(frozenset(line.clusters), declares, why)
+        elif line.kind == "gateway":
+            yield from _gateway_constraints(both, line)
         elif line.kind in ("version", "revision"):
-            for remote, cluster in both.after.clusters.items():
-                if cluster.served_by is not None:
-                    primary = frozenset((cluster.served_by.value,))
-                    yield Before(
-                        primary & everyone,
-                        frozenset((remote,)),
-                        f"{cluster.served_by.value} before the clusters that its istiod serves",
-                    )
+            yield from _primary_constraints(both)
+
+
+def _newcomer_constraints(both: Both, line: Line) -> Iterable[Before]:
+    """A cluster that comes, before those that read it and those that its istiod serves."""
+    name, subject = line.clusters[0], frozenset(line.clusters)
+    why = f"{name} first, stage by stage: its peers read it as soon as they have its remote secret"
+    # Clusters that come together wait for nobody: each takes a peer when its API server answers.
+    known = frozenset(both.now(n) for n in both.raw_before)
+    yield Before(subject, frozenset(readers(both.raw_after, name)) & known, why)
+    served = frozenset(
+        n
+        for n, c in both.after.clusters.items()
+        if c.served_by is not None and c.served_by.value == name
+    )
+    yield Before(subject, served, f"{name} before the clusters that its istiod serves")
+
+
+def _gateway_constraints(both: Both, line: Line) -> Iterable[Before]:
+    """A gateway and those who know its address."""
+    subject = frozenset(line.clusters)
+    if line.group == "new":
+        why = "the gateway first, then those who are told its address"
+        yield Before(subject, _declaring(both) - subject, why)
+    elif line.group == "deleted":
+        why = "those who were told the gateway's address first, then the gateway"
+        yield Before(_declaring(both, before=True) - subject, subject, why)
+
+
+def _primary_constraints(both: Both) -> Iterable[Before]:
+    """A cluster before those that its istiod serves."""
+    everyone = frozenset(both.after.clusters)
+    for remote, cluster in both.after.clusters.items():
+        if cluster.served_by is not None:
+            primary = frozenset((cluster.served_by.value,))
+            why = f"{cluster.served_by.value} before the clusters that its istiod serves"
+            yield Before(primary & everyone, frozenset((remote,)), why)
 
 
 def _label_constraints(both: Both) -> Iterable[Before]:

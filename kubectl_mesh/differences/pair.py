@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubectl_mesh.model import BUNDLE
-from kubectl_mesh.observed import RawTree
-from kubectl_mesh.observed.values import Cluster, MeshState
+from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
 """What says whether a cluster takes the remote secrets that all share."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.differences.both import Both, changed, effect, forget, removal_effect
+from kubectl_mesh.differences.both import Both, changed, effect, removal_effect
 from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
-from kubectl_mesh.observed.removal import namespace_at
+from kubectl_mesh.observed.removal import holder_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
+from kubectl_mesh.safety.removals import forget_commands
 
 _LOGINS = {
     "token": "token",
@@ -46,7 +47,7 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
             if peer not in whole:
                 effects, commands = (
                     (removal_effect("discovery-removed", both.tool, peer=peer),),
-                    forget(new, one.name, [one], both.tool),
+                    tuple(forget_commands(holder_at(new, one.name, [one]), both.tool)),
                 )
                 yield Fact(
                     DELETED,
@@ -78,7 +79,6 @@ def _changed(
     """Why a remote secret is another one: its server, CA, login, store, recipients; or nothing but
     its name and labels.
     """
-    subject = f"remote secret of {other.peer}"
     why, found = _why(old, new, one, other)
     if one.peer != other.peer and not why:
         return  # its name stands in it, and that is told with the cluster
@@ -91,66 +91,64 @@ def _changed(
     if why in ([_RECIPIENTS], [_STORE]):
         pass  # that is told once, for all of the directory
     elif why:
-        rule = effect("secret-changed", peer=other.peer)
         yield changed(
             new.name,
             "remote-secret",
-            subject,
+            f"remote secret of {other.peer}",
             "; ".join(why),
             other.file,
-            rule,
+            effect("secret-changed", peer=other.peer),
             details=tuple(found),
         )
-    elif _place(old, new, one) != _place(old, new, other) or (
-        one.name,
-        one.annotation,
-        one.labelled,
-    ) != (
-        other.name,
-        other.annotation,
-        other.labelled,
-    ):
-        found = [
-            Detail(path, before, after)
-            for path, before, after in (
-                ("name", one.name, other.name),
-                ("annotation", one.annotation, other.annotation),
-                (
-                    "labelled istio/multiCluster",
-                    str(one.labelled).lower(),
-                    str(other.labelled).lower(),
-                ),
-                ("namespace", one.namespace, other.namespace),
-            )
-            if before != after
-            and before is not None
-            and both.now(before.removeprefix("istio-remote-secret-"))
-            != (after or "").removeprefix("istio-remote-secret-")
-        ]
-        if found:
-            yield changed(
-                new.name,
-                "remote-secret",
-                subject,
-                "its metadata changes",
-                other.file,
-                effect("secret-metadata"),
-                details=tuple(found),
-            )
-    if one.file.startswith("_") != other.file.startswith("_"):
-        where = (
-            "stand once, in _remote-secrets, for all clusters"
-            if other.file.startswith("_")
-            else "stand in the directory of each cluster"
-        )
+    elif found := _metadata_details(both, old, new, one, other):
         yield changed(
             new.name,
-            "bundle",
-            "the remote secrets",
-            where,
-            other.file.rpartition("/")[0] + "/",
-            effect("bundled"),
+            "remote-secret",
+            f"remote secret of {other.peer}",
+            "its metadata changes",
+            other.file,
+            effect("secret-metadata"),
+            details=tuple(found),
         )
+    if one.file.startswith("_") != other.file.startswith("_"):
+        yield _bundling(new, other)
+
+
+def _metadata_details(
+    both: Both, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+) -> list[Detail]:
+    """What differs of its name, namespace, annotation and label, but for what follows from another
+    name or namespace of a cluster.
+    """
+    if _place(old, new, one) == _place(old, new, other) and (
+        (one.name, one.annotation, one.labelled) == (other.name, other.annotation, other.labelled)
+    ):
+        return []
+    labelled = "labelled istio/multiCluster"
+    return [
+        Detail(path, before, after)
+        for path, before, after in (
+            ("name", one.name, other.name),
+            ("annotation", one.annotation, other.annotation),
+            (labelled, str(one.labelled).lower(), str(other.labelled).lower()),
+            ("namespace", one.namespace, other.namespace),
+        )
+        if before != after
+        and before is not None
+        and both.now(before.removeprefix("istio-remote-secret-"))
+        != (after or "").removeprefix("istio-remote-secret-")
+    ]
+
+
+def _bundling(new: Cluster, secret: RemoteSecret) -> Fact:
+    """That the remote secrets are in one directory for all clusters, or no longer are."""
+    where = (
+        "stand once, in _remote-secrets, for all clusters"
+        if secret.file.startswith("_")
+        else "stand in the directory of each cluster"
+    )
+    folder = secret.file.rpartition("/")[0] + "/"
+    return changed(new.name, "bundle", "the remote secrets", where, folder, effect("bundled"))
 
 
 _RECIPIENTS = "it is sealed for others; what is in it cannot be told"
@@ -166,6 +164,7 @@ def _place(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
 def _why(
     old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
 ) -> tuple[list[str], list[Detail]]:
+    """Why a remote secret is another one, and the values that differ."""
     why: list[str] = []
     found: list[Detail] = []
     for path, before, after in (
@@ -182,25 +181,33 @@ def _why(
             + ("not looked at any more" if other.insecure else "looked at")
         )
     if one.store != other.store:
-        found.append(Detail("store", one.store, other.store))
-        return [*why, _STORE], found
+        return [*why, _STORE], [*found, Detail("store", one.store, other.store)]
     if one.login != other.login:
-        why.append(
+        found.append(Detail("login", one.login, other.login))
+    login = _login_reason(old, new, one, other, alone=not why)
+    return [*why, *([login] if login else [])], found
+
+
+def _login_reason(
+    old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret, *, alone: bool
+) -> str:
+    """What changes of the login; `alone`: nothing else of the remote secret is known to change."""
+    if one.login != other.login:
+        return (
             f"its login is by {_LOGINS.get(other.login, other.login)}, and was by"
             f" {_LOGINS.get(one.login, one.login)}"
         )
-        found.append(Detail("login", one.login, other.login))
-    elif one.secret is not None and one.secret != other.secret:
-        why.append(f"its {_LOGINS.get(one.login, 'login')} changes")
-    elif one.secret is None and one.text != other.text and one.store in ("sops", "sealed"):
-        whom = (old.trust.recipients, old.trust.sealed_for) != (
+    if one.secret is not None and one.secret != other.secret:
+        return f"its {_LOGINS.get(one.login, 'login')} changes"
+    if one.text == other.text:
+        return ""
+    if one.secret is None and one.store in ("sops", "sealed"):
+        if (old.trust.recipients, old.trust.sealed_for) != (
             new.trust.recipients,
             new.trust.sealed_for,
+        ):
+            return _RECIPIENTS
+        return (
+            "what is secret in it changes (its token, or whatever it logs in with)" if alone else ""
         )
-        if whom:
-            why.append(_RECIPIENTS)
-        elif not why:
-            why.append("what is secret in it changes (its token, or whatever it logs in with)")
-    elif one.login == "exec" and one.text != other.text and not why:
-        why.append("its command changes")
-    return why, found
+    return "its command changes" if one.login == "exec" and alone else ""

@@ -10,6 +10,8 @@ only).
 
 from dataclasses import dataclass
 
+from kubectl_mesh.safety.roots import BETWEEN, ELSEWHERE, HERE
+
 Version = tuple[int, int]
 """Minor and patch of 1.x; the patch is -1 where only a line is stated."""
 LAST = 10**6
@@ -42,15 +44,6 @@ _REFUSED = (
     "unless it is the same root, clusters that have the change and those that have not refuse each"
     " other"
 )
-ELSEWHERE = (
-    "have the new issuer sign by the root that is trusted now, or go to its root first, with"
-    " issuer: csr, by `kubectl mesh certs rotate-root begin --root FILE` and its steps to the end"
-)
-HERE = (
-    "take the root of the old issuer into certs/ by `kubectl mesh certs import-root`, and go to"
-    " another by `kubectl mesh certs rotate-root` afterwards"
-)
-BETWEEN = "have both issuers sign by one root first"
 _CITADEL, _RESTART = (4, LAST), (17, LAST)
 _RESTART_ISTIOD = (
     "istiod does not see it before it restarts (from 1.10 on it does with"

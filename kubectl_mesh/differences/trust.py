@@ -10,12 +10,10 @@ from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
 from kubectl_mesh.observed.values import Cacerts
-from kubectl_mesh.safety.root_exchange import exchange
+from kubectl_mesh.safety.roots import CERTS, exchange_reason
 from kubectl_mesh.text import count
 
 MADE = "made by the render"
-CERTS = "certs/"
-"""Whose root it is where the tree has it."""
 
 
 def facts(both: Both, pair: Pair) -> Iterator[Fact]:
@@ -26,55 +24,12 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
     yield from _object(pair)
     if old == new:
         return
-    beside = sorted(n for n in {*old.others, *new.others} if old.others.get(n) != new.others.get(n))
-    if beside and old.store == new.store:
-        what = "; ".join(
-            f"{n} "
-            + (
-                "is added"
-                if n not in old.others
-                else "is removed"
-                if n not in new.others
-                else "changes"
-            )
-            for n in beside
-        )
-        yield changed(
-            name,
-            "object",
-            "what stands in cacerts beside the certificates",
-            what,
-            new.file,
-            effect("cacerts"),
-        )
-    ambient = any(c.part == "ztunnel" for c in pair.after.control_plane)
-    if old.store != new.store:
-        details = (Detail("store", old.store, new.store),)
-        rule = (
-            f"store-{new.store}"
-            if new.store in ("plain", "sops", "sealed", "external")
-            else "store"
-        )
-        yield changed(
-            name,
-            "store",
-            "the store of secrets",
-            f"{old.store} -> {new.store}",
-            new.file,
-            effect(rule),
-            details=details,
-        )
-    elif old.kind != new.kind:
-        yield changed(
-            name,
-            "store",
-            "cacerts",
-            f"is a {new.kind or 'nothing'}, and was a {old.kind or 'nothing'}",
-            new.file,
-            effect("store"),
-        )
+    if old.store == new.store:
+        yield from _others(name, old, new)
+    yield from _store(name, old, new)
     yield from _recipients(name, old, new)
     yield from _intermediate(both, name, old, new)
+    ambient = any(c.part == "ztunnel" for c in pair.after.control_plane)
     yield from _roots(both, name, old, new, ambient=ambient)
     found = tuple(differing(old.issuer, new.issuer))
     if found and old.store == new.store:
@@ -87,6 +42,45 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
             effect("object"),
             details=found,
         )
+
+
+def _others(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
+    """What differs of the files in `cacerts` that are no certificates of istiod."""
+    names = sorted(n for n in {*old.others, *new.others} if old.others.get(n) != new.others.get(n))
+    if not names:
+        return
+    what = "; ".join(
+        f"{n} is added"
+        if n not in old.others
+        else f"{n} is removed"
+        if n not in new.others
+        else f"{n} changes"
+        for n in names
+    )
+    subject = "what stands in cacerts beside the certificates"
+    yield changed(name, "object", subject, what, new.file, effect("cacerts"))
+
+
+def _store(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
+    """That another store holds `cacerts`, or another kind of object."""
+    if old.store != new.store:
+        rule = (
+            f"store-{new.store}"
+            if new.store in ("plain", "sops", "sealed", "external")
+            else "store"
+        )
+        yield changed(
+            name,
+            "store",
+            "the store of secrets",
+            f"{old.store} -> {new.store}",
+            new.file,
+            effect(rule),
+            details=(Detail("store", old.store, new.store),),
+        )
+    elif old.kind != new.kind:
+        what = f"is a {new.kind or 'nothing'}, and was a {old.kind or 'nothing'}"
+        yield changed(name, "store", "cacerts", what, new.file, effect("store"))
 
 
 def _object(pair: Pair) -> Iterator[Fact]:
@@ -207,88 +201,63 @@ def _describe(certificate: Certificate | None, fingerprint: str | None) -> dict[
 
 
 def _intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
-    subject = f"intermediate of {name}"
     before, after = old.intermediate_fingerprint, new.intermediate_fingerprint
+    subject = f"intermediate of {name}"
     if before == after:
-        if old.key is not None and new.key is not None and old.key != new.key:
-            yield changed(
-                name,
-                "intermediate",
-                subject,
-                "its key is another one, the certificate the same: the two do not belong together",
-                new.file,
-                effect("intermediate"),
-            )
-        elif _resealed(old, new):
-            what = (
-                "is sealed anew"
-                if old.sealed_for == new.sealed_for
-                else "is sealed for another controller"
-            )
-            yield changed(
-                name,
-                "intermediate",
-                subject,
-                f"{what}; the certificate is the same",
-                new.file,
-                effect("secret-resealed"),
-            )
-        elif old.chain and new.chain and old.chain != new.chain:
-            yield changed(
-                name,
-                "intermediate",
-                subject,
-                "the chain beside it changes",
-                new.file,
-                effect("intermediate"),
-            )
-        return
-    if before is None or after is None:
-        what = "is there now" if before is None else "is no longer in the tree"
-        yield changed(
-            name,
-            "intermediate",
-            subject,
-            what,
-            new.file,
-            effect("intermediate-first" if before is None else "intermediate-gone"),
+        same = _same_intermediate(old, new)
+        if same is not None:
+            yield changed(name, "intermediate", subject, same[0], new.file, effect(same[1]))
+    elif before is None:
+        rule = effect("intermediate-first")
+        yield changed(name, "intermediate", subject, "is there now", new.file, rule)
+    elif after is None:
+        rule = effect("intermediate-gone")
+        yield changed(name, "intermediate", subject, "is no longer in the tree", new.file, rule)
+    else:
+        yield _new_intermediate(both, name, old, new)
+
+
+def _same_intermediate(old: Cacerts, new: Cacerts) -> tuple[str, str] | None:
+    """What changes of an intermediate whose certificate is the same, and its rule."""
+    if old.key is not None and new.key is not None and old.key != new.key:
+        what = "its key is another one, the certificate the same: the two do not belong together"
+        return what, "intermediate"
+    if _resealed(old, new):
+        what = (
+            "is sealed anew"
+            if old.sealed_for == new.sealed_for
+            else "is sealed for another controller"
         )
-        return
-    one, other = _describe(old.intermediate, before), _describe(new.intermediate, after)
+        return f"{what}; the certificate is the same", "secret-resealed"
+    if old.chain and new.chain and old.chain != new.chain:
+        return "the chain beside it changes", "intermediate"
+    return None
+
+
+def _new_intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Fact:
+    """That a cluster has another intermediate."""
+    one = _describe(old.intermediate, old.intermediate_fingerprint)
+    other = _describe(new.intermediate, new.intermediate_fingerprint)
     if name in both.made:
         other = dict.fromkeys(("serial", "not after", "fingerprint"), MADE)
-    found = tuple(
+    found = [
         Detail(path, one.get(path), other.get(path))
         for path in {**one, **other}
         if one.get(path) != other.get(path) and path in other
-    )
-    signer = (
-        ""
-        if old.signer is None or new.signer is None or old.signer == new.signer
-        else ", signed by another root"
-    )
-    if signer:
-        found = (
-            *found,
-            Detail(
-                "root",
-                old.signer,
-                (
-                    MADE
-                    if name in both.made and new.signer not in old.root_fingerprints
-                    else new.signer
-                ),
-            ),
-        )
+    ]
+    what = "is a new one"
+    if None not in (old.signer, new.signer) and old.signer != new.signer:
+        what += ", signed by another root"
+        is_made = name in both.made and new.signer not in old.root_fingerprints
+        found.append(Detail("root", old.signer, MADE if is_made else new.signer))
     # With other roots, what istiod does is told there.
     effects = (
         (effect("intermediate"),)
         if set(old.root_fingerprints) == set(new.root_fingerprints)
         else ()
     )
-    yield changed(
-        name, "intermediate", subject, f"is a new one{signer}", new.file, *effects, details=found
-    )
+    subject = f"intermediate of {name}"
+    return changed(name, "intermediate", subject, what, new.file, *effects, details=tuple(found))
 
 
 def _resealed(old: Cacerts, new: Cacerts) -> bool:
@@ -335,7 +304,7 @@ def _roots(both: Both, name: str, old: Cacerts, new: Cacerts, *, ambient: bool) 
         [f for f in new.root_fingerprints if f not in before],
         [f for f in old.root_fingerprints if f not in after],
     )
-    if exchange(old.fingerprints, new.fingerprints) is not None:
+    if exchange_reason(old.fingerprints, new.fingerprints) is not None:
         effects.insert(0, effect("roots-exchanged"))
     what = (
         f"grow by {len(come)}"

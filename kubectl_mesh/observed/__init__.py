@@ -21,18 +21,17 @@ from kubectl_mesh.observed.values import (
     Cluster,
     Directory,
     Fields,
+    Files,
     Lock,
     MeshState,
     Object,
     Opaque,
+    RawTree,
     RemoteSecret,
     Said,
 )
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
-Files = Mapping[str, bytes | None]
-RawTree = Mapping[str, Files]
-"""A tree; under "" what lies beside the directories."""
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
 _ENDINGS = (".yaml", ".yml", ".values")
 Seen = tuple[tuple[Object, Json], ...]

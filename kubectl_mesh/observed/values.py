@@ -11,6 +11,9 @@ from kubectl_mesh.model import Certificate, Json
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
+Files = Mapping[str, bytes | None]
+RawTree = Mapping[str, Files]
+"""A tree: directory -> path -> bytes; under "" what lies next to the directories."""
 Fields = Mapping[str, Json]
 """Values by the text of their path: `global.network` -> `east`; an empty mapping or list is a value
 too.
@@ -267,6 +270,10 @@ class MeshState:
     shared: Mapping[str, Directory]
     strangers: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    tree: RawTree = field(default_factory=dict, repr=False, compare=False)
+    """The files that it is read from."""
+    locks: Mapping[str, LockFile] = field(default_factory=dict, compare=False)
+    """What the lock of each directory says; nothing where it is missing or cannot be read."""
 
     @property
     def bundle(self) -> tuple[RemoteSecret, ...]:

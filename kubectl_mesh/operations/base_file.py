@@ -7,7 +7,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, Topology
-from kubectl_mesh.safety.review import with_way_out
+from kubectl_mesh.safety.refusal import way_out_text
 from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir.places import BASE
 
@@ -42,10 +42,11 @@ def lost(
         f"is missing, and {out} was rendered with one of kind {next(iter(kinds.values()))}; without"
         " it every control plane would be Istio 1.4"
     )
-    fix = f"put it back (git checkout -- {BASE}); for Istio 1.4 write one of kind {targets.OLD}"
-    return [
-        with_way_out(Problem(Place(join(directory, BASE)), what, fix, "base-valid"), list(kinds))
-    ]
+    fix = (
+        f"put it back (git checkout -- {BASE}); for Istio 1.4 write one of kind {targets.OLD}"
+        f"{way_out_text(list(kinds))}"
+    )
+    return [Problem(Place(join(directory, BASE)), what, fix, "base-valid", code="base-missing")]
 
 
 def rendered_kind(topology: Topology, out: str) -> str | None:

@@ -8,10 +8,12 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.secret_states import SecretState, States, read_states, secret_path
-from kubectl_mesh.operations import base_file, build, partial, refusals
+from kubectl_mesh.operations import base_file, build, partial
+from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
 from kubectl_mesh.operations.last_commit import committed
 from kubectl_mesh.operations.paths import Paths
+from kubectl_mesh.safety import Review
 from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.tree.compare import compare
@@ -111,20 +113,17 @@ def _render_and_compare(inputs: CheckedInputs, folder: str, found: list[Problem]
         found += error.problems
         return _Known()
     changes: tuple[FolderChange, ...] = ()
-    refused: list[Problem] = []
-    doubts: list[Problem] = []
+    review = Review()
     try:
         compared = compare(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
         changes = tuple(c for c in compared if c.name in rendered.tree)
         if not found:
-            refused = refusals.find_refusals(
-                rendered, compared, folder, inputs.directory, now, doubts=doubts
-            )
+            review = review_render(rendered, compared, folder, now)
     except MeshError as error:
         found += error.problems
-    return _Known(
-        rendered.plan, rendered.pki, changes, tuple(refused), (*rendered.warnings, *doubts)
-    )
+    refused = tuple(review.list_problems())
+    warnings = (*rendered.warnings, *review.unknown)
+    return _Known(rendered.plan, rendered.pki, changes, refused, warnings)
 
 
 def _existing_files(change: FolderChange) -> frozenset[str]:

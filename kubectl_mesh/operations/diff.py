@@ -4,14 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.differences import diff
+from kubectl_mesh.differences import RenderFacts, diff
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed import RawTree
 from kubectl_mesh.observed.sources import on_disk, rendered
-from kubectl_mesh.operations import build, private_files, refusals, revision
+from kubectl_mesh.observed.values import RawTree
+from kubectl_mesh.operations import build, private_files, revision
 from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.text import near
@@ -120,21 +121,16 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     # A change after which istiod has to restart has an order; the restart is in its line, as
     # between two trees.
     changes = compare(folder, made.tree, inputs.topology.mesh_id, wanted)
-    doubts: list[Problem] = []
-    refused = refusals.find_refusals(
-        made, changes, folder, paths.directory, machine.now, with_restarts=True, doubts=doubts
-    )
+    review = review_render(made, changes, folder, machine.now, compares_logins=False)
     found = diff(
         before,
         after,
         (folder, "a render"),
-        rendered=True,
         only=wanted,
-        made=_fresh_certificates(made),
         versions=versions,
-        refused=refused,
+        render=RenderFacts(review, _fresh_certificates(made)),
     )
-    return _result(found, (*made.warnings, *doubts))
+    return _result(found, (*made.warnings, *review.unknown))
 
 
 def _fresh_certificates(made: Rendered) -> frozenset[str]:

@@ -15,22 +15,15 @@ from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.model import FolderChange, Plan
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.operations import (
-    base_file,
-    build,
-    private_files,
-    refusals,
-    removals,
-    root_changes,
-    sealed_logins,
-)
+from kubectl_mesh.operations import base_file, build, private_files
 from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.change_review import review_before_write, review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.operations.unapplied import check_effect, resolve_unapplied
 from kubectl_mesh.pki.wanted import Progress, silent
-from kubectl_mesh.safety import reconnect
-from kubectl_mesh.safety.reconnect import Reconnections
+from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.topology.selection import chosen_clusters
@@ -100,20 +93,6 @@ class RenderResult:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Review:
-    """What running clusters make of the changes."""
-
-    logins: Reconnections
-    doubts: tuple[Problem, ...]
-    elsewhere: tuple[Problem, ...]
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """All of it, in the order in which it is reported."""
-        return (*self.elsewhere, *self.logins.restarts, *self.logins.warnings, *self.doubts)
-
-
 def render_mesh(
     paths: Paths,
     options: RenderOptions,
@@ -153,19 +132,18 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
         review = _review_changes(request, rendered, changes, idle)
         if request.options.strict:
             _refuse_doubtful(rendered)
-        leaving = removals.list_leaving(rendered, changes, out)
         ignored = _write_mesh(request, rendered, changes) if request.writes else ""
     return RenderResult(
         rendered,
         changes,
         out,
         () if request.options.clusters else strangers(out, rendered.tree, changes),
-        leaving,
-        (*rendered.warnings, *review.warnings),
+        review.removals,
+        (*rendered.warnings, *review.list_warnings()),
         base_file.assumption(paths.directory, inputs.topology, out, idle),
         request.writes,
         ignored,
-        bool(review.logins.restarts),
+        bool(review.restarts),
     )
 
 
@@ -185,8 +163,8 @@ def _find_unapplied(request: _Request) -> frozenset[str]:
     """The clusters that run nothing of their tree."""
     options = request.options
     if not (options.unapplied or options.confirmed):
-        return refusals.NONE
-    return refusals.resolve_unapplied(
+        return frozenset()
+    return resolve_unapplied(
         options.unapplied,
         options.confirmed,
         read_topology(request.paths.directory),
@@ -243,25 +221,19 @@ def _review_changes(
     rendered: Rendered,
     changes: tuple[FolderChange, ...],
     idle: frozenset[str],
-) -> _Review:
+) -> Review:
     """Refuses what running clusters do not survive, and `--unapplied` where it changes nothing."""
-    directory, out, at = request.paths.directory, request.paths.tree, rendered.inputs.machine.now
-    logins = reconnect.reconnections(
-        rendered.plan, changes, sealed_logins.sealed_anew(out, rendered, changes), out=out
-    )
-    doubts: list[Problem] = []
+    out, at = request.paths.tree, rendered.inputs.machine.now
     restarts = request.options.with_restarts
-    if refused := refusals.find_refusals(
-        rendered, changes, out, directory, at, idle, with_restarts=restarts, doubts=doubts
-    ):
+    review = review_before_write(rendered, changes, out, at, idle)
+    if refused := review.list_problems(with_restarts=restarts):
         raise MeshError(refused)
     if idle:
-        lifted = bool(base_file.lost(directory, rendered.inputs.topology, out)) or bool(
-            refusals.find_refusals(rendered, changes, out, directory, at, with_restarts=restarts)
-        )
-        refusals.check_effect(request.options.unapplied, lifted=lifted)
-    elsewhere = root_changes.elsewhere(rendered, out, changes)
-    return _Review(logins, tuple(doubts), tuple(elsewhere))
+        lost = base_file.lost(request.paths.directory, rendered.inputs.topology, out)
+        whole = review_render(rendered, changes, out, at)
+        lifted = bool(lost) or bool(whole.list_problems(with_restarts=restarts))
+        check_effect(request.options.unapplied, lifted=lifted)
+    return review
 
 
 def _refuse_doubtful(rendered: Rendered) -> None:

@@ -15,6 +15,7 @@ from kubectl_mesh.operations import tree_trust
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
 from kubectl_mesh.safety import rollout
+from kubectl_mesh.safety.roots import find_lagging_trees
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.layout import CRL, ROOT_CERT
 
@@ -63,16 +64,16 @@ def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
     tree = out if out is not None else join(inputs.directory, "out")
     wanted = _with_crl(inputs, on, own_trusts(inputs))
-    problems = tree_trust.behind(
+    problems = find_lagging_trees(
         tree,
-        tree_trust.of_tree(tree, wanted),
+        tree_trust.read_tree_trusts(tree, wanted),
         wanted,
         f"run `{mesh_command('render')}`, apply it everywhere, and see that it is there",
     )
-    committed = tree_trust.of_commit(tree, wanted, inputs.machine.environment)
+    committed = tree_trust.read_commit_trusts(tree, wanted, inputs.machine.environment)
     if committed and not problems:
         there = {name: t for name, t in wanted.items() if name in committed}
-        problems = tree_trust.behind(
+        problems = find_lagging_trees(
             f"HEAD:{tree}",
             committed,
             there,
@@ -140,7 +141,8 @@ def rotation_value(inputs: CheckedInputs, on: Rotation | None, out: str | None) 
     """The state for programs; the schema is `report/certs-rotation`."""
     tree = out if out is not None else join(inputs.directory, "out")
     wanted = own_trusts(inputs) if ROOT_CERT in inputs.kept else {}
-    there, signers = tree_trust.of_tree(tree, wanted), {t.signer or "" for t in wanted.values()}
+    there = tree_trust.read_tree_trusts(tree, wanted)
+    signers = {t.signer or "" for t in wanted.values()}
     return {
         "mesh": inputs.topology.mesh_id,
         "step": on.step if on is not None else None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
 from kubectl_mesh.render.remotes import kubeconfig
+from kubectl_mesh.safety.reconnect import LoginChange
 from kubectl_mesh.stores import sealed, sops
 from kubectl_mesh.stores.sealing import read_key
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 CLEAR, SOPS, SEALED = (b"Secret", False), (b"Secret", True), (b"SealedSecret", False)
 """What holds a remote secret: its kind, and whether SOPS encrypted it."""
-STORE = "changes its store, and perhaps its login, which cannot be compared,"
-ANEW = "is sealed anew, perhaps with another login, which cannot be compared,"
 
 _KIND = re.compile(rb"^kind: ([A-Za-z]+)$", re.MULTILINE)
 _SOPS = re.compile(rb"^sops:", re.MULTILINE)
@@ -30,7 +29,7 @@ _SOPS = re.compile(rb"^sops:", re.MULTILINE)
 
 def sealed_anew(
     out: str, rendered: "Rendered", changes: Sequence[FolderChange]
-) -> dict[tuple[str, str], str]:
+) -> dict[tuple[str, str], LoginChange]:
     """By directory and peer, the remote secrets that may have changed in nothing but what holds
     them.
 
@@ -39,7 +38,7 @@ def sealed_anew(
     before anything is written.
     """
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
-    found = {}
+    found: dict[tuple[str, str], LoginChange] = {}
     as_before: set[str] = set()
     whom: dict[str, LockFile | None] = {}
     for name, path, peer in _updated(changes):
@@ -56,11 +55,11 @@ def sealed_anew(
         if name not in whom:
             whom[name] = parse_lock(read_file(os.path.join(out, name, LOCK), "lock"))
         if _same(rendered, name, peer, old, key, whom[name]):
-            found[name, peer] = ""
+            found[name, peer] = LoginChange.NONE
         elif before != now:
-            found[name, peer] = STORE
+            found[name, peer] = LoginChange.STORE
         elif key is None:
-            found[name, peer] = ANEW
+            found[name, peer] = LoginChange.RESEALED
     return found
 
 

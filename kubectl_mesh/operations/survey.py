@@ -26,11 +26,11 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.operations import build, private_files, refusals, root_changes, sealed_logins
+from kubectl_mesh.operations import build, private_files
+from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
 from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
 from kubectl_mesh.operations.tree_context import TreeReading, is_different
-from kubectl_mesh.safety import reconnect
 from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
@@ -128,12 +128,9 @@ class _Reading:
             return
         rendered, out = self.rendered, self.out
         self.changes = changes = _compare_tree(out, rendered)
-        refused = refusals.find_refusals(
-            rendered, changes, out, self.directory, self.now, doubts=self.warnings
-        )
-        sealed = sealed_logins.sealed_anew(out, rendered, changes)
-        logins = reconnect.reconnections(rendered.plan, changes, sealed, out=out)
-        self.warnings += (*root_changes.elsewhere(rendered, out, changes), *logins.warnings)
+        review = review_render(rendered, changes, out, self.now)
+        refused = review.list_problems()
+        self.warnings += (*review.unknown, *review.warnings)
         if any(is_different(c) for c in changes):
             self.tree = reading.read_compared(rendered, changes)
         self.comparison = Comparison(

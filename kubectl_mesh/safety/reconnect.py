@@ -4,7 +4,7 @@ then.
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from enum import Enum
 from typing import NamedTuple
 
 from kubectl_mesh.credentials.token_rotation import holders as holders_of
@@ -14,6 +14,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.versions import FAST_SWAP, exact, loses_endpoints, minor
 from kubectl_mesh.model import BUNDLE, STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.safety.refusal import name_some
 from kubectl_mesh.safety.remote_secrets import changed_secrets
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count
@@ -29,7 +30,19 @@ _LOSES = (
 )
 
 
-_CHANGES = "changes"
+_CHECK = "secret-change"
+"""The check that reports these problems."""
+RESTART = "remote-secret-change-needs-restart"
+"""The code of a change of a remote secret after which istiod has to restart."""
+
+
+class LoginChange(Enum):
+    """What happens to the login in a remote secret that changes; the value is what is reported."""
+
+    NONE = "keeps its login"
+    OTHER = "changes"
+    STORE = "changes its store, and perhaps its login, which cannot be compared,"
+    RESEALED = "is sealed anew, perhaps with another login, which cannot be compared,"
 
 
 class Reconnections(NamedTuple):
@@ -70,7 +83,8 @@ def restart_problems(place: Place, what: str, holders: Iterable[Cluster]) -> lis
         f"upgrade Istio to 1.30.4 or later first{patch}; or use --with-restarts, which prints the"
         f" restart of istiod right after each apply\n  {MEASURED}"
     )
-    return [Problem(place, f"{what} in {_names(clusters)}: {_LOSES}", fix, "secret-change")]
+    fact = f"{what} in {_names(clusters)}: {_LOSES}"
+    return [Problem(place, fact, fix, _CHECK, code=RESTART)]
 
 
 def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]:
@@ -121,65 +135,63 @@ def _restart(plan: Plan, cluster: Cluster, out: str | None) -> str:
     return " && ".join([*apply, *steps])
 
 
-def reconnections(
+def find_reconnections(
     plan: Plan,
     changes: Sequence[FolderChange],
-    sealed_anew: Mapping[tuple[str, str], str] = MappingProxyType({}),
-    *,
+    resealed: Mapping[tuple[str, str], LoginChange],
     out: str,
 ) -> Reconnections:
     """What a render means for the istiods that hold the remote secrets it changes.
 
-    `sealed_anew` has those that are held in another way from now on, by directory and peer: what
-    happens to them, nothing where the login stays.
+    `resealed` has those that are held in another way from now on, by directory and peer.
     """
     clusters = {name: member.cluster for name, member in plan.members.items()}
-    # By what happens to them: the peers whose remote secrets change, and who holds them.
-    groups: dict[str, dict[str, dict[str, None]]] = {}
-    for change in changes:
-        if (
-            change.name in clusters
-            and change.differs
-            and any(f.action == "update" and is_push(f.path) for f in change.changes)
-        ):
-            groups.setdefault(_CHANGES, {})[change.name] = dict.fromkeys(
-                holders_of(plan, change.name)
-            )
-    for name, peer, action in changed_secrets(plan, changes):
-        does = sealed_anew.get((name, peer), _CHANGES)
-        if action == "update" and does and peer in clusters:
-            holders = holders_of(plan, peer) if name == BUNDLE else (name,)
-            groups.setdefault(does, {}).setdefault(peer, {}).update(dict.fromkeys(holders))
     found = Reconnections([], [], [])
-    for does, peers in sorted(groups.items()):
+    groups = _changed_peers(plan, changes, resealed)
+    for change, peers in sorted(groups.items(), key=lambda group: group[0].value):
+        does = change.value
         place, what, holding = _concerned(clusters, peers, losing)
         lines = "\n  ".join(restart_lines(plan, holding, out))
-        if holding and does == _CHANGES:
+        if holding and change is LoginChange.OTHER:
+            fact = f"{what} {does} in {_names(holding)}: {_LOSES}"
             found.refusals.extend(restart_problems(place, f"{what} {does}", holding))
-            found.restarts.append(
-                Problem(
-                    place, f"{what} {does} in {_names(holding)}: {_LOSES}", lines, "secret-change"
-                )
-            )
+            found.restarts.append(Problem(place, fact, lines, _CHECK, code=RESTART))
         elif holding:
             fact = (
                 f"{what} {does} in {count(len(holding), 'cluster')} whose istiod (1.30.0 to 1.30.3)"
                 " may lose endpoints until it restarts"
             )
+            fix = f"if a login changed, {lines}"
             found.warnings.append(
-                Problem(place, fact, f"if a login changed, {lines}", "secret-change")
+                Problem(place, fact, fix, _CHECK, code="remote-secret-change-may-need-restart")
             )
         place, what, holding = _concerned(clusters, peers, unversioned)
         if holding:
-            found.warnings.append(
-                Problem(
-                    place,
-                    f"{what} {does} in {_unknown(holding)}",
-                    _ask(holding[0]),
-                    "secret-change",
-                )
-            )
+            fact, fix = f"{what} {does} in {_unknown(holding)}", _ask(holding[0])
+            found.warnings.append(Problem(place, fact, fix, _CHECK, code="istio-version-unknown"))
     return found
+
+
+def _changed_peers(
+    plan: Plan, changes: Sequence[FolderChange], resealed: Mapping[tuple[str, str], LoginChange]
+) -> dict[LoginChange, dict[str, dict[str, None]]]:
+    """By what happens to them: the peers whose remote secrets change, and who holds them."""
+    groups: dict[LoginChange, dict[str, dict[str, None]]] = {}
+    for change in changes:
+        if (
+            change.name in plan.members
+            and change.differs
+            and any(f.action == "update" and is_push(f.path) for f in change.changes)
+        ):
+            groups.setdefault(LoginChange.OTHER, {})[change.name] = dict.fromkeys(
+                holders_of(plan, change.name)
+            )
+    for name, peer, action in changed_secrets(plan, changes):
+        does = resealed.get((name, peer), LoginChange.OTHER)
+        if action == "update" and does is not LoginChange.NONE and peer in plan.members:
+            holders = holders_of(plan, peer) if name == BUNDLE else (name,)
+            groups.setdefault(does, {}).setdefault(peer, {}).update(dict.fromkeys(holders))
+    return groups
 
 
 def _concerned(
@@ -254,6 +266,4 @@ def _ask(cluster: Cluster) -> str:
 
 
 def _names(clusters: Sequence[Cluster]) -> str:
-    return ", ".join(c.name for c in clusters[:3]) + (
-        f" and {len(clusters) - 3} more" if len(clusters) > 3 else ""
-    )
+    return name_some([cluster.name for cluster in clusters])

@@ -6,6 +6,9 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Plan
 from kubectl_mesh.text import count
 
+_WITHDRAWN = "tree-withdrawn"
+"""The check that reports what would be withdrawn."""
+
 
 def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
     """Every remote secret of a directory that changes: the directory, the cluster that it reads,
@@ -64,24 +67,23 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[s
     return gone
 
 
-def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
-    """Remote secrets that would go merely because a token or a server cannot be read here: in a
-    running mesh that is an outage.
+def find_withdrawals(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
+    """Remote secrets and stages that would leave merely because a token, a server or an address
+    cannot be read here: in a running mesh that is an outage.
     """
+    return [*_withdrawn_secrets(plan, changes, out), *_withdrawn_stages(plan, changes, out)]
+
+
+def _withdrawn_secrets(plan: Plan, changes: Sequence[FolderChange], out: str) -> Iterator[Problem]:
     waiting = {(p.subject, p.peer): p for p in plan.pending if p.kind in ("token", "server")}
     held: dict[tuple[str, str], list[str]] = {}
     for name, peer, action in changed_secrets(plan, changes):
-        if action != "remove":
-            continue
-        keys = [(peer, ""), (peer, name)]
-        wanted = name == BUNDLE or peer in plan.members[name].peers
-        for key in keys:
-            if wanted and key in waiting:
+        if action == "remove" and (name == BUNDLE or peer in plan.members[name].peers):
+            key = next((key for key in ((peer, ""), (peer, name)) if key in waiting), None)
+            if key is not None:
                 held.setdefault(key, []).append(name)
-                break
-    problems = []
     for key, holders in held.items():
-        peer, item = key[0], waiting[key]
+        item = waiting[key]
         secrets = count(len(holders), "rendered remote secret")
         what = (
             f"{item.what} is not there, but {secrets} for it would be removed (as in"
@@ -91,7 +93,11 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
             f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state"
             " disableRegistryJoin or peers"
         )
-        problems.append(Problem(plan.members[peer].cluster.place, what, fix, "tree-withdrawn"))
+        place = plan.members[key[0]].cluster.place
+        yield Problem(place, what, fix, _WITHDRAWN, code="remote-secret-would-be-withdrawn")
+
+
+def _withdrawn_stages(plan: Plan, changes: Sequence[FolderChange], out: str) -> Iterator[Problem]:
     for change in changes:
         member = plan.members.get(change.name)
         if (
@@ -117,7 +123,6 @@ def withdrawn(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Pro
                 "state it again",
             )
         what = f"is rendered in {out}/{change.name}, but would be withdrawn, for {why}"
-        problems.append(
-            Problem(member.cluster.place, what, f"{fix}, or remove the cluster", "tree-withdrawn")
-        )
-    return problems
+        fix = f"{fix}, or remove the cluster"
+        place = member.cluster.place
+        yield Problem(place, what, fix, _WITHDRAWN, code="control-plane-would-be-withdrawn")

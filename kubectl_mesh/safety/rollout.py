@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.delivery import delivery_of
+from kubectl_mesh.delivery.delivery import Delivery
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.stores import store_of
+from kubectl_mesh.text import mesh_command
 
 OLD = "IstioControlPlane"
 """The kind of base.yaml whose clusters run Istio 1.4, Citadel among it."""
@@ -66,7 +68,8 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
 
 
 BY_HAND = (
-    "and put it into the store: `kubectl mesh certs export --to FOLDER` writes what belongs there"
+    f"and put it into the store: `{mesh_command('certs export --to FOLDER')}` writes what belongs"
+    " there"
 )
 """What is to be done where a store of the user's holds the CA material."""
 
@@ -79,11 +82,11 @@ def apply(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> s
     """What comes after a render that changed something; `kind` is that of base.yaml."""
     kinds = {p.kind for p in plan.pending}
     if kinds and not kinds & {*_APPLIED}:
-        return "next: get what is pending by the commands above, then kubectl mesh render"
+        return f"next: get what is pending by the commands above, then {mesh_command('render')}"
     after = (
         _advance(sorted({p.subject for p in plan.pending}))
         if kinds == {"next-token"}
-        else "kubectl mesh render"
+        else mesh_command("render")
     )
     return _review(plan, changes, out, kind) + (
         f"\nthen: get what is pending by the commands above, and {after}" if kinds else ""
@@ -91,7 +94,7 @@ def apply(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> s
 
 
 def _advance(names: Sequence[str]) -> str:
-    return f"kubectl mesh tokens rotate {names[0]} advance" + (
+    return mesh_command(f"tokens rotate {names[0]} advance") + (
         f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
     )
 
@@ -99,19 +102,7 @@ def _advance(names: Sequence[str]) -> str:
 def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
     delivery = delivery_of(plan.topology)
     if delivery.RECONCILES:
-        created_files = {
-            f.path
-            for c in changes
-            if c.name == delivery.DIRECTORY
-            for f in c.changes
-            if f.action == "create"
-        }
-        return "\n".join(
-            [
-                *delivery.first_apply_lines(plan, out, created_files),
-                f"next: review {out}, commit and push it; {delivery.TITLE} applies it",
-            ]
-        )
+        return _review_and_push(delivery, plan, changes, out)
     there = [
         c
         for c in changes
@@ -153,6 +144,24 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) ->
     )
 
 
+def _review_and_push(
+    delivery: Delivery, plan: Plan, changes: Sequence[FolderChange], out: str
+) -> str:
+    created = {
+        f.path
+        for c in changes
+        if c.name == delivery.DIRECTORY
+        for f in c.changes
+        if f.action == "create"
+    }
+    return "\n".join(
+        (
+            *delivery.first_apply_lines(plan, out, created),
+            f"next: review {out}, commit and push it; {delivery.TITLE} applies it",
+        )
+    )
+
+
 def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) -> list[str]:
     """The commands that apply what changes of a control plane which nothing in a cluster reads; the
     control plane before its gateway.
@@ -174,6 +183,9 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
     ]
 
 
+# The rotation of a root; what its steps mean is in `rotation_steps`
+
+
 def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
     """The clusters whose istiod gives the proxies one root of a bundle only (Istio's issue 55793),
     or may.
@@ -186,6 +198,7 @@ def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
             "bring it to another release first; 1.25.0 and 1.25.2 are"
             + (", and state which of 1.25 it is" if r.version == "1.25" else ""),
             "istio-version",
+            code="istio-hands-out-one-root",
         )
         for c in clusters
         for r in c.releases
@@ -287,31 +300,8 @@ def seen(
         f"seen() {{ want=$(fingerprints < {file});"
         f""" [ -n "$want" ] || {{ echo "$1: no certificate in" {file}; return 1; }}"""
     )
-    if any(minor(c, kind) < versions.ISTIOD for c in clusters):
-        part = "cert-chain.pem" if signs else "root-cert.pem"
-        listed = "'go-template={{range .items}}{{.metadata.namespace}}/{{.metadata.name}} {{end}}'"
-        value = f"'go-template={{{{index .data \"{part}\" | base64decode}}}}'"
-        yield (
-            "  for w in $(kubectl --context=$1 get secret -A --field-selector"
-            f" type=istio.io/key-and-cert -o {listed}); do"
-        )
-        yield (
-            f"    have=$(kubectl --context=$1 -n ${{w%/*}} get secret ${{w#*/}} -o {value} |"
-            " fingerprints)"
-        )
-    else:
-        name = "default" if signs else "ROOTCA"
-        field = ".tlsCertificate.certificateChain" if signs else ".validationContext.trustedCa"
-        yield (
-            "  for w in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o"
-            " json \\"
-        )
-        yield f"      | {_PROXIES}); do"
-        yield "    have=$(istioctl --context=$1 proxy-config secret $w -o json \\"
-        yield (
-            "      | jq -r '.dynamicActiveSecrets[] |"
-            f' select(.name=="{name}").secret{field}.inlineBytes\' | base64 -d | fingerprints)'
-        )
+    is_citadel = any(minor(c, kind) < versions.ISTIOD for c in clusters)
+    yield from _each_secret(signs=signs) if is_citadel else _each_proxy(signs=signs)
     lacks = """[ -n "$(echo "$want" | grep -vxF "$have")" ]"""
     if gone:
         lacks += f""" || echo "$have" | grep -qxF {" ".join(f"-e {mark}" for mark in gone)}"""
@@ -321,3 +311,38 @@ def seen(
             f"seen {shlex.quote(cluster.context)}"
             f" {(cluster.primary or cluster.name) if signs else cluster.name}"
         )
+
+
+def _each_secret(*, signs: bool) -> Iterator[str]:
+    """The head of a loop over the certificates that Citadel made: `w` is one, `have` what it has of
+    the signer or of the roots.
+    """
+    part = "cert-chain.pem" if signs else "root-cert.pem"
+    listed = "'go-template={{range .items}}{{.metadata.namespace}}/{{.metadata.name}} {{end}}'"
+    value = f"'go-template={{{{index .data \"{part}\" | base64decode}}}}'"
+    yield (
+        "  for w in $(kubectl --context=$1 get secret -A --field-selector"
+        f" type=istio.io/key-and-cert -o {listed}); do"
+    )
+    yield (
+        f"    have=$(kubectl --context=$1 -n ${{w%/*}} get secret ${{w#*/}} -o {value} |"
+        " fingerprints)"
+    )
+
+
+def _each_proxy(*, signs: bool) -> Iterator[str]:
+    """The head of a loop over the proxies: `w` is one, `have` what it has of the signer or of the
+    roots.
+    """
+    name = "default" if signs else "ROOTCA"
+    field = ".tlsCertificate.certificateChain" if signs else ".validationContext.trustedCa"
+    yield (
+        "  for w in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o"
+        " json \\"
+    )
+    yield f"      | {_PROXIES}); do"
+    yield "    have=$(istioctl --context=$1 proxy-config secret $w -o json \\"
+    yield (
+        "      | jq -r '.dynamicActiveSecrets[] |"
+        f' select(.name=="{name}").secret{field}.inlineBytes\' | base64 -d | fingerprints)'
+    )

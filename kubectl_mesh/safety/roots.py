@@ -1,41 +1,369 @@
-"""roots: the one rule about roots. What can be changed in one step, while some clusters have the
-old bundle and some the new one.
+"""The rules about roots: what can be changed in one step while some clusters have the old bundle
+and some the new one.
 
-It has two parts, and a change has to pass both: `sets`, what is trusted and who signs, where that
-is not known too; and `order`, the text of the bundles, and the clusters that lag, by what the locks
-tell. Render, check, diff and rotations ask here.
+A change has to pass two rules: what is trusted and who signs, where that is not known too; and the
+text of the bundles, and the clusters that lag, by what the locks say.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import CACERTS
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.safety.root_exchange import ID, refused
-from kubectl_mesh.safety.root_order import mesh_change
+from kubectl_mesh.observed import read
+from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.safety.planned_render import PlannedRender
+from kubectl_mesh.safety.refusal import Refusal, name_some
+from kubectl_mesh.safety.rollout import one_root
+from kubectl_mesh.text import Text, count, mesh_command, work_path
+from kubectl_mesh.tree.lock_file import LockFile
+from kubectl_mesh.x509.layout import ROOT_CERT
 
-FIX = (
-    "change roots step by step with `kubectl mesh certs rotate-root`, which keeps the old text as"
-    " it is and in one piece; or put certs/ back"
+ID = "root-exchange"
+"""The check that reports what these rules refuse."""
+UNSAFE = "root-change-needs-steps"
+"""The code of every change that these rules refuse."""
+CERTS = "certs/"
+"""Whose root it is where the tree has it."""
+_ROTATE = mesh_command("certs rotate-root")
+_STEPS = (
+    "take three steps, each rendered, reviewed, committed and applied in every cluster before the"
+    f" next; `{_ROTATE}` takes them:\n  1. trust both: append the new root to"
+    f" {work_path('certs/root-cert.pem')} behind the old one, and keep the intermediates\n  2. sign"
+    f" with the new: put the new root's key into {work_path('certs/root-key.pem')}, move the"
+    f" folders {work_path('certs/intermediate-*')} away, and render\n  3. drop the old: a day after"
+    " that is applied everywhere, take the old root out of"
+    f" {work_path('certs/root-cert.pem')}"
+)
+_IN_ORDER = (
+    f"change roots step by step with `{_ROTATE}`, which keeps the old text as"
+    f" it is and in one piece; or put {work_path('certs/')} back"
 )
 """What to do where the order of the text, or of the clusters, is at fault."""
+ELSEWHERE = Text(
+    "have the new issuer sign by the root that is trusted now, or go to its root first, with"
+    f" issuer: csr, by `{mesh_command('certs rotate-root begin --root FILE')}` and its steps to the"
+    " end"
+)
+HERE = Text(
+    f"take the root of the old issuer into {work_path('certs/')} by"
+    f" `{mesh_command('certs import-root')}`, and go to another by `{_ROTATE}` afterwards"
+)
+BETWEEN = "have both issuers sign by one root first"
 
 
-def unsafe(where: str, before: Mapping[str, Trust], after: Mapping[str, Trust]) -> Problem | None:
-    """What is wrong with a change of roots over all clusters, by either part; None where each may
-    apply it when it likes. `where` is the file to be told.
+@dataclass(frozen=True, slots=True)
+class RootFault:
+    """Why a running mesh cannot go from one state of its roots and signers to another."""
+
+    reasons: Mapping[str, Sequence[str]]
+    """The clusters by why what they trust, and who signs, cannot change so."""
+    cuts: Sequence[tuple[str, str]] = ()
+    """Where no such reason is: the clusters for which the order is wrong, and why."""
+
+    def to_problem(self, where: str) -> Problem:
+        """The fault as one problem of a file."""
+        if self.reasons:
+            what = "; ".join(
+                f"{why} (in {count(len(names), 'cluster')}:"
+                f" {', '.join(names[:3])}{' …' if len(names) > 3 else ''})"
+                for why, names in self.reasons.items()
+            )
+            return Problem(Place(where), what, _STEPS, ID, code=UNSAFE)
+        what = "; ".join(f"{name} {why}" for name, why in self.cuts[:3]) + (
+            f"; and {len(self.cuts) - 3} more" if len(self.cuts) > 3 else ""
+        )
+        return Problem(Place(where), what, _IN_ORDER, ID, code=UNSAFE)
+
+
+def find_root_fault(
+    before: Mapping[str, Trust],
+    after: Mapping[str, Trust],
+    signers: Mapping[str, str | None] | None = None,
+) -> RootFault | None:
+    """Why a mesh cannot change its roots from one state of all clusters to another; None where each
+    cluster may apply it at any time.
+
+    Clusters of `before` that are not in `after` stay as they are. `signers` are the roots that sign
+    in clusters whose `before` does not say so.
     """
-    problem = refused(where, before, after)
-    if problem is not None:
-        return problem
-    cut = list(mesh_change(_with_signers(before), _with_signers(after)))
-    if not cut:
+    known = {
+        name: replace(trust, signer=trust.signer or (signers or {}).get(name))
+        for name, trust in before.items()
+        if trust.intermediate
+    }
+    wanted = {name: trust for name, trust in after.items() if trust.intermediate}
+    if reasons := _find_exchanges(known, wanted):
+        return RootFault(reasons)
+    cuts = tuple(find_cuts(_with_known_signers(before), _with_known_signers(after)))
+    return RootFault({}, cuts) if cuts else None
+
+
+def _with_known_signers(trusts: Mapping[str, Trust]) -> dict[str, Trust]:
+    return {
+        name: replace(trust, signer=trust.known_signer if trust.intermediate else trust.signer)
+        for name, trust in trusts.items()
+    }
+
+
+def exchange_reason(before: Trust, after: Trust) -> str | None:
+    """Why two states of one cluster cannot be side by side in a mesh; None where they can.
+
+    While the change is under way, every proxy that has the old bundle meets certificates that the
+    new signer made, and the other way round.
+    """
+    if not before.roots or not after.roots or before.is_unchanged(after):
         return None
-    what = "; ".join(f"{name} {why}" for name, why in cut[:3]) + (
-        f"; and {len(cut) - 3} more" if len(cut) > 3 else ""
+    one, other = frozenset(before.roots), frozenset(after.roots)
+    if not (one <= other or other <= one):
+        who = "who has the old ones trusts nobody who has the new ones"
+        return (
+            f"the roots are exchanged in one step: {who}, and istiod ignores a bundle that neither"
+            " holds its own nor is held by it"
+        )
+    old, new = before.known_signer, after.known_signer
+    if before.intermediate is not None and before.intermediate == after.intermediate:
+        old = new = old or new
+    if new is not None and new not in before.roots:
+        return "the intermediate is signed by a root that nobody trusts yet"
+    if old is not None and old not in after.roots:
+        return "a root is dropped by which certificates in use are signed"
+    if (old is None or new is None) and one != other and before.intermediate != after.intermediate:
+        return (
+            "the roots change together with the intermediate, and nothing here tells which root"
+            " signed the old one"
+        )
+    return None
+
+
+def _find_exchanges(
+    before: Mapping[str, Trust], after: Mapping[str, Trust]
+) -> dict[str, list[str]]:
+    """The clusters by why what they trust, and who signs, cannot change so."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(after):
+        old, new = before.get(name), after[name]
+        why = _stranger_reason(before, new) if old is None else exchange_reason(old, new)
+        why = why or (_lagging_reason(before, old, new) if old is not None else None)
+        if why is not None:
+            found.setdefault(why, []).append(name)
+    return found
+
+
+def _lagging_reason(before: Mapping[str, Trust], old: Trust, new: Trust) -> str | None:
+    """Why a cluster cannot change its signer: others do not trust the new one."""
+    signer = new.known_signer
+    behind = sorted(
+        name
+        for name, other in before.items()
+        if other.roots and signer is not None and signer not in other.roots
     )
-    return Problem(Place(where), what, FIX, ID)
+    if not behind or new.is_unchanged(old):
+        return None
+    return f"the intermediate is signed by a root that is not trusted yet in {', '.join(behind)}"
 
 
-def _with_signers(trusts: Mapping[str, Trust]) -> dict[str, Trust]:
-    return {name: replace(trust, signer=trust.known_signer) for name, trust in trusts.items()}
+def _stranger_reason(before: Mapping[str, Trust], new: Trust) -> str | None:
+    """Why a new cluster cannot join those that exist."""
+    signer = new.known_signer
+    if any(o.roots and signer is not None and signer not in o.roots for o in before.values()):
+        return (
+            "a new cluster has an intermediate that is signed by a root that the others do not"
+            " trust yet"
+        )
+    return None
+
+
+def cut_reason(before: Trust, after: Trust) -> str | None:
+    """Why a cluster cannot go from one to the other without a cut, as a sentence about its tree;
+    None where it can.
+
+    istiod takes another bundle only where one holds the other, up to Istio 1.29 as a text within a
+    text; whatever else it ignores (istio: pilot/pkg/bootstrap/istio_ca.go, handleEvent).
+    """
+    if before.roots == after.roots:
+        return None
+    if set(before.roots) == set(after.roots):
+        return (
+            "has the same roots in another order, which istiod up to 1.29 takes for another bundle"
+            " and ignores"
+        )
+    if not (_within(before.roots, after.roots) or _within(after.roots, before.roots)):
+        return (
+            "trusts other roots, and what would be rendered neither holds them all nor is a part of"
+            " them; istiod ignores such a change, or cuts traffic"
+        )
+    if before.signer and after.signer and before.signer != after.signer:
+        return (
+            "would get another bundle of roots and another root that signs in one render; each"
+            " needs its own"
+        )
+    return None
+
+
+def _within(few: tuple[str, ...], many: tuple[str, ...]) -> bool:
+    return any(many[i : i + len(few)] == few for i in range(len(many) - len(few) + 1))
+
+
+def find_cuts(before: Mapping[str, Trust], after: Mapping[str, Trust]) -> Iterator[tuple[str, str]]:
+    """The clusters that cannot go where a render leads, each with why; `before` are all trees that
+    are there, `after` those that are rendered.
+    """
+    known = {name: trust for name, trust in before.items() if trust.roots}
+    for name, new in sorted(after.items()):
+        old = known.get(name)
+        if not new.roots:
+            continue
+        why = cut_reason(old, new) if old is not None else None
+        if why is not None:
+            yield name, why
+            continue
+        others = sorted(other for other in known if other != name)
+        blind = [other for other in others if new.signer and new.signer not in known[other].roots]
+        if blind and (old is None or old.signer != new.signer):
+            yield (
+                name,
+                f"would be signed by a root that the tree of {name_some(blind)} does not trust yet",
+            )
+            continue
+        lost = [
+            other
+            for other in others
+            if known[other].signer and known[other].signer not in new.roots
+        ]
+        if lost and (old is None or not set(old.roots) <= set(new.roots)):
+            yield (
+                name,
+                f"would no longer trust the root by which the tree of {name_some(lost)} is signed",
+            )
+
+
+def trust_of_lock(lock: LockFile) -> Trust | None:
+    """What a lock says of roots and signers; None where it says nothing."""
+    if not lock.context:
+        return None
+    # A lock names the signer where there are several roots.
+    only = lock.roots[0] if len(lock.roots) == 1 and lock.intermediate else None
+    return Trust(lock.roots, lock.signer or only, lock.intermediate, lock.crl)
+
+
+def trusts_of_state(state: MeshState, names: Iterable[str]) -> dict[str, Trust]:
+    """What the locks of clusters say of roots and signers, as far as they say anything."""
+    found = {n: trust_of_lock(state.locks[n]) for n in names if n in state.locks}
+    return {name: trust for name, trust in found.items() if trust is not None}
+
+
+def find_root_refusals(
+    old: MeshState, new: MeshState, out: str, render: PlannedRender
+) -> list[Refusal]:
+    """Why a render must not change the roots and signers of the existing tree in `out`."""
+    plan, pki = render.plan, render.pki
+    broken = one_root(plan.topology.clusters) if len(pki.roots) > 1 else []
+    # Roots and intermediates are in the locks: where no directory differs, they are the same.
+    if broken or not pki.intermediates or not any(change.differs for change in render.changes):
+        return [Refusal(problem) for problem in broken]
+    before = trusts_of_state(old, plan.members.keys() - render.unapplied)
+    after = trusts_of_state(new, plan.members.keys() & render.rendered)
+    signers = {name: _signer_in_tree(old, name, trust) for name, trust in before.items()}
+    fault = find_root_fault(before, after, signers) if before else None
+    if fault is None:
+        return []
+    names = tuple(sorted(render.running_clusters))
+    problems = _fault_problems(fault, out, render)
+    return [Refusal(problem, names, has_way_out=True) for problem in problems]
+
+
+def _fault_problems(fault: RootFault, out: str, render: PlannedRender) -> list[Problem]:
+    if fault.reasons and ROOT_CERT in render.pki.new:
+        what = (
+            "is missing, and a new root would take the place of the one by which the rendered"
+            " clusters trust each other"
+        )
+        place, fix = (
+            Place(join(render.directory, f"certs/{ROOT_CERT}")),
+            "put it back, with its key",
+        )
+        return [Problem(place, what, fix, ID, code="root-certificate-missing")]
+    if fault.reasons:
+        return [fault.to_problem(join(render.directory, f"certs/{ROOT_CERT}"))]
+    fix = (
+        f"change roots step by step with `{_ROTATE}`, or put {join(render.directory, 'certs')} back"
+    )
+    return [Problem(Place(join(out, name)), why, fix, ID, code=UNSAFE) for name, why in fault.cuts]
+
+
+def _signer_in_tree(state: MeshState, name: str, trust: Trust) -> str | None:
+    """The root that signs in a cluster, by the certificates of its tree where they are in clear;
+    None where the lock says it, or nothing does.
+    """
+    if len(trust.roots) <= 1 or trust.signer is not None or not trust.intermediate:
+        return None
+    body = state.tree[name].get(CACERTS)
+    if body is None:
+        return None
+    return read({name: {CACERTS: body}}).clusters[name].trust.signer
+
+
+def find_issuer_warnings(old: MeshState, new: MeshState, render: PlannedRender) -> list[Problem]:
+    """A warning where the tree has the root of another issuer than the topology, and only the
+    clusters know whether it is the same one.
+    """
+    names = [c.name for c in render.changes if c.differs and c.name in render.plan.members]
+    pairs = [
+        (_issuer(old.locks[name]), _issuer(new.locks[name])) for name in names if name in old.locks
+    ]
+    place = render.plan.topology.document.place("certificates", "issuer")
+    return [
+        Problem(
+            place,
+            f"has workloads trust the root of {after}, where {before} was: if that is not the same"
+            " root, clusters that have the change and those that have not refuse each other",
+            HERE if after == CERTS else ELSEWHERE if before == CERTS else BETWEEN,
+            "root-elsewhere",
+            code="root-of-another-issuer",
+        )
+        for before, after in dict.fromkeys(pairs)
+        if None not in (before, after) and before != after
+    ]
+
+
+def _issuer(lock: LockFile) -> str | None:
+    """Whose root a lock says that is trusted; None where it says nothing of it."""
+    if not (lock.roots or lock.issuer):
+        return None
+    return CERTS if lock.roots else (lock.issuer or "").partition(": ")[2]
+
+
+def find_lagging_trees(
+    where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], fix: str
+) -> list[Problem]:
+    """The clusters whose tree in `where` does not have the roots and signers of `certs/`."""
+    found = []
+    for name, trust in sorted(wanted.items()):
+        why = _lag_reason(there.get(name), trust)
+        if why is not None:
+            code, what = why
+            found.append(Problem(Place(join(where, name)), what, fix, code=code))
+    return found
+
+
+def _lag_reason(there: Trust | None, wanted: Trust) -> tuple[str, str] | None:
+    """The code and the fact of what a tree lacks of what `certs/` has."""
+    certs = work_path("certs/")
+    if there is None:
+        return "tree-not-rendered", "is not rendered yet"
+    if there.roots != wanted.roots:
+        return "tree-has-other-roots", f"has other roots than {certs} has"
+    if there.signer != wanted.signer:
+        return "tree-has-other-signer", f"is signed by another root than {certs} has it"
+    if wanted.crl and there.crl != wanted.crl:
+        return (
+            "tree-has-other-crls",
+            (
+                f"has other CRLs than {certs} has, and the new root may sign only where proxies"
+                " have its own"
+            ),
+        )
+    return None

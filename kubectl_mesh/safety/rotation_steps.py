@@ -1,6 +1,8 @@
-"""barriers: what each step of a rotation asks of the clusters, and the way back from it; text for
-people.
-"""
+"""What each step of a rotation asks of the clusters, and the way back from it; text for people."""
+
+from kubectl_mesh.text import mesh_command
+
+_ABORT = mesh_command("certs rotate-root abort")
 
 MEANS = {
     "trust-both": "every cluster is to trust the old root and the new one; the old one signs",
@@ -12,11 +14,10 @@ MEANS = {
 """What a step asks of the clusters."""
 BACK = {
     "trust-both": (
-        "`kubectl mesh certs rotate-root abort`: the new root goes; nothing was signed by it, so"
-        " nothing has to be waited for"
+        f"`{_ABORT}`: the new root goes; nothing was signed by it, so nothing has to be waited for"
     ),
     "sign-new": (
-        "`kubectl mesh certs rotate-root abort`: the old root signs again, as soon as the render is"
+        f"`{_ABORT}`: the old root signs again, as soon as the render is"
         " applied; then the new one goes by the same steps"
     ),
     "drop-old": (
@@ -38,11 +39,10 @@ UNION_MEANS = {
 """The same where running clusters come under one root."""
 UNION_BACK = {
     "trust-both": (
-        "`kubectl mesh certs rotate-root abort`: each goes on with what it signs with; the root"
-        " that nobody signs with goes"
+        f"`{_ABORT}`: each goes on with what it signs with; the root that nobody signs with goes"
     ),
     "sign-new": (
-        "`kubectl mesh certs rotate-root abort`: what each signed with before comes back from"
+        f"`{_ABORT}`: what each signed with before comes back from"
         " certs/archive, and signs once the render is applied"
     ),
     "drop-old": "none: the old roots are gone; they come back by a rotation of their own",

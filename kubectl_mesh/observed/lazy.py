@@ -1,0 +1,80 @@
+"""The state of a tree whose directories are parsed when they are asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from kubectl_mesh.model import LOCK, REMOTE_SECRETS
+from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
+from kubectl_mesh.tree.lock_file import LockFile, parse_lock
+
+_NAMESPACE = "1-trust/namespace.yaml"
+_Value = TypeVar("_Value")
+
+
+class _Lazy(Mapping[str, _Value]):
+    """Values by name, each of which is parsed once, when it is asked for."""
+
+    def __init__(self, names: Iterator[str], parse: Callable[[str], _Value]) -> None:
+        self._names, self._parse = dict.fromkeys(names), parse
+        self._known: dict[str, _Value] = {}
+
+    def __getitem__(self, name: str) -> _Value:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._known:
+            self._known[name] = self._parse(name)
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def is_public(path: str) -> bool:
+    """Whether a file of a cluster is a manifest of its control plane or mesh without a login."""
+    return (
+        path.endswith(".yaml")
+        and path.startswith(("2-control-plane/", "3-mesh/"))
+        and not path.startswith(REMOTE_SECRETS)
+    )
+
+
+def open_tree(tree: RawTree, reader: Reader | None = None) -> MeshState:
+    """The state of a tree; a directory is parsed when it is asked for, and what `reader` has read
+    of another tree is not parsed again.
+
+    A cluster is a directory with a lock. Of each, the public files are read, also those that its
+    lock does not list: some tools apply whatever is in a directory.
+    """
+    known = reader or Reader(foreign=True)
+
+    def parse(name: str) -> Cluster:
+        files = tree[name]
+        read = {path: files[path] for path in files if path == _NAMESPACE or is_public(path)}
+        return known.read({name: {**read, LOCK: files.get(LOCK)}}).clusters[name]
+
+    clusters = (n for n in tree if n and not n.startswith("_") and LOCK in tree[n])
+    locks = _Lazy((n for n in tree if n), lambda n: parse_lock(tree[n].get(LOCK)) or LockFile())
+    return MeshState(_Lazy(clusters, parse), {}, tree=tree, locks=locks)
+
+
+def open_trees(before: RawTree, after: RawTree) -> tuple[MeshState, MeshState]:
+    """The states of two trees; what is the same in both is parsed once."""
+    reader = Reader(foreign=True)
+    return open_tree(before, reader), open_tree(after, reader)
+
+
+def without_clusters(state: MeshState, names: frozenset[str]) -> MeshState:
+    """The state of the same tree without some directories."""
+    return MeshState(
+        _Lazy((n for n in state.clusters if n not in names), state.clusters.__getitem__),
+        state.shared,
+        tree={n: files for n, files in state.tree.items() if n not in names},
+        locks=_Lazy((n for n in state.locks if n not in names), state.locks.__getitem__),
+    )

@@ -1,0 +1,194 @@
+"""The one list of what a change from one state of a mesh to another means for running clusters."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from kubectl_mesh.credentials import token_rotation
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.observed.lazy import without_clusters
+from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.safety.gateways import find_lost_ways
+from kubectl_mesh.safety.identity import find_moves, find_new_names, find_revision_changes
+from kubectl_mesh.safety.mesh_pair import MeshPair
+from kubectl_mesh.safety.planned_render import PlannedRender
+from kubectl_mesh.safety.readers import find_lost_readers
+from kubectl_mesh.safety.reconnect import find_reconnections
+from kubectl_mesh.safety.refusal import IN_USE, Refusal
+from kubectl_mesh.safety.remote_secrets import find_withdrawals
+from kubectl_mesh.safety.removals import list_removals
+from kubectl_mesh.safety.roots import find_issuer_warnings, find_root_refusals
+from kubectl_mesh.safety.tokens import find_early_removals, find_expired_tokens
+from kubectl_mesh.targets.teardown import Leaving
+from kubectl_mesh.text import marked
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a change means for running clusters."""
+
+    refusals: tuple[Refusal, ...] = ()
+    """What they do not survive."""
+    restart_refusals: tuple[Refusal, ...] = ()
+    """Changes of remote secrets after which istiod has to restart, which have to be agreed to."""
+    restarts: tuple[Problem, ...] = ()
+    """The same where they are agreed to: what to run."""
+    issuer_warnings: tuple[Problem, ...] = ()
+    """That another issuer has the root, where only the clusters know whether it is the same."""
+    login_warnings: tuple[Problem, ...] = ()
+    """Changes of remote secrets after which istiod may have to restart."""
+    unknown: tuple[Problem, ...] = ()
+    """What cannot be known offline."""
+    removals: Leaving = field(default_factory=Leaving)
+    """What leaves the tree but is in the clusters, of a change that is not refused."""
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What to take care of, whether or not restarts are agreed to."""
+        return (*self.issuer_warnings, *self.login_warnings)
+
+    def list_warnings(self) -> tuple[Problem, ...]:
+        """What a render that is not refused warns of."""
+        return (*self.issuer_warnings, *self.restarts, *self.login_warnings, *self.unknown)
+
+    def list_problems(self, *, with_restarts: bool = False) -> list[Problem]:
+        """Why the change is refused; `with_restarts` accepts changes after which istiod has to
+        restart.
+        """
+        refusals = (*self.refusals, *(() if with_restarts else self.restart_refusals))
+        return list(dict.fromkeys(refusal.to_problem() for refusal in refusals))
+
+
+def review(old: MeshState, new: MeshState, out: str, render: PlannedRender | None = None) -> Review:
+    """What a change from one state of a mesh to another means for running clusters.
+
+    `old` is the tree that they run, `new` the one that replaces it; `out` is the folder as messages
+    show it. `render` says what is known of a render that makes `new`; its refusals name the way out
+    for a tree that no cluster runs.
+
+    A change is refused where something leaves the tree of one cluster while another cluster uses
+    it, or where a cluster gets another identity while others know the old one: in every order of
+    applying there is a state that fails. What only one cluster loses with its own consent (a peer
+    that the topology takes out of discovery, a cluster that is removed) is not refused here.
+
+    Sources: istio pilot/pkg/networking/plugin/authn/util.go and pilot/pkg/model/push_context.go
+    (trust domains and their aliases), pilot/pkg/serviceregistry/kube/controller/network.go
+    (networks and gateways), pkg/kube/multicluster/secretcontroller.go (remote secrets).
+    """
+    if render is None:
+        return Review(tuple(_tree_refusals(MeshPair(old, new, out))))
+    running = render.running_changes
+    refusals = _running_refusals(old, new, out, render)
+    refusals += [Refusal(p) for p in find_expired_tokens(out, render)]
+    logins = find_reconnections(render.plan, running, render.resealed, out)
+    told = (
+        find_reconnections(render.plan, render.changes, render.resealed, out)
+        if render.unapplied
+        else logins
+    )
+    return Review(
+        tuple(refusals),
+        tuple(_with_way_out(logins.refusals, render)),
+        tuple(told.restarts),
+        tuple(find_issuer_warnings(old, new, render)),
+        tuple(told.warnings),
+        tuple(_unknown_problems(out, render)),
+        list_removals(new, render, render.disk or {}) if not refusals else Leaving(),
+    )
+
+
+def _tree_refusals(mesh: MeshPair, render: PlannedRender | None = None) -> list[Refusal]:
+    """What clusters do not survive that go from the one tree to the other."""
+    moves = find_moves(mesh)
+    return [
+        *find_new_names(mesh),
+        *moves,
+        *find_revision_changes(mesh),
+        *find_lost_readers(mesh, render),
+        # Who moves takes its gateways along.
+        *(find_lost_ways(mesh) if not moves else ()),
+    ]
+
+
+def _running_refusals(
+    old: MeshState, new: MeshState, out: str, render: PlannedRender
+) -> list[Refusal]:
+    """What clusters that run the existing tree, or the last commit, do not survive of a render."""
+    found: list[Refusal] = []
+    since: list[Refusal] = []
+    if render.is_changing:
+        running = without_clusters(old, render.unapplied) if render.unapplied else old
+        mesh = MeshPair(running, new, out, render.is_wanted)
+        found = [replace(r, has_way_out=True) for r in _tree_refusals(mesh, render)]
+        known = {(r.problem.id, r.problem.where) for r in found}
+        since = [
+            _commit_first(r, out, render)
+            for r in _commit_refusals(new, out, render)
+            if (r.problem.id, r.problem.where) not in known
+        ]
+    # What the peers lack of a reader that does not exist yet, the refusal above explains.
+    members = render.plan.members
+    places = {members[n].cluster.place for r in found for n in r.readers}
+    withdrawals = [
+        p
+        for p in find_withdrawals(render.plan, render.running_changes, out)
+        if p.where not in places
+    ]
+    early = (
+        *token_rotation.skipped(render.plan, render.running_changes),
+        *find_early_removals(render),
+    )
+    return [
+        *found,
+        *since,
+        *_with_way_out((*withdrawals, *early), render),
+        *find_root_refusals(old, new, out, render),
+    ]
+
+
+def _with_way_out(problems: Iterable[Problem], render: PlannedRender) -> list[Refusal]:
+    """Refusals that rest on the trees of all clusters."""
+    names = tuple(sorted(render.running_clusters))
+    return [Refusal(problem, names, has_way_out=True) for problem in problems]
+
+
+def _commit_refusals(new: MeshState, out: str, render: PlannedRender) -> list[Refusal]:
+    """What clusters that run the last commit do not survive: several renders may lie between it and
+    this one.
+    """
+    if render.last_commit is None:
+        return []
+    return _tree_refusals(MeshPair(render.last_commit, new, out, render.is_wanted))
+
+
+def _commit_first(refusal: Refusal, out: str, render: PlannedRender) -> Refusal:
+    """A refusal that only the last commit shows, with the commit that it needs."""
+    addition = (
+        f"; the last commit does not hold what {out} holds, and clusters may still run that commit"
+    )
+    there = render.running_clusters
+    deleted = [n for n in refusal.clusters if n not in there and n in render.plan.members]
+    if deleted:
+        paths = " ".join(shlex.quote(join(out, name)) for name in deleted)
+        fix = f"put back what the last commit holds, and render again: git checkout HEAD -- {paths}"
+        return replace(refusal, problem=replace(refusal.problem, fix=fix), addition=addition)
+    fix = (
+        f"let each step reach the clusters before the next:\n  1. commit what is in {out}, and have"
+        " it applied in every cluster\n  2. render again"
+    )
+    return replace(
+        refusal,
+        problem=replace(refusal.problem, fix=fix),
+        addition=addition,
+        has_way_out=there.issuperset(refusal.clusters),
+    )
+
+
+def _unknown_problems(out: str, render: PlannedRender) -> list[Problem]:
+    """Why it cannot be known whether clusters that run the last commit survive the render."""
+    rest = "; so it cannot be known whether clusters that run the last commit survive this render"
+    return [
+        Problem(Place(out), f"{marked(p.what)}{rest}", p.fix, IN_USE, code="last-commit-unreadable")
+        for p in (render.unknown if render.is_changing else ())
+    ]

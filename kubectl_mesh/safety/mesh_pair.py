@@ -1,0 +1,270 @@
+"""The two states of a mesh that a review compares: what clusters run, and what replaces it."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
+
+from kubectl_mesh.errors import Place
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
+from kubectl_mesh.observed.values import Cluster, Fields, Gate, MeshState
+from kubectl_mesh.tree.lock_file import LockFile, Source
+
+DEFAULT_DOMAIN = "cluster.local"
+"""Istio's trust domain where none is stated."""
+_READER = re.compile(r"3-mesh/reader(?:-(.+))?-(?:account|role-binding|token(?:-g[0-9]+)?)\.yaml")
+_GATES = (
+    "Service",
+    "Gateway (gateway.networking.k8s.io)",
+    "chart gateway",
+    "IstioOperator component",
+)
+"""The kinds of gates that take traffic; the others say what goes through them, or where they are.
+"""
+_BALANCER = "LoadBalancer"
+"""The type of Service of a gateway that states none, and the only one that always has an address
+(istio conversion.go).
+"""
+_OTHER_PORTS = (15012, 15017, 15021)
+"""The ports of a gateway that lead to istiod, or show its status."""
+
+
+class ClusterState:
+    """One cluster in one state, as far as others depend on it."""
+
+    def __init__(self, name: str, state: MeshState) -> None:
+        self.name, self._state = name, state
+        self.files = state.tree[name]
+
+    @property
+    def lock(self) -> LockFile:
+        """What the lock says; nothing where it cannot be read."""
+        return self._state.locks[self.name]
+
+    @property
+    def cluster(self) -> Cluster:
+        """What the public files say."""
+        return self._state.clusters[self.name]
+
+    def control_plane_lines(self, pattern: re.Pattern[bytes]) -> list[tuple[str, list[bytes]]]:
+        """The lines of each document of the control plane that match."""
+        paths = sorted(
+            path
+            for path in self.files
+            if path.startswith("2-control-plane/") and path.endswith(".yaml")
+        )
+        return [(path, pattern.findall(self.files[path] or b"")) for path in paths]
+
+    @cached_property
+    def readers(self) -> Mapping[tuple[str, str, str], str]:
+        """The accounts, roles and accounts with a token by which peers read the cluster, each with
+        the peer that uses it; "" for all.
+        """
+        found = {}
+        for reader in self.cluster.readers:
+            match = _READER.fullmatch(reader.file.partition("/")[2])
+            if match and reader.kind == "Secret" and reader.account is not None:
+                found["token of the account", reader.namespace or "", reader.account] = (
+                    match[1] or ""
+                )
+            elif match and reader.kind in ("ServiceAccount", "ClusterRoleBinding"):
+                what = "account" if reader.kind == "ServiceAccount" else "role binding"
+                found[what, reader.namespace or "", reader.name] = match[1] or ""
+        found |= {
+            ("role", "", o.name): ""
+            for o in self.cluster.objects
+            if o.kind == "ClusterRole" and "/3-mesh/reader-" in o.file
+        }
+        return found
+
+    @cached_property
+    def gates(self) -> frozenset[tuple[str, str]]:
+        """The gateways that take traffic of other networks here, by kind and name."""
+        return frozenset((g.kind, g.name) for g in self._gates if "/remote-gateways/" not in g.file)
+
+    @cached_property
+    def labelled(self) -> frozenset[str]:
+        """The networks whose gateways istiod finds here by their labels."""
+        return frozenset(
+            g.network
+            for g in self._gates
+            if g.network is not None and "/remote-gateways/" not in g.file
+        )
+
+    @cached_property
+    def services(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """The type and the ports by which other networks reach each gateway here, by its kind and
+        name.
+        """
+        gates = [g for g in self._gates if "/remote-gateways/" not in g.file]
+        return {
+            (g.kind, g.name): frozenset(
+                (g.service_type or _BALANCER, *(str(p) for p in g.ports if p not in _OTHER_PORTS))
+            )
+            for g in gates
+        }
+
+    @property
+    def balanced(self) -> frozenset[tuple[str, str]]:
+        """The gateways here that a load balancer gives an address."""
+        return frozenset(key for key, service in self.services.items() if _BALANCER in service)
+
+    @cached_property
+    def _gates(self) -> tuple[Gate, ...]:
+        return tuple(g for g in self.cluster.gates if g.kind in _GATES)
+
+    @cached_property
+    def declared(self) -> frozenset[str]:
+        """The networks for which addresses of gateways are stated to istiod here."""
+        return frozenset(
+            g.network
+            for g in self.cluster.gates
+            if g.network is not None
+            and g.addresses
+            and (g.kind == "meshNetworks" or "/remote-gateways/" in g.file)
+        )
+
+    @cached_property
+    def ambient(self) -> bool:
+        """Whether the data plane is ambient."""
+        return any(
+            c.part == "ztunnel"
+            or any(
+                _is_ambient(of.get(path))
+                for of in (c.values, c.settings)
+                for path in ("profile", "global.profile")
+            )
+            for c in self.cluster.control_plane
+        )
+
+    @cached_property
+    def revisions(self) -> frozenset[str]:
+        """The revisions of istiod that run here; "" is the default one."""
+        return frozenset(c.revision or "" for c in self.cluster.releases)
+
+    @cached_property
+    def domains(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The trust domains of the workloads here, and those that their peers may have."""
+        own: set[str] = set()
+        known: set[str] = set()
+        for release in self.cluster.releases:
+            own.add(_domain(release.values) or _domain(release.settings) or DEFAULT_DOMAIN)
+            known |= {alias for of in (release.values, release.settings) for alias in _aliases(of)}
+        return frozenset(own), frozenset(own | known)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the control plane is held back, which another refusal reports where one was
+        rendered.
+        """
+        return bool(self.lock.waits) or not any(
+            path.startswith("2-control-plane/") for path in self.files
+        )
+
+
+def _is_ambient(profile: object) -> bool:
+    return isinstance(profile, str) and profile.endswith("ambient")
+
+
+def _domain(values: Fields) -> str:
+    return next(
+        (
+            v
+            for path in ("meshConfig.trustDomain", "global.trustDomain")
+            if isinstance(v := values.get(path), str) and v
+        ),
+        "",
+    )
+
+
+def _aliases(values: Fields) -> list[str]:
+    found = values.get("meshConfig.trustDomainAliases")
+    return list(map(str, found)) if isinstance(found, list) else []
+
+
+class MeshPair:
+    """Two states of a mesh: what runs, and what replaces it."""
+
+    def __init__(
+        self,
+        before: MeshState,
+        after: MeshState,
+        out: str,
+        wanted: Callable[[str, str], bool] | None = None,
+    ) -> None:
+        self._before, self._after, self.out = before, after, out
+        self._wanted = wanted
+        self.old = {name: ClusterState(name, before) for name in before.clusters}
+        self.new = {name: ClusterState(name, after) for name in after.clusters}
+        self.stay = sorted(self.old.keys() & self.new.keys())
+        self.changed = [n for n in self.stay if before.tree[n].get(LOCK) != after.tree[n].get(LOCK)]
+        self.reads = cache(self._reads)
+        self.wants = cache(self._wants)
+
+    def _reads(self, holder: str, peer: str) -> bool:
+        """Whether the istiod of a cluster reads another one, as it runs."""
+        return _holds(self._before, holder, peer)
+
+    def _wants(self, holder: str, peer: str) -> bool:
+        """Whether it is meant to read it afterwards too."""
+        if holder not in self.new or peer not in self.new:
+            return False
+        return (
+            self._wanted(holder, peer)
+            if self._wanted is not None
+            else _holds(self._after, holder, peer)
+        )
+
+    def sources(self, peer: str, *, after: bool) -> Source | None:
+        """What the remote secrets for a cluster are made from, by the lock of one that has it."""
+        locks = (self._after if after else self._before).locks
+        return next((lock.remote[peer] for lock in locks.values() if peer in lock.remote), None)
+
+    def users(self, peer: str) -> list[str]:
+        """The clusters that read another one, and go on."""
+        return [n for n in self.stay if n != peer and self.reads(n, peer) and self.wants(n, peer)]
+
+    def neighbours(self, name: str) -> list[str]:
+        """The clusters that a cluster has to do with, and goes on to: those that read it, and those
+        that it reads.
+        """
+        return [
+            n
+            for n in self.stay
+            if n != name
+            and (
+                (self.reads(n, name) and self.wants(n, name))
+                or (self.reads(name, n) and self.wants(name, n))
+            )
+        ]
+
+    def place(self, name: str, path: str = "") -> Place:
+        """A file of the tree."""
+        return Place(join(self.out, f"{name}/{path}" if path else name))
+
+
+def _holds(state: MeshState, holder: str, peer: str) -> bool:
+    """Whether a cluster has the remote secret of another one."""
+    tree = state.tree
+    files = tree.get(holder, {})
+    if f"{REMOTE_SECRETS}{peer}.yaml" in files:
+        return True
+    bundle = tree.get(BUNDLE, {})
+    if holder == peer or f"{peer}.yaml" not in bundle:
+        return False
+    listed = files.get("3-mesh/kustomization.yaml") or b""
+    # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
+    return f"../../{BUNDLE}".encode() in listed or (
+        _is_primary(state, holder) and b'"recipients"' in (bundle.get(LOCK) or b"")
+    )
+
+
+def _is_primary(state: MeshState, name: str) -> bool:
+    return name not in state.locks or state.locks[name].served_by is None
+
+
+def has_same_lines(old: ClusterState, new: ClusterState, pattern: re.Pattern[bytes]) -> bool:
+    """Whether the lines of the control planes that match are the same, so that no document has to
+    be read.
+    """
+    return old.control_plane_lines(pattern) == new.control_plane_lines(pattern)

@@ -1,0 +1,75 @@
+"""Tokens that peers log in with: those that would leave too early, and those that have expired."""
+
+from datetime import datetime
+
+from kubectl_mesh.credentials import token_rotation
+from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
+from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.fs.folders import join
+from kubectl_mesh.model import BUNDLE, Plan
+from kubectl_mesh.safety.planned_render import PlannedRender
+from kubectl_mesh.safety.refusal import TOKEN_ORDER
+from kubectl_mesh.safety.remote_secrets import changed_secrets
+from kubectl_mesh.text import count
+
+
+def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
+    """The tokens that a render would put into remote secrets though they have expired; those that
+    stay as they are, `check` reports.
+    """
+    plan, directory = render.plan, render.directory
+    ended = _expired_tokens(plan, render.now)
+    dead: dict[tuple[str, str], list[str]] = {}
+    for name, peer, action in changed_secrets(plan, render.changes) if ended else ():
+        own = name != BUNDLE and peer in plan.members and name in plan.members[peer].logins
+        token = peer, name if own else SHARED
+        if action in ("create", "update") and token in ended:
+            dead.setdefault(token, []).append(name)
+    found = []
+    for (peer, key), names in dead.items():
+        cluster = plan.members[peer].cluster
+        what = (
+            f"expired on {ended[peer, key]:%Y-%m-%d}, and would go into"
+            f" {count(len(names), 'remote secret')} (as in {out}/{names[0]})"
+        )
+        place = Place(join(directory, token_file(cluster, key)))
+        fix = f"fetch it again: {token_command(cluster, directory, key)}"
+        found.append(Problem(place, what, fix, "token-expired", code="token-expired"))
+    return found
+
+
+def _expired_tokens(plan: Plan, now: datetime) -> dict[tuple[str, str], datetime]:
+    """When the tokens that have expired did, by peer and holder."""
+    return {
+        (peer, key): said.expires
+        for peer, member in plan.members.items()
+        for key, login in member.logins.items()
+        if key not in member.absent and isinstance(text := login.get("token"), str)
+        if (said := claims(text)) is not None and said.expires is not None and said.expires <= now
+    }
+
+
+def find_early_removals(render: PlannedRender) -> list[Problem]:
+    """Tokens that would leave although peers that the render leaves as they are may still use
+    them.
+    """
+    plan = render.plan
+    found = []
+    for name, secrets in token_rotation.gone(plan, render.running_changes).items():
+        late = [
+            h
+            for h in sorted(render.running_clusters & plan.members.keys())
+            if h not in render.rendered
+            and name in plan.members[h].peers
+            and not render.has_login(h, name)
+        ]
+        if late:
+            what = (
+                f"its Secret {secrets[0]} would go, and {', '.join(late[:3])} may still log in"
+                " by it: nothing here shows another token there"
+            )
+            place = plan.members[name].cluster.place
+            fix = "render all clusters, or first those whose peers have to move"
+            found.append(Problem(place, what, fix, TOKEN_ORDER, code="token-in-use-would-leave"))
+    return found
