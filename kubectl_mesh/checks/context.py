@@ -56,6 +56,10 @@ class Needs(Flag):
     """A greatest age of tokens is given."""
 
 
+OF_BASE = Needs.CONTROL_PLANE | Needs.BASE_SHAPE
+"""What a base.yaml that cannot be judged leaves unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A problem that a check found, as an error or as a warning."""

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kubectl_mesh.checks.check import Check, ContentCheck, LeftoverCheck, Unknown
-from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, Needs
+from kubectl_mesh.checks.context import ERROR, OF_BASE, WARNING, CheckContext, Finding
 from kubectl_mesh.checks.drift import covered_kustomizations, find_drift
 from kubectl_mesh.errors import Problem
 
 _REFUSED_FIRST = (
     "take the steps of what a render refuses (identity-change, tree-in-use and others) first"
 )
-_OF_BASE = Needs.CONTROL_PLANE | Needs.BASE_SHAPE
 _TOPOLOGY_VALID = "topology-valid"
 
 
@@ -79,7 +78,7 @@ def _without_repetitions(findings: Iterable[Finding]) -> list[Finding]:
 
 def _result(check: Check, findings: Sequence[Finding], context: CheckContext) -> Result:
     missing = check.needs & context.missing
-    if missing & _OF_BASE:
+    if missing & OF_BASE:
         findings = ()  # it was judged by a control plane that nobody knows
     if check.error_replaces_warning:
         explained = {f.problem.where.file for f in findings if f.severity == ERROR}

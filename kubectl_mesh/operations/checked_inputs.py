@@ -54,8 +54,10 @@ class CheckedInputs:
     """The clusters to render, where not all."""
     coming: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """The next tokens that exist, by cluster and peer, where peers are to move to another."""
-    unasked: frozenset[str] = frozenset()
-    """The checks that nobody could make, because base.yaml is wrong."""
+    has_known_kind: bool = True
+    """base.yaml is a control plane of a known kind, or does not exist."""
+    has_known_fields: bool = True
+    """The fields of base.yaml are those of its kind."""
     borrowed: tuple[str, ...] = ()
     """The clusters whose server or CA only kubeconfig.yaml has."""
     others: Mapping[str, bytes] = field(default_factory=dict)
@@ -168,7 +170,8 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
         config.is_own and config.document is not None and holds_credentials(config.document),
         sealing.certificates,
         coming=credentials.next_tokens,
-        unasked=control_plane.unasked,
+        has_known_kind=control_plane.has_known_kind,
+        has_known_fields=control_plane.has_known_fields,
         borrowed=_borrowed(inputs, topology, servers),
         problems=tuple(problems),
         machine=machine,

@@ -14,7 +14,6 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_director
 from kubectl_mesh.operations.last_commit import committed
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.safety import Review
-from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.tree.compare import compare
 
@@ -84,7 +83,7 @@ def describe_mesh(
     if found:
         uncompared = {*plan.members, *([BUNDLE] if plan.topology.bundled else ())} - by_name.keys()
         files |= partial.listed_files(folder, uncompared)
-    is_unknown = inputs.unasked >= BY_CONTROL_PLANE
+    is_unknown = not inputs.has_known_kind
     return Description(
         plan=plan,
         pki=pki,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kubectl_mesh import explain
+from kubectl_mesh.checks.context import OF_BASE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import Judged, Known
@@ -12,7 +13,6 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.survey import Survey, survey
-from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import read_topology
 
@@ -65,7 +65,11 @@ def _survey_mesh(paths: Paths, machine: Machine) -> _Mesh:
         return _Mesh(results, _stated_versions(seen), names, unread)
     unread = results["topology-valid" if seen.topology is None else "base-valid"].findings
     # What rests on a base.yaml that `render` refuses is known of no mesh.
-    results |= {i: replace(results[i], status="skipped", findings=()) for i in BY_CONTROL_PLANE}
+    results |= {
+        i: replace(result, status="skipped", findings=())
+        for i, result in results.items()
+        if result.check.needs & OF_BASE
+    }
     return _Mesh(results, frozenset(), names, unread)
 
 

@@ -31,7 +31,6 @@ from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
 from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
 from kubectl_mesh.operations.tree_context import TreeReading, is_different
-from kubectl_mesh.targets.control_plane import BY_CONTROL_PLANE
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
 from kubectl_mesh.workdir.places import TOPOLOGY
@@ -198,9 +197,9 @@ def _missing_inputs(inputs: CheckedInputs) -> Needs:
     for need, is_missing in (
         (Needs.CERTS, not inputs.kept),  # those of the render in memory are thrown away
         (Needs.LOGINS, not inputs.logins),
-        (Needs.BASE, not inputs.base and not inputs.unasked),
-        (Needs.BASE_SHAPE, bool(inputs.unasked)),
-        (Needs.CONTROL_PLANE, inputs.unasked >= BY_CONTROL_PLANE),
+        (Needs.BASE, not inputs.base and inputs.has_known_fields),
+        (Needs.BASE_SHAPE, not inputs.has_known_fields),
+        (Needs.CONTROL_PLANE, not inputs.has_known_kind),
         (Needs.EVERY_SERVER, any(c.name not in inputs.servers for c in inputs.topology.clusters)),
         (Needs.SERVERS, not inputs.servers),
     ):

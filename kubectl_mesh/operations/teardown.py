@@ -70,7 +70,7 @@ def _list_installations(
 ) -> list[Installation]:
     """What is installed in these clusters, as base.yaml says it."""
     read = judge_base(read_base(directory), topology)
-    if read.unasked:
+    if not read.has_known_fields:
         raise MeshError(read.problems)
     accounts = read.target.component_accounts
     return [

@@ -17,45 +17,6 @@ from kubectl_mesh.yaml_io.schema import schema_problems
 UNKNOWN = "unknown-field"
 """The id of a problem about a field that no schema has, until it is judged by the version of Istio.
 """
-BY_SHAPE = frozenset(
-    (
-        "base-identity",
-        "base-reader",
-        "base-registry",
-        "trust-domain",
-        "gateway-found",
-        "revision-tag",
-        "ztunnel-trusted",
-    )
-)
-"""The checks that are made of a base.yaml whose shape is right."""
-BY_CONTROL_PLANE = BY_SHAPE | frozenset(
-    (
-        *(
-            "base-lost",
-            "base-unknown",
-            "charts-gone",
-            "images-gone",
-            "istio-version",
-            "istio-known",
-            "istio-security",
-            "version-skew",
-            "ambient",
-            "ambient-shared",
-            "namespace-equal",
-            "delivery-target",
-        ),
-        *(
-            "gateway-kind",
-            "gateway-address",
-            "gateway-pending",
-            "control-plane-address",
-            "certs-key-type",
-            "crl-read",
-        ),
-    )
-)
-"""The checks that rest on what base.yaml is: a kind of control plane, and a version of Istio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +30,10 @@ class ControlPlane:
     """The topology with the version that base.yaml states; None if it is not a control plane."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    unasked: frozenset[str] = frozenset()
-    """The checks that nobody could make for these problems."""
+    has_known_kind: bool = True
+    """It is a control plane of a known kind, or there is none."""
+    has_known_fields: bool = True
+    """Its fields are those of its kind."""
 
 
 def judge_base(file: BaseFile, topology: Topology) -> ControlPlane:
@@ -97,7 +60,7 @@ def judge_base(file: BaseFile, topology: Topology) -> ControlPlane:
         settled,
         _with_check(dict.fromkeys(problems)),
         warnings,
-        BY_SHAPE if is_shapeless else frozenset(),
+        has_known_fields=not is_shapeless,
     )
 
 
@@ -160,7 +123,9 @@ def _newer_values(
 
 def _unread(problems: Iterable[Problem]) -> ControlPlane:
     sorted_problems = MeshError(problems).problems
-    return ControlPlane(problems=_with_check(sorted_problems), unasked=BY_CONTROL_PLANE)
+    return ControlPlane(
+        problems=_with_check(sorted_problems), has_known_kind=False, has_known_fields=False
+    )
 
 
 def _with_check(problems: Iterable[Problem]) -> tuple[Problem, ...]:
