@@ -15,7 +15,7 @@ from kubectl_mesh.observed.cacerts import parse_signing_ca
 from kubectl_mesh.observed.control_dumps import HELM, control_plane, statements
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remotes import is_remote_secret, read_remotes
+from kubectl_mesh.observed.remote_dumps import is_remote_secret, read_remotes
 from kubectl_mesh.observed.sources import on_disk
 from kubectl_mesh.yaml_io.read import load
 

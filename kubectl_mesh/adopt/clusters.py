@@ -12,7 +12,7 @@ from kubectl_mesh.istio.homes import is_own_charts
 from kubectl_mesh.observed.cacerts import find_signing_ca, is_signing_ca
 from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
 from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remotes import Read, is_remote_secret
+from kubectl_mesh.observed.remote_dumps import Read, is_remote_secret
 from kubectl_mesh.text import near, shown
 
 DEFAULT_DOMAIN = "cluster.local"

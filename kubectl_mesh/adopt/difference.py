@@ -20,7 +20,8 @@ from kubectl_mesh.observed.objects import (
     secret_data,
     strip_server_fields,
 )
-from kubectl_mesh.observed.remotes import SERVICE_ACCOUNT_TYPE, Read, is_remote_secret, read_remotes
+from kubectl_mesh.observed.remote_dumps import Read, is_remote_secret, read_remotes
+from kubectl_mesh.observed.remotes import SERVICE_ACCOUNT_TYPE
 from kubectl_mesh.text import path_text
 from kubectl_mesh.yaml_io.lookup import value_at
 

@@ -9,7 +9,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
 from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remotes import Remote
+from kubectl_mesh.observed.remote_dumps import Remote
 from kubectl_mesh.text import near, shown
 from kubectl_mesh.yaml_io.lookup import value_at
 

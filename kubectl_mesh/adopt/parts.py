@@ -25,7 +25,7 @@ from kubectl_mesh.observed.control_dumps import (
 )
 from kubectl_mesh.observed.networks import declared_networks
 from kubectl_mesh.observed.objects import PlacedObject, strip_server_fields
-from kubectl_mesh.observed.remotes import Read, Remote, is_remote_secret, read_remotes
+from kubectl_mesh.observed.remote_dumps import Read, Remote, is_remote_secret, read_remotes
 from kubectl_mesh.yaml_io.lookup import mapping_at
 
 

@@ -10,7 +10,8 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.objects import PlacedObject, secret_data
-from kubectl_mesh.observed.remotes import ACCOUNT, SERVICE_ACCOUNT_TYPE, Remote
+from kubectl_mesh.observed.remote_dumps import Remote
+from kubectl_mesh.observed.remotes import ACCOUNT, SERVICE_ACCOUNT_TYPE
 
 
 def find_login(

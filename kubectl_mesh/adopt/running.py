@@ -9,7 +9,7 @@ from kubectl_mesh.observed.control_dumps import DumpedControlPlane
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.networks import DeclaredNetwork
 from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remotes import Remote
+from kubectl_mesh.observed.remote_dumps import Remote
 
 DEFAULT_NAMESPACE = "istio-system"
 OWN_REGISTRY = "Kubernetes"

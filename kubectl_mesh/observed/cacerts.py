@@ -4,30 +4,16 @@ istiod that signed for itself.
 istiod: pilot/pkg/bootstrap/istio_ca.go, security/pkg/pki/ca/ca.go.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.observed.cacerts_keys import CERT_MANAGER, key_names
 from kubectl_mesh.observed.objects import PlacedObject, secret_data
 
 CACERTS, SELF_SIGNED, ROOTS = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
-_CERT_MANAGER = {
-    "ca-cert.pem": "tls.crt",
-    "ca-key.pem": "tls.key",
-    "cert-chain.pem": "tls.crt",
-    "root-cert.pem": "ca.crt",
-}
-"""The files of `cacerts`, and what cert-manager calls them."""
-PARTS = tuple(_CERT_MANAGER)
 GENERATED = "istio-generated"
 """The key by which istiod marks a cacerts that it wrote itself (USE_CACERTS_FOR_SELF_SIGNED_CA)."""
-
-
-def key_names(data: Collection[str]) -> Mapping[str, str]:
-    """The key under which `cacerts` holds each of its files: cert-manager's, which istiod takes
-    first, else the name of the file.
-    """
-    return _CERT_MANAGER if "tls.crt" in data else dict(zip(PARTS, PARTS, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +53,7 @@ def parse_signing_ca(found: PlacedObject) -> SigningCa:
         )
         raise MeshError([Problem(found.place, what, fix, code="cacerts-incomplete")])
     files = {name: held[key] for name, key in names.items()}
-    if names is not _CERT_MANAGER:
+    if names is not CERT_MANAGER:
         return SigningCa(found, files, own)
     # istiod has no chain of its own then.
     files["cert-chain.pem"] = _line(files["ca-cert.pem"]) + files["root-cert.pem"]

@@ -1,5 +1,5 @@
-"""Remote secrets, in clear, encrypted, or as a template for a store, of trees and of dumps; and the
-accounts by which this cluster is read.
+"""Remote secrets of trees, in clear, encrypted, or as a template for a store; and the accounts by
+which this cluster is read.
 
 pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever the Secret is
 called; one Secret may hold several.
@@ -7,22 +7,17 @@ called; one Secret may hold several.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, parse_server
 from kubectl_mesh.credentials.logins import claims
-from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.model import Document, Json
-from kubectl_mesh.observed.faults import Fault
-from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
-from kubectl_mesh.observed.objects import PlacedObject, secret_data
+from kubectl_mesh.model import Json
 from kubectl_mesh.observed.parse import Parser, opaque
 from kubectl_mesh.observed.trust import store_of
 from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
-from kubectl_mesh.text import shown
 from kubectl_mesh.tree.lock_file import Source
 from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at, texts_at
 
@@ -35,7 +30,6 @@ ACCOUNT = "kubernetes.io/service-account.name"
 SERVICE_ACCOUNT_TYPE = "kubernetes.io/service-account-token"
 """The type of a Secret that Kubernetes fills with the token of an account."""
 _ACTION = re.compile(rb"\{\{[^{}\n]*\}\}")
-_PLAIN_KEYS = frozenset(("exec", "auth-provider"))
 
 
 def is_remote(value: Json) -> bool:
@@ -172,71 +166,6 @@ class Remotes:
             server.insecure,
             said.expires if said is not None else None,
         )
-
-
-Read = Callable[[bytes], Document]
-"""A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a
-text.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A cluster as another holds it in a dump, under the ID `key`."""
-
-    found: PlacedObject
-    key: str
-    login: Login
-    body: bytes = field(repr=False)
-
-    @property
-    def holder(self) -> str:
-        """The context of the cluster that holds it."""
-        return self.found.context
-
-    @property
-    def stated_context(self) -> str | None:
-        """The context that istioctl of old noted."""
-        return self.found.words("annotations").get(CONTEXT)
-
-
-def is_remote_secret(found: PlacedObject) -> bool:
-    """Whether istiod takes an object of a dump for a remote secret."""
-    return found.kind == "Secret" and not found.group and is_labelled(found.metadata)
-
-
-def read_remotes(found: PlacedObject, read: Read) -> Iterator[Remote]:
-    """The clusters in a remote secret of a dump; raises a `MeshError` that shows nothing of what
-    cannot be read.
-    """
-    problems: list[Problem] = []
-    for key, body in sorted(secret_data(found).items()):
-        try:
-            document = read(body)
-        except MeshError:
-            problems.append(
-                Problem(
-                    found.place,
-                    f"the key {shown(key)} of {found} holds no kubeconfig that can be read",
-                    "dump it again",
-                    code="kubeconfig-unreadable",
-                )
-            )
-            continue
-        login = login_of_current_context(document.value)
-        if isinstance(login, Fault):
-            problems.append(
-                Problem(
-                    found.place,
-                    f"the kubeconfig under {shown(key)} of {found} {login}",
-                    "dump it again, or leave it out",
-                    code=login.code,
-                )
-            )
-        else:
-            yield Remote(found, key, login, body)
-    if problems:
-        raise MeshError(problems)
 
 
 def readers(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:

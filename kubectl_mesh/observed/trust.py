@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
-from kubectl_mesh.observed.cacerts import key_names
+from kubectl_mesh.observed.cacerts_keys import key_names
 from kubectl_mesh.observed.crls import CRL
 from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, Parser, flat, opaque
 from kubectl_mesh.observed.values import Cacerts, Lock, Opaque

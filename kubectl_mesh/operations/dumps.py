@@ -12,7 +12,8 @@ from dataclasses import replace
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import open_stream, read_file
 from kubectl_mesh.model import Document
-from kubectl_mesh.observed.cacerts import CACERTS, PARTS
+from kubectl_mesh.observed.cacerts import CACERTS
+from kubectl_mesh.observed.cacerts_keys import PARTS
 from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
 from kubectl_mesh.yaml_io.read import load_parts
 from kubectl_mesh.yaml_io.scalars import size
