@@ -37,7 +37,7 @@ SEEDS = 2
 OWN_TEXT = {
     "kubectl_mesh.graph.svg:_LIGHT_DARK": "reads the style sheet of the page, which is ours",
     "kubectl_mesh.graph.svg:_both": "reads the style sheet of the page, which is ours",
-    "kubectl_mesh.yaml_io.manifest:_MARKER": "reads a template of ours with markers of ours",
+    "kubectl_mesh.yaml_io.templates:_MARKER": "reads a template of ours with markers of ours",
 }
 """Patterns that never see a text of somebody else, each with the reason."""
 AT_RUN_TIME: dict[str, list[str]] = {

@@ -1012,7 +1012,7 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.stores.plain import Plain
     from kubectl_mesh.targets import KINDS
     from kubectl_mesh.yaml_io import assets
-    from kubectl_mesh.yaml_io.manifest import Manifests
+    from kubectl_mesh.yaml_io.templates import Manifests
 
     document = load(
         "t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"

@@ -26,8 +26,8 @@ from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.manifest import Manifests
 from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.templates import Manifests
 from kubectl_mesh.yaml_io.write import dump
 
 CA = base64.b64decode(

@@ -13,9 +13,10 @@ from conftest import SPELT_OUT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh.yaml_io.manifest import Manifests, block, document
+from kubectl_mesh.yaml_io.manifest import block, document
 from kubectl_mesh.yaml_io.read import load
 from kubectl_mesh.yaml_io.scalars import unfit
+from kubectl_mesh.yaml_io.templates import Manifests
 from kubectl_mesh.yaml_io.write import Block, dump, scalar, text, unblocked
 
 MANY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -27,7 +27,7 @@ from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import located
 from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY, ROTATION
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.templates import Manifests
 
 
 @dataclass(frozen=True, slots=True)

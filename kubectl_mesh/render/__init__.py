@@ -31,7 +31,7 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.store import Store
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.tree.lock_file import LockFile, dump_lock
-from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.templates import Manifests
 
 
 class Mesh(NamedTuple):

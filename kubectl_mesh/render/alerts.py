@@ -11,7 +11,8 @@ from typing import Any
 from kubectl_mesh.model import Alerts, Date, Member, Pki, Plan
 from kubectl_mesh.pki.dates import of_cluster, shared
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.yaml_io.manifest import Manifests, parse
+from kubectl_mesh.yaml_io.manifest import parse
+from kubectl_mesh.yaml_io.templates import Manifests
 
 FILE = "expiry-alerts.yaml"
 NAME = "kubectl-mesh-expiry"

@@ -17,7 +17,7 @@ from kubectl_mesh.istio.east_west_gateway import (
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
 from kubectl_mesh.model.address import is_address
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.templates import Manifests
 
 
 def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:

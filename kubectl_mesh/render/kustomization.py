@@ -6,7 +6,7 @@ from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.delivery.delivery import Encrypted
 from kubectl_mesh.model import Secret, Topology
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.templates import Manifests
 
 Texts = Mapping[str, str | Secret]
 """The files of a directory before they are in the tree, by path."""

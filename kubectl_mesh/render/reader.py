@@ -6,7 +6,7 @@ from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_sec
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.templates import Manifests
 
 
 def role(cluster: Cluster) -> str:

@@ -9,7 +9,8 @@ from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.model import BUNDLE, Json, Member, Plan, Secret
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.yaml_io.manifest import Manifests, document
+from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.templates import Manifests
 
 
 class Remotes:

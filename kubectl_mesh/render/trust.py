@@ -10,7 +10,7 @@ from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.node_components import extra_namespaces
-from kubectl_mesh.yaml_io.manifest import Manifests
+from kubectl_mesh.yaml_io.templates import Manifests
 
 ISTIO_CSR = "istio-csr.values"
 """The values for istio-csr's chart, in stage 1; no manifest, so not called one."""

@@ -1,95 +1,13 @@
-"""manifest: a template and its values become the text of one YAML document, read back before it
-leaves.
+"""The text of one YAML document of Kubernetes: written and read back before it leaves, and read.
 
-A template holds layout, the filter `yaml` holds quoting. What a document ought to be is known
-without writing it twice: the template is rendered once with harmless markers for the values and
-read; the values put in place of the markers are what was meant. So no value can change the
-structure of a document, whatever it holds.
+Documents with templates are in `yaml_io.templates`, which loads a library for them.
 """
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
-import jinja2
 import yaml
 
-from kubectl_mesh.yaml_io.write import Block, dump, scalar
-
-_MARKER = re.compile(r"kubectlMesh[0-9]+m")
-
-
-@cache
-def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
-    """What gives a template by its name, compiled once in a process."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(read),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["yaml"] = scalar
-    return cache(environment.get_template)
-
-
-class Manifests:
-    """Renders the templates; equal values give the same text without rendering twice."""
-
-    def __init__(self, read: Callable[[str], str]) -> None:
-        self._template = _templates(read)
-        self._meant: dict[tuple[object, ...], Any] = {}
-        self._texts: dict[tuple[object, ...], str] = {}
-
-    def render(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
-        """The text of a document; a value is a string, a tuple of strings, or None for what is left
-        out.
-        """
-        key = (template, *values.items())
-        if key not in self._texts:
-            self._texts[key] = self._render(template, values)
-        return self._texts[key]
-
-    def once(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
-        """As `render`, for values that do not come again."""
-        return self._render(template, values)
-
-    def again(self, value: object) -> str:
-        """As `document`, for one that comes again in other clusters."""
-        key = ("document", json.dumps(value))
-        if key not in self._texts:
-            self._texts[key] = document(value)
-        return self._texts[key]
-
-    def _render(self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]) -> str:
-        text: str = self._template(template).render(values)
-        shape = (
-            template,
-            *((k, len(v) if isinstance(v, tuple) else v is None) for k, v in values.items()),
-        )
-        if shape not in self._meant:
-            self._meant[shape] = self._markers(template, values)
-        names, tree = self._meant[shape]
-        known: dict[str, str] = {}
-        for name, value in values.items():
-            if isinstance(value, tuple):
-                known.update(zip(names[name], value, strict=True))
-            elif value is not None:
-                known[names[name]] = value
-        check(text, _filled(tree, known))
-        return text
-
-    def _markers(
-        self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]
-    ) -> tuple[dict[str, Any], Any]:
-        numbers = iter(range(1_000_000_000))
-        names: dict[str, Any] = {}
-        for name, value in values.items():
-            if isinstance(value, tuple):
-                names[name] = tuple(f"kubectlMesh{next(numbers)}m" for _ in value)
-            else:
-                names[name] = None if value is None else f"kubectlMesh{next(numbers)}m"
-        return names, parse(self._template(template).render(names))
+from kubectl_mesh.yaml_io.write import Block, dump
 
 
 def parse(text: str) -> Any:
@@ -142,16 +60,6 @@ def check(text: str, meant: Any) -> None:
     """Raises where a document does not read back as what was meant."""
     if parse(text) != meant:
         raise AssertionError("a document does not read back as it was meant; nothing was written")
-
-
-def _filled(tree: Any, known: Mapping[str, str]) -> Any:
-    if isinstance(tree, str):
-        if tree in known:
-            return known[tree]
-        return _MARKER.sub(lambda m: known[m[0]], tree)
-    if isinstance(tree, dict):
-        return {_filled(k, known): _filled(v, known) for k, v in tree.items()}
-    return [_filled(v, known) for v in tree] if isinstance(tree, list) else tree
 
 
 def document(value: object) -> str:
