@@ -32,9 +32,8 @@ class Entry:
     tls_server_name: str | None = None
     insecure: bool = False
     fault: str = ""
-
-
-NO_SERVER = "has no server"
+    lacks_server: bool = False
+    """The fault is that it states no server."""
 
 
 def contexts(document: Document) -> dict[str, Entry]:
@@ -88,7 +87,8 @@ def _entry(place: Place, cluster: Any) -> Entry:
         ca_file=server.ca_file or None,
         tls_server_name=server.tls_server_name or None,
         insecure=server.insecure,
-        fault="" if server.url else NO_SERVER,
+        fault="" if server.url else "has no server",
+        lacks_server=not server.url,
     )
 
 
@@ -302,7 +302,7 @@ def reach_problem(entry: Entry, context: str, at: Place, source: str) -> Problem
         f"state the server as the peers reach it: contexts.{context}.server (and its CA in"
         f" contexts.{context}.certificateAuthority, if it is another)"
     )
-    if entry.fault == NO_SERVER:
+    if entry.lacks_server:
         add = mesh_command(f"add {shlex.quote(context)} --network NETWORK")
         fix = (
             f"copy it from your own kubeconfig: `{add}`; or state contexts.{context}.server and"

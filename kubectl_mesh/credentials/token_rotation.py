@@ -13,7 +13,7 @@ from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_sec
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count, mesh_command
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"
 _TOKEN = re.compile(r"3-mesh/reader(?:-(.+?))?-token(?:-g([0-9]+))?\.yaml")
@@ -167,10 +167,12 @@ def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
                 f" {count(len(moving[name]), 'directory')} would move to another token"
             )
             fix = (
-                "go one step at a time: put back what tokens said, and run `kubectl mesh tokens"
-                f" rotate {name} advance`"
+                "go one step at a time: put back what tokens said, and run"
+                f" `{mesh_command(f'tokens rotate {name} advance')}`"
             )
-            found.append(Problem(cluster.place, what, fix, "token-order"))
+            found.append(
+                Problem(cluster.place, what, fix, "token-order", code="token-removed-too-early")
+            )
     return found
 
 

@@ -40,22 +40,20 @@ def token_findings(
             warnings += account_problems(where, said, member.cluster, peer)
             if age is not None and said.issued is not None and now - said.issued > age:
                 what = f"was made on {said.issued:%Y-%m-%d}, {(now - said.issued).days} days ago"
-                errors.append(Problem(where, what, fix, "token-old"))
+                errors.append(Problem(where, what, fix, "token-old", code="token-old"))
             if said.expires is None:
                 continue
             left = said.expires - now
             if left <= timedelta():
-                errors.append(
-                    Problem(where, f"expired on {said.expires:%Y-%m-%d}", fix, "token-expired")
-                )
-            elif left <= max(within or DAY, DAY):
-                errors.append(
-                    Problem(where, expiring_text(said.expires, now), fix, "token-expiring")
-                )
+                what = f"expired on {said.expires:%Y-%m-%d}"
+                errors.append(Problem(where, what, fix, "token-expired", code="token-expired"))
+                continue
+            what = expiring_text(said.expires, now)
+            expiring = Problem(where, what, fix, "token-expiring", code="token-expiring")
+            if left <= max(within or DAY, DAY):
+                errors.append(expiring)
             elif within is None and left <= timedelta(days=30):
-                warnings.append(
-                    Problem(where, expiring_text(said.expires, now), fix, "token-expiring")
-                )
+                warnings.append(expiring)
     return errors, warnings
 
 
@@ -99,4 +97,4 @@ def account_problems(
         f"fetch it again: {token_command(cluster, '.', peer, generation)}\n  or see whether that"
         f" account may read the cluster: {ask}"
     )
-    return [Problem(where, what, fix, "token-account")]
+    return [Problem(where, what, fix, "token-account", code="token-of-other-account")]

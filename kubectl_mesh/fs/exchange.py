@@ -73,6 +73,7 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
                 place,
                 "is a mount point, and cannot be exchanged as a whole",
                 "mount what is above it, or make it a folder",
+                code="mount-point",
             ) from None
         os.fsync(top)
         _settle(top)
@@ -95,7 +96,10 @@ def _must_be_ours(old: int, entries: list[_Entry], place: str) -> None:
             "give yourself the right to write, for it is exchanged as a whole: chmod -R u+w"
             f" {shlex.quote(place)}"
         )
-        raise MeshError(Problem(Place(path), "cannot be written to", fix) for path in where)
+        raise MeshError(
+            Problem(Place(path), "cannot be written to", fix, code="certs-not-writable")
+            for path in where
+        )
 
 
 def settle(directory: str) -> None:
@@ -118,7 +122,10 @@ def settle(directory: str) -> None:
             f"give yourself the right to write, and run it again: chmod -R u+w {shlex.quote(left)}"
         )
         raise refuse(
-            left, "holds what a run that did not end has left, and cannot be written to", fix
+            left,
+            "holds what a run that did not end has left, and cannot be written to",
+            fix,
+            code="leftover-not-writable",
         ) from None
     finally:
         os.close(top)
@@ -220,6 +227,7 @@ def _must_stay(old: int, entry: _Entry, change: Exchange, place: str) -> None:
             f"{place}/{entry.path}",
             "is private, and would be lost",
             "report this: it is a fault of kubectl mesh",
+            code="private-file-would-be-lost",
         )
 
 
@@ -234,7 +242,10 @@ def _make(new: int, path: str, made: dict[str, os.stat_result | None]) -> None:
     except FileExistsError:
         if not stat.S_ISDIR(os.stat(path, dir_fd=new, follow_symlinks=False).st_mode):
             raise refuse(
-                f"{CERTS}/{path}", "is in the way: a folder belongs there", "move it away"
+                f"{CERTS}/{path}",
+                "is in the way: a folder belongs there",
+                "move it away",
+                code="not-a-folder",
             ) from None
 
 
@@ -274,6 +285,7 @@ def _carry(old: int, path: str, new: int, target: str) -> None:
                 path,
                 "is no regular file, and this file system has no hard links to carry it over",
                 "move it away",
+                code="not-a-regular-file",
             ) from None
         write_file(target, found[0], found[1], new, sync=True)
 

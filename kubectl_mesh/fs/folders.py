@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.read import LIMITS, too_large, unreadable
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -45,24 +45,22 @@ def open_folder(path: str, dir_fd: int | None = None) -> int | None:
     except PermissionError:
         raise unreadable(path) from None
     except NotADirectoryError:
-        what = (
-            "is a symbolic link, and kubectl mesh writes through none"
+        raise (
+            _link(path)
             if _is_link(path, dir_fd)
-            else "is in the way: a folder belongs there"
-        )
-        raise MeshError([Problem(Place(path), what, "move it away")]) from None
+            else refuse(
+                path, "is in the way: a folder belongs there", "move it away", code="not-a-folder"
+            )
+        ) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise MeshError(
-                [
-                    Problem(
-                        Place(path),
-                        "is a symbolic link, and kubectl mesh writes through none",
-                        "move it away",
-                    )
-                ]
-            ) from None
+            raise _link(path) from None
         raise
+
+
+def _link(path: str) -> MeshError:
+    what = "is a symbolic link, and kubectl mesh writes through none"
+    return refuse(path, what, "move it away", code="symbolic-link")
 
 
 def _is_link(path: str, dir_fd: int | None) -> bool:

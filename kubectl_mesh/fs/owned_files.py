@@ -149,6 +149,7 @@ def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None 
             where,
             "is there already, or came into being meanwhile; it is kept",
             "look at it, and move it away if it is not wanted",
+            code="file-exists",
         ) from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
@@ -222,6 +223,7 @@ def replace_file(path: str, before: bytes, body: bytes) -> None:
                         Place(path),
                         "is no regular file, and kubectl mesh writes through no link",
                         "put the file itself there",
+                        code="not-a-regular-file",
                     )
                 ]
             )
@@ -237,6 +239,7 @@ def replace_file(path: str, before: bytes, body: bytes) -> None:
                     path,
                     "was changed by somebody else meanwhile, and is kept so",
                     "run the command again",
+                    code="file-changed-meanwhile",
                 )
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:

@@ -83,17 +83,33 @@ def silence_problem(directory: str, answer: "subprocess.CompletedProcess[bytes] 
     place = Place(directory)
     where = shlex.quote(os.path.realpath(directory))
     if answer is None:
-        return Problem(place, "is in a git work tree, but git is not on PATH", "install git")
+        return Problem(
+            place,
+            "is in a git work tree, but git is not on PATH",
+            "install git",
+            code="git-missing",
+        )
     if b"dubious ownership" in answer.stderr:
         fix = f"if you trust this repository: git config --global --add safe.directory {where}"
-        return Problem(place, "is in a repository of another user, and git refuses to read it", fix)
+        return Problem(
+            place,
+            "is in a repository of another user, and git refuses to read it",
+            fix,
+            code="git-repository-of-other-user",
+        )
     if lacks_objects(answer):
         what = (
             "is in a partial clone that lacks objects of this commit, and this tool fetches nothing"
         )
-        return Problem(place, what, f"fetch them: git -C {where} fetch --refetch --no-filter")
+        return Problem(
+            place,
+            what,
+            f"fetch them: git -C {where} fetch --refetch --no-filter",
+            code="git-objects-missing",
+        )
     return Problem(
         place,
         "is in a git work tree, but git does not answer",
         f"see what this says: git -C {where} status",
+        code="git-silent",
     )

@@ -8,6 +8,7 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, Topology
 from kubectl_mesh.safety.refusal import way_out_text
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir.places import BASE
 
@@ -22,7 +23,7 @@ def assumption(
         return ""
     return (
         "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run"
-        " `kubectl mesh init --control-plane Istio`."
+        f" `{mesh_command('init --control-plane Istio')}`."
     )
 
 

@@ -15,7 +15,7 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
 from kubectl_mesh.pki import rotation
 from kubectl_mesh.stores import sealed, store_of
-from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.targets.control_plane import ControlPlane, judge_base
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.topology.peers import login_holders
 from kubectl_mesh.workdir.certs_folder import CertsFolder
@@ -131,51 +131,55 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
     """Checks what was read of a working directory; problems as in `check_directory`."""
     if inputs.server_cas.problems:
         raise MeshError(inputs.server_cas.problems)
-    directory, credentials, certs = inputs.directory, inputs.credentials, inputs.certs
     control_plane = judge_base(inputs.base, inputs.topology)
-    target, topology = control_plane.target, control_plane.topology or inputs.topology
-    problems = list(control_plane.problems)
-    if control_plane.topology is not None:  # else it is unknown what is to read it
-        problems += target.problems(topology)
+    topology = control_plane.topology or inputs.topology
     store_problems = list(store_of(topology).topology_problems(topology))
     servers = find_servers(topology, inputs.kubeconfig.document, inputs.server_cas.bodies)
     sealing = _check_sealing(inputs, machine)
-    problems += (
+    problems = (
+        *control_plane.problems,
+        *_target_problems(control_plane),
         *store_problems,
         *_server_problems(inputs, topology, servers),
-        *credentials.problems,
+        *inputs.credentials.problems,
         *sealing.problems,
         *inputs.certs_problems,
         *_rotation_problems(inputs),
     )
     if store_problems:
         raise MeshError(problems)
-    config = inputs.kubeconfig
+    config, certs = inputs.kubeconfig, inputs.certs
     return CheckedInputs(
-        directory,
+        inputs.directory,
         topology,
         control_plane.base,
-        target,
+        control_plane.target,
         servers.servers,
-        credentials.logins,
+        inputs.credentials.logins,
         certs,
         (
             *control_plane.warnings,
-            *credentials.warnings,
-            *_shared_token_problems(directory, topology, credentials),
+            *inputs.credentials.warnings,
+            *_shared_token_problems(inputs.directory, topology, inputs.credentials),
             *sealing.warnings,
             *certs.warnings,
         ),
         _broken(inputs, topology, servers),
         config.is_own and config.document is not None and holds_credentials(config.document),
         sealing.certificates,
-        coming=credentials.next_tokens,
+        coming=inputs.credentials.next_tokens,
         has_known_kind=control_plane.has_known_kind,
         has_known_fields=control_plane.has_known_fields,
         borrowed=_borrowed(inputs, topology, servers),
-        problems=tuple(problems),
+        problems=problems,
         machine=machine,
     )
+
+
+def _target_problems(control_plane: ControlPlane) -> Iterator[Problem]:
+    """What of the topology the target cannot do; unknown while base.yaml is not a control plane."""
+    if control_plane.topology is not None:
+        yield from control_plane.target.problems(control_plane.topology)
 
 
 def _broken(inputs: Inputs, topology: Topology, servers: Servers) -> frozenset[tuple[str, str]]:

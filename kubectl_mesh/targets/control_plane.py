@@ -11,12 +11,9 @@ from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import path_text
 from kubectl_mesh.workdir.base_file import BaseFile
+from kubectl_mesh.workdir.files import with_check
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.schema import schema_problems
-
-UNKNOWN = "unknown-field"
-"""The id of a problem about a field that no schema has, until it is judged by the version of Istio.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def judge_base(file: BaseFile, topology: Topology) -> ControlPlane:
         base,
         target,
         settled,
-        _with_check(dict.fromkeys(problems)),
+        with_check(dict.fromkeys(problems), "base-valid"),
         warnings,
         has_known_fields=not is_shapeless,
     )
@@ -80,11 +77,11 @@ def _shape_problems(
             ),
         ]
         for schema in schemas:
-            for problem in schema_problems(document, schema, UNKNOWN):
+            for problem in schema_problems(document, schema):
                 if (problem.where.line, problem.where.column) not in positions:
                     yield problem
             for variant in document.variants:
-                yield from variant.later_values(schema_problems(variant, schema, UNKNOWN))
+                yield from variant.later_values(schema_problems(variant, schema))
 
 
 def _newer_values(
@@ -105,7 +102,7 @@ def _newer_values(
     if newest <= versions.NEWEST_WITH_CHARTS:
         return (), problems
     below = tuple(f"{path_text(path)}." for path in (target.VALUES, ("spec", "meshConfig")))
-    unknown = [p for p in problems if p.id == UNKNOWN and p.where.path.startswith(below)]
+    unknown = [p for p in problems if p.code == "field-unknown" and p.where.path.startswith(below)]
     what = (
         f"not a value of Istio 1.{versions.NEWEST_WITH_CHARTS}, the newest whose charts are known;"
         f" Istio 1.{newest} may read it"
@@ -124,12 +121,10 @@ def _newer_values(
 def _unread(problems: Iterable[Problem]) -> ControlPlane:
     sorted_problems = MeshError(problems).problems
     return ControlPlane(
-        problems=_with_check(sorted_problems), has_known_kind=False, has_known_fields=False
+        problems=with_check(sorted_problems, "base-valid"),
+        has_known_kind=False,
+        has_known_fields=False,
     )
-
-
-def _with_check(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(p if p.id not in ("", UNKNOWN) else replace(p, id="base-valid") for p in problems)
 
 
 def base_schema(schema: Mapping[str, Any]) -> Mapping[str, object]:

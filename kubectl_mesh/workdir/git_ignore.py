@@ -259,7 +259,15 @@ def let_through(
     some = one_line(bare[0]) + (
         f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else ""
     )
-    return [Problem(Place(ignore), f"does not keep {some} out of git", fix, "git-ignored")]
+    return [
+        Problem(
+            Place(ignore),
+            f"does not keep {some} out of git",
+            fix,
+            "git-ignored",
+            code="private-file-not-ignored",
+        )
+    ]
 
 
 def in_clear(out: str, secret: Sequence[str], environment: Mapping[str, str]) -> list[Problem]:
@@ -274,4 +282,4 @@ def in_clear(out: str, secret: Sequence[str], environment: Mapping[str, str]) ->
         " that others read; or add the folder to .gitignore; or state `secrets: {store: plain}` if"
         " the repository may hold them"
     )
-    return [Problem(Place(out), what, fix, "git-ignored")]
+    return [Problem(Place(out), what, fix, "git-ignored", code="tree-not-ignored")]

@@ -7,6 +7,7 @@ from kubectl_mesh.errors import refuse
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.yaml_io import assets
@@ -29,8 +30,9 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
         raise refuse(
             path,
             "is not there",
-            "make one with `kubectl mesh init --mesh-id NAME`, or name the working directory"
+            f"make one with `{mesh_command('init --mesh-id NAME')}`, or name the working directory"
             " with -C",
+            code="topology-missing",
         )
     return valid_topology(document, empty=empty)
 

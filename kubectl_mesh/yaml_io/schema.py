@@ -28,13 +28,10 @@ _TYPES = {
 }
 
 
-def schema_problems(
-    document: Document, schema: Mapping[str, Any], unknown: str = ""
-) -> Iterator[Problem]:
+def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[Problem]:
     """Every way in which a document differs from a JSON Schema, in the words of people.
 
-    The schema's own keyword `x-must` says in words what its patterns and limits mean. `unknown` is
-    the id of problems about fields that it does not have.
+    The schema's own keyword `x-must` says in words what its patterns and limits mean.
     """
     if fits(document.value, schema):
         return
@@ -49,14 +46,14 @@ def schema_problems(
     validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
     hints = Hints()
     for error in validator(schema).iter_errors(document.value):
-        yield from _Misfit(document, error, unknown, hints).problems()
+        yield from _Misfit(document, error, hints).problems()
 
 
 class _Misfit:
     """A way in which a document differs from its schema."""
 
-    def __init__(self, document: Document, error: Any, unknown: str, hints: Hints) -> None:
-        self.document, self.error, self.unknown, self.hints = document, error, unknown, hints
+    def __init__(self, document: Document, error: Any, hints: Hints) -> None:
+        self.document, self.error, self.hints = document, error, hints
         self.path: Path = tuple(error.absolute_path)
         self.must: str = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
         self.kind, self.limit, self.value = (
@@ -91,7 +88,7 @@ class _Misfit:
             yield Problem(self.where, what, code="value-not-allowed")
         elif self.kind in ("anyOf", "oneOf") and self.error.context:
             nearest = _nearest(self.error)
-            yield from _Misfit(self.document, nearest, self.unknown, self.hints).problems()
+            yield from _Misfit(self.document, nearest, self.hints).problems()
         else:
             what = _limit_text(self.kind, self.limit, self.value)
             yield Problem(self.where, what, code="value-not-allowed")
@@ -110,7 +107,6 @@ class _Misfit:
                     self.document.place(*self.path, key),
                     f"unknown field{hint}",
                     fix,
-                    self.unknown,
                     code="field-unknown",
                 )
 
