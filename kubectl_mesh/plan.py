@@ -21,7 +21,7 @@ from kubectl_mesh.model import (
 )
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count, mesh_command
 from kubectl_mesh.topology.peers import peers_of
 
 
@@ -184,9 +184,8 @@ def _pending_readers(
         if member.server is None:
             where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
             dash = "-- " if cluster.context.startswith("-") else ""
-            command = (
-                f"kubectl mesh add{where} --network {cluster.network}"
-                f" {dash}{shlex.quote(cluster.context)}"
+            command = mesh_command(
+                f"add{where} --network {cluster.network} {dash}{shlex.quote(cluster.context)}"
             )
             found.append(
                 Pending("server", name, "its API server (as the peers reach it)", held, command)
@@ -247,10 +246,8 @@ def _pending_rotations(
                     f"its next token{whom}"
                     f" ({join(directory, token_file(cluster, peer, cluster.coming))})"
                 )
-                held = (
-                    f"the move of its peers to it (`kubectl mesh tokens rotate{where} {name}"
-                    " advance`)"
-                )
+                advance = mesh_command(f"tokens rotate{where} {name} advance")
+                held = f"the move of its peers to it (`{advance}`)"
                 found.append(
                     Pending(
                         "next-token",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.text import path_text
+from kubectl_mesh.text import keep_values, path_text
 
 Json = object
 """What a YAML document of ours holds: dict, list, str, int, float, bool or None."""
@@ -268,7 +268,7 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Pending:
     """Something not known yet: what it is, whose, what it holds back, and the command that gets
-    it.
+    it. Our own commands in the last two are values, as in a `Problem`.
     """
 
     kind: str
@@ -282,6 +282,10 @@ class Pending:
     command: str
     peer: str = ""
     """The one peer that waits for it, where not all do."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "holds_back", keep_values(self.holds_back))
+        object.__setattr__(self, "command", keep_values(self.command))
 
     def value(self) -> dict[str, str]:
         """For programs; its schema is part of `report/render` and `report/describe`."""

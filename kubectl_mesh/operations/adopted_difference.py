@@ -17,7 +17,7 @@ from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.stores.plain import Plain
-from kubectl_mesh.text import mesh_command
+from kubectl_mesh.text import marked, mesh_command
 from kubectl_mesh.yaml_io.read import load_all
 
 
@@ -51,7 +51,7 @@ def compare_first_render(
     pending = [
         Problem(
             Place(p.subject),
-            f"{p.what} is pending; it holds back {p.holds_back}",
+            f"{p.what} is pending; it holds back {marked(p.holds_back)}",
             _pending_fix(p),
             code=f"{p.kind}-pending",
         )
@@ -103,7 +103,7 @@ def _pending_fix(pending: Pending) -> str:
     """How to get something that no dump has."""
     if pending.kind == "certificate":
         return f"dump its cacerts, and `{mesh_command(f'certs import {pending.subject} FILE')}`"
-    return f"run: {pending.command}"
+    return f"run: {marked(pending.command)}"
 
 
 def _root_problems(mesh: Mesh, directory: str) -> list[Problem]:

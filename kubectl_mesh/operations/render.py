@@ -26,6 +26,7 @@ from kubectl_mesh.pki.wanted import Progress, silent
 from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.teardown import Leaving
+from kubectl_mesh.text import marked
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.tree.compare import compare, strangers
 from kubectl_mesh.tree.write import clear, write_tree
@@ -272,8 +273,8 @@ def _pending_problems(plan: Plan) -> list[Problem]:
     return [
         Problem(
             Place(name, path=p.subject),
-            f"{p.what} is pending; it holds back {p.holds_back}",
-            f"run: {p.command}",
+            f"{p.what} is pending; it holds back {marked(p.holds_back)}",
+            f"run: {marked(p.command)}",
             code=f"{p.kind}-pending",
         )
         for p in plan.pending

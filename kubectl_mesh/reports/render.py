@@ -10,7 +10,7 @@ from kubectl_mesh.model import Change, FolderChange, Pending, Pki, Plan
 from kubectl_mesh.operations.render import RenderResult
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.targets.teardown import Leaving
-from kubectl_mesh.text import count, one_line
+from kubectl_mesh.text import count, marked, one_line
 from kubectl_mesh.x509.layout import SEAL_KEY
 
 ACTIONS = ("create", "update", "tighten", "remove")
@@ -122,8 +122,8 @@ def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
     for item in pending:
         owner = "network" if item.kind == "gateway" else "cluster"
         yield f"  {owner} {item.subject}: {item.what}"
-        yield f"    holds back {item.holds_back}; the command that gets it:"
-        yield f"    {item.command}"
+        yield f"    holds back {marked(item.holds_back)}; the command that gets it:"
+        yield f"    {marked(item.command)}"
 
 
 def render_text(result: RenderResult) -> str:

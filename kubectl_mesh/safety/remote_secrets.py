@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Plan
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count, marked
 
 _WITHDRAWN = "tree-withdrawn"
 """The check that reports what would be withdrawn."""
@@ -90,8 +90,8 @@ def _withdrawn_secrets(plan: Plan, changes: Sequence[FolderChange], out: str) ->
             f" {out}/{holders[0]})"
         )
         fix = (
-            f"put it back, or run: {item.command}\n  to take the cluster out of discovery, state"
-            " disableRegistryJoin or peers"
+            f"put it back, or run: {marked(item.command)}\n  to take the cluster out of"
+            " discovery, state disableRegistryJoin or peers"
         )
         place = plan.members[key[0]].cluster.place
         yield Problem(place, what, fix, _WITHDRAWN, code="remote-secret-would-be-withdrawn")
@@ -115,7 +115,10 @@ def _withdrawn_stages(plan: Plan, changes: Sequence[FolderChange], out: str) -> 
             None,
         )
         if lost is not None:
-            why, fix = f"{lost.what} is not there any more", f"put it back, or run: {lost.command}"
+            why, fix = (
+                f"{lost.what} is not there any more",
+                f"put it back, or run: {marked(lost.command)}",
+            )
         else:
             assert member.primary is not None
             why, fix = (
