@@ -52,7 +52,5 @@ def located(
 
 
 def _moved(directory: str, text: str) -> str:
-    values = marked(text)
-    if values is not text:
-        return render_paths(values, lambda path: join(directory, path))
-    return re.sub(r"(?<![\w/])certs/", lambda m: join(directory, m[0]), text)
+    rendered = render_paths(marked(text), lambda path: join(directory, path))
+    return re.sub(r"(?<![\w/])certs/", lambda found: join(directory, found[0]), rendered)
