@@ -28,7 +28,7 @@ NOT_WRITABLE = "not-writable"
 def must(folder: int | None, name: str) -> int:
     """A folder that has to be there still."""
     if folder is None:
-        raise refuse(name, "vanished while it was written")
+        raise refuse(name, "vanished while it was written", code="folder-vanished")
     return folder
 
 

@@ -53,26 +53,26 @@ def _clear_files(folder: str) -> None:
                 os.unlink(os.path.join(folder, name))
 
 
+def _open_lock(directory: str, path: str) -> int:
+    """A descriptor of the lock's file, which is created if it is missing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags, PRIVATE_MODE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            what = "is a symbolic link, and kubectl mesh writes through none"
+            raise refuse(path, what, "move it away", code="symbolic-link") from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise refuse(directory, "cannot be written to", ASK, code=NOT_WRITABLE) from None
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            fix = "name the working directory with -C"
+            raise refuse(directory, "is no folder", fix, code="not-a-folder") from None
+        raise
+
+
 def _lock(directory: str, path: str) -> int:
     while True:
-        try:
-            descriptor = os.open(
-                path,
-                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK,
-                PRIVATE_MODE,
-            )
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise refuse(
-                    path, "is a symbolic link, and kubectl mesh writes through none", "move it away"
-                ) from None
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise refuse(directory, "cannot be written to", ASK, code=NOT_WRITABLE) from None
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                raise refuse(
-                    directory, "is no folder", "name the working directory with -C"
-                ) from None
-            raise
+        descriptor = _open_lock(directory, path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,6 +83,7 @@ def _lock(directory: str, path: str) -> int:
                 directory,
                 f"is being written to by another run ({who}, which holds {LOCK_FILE})",
                 "wait until it is done",
+                code="locked-by-other-run",
             ) from None
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(path, follow_symlinks=False)
@@ -90,7 +91,12 @@ def _lock(directory: str, path: str) -> int:
             body = os.pread(descriptor, 32, 0) if stat.S_ISREG(own.st_mode) else b"?"
             if own.st_nlink > 1 or body.strip(b"0123456789\n"):
                 os.close(descriptor)
-                raise refuse(path, "is not what a run of kubectl mesh leaves there", "move it away")
+                raise refuse(
+                    path,
+                    "is not what a run of kubectl mesh leaves there",
+                    "move it away",
+                    code="lock-file-foreign",
+                )
             if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
                 return descriptor
         os.close(descriptor)

@@ -46,7 +46,14 @@ class UnreadableError(MeshError):
 def unreadable(path: str) -> UnreadableError:
     """That a file or a folder may not be read."""
     return UnreadableError(
-        [Problem(Place(path), "may not be read by you", "ask its owner for the right to read it")]
+        [
+            Problem(
+                Place(path),
+                "may not be read by you",
+                "ask its owner for the right to read it",
+                code="not-readable",
+            )
+        ]
     )
 
 
@@ -62,6 +69,7 @@ def too_large(path: str, kind: str) -> MeshError:
         path,
         f"is larger than {size}, so no file of this kind",
         "name the right one, or put it back",
+        code="file-too-large",
     )
 
 
@@ -99,7 +107,10 @@ def read_with_mode(directory: str, name: str, kind: str) -> tuple[bytes, int] | 
         mode = "600" if kind in PRIVATE else "644"
         fix = f"install -m {mode} {shlex.quote(os.path.realpath(path))} {shlex.quote(path)}"
         raise refuse(
-            path, "is a symbolic link, or lies behind one, that leaves the working directory", fix
+            path,
+            "is a symbolic link, or lies behind one, that leaves the working directory",
+            fix,
+            code="link-leaves-directory",
         ) from None
 
 
@@ -136,21 +147,31 @@ def _open(opened: Callable[[], int], path: str, *, pipe: bool) -> BinaryIO | Non
         os.close(descriptor)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
-        raise refuse(path, "is no regular file", "put the file itself there")
+        raise refuse(
+            path, "is no regular file", "put the file itself there", code="not-a-regular-file"
+        )
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except IsADirectoryError:
         raise refuse(
-            path, "is a folder, where a file belongs", "put the file itself there"
+            path,
+            "is a folder, where a file belongs",
+            "put the file itself there",
+            code="not-a-regular-file",
         ) from None
     except PermissionError:
         raise unreadable(path) from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
-            raise refuse(path, "is no regular file", "put the file itself there") from None
+            raise refuse(
+                path, "is no regular file", "put the file itself there", code="not-a-regular-file"
+            ) from None
         if error.errno == errno.ELOOP:
             raise refuse(
-                path, "is a symbolic link that leads in a circle", "put the file itself there"
+                path,
+                "is a symbolic link that leads in a circle",
+                "put the file itself there",
+                code="symbolic-link-circle",
             ) from None
         raise
 
