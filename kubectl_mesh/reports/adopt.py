@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_mesh.adopt.difference import Difference, difference_json
 from kubectl_mesh.operations.adopt import AdoptResult
 from kubectl_mesh.reports.file_actions import actions_json, actions_text
-from kubectl_mesh.reports.render import problems_json
+from kubectl_mesh.reports.problems import problems_json
 from kubectl_mesh.text import count, marked, mesh_command
 
 _FEW = 4

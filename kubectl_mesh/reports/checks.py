@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from kubectl_mesh.checks.check import PAGE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.operations.check import CheckResult
+from kubectl_mesh.reports.problems import finding_json
 from kubectl_mesh.text import count, marked
 
 
@@ -138,17 +139,7 @@ def check_json(checked: CheckResult) -> dict[str, object]:
                     if r.unknown is None
                     else {"what": r.unknown.what, "command": r.unknown.command}
                 ),
-                "findings": [
-                    {
-                        "file": p.where.file,
-                        "line": p.where.line,
-                        "column": p.where.column,
-                        "path": p.where.path,
-                        "what": p.what,
-                        "fix": p.fix,
-                    }
-                    for p in r.findings
-                ],
+                "findings": [finding_json(finding) for finding in r.findings],
             }
             for r in found
         ],

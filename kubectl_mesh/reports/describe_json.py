@@ -17,7 +17,7 @@ from kubectl_mesh.model import (
 )
 from kubectl_mesh.observed.secret_states import SecretState, secret_path
 from kubectl_mesh.operations.describe import Description
-from kubectl_mesh.reports.render import problems_json
+from kubectl_mesh.reports.problems import problems_json, refusal_json
 
 
 class _Shown:
@@ -76,10 +76,7 @@ def describe_json(known: Description) -> dict[str, Any]:
             if (only is None or p.subject in only or p.subject in near)
             and (p.kind, p.subject) not in known.broken
         ],
-        "refused": [
-            {"file": p.where.file, "path": p.where.path, "what": p.what, "fix": p.fix, "id": p.id}
-            for p in known.refused
-        ],
+        "refused": [refusal_json(problem) for problem in known.refused],
         "assumed": known.assumption or None,
         "problems": problems_json(known.problems),
     }

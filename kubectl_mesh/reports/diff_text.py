@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
-from kubectl_mesh.errors import Problem
+from kubectl_mesh.reports.problems import refusal_json
 from kubectl_mesh.text import count, marked, mesh_command, one_line
 
 MANY = 12
@@ -40,7 +40,7 @@ def value(diff: Diff) -> dict[str, object]:
         "order": {
             "any": diff.order.any,
             "refused": (
-                _problem(refused[0]) | {"others": [_problem(p) for p in refused[1:]]}
+                refusal_json(refused[0]) | {"others": [refusal_json(p) for p in refused[1:]]}
                 if refused
                 else None
             ),
@@ -49,17 +49,7 @@ def value(diff: Diff) -> dict[str, object]:
             "notes": list(diff.order.notes),
         },
         "formatting": list(diff.formatting),
-        "problems": [_problem(p) for p in diff.problems],
-    }
-
-
-def _problem(problem: Problem) -> dict[str, str]:
-    return {
-        "file": problem.where.file,
-        "path": problem.where.path,
-        "what": problem.what,
-        "fix": problem.fix,
-        "id": problem.id,
+        "problems": [refusal_json(p) for p in diff.problems],
     }
 
 

@@ -6,6 +6,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
 from kubectl_mesh.operations.explain import Explanation
 from kubectl_mesh.reports.checks import wrapped
+from kubectl_mesh.reports.problems import finding_json
 from kubectl_mesh.text import marked, mesh_command
 
 _WORDS = {
@@ -97,7 +98,7 @@ def explain_json(explanation: Explanation) -> dict[str, object]:
     return {
         "known": bool(explanation.messages),
         "clusters": list(explanation.clusters),
-        "unread": [_finding(problem) for problem in explanation.unread],
+        "unread": [finding_json(problem) for problem in explanation.unread],
         "messages": [
             {
                 "id": known.id,
@@ -124,20 +125,9 @@ def _cause_json(judged: Judged) -> dict[str, object]:
                 "id": check,
                 "status": results[check].status if check in results else None,
                 "findings": (
-                    [_finding(f) for f in results[check].findings] if check in results else []
+                    [finding_json(f) for f in results[check].findings] if check in results else []
                 ),
             }
             for check in (*cause.checks, *cause.hints)
         ],
-    }
-
-
-def _finding(f: Problem) -> dict[str, object]:
-    return {
-        "file": f.where.file,
-        "line": f.where.line,
-        "column": f.where.column,
-        "path": f.where.path,
-        "what": f.what,
-        "fix": f.fix,
     }

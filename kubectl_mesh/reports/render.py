@@ -4,10 +4,10 @@ secret.
 
 from collections.abc import Iterator, Sequence
 
-from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Change, FolderChange, Pending, Pki, Plan
 from kubectl_mesh.operations.render import RenderResult
+from kubectl_mesh.reports.problems import problems_json
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import count, marked, one_line
@@ -234,19 +234,3 @@ def _folder_json(change: FolderChange, out: str) -> dict[str, object]:
         "foreign": list(change.foreign),
         "repaired": change.repaired,
     }
-
-
-def problems_json(problems: Sequence[Problem]) -> list[dict[str, object]]:
-    """Problems or warnings, for programs."""
-    return [
-        {
-            "file": p.where.file,
-            "line": p.where.line,
-            "column": p.where.column,
-            "path": p.where.path,
-            "what": p.what,
-            "fix": p.fix,
-            "id": p.id,
-        }
-        for p in problems
-    ]
