@@ -22,7 +22,12 @@ def mesh_command(words: str) -> str:
 
     The command line renders it with the options of its run (`render_commands`).
     """
-    return f"{_COMMAND[0]}kubectl mesh {words}{_COMMAND[1]}"
+    return mark_command(f"kubectl mesh {words}")
+
+
+def mark_command(command: str) -> str:
+    """A whole command of this program, which begins with `kubectl mesh`, as a value."""
+    return f"{_COMMAND[0]}{command}{_COMMAND[1]}"
 
 
 def work_path(path: str) -> str:

@@ -56,16 +56,19 @@ def test_each_verb_gets_what_it_takes(path: tuple[str, ...]) -> None:
     wanted = "".join(
         f" {name} {shlex.quote(value)}" for name, value in given.items() if name in takes
     )
-    said = f"kubectl mesh {' '.join(path)}"
+    words = " ".join(path)
     whole = printed(
-        f"run `{said} NAME`; then\n  {said} | less",
+        f"run `{mesh_command(f'{words} NAME')}`; then\n  {mesh_command(words)} | less",
         directory="a mesh",
         out="tree",
         kubeconfig="k.yaml",
     )
-    assert whole == f"run `{said}{wanted} NAME`; then\n  {said}{wanted} | less"
-    assert printed(whole, directory="a mesh", out="tree", kubeconfig="k.yaml") == whole
-    assert printed(said) == printed(said, directory=".") == said
+    said = f"kubectl mesh {words}{wanted}"
+    assert whole == f"run `{said} NAME`; then\n  {said} | less"
+    stated = mesh_command(f"{words}{wanted.replace('a mesh', 'mesh')}")
+    assert printed(stated, directory="x", out="y", kubeconfig="z") == plain(stated)
+    bare = mesh_command(words)
+    assert printed(bare) == printed(bare, directory=".") == plain(bare)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +76,15 @@ def test_each_verb_gets_what_it_takes(path: tuple[str, ...]) -> None:
     [
         "is not of kubectl mesh's making",
         "kubectl mesh renders this from Istio 1.8 on",
-        "take it with `kubectl mesh certs rotate-root`",
-        "see: kubectl mesh render --help",
-        "kubectl mesh certs sign -C ROOT-DIR --to signed",
+        "the text of somebody else: `kubectl mesh render`",
+        f"take it with `{mesh_command('certs rotate-root')}`",
+        f"see: {mesh_command('render --help')}",
+        mesh_command("certs sign -C ROOT-DIR --to signed"),
     ],
 )
 def test_what_is_no_command_of_this_directory_stays(text: str) -> None:
     """Prose, groups of verbs, help, another directory."""
-    assert printed(text, directory="mesh") == text
+    assert printed(text, directory="mesh") == plain(text)
 
 
 def test_a_pipe_is_none() -> None:

@@ -2,7 +2,6 @@
 be run as they stand.
 """
 
-import re
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 GIVEN = "kubectl_mesh.given"
 _OPTIONS = ("-C", "--out", "--kubeconfig")
 """What says where things are, in the order in which it is printed."""
-_COMMAND = re.compile(r"kubectl\s{1,99}mesh((?:\s{1,99}[a-z][a-z-]{0,40}){1,9})")
 _PIPES = ("/dev/fd/", "/proc/")
 
 
@@ -59,35 +57,24 @@ def _filled(text: str, ctx: click.Context) -> str:
     if not options:
         return plain(text)
     top = ctx.find_root().command
-
-    def fill(command: str) -> str:
-        found = _COMMAND.match(command)
-        return _with(found, options, top) + command[found.end() :] if found else command
-
-    text = plain(render_commands(text, fill))
-    return _COMMAND.sub(lambda found: _with(found, options, top), text)
+    return plain(render_commands(text, lambda command: _add_options(command, options, top)))
 
 
-def _with(found: re.Match[str], options: Mapping[str, str], top: click.Command) -> str:
-    """One command, with those options that its verb takes and that do not stand there already."""
-    command, end = top, 0
-    for word in re.finditer(r"\S+", found[1]):
-        below = (
-            command.get_command(cast("click.Context", None), word[0])
-            if isinstance(command, click.Group)
-            else None
-        )
+def _add_options(text: str, options: Mapping[str, str], top: click.Command) -> str:
+    """A command with those of the options that it takes and does not state."""
+    words = text.split(" ")
+    command, end = top, 2
+    while isinstance(command, click.Group) and end < len(words):
+        below = command.get_command(cast("click.Context", None), words[end])
         if below is None:
             break
-        command, end = below, word.end()
-    at = found.start(1) + end
-    rest = re.split(r"[`\n;|]", found.string[at:], maxsplit=1)[0]
-    if isinstance(command, click.Group) or re.match(r"\s+--help\b", rest):
-        return found[0]
+        command, end = below, end + 1
+    if isinstance(command, click.Group) or "--help" in words:
+        return text
     takes = {name for param in command.params for name in param.opts}
     lacking = [
-        f" {name} {shlex.quote(value)}"
+        f"{name} {shlex.quote(value)}"
         for name, value in options.items()
-        if name in takes and not re.search(rf"(?<!\S){name}(?!\S)", rest)
+        if name in takes and name not in words[end:]
     ]
-    return found.string[found.start() : at] + "".join(lacking) + found.string[at : found.end()]
+    return " ".join([*words[:end], *lacking, *words[end:]])

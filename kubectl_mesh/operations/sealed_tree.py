@@ -17,6 +17,7 @@ from kubectl_mesh.render.alerts import FILE, remembered
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing, new_key, read_key
 from kubectl_mesh.stores.store import Store, StoreInputs
+from kubectl_mesh.text import marked, mesh_command
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import scan
 from kubectl_mesh.workdir.git_ignore import committed, top_of
@@ -24,7 +25,7 @@ from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
 RESEAL = (
-    "put it back; or have a new one made by `kubectl mesh render --reseal`, with all keys and"
+    f"put it back; or have a new one made by `{mesh_command('render --reseal')}`, with all keys and"
     " credentials here"
 )
 
@@ -93,11 +94,11 @@ class Sealed:
             if cluster.primary is not None or f"{base}/ca-cert.pem" in kept:
                 continue
             chosen = "" if where in (".", "") else f" -C {shlex.quote(where)}"
-            command = f"kubectl mesh certs csr{chosen} {cluster.name}"
+            command = mesh_command(f"certs csr{chosen} {cluster.name}")
             if f"{base}/{REQUEST}" in kept:
                 command = (
-                    f"kubectl mesh certs import{chosen} {cluster.name} FILE  # the certificate that"
-                    f" came back for certs/{base}/{REQUEST}"
+                    mesh_command(f"certs import{chosen} {cluster.name} FILE")
+                    + f"  # the certificate that came back for certs/{base}/{REQUEST}"
                 )
             what = f"its intermediate's certificate ({join(where, f'certs/{base}/ca-cert.pem')})"
             found.append(
@@ -195,6 +196,7 @@ class Sealed:
                         "is no seal key, which is 64 hexadecimal digits",
                         RESEAL,
                         "sealed-current",
+                        code="seal-key-invalid",
                     )
                 ]
             )
@@ -228,7 +230,7 @@ class Sealed:
 
         return [
             (
-                replace(p, fix=fix(path) + p.fix)
+                replace(p, fix=fix(path) + marked(p.fix))
                 if (path := p.where.file.removeprefix(f"{self.out}/")) in good
                 else p
             )
@@ -242,4 +244,10 @@ class Sealed:
                 "is not here: whether what is sealed still is what the keys and credentials here"
                 " say, nobody can tell"
             )
-            yield Problem(Place(f"certs/{SEAL_KEY}"), what, RESEAL, "sealed-proven")
+            yield Problem(
+                Place(f"certs/{SEAL_KEY}"),
+                what,
+                RESEAL,
+                "sealed-proven",
+                code="seal-key-missing",
+            )

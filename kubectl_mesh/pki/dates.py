@@ -7,12 +7,10 @@ from kubectl_mesh.credentials.accounts import SHARED, token_file
 from kubectl_mesh.credentials.kubeconfig import ca_dates
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import Certificate, Date, Member, Pki, Plan
-from kubectl_mesh.text import plain
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.chain import RENEW_FIX
 
-RENEW = plain(RENEW_FIX)
-"""As `RENEW_FIX`, plain: dates go into the tree."""
-SIGN_ANEW = "sign it anew with `kubectl mesh certs crl`, render and apply"
+SIGN_ANEW = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
 
 
 def dates(plan: Plan, pki: Pki) -> tuple[Date, ...]:
@@ -43,7 +41,7 @@ def root(certificate: Certificate) -> Date:
         "root",
         "mesh",
         f"the root {certificate.subject}",
-        RENEW,
+        RENEW_FIX,
         certificate.not_before,
     )
 
@@ -59,7 +57,7 @@ def intermediate(cluster: str, certificate: Certificate) -> Date:
         "intermediate",
         cluster,
         f"the intermediate of {cluster}",
-        RENEW,
+        RENEW_FIX,
         certificate.not_before,
     )
 

@@ -2,7 +2,6 @@
 runs.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -52,5 +51,4 @@ def located(
 
 
 def _moved(directory: str, text: str) -> str:
-    rendered = render_paths(marked(text), lambda path: join(directory, path))
-    return re.sub(r"(?<![\w/])certs/", lambda found: join(directory, found[0]), rendered)
+    return render_paths(marked(text), lambda path: join(directory, path))
