@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS
 from kubectl_mesh.observed import Reader
-from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
+from kubectl_mesh.observed.values import Cluster, Files, MeshState, RawTree
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 _NAMESPACE = "1-trust/namespace.yaml"
@@ -34,6 +34,15 @@ class _Lazy(Mapping[str, _Value]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def has_same_public_files(one: Files, other: Files) -> bool:
+    """Whether all files that `open_tree` parses of a cluster are the same in two directories."""
+    return all(
+        one.get(path) == other.get(path)
+        for path in {*one, *other}
+        if path == _NAMESPACE or is_public(path)
+    )
 
 
 def is_public(path: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.observed.lazy import is_public
+from kubectl_mesh.observed.lazy import has_same_public_files, is_public
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair, has_same_lines
 from kubectl_mesh.safety.refusal import BY_HAND, IN_USE, Refusal, join_names, name_some
 from kubectl_mesh.text import mesh_command
@@ -100,7 +100,9 @@ def _service_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     lost: dict[str, list[str]] = {}
     for name in mesh.changed:
         old, new = mesh.old[name], mesh.new[name]
-        if not new.waits and any(
+        if new.waits or has_same_public_files(old.files, new.files):
+            continue
+        if any(
             old.services[key] - new.services[key]
             for key in old.services.keys() & new.services.keys()
         ):
@@ -161,6 +163,8 @@ def _circle_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     waits: dict[str, set[str]] = {n: set() for n in mesh.changed}
     networks = set()
     for name in mesh.changed:
+        if has_same_public_files(mesh.old[name].files, mesh.new[name].files):
+            continue
         old, new = mesh.old[name].labelled, mesh.new[name].labelled
         for network in old ^ new:
             others = [
