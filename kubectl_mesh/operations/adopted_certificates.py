@@ -9,10 +9,10 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.pki import inuse
 from kubectl_mesh.pki.union import together
+from kubectl_mesh.workdir.certs_folder import read_root
 from kubectl_mesh.x509.layout import ROOT_CERT
 
 
@@ -83,7 +83,7 @@ def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> b
     except MeshError as error:
         notes.problems += error.problems
         return None
-    there = read_inside(directory, f"certs/{ROOT_CERT}", "certificates")
+    there = read_root(directory)
     if there is None or not root or there.split() == root.split():
         return root
     what = (

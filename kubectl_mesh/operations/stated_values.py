@@ -6,10 +6,10 @@ from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document
 from kubectl_mesh.pki.inuse import organization
 from kubectl_mesh.text import mesh_command, shown
+from kubectl_mesh.workdir.certs_folder import read_root
 
 _ROOT = "certs/root-cert.pem"
 
@@ -33,7 +33,7 @@ class StatedValues:
 def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem]:
     """The values of a topology.yaml that differ from those that were stated."""
     value: Any = document.value
-    has_root = _read_root(stated.directory) is not None
+    has_root = read_root(stated.directory) is not None
     for key, wanted in (("mesh_id", stated.mesh_id), ("organization", stated.organization)):
         if wanted is not None and value.get(key) not in (None, wanted):
             source = stated.sources[key]
@@ -86,7 +86,7 @@ def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Pr
     """
     if stated.organization is None or value.get("organization") is not None:
         return
-    body = _read_root(stated.directory)
+    body = read_root(stated.directory)
     if body is None:
         return
     try:
@@ -102,10 +102,6 @@ def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Pr
             f" {stated.organization} in topology.yaml and replace the root: {_replace_command()}",
             code="root-organization-differs",
         )
-
-
-def _read_root(directory: str) -> bytes | None:
-    return read_inside(directory, _ROOT, "certificates")
 
 
 def _without(source: str) -> str:

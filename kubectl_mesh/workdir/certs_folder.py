@@ -87,6 +87,13 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
     )
 
 
+def read_root(directory: str) -> bytes | None:
+    """The roots in `certs/` as PEM, or None; links are followed while they stay in the working
+    directory.
+    """
+    return read_inside(directory, f"{CERTS}/{ROOT_CERT}", "certificates")
+
+
 def read_archive(directory: str, names: Iterable[str], parts: Sequence[str]) -> dict[str, bytes]:
     """The files `parts` of these folders of the archive, by path below `certs/`, as far as they
     are there. Links are followed while they stay in the working directory.
