@@ -5,17 +5,20 @@ a line in `stores.STORES`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, OnDisk, Pending, Secret, Topology
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """The certificate of a Sealed Secrets controller: its key, the SHA-256 of it in hex."""
 
-    key: Any = field(repr=False)
+    key: "RSAPublicKey" = field(repr=False)
     fingerprint: str
 
 
