@@ -2,7 +2,8 @@
 them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from kubectl_mesh.text import keep_values, marked, one_line
@@ -76,6 +77,26 @@ class MeshError(Exception):
             )
         )
         super().__init__("\n".join(map(str, self.problems)))
+
+    def with_problems(self, problems: Iterable[Problem]) -> "MeshError":
+        """The same error with other problems, and with its notes."""
+        error = MeshError(problems)
+        for note in getattr(self, "__notes__", ()):
+            error.add_note(note)
+        return error
+
+
+@contextmanager
+def noting(notes: Iterable[str]) -> Iterator[None]:
+    """Adds what was already done to an error that stops the rest, so that it is reported anyway;
+    empty notes are passed over.
+    """
+    try:
+        yield
+    except Exception as error:
+        for note in filter(None, notes):
+            error.add_note(note)
+        raise
 
 
 def refuse(file: str, what: str, fix: str = "", *, code: str = "") -> MeshError:

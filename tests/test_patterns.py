@@ -49,7 +49,6 @@ AT_RUN_TIME: dict[str, list[str]] = {
     "kubectl_mesh.stores.sops:unseal": ["^(data|stringData)$"],
     "kubectl_mesh.cli.common:put_marked": [r"^( *)(error|warning|ok)(?= )"],
     "kubectl_mesh.operations.rotate_token:_list_generations": [r"x\.token\.g([0-9]{1,4})"],
-    "kubectl_mesh.cli.own:_with": [r"(?<!\S)--out(?!\S)"],
 }
 """Patterns that are put together when a function runs: what becomes of them, by the function."""
 

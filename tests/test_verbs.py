@@ -1,6 +1,7 @@
 """The verbs from outside: what they print, write and answer, through every way in which they are called."""
 
 import base64
+import errno
 import itertools
 import json
 import os
@@ -1184,3 +1185,20 @@ def test_a_shell_that_asks_for_completions_is_told_that_it_went_well() -> None:
         check=False,
     )
     assert bash.stdout == "remove render\n"
+
+
+def test_what_was_done_is_said_although_the_rest_failed(
+    workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full while certificates are written: .gitignore was written, and it is said before the error."""
+    made = workdir("mesh", tokens=True)
+    (made / ".gitignore").unlink(missing_ok=True)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("kubectl_mesh.operations.render.write_certificates", fail)
+    ran = run("render", cwd=made)
+    assert ran.code == 2
+    assert ran.err.index(".gitignore") < ran.err.index("error: No space left on device")
+    assert (made / ".gitignore").exists()

@@ -171,7 +171,7 @@ def run(args: Sequence[str] | None = None) -> int:
         # interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # noqa: BLE001 -- the one edge at which errors become sentences
-        _say(_sentence(error))
+        _say("\n".join((*getattr(error, "__notes__", ()), _sentence(error))))
     return 2
 
 

@@ -42,7 +42,7 @@ def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
     """An error whose commands have them."""
     from dataclasses import replace
 
-    return type(error)(
+    return error.with_problems(
         replace(p, what=_filled(marked(p.what), ctx), fix=_filled(marked(p.fix), ctx))
         for p in error.problems
     )

@@ -69,7 +69,7 @@ def command(
     paths = replace(paths, out=paths.out and (paths.out.rstrip("/") or "/"))
     progress, writes = common.progress("making keys:"), not (check or dry_run)
     result = render_mesh(paths, wanted, clock.machine(), writes=writes, progress=progress)
-    for note in render.written_notes(result):
+    for note in result.notes:
         common.say(note)
     common.warn(result.warnings)
     if output == "json":

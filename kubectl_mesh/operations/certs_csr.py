@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.errors import MeshError, noting, refuse
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.fs.owned_files import write_certificates
@@ -52,7 +52,8 @@ def write_requests(
         except MeshError as error:
             raise MeshError(located(directory, error.problems)) from None
         note = private_files.keep_out(inputs)
-        write_certificates(join(directory, "certs"), new)
+        with noting([note]):
+            write_certificates(join(directory, "certs"), new)
     return RequestsResult(
         join(directory, "certs"),
         tuple(sorted(asked)),

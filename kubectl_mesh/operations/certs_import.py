@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, noting, refuse
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
@@ -131,7 +131,8 @@ def _import_first(
         given = (came.name, root.name if root is not None else None)
         raise MeshError(located(directory, error.problems, given=given)) from None
     note = private_files.keep_out(inputs)
-    write_certificates(join(directory, "certs"), new)
+    with noting([note]):
+        write_certificates(join(directory, "certs"), new)
     return replace(
         _result(inputs, name),
         created=tuple(sorted(new)),
@@ -150,7 +151,8 @@ def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
     except MeshError as error:
         raise MeshError(located(directory, error.problems, given=(came.name,))) from None
     note = private_files.keep_out(inputs, private_files.ARCHIVED)
-    exchange_certificates(directory, change)
+    with noting([note]):
+        exchange_certificates(directory, change)
     return replace(
         _result(inputs, name),
         archived=change.moved[folder(name)],
@@ -215,7 +217,8 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
             named = (request.file, request.key, request.root)
             raise MeshError(located(directory, error.problems, given=named)) from None
         notes = keep_keys_out(directory, machine)
-        write_certificates(result.certs, new)
+        with noting(notes):
+            write_certificates(result.certs, new)
     return replace(
         result,
         created=tuple(sorted(new)),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, noting, refuse
 from kubectl_mesh.fs.durable import make_folder
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.folders import join
@@ -96,10 +96,11 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
         except MeshError as error:
             raise MeshError(located(directory, error.problems)) from None
         notes = keep_keys_out(directory, machine)
-        for name, body in taken.files.items():
-            write_certificates(base, {name: body})
-        if not taken.files:
-            write_certificates(base, {})  # takes away what a killed run left unfinished
+        with noting(notes):
+            for name, body in taken.files.items():
+                write_certificates(base, {name: body})
+            if not taken.files:
+                write_certificates(base, {})  # takes away what a killed run left unfinished
     return ImportedRoot(
         base,
         frozenset(taken.files),
@@ -151,7 +152,8 @@ def import_union(
         if change.put:
             private = (f"certs/{NEXT_KEY}", ".kubectl-mesh-certs/root-key.pem")
             notes = keep_keys_out(directory, machine, private)
-            exchange_certificates(directory, change)
+            with noting(notes):
+                exchange_certificates(directory, change)
     inputs = gather_own_certificates(directory, machine) if runs else None
     own_clusters = (
         {c.name for c in inputs.topology.clusters if c.primary is None} if inputs else set()

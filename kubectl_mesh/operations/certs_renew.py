@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.errors import MeshError, Place, Problem, noting
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
@@ -107,10 +107,11 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
         more = () if change is None else private_files.ARCHIVED
         if note := private_files.keep_out(inputs, more):
             notes.append(note)
-        if change is not None:
-            exchange_certificates(directory, change)
-        elif put is not None:
-            write_certificates(result.certs, put)
+        with noting(notes):
+            if change is not None:
+                exchange_certificates(directory, change)
+            elif put is not None:
+                write_certificates(result.certs, put)
     return replace(result, request=request, change=change, requests=put, notes=tuple(notes))
 
 

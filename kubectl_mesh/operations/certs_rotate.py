@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.errors import MeshError, noting, refuse
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
@@ -155,7 +155,8 @@ def _change_certs(
             raise MeshError(located(directory, error.problems)) from None
         private = (*private_files.ARCHIVED, f"certs/{NEXT_KEY}")
         note = private_files.keep_out(inputs, private)
-        exchange_certificates(directory, change)
+        with noting([note]):
+            exchange_certificates(directory, change)
         inputs = gather_own_certificates(directory, machine)
     return RotationResult(inputs, rotation.read(inputs.kept), (note,) if note else ())
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from kubectl_mesh.checks import table
 from kubectl_mesh.checks.context import ERROR, DateLimits
 from kubectl_mesh.checks.result import Result
-from kubectl_mesh.checks.table import CHECKS, check_categories, check_ids
+from kubectl_mesh.checks.table import check_categories, check_ids
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
@@ -87,5 +88,7 @@ def _wanted_ids(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
     if problems:
         raise MeshError(problems)
     return {
-        c.id for c in CHECKS if not (categories or ids) or c.id in ids or c.category in categories
+        c.id
+        for c in table.CHECKS
+        if not (categories or ids) or c.id in ids or c.category in categories
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from kubectl_mesh.credentials.tokens import TOKENS
-from kubectl_mesh.errors import MeshError, Place, Problem, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, noting, refuse
 from kubectl_mesh.fs.durable import NOT_WRITABLE
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
@@ -77,8 +77,8 @@ class RenderResult:
     assumption: str
     """That Istio 1.4 is assumed; empty if it is not."""
     is_written: bool
-    ignored: str
-    """What was added to .gitignore; empty if nothing was."""
+    notes: tuple[str, ...]
+    """What was written next to the tree and has to be kept."""
     needs_restarts: bool
     """Whether istiod has to restart in the clusters that take the change."""
 
@@ -109,7 +109,7 @@ def render_mesh(
     try:
         return _render(_Request(paths, options, machine, writes), progress)
     except MeshError as error:
-        raise MeshError(_with_dry_run(problem) for problem in error.problems) from None
+        raise error.with_problems(map(_with_dry_run, error.problems)) from None
 
 
 def _render(request: _Request, progress: Progress) -> RenderResult:
@@ -133,7 +133,10 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
         review = _review_changes(request, rendered, changes, idle)
         if request.options.strict:
             _refuse_doubtful(rendered)
-        ignored = _write_mesh(request, rendered, changes) if request.writes else ""
+        notes: list[str] = []
+        if request.writes:
+            with noting(notes):
+                _write_mesh(request, rendered, changes, notes)
     return RenderResult(
         rendered,
         changes,
@@ -143,7 +146,7 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
         (*rendered.warnings, *review.list_warnings()),
         base_file.assumption(paths.directory, inputs.topology, out, idle),
         request.writes,
-        ignored,
+        tuple(notes),
         bool(review.restarts),
     )
 
@@ -244,10 +247,13 @@ def _refuse_doubtful(rendered: Rendered) -> None:
         raise MeshError((*_pending_problems(rendered.plan), *doubtful))
 
 
-def _write_mesh(request: _Request, rendered: Rendered, changes: tuple[FolderChange, ...]) -> str:
-    """Writes .gitignore, certificates and tree; returns what was added to .gitignore."""
+def _write_mesh(
+    request: _Request, rendered: Rendered, changes: tuple[FolderChange, ...], notes: list[str]
+) -> None:
+    """Writes .gitignore, certificates and tree; `notes` gets what was written next to the tree."""
     inputs = rendered.inputs
-    ignored = private_files.keep_out(inputs)
+    if ignored := private_files.keep_out(inputs):
+        notes.append(ignored)
     certificates = dict(rendered.pki.new)
     if rendered.seal_key is not None:
         certificates[SEAL_KEY] = rendered.seal_key
@@ -257,8 +263,12 @@ def _write_mesh(request: _Request, rendered: Rendered, changes: tuple[FolderChan
             certificates,
             replaced=(CRL, *((SEAL_KEY,) if request.options.reseal else ())),
         )
+    if rendered.seal_key is not None:
+        notes.append(
+            f"wrote {join(inputs.directory, 'certs')}/{SEAL_KEY}, by which later renders change no"
+            " more than they must: keep it"
+        )
     write_tree(request.paths.tree, rendered.tree, changes)
-    return ignored
 
 
 def _with_dry_run(problem: Problem) -> Problem:

@@ -4,14 +4,12 @@ secret.
 
 from collections.abc import Iterator, Sequence
 
-from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Change, FolderChange, Pending, Pki, Plan
 from kubectl_mesh.operations.render import RenderResult
 from kubectl_mesh.reports.problems import problems_json
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import count, marked, one_line
-from kubectl_mesh.x509.layout import SEAL_KEY
 
 ACTIONS = ("create", "update", "tighten", "remove")
 
@@ -151,17 +149,6 @@ def render_text(result: RenderResult) -> str:
     lines += _left_lines(result.leaving, would)
     lines += pending_lines(rendered.plan.pending)
     return "\n".join(lines) + "\n"
-
-
-def written_notes(result: RenderResult) -> Iterator[str]:
-    """What was written next to the tree and has to be kept."""
-    if result.ignored:
-        yield result.ignored
-    if result.is_written and result.rendered.seal_key is not None:
-        yield (
-            f"wrote {join(result.rendered.inputs.directory, 'certs')}/{SEAL_KEY}, by which later"
-            " renders change no more than they must: keep it"
-        )
 
 
 def next_step(result: RenderResult) -> str:
