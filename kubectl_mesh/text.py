@@ -193,9 +193,6 @@ def path_text(path: Iterable[str | int]) -> str:
     return text
 
 
-EITHER = "write true or false, or quote it if it is a text"
-"""What to do about an unquoted yes or no, where nothing says which is meant."""
-
 _MANY = 50
 
 

@@ -19,10 +19,11 @@ from kubectl_mesh.model import (
     Release,
     Topology,
 )
-from kubectl_mesh.text import EITHER, path_text
+from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import rules
 from kubectl_mesh.topology.given import Given
 from kubectl_mesh.topology.names import LABEL, PENDING, inside, name_of, no_name
+from kubectl_mesh.yaml_io.read import EitherFix
 from kubectl_mesh.yaml_io.schema import schema_problems
 
 __all__ = ["inside", "name_of", "no_name", "validate"]
@@ -54,7 +55,9 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
     # nothing else.
     other = {p.where.path for p in misfits}
     traps = [
-        p if p.where.path in other else replace(p, fix=p.fix.replace(EITHER, "quote it", 1))
+        replace(p, fix=p.fix.if_text)
+        if isinstance(p.fix, EitherFix) and p.where.path not in other
+        else p
         for p in document.problems
     ]
     problems = [*traps, *(_with_name(p, document) for p in unfit)]

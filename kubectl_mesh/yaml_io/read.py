@@ -9,14 +9,14 @@ last of two equal keys in silence.
 import codecs
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import yaml
 from yaml import events
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
-from kubectl_mesh.text import EITHER, path_text, shown
+from kubectl_mesh.text import path_text, shown
 from kubectl_mesh.yaml_io import write
 from kubectl_mesh.yaml_io.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
 
@@ -269,6 +269,20 @@ def _built(
     if problems and not lenient:
         raise MeshError(problems)
     return problems
+
+
+class EitherFix(str):
+    """What to do about a value that YAML 1.1 takes for a boolean: it may be meant as a text."""
+
+    __slots__ = ("if_text",)
+
+    if_text: str
+    """What to do where only a text can be meant."""
+
+    def __new__(cls, value: str) -> Self:
+        fix = super().__new__(cls, f"write true or false, or quote it if it is a text: {value}")
+        fix.if_text = f"quote it: {value}"
+        return fix
 
 
 Marks = dict[tuple[str | int, ...], tuple[int, int]]
@@ -622,6 +636,8 @@ class _Builder:
             return
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
-        words = EITHER if event.value.lower() in SPELT else "quote it if it is a text"
-        fix = fix or f"{words}: {shown(event.value)}"
+        value = shown(event.value)
+        if not fix:
+            is_either = event.value.lower() in SPELT
+            fix = EitherFix(value) if is_either else f"quote it if it is a text: {value}"
         self.traps.append((position, path, what, fix, code))
