@@ -13,13 +13,16 @@ from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir.places import BASE
 
 
-def assumption(
-    directory: str, topology: Topology, out: str, unapplied: frozenset[str] = frozenset()
-) -> str:
+def assumption(directory: str, topology: Topology, out: str) -> str:
     """What to say first where base.yaml is missing, and Istio 1.4 is assumed as on the original
     page; nothing where it is not.
     """
-    if os.path.lexists(join(directory, BASE)) or lost(directory, topology, out, unapplied):
+    return "" if lost(directory, topology, out) else assumption_text(directory)
+
+
+def assumption_text(directory: str) -> str:
+    """As `assumption`, where the inputs were accepted, so that base.yaml is not lost."""
+    if os.path.lexists(join(directory, BASE)):
         return ""
     return (
         "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run"

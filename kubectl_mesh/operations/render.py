@@ -144,7 +144,7 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
         () if request.options.clusters else strangers(out, rendered.tree, changes),
         review.removals,
         (*rendered.warnings, *review.list_warnings()),
-        base_file.assumption(paths.directory, inputs.topology, out, idle),
+        base_file.assumption_text(paths.directory),
         request.writes,
         tuple(notes),
         bool(review.restarts),
