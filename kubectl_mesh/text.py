@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
@@ -46,6 +47,31 @@ def render_commands(text: str, render: Callable[[str], str]) -> str:
 def render_paths(text: str, render: Callable[[str], str]) -> str:
     """A text with each path that is a value replaced by what `render` returns for it."""
     return _MARKED_PATH.sub(lambda found: render(found[1]), text)
+
+
+_PLACE = "\ufdd4"
+"""Holds the place of a command while lines are wrapped; no text has it."""
+
+
+def wrap_text(text: str, width: int, first: str = "", then: str = "") -> list[str]:
+    """The lines of a text with at most `width` columns, `first` before the first of them and `then`
+    before the others; no word and no command that is a value is broken, and marks have no width.
+    """
+    commands: list[str] = []
+
+    def hold_place(command: str) -> str:
+        commands.append(command)
+        return _PLACE * len(plain(command))
+
+    lines = textwrap.wrap(
+        render_commands(text, hold_place),
+        width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [re.sub(f"{_PLACE}+", lambda _: mark_command(commands.pop(0)), line) for line in lines]
 
 
 def plain(text: str) -> str:

@@ -11,9 +11,13 @@ import pytest
 from authorities import make_root
 from conftest import Run, WorkDir
 
+from kubectl_mesh.checks.check import Unknown
+from kubectl_mesh.checks.result import Result
+from kubectl_mesh.checks.table import CHECKS
 from kubectl_mesh.cli import VERBS, group, own
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.text import mesh_command, plain, work_path
+from kubectl_mesh.reports.checks import _result_lines
+from kubectl_mesh.text import mesh_command, plain, work_path, wrap_text
 from kubectl_mesh.workdir.places import located
 
 Make = Callable[..., WorkDir]
@@ -183,3 +187,30 @@ def test_commands_and_paths_in_texts_are_values(tmp_path: Path) -> None:
     nested = mesh_command(f"certs import east {work_path('certs/east.csr')}")
     assert plain(nested) == "kubectl mesh certs import east certs/east.csr"
     assert printed(nested, directory=".") == plain(nested)
+
+
+def test_lines_break_around_commands() -> None:
+    """Marks have no width, and a command is never broken."""
+    text = f"run `{mesh_command('certs renew')}`, which takes long"
+    lines = [[plain(line) for line in wrap_text(text, n, "", "  ")] for n in (30, 36)]
+    assert lines == [
+        ["run", "  `kubectl mesh certs renew`,", "  which takes long"],
+        ["run `kubectl mesh certs renew`,", "  which takes long"],
+    ]
+
+
+def test_commands_of_checks_and_schemas_have_the_options(workdir: Make, run: Run) -> None:
+    """What shows the unknown, and what a schema says, name the directory too."""
+    made = workdir()
+    above, name = made.path.parent, made.path.name
+    made.write("topology.yaml", "mesh_id: m\ncontexts:\n")
+    ran = run("render", "-C", name, cwd=above)
+    assert f"`kubectl mesh add -C {name} CONTEXT --network NETWORK`" in ran.err
+    ran = run("check", "-C", name, cwd=above)
+    assert f"`kubectl mesh add -C {name} CONTEXT --network NETWORK`" in ran.out
+    unknown = Unknown("whether it opens", mesh_command("verify --identity FILE"))
+    (check, *_) = CHECKS
+    lines = _result_lines(Result(check, "unknown", (), unknown), {"unknown": "?"}, None)
+    assert (
+        printed(lines[-1], directory="m") == "      run: kubectl mesh verify -C m --identity FILE"
+    )

@@ -4,7 +4,7 @@ git.
 
 from collections.abc import Iterable, Sequence
 
-from kubectl_mesh.errors import MeshError, refuse
+from kubectl_mesh.errors import MeshError, noting, refuse
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
@@ -82,6 +82,8 @@ def keep_keys_out(directory: str, machine: Machine, more: Sequence[str] = ()) ->
     """
     ignore = join(directory, GITIGNORE_FILE)
     wrote = write_gitignore(directory)
-    if bare := let_through(directory, [*MADE_FIRST, *more], ignore, machine.environment):
-        raise MeshError(bare)
-    return (f"wrote {ignore}, which keeps keys and tokens out of git",) if wrote else ()
+    notes = (f"wrote {ignore}, which keeps keys and tokens out of git",) if wrote else ()
+    with noting(notes):
+        if bare := let_through(directory, [*MADE_FIRST, *more], ignore, machine.environment):
+            raise MeshError(bare)
+    return notes

@@ -20,7 +20,7 @@ from kubectl_mesh.operations.certs_inputs import (
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.renew import ask, expiring, renew
-from kubectl_mesh.pki.wanted import Progress, silent
+from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import located
@@ -93,16 +93,8 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
         notes.append(f"the keys stay, for proxies go by {result.certs}/{CRL}, which knows no other")
     # A dry run shows no key.
     wanted = wanted_certificates(inputs, [c.name for c in result.clusters], quick=request.dry_run)
-    change, put = None, None
-    try:
-        if inputs.topology.issuer == "csr":
-            put = ask(wanted, inputs.kept, progress, keep_key=request.keep_key)
-        else:
-            change = renew(
-                wanted, inputs.certs, inputs.machine.now, progress, keep_key=request.keep_key
-            )
-    except MeshError as error:
-        raise MeshError(located(directory, error.problems)) from None
+    with noting(notes):
+        change, put = _issue(inputs, wanted, progress, keep_key=request.keep_key)
     if not request.dry_run:
         more = () if change is None else private_files.ARCHIVED
         if note := private_files.keep_out(inputs, more):
@@ -113,6 +105,19 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
             elif put is not None:
                 write_certificates(result.certs, put)
     return replace(result, request=request, change=change, requests=put, notes=tuple(notes))
+
+
+def _issue(
+    inputs: CheckedInputs, wanted: Wanted, progress: Progress, *, keep_key: bool
+) -> tuple[Exchange | None, dict[str, bytes] | None]:
+    """The new intermediates, or the requests for them where somebody else signs."""
+    try:
+        if inputs.topology.issuer == "csr":
+            return None, ask(wanted, inputs.kept, progress, keep_key=keep_key)
+        now = inputs.machine.now
+        return renew(wanted, inputs.certs, now, progress, keep_key=keep_key), None
+    except MeshError as error:
+        raise MeshError(located(inputs.directory, error.problems)) from None
 
 
 def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:

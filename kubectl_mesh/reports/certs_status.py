@@ -1,17 +1,13 @@
 """certs_status: the certificates of a mesh, as text for people."""
 
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.text import count, mark_command, mesh_command, one_line, render_commands, visible
+from kubectl_mesh.text import count, mesh_command, one_line, visible, wrap_text
 
 WIDTH = 80
 _NAMED = 3
 """How many clusters of a root are named."""
-_PLACE = "\ufdd4"
-"""Holds the place of a command while lines are wrapped; no text has it."""
 
 
 def status_text(value: Mapping[str, Any]) -> str:
@@ -109,18 +105,4 @@ def _days_left_text(days: int) -> str:
 
 def _wrapped(head: str, body: str) -> list[str]:
     """A line with its head in a column; what is too long goes on below, commands whole."""
-    commands: list[str] = []
-
-    def hold_place(command: str) -> str:
-        commands.append(command)
-        return _PLACE * len(command)
-
-    lines = textwrap.wrap(
-        visible(f"{head:13} {render_commands(one_line(body), hold_place)}"),
-        WIDTH,
-        subsequent_indent=" " * 14,
-        drop_whitespace=True,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-    )
-    return [re.sub(f"{_PLACE}+", lambda _: mark_command(commands.pop(0)), line) for line in lines]
+    return wrap_text(visible(f"{head:13} {one_line(body)}"), WIDTH, then=" " * 14)

@@ -1,13 +1,12 @@
 """The results of a run for people, and for programs as JSON."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.checks.check import PAGE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.operations.check import CheckResult
 from kubectl_mesh.reports.problems import finding_json
-from kubectl_mesh.text import count, marked
+from kubectl_mesh.text import count, marked, plain, wrap_text
 
 
 def check_text(
@@ -52,7 +51,7 @@ def _result_lines(result: Result, marks: Mapping[str, str], width: int | None) -
     head = f"  {marks[result.status]} {result.check.id}: "
     if result.unknown is not None:
         lines += wrapped(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
-        lines += command_lines(result.unknown.command, width)
+        lines += command_lines(marked(result.unknown.command), width)
     elif not result.findings:
         lines += wrapped(head + result.check.sentence, width, "      ")
     for finding in result.findings:
@@ -86,7 +85,7 @@ def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
         )
         if number:
             lines.append(indent + part)
-        elif command and width is not None and len(indent + part) + 5 > width:
+        elif command and width is not None and len(plain(indent + part)) + 5 > width:
             lines += [
                 *wrapped(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "),
                 f"{indent}  {command}",
@@ -99,24 +98,20 @@ def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
 def command_lines(command: str, width: int | None) -> list[str]:
     """A command to run, on a line of its own if the terminal is too narrow for both."""
     line = f"      run: {command}"
-    return [line] if width is None or len(line) <= width else ["      run:", f"        {command}"]
+    return (
+        [line]
+        if width is None or len(plain(line)) <= width
+        else ["      run:", f"        {command}"]
+    )
 
 
 def wrapped(line: str, width: int | None, then: str) -> list[str]:
     """A line of prose in as many as it takes, `then` before each but the first; no word, path or
     URL is broken.
     """
-    if width is None or len(line) <= width:
+    if width is None or len(plain(line)) <= width:
         return [line]
-    first = line[: len(line) - len(line.lstrip())]
-    return textwrap.wrap(
-        line.strip(),
-        width,
-        initial_indent=first,
-        subsequent_indent=then,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrap_text(line.strip(), width, line[: len(line) - len(line.lstrip())], then)
 
 
 def check_json(checked: CheckResult) -> dict[str, object]:

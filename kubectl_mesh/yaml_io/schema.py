@@ -7,7 +7,7 @@ from typing import Any
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Document
-from kubectl_mesh.text import Hints, count, near, shown
+from kubectl_mesh.text import Hints, count, mesh_command, near, shown
 from kubectl_mesh.yaml_io.fits import fits, matches
 
 Path = tuple[str | int, ...]
@@ -49,13 +49,18 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
         yield from _Misfit(document, error, hints).problems()
 
 
+_COMMAND = re.compile(r"(?<=`)kubectl mesh ([^`]*)(?=`)")
+"""How a schema states a command of this program in `x-must`."""
+
+
 class _Misfit:
     """A way in which a document differs from its schema."""
 
     def __init__(self, document: Document, error: Any, hints: Hints) -> None:
         self.document, self.error, self.hints = document, error, hints
         self.path: Path = tuple(error.absolute_path)
-        self.must: str = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
+        must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
+        self.must = _COMMAND.sub(lambda found: mesh_command(found[1]), must)
         self.kind, self.limit, self.value = (
             error.validator,
             error.validator_value,
