@@ -173,7 +173,7 @@ def judge_cacerts(tree: TreeContext) -> tuple[Finding, ...]:
         name: c.trust
         for name, c in tree.state.clusters.items()
         if name in tree.peers
-        and c.trust.store == "plain"
+        and c.trust.is_clear
         and f"{tree.out}/{c.trust.file}" not in tree.unreadable
     }
     roots = tree.roots if tree.roots is not None else _most_common_roots(trusts.values())

@@ -14,6 +14,7 @@ from kubectl_mesh.errors import Place
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.observed.values import RemoteSecret
+from kubectl_mesh.stores import STORES
 from kubectl_mesh.text import mesh_command, shown
 
 _BLIND = "istiod of the one cluster has no endpoints of the other: `no healthy upstream`"
@@ -157,7 +158,7 @@ class KubeconfigCheck(SecretCheck):
     def find_in_secret(
         self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
     ) -> Iterator[Finding]:
-        if secret.store in ("plain", "external"):
+        if STORES[secret.store].SHOWS_KUBECONFIGS:
             where = Place(secret.file, path=f"data.{secret.peer}")
             for what, code in self.find_faults(secret, held.expected):
                 yield self.finding(tree, where, what, code)

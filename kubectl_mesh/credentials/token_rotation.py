@@ -7,7 +7,7 @@ peers have applied the second.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
 from kubectl_mesh.errors import Problem
@@ -74,27 +74,25 @@ def holders(plan: Plan, name: str) -> tuple[str, ...]:
     return plan.members[name].readers
 
 
-def seen(plan: Plan, name: str, digests: Mapping[str, str]) -> list[tuple[str, str]]:
+def seen(
+    plan: Plan,
+    name: str,
+    digests: Mapping[str, str],
+    find_arrival: Callable[[Cluster, str], tuple[str, str] | None],
+) -> list[tuple[str, str]]:
     """Before the last token goes: the command for each holder, and what it has to print.
 
+    `find_arrival` gives both for a cluster and a remote secret that a store outside of the tree
+    fills, as `Store.arrival_command` does.
     `digests` are the SHA-256 of what each remote secret holds in base64, by holder; of those that
     are not known here there is none.
     """
     found = []
     for holder in holders(plan, name):
         cluster = plan.members[holder].cluster
-        if plan.topology.store == "external":
-            get = kubectl(
-                cluster,
-                "-n",
-                cluster.namespace,
-                "get",
-                "externalsecret",
-                f"istio-remote-secret-{name}",
-                "-o",
-                "jsonpath={.status.refreshTime}",
-            )
-            found.append((get, "a time after that of the push"))
+        arrival = find_arrival(cluster, f"istio-remote-secret-{name}")
+        if arrival is not None:
+            found.append(arrival)
         else:
             value = f'go-template={{{{index .data "{name}"}}}}'
             get = kubectl(
@@ -109,25 +107,6 @@ def seen(plan: Plan, name: str, digests: Mapping[str, str]) -> list[tuple[str, s
             )
             found.append((f"{get} | sha256sum", digests.get(holder, "")))
     return found
-
-
-def pushed(plan: Plan, name: str) -> list[str]:
-    """The commands that tell when a cluster pushed its tokens into a store of the user's."""
-    cluster = plan.members[name].cluster
-    peers = plan.members[name].readers if plan.topology.reader_per_peer else (SHARED,)
-    return [
-        kubectl(
-            cluster,
-            "-n",
-            cluster.namespace,
-            "get",
-            "pushsecret",
-            reader_secret(cluster, peer, 1),
-            "-o",
-            "jsonpath={.status.refreshTime}",
-        )
-        for peer in peers
-    ]
 
 
 def is_token(path: str) -> bool:

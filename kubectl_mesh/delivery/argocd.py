@@ -24,6 +24,7 @@ from kubectl_mesh.delivery.removal import (
     hub_command,
 )
 from kubectl_mesh.model import STAGES, Member, Plan
+from kubectl_mesh.topology.kinds import TOOL_FACTS
 from kubectl_mesh.yaml_io.manifest import document
 
 FOLDER = "applications"
@@ -51,7 +52,7 @@ class ArgoCd(Delivery):
     """Argo CD, which runs in a cluster of its own for all."""
 
     NAME = "argocd"
-    TITLE = "Argo CD"
+    TITLE = TOOL_FACTS[NAME].title
     DIRECTORY = "_argocd"
     NAMESPACE = "argocd"
     NAMESPACE_FILE = "mesh.yaml"

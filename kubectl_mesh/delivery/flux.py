@@ -17,6 +17,7 @@ from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.model.git_url import flux_url
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.stores.store import Health
+from kubectl_mesh.topology.kinds import TOOL_FACTS
 from kubectl_mesh.yaml_io.manifest import document
 
 SOURCE = "mesh"
@@ -37,7 +38,7 @@ class Flux(Delivery):
     """Flux, which runs in every cluster."""
 
     NAME = "flux"
-    TITLE = "Flux"
+    TITLE = TOOL_FACTS[NAME].title
     DIRECTORY = "_flux"
     NAMESPACE = "flux-system"
     NAMESPACE_FILE = "gitrepository.yaml"
@@ -152,7 +153,7 @@ def _health(plan: Plan, member: Member) -> dict[str, object]:
     """
     topology = plan.topology
     health = STORES[topology.store].HEALTH if topology.own_intermediates else None
-    if topology.issuer == "cert-manager":
+    if topology.issuer_kind.creates_cacerts:
         health = CERTIFICATE
     if health is None or member.primary is not None or member.held:
         return {}

@@ -8,6 +8,7 @@ from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.observed.removal import holder_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
 from kubectl_mesh.safety.removals import forget_commands
+from kubectl_mesh.stores import STORES
 
 _LOGINS = {
     "token": "token",
@@ -201,7 +202,7 @@ def _login_reason(
         return f"its {_LOGINS.get(one.login, 'login')} changes"
     if one.text == other.text:
         return ""
-    if one.secret is None and one.store in ("sops", "sealed"):
+    if one.secret is None and not STORES[one.store].SHOWS_KUBECONFIGS:
         if (old.trust.recipients, old.trust.sealed_for) != (
             new.trust.recipients,
             new.trust.sealed_for,

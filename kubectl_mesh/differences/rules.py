@@ -454,3 +454,4 @@ RULES = (
     _always("object-removed-pruned", "{tool} deletes it once the change is merged"),
 )
 """For each rule and version one sentence."""
+RULE_NAMES = frozenset(rule.name for rule in RULES)

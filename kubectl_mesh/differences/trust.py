@@ -7,6 +7,7 @@ from kubectl_mesh.differences.both import Both, changed, effect, told
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.pair import Pair
+from kubectl_mesh.differences.rules import RULE_NAMES
 from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
 from kubectl_mesh.observed.values import Cacerts
@@ -64,18 +65,14 @@ def _others(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
 def _store(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     """That another store holds `cacerts`, or another kind of object."""
     if old.store != new.store:
-        rule = (
-            f"store-{new.store}"
-            if new.store in ("plain", "sops", "sealed", "external")
-            else "store"
-        )
+        rule = f"store-{new.store}"
         yield changed(
             name,
             "store",
             "the store of secrets",
             f"{old.store} -> {new.store}",
             new.file,
-            effect(rule),
+            effect(rule if rule in RULE_NAMES else "store"),
             details=(Detail("store", old.store, new.store),),
         )
     elif old.kind != new.kind:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kubectl_mesh.errors import Place, Problem
+from kubectl_mesh.model.issuers import ISSUERS, Issuer
 from kubectl_mesh.text import keep_values, path_text
 
 Json = object
@@ -253,7 +254,12 @@ class Topology:
     @property
     def own_intermediates(self) -> bool:
         """Whether the intermediates stand in `certs/`; else they are made in the clusters."""
-        return self.issuer in ("local", "csr")
+        return not self.issuer_kind.in_clusters
+
+    @property
+    def issuer_kind(self) -> Issuer:
+        """What the issuer does, and where it is."""
+        return ISSUERS[self.issuer]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from kubectl_mesh.observed.locks import digests, lock
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
 from kubectl_mesh.observed.parse import Parser, flat, opaque, without
 from kubectl_mesh.observed.remotes import Remotes, is_remote, readers
-from kubectl_mesh.observed.trust import Certificates, store_of, trust
+from kubectl_mesh.observed.trust import Certificates, trust
 from kubectl_mesh.observed.values import (
     Cluster,
     Directory,
@@ -30,6 +30,7 @@ from kubectl_mesh.observed.values import (
     RemoteSecret,
     Said,
 )
+from kubectl_mesh.stores import find_store
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
@@ -99,7 +100,7 @@ class Reader:
         remotes = [
             s
             for o, value in seen
-            if o.kind in ("Secret", "SealedSecret", "ExternalSecret") and is_remote(value)
+            if o.kind == find_store(value).OBJECT_KIND and is_remote(value)
             for s in self._remote(name, o, value, state)
         ]
         return Directory(name, found, state, tuple(o for o, _ in seen), tuple(remotes)), tuple(seen)
@@ -190,10 +191,9 @@ def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mappin
     fields: Fields = without(
         flat(value), _LAST_APPLIED, *(["items"] if kind.endswith("List") else [])
     )
-    if kind in ("Secret", "SealedSecret") or store_of(value) == "sops":
-        fields = without(fields, "data", "stringData", "spec.encryptedData", "sops")
-    elif kind == "ExternalSecret":
-        fields = without(fields, "spec.target.template.data")
+    store = find_store(value)
+    if kind == store.OBJECT_KIND or store.MARK:
+        fields = without(fields, *store.SECRET_FIELDS)
     space = text_at(mapping_at(value, "metadata"), "namespace")
     return kind, text_at(value, "apiVersion") or "", name, space, opaque(value), fields
 

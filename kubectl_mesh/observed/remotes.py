@@ -16,8 +16,9 @@ from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, pa
 from kubectl_mesh.credentials.logins import claims
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.parse import Parser, opaque
-from kubectl_mesh.observed.trust import store_of
 from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
+from kubectl_mesh.stores import find_store
+from kubectl_mesh.stores.store import Store
 from kubectl_mesh.tree.lock_file import Source
 from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at, texts_at
 
@@ -47,21 +48,12 @@ def is_labelled(metadata: Mapping[str, Any]) -> bool:
 
 def _metadata(value: Json) -> Mapping[str, Any]:
     """The metadata of the Secret itself."""
-    store = store_of(value)
-    if store == "sealed":
-        return mapping_at(value, "spec", "template", "metadata")
-    if store == "external":
-        return mapping_at(value, "spec", "target", "template", "metadata")
-    return mapping_at(value, "metadata")
+    return mapping_at(value, *find_store(value).METADATA)
 
 
 def _data(value: Json) -> Mapping[str, Any]:
-    kind = text_at(value, "kind")
-    if kind == "SealedSecret":
-        return mapping_at(value, "spec", "encryptedData")
-    if kind == "ExternalSecret":
-        return mapping_at(value, "spec", "target", "template", "data")
-    return mapping_at(value, "data") if kind == "Secret" else {}
+    store = find_store(value)
+    return mapping_at(value, *store.DATA) if text_at(value, "kind") == store.OBJECT_KIND else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +81,7 @@ class Remotes:
         self, directory: str, path: str, value: Json, lock: Lock | None
     ) -> Iterator[RemoteSecret]:
         """The clusters that an object lets istiod read."""
-        file, store = f"{directory}/{path}", store_of(value)
+        file, store = f"{directory}/{path}", find_store(value)
         metadata, data = _metadata(value), _data(value)
         if not data:
             self.parser.problem(
@@ -105,7 +97,7 @@ class Remotes:
             held = self._contents(file, peer, store, content, source)
             yield RemoteSecret(
                 file=file,
-                store=store,
+                store=store.NAME,
                 peer=peer,
                 name=text_at(metadata, "name") or text_at(value, "metadata", "name") or "",
                 namespace=text_at(value, "metadata", "namespace"),
@@ -125,22 +117,23 @@ class Remotes:
             )
 
     def _contents(
-        self, file: str, peer: str, store: str, content: str, source: Source | None
+        self, file: str, peer: str, store: type[Store], content: str, source: Source | None
     ) -> _Contents:
         """What a key holds; of what is encrypted, what the lock says that it is made from."""
-        if store in ("sops", "sealed"):
+        if not store.SHOWS_KUBECONFIGS:
             text = opaque(content.encode())
             if source is None:
                 return _Contents(text)
             return _Contents(text, source.server, source.ca, source.tls_name)
-        if (store, content) not in self._known:
-            self._known[store, content] = self._clear(file, f"data.{peer}", store, content)
-        return self._known[store, content]
+        key = store.NAME, content
+        if key not in self._known:
+            self._known[key] = self._clear(file, f"data.{peer}", store, content)
+        return self._known[key]
 
-    def _clear(self, file: str, path: str, store: str, content: str) -> _Contents:
+    def _clear(self, file: str, path: str, store: type[Store], content: str) -> _Contents:
         encoded = content.encode()
         # What a template takes from the store is not here; in its place stands a text.
-        is_template = store == "external"
+        is_template = store.OUTSIDE
         body = _ACTION.sub(b'"stored"', encoded) if is_template else decode_base64(content)
         if body is None:
             self.parser.problem(file, "is not base64", path=path, code="not-base64")
@@ -154,7 +147,7 @@ class Remotes:
                 file, "the CA of the server is not base64", path=path, code="server-ca-not-base64"
             )
         login = login_kind(user)
-        is_clear = store == "plain" and bool(user) and login != "exec"
+        is_clear = store.CLEAR and bool(user) and login != "exec"
         said = claims(str(user["token"])) if is_clear and "token" in user else None
         return _Contents(
             opaque(encoded if is_template else body),

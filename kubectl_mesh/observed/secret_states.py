@@ -13,6 +13,7 @@ from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.parse import opaque
 from kubectl_mesh.observed.sources import some
 from kubectl_mesh.observed.values import RemoteSecret
+from kubectl_mesh.stores import STORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _judge(
             if keys
             else SecretState("unreadable", "does not contain a kubeconfig")
         )
-    if own.server is None and own.store in ("plain", "external"):
+    if own.server is None and STORES[own.store].SHOWS_KUBECONFIGS:
         return SecretState("no server", "the kubeconfig in it has no server")
     server, login = other.server, other.login("" if directory == BUNDLE else directory)
     if server is not None and own.server is not None:

@@ -8,36 +8,21 @@ from typing import Any
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS, Certificate, Json
+from kubectl_mesh.model.issuers import CERT_MANAGER, ISTIO_CSR
 from kubectl_mesh.observed.cacerts_keys import key_names
 from kubectl_mesh.observed.crls import CRL
 from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, Parser, flat, opaque
-from kubectl_mesh.observed.values import Cacerts, Lock, Opaque
+from kubectl_mesh.observed.values import Cacerts, Lock
 from kubectl_mesh.pki.issue import check_pair
+from kubectl_mesh.stores import find_store
+from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.x509.certificates import describe, load_certificates
 from kubectl_mesh.x509.chain import root_of
 from kubectl_mesh.x509.parse import PemError, parse_certificates
-from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at
+from kubectl_mesh.yaml_io.lookup import decode_base64, mapping_at, text_at
 
-
-def store_of(value: Json) -> str:
-    """How an object holds what is secret in it."""
-    kind = text_at(value, "kind")
-    if kind == "SealedSecret":
-        return "sealed"
-    if kind == "ExternalSecret":
-        return "external"
-    if kind == "Certificate":
-        return "cert-manager"
-    return "sops" if isinstance(value, dict) and "sops" in value else "plain"
-
-
-def recipients(value: Json) -> tuple[str, ...]:
-    """The age recipients of a file of SOPS."""
-    return tuple(
-        found
-        for item in items_at(value, "sops", "age")
-        if (found := text_at(item, "recipient")) is not None
-    )
+_CERTIFICATE = "Certificate"
+"""The kind of the object by which cert-manager creates `cacerts`."""
 
 
 class Certificates:
@@ -84,28 +69,25 @@ def trust(
     file = f"{directory}/{CACERTS}"
     lock = lock if lock is not None else Lock(file)
     if value is None:
-        csr = lock.says.issuer is not None and lock.says.issuer.startswith("istio-csr")
+        csr = lock.says.issuer is not None and lock.says.issuer.startswith(ISTIO_CSR)
         return _with_lock(
             Cacerts(
                 lock.file,
-                "istio-csr" if csr else "none",
+                ISTIO_CSR if csr else "none",
                 issuer={"issuer": lock.says.issuer} if csr else {},
             ),
             value,
             lock,
         )
-    store, kind = store_of(value), text_at(value, "kind") or ""
-    if store == "plain":
-        return _plain(file, kind, mapping_at(value, "data"), parser, certificates)
-    sealed: Opaque | None = None
-    issuer_fields: Mapping[str, Json] = {}
-    if store == "sops":
-        sealed = opaque(mapping_at(value, "data"))
-    elif store == "sealed":
-        sealed = opaque(mapping_at(value, "spec", "encryptedData"))
-    else:
-        issuer_fields = flat(mapping_at(value, "spec"))
-    return _with_lock(Cacerts(file, store, kind, sealed=sealed, issuer=issuer_fields), value, lock)
+    store, kind = find_store(value), text_at(value, "kind") or ""
+    if kind == _CERTIFICATE or store.OUTSIDE:
+        name = CERT_MANAGER if kind == _CERTIFICATE else store.NAME
+        made = Cacerts(file, name, kind, issuer=flat(mapping_at(value, "spec")))
+        return _with_lock(made, value, lock)
+    data = mapping_at(value, *store.DATA)
+    if store.CLEAR:
+        return _plain(file, kind, data, parser, certificates)
+    return _with_lock(Cacerts(file, store.NAME, kind, sealed=opaque(data)), value, lock)
 
 
 def _with_lock(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
@@ -116,7 +98,7 @@ def _with_lock(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
         root_fingerprints=lock.says.roots,
         signer=made.signer or lock.says.signer,
         others={CRL: opaque(lock.says.crl)} if lock.says.crl is not None else {},
-        recipients=recipients(value) or lock.says.recipients,
+        recipients=find_store(value).find_recipients(value) or lock.says.recipients,
         sealed_for=lock.says.sealed_for,
     )
 
@@ -146,7 +128,7 @@ def _plain(
     own, roots = read.get("ca-cert.pem", ()), read.get("root-cert.pem", ())
     return Cacerts(
         file,
-        "plain",
+        Plain.NAME,
         kind,
         intermediate=own[0] if own else None,
         chain=read.get("cert-chain.pem", ()),

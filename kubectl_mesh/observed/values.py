@@ -9,6 +9,7 @@ from datetime import datetime
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Certificate, Json
 from kubectl_mesh.model.trust import Trust
+from kubectl_mesh.stores import STORES
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 Files = Mapping[str, bytes | None]
@@ -105,6 +106,12 @@ class Cacerts:
     """The public files of `cacerts` in clear, by name."""
     others: Mapping[str, Opaque] = field(default_factory=dict)
     """What else stands in `cacerts`, by name."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the tree holds `cacerts` in clear."""
+        store = STORES.get(self.store)
+        return store is not None and store.CLEAR
 
     @property
     def fingerprints(self) -> Trust:

@@ -4,17 +4,18 @@ import base64
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from kubectl_mesh.credentials import token_rotation
-from kubectl_mesh.credentials.accounts import token_file
+from kubectl_mesh.credentials.accounts import SHARED, token_file
 from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.fs.locking import locked
 from kubectl_mesh.fs.owned_files import replace_file
 from kubectl_mesh.fs.read import read_inside
-from kubectl_mesh.model import Cluster
+from kubectl_mesh.model import Cluster, Plan
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.build import Rendered
@@ -237,10 +238,21 @@ def _list_checks(after: Rendered, result: RotationResult) -> list[tuple[str, str
         ]
     if result.step == token_rotation.STEADY:
         return []
-    if result.is_external:
-        pushes = [(c, "the time of the push") for c in token_rotation.pushed(plan, name)]
-        return [*pushes, *token_rotation.seen(plan, name, {})]
-    return token_rotation.seen(plan, name, _digest_secrets(after, name))
+    store = store_of(plan.topology)
+    digests = {} if result.is_external else _digest_secrets(after, name)
+    return [
+        *_list_pushes(plan, name),
+        *token_rotation.seen(plan, name, digests, store.arrival_command),
+    ]
+
+
+def _list_pushes(plan: Plan, name: str) -> Iterator[tuple[str, str]]:
+    """The commands that show when a cluster put its tokens into the store, where it does."""
+    member, store = plan.members[name], store_of(plan.topology)
+    for peer in member.readers if plan.topology.reader_per_peer else (SHARED,):
+        command = store.push_command(member.cluster, peer)
+        if command is not None:
+            yield command, "the time of the push"
 
 
 def _digest_secrets(after: Rendered, name: str) -> dict[str, str]:

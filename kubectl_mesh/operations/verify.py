@@ -1,8 +1,7 @@
 """Opens what is sealed in a tree with the identity of a cluster, and compares it with a render."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import read_file
@@ -12,7 +11,8 @@ from kubectl_mesh.operations import build, private_files
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.sealed_tree import Sealed
-from kubectl_mesh.stores import age, sealed, sops, store_of, verify
+from kubectl_mesh.stores import store_of, verify
+from kubectl_mesh.stores.sealing import Opener, Sealing
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.yaml_io.manifest import parse, read
@@ -46,16 +46,6 @@ class VerifyResult:
                 "name the identity of one of its clusters",
                 code="identity-opens-nothing",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Opener:
-    """What an identity opens."""
-
-    is_for: Callable[[str, OnDisk], bool]
-    """Whether a directory is sealed for it."""
-    open_file: Callable[[str, bytes], Any]
-    """Opens a file of a directory; raises a ValueError that says why it cannot."""
 
 
 def verify_mesh(
@@ -98,13 +88,14 @@ def verify_mesh(
     return VerifyResult(tuple(folders), MeshError(problems).problems, identity, folder)
 
 
-def _read_identity(inputs: CheckedInputs, identity: str) -> _Opener:
+def _read_identity(inputs: CheckedInputs, identity: str) -> Opener:
     """Reads an identity for the store of the topology; refuses a store that does not encrypt."""
-    store = inputs.topology.store
-    if not store_of(inputs.topology).ENCRYPTS:
+    store = store_of(inputs.topology)
+    if not issubclass(store, Sealing):
         raise refuse(
             "verify",
-            f"opens what is sealed by the stores sops and sealed; the topology says store: {store}",
+            "opens what is sealed by the stores sops and sealed; the topology says store:"
+            f" {store.NAME}",
             "look at the tree itself",
             code="store-does-not-encrypt",
         )
@@ -116,11 +107,11 @@ def _read_identity(inputs: CheckedInputs, identity: str) -> _Opener:
             "name the file with the identity of a cluster",
             code="identity-missing",
         )
-    return _opener(store, identity, body, inputs.sealing)
+    return store.read_identity(identity, body, inputs.sealing)
 
 
 def _folder_problems(
-    where: str, name: str, disk: OnDisk, meant: verify.Meant, opener: _Opener
+    where: str, name: str, disk: OnDisk, meant: verify.Meant, opener: Opener
 ) -> Iterator[Problem]:
     """What is wrong with the sealed files of a directory."""
     for path in sorted(path for directory, path in meant.public if directory == name):
@@ -146,20 +137,3 @@ def _folder_problems(
             None if text is None else parse(text),
             read,
         )
-
-
-def _opener(store: str, name: str, body: bytes, certificates: Mapping[str, Any]) -> _Opener:
-    """What the identity in a file opens."""
-    if store == "sealed":
-        keys = sealed.private_keys(name, body)
-        return _Opener(
-            lambda directory, disk: sealed.is_for(keys, certificates.get(directory)),
-            lambda directory, file: sealed.unseal(keys, file),
-        )
-    unwrap = age.identities(name, body)
-    return _Opener(
-        lambda directory, disk: any(
-            sops.is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files
-        ),
-        lambda directory, file: sops.unseal(file, unwrap).document,
-    )

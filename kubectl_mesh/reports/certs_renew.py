@@ -6,6 +6,7 @@ from kubectl_mesh.model import Cluster, Exchange
 from kubectl_mesh.operations.certs_renew import RenewResult
 from kubectl_mesh.reports.certs_csr import signing_text
 from kubectl_mesh.safety import rollout
+from kubectl_mesh.stores import STORES
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.certificates import describe, load_certificates
 from kubectl_mesh.x509.layout import REQUEST, folder, next_folder
@@ -64,4 +65,4 @@ def next_text(clusters: Sequence[Cluster], kind: str, store: str) -> str:
         *rollout.renewed(clusters, kind),
         f"next: `{render}`, look at the difference, and apply it, in any order",
     ]
-    return "\n".join([*lines, rollout.BY_HAND] if store == "external" else lines)
+    return "\n".join([*lines, rollout.BY_HAND] if STORES[store].OUTSIDE else lines)

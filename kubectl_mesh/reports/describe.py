@@ -3,13 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kubectl_mesh.stores import STORES
 from kubectl_mesh.text import count, mesh_command, one_line, size
 
-STORES = {
-    "sops": "encrypted by SOPS",
-    "sealed": "sealed for the controller of each cluster",
-    "external": "in a store of yours; the tree says where",
-}
 FEW, NAMED = 8, 3
 """The text shows so many remote secrets and tokens of a cluster line by line; of more it shows the
 counts and names so many of each state.
@@ -36,8 +32,8 @@ def describe_text(value: Mapping[str, Any]) -> str:
     """The mesh for people."""
     lines = [*head_lines(value), f"mesh {value['mesh']}: {size(value)}, {value['controlPlane']}"]
     lines += _authority_lines(value)
-    if value["store"] != "plain":
-        lines.append(f"secrets      {STORES[value['store']]}")
+    if description := STORES[value["store"]].DESCRIPTION:
+        lines.append(f"secrets      {description}")
     for cluster in value["clusters"]:
         lines += _cluster_lines(cluster, value["issuer"])
     lines += _pending(value["pending"])

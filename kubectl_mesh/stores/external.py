@@ -13,12 +13,15 @@ from typing import Self
 
 from kubectl_mesh.credentials.accounts import SHARED, reader_secret
 from kubectl_mesh.model import Cluster, Secret, Topology
+from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.stores.store import Health, Store, StoreInputs
 from kubectl_mesh.yaml_io.manifest import document
 
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 CRL = "ca-crl.pem"
 REFRESH = "1h"
+_REFRESHED = "jsonpath={.status.refreshTime}"
+"""The time at which the operator last did what an object says."""
 # Only where a login has something secret: what a person states elsewhere is never taken for a mark.
 _MARK = re.compile(
     r"^( +(?:client-certificate-data|client-key-data|client-secret|id-token|refresh-token|token):"
@@ -187,6 +190,12 @@ class External(Store):
     CONTROLLER = "externalsecrets.external-secrets.io"
     WRITER = "the External Secrets Operator"
     HEALTH = Health("external-secrets.io/v1", "ExternalSecret", "Ready")
+    DESCRIPTION = "in a store of yours; the tree says where"
+    SHOWS_KUBECONFIGS = True
+    OBJECT_KIND = HEALTH.kind
+    METADATA = ("spec", "target", "template", "metadata")
+    DATA = ("spec", "target", "template", "data")
+    SECRET_FIELDS = (".".join(DATA),)
 
     @classmethod
     def open_store(cls, inputs: StoreInputs) -> Self:
@@ -196,6 +205,22 @@ class External(Store):
     def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
         """Nothing secret comes into the tree."""
         raise AssertionError(f"{directory}/{path} is secret, and the store is external")
+
+    @classmethod
+    def arrival_command(cls, cluster: Cluster, name: str) -> tuple[str, str] | None:
+        """The command that shows when the operator last wrote a remote secret."""
+        command = kubectl(
+            cluster, "-n", cluster.namespace, "get", "externalsecret", name, "-o", _REFRESHED
+        )
+        return command, "a time after that of the push"
+
+    @classmethod
+    def push_command(cls, cluster: Cluster, peer: str) -> str | None:
+        """The command that shows when the operator last pushed the token of a peer."""
+        name = reader_secret(cluster, peer, 1)
+        return kubectl(
+            cluster, "-n", cluster.namespace, "get", "pushsecret", name, "-o", _REFRESHED
+        )
 
     @classmethod
     def has_login(cls, cluster: Cluster) -> bool:

@@ -11,6 +11,8 @@ class Plain(Store):
 
     NAME = "plain"
     private = True
+    CLEAR = True
+    SHOWS_KUBECONFIGS = True
 
     def __init__(self) -> None:
         self._bytes: dict[str, bytes] = {}

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import Cluster, OnDisk, Pending, Secret, Topology
-from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
 from kubectl_mesh.workdir.places import sealing_file
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
@@ -200,6 +200,11 @@ class SealedSecrets(Sealing):
     CONTROLLER = "sealedsecrets.bitnami.com"
     WRITER = "the Sealed Secrets controller"
     HEALTH = Health("bitnami.com/v1alpha1", "SealedSecret", "Synced")
+    DESCRIPTION = "sealed for the controller of each cluster"
+    OBJECT_KIND = HEALTH.kind
+    METADATA = ("spec", "template", "metadata")
+    DATA = ("spec", "encryptedData")
+    SECRET_FIELDS = ("data", "stringData", ".".join(DATA))
 
     def __init__(
         self,
@@ -216,6 +221,15 @@ class SealedSecrets(Sealing):
     def open_store(cls, inputs: StoreInputs) -> Self:
         """The store of a run."""
         return cls(inputs.out, inputs.key, inputs.before, inputs.certificates)
+
+    @classmethod
+    def read_identity(cls, name: str, body: bytes, certificates: Certificates) -> Opener:
+        """What the keys of a controller open."""
+        keys = private_keys(name, body)
+        return Opener(
+            lambda directory, disk: is_for(keys, certificates.get(directory)),
+            lambda directory, file: unseal(keys, file),
+        )
 
     @classmethod
     def warnings(

@@ -6,10 +6,12 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import OnDisk, Secret
-from kubectl_mesh.stores.store import Store
+from kubectl_mesh.stores.store import Certificates, Store
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.layout import SEAL_KEY
 
@@ -40,6 +42,16 @@ def digest(*parts: bytes) -> bytes:
     return made.digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """What an identity opens."""
+
+    is_for: Callable[[str, OnDisk], bool]
+    """Whether a directory is sealed for it."""
+    open_file: Callable[[str, bytes], Any]
+    """Opens a file of a directory; raises a ValueError that says why it cannot."""
+
+
 class Sealing(Store):
     """A store that encrypts. `before` gives a directory of `out` as it is on disk, `key` is the
     seal key (None: it is not here).
@@ -68,6 +80,13 @@ class Sealing(Store):
         if self._at[0] != directory:
             self._at = (directory, self._before(directory))
         return self._at[1]
+
+    @classmethod
+    @abstractmethod
+    def read_identity(cls, name: str, body: bytes, certificates: Certificates) -> Opener:
+        """What the identity in a file opens; `certificates` are those of the controllers. Raises a
+        `MeshError` if it is none.
+        """
 
     @abstractmethod
     def whom(self, directory: str) -> bytes:

@@ -23,11 +23,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE, OnDisk, Secret, Topology
+from kubectl_mesh.model import BUNDLE, Json, OnDisk, Secret, Topology
 from kubectl_mesh.stores import age
-from kubectl_mesh.stores.sealing import Sealing, digest
+from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificates, StoreInputs
 from kubectl_mesh.text import shown
+from kubectl_mesh.yaml_io.lookup import items_at, text_at
 from kubectl_mesh.yaml_io.manifest import read
 from kubectl_mesh.yaml_io.write import dump, text
 
@@ -65,6 +66,9 @@ class Sops(Sealing):
 
     NAME = "sops"
     NEEDS_DECRYPTION = True
+    DESCRIPTION = "encrypted by SOPS"
+    MARK = "sops"
+    SECRET_FIELDS = ("data", "stringData", MARK)
 
     def __init__(
         self,
@@ -90,6 +94,26 @@ class Sops(Sealing):
         everyone = dict.fromkeys(r for own in recipients.values() for r in own)
         all_of_them = {**recipients, BUNDLE: tuple(everyone)}
         return cls(inputs.out, inputs.key, inputs.before, all_of_them)
+
+    @classmethod
+    def find_recipients(cls, value: Json) -> tuple[str, ...]:
+        """The age recipients of a file."""
+        return tuple(
+            found
+            for item in items_at(value, cls.MARK, "age")
+            if (found := text_at(item, "recipient")) is not None
+        )
+
+    @classmethod
+    def read_identity(cls, name: str, body: bytes, certificates: Certificates) -> Opener:
+        """What an age identity opens."""
+        unwrap = age.identities(name, body)
+        return Opener(
+            lambda directory, disk: any(
+                is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files
+            ),
+            lambda directory, file: unseal(file, unwrap).document,
+        )
 
     @classmethod
     def topology_problems(cls, topology: Topology) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, OnDisk, Pending, Secret, Topology
+from kubectl_mesh.model import Cluster, Json, OnDisk, Pending, Secret, Topology
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -22,6 +22,7 @@ class Certificate:
     fingerprint: str
 
 
+Path = tuple[str, ...]
 Certificates = Mapping[str, Certificate]
 """The certificates of the Sealed Secrets controllers, by cluster."""
 
@@ -67,6 +68,22 @@ class Store(ABC):
     """What writes the Secrets in a cluster, as people call it; empty: what applies the tree."""
     HEALTH: ClassVar[Health | None] = None
     """The object that makes `cacerts`; None: the tree holds the Secret itself."""
+    DESCRIPTION: ClassVar[str] = ""
+    """How the tree holds what is secret, in the words of `describe`; empty: in clear."""
+    CLEAR: ClassVar[bool] = False
+    """Whether the tree holds what is secret in clear."""
+    SHOWS_KUBECONFIGS: ClassVar[bool] = False
+    """Whether the kubeconfig of a remote secret can be read, but for what is secret in it."""
+    OBJECT_KIND: ClassVar[str] = "Secret"
+    """The kind of the objects that hold what is secret, or say where it is."""
+    MARK: ClassVar[str] = ""
+    """The field that it adds to a Secret; empty: none."""
+    METADATA: ClassVar[Path] = ("metadata",)
+    """Where such an object has the metadata of the Secret."""
+    DATA: ClassVar[Path] = ("data",)
+    """Where such an object has the data of the Secret."""
+    SECRET_FIELDS: ClassVar[tuple[str, ...]] = ("data", "stringData")
+    """The fields of such an object that no report shows."""
 
     @classmethod
     @abstractmethod
@@ -84,6 +101,25 @@ class Store(ABC):
     def beside(self, directory: str) -> dict[str, str]:
         """Files of the store's own in a directory that holds secrets, by path."""
         return {}
+
+    @classmethod
+    def find_recipients(cls, value: Json) -> tuple[str, ...]:
+        """The recipients that an object names."""
+        return ()
+
+    @classmethod
+    def arrival_command(cls, cluster: Cluster, name: str) -> tuple[str, str] | None:
+        """The command that shows when a cluster last took a remote secret from the store, and what
+        it prints; None: the digest of the Secret shows that.
+        """
+        return None
+
+    @classmethod
+    def push_command(cls, cluster: Cluster, peer: str) -> str | None:
+        """The command that shows when a cluster put the token of a peer into the store; None: no
+        cluster does.
+        """
+        return None
 
     @classmethod
     def has_login(cls, cluster: Cluster) -> bool:

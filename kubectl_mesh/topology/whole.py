@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model.git_url import flux_url, is_argocd_url
+from kubectl_mesh.model.issuers import ISSUERS
 from kubectl_mesh.text import shown
 from kubectl_mesh.topology.given import Given
+from kubectl_mesh.topology.kinds import TOOL_FACTS, ToolFacts, store_facts, tool_facts
 
 
 def bundle(given: Given) -> Iterator[Problem]:
@@ -53,24 +54,17 @@ def delivery(given: Given) -> Iterator[Problem]:
     if not isinstance(delivery, dict):
         return
     tool = delivery.get("tool", "kubectl")
-    if tool == "kubectl":
-        for key in ("repoURL", "revision", "path", "namespace", "project", "secret"):
-            if key in delivery:
-                yield Problem(
-                    given.document.place("delivery", key),
-                    "is for delivery.tool argocd or flux",
-                    "remove it",
-                    code="key-of-delivery-tool",
-                )
-    for key, owner in (("project", "argocd"), ("secret", "flux")):
-        if key in delivery and tool in ("argocd", "flux") and tool != owner:
-            yield Problem(
-                given.document.place("delivery", key),
-                f"is for delivery.tool {owner}",
-                "remove it",
-                code="key-of-delivery-tool",
-            )
-    if tool in ("argocd", "flux") and "repoURL" not in delivery:
+    facts = tool_facts(tool)
+    if facts is None:
+        return
+    place = given.document.place
+    for key, owners in _keys_of_others(facts):
+        if key in delivery:
+            what = f"is for delivery.tool {owners}"
+            yield Problem(place("delivery", key), what, "remove it", code="key-of-delivery-tool")
+    if not facts.reads_git:
+        return
+    if "repoURL" not in delivery:
         yield Problem(
             given.document.place("delivery"),
             f"{tool} has to know where the tree is kept",
@@ -78,13 +72,8 @@ def delivery(given: Given) -> Iterator[Problem]:
             code="repository-missing",
         )
     url = delivery.get("repoURL")
-    if isinstance(url, str) and (
-        (tool == "flux" and flux_url(url) is None) or (tool == "argocd" and not is_argocd_url(url))
-    ):
-        what = (
-            f"{shown(url)} is not a URL that {'Flux' if tool == 'flux' else 'Argo CD'} reads a git"
-            " repository from"
-        )
+    if isinstance(url, str) and not facts.accepts_url(url):
+        what = f"{shown(url)} is not a URL that {facts.title} reads a git repository from"
         yield Problem(
             given.document.place("delivery", "repoURL"),
             what,
@@ -93,14 +82,28 @@ def delivery(given: Given) -> Iterator[Problem]:
         )
 
 
+def _keys_of_others(facts: ToolFacts) -> Iterator[tuple[str, str]]:
+    """The keys of `delivery` that a tool does not have, each with the tools that have it."""
+    readers = {name: tool for name, tool in TOOL_FACTS.items() if tool.reads_git}
+    own = {key: name for name, tool in readers.items() for key in tool.own_keys}
+    if not facts.reads_git:
+        for key in ("repoURL", "revision", "path", "namespace", *own):
+            yield key, " or ".join(readers)
+        return
+    for key, owner in own.items():
+        if key not in facts.own_keys:
+            yield key, owner
+
+
 def secrets(given: Given) -> Iterator[Problem]:
     """A store has what it needs, and nothing is stated that it has no use for."""
     stated = given.value.get("secrets")
     stated = stated if isinstance(stated, dict) else {}
     store = stated.get("store", "plain")
+    facts = store_facts(store)
     place = given.document.place
     own = [context for context, entry in given.contexts.items() if entry.get("recipients")]
-    if store == "sops":
+    if facts.needs_recipients:
         for context in (
             () if stated.get("recipients") else [c for c in given.contexts if c not in own]
         ):
@@ -124,11 +127,11 @@ def secrets(given: Given) -> Iterator[Problem]:
             "remove them, or write store: sops",
             code="recipients-unused",
         )
-    if store == "sealed" and given.value.get("remoteSecrets") == "bundle":
+    if not facts.can_bundle and given.value.get("remoteSecrets") == "bundle":
         what = "the store sealed seals for one cluster, and a bundle is for all of them"
         fix = "remove it, or take the store sops or external"
         yield Problem(place("remoteSecrets"), what, fix, code="bundle-with-sealed-store")
-    if store == "external" and "secretStore" not in stated:
+    if facts.needs_secret_store and "secretStore" not in stated:
         what = "the store external does not say which: secretStore is missing"
         yield Problem(
             place("secrets"),
@@ -136,7 +139,7 @@ def secrets(given: Given) -> Iterator[Problem]:
             "state secretStore: {kind: ClusterSecretStore, name: NAME}, as it is in every cluster",
             code="secret-store-missing",
         )
-    for key in ("secretStore", "path") if store != "external" else ():
+    for key in ("secretStore", "path") if not facts.needs_secret_store else ():
         if key in stated:
             what = f"is for the store external; the store {store} has no use for it"
             fix = "remove it, or write store: external"
@@ -148,7 +151,10 @@ def issuers(given: Given) -> Iterator[Problem]:
     stated = given.value.get("certificates")
     stated = stated if isinstance(stated, dict) else {}
     issuer = stated.get("issuer", "local")
-    if issuer in ("cert-manager", "istio-csr") and "issuerRef" not in stated:
+    facts = ISSUERS.get(issuer) if isinstance(issuer, str) else None
+    if facts is None:
+        return
+    if facts.in_clusters and "issuerRef" not in stated:
         what = f"the issuer {issuer} does not say which: issuerRef is missing"
         yield Problem(
             given.document.place("certificates"),
@@ -156,7 +162,7 @@ def issuers(given: Given) -> Iterator[Problem]:
             "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster",
             code="issuer-reference-missing",
         )
-    if issuer in ("local", "csr") and "issuerRef" in stated:
+    if not facts.in_clusters and "issuerRef" in stated:
         what = (
             f"is for the issuers cert-manager and istio-csr; the issuer {issuer} has no use for it"
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.topology.kinds import store_facts
 from kubectl_mesh.workdir.base_file import BaseFile, read_base
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
 from kubectl_mesh.workdir.credential_files import Credentials, read_credentials
@@ -35,7 +36,8 @@ def read_inputs(directory: str, topology: Topology, kubeconfig: str | None = Non
     """Reads what a mesh is rendered from besides its topology; `kubeconfig` names another one than
     that of the working directory.
     """
-    sealing = [sealing_file(c.name) for c in topology.clusters if topology.store == "sealed"]
+    needs_sealing = store_facts(topology.store).needs_sealing_certificates
+    sealing = [sealing_file(c.name) for c in topology.clusters if needs_sealing]
     certs, certs_problems = _read_certs(directory, topology)
     return Inputs(
         directory,
