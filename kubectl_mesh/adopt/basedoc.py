@@ -8,7 +8,9 @@ from typing import Any
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.control_dumps import HELM, DumpedControlPlane
-from kubectl_mesh.observed.install_kinds import INSTALL_KINDS, NODE_COMPONENTS, Path
+from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
+from kubectl_mesh.targets.charts import NODE_COMPONENTS
+from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import value_at
 from kubectl_mesh.yaml_io.write import dump
 

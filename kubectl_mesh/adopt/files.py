@@ -13,11 +13,12 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.homes import BUILT_IN
 from kubectl_mesh.model import DEFAULT_READER
 from kubectl_mesh.observed.control_dumps import HELM
-from kubectl_mesh.observed.install_kinds import CONTROL_PLANE_KINDS
+from kubectl_mesh.targets import KINDS, OLD
+from kubectl_mesh.targets.istio import Istio
 from kubectl_mesh.text import mesh_command, shown
 from kubectl_mesh.yaml_io.lookup import value_at
 
-OLD, TODAY = "IstioControlPlane", "Istio"
+TODAY = Istio.KIND
 TOPOLOGY_HEAD = (
     "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every"
     " key.\n"
@@ -57,7 +58,7 @@ def base_kind(mesh: Mesh, wanted: str | None, notes: Notes) -> str:
     if kinds:
         return kinds[0]
     if wanted is None and mains:
-        known = ", ".join(k for k in CONTROL_PLANE_KINDS if k != OLD)
+        known = ", ".join(k for k in sorted(KINDS, reverse=True) if k != OLD)
         what = "holds Helm values, which base.yaml has in a control plane of some kind"
         fix = f"say which with --control-plane KIND: {known}"
         notes.problems.append(

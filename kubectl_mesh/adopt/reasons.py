@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
 from kubectl_mesh.observed.control_dumps import HELM, control_plane
-from kubectl_mesh.observed.install_kinds import EAST_WEST
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import PlacedObject
+from kubectl_mesh.targets.istiooperator import EAST_WEST
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks
 from kubectl_mesh.yaml_io.lookup import value_at

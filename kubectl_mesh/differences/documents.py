@@ -14,6 +14,9 @@ from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, ControlPlane
 from kubectl_mesh.safety.removals import control_plane_commands
+from kubectl_mesh.targets import OLD
+from kubectl_mesh.targets.charts import NODE_COMPONENTS
+from kubectl_mesh.targets.istiooperator import IstioOperator
 
 GATEWAYS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
@@ -29,7 +32,6 @@ _STATED = (
 )
 _IMAGES = {"istiod": "images", "cni": "images-cni", "ztunnel": "images-ztunnel"}
 """The rule of a changed hub, by the part that it is for."""
-_NODE_COMPONENTS = ("cni", "ztunnel")
 _NODE_NAMESPACE = re.compile(r"(namespace|destination\.namespace|targetNamespace)\Z")
 _TRUST_DOMAIN = ("meshConfig.trustDomain", "global.trustDomain")
 _RULES = (
@@ -159,7 +161,7 @@ def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fac
     )
     commands = (
         control_plane_commands(context_at(new), thing_of(thing), document.revision or "", tool)
-        if document.kind != "IstioControlPlane"
+        if document.kind != OLD
         else ()
     )
     return Fact(
@@ -231,10 +233,10 @@ def _changed_values(new: Cluster, other: ControlPlane, values: list[Detail]) -> 
     if other.part in GATEWAYS:
         kind, subject, effects = "gateway", "east-west gateway", gateway_effects(found)
     else:
-        is_ambient = other.kind == "IstioOperator" and str(
+        is_ambient = other.kind == IstioOperator.KIND and str(
             other.settings.get("profile", "")
         ).endswith("ambient")
-        parts = (other.part, "cni", "ztunnel") if is_ambient else (other.part,)
+        parts = (other.part, *NODE_COMPONENTS) if is_ambient else (other.part,)
         kind, subject, effects = "control-plane", _title(other), _effects(found, parts)
     yield changed(new.name, kind, subject, differ(found), other.file, *effects, details=found)
 
@@ -248,7 +250,7 @@ def _settings(document: ControlPlane) -> Mapping[str, object]:
         *(
             field
             for field in _STATED
-            if not (field == "namespace" and document.part in _NODE_COMPONENTS)
+            if not (field == "namespace" and document.part in NODE_COMPONENTS)
         ),
     )
 
@@ -269,7 +271,7 @@ def _effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effec
     """
 
     def rule_of(path: str) -> str:
-        if (parts[0] in _NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(
+        if (parts[0] in NODE_COMPONENTS and _NODE_NAMESPACE.match(path)) or re.match(
             r"components\.(cni|ztunnel)\.namespace\Z", path
         ):
             return "component-namespace"

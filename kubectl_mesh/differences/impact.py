@@ -18,6 +18,7 @@ from kubectl_mesh.differences.rules import (
 from kubectl_mesh.differences.values import Effect
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.values import Cluster, ControlPlane
+from kubectl_mesh.targets import KINDS, OLD
 
 UNKNOWN = "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
 
@@ -52,8 +53,8 @@ def version_of(
     found = release.version if release is not None else None
     if found is None:
         found = known.get(cluster.name)
-    if found is None and any(c.kind == "IstioControlPlane" for c in cluster.control_plane):
-        return "1.4"
+    if found is None and any(c.kind == OLD for c in cluster.control_plane):
+        return KINDS[OLD].FIXED_VERSION
     return found
 
 

@@ -10,7 +10,6 @@ from kubectl_mesh.observed.install_kinds import (
     INSTALL_KINDS,
     NAMESPACE,
     UNVALIDATED,
-    Path,
     chart_values,
     part_name,
     revision_of_name,
@@ -18,6 +17,9 @@ from kubectl_mesh.observed.install_kinds import (
 )
 from kubectl_mesh.observed.parse import flat, without
 from kubectl_mesh.observed.values import ControlPlane, Fields, Object, Said
+from kubectl_mesh.targets.charts import NODE_COMPONENTS
+from kubectl_mesh.targets.istiooperator import IstioOperator
+from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import mapping_at, text_at
 
 
@@ -37,7 +39,7 @@ def _document(seen: Object, value: Json, part: str) -> ControlPlane:
         text_at(values, "revision")
         if kind.chart
         else text_at(spec, "revision")
-        if seen.kind == "IstioOperator"
+        if seen.kind == IstioOperator.KIND
         else revision_of_name(seen.kind, seen.name)
     )
     return ControlPlane(
@@ -77,7 +79,7 @@ def namespaces(documents: tuple[ControlPlane, ...]) -> tuple[Said, ...]:
     found = list(said(documents, NAMESPACE))
     for document in documents:
         for path in (
-            ("namespace", "defaultNamespace") if document.part not in ("cni", "ztunnel") else ()
+            ("namespace", "defaultNamespace") if document.part not in NODE_COMPONENTS else ()
         ):
             value = document.settings.get(path)
             if isinstance(value, str):

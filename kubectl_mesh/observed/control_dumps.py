@@ -7,14 +7,12 @@ from typing import Any
 
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.install_kinds import (
-    CHARTS,
     CLUSTER_NAME,
     INSTALL_KINDS,
     MESH_ID,
     NAMESPACE,
     NETWORK,
     UNVALIDATED,
-    Path,
     chart_values,
     part_name,
     release_of_tag,
@@ -22,6 +20,10 @@ from kubectl_mesh.observed.install_kinds import (
 )
 from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, declared_networks
 from kubectl_mesh.observed.objects import PlacedObject, strip_server_fields
+from kubectl_mesh.targets import KINDS
+from kubectl_mesh.targets.charts import ORDER as CHART_NAMES
+from kubectl_mesh.targets.istiooperator import EAST_WEST
+from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, value_at
 
 HELM = "values"
@@ -83,7 +85,7 @@ def control_plane(
     chart = INSTALL_KINDS[kind].chart
     if chart:
         name = text_at(value, *chart)
-        if name not in CHARTS or (name == "gateway" and "eastwest" not in found.name):
+        if name not in CHART_NAMES or (name == "gateway" and EAST_WEST not in found.name):
             return None
     part = part_name(kind, value)
     return None if part is None else DumpedControlPlane(found, kind, part, value)
@@ -177,7 +179,7 @@ def _split_chart(url: object) -> tuple[str, str] | None:
     if not isinstance(url, str):
         return None
     registry, _, chart = url.rstrip("/").rpartition("/")
-    return (registry, chart) if chart in CHARTS and registry else None
+    return (registry, chart) if chart in CHART_NAMES and registry else None
 
 
 INJECTOR, MESH_CONFIG = "istio-sidecar-injector", "istio"
@@ -239,8 +241,9 @@ def _at_paths(value: Json, paths: Iterable[tuple[str, Path]]) -> Iterator[Statem
 
 
 def _version_statements(plane: DumpedControlPlane) -> Iterator[Statement]:
-    if plane.kind == "IstioControlPlane":
-        yield Statement("version", "1.4", "kind")
+    target = KINDS.get(plane.kind)
+    if target is not None and target.FIXED_VERSION is not None:
+        yield Statement("version", target.FIXED_VERSION, "kind")
     elif plane.kind != HELM:
         path = INSTALL_KINDS[plane.kind].version
         tag = value_at(plane.value, *path)

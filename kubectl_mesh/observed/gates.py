@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.install_kinds import (
-    CONTROL_PLANE_KINDS,
     INSTALL_KINDS,
     chart_values,
     part_name,
@@ -18,6 +17,8 @@ from kubectl_mesh.observed.networks import (
     gateway_addresses,
 )
 from kubectl_mesh.observed.values import Gate, Object
+from kubectl_mesh.targets import KINDS
+from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at, texts_at, value_at
 
 
@@ -52,7 +53,7 @@ def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
             )
         elif seen.kind in ("Application", "HelmRelease"):
             yield from _chart(seen, value)
-        elif seen.kind == "IstioOperator":
+        elif seen.kind == IstioOperator.KIND:
             yield from _components(seen, value)
         yield from _mesh_networks(seen, value)
 
@@ -123,7 +124,7 @@ def _components(seen: Object, value: Json) -> Iterator[Gate]:
 
 def _mesh_networks(seen: Object, value: Json) -> Iterator[Gate]:
     """What is declared; the same twice, as Istio 1.4 wants it, counts once."""
-    if seen.kind not in CONTROL_PLANE_KINDS:
+    if seen.kind not in KINDS:
         return
     kind = INSTALL_KINDS[seen.kind]
     stated = {

@@ -1,16 +1,19 @@
 """The kinds of documents that install Istio: where each has the chart's values, its version and its
-chart.
+chart, as its target writes them.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubectl_mesh.model import Json
+from kubectl_mesh.targets import KINDS
+from kubectl_mesh.targets.charts import ChartTarget
+from kubectl_mesh.targets.istio import Istio
+from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
+from kubectl_mesh.targets.target import Path, Target
 from kubectl_mesh.yaml_io.lookup import mapping_at, text_at
-
-Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class InstallKind:
     version: Path
     part: str = ""
     """The part of Istio that it installs; empty where each document states it."""
-    values: Path = ("spec", "values")
+    values: Path = Target.VALUES
     """Where the values of Istio's chart are."""
     chart: Path = ()
     """Where the name of the chart is, for what installs charts."""
@@ -34,39 +37,20 @@ class InstallKind:
         return self.api_version.partition("/")[0]
 
 
-INSTALL_KINDS: Mapping[str, InstallKind] = {
-    "IstioControlPlane": InstallKind("install.istio.io/v1alpha2", ("spec", "tag"), "istiod"),
-    "IstioOperator": InstallKind("install.istio.io/v1alpha1", ("spec", "tag")),
-    "Istio": InstallKind("sailoperator.io/v1", ("spec", "version"), "istiod"),
-    "IstioCNI": InstallKind(
-        "sailoperator.io/v1", ("spec", "version"), "cni", namespace=("spec", "namespace")
-    ),
-    "ZTunnel": InstallKind(
-        "sailoperator.io/v1", ("spec", "version"), "ztunnel", namespace=("spec", "namespace")
-    ),
-    "HelmRelease": InstallKind(
-        "helm.toolkit.fluxcd.io/v2",
-        ("spec", "chart", "spec", "version"),
-        chart=("spec", "chart", "spec", "chart"),
-        namespace=("spec", "targetNamespace"),
-    ),
-    "Application": InstallKind(
-        "argoproj.io/v1alpha1",
-        ("spec", "source", "targetRevision"),
-        values=("spec", "source", "helm", "valuesObject"),
-        chart=("spec", "source", "chart"),
-        namespace=("spec", "destination", "namespace"),
-    ),
-}
-CONTROL_PLANE_KINDS = tuple(
-    name for name, kind in INSTALL_KINDS.items() if kind.part in ("", "istiod")
+def _list_kinds(target: Target) -> Iterator[tuple[str, InstallKind]]:
+    """The kinds of documents of a target, by name."""
+    base = InstallKind(target.API_VERSION, target.VERSION, values=target.VALUES)
+    if isinstance(target, ChartTarget):
+        yield target.KIND, replace(base, chart=target.CHART, namespace=target.NAMESPACE)
+        return
+    yield target.KIND, base if target.KIND == IstioOperator.KIND else replace(base, part="istiod")
+    for part, kind in target.NODE_KINDS.items():
+        yield kind, replace(base, part=part, namespace=target.NAMESPACE)
+
+
+INSTALL_KINDS: Mapping[str, InstallKind] = dict(
+    kind for target in KINDS.values() for kind in _list_kinds(target)
 )
-"""The kinds that base.yaml may have for istiod."""
-CHARTS = ("istiod", "base", "cni", "ztunnel", "gateway")
-NODE_COMPONENTS = ("cni", "ztunnel")
-"""The parts that run on every node."""
-EAST_WEST = "eastwest"
-"""The part that an IstioOperator of the profile `empty` installs: the east-west gateway."""
 DEFAULT_REVISION = "default"
 CLUSTER_NAME, MESH_ID, NETWORK, NAMESPACE = (
     ("multiCluster", "clusterName"),
@@ -85,7 +69,7 @@ def part_name(kind: str, value: Json) -> str | None:
     `eastwest`, or the name of another chart; None where it names no chart.
     """
     known = INSTALL_KINDS[kind]
-    if kind == "IstioOperator":
+    if kind == IstioOperator.KIND:
         return EAST_WEST if text_at(value, "spec", "profile") == "empty" else "istiod"
     if known.chart:
         chart = text_at(value, *known.chart)
@@ -100,7 +84,7 @@ def chart_values(kind: str, value: Json) -> Mapping[str, Any]:
 
 def revision_of_name(kind: str, name: str) -> str | None:
     """The revision that the name of an object states; None where it states none."""
-    return name if kind == "Istio" and name not in ("", DEFAULT_REVISION) else None
+    return name if kind == Istio.KIND and name not in ("", DEFAULT_REVISION) else None
 
 
 def stated_version(kind: str, value: Json) -> str | None:

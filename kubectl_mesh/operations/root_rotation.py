@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from kubectl_mesh import targets
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join
 from kubectl_mesh.istio.versions import reads_crl
@@ -125,7 +126,7 @@ def _unsigned_problems(
 def waiting_time(inputs: CheckedInputs, on: Rotation) -> timedelta:
     """How long every cluster must have held a step before the next one."""
     return (
-        longest(inputs.base, citadel=inputs.target.KIND == rollout.OLD)
+        longest(inputs.base, citadel=inputs.target.KIND == targets.OLD)
         if on.step in WAITS
         else timedelta()
     )

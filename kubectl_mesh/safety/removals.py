@@ -16,6 +16,7 @@ from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.remote_secrets import removed_secrets
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets import teardown
+from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
 from kubectl_mesh.targets.teardown import Holder, Leaving
 from kubectl_mesh.yaml_io.manifest import read
 
@@ -58,9 +59,9 @@ def control_plane_commands(context: str, thing: Thing, revision: str, tool: Tool
     """The commands that delete a part of a control plane; istioctl, not kubectl, applied what an
     IstioOperator says.
     """
-    if thing.kind != "IstioOperator":
+    if thing.kind != IstioOperator.KIND:
         return delete_commands(context, thing, tool)
-    return [] if thing.name == "eastwest" else teardown.delete_release(context, revision)
+    return [] if thing.name == EAST_WEST else teardown.delete_release(context, revision)
 
 
 def forget_commands(holder: Holder, tool: Tool) -> list[str]:

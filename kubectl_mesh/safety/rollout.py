@@ -12,10 +12,9 @@ from kubectl_mesh.istio import versions
 from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.stores import store_of
+from kubectl_mesh.targets import OLD
+from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
 from kubectl_mesh.text import mesh_command
-
-OLD = "IstioControlPlane"
-"""The kind of base.yaml whose clusters run Istio 1.4, Citadel among it."""
 
 
 def minor(cluster: Cluster, kind: str) -> int:
@@ -166,7 +165,7 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
     """The commands that apply what changes of a control plane which nothing in a cluster reads; the
     control plane before its gateway.
     """
-    if kind not in (OLD, "IstioOperator"):
+    if kind not in (OLD, IstioOperator.KIND):
         return []
     verb = ("manifest", "apply") if minor(cluster, kind) <= versions.ISTIOD else ("install", "-y")
     files = [
@@ -176,7 +175,7 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
         and f.path.startswith(f"{STAGES[1]}/")
         and not f.path.endswith("kustomization.yaml")
     ]
-    files.sort(key=lambda path: (path.endswith("/eastwest.yaml"), path))
+    files.sort(key=lambda path: (path.endswith(f"/{EAST_WEST}.yaml"), path))
     return [
         shlex.join(["istioctl", f"--context={cluster.context}", *verb, "-f", f"{folder}/{path}"])
         for path in files

@@ -8,6 +8,7 @@ from kubectl_mesh.delivery.removal import Installation, PlaneRemoval, cascade_co
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Json, Member, Plan, Topology
 from kubectl_mesh.targets import charts, values
+from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.target import Base, PlaneFile
 from kubectl_mesh.targets.uninstall import release_names
 from kubectl_mesh.yaml_io.merge_patch import Whole
@@ -32,6 +33,7 @@ class Application(charts.ChartTarget):
     VALUES = ("spec", "source", "helm", "valuesObject")
     CHART = ("spec", "source", "chart")
     VERSION = ("spec", "source", "targetRevision")
+    NAMESPACE = ("spec", "destination", "namespace")
     HUB = True
     MERGED = (("spec", "syncPolicy", "syncOptions"), ("spec", "ignoreDifferences"))
     TOOLS = ("kubectl", "argocd")
@@ -62,7 +64,7 @@ spec:
     def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
         """The namespace of a chart; the one that its own document states stays."""
         own = base[part].value if part in base and part in charts.NODE_COMPONENTS else {}
-        stated = values.stated(own, ("spec", "destination")).get("namespace")
+        stated = stated_at(own, self.NAMESPACE)
         return str(stated or cluster.namespace)
 
     def plane_removal(self, cluster: Installation) -> PlaneRemoval:

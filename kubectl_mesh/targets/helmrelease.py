@@ -8,7 +8,8 @@ from kubectl_mesh.delivery.removal import LAST, Installation, PlaneRemoval, kube
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Member, Plan, Topology
-from kubectl_mesh.targets import charts, values
+from kubectl_mesh.targets import charts
+from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.target import Base, PlaneFile
 from kubectl_mesh.targets.uninstall import release_names
 from kubectl_mesh.text import shown
@@ -29,6 +30,7 @@ class HelmRelease(charts.ChartTarget):
     SCHEMAS = dict.fromkeys(charts.ORDER, "kinds/helmrelease-helm-v2.json")
     CHART = ("spec", "chart", "spec", "chart")
     VERSION = ("spec", "chart", "spec", "version")
+    NAMESPACE = ("spec", "targetNamespace")
     TOOLS = ("kubectl", "flux")
     READ_BY = "its objects are for Flux"
     STARTER = f"""\
@@ -54,7 +56,7 @@ spec:
 
     def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
         """The namespace of a chart, as base.yaml states it."""
-        stated = values.stated(self.merged(base, part), ("spec",)).get("targetNamespace")
+        stated = stated_at(self.merged(base, part), self.NAMESPACE)
         return str(stated or cluster.namespace)
 
     def chart_namespace_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
@@ -62,13 +64,13 @@ spec:
         is.
         """
         for part, found in base.items():
-            target = values.stated(found.value, ("spec",)).get("targetNamespace")
+            target = stated_at(found.value, self.NAMESPACE)
             cluster = next(
                 (c for c in topology.clusters if target not in (None, c.namespace)), None
             )
             if cluster is not None and part not in charts.NODE_COMPONENTS:
                 yield Problem(
-                    found.place("spec", "targetNamespace"),
+                    found.place(*self.NAMESPACE),
                     f"installs the chart {part} into {shown(target)}, and Istio's namespace in"
                     f" {cluster.name} is {shown(cluster.namespace)}",
                     f"remove it, or state contexts.{cluster.context}.namespace",

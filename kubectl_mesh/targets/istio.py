@@ -12,6 +12,7 @@ from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Json, Member, Plan, Release, Topology
 from kubectl_mesh.targets import images, node_components, values
 from kubectl_mesh.targets.gateway_rules import gateway_address_problems
+from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.modern import ModernTarget, ambient_profile
 from kubectl_mesh.targets.target import Base, PlaneFile
 from kubectl_mesh.targets.value_rules import StatedValues, value_problems
@@ -24,11 +25,13 @@ class Istio(ModernTarget):
 
     KIND = "Istio"
     API_VERSION = "sailoperator.io/v1"
+    NODE_KINDS: ClassVar[Mapping[str, str]] = {"cni": "IstioCNI", "ztunnel": "ZTunnel"}
     SCHEMAS: ClassVar[Mapping[str, str]] = {
-        "Istio": "kinds/istio-sailoperator-v1.json",
-        "IstioCNI": "kinds/istiocni-sailoperator-v1.json",
-        "ZTunnel": "kinds/ztunnel-sailoperator-v1.json",
+        KIND: "kinds/istio-sailoperator-v1.json",
+        NODE_KINDS["cni"]: "kinds/istiocni-sailoperator-v1.json",
+        NODE_KINDS["ztunnel"]: "kinds/ztunnel-sailoperator-v1.json",
     }
+    NAMESPACE = ("spec", "namespace")
     BRINGS_IMAGES = True
     OLDEST = versions.SAIL
     GATEWAYS = ("Deployment", "Gateway")
@@ -87,13 +90,10 @@ spec:
             *(["cni"] if self._needs_cni(base, topology) else []),
             *(["ztunnel"] if topology.ambient else []),
         ]
-        ztunnel = values.stated(_value(base, "ZTunnel"), (*self.VALUES, "ztunnel"))
-        kinds = {
-            "cni": ("IstioCNI", "istio-cni"),
-            "ztunnel": ("ZTunnel", str(ztunnel.get("resourceName") or "ztunnel")),
-        }
+        ztunnel = values.stated(_value(base, self.NODE_KINDS["ztunnel"]), (*self.VALUES, "ztunnel"))
+        names = {"cni": "istio-cni", "ztunnel": str(ztunnel.get("resourceName") or "ztunnel")}
         return {
-            part: f"{_namespace(_value(base, kinds[part][0]), cluster)}/{kinds[part][1]}"
+            part: f"{_namespace(_value(base, self.NODE_KINDS[part]), cluster)}/{names[part]}"
             for part in parts
         }
 
@@ -130,7 +130,7 @@ spec:
         so.
         """
         stated = values.stated(_value(base, self.KIND), (*self.VALUES, "pilot", "cni"))
-        return topology.ambient or stated.get("enabled") is True or "IstioCNI" in base
+        return topology.ambient or stated.get("enabled") is True or self.NODE_KINDS["cni"] in base
 
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster an Istio for each revision, its IstioCNI and its ZTunnel."""
@@ -146,11 +146,13 @@ spec:
                 spec = self._istio_spec(made, member, release, main)
                 yield self._file(file, self.KIND, base, spec, release.revision or "default")
             if needs_cni:
-                spec = self._cni_spec(member, topology, _value(base, "IstioCNI"))
-                yield self._file("istiocni.yaml", "IstioCNI", base, spec)
+                kind = self.NODE_KINDS["cni"]
+                spec = self._cni_spec(member, topology, _value(base, kind))
+                yield self._file("istiocni.yaml", kind, base, spec)
             if topology.ambient:
-                spec = self._ztunnel_spec(member, topology, _value(base, "ZTunnel"))
-                yield self._file("ztunnel.yaml", "ZTunnel", base, spec)
+                kind = self.NODE_KINDS["ztunnel"]
+                spec = self._ztunnel_spec(member, topology, _value(base, kind))
+                yield self._file("ztunnel.yaml", kind, base, spec)
 
         return of
 
@@ -211,7 +213,7 @@ def _value(base: Base, kind: str) -> Json:
 
 
 def _namespace(base: Json, cluster: Cluster) -> str:
-    return str(values.stated(base, ("spec",)).get("namespace") or cluster.namespace)
+    return str(stated_at(base, Istio.NAMESPACE) or cluster.namespace)
 
 
 def _version(release: Release) -> dict[str, object]:

@@ -44,6 +44,8 @@ PROFILES = (
     "openshift-ambient",
     "external",
 )
+EAST_WEST = "eastwest"
+"""The name of the IstioOperator that installs only the east-west gateway."""
 _MESH = ("spec", "meshConfig")
 
 
@@ -187,7 +189,7 @@ spec:
                 yield PlaneFile(file, self._object(cluster, name, spec), self.KIND, value)
             if member.gateway_kind == self.KIND:
                 spec = _gateway_spec(member, plan, value)
-                yield PlaneFile("eastwest.yaml", self._object(cluster, "eastwest", spec))
+                yield PlaneFile(f"{EAST_WEST}.yaml", self._object(cluster, EAST_WEST, spec))
 
         return of
 

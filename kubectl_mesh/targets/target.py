@@ -52,9 +52,13 @@ class Target(ABC):
     one first.
     """
     VALUES: ClassVar[Path] = ("spec", "values")
-    """Where the values of Istio's charts stand in a document."""
+    """Where the values of Istio's charts are in a document."""
     VERSION: ClassVar[Path] = ("spec", "version")
     """Where a document states the version of Istio."""
+    NODE_KINDS: ClassVar[Mapping[str, str]] = {}
+    """The kinds of the documents that install a component on the nodes each, by component."""
+    NAMESPACE: ClassVar[Path] = ()
+    """Where a document states the namespace of a component on the nodes."""
     STARTER: ClassVar[str]
     """The base.yaml that `init` writes."""
     DEFAULT_BASE: ClassVar[Json] = {}
