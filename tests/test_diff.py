@@ -18,12 +18,11 @@ from conftest import TOP, Golden, Run, merged
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.differences import diff
 from kubectl_mesh.differences.impact import holds, number
-from kubectl_mesh.differences.order import ranked
 from kubectl_mesh.differences.rules import RULES
-from kubectl_mesh.differences.values import Before
 from kubectl_mesh.observed.sources import on_disk
 from kubectl_mesh.reports.diff_markdown import markdown
 from kubectl_mesh.reports.diff_text import text, value
+from kubectl_mesh.safety.steps import Before, rank_clusters
 from kubectl_mesh.yaml_io import assets
 
 CASES = TOP / "tests" / "diff"
@@ -516,8 +515,11 @@ def test_clusters_that_wait_for_each_other() -> None:
         Before(frozenset("b"), frozenset("c"), "b c"),
         Before(frozenset("a"), frozenset("b"), "a b"),
     ]
-    assert ranked(frozenset("abc"), found) == {"a": 0, "b": 1, "c": 2}
-    assert ranked(frozenset("abc"), [*found, Before(frozenset("c"), frozenset("a"), "c a")]) is None
+    assert rank_clusters(frozenset("abc"), found) == {"a": 0, "b": 1, "c": 2}
+    assert (
+        rank_clusters(frozenset("abc"), [*found, Before(frozenset("c"), frozenset("a"), "c a")])
+        is None
+    )
 
 
 def test_usage(built: Any, run: Run) -> None:

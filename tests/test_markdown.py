@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line, Order
+from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.diff_markdown import markdown
+from kubectl_mesh.safety.steps import Order
 
 GOLDENS = sorted((Path(__file__).parent / "diff").glob("*/diff.md"))
 KNOWN = {

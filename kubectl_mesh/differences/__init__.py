@@ -12,16 +12,17 @@ from kubectl_mesh.differences import clusters, documents, hands, objects, remote
 from kubectl_mesh.differences.both import Both
 from kubectl_mesh.differences.fields import public
 from kubectl_mesh.differences.impact import sentences
-from kubectl_mesh.differences.order import order
-from kubectl_mesh.differences.pair import pairs, trimmed, worth_reading
+from kubectl_mesh.differences.pair import trimmed, worth_reading
 from kubectl_mesh.differences.rules import RESTARTS
 from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.lazy import open_trees
+from kubectl_mesh.observed.pairs import pair_clusters
 from kubectl_mesh.observed.removal import tool_at
 from kubectl_mesh.observed.values import Cluster, RawTree
 from kubectl_mesh.safety import Review, review
+from kubectl_mesh.safety.order import Finding, MeshChange
 from kubectl_mesh.tree.lock_file import parse_lock
 
 _KINDS = (
@@ -89,15 +90,15 @@ def diff(
     )
     changed = _changed_clusters(both, lines, differing, looks)
     reviewed = render.review if render is not None else _review_trees(both, names[0], only)
-    steps = order(both, lines, changed, reviewed.refusals)
-    if steps.refused:
+    order = reviewed.find_order(_describe_change(both, lines, changed))
+    if order.refused:
         # Clusters still use what these commands delete.
         lines = tuple(replace(line, commands=()) for line in lines)
     return Diff(
         *names,
         _mesh_name(both),
         lines,
-        steps,
+        order,
         changed,
         _count_clusters(both),
         looks,
@@ -116,7 +117,7 @@ def _read_both(
         reader.read(trimmed(before, after, wanted), wanted),
         reader.read(trimmed(after, before, wanted), wanted),
     )
-    found = pairs(old, new)
+    found = pair_clusters(old, new)
     renamed = {p.before.name: p.name for p in found if p.before is not None and p.renamed}
     mesh = next((c.lock.says.mesh for c in old.clusters.values() if c.lock is not None), "")
     return Both(before, after, old, new, found, made, renamed, tool_at(before, mesh))
@@ -154,6 +155,28 @@ def _changed_clusters(
     )
     names = (f.partition("/")[0] for f in silent if not f.endswith(LOCK))
     return tuple(sorted({both.now(n) for n in names if not n.startswith("_")} | telling))
+
+
+def _describe_change(both: Both, lines: Sequence[Line], changed: Sequence[str]) -> MeshChange:
+    """What differs, as far as the order of applying depends on it."""
+    findings = [
+        Finding(
+            line.kind,
+            line.group,
+            line.clusters,
+            any(d.path == "recipient" and d.before is None for d in line.details),
+        )
+        for line in lines
+    ]
+    return MeshChange(
+        both.pairs,
+        both.after.clusters,
+        both.before.clusters,
+        findings,
+        frozenset(changed),
+        both.raw_before,
+        both.raw_after,
+    )
 
 
 def _count_clusters(both: Both) -> int:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
+from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.removal import context_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, MeshState, Object, RawTree
 from kubectl_mesh.safety.removals import Thing

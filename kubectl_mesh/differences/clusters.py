@@ -10,9 +10,9 @@ from kubectl_mesh.differences.both import (
     mesh,
     removal_effect,
 )
-from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.observed.pairs import Pair, list_readers
 from kubectl_mesh.observed.removal import holder_at, installation_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
 from kubectl_mesh.safety.removals import forget_commands
@@ -28,19 +28,6 @@ def facts(both: Both) -> Iterator[Fact]:
             yield from _removed(both, pair.before)
         else:
             yield from _kept(both, pair)
-
-
-def readers(raw: RawTree, name: str) -> tuple[str, ...]:
-    """The clusters that hold a remote secret for a cluster, by the names of files."""
-    path = f"{REMOTE_SECRETS}{name}.yaml"
-    shared = f"{name}.yaml" in raw.get(BUNDLE, {})
-    return tuple(
-        sorted(
-            n
-            for n, files in raw.items()
-            if n and n != name and not n.startswith("_") and (path in files or shared)
-        )
-    )
 
 
 def discovered(raw: RawTree, name: str) -> tuple[str, ...]:
@@ -74,7 +61,7 @@ def some(names: tuple[str, ...]) -> str:
 
 
 def _added(both: Both, cluster: Cluster) -> Fact:
-    who, whom = readers(both.raw_after, cluster.name), discovered(both.raw_after, cluster.name)
+    who, whom = list_readers(both.raw_after, cluster.name), discovered(both.raw_after, cluster.name)
     details = [
         Detail("network", None, cluster.network),
         Detail("namespace", None, namespace_at(cluster)),
@@ -108,7 +95,7 @@ def _added(both: Both, cluster: Cluster) -> Fact:
 
 def _staying_readers(both: Both, name: str) -> list[Cluster]:
     """The clusters that read one before, and are still in the mesh."""
-    names = (both.now(n) for n in readers(both.raw_before, name))
+    names = (both.now(n) for n in list_readers(both.raw_before, name))
     return [both.after.clusters[n] for n in names if n in both.after.clusters]
 
 
@@ -136,11 +123,12 @@ def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
         step.text
         for step in list_commands([installation_at(cluster)], holders, both.tool, whole=whole)
     ]
+    who = list_readers(both.raw_before, cluster.name)
     details = (
         Detail("network", cluster.network, None),
         Detail("runs", release(cluster), None),
         Detail("discovers", some(discovered(both.raw_before, cluster.name)) or "nobody", None),
-        Detail("is discovered by", some(readers(both.raw_before, cluster.name)) or "nobody", None),
+        Detail("is discovered by", some(who) or "nobody", None),
     )
     effects = [
         effect("cluster-removed"),

@@ -8,8 +8,8 @@ from kubectl_mesh.differences.both import changed, effect, removal_effect, thing
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.impact import number
-from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
+from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, ControlPlane

@@ -9,9 +9,9 @@ from kubectl_mesh.differences.both import Both, changed, effect, removal_effect,
 from kubectl_mesh.differences.documents import GATEWAYS, gateway_effects
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
-from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
+from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, Directory, Gate, Object

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.differences.both import Both, changed, effect, removal_effect
-from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
+from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.removal import holder_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
 from kubectl_mesh.safety.removals import forget_commands

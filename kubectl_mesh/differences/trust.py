@@ -6,12 +6,12 @@ from dataclasses import replace
 from kubectl_mesh.differences.both import Both, changed, effect, told
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
-from kubectl_mesh.differences.pair import Pair
 from kubectl_mesh.differences.rules import RULE_NAMES
 from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS, Certificate
+from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.values import Cacerts
-from kubectl_mesh.safety.roots import CERTS, exchange_reason
+from kubectl_mesh.safety.roots import CERTS, exchange_reason, find_issuer_change
 from kubectl_mesh.text import count
 
 MADE = "made by the render"
@@ -107,9 +107,10 @@ def elsewhere(old: Cacerts, new: Cacerts) -> Fact | None:
     """That the root is another issuer's from now on, where only the clusters know one of the
     two.
     """
-    before, after = _issuer(old), _issuer(new)
-    if None in (before, after) or before == after:
+    found = find_issuer_change(old, new)
+    if found is None:
         return None
+    before, after = found
     rule = (
         "roots-here"
         if after == CERTS
@@ -125,21 +126,6 @@ def elsewhere(old: Cacerts, new: Cacerts) -> Fact | None:
         new.file,
         effect(rule),
     )
-
-
-def _issuer(trust: Cacerts) -> str | None:
-    """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same
-    where they name one issuer.
-    """
-    if trust.root_fingerprints:
-        return CERTS
-    if trust.store == "istio-csr":
-        return str(trust.issuer.get("issuer", "")).partition(": ")[2] or None
-    if trust.store == "cert-manager":
-        return "{}.{}/{}".format(
-            *(trust.issuer.get(f"issuerRef.{part}", "") for part in ("kind", "group", "name"))
-        )
-    return None
 
 
 def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:

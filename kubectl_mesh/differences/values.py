@@ -1,11 +1,10 @@
-"""What a diff is made of: lines in terms of the mesh, what each does in running clusters, and the
-order in which clusters may apply them.
-"""
+"""What a diff consists of: lines in terms of the mesh, and what each does in running clusters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Problem
+from kubectl_mesh.safety.steps import Order
 
 NEW, CHANGED, DELETED, FOREIGN = GROUPS = ("new", "changed", "deleted", "foreign")
 
@@ -62,30 +61,6 @@ class Line:
     details: tuple[Detail, ...] = ()
     impact: tuple[tuple[str, tuple[str, ...]], ...] = ()
     commands: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """One cluster, or several, have to apply a change before others do."""
-
-    first: frozenset[str]
-    then: frozenset[str]
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Whether clusters may apply a change as they like. `steps` are clusters that may go together;
-    `reasons` say why that order.
-    """
-
-    any: bool
-    steps: tuple[tuple[str, ...], ...] = ()
-    reasons: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What has to be waited for, or is not without interruption whatever the order."""
-    refused: tuple[Problem, ...] = ()
-    """Why the change is safe in no order, and `render` refuses it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from kubectl_mesh.observed.values import MeshState
 from kubectl_mesh.safety.gateways import find_lost_ways
 from kubectl_mesh.safety.identity import find_moves, find_new_names, find_revision_changes
 from kubectl_mesh.safety.mesh_pair import MeshPair
+from kubectl_mesh.safety.order import MeshChange, find_order
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.readers import find_lost_readers
 from kubectl_mesh.safety.reconnect import find_reconnections
@@ -19,6 +20,7 @@ from kubectl_mesh.safety.refusal import IN_USE, Refusal
 from kubectl_mesh.safety.remote_secrets import find_withdrawals
 from kubectl_mesh.safety.removals import list_removals
 from kubectl_mesh.safety.roots import find_issuer_warnings, find_root_refusals
+from kubectl_mesh.safety.steps import Order
 from kubectl_mesh.safety.tokens import find_early_removals, find_expired_tokens
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import marked
@@ -51,6 +53,10 @@ class Review:
     def list_warnings(self) -> tuple[Problem, ...]:
         """What a render that is not refused warns of."""
         return (*self.issuer_warnings, *self.restarts, *self.login_warnings, *self.unknown)
+
+    def find_order(self, change: MeshChange) -> Order:
+        """The order in which clusters may apply the change; it has none where it is refused."""
+        return find_order(change, self.refusals)
 
     def list_problems(self, *, with_restarts: bool = False) -> list[Problem]:
         """Why the change is refused; `with_restarts` accepts changes after which istiod has to

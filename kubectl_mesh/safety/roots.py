@@ -13,7 +13,7 @@ from kubectl_mesh.fs.folders import join
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read
-from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.observed.values import Cacerts, MeshState
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import Refusal, name_some
 from kubectl_mesh.safety.rollout import one_root
@@ -334,6 +334,31 @@ def _issuer(lock: LockFile) -> str | None:
     if not (lock.roots or lock.issuer):
         return None
     return CERTS if lock.roots else (lock.issuer or "").partition(": ")[2]
+
+
+def find_issuer_change(old: Cacerts, new: Cacerts) -> tuple[str, str] | None:
+    """Whose root a cluster trusts before and after, where that is another issuer; None where it is
+    not, or nothing says it.
+    """
+    before, after = _issuer_of_trust(old), _issuer_of_trust(new)
+    if before is None or after is None or before == after:
+        return None
+    return before, after
+
+
+def _issuer_of_trust(trust: Cacerts) -> str | None:
+    """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same
+    where they name one issuer.
+    """
+    if trust.root_fingerprints:
+        return CERTS
+    if trust.store == "istio-csr":
+        return str(trust.issuer.get("issuer", "")).partition(": ")[2] or None
+    if trust.store == "cert-manager":
+        return "{}.{}/{}".format(
+            *(trust.issuer.get(f"issuerRef.{part}", "") for part in ("kind", "group", "name"))
+        )
+    return None
 
 
 def find_lagging_trees(

@@ -1,21 +1,19 @@
 """Whether the clusters may apply a change in any order, and if not, in which."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from kubectl_mesh.differences import crls
-from kubectl_mesh.differences.both import Both
-from kubectl_mesh.differences.clusters import readers
-from kubectl_mesh.differences.trust import elsewhere
-from kubectl_mesh.differences.values import DELETED, Before, Line, Order
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import open_tree
-from kubectl_mesh.observed.values import Cluster
-from kubectl_mesh.safety import Refusal
+from kubectl_mesh.observed.pairs import Pair, list_readers
+from kubectl_mesh.observed.values import Cluster, RawTree
+from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
+from kubectl_mesh.safety.refusal import Refusal
 from kubectl_mesh.safety.roots import ID as ROOT_EXCHANGE
-from kubectl_mesh.safety.roots import find_root_fault, trusts_of_state
+from kubectl_mesh.safety.roots import find_issuer_change, find_root_fault, trusts_of_state
+from kubectl_mesh.safety.steps import Before, Order, rank_clusters
 from kubectl_mesh.text import marked
 
 _WAIT = {
@@ -41,20 +39,53 @@ _WAIT = {
     ),
     "remote-secret": "one cluster after the other, so that no more than one loses a peer at a time",
 }
-"""What has to be waited for, whatever the order, by the kind of line."""
+"""What has to be waited for, whatever the order, by the kind of finding."""
 
 
-def order(
-    both: Both, lines: Sequence[Line], changed: Iterable[str], refusals: Sequence[Refusal] = ()
-) -> Order:
-    """The order of a change; `refusals` are what running clusters do not survive of it."""
-    notes = _list_notes(both, lines)
-    refused = _refused_problems(both, refusals)
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference between two states of a mesh, as far as the order depends on it."""
+
+    kind: str
+    """As in the report of `diff`: `cluster`, `rename`, `network`, `gateway`, and so on."""
+    group: str
+    """`new`, `changed` or `deleted`."""
+    clusters: tuple[str, ...]
+    adds_recipient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MeshChange:
+    """What differs between two states of a mesh."""
+
+    pairs: Sequence[Pair]
+    """The clusters in which a file differs."""
+    clusters: Mapping[str, Cluster]
+    """Those of them that exist after the change."""
+    old_clusters: Mapping[str, Cluster]
+    """Those of them that exist before it, by the name that they have then."""
+    findings: Sequence[Finding]
+    changed: frozenset[str]
+    """The clusters in which anything differs but the formatting."""
+    old_tree: RawTree = field(repr=False)
+    new_tree: RawTree = field(repr=False)
+
+    def list_new_names(self) -> dict[str, str]:
+        """The new name of each cluster that is renamed, by its old one."""
+        return {p.before.name: p.name for p in self.pairs if p.before is not None and p.renamed}
+
+
+def find_order(change: MeshChange, refusals: Sequence[Refusal] = ()) -> Order:
+    """The order in which clusters may apply a change; `refusals` are what running clusters do not
+    survive of it.
+    """
+    notes = _list_notes(change)
+    refused = _refused_problems(change, refusals)
     if refused:
         return Order(any=False, refused=refused, notes=notes)
-    there = frozenset(changed) & frozenset(both.after.clusters)
-    found = [b for b in _constraints(both, lines) if b.first & there and b.then & there - b.first]
-    ranks = ranked(there, found)
+    there = change.changed & frozenset(change.clusters)
+    found = [b for b in _constraints(change) if b.first & there and b.then & there - b.first]
+    ranks = rank_clusters(there, found)
     if ranks is None:
         why = "clusters wait for each other in a circle: no order is without interruption"
         return Order(any=True, notes=(why, *dict.fromkeys(b.why for b in found), *notes))
@@ -69,23 +100,24 @@ def order(
     )
 
 
-def _list_notes(both: Both, lines: Sequence[Line]) -> tuple[str, ...]:
+def _list_notes(change: MeshChange) -> tuple[str, ...]:
     """What has to be waited for, whatever the order."""
     kinds = {
-        "gone" if line.kind == "cluster" and line.group == DELETED else line.kind for line in lines
+        "gone" if one.kind == "cluster" and one.group == "deleted" else one.kind
+        for one in change.findings
     }
-    if not any(d.path == "recipient" and d.before is None for line in lines for d in line.details):
+    if not any(one.adds_recipient for one in change.findings):
         kinds.discard("recipients")
     return (
         *(says for kind, says in _WAIT.items() if kind in kinds),
-        *_elsewhere(both),
-        *crls.notes(both),
+        *_issuer_notes(change),
+        *list_crl_notes(change.pairs),
     )
 
 
-def _refused_problems(both: Both, refusals: Sequence[Refusal]) -> tuple[Problem, ...]:
+def _refused_problems(change: MeshChange, refusals: Sequence[Refusal]) -> tuple[Problem, ...]:
     """Why the change is safe in no order: what the trees say of the roots, and what was refused."""
-    fault = find_root_fault(*_trusts(both))
+    fault = find_root_fault(*_trusts(change))
     if fault is None:
         return tuple(dict.fromkeys(refusal.to_problem() for refusal in refusals))
     problem = fault.to_problem(CACERTS)
@@ -97,131 +129,117 @@ def _refused_problems(both: Both, refusals: Sequence[Refusal]) -> tuple[Problem,
     return tuple(dict.fromkeys((problem, *others)))
 
 
-def _trusts(both: Both) -> tuple[Mapping[str, Trust], Mapping[str, Trust]]:
+def _trusts(change: MeshChange) -> tuple[Mapping[str, Trust], Mapping[str, Trust]]:
     """What each cluster trusts, and who signs there, before and after; of clusters that stay as
     they are only where another one changes.
     """
     before = {
         p.name: p.before.trust.fingerprints
-        for p in both.pairs
+        for p in change.pairs
         if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint
     }
     after = {
         p.name: p.after.trust.fingerprints
-        for p in both.pairs
+        for p in change.pairs
         if p.after is not None and p.after.trust.intermediate_fingerprint
     }
     if before.keys() == after.keys() and all(
         trust.is_unchanged(after.get(name)) for name, trust in before.items()
     ):
         return before, after
-    unchanged = _unchanged(both)
+    unchanged = _unchanged(change)
     return {**unchanged, **before}, {**unchanged, **after}
 
 
-def _elsewhere(both: Both) -> tuple[str, ...]:
+def _issuer_notes(change: MeshChange) -> tuple[str, ...]:
     """That no order helps where the root may be another, which nobody can tell from here."""
     if any(
         p.before is not None
         and p.after is not None
-        and elsewhere(p.before.trust, p.after.trust) is not None
-        for p in both.pairs
+        and find_issuer_change(p.before.trust, p.after.trust) is not None
+        for p in change.pairs
     ):
         return ("if the root is not the same before and after, no order is without interruption",)
     return ()
 
 
-def ranked(there: frozenset[str], found: Sequence[Before]) -> dict[str, int] | None:
-    """In which step each cluster goes, from 0; None where some wait for each other."""
-    ranks = dict.fromkeys(sorted(there), 0)
-    for _ in range(len(there) + 1):
-        moved = False
-        for rule in found:
-            first = max((ranks[n] for n in rule.first & there), default=-1)
-            for name in rule.then & there - rule.first:
-                if ranks[name] <= first:
-                    ranks[name], moved = first + 1, True
-        if not moved:
-            return ranks
-    return None
-
-
-def _unchanged(both: Both) -> dict[str, Trust]:
+def _unchanged(change: MeshChange) -> dict[str, Trust]:
     """What the clusters trust that nothing changes in, by their locks."""
-    names = {n for n in both.raw_after if n and not n.startswith("_")} - {
-        n for p in both.pairs for n in (p.before and p.before.name, p.after and p.after.name)
+    names = {n for n in change.new_tree if n and not n.startswith("_")} - {
+        n for p in change.pairs for n in (p.before and p.before.name, p.after and p.after.name)
     }
-    trusts = trusts_of_state(open_tree(both.raw_after), names)
+    trusts = trusts_of_state(open_tree(change.new_tree), names)
     return {name: trust for name, trust in trusts.items() if trust.intermediate is not None}
 
 
-def _constraints(both: Both, lines: Sequence[Line]) -> Iterable[Before]:
+def _constraints(change: MeshChange) -> Iterable[Before]:
     """Who has to go before whom."""
-    yield from crls.constraints(both)
-    yield from _label_constraints(both)
-    for line in lines:
-        name = line.clusters[0] if line.clusters else ""
-        if line.kind == "cluster" and line.group == "new":
-            yield from _newcomer_constraints(both, line)
-        elif line.kind == "rename":
+    yield from find_crl_constraints(change.pairs)
+    yield from _label_constraints(change)
+    for finding in change.findings:
+        name = finding.clusters[0] if finding.clusters else ""
+        if finding.kind == "cluster" and finding.group == "new":
+            yield from _newcomer_constraints(change, finding)
+        elif finding.kind == "rename":
             why = f"{name} first, so that it answers to its new name before its peers ask for it"
-            peers = frozenset(readers(both.raw_after, name))
-            yield Before(frozenset(line.clusters), peers, why)
-        elif line.kind == "network":
+            peers = frozenset(list_readers(change.new_tree, name))
+            yield Before(frozenset(finding.clusters), peers, why)
+        elif finding.kind == "network":
             declares = frozenset(
                 n
-                for n, c in both.after.clusters.items()
+                for n, c in change.clusters.items()
                 if any(g.kind == "meshNetworks" for g in c.gates)
             )
             why = f"{name} first: its peers are told by meshNetworks where its endpoints are"
-            yield Before(frozenset(line.clusters), declares, why)
-        elif line.kind == "gateway":
-            yield from _gateway_constraints(both, line)
-        elif line.kind in ("version", "revision"):
-            yield from _primary_constraints(both)
+            yield Before(frozenset(finding.clusters), declares, why)
+        elif finding.kind == "gateway":
+            yield from _gateway_constraints(change, finding)
+        elif finding.kind in ("version", "revision"):
+            yield from _primary_constraints(change)
 
 
-def _newcomer_constraints(both: Both, line: Line) -> Iterable[Before]:
+def _newcomer_constraints(change: MeshChange, finding: Finding) -> Iterable[Before]:
     """A cluster that comes, before those that read it and those that its istiod serves."""
-    name, subject = line.clusters[0], frozenset(line.clusters)
+    name, subject = finding.clusters[0], frozenset(finding.clusters)
     why = f"{name} first, stage by stage: its peers read it as soon as they have its remote secret"
     # Clusters that come together wait for nobody: each takes a peer when its API server answers.
-    known = frozenset(both.now(n) for n in both.raw_before)
-    yield Before(subject, frozenset(readers(both.raw_after, name)) & known, why)
+    renamed = change.list_new_names()
+    known = frozenset(renamed.get(n, n) for n in change.old_tree)
+    yield Before(subject, frozenset(list_readers(change.new_tree, name)) & known, why)
     served = frozenset(
         n
-        for n, c in both.after.clusters.items()
+        for n, c in change.clusters.items()
         if c.served_by is not None and c.served_by.value == name
     )
     yield Before(subject, served, f"{name} before the clusters that its istiod serves")
 
 
-def _gateway_constraints(both: Both, line: Line) -> Iterable[Before]:
+def _gateway_constraints(change: MeshChange, finding: Finding) -> Iterable[Before]:
     """A gateway and those who know its address."""
-    subject = frozenset(line.clusters)
-    if line.group == "new":
+    subject = frozenset(finding.clusters)
+    if finding.group == "new":
         why = "the gateway first, then those who are told its address"
-        yield Before(subject, _declaring(both) - subject, why)
-    elif line.group == "deleted":
+        yield Before(subject, _declaring(change) - subject, why)
+    elif finding.group == "deleted":
         why = "those who were told the gateway's address first, then the gateway"
-        yield Before(_declaring(both, before=True) - subject, subject, why)
+        yield Before(_declaring(change, before=True) - subject, subject, why)
 
 
-def _primary_constraints(both: Both) -> Iterable[Before]:
+def _primary_constraints(change: MeshChange) -> Iterable[Before]:
     """A cluster before those that its istiod serves."""
-    everyone = frozenset(both.after.clusters)
-    for remote, cluster in both.after.clusters.items():
+    everyone = frozenset(change.clusters)
+    for remote, cluster in change.clusters.items():
         if cluster.served_by is not None:
             primary = frozenset((cluster.served_by.value,))
             why = f"{cluster.served_by.value} before the clusters that its istiod serves"
             yield Before(primary & everyone, frozenset((remote,)), why)
 
 
-def _label_constraints(both: Both) -> Iterable[Before]:
+def _label_constraints(change: MeshChange) -> Iterable[Before]:
     """Who has to go before whom where istiod begins to find a gateway by its label, or stops to,
     and others know its address instead.
     """
-    for pair in both.pairs:
+    for pair in change.pairs:
         if pair.before is None or pair.after is None:
             continue
         old, new, subject = (
@@ -234,13 +252,13 @@ def _label_constraints(both: Both) -> Iterable[Before]:
                 "those who are told the gateway's address first, then the gateway, which is no"
                 " longer found by itself"
             )
-            yield Before(_declaring(both, network=network) - subject, subject, why)
+            yield Before(_declaring(change, network=network) - subject, subject, why)
         for network in sorted(new - old):
             why = (
                 "the gateway first, then those who were told its address, and find it by"
                 " themselves now"
             )
-            yield Before(subject, _declaring(both, before=True, network=network) - subject, why)
+            yield Before(subject, _declaring(change, before=True, network=network) - subject, why)
 
 
 def _labelled(cluster: Cluster) -> frozenset[str]:
@@ -252,11 +270,12 @@ def _labelled(cluster: Cluster) -> frozenset[str]:
     )
 
 
-def _declaring(both: Both, *, before: bool = False, network: str | None = None) -> frozenset[str]:
+def _declaring(
+    change: MeshChange, *, before: bool = False, network: str | None = None
+) -> frozenset[str]:
     """The clusters to which addresses of gateways are stated, of any network or of one."""
-    view = both.before if before else both.after
     return frozenset(
         n
-        for n, c in view.clusters.items()
+        for n, c in (change.old_clusters if before else change.clusters).items()
         if any(g.addresses and network in (None, g.network) for g in c.gates)
     )

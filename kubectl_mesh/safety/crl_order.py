@@ -2,24 +2,23 @@
 of which it has none.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from kubectl_mesh.differences.both import Both
-from kubectl_mesh.differences.pair import Pair
-from kubectl_mesh.differences.values import Before
 from kubectl_mesh.observed.crls import takes
+from kubectl_mesh.observed.pairs import Pair
+from kubectl_mesh.safety.steps import Before
 
 _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"
 
 
-def constraints(both: Both) -> Iterator[Before]:
+def find_crl_constraints(pairs: Sequence[Pair]) -> Iterator[Before]:
     """The CRL of a new intermediate, or of its root, goes before what it signs; that of an old one
     stays until nothing of it is in use.
     """
-    for pair in _signing(both):
+    for pair in _signing(pairs):
         if pair.before is None or pair.after is None:
             continue
-        first = _without(both, pair)
+        first = _without(pairs, pair)
         if first:
             yield Before(
                 first,
@@ -29,7 +28,7 @@ def constraints(both: Both) -> Iterator[Before]:
             )
         late = frozenset(
             other.name
-            for other in _others(both, pair)
+            for other in _others(pairs, pair)
             if other.after is not None
             and takes(other.after.trust, pair.after.trust)
             and not takes(other.after.trust, pair.before.trust)
@@ -42,23 +41,23 @@ def constraints(both: Both) -> Iterator[Before]:
             yield Before(frozenset((pair.name,)), late, why)
 
 
-def notes(both: Both) -> Iterator[str]:
+def list_crl_notes(pairs: Sequence[Pair]) -> Iterator[str]:
     """What a cluster that comes has to wait for, stage by stage: its peers in turn wait for its API
     server, and not for its certificates.
     """
-    for pair in _signing(both):
-        if pair.before is None and (first := sorted(_without(both, pair))):
+    for pair in _signing(pairs):
+        if pair.before is None and (first := sorted(_without(pairs, pair))):
             yield (
                 f"stage 1 of {', '.join(first)} before anything of {pair.name}, and minutes until"
                 f" the proxies have it: {_WHY}"
             )
 
 
-def _signing(both: Both) -> Iterable[Pair]:
+def _signing(pairs: Sequence[Pair]) -> Iterable[Pair]:
     """The clusters that are to sign with another chain than before."""
     return [
         p
-        for p in both.pairs
+        for p in pairs
         if p.after is not None
         and (
             p.before is None
@@ -72,11 +71,11 @@ def _chain(pair: Pair) -> object:
     return pair.after.trust.intermediate_fingerprint, pair.after.trust.chain
 
 
-def _others(both: Both, pair: Pair) -> list[Pair]:
-    return [p for p in both.pairs if p.name != pair.name and p.before is not None]
+def _others(pairs: Sequence[Pair], pair: Pair) -> list[Pair]:
+    return [p for p in pairs if p.name != pair.name and p.before is not None]
 
 
-def _without(both: Both, pair: Pair) -> frozenset[str]:
+def _without(pairs: Sequence[Pair], pair: Pair) -> frozenset[str]:
     """The clusters whose proxies get a CRL that they need for this one with the change, and not
     before it.
     """
@@ -84,7 +83,7 @@ def _without(both: Both, pair: Pair) -> frozenset[str]:
     new = pair.after.trust
     return frozenset(
         p.name
-        for p in _others(both, pair)
+        for p in _others(pairs, pair)
         if p.before is not None
         and p.after is not None
         and not takes(p.before.trust, new)

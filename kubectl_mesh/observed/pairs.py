@@ -1,0 +1,101 @@
+"""Which cluster of one state of a mesh is which of another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A cluster before and after; one of the two may be missing. `why` says how a renamed one was
+    recognised.
+    """
+
+    before: Cluster | None
+    after: Cluster | None
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name that it has, or had."""
+        there = self.after or self.before
+        assert there is not None
+        return there.name
+
+    @property
+    def renamed(self) -> bool:
+        """Whether it has another name now."""
+        return (
+            self.before is not None
+            and self.after is not None
+            and self.before.name != self.after.name
+        )
+
+
+def pair_clusters(before: MeshState, after: MeshState) -> tuple[Pair, ...]:
+    """Every cluster of two views, by name; one that left and one that came are the same if they
+    have the same API server, CA or context.
+    """
+    gone = [c for name, c in before.clusters.items() if name not in after.clusters]
+    come = [c for name, c in after.clusters.items() if name not in before.clusters]
+    servers_before, servers_after = _servers(before), _servers(after)
+    found = [Pair(before.clusters[n], c) for n, c in after.clusters.items() if n in before.clusters]
+    for old in gone:
+        match = next(
+            ((new, why) for new in come if (why := _same(old, new, servers_before, servers_after))),
+            None,
+        )
+        if match is None:
+            found.append(Pair(old, None))
+        else:
+            come.remove(match[0])
+            found.append(Pair(old, match[0], match[1]))
+    found += [Pair(None, new) for new in come]
+    return tuple(sorted(found, key=lambda p: p.name))
+
+
+def _servers(view: MeshState) -> Mapping[str, tuple[str, str]]:
+    """The API server and the CA of each cluster, as its peers reach it."""
+    known = {}
+    for directory in (*view.clusters.values(), *view.shared.values()):
+        for secret in directory.remote_secrets:
+            if secret.server is not None and secret.ca is not None:
+                known[secret.peer] = (secret.server, secret.ca)
+    return known
+
+
+def _same(
+    old: Cluster,
+    new: Cluster,
+    before: Mapping[str, tuple[str, str]],
+    after: Mapping[str, tuple[str, str]],
+) -> str:
+    """Why two clusters are one and the same; nothing where they are not."""
+    if old.name in before and before[old.name] == after.get(new.name):
+        return "the same API server and CA"
+    mine, theirs = old.trust.intermediate_fingerprint, new.trust.intermediate_fingerprint
+    if mine is not None and mine == theirs:
+        return "the same intermediate"
+    if (
+        old.lock is not None
+        and new.lock is not None
+        and old.lock.says.context
+        and old.lock.says.context == new.lock.says.context
+    ):
+        return "the same context"
+    return ""
+
+
+def list_readers(tree: RawTree, name: str) -> tuple[str, ...]:
+    """The clusters that hold a remote secret for a cluster, by the names of files."""
+    path = f"{REMOTE_SECRETS}{name}.yaml"
+    shared = f"{name}.yaml" in tree.get(BUNDLE, {})
+    return tuple(
+        sorted(
+            n
+            for n, files in tree.items()
+            if n and n != name and not n.startswith("_") and (path in files or shared)
+        )
+    )
