@@ -31,6 +31,7 @@ from kubectl_mesh.observed.values import (
     Said,
 )
 from kubectl_mesh.stores import find_store
+from kubectl_mesh.tree.lock_file import LockFile
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
@@ -82,6 +83,10 @@ class Reader:
         return MeshState(
             clusters, shared, tuple(sorted(strangers)), tuple(sorted(set(self._parser.problems)))
         )
+
+    def read_lock(self, body: bytes | None) -> LockFile | None:
+        """What a lock says; None where it cannot be read."""
+        return self._parser.read_lock(body)
 
     def _directory(
         self, name: str, files: Files, wanted: Collection[str] | None

@@ -6,7 +6,7 @@ from typing import TypeVar
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.values import Cluster, Files, MeshState, RawTree
-from kubectl_mesh.tree.lock_file import LockFile, parse_lock
+from kubectl_mesh.tree.lock_file import LockFile
 
 _NAMESPACE = "1-trust/namespace.yaml"
 _Value = TypeVar("_Value")
@@ -69,7 +69,9 @@ def open_tree(tree: RawTree, reader: Reader | None = None) -> MeshState:
         return known.read({name: {**read, LOCK: files.get(LOCK)}}).clusters[name]
 
     clusters = (n for n in tree if n and not n.startswith("_") and LOCK in tree[n])
-    locks = _Lazy((n for n in tree if n), lambda n: parse_lock(tree[n].get(LOCK)) or LockFile())
+    locks = _Lazy(
+        (n for n in tree if n), lambda n: known.read_lock(tree[n].get(LOCK)) or LockFile()
+    )
     return MeshState(_Lazy(clusters, parse), {}, tree=tree, locks=locks)
 
 

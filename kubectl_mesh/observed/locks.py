@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.observed.parse import Parser
 from kubectl_mesh.observed.values import Lock
-from kubectl_mesh.tree.lock_file import parse_lock
 
 UNASKED = ""
 
@@ -36,7 +35,7 @@ def lock(
     if LOCK not in files:
         return None
     file = f"{name}/{LOCK}"
-    says = parse_lock(files[LOCK])
+    says = parser.read_lock(files[LOCK])
     if says is None:
         parser.problem(
             file, "is damaged", "render again, and look at the difference", code="lock-damaged"

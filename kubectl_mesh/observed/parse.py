@@ -14,6 +14,7 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.values import Fields, Opaque
 from kubectl_mesh.text import path_text, secretive
+from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 CACERTS_INCOMPLETE = "cacerts-incomplete"
 """The code of a problem: `cacerts` lacks a key, a certificate, the chain or the root."""
@@ -54,6 +55,13 @@ class Parser:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._known: dict[bytes, tuple[Json, ...] | Fault] = {}
+        self._locks: dict[bytes | None, LockFile | None] = {}
+
+    def read_lock(self, body: bytes | None) -> LockFile | None:
+        """What a lock says; None where it cannot be read."""
+        if body not in self._locks:
+            self._locks[body] = parse_lock(body)
+        return self._locks[body]
 
     def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
         """The documents of a file, or of what stands at a path in it; none where it cannot be

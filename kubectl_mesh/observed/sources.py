@@ -2,22 +2,45 @@
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.folders import below, open_folder, read
 from kubectl_mesh.fs.read import UnreadableError
-from kubectl_mesh.model import Tree
+from kubectl_mesh.model import OnDisk, Tree
 from kubectl_mesh.tree.compare import scan
 
 
+@dataclass(frozen=True, slots=True)
+class DiskTree:
+    """A tree on disk: its directories by name, and the files next to them."""
+
+    directories: Mapping[str, OnDisk]
+    beside: Mapping[str, bytes | None]
+
+    def to_raw_tree(self) -> dict[str, dict[str, bytes | None]]:
+        """The bytes of all files; None for what is not a regular file."""
+        found: dict[str, dict[str, bytes | None]] = {
+            name: {path: body for path, (body, _) in disk.files.items()}
+            | dict.fromkeys(disk.others)
+            for name, disk in self.directories.items()
+        }
+        return {**found, "": dict(self.beside)} if self.beside else found
+
+
 def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
+    """The bytes of the tree in a folder; an empty one where there is none."""
+    return scan_tree(out).to_raw_tree()
+
+
+def scan_tree(out: str) -> DiskTree:
     """The tree in a folder; an empty one where there is none. Folders whose name begins with a dot
     are not of it.
     """
     top = open_folder(out)
     if top is None:
-        return {}
-    found: dict[str, dict[str, bytes | None]] = {}
+        return DiskTree({}, {})
+    found: dict[str, OnDisk] = {}
     beside: dict[str, bytes | None] = {}
     try:
         with os.scandir(top) as entries:
@@ -30,17 +53,14 @@ def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
                     continue
                 try:
                     with below(f"{out}/{entry.name}"):
-                        disk = scan(folder)
+                        found[entry.name] = scan(folder)
                 finally:
                     os.close(folder)
-                found[entry.name] = {
-                    path: body for path, (body, _) in disk.files.items()
-                } | dict.fromkeys(disk.others)
             else:
                 beside[entry.name] = _body(entry.name, top, "foreign")
     finally:
         os.close(top)
-    return {**found, "": beside} if beside else found
+    return DiskTree(found, beside)
 
 
 def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes | None]]:

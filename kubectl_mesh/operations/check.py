@@ -54,11 +54,11 @@ def check_mesh(paths: Paths, options: CheckOptions, machine: Machine) -> CheckRe
         lambda _: machine.now,
         DateLimits(options.fail_within, options.token_age),
     )
-    assumption = (
-        base_file.assumption(paths.directory, found.topology, paths.tree)
-        if found.topology is not None
-        else ""
-    )
+    assumption = ""
+    if found.inputs is not None:
+        assumption = base_file.assumption_text(paths.directory)
+    elif found.topology is not None:
+        assumption = base_file.assumption(paths.directory, found.topology, paths.tree)
     return CheckResult(tuple(r for r in found.results if r.check.id in wanted), assumption)
 
 

@@ -98,7 +98,7 @@ def describe_mesh(
         refused=known.refused,
         problems=tuple(sorted(set(found))),
         broken=inputs.broken if found else frozenset(),
-        assumption=base_file.assumption(paths.directory, inputs.topology, folder),
+        assumption=base_file.assumption_text(paths.directory),
         warnings=known.warnings,
     )
 

@@ -8,7 +8,7 @@ from kubectl_mesh.differences import RenderFacts, diff
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.sources import on_disk, rendered
+from kubectl_mesh.observed.sources import on_disk, rendered, scan_tree
 from kubectl_mesh.observed.values import RawTree
 from kubectl_mesh.operations import build, private_files, revision
 from kubectl_mesh.operations.build import Rendered
@@ -112,7 +112,8 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     if clusters:
         inputs = build.narrowed(inputs, only)
     made = build.make(inputs, machine.now, folder, throwaway=True)
-    before: RawTree = on_disk(folder)
+    existing = scan_tree(folder)
+    before: RawTree = existing.to_raw_tree()
     after: RawTree = rendered(made.tree)
     versions = {name: member.cluster.version for name, member in made.plan.members.items()}
     wanted = (
@@ -120,7 +121,9 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     )
     # A change after which istiod has to restart has an order; the restart is in its line, as
     # between two trees.
-    changes = compare(folder, made.tree, inputs.topology.mesh_id, wanted)
+    changes = compare(
+        folder, made.tree, inputs.topology.mesh_id, wanted, known=existing.directories
+    )
     review = review_render(made, changes, folder, machine.now, compares_logins=False)
     found = diff(
         before,

@@ -46,14 +46,14 @@ class ClusterState:
         """What the public files say."""
         return self._state.clusters[self.name]
 
-    def control_plane_lines(self, pattern: re.Pattern[bytes]) -> list[tuple[str, list[bytes]]]:
-        """The lines of each document of the control plane that match."""
-        paths = sorted(
-            path
+    @cached_property
+    def control_plane_files(self) -> Mapping[str, bytes]:
+        """The manifests of the control plane by path."""
+        return {
+            path: self.files[path] or b""
             for path in self.files
             if path.startswith("2-control-plane/") and path.endswith(".yaml")
-        )
-        return [(path, pattern.findall(self.files[path] or b"")) for path in paths]
+        }
 
     @cached_property
     def readers(self) -> Mapping[tuple[str, str, str], str]:
@@ -267,4 +267,8 @@ def has_same_lines(old: ClusterState, new: ClusterState, pattern: re.Pattern[byt
     """Whether the lines of the control planes that match are the same, so that no document has to
     be read.
     """
-    return old.control_plane_lines(pattern) == new.control_plane_lines(pattern)
+    before, after = old.control_plane_files, new.control_plane_files
+    return before.keys() == after.keys() and all(
+        body == after[path] or pattern.findall(body) == pattern.findall(after[path])
+        for path, body in before.items()
+    )

@@ -9,6 +9,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import below, open_folder, read
@@ -16,6 +17,8 @@ from kubectl_mesh.fs.read import unreadable
 from kubectl_mesh.model import LOCK, Change, File, Folder, FolderChange, OnDisk, Tree
 from kubectl_mesh.text import shown
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
+
+_NOTHING: Mapping[str, OnDisk] = MappingProxyType({})
 
 
 def scan(folder: int) -> OnDisk:
@@ -224,18 +227,19 @@ def compare(
     mesh: str,
     only: frozenset[str] | None = None,
     faults: list[Problem] | None = None,
+    known: Mapping[str, OnDisk] = _NOTHING,
 ) -> tuple[FolderChange, ...]:
     """The changes of every directory; `only` leaves the directories of other clusters as they are.
 
     A directory of no cluster is removed only if its lock says that it is one of this mesh under its
     own name. With a list in `faults` the problems of directories that cannot be compared go there,
-    and the changes of the others are returned.
+    and the changes of the others are returned. The directories in `known` are not read again.
     """
     found: list[FolderChange] = []
     problems: list[Problem] = []
     top = open_folder(out)
     try:
-        for name, disk in _directories(top, out, tree):
+        for name, disk in _directories(top, out, tree, known):
             if only is not None and name not in only:
                 continue
             if isinstance(disk, MeshError):
@@ -283,7 +287,7 @@ def _removed(name: str, disk: OnDisk) -> FolderChange:
 
 
 def _directories(
-    top: int | None, out: str, tree: Tree
+    top: int | None, out: str, tree: Tree, known: Mapping[str, OnDisk]
 ) -> Iterator[tuple[str, OnDisk | MeshError | None]]:
     """Every directory that is rendered or has a lock, in order; an error in the place of one that
     cannot be read.
@@ -292,6 +296,9 @@ def _directories(
     for name in sorted({*tree, *there}):
         if top is None or name not in there:
             yield name, None
+            continue
+        if name in known:
+            yield name, known[name]
             continue
         if name not in tree and not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
             continue
