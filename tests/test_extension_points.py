@@ -26,7 +26,7 @@ from kubectl_mesh.yaml_io import assets
 
 sys.path.insert(0, str(TOP / "tools"))
 
-from schema_words import SCHEMA, generate_schema
+from schema_words import FILES, SCHEMA, generate_schema
 
 Make = Callable[..., WorkDir]
 
@@ -38,9 +38,10 @@ def read_yaml(path: Path) -> dict[str, Json]:
     return value
 
 
-def test_the_words_of_the_schema_are_those_of_the_tables() -> None:
-    """What `make docs` writes is there already; so are the kinds that `init` offers."""
-    assert generate_schema(SCHEMA.read_text()) == SCHEMA.read_text()
+def test_the_generated_words_are_those_of_the_tables() -> None:
+    """The schemas and the command line have the words that `make docs` writes."""
+    for path, generate in FILES.items():
+        assert generate(path.read_text()) == path.read_text(), path
     assert tuple(targets.KINDS) == init.KINDS
     for table in (targets.KINDS, delivery.TOOLS, stores.STORES):
         assert all(
@@ -138,6 +139,7 @@ class ToyStore(Store):
     """Secrets whose values stand upside down."""
 
     NAME = "toy"
+    DESCRIPTION = "upside down"
     WRITER = "the toy controller"
 
     @classmethod
@@ -170,6 +172,7 @@ def test_a_toy_store(
     kinds = {read_yaml(path)["kind"] for path in (made / "out").glob("*/3-mesh/remote-secrets/*")}
     assert kinds == {"ToySecret"}
     assert run("render", "--check", cwd=made).code == 0
+    assert "secrets      upside down\n" in run("describe", cwd=made).out
 
 
 class ToyDelivery(Delivery):

@@ -432,7 +432,7 @@ def test_a_version_is_judged_wherever_it_is_stated(kind: str, tmp_path: Path, ru
         ("1.30.6", "istio-security"),
         ("1.31.2", "istio-security"),
         ("1.28.9", "istio-security"),
-        ("1.33.0", "istio-known"),
+        (f"1.{versions.NEWEST + 1}.0", "istio-known"),
         ("1.30.7", None),
     ):
         base = {"main": nested(path, VERSION_PATH[kind] + version)}
