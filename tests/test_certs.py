@@ -106,6 +106,7 @@ def test_awaiting_is_pending(workdir: Make, run: Run) -> None:
     assert "kubectl mesh certs import context-east-1 FILE" in ran.out
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
 def test_csr_sign_import_is_the_same_mesh(
     mesh: WorkDir, root: WorkDir, run: Run, workdir: Make
 ) -> None:
@@ -171,6 +172,7 @@ def test_csr_sign_import_is_the_same_mesh(
     assert "no cluster awaits a certificate" in run("certs", "csr", cwd=mesh).out
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
 def test_the_printed_openssl_command_signs(
     mesh: WorkDir, root: WorkDir, run: Run, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_a_pipe_is_none() -> None:
     assert context.meta[own.GIVEN] == {"-C": "m"}
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
 @pytest.mark.parametrize("place", ["mesh", "../{}/mesh"])
 def test_what_verbs_say_can_be_run_as_it_stands(
     place: str, workdir: Make, run: Run, tmp_path_factory: pytest.TempPathFactory
