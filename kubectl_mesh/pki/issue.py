@@ -35,21 +35,19 @@ def issue(
     progress: Progress = silent,
     folders: Iterable[str] = (),
 ) -> Pki:
-    """Checks the files in `kept` (path below `certs/` -> bytes) and makes the missing ones.
+    """The PKI of a mesh: the files in `kept` are checked, missing ones are issued.
 
-    `now` is in UTC. `progress` is called with the number of keys made and to be made. `folders` are
-    the intermediates that are there, those of clusters outside the plan too: while there is one, no
-    root is made in the place of its own. Raises a `MeshError` that names each file that does not
-    fit; nothing is made then.
+    `kept` maps a path below `certs/` to bytes; `now` is in UTC; `progress` gets the numbers of
+    created and of missing keys. No root is created while `folders` names an existing intermediate.
+    Raises a `MeshError` that names each file that does not fit.
     """
     now = now.replace(microsecond=0)
     root = kept_root(kept, now, folders)
     states = _checked_intermediates(wanted, kept, root, now)
-    unmade = [name for name, state in states.items() if state.certificate is None]
     new: dict[str, bytes] = {}
     keys = make_keys(
         wanted.key_type,
-        [name for name in unmade if states[name].key is None],
+        [n for n, s in states.items() if s.certificate is None and s.key is None],
         not root.certificates and root.key is None,
         progress,
     )

@@ -191,16 +191,12 @@ def ask(
     keys: dict[str, Key] = {}
     if keep_key:
         keys = _kept_keys(names, kept)
-        put |= {
-            f"{next_folder(name)}/ca-key.pem": kept[f"{folder(name)}/ca-key.pem"] for name in names
-        }
+        put |= {_next_key_path(name): kept[f"{folder(name)}/ca-key.pem"] for name in names}
     else:
         # A killed run may have left a key without its request.
-        left = [name for name in names if f"{next_folder(name)}/ca-key.pem" in kept]
+        left = [name for name in names if _next_key_path(name) in kept]
         keys = {
-            name: load_key(
-                f"certs/{next_folder(name)}/ca-key.pem", kept[f"{next_folder(name)}/ca-key.pem"]
-            )
+            name: load_key(f"certs/{_next_key_path(name)}", kept[_next_key_path(name)])
             for name in left
         }
         made = make_keys(
@@ -209,13 +205,17 @@ def ask(
             root=False,
             progress=progress,
         )
-        put |= {f"{next_folder(name)}/ca-key.pem": pem_key(key) for name, key in made.items()}
+        put |= {_next_key_path(name): pem_key(key) for name, key in made.items()}
         keys |= made
     for name in names:
         put[f"{next_folder(name)}/{REQUEST}"] = request(
             requested_organization(wanted, kept, name), name, wanted.namespaces[name], keys[name]
         )
     return put
+
+
+def _next_key_path(name: str) -> str:
+    return f"{next_folder(name)}/ca-key.pem"
 
 
 def expiring(

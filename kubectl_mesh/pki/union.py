@@ -95,7 +95,8 @@ def ambiguous(
             if first.subject.public_bytes() != key or _same_key(first, certificate):
                 continue
             shared.add(key)
-            if any(extension(c, x509.SubjectKeyIdentifier) is None for c in (first, certificate)):
+            ids = [extension(c, x509.SubjectKeyIdentifier) for c in (first, certificate)]
+            if None in ids:
                 what = (
                     f"has the same name as the root in {other} ({describe(certificate).subject}),"
                     " and not both have a key identifier"
@@ -109,9 +110,8 @@ def ambiguous(
     for cluster in clusters:
         path = f"{folder(cluster)}/cert-chain.pem"
         for certificate in load_certificates(f"certs/{path}", kept[path]) if path in kept else ():
-            own = certificate.issuer == certificate.subject
             if (
-                not own
+                certificate.issuer != certificate.subject
                 and certificate.issuer.public_bytes() in shared
                 and extension(certificate, x509.AuthorityKeyIdentifier) is None
             ):
