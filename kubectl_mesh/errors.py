@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from kubectl_mesh.text import keep_values, marked, one_line
+from kubectl_mesh.text import keep_values, marked_text, single_line
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,13 +49,15 @@ class Problem:
         object.__setattr__(self, "fix", keep_values(self.fix))
 
     @property
-    def marked(self) -> str:
+    def marked_text(self) -> str:
         """What `str` gives, with the marks around the commands and paths in it."""
-        fix = f"\n  fix: {marked(self.fix)}" if self.fix else ""
-        return one_line(f"{self.where}: {marked(self.what)}") + fix
+        fix = f"\n  fix: {marked_text(self.fix)}" if self.fix else ""
+        return single_line(f"{self.where}: {marked_text(self.what)}") + fix
 
     def __str__(self) -> str:
-        return one_line(f"{self.where}: {self.what}") + (f"\n  fix: {self.fix}" if self.fix else "")
+        return single_line(f"{self.where}: {self.what}") + (
+            f"\n  fix: {self.fix}" if self.fix else ""
+        )
 
 
 class MeshError(Exception):
@@ -87,7 +89,7 @@ class MeshError(Exception):
 
 
 @contextmanager
-def noting(notes: Iterable[str]) -> Iterator[None]:
+def attach_notes(notes: Iterable[str]) -> Iterator[None]:
     """Adds what was already done to an error that stops the rest, so that it is reported anyway;
     empty notes are passed over.
     """

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
+from kubectl_mesh.credentials.accounts import SHARED_READER, token_command, token_file
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import (
     Cluster,
     Date,
@@ -21,7 +21,7 @@ from kubectl_mesh.model import (
 )
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import count, mesh_command
+from kubectl_mesh.text import count_text, mesh_command
 from kubectl_mesh.topology.peers import peers_of
 
 
@@ -180,7 +180,7 @@ def _pending_readers(
         cluster, readers = member.cluster, member.readers
         if not readers:
             continue
-        held = f"its remote secret in {count(len(readers), 'cluster')}"
+        held = f"its remote secret in {count_text(len(readers), 'cluster')}"
         if member.server is None:
             where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
             dash = "-- " if cluster.context.startswith("-") else ""
@@ -193,7 +193,9 @@ def _pending_readers(
         if topology.reader_per_peer:
             for peer in readers:
                 if peer not in member.logins:
-                    what = f"its token for {peer} ({join(directory, token_file(cluster, peer))})"
+                    what = (
+                        f"its token for {peer} ({join_path(directory, token_file(cluster, peer))})"
+                    )
                     found.append(
                         Pending(
                             "token",
@@ -206,7 +208,7 @@ def _pending_readers(
                     )
         elif not member.logins:
             if cluster.credential.way == "tokenFile":
-                what = f"its token ({join(directory, token_file(cluster))})"
+                what = f"its token ({join_path(directory, token_file(cluster))})"
                 found.append(Pending("token", name, what, held, token_command(cluster, directory)))
             else:
                 what = f"its credential (the files named under credential.{cluster.credential.way})"
@@ -238,13 +240,17 @@ def _pending_rotations(
             continue
         where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
         for peer in (
-            member.readers if topology.reader_per_peer else [SHARED] if member.readers else []
+            member.readers
+            if topology.reader_per_peer
+            else [SHARED_READER]
+            if member.readers
+            else []
         ):
             if (name, peer) not in coming:
                 whom = f" for {peer}" if peer else ""
                 what = (
                     f"its next token{whom}"
-                    f" ({join(directory, token_file(cluster, peer, cluster.coming))})"
+                    f" ({join_path(directory, token_file(cluster, peer, cluster.coming))})"
                 )
                 advance = mesh_command(f"tokens rotate{where} {name} advance")
                 held = f"the move of its peers to it (`{advance}`)"
@@ -271,7 +277,10 @@ def _pending_addresses(members: Mapping[str, Member]) -> list[Pending]:
                 "the address of its east-west gateway (to be stated in"
                 f" contexts.{member.cluster.context}.controlPlaneAddress)"
             )
-            held = f"the control plane of {count(len(remotes), 'cluster')} without one of their own"
+            held = (
+                f"the control plane of {count_text(len(remotes), 'cluster')} without one of"
+                " their own"
+            )
             found.append(Pending("address", name, what, held, address_command(member.cluster)))
     return found
 
@@ -297,7 +306,7 @@ def _pending_gateways(
                     if m.cluster.network != network.name
                     and any(n.name == network.name for n in m.networks)
                 )
-                held = f"traffic into it from {count(clusters, 'cluster')} of other networks"
+                held = f"traffic into it from {count_text(clusters, 'cluster')} of other networks"
                 what = (
                     f"the address of its gateway (to be stated in networks.{network.name}.gateways)"
                 )

@@ -61,7 +61,7 @@ def wrap_text(text: str, width: int, first: str = "", then: str = "") -> list[st
 
     def hold_place(command: str) -> str:
         commands.append(command)
-        return _PLACE * len(plain(command))
+        return _PLACE * len(plain_text(command))
 
     lines = textwrap.wrap(
         render_commands(text, hold_place),
@@ -74,7 +74,7 @@ def wrap_text(text: str, width: int, first: str = "", then: str = "") -> list[st
     return [re.sub(f"{_PLACE}+", lambda _: mark_command(commands.pop(0)), line) for line in lines]
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """A text without marks: commands without options, paths relative to the working directory."""
     return text if text.isascii() else text.translate(_MARKS)
 
@@ -88,7 +88,7 @@ class Text(str):
     """The same text with marks."""
 
     def __new__(cls, marked: str) -> Self:
-        text = super().__new__(cls, plain(marked))
+        text = super().__new__(cls, plain_text(marked))
         text.marked = marked
         return text
 
@@ -100,12 +100,12 @@ def keep_values(text: str) -> str:
     return Text(text) if text.translate(_MARKS) != text else text
 
 
-def marked(text: str) -> str:
+def marked_text(text: str) -> str:
     """A text with the marks around the values in it, as `mesh_command` and `work_path` put them."""
     return text.marked if isinstance(text, Text) else text
 
 
-def count(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
     """`1 cluster`, `2 days`, `3 directories`."""
     if number == 1:
         return f"1 {noun}"
@@ -116,12 +116,12 @@ def count(number: int, noun: str) -> str:
     )
 
 
-def one_line(name: str) -> str:
+def single_line(name: str) -> str:
     """A file's name that cannot pass for two lines of a report."""
     return name.replace("\n", "\\n")
 
 
-def size(value: Mapping[str, Any]) -> str:
+def mesh_size_text(value: Mapping[str, Any]) -> str:
     """How many clusters and networks a mesh has, and how many of them what `describe` tells is
     about: `1 of 3 clusters, 1 of 2 networks`.
     """
@@ -131,7 +131,7 @@ def size(value: Mapping[str, Any]) -> str:
         (len(shown), len(value["networks"]), "network"),
     )
     return ", ".join(
-        count(total, noun) if some == total else f"{some} of {count(total, noun)}"
+        count_text(total, noun) if some == total else f"{some} of {count_text(total, noun)}"
         for some, total, noun in parts
     )
 
@@ -145,12 +145,12 @@ _LONG = re.compile(r"[A-Za-z0-9+/_=-]{60}")
 _BARE = re.compile(r"[A-Za-z0-9_@:/-]+\Z")
 
 
-def secretive(text: str) -> bool:
+def can_be_secret(text: str) -> bool:
     """Whether a text looks like a secret, so that no message may hold it."""
     return bool(_SECRET.search(text))
 
 
-FORMAT = (
+FORMAT_CHARACTERS = (
     "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
@@ -165,7 +165,7 @@ Ranges of our own, because Python's change with its version.
 def _unseen() -> re.Pattern[str]:
     # Controls and invisible characters, which move a terminal's cursor or make a text look other
     # than it is. Ranges outside ASCII are slow to compile, and seldom needed.
-    return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT}\ud800-\udfff]")
+    return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT_CHARACTERS}\ud800-\udfff]")
 
 
 def _code(match: re.Match[str]) -> str:
@@ -175,7 +175,7 @@ def _code(match: re.Match[str]) -> str:
     )
 
 
-def visible(text: str) -> str:
+def escape_for_terminal(text: str) -> str:
     """A text as a terminal may have it: newlines stay, other controls and invisible characters are
     escaped.
     """
@@ -184,7 +184,7 @@ def visible(text: str) -> str:
     return _unseen().sub(_code, text)
 
 
-def escaped(text: str) -> str:
+def escape_for_json(text: str) -> str:
     """JSON that means the same, with controls and invisible characters as the escapes that JSON has
     for them.
     """
@@ -210,7 +210,7 @@ def path_text(path: Iterable[str | int]) -> str:
         else:
             bare = (
                 "…"
-                if secretive(step)
+                if can_be_secret(step)
                 else step
                 if _BARE.match(step)
                 else json.dumps(step, ensure_ascii=False)
@@ -227,11 +227,11 @@ def first_names(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean "…"?)` where a known word is near, else nothing."""
-    if secretive(word):
+    if can_be_secret(word):
         return ""
-    known = sorted(k for k in known if not secretive(k))
+    known = sorted(k for k in known if not can_be_secret(k))
     folded = {k.casefold().replace("_", "").replace("-", ""): k for k in known}
     same = folded.get(word.casefold().replace("_", "").replace("-", ""))
     if same is None and len(known) > _MANY:
@@ -247,7 +247,7 @@ def near(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {json.dumps(close[0], ensure_ascii=False)}?)" if close else ""
 
 
-class Hints:
+class Suggestions:
     """Suggests known words for misspelt ones, but only for the first few: nobody reads 40,000 of
     them, and each takes milliseconds.
     """
@@ -256,16 +256,16 @@ class Hints:
         self._left = most
 
     @property
-    def are_due(self) -> bool:
+    def has_remaining(self) -> bool:
         """Whether there is a suggestion left."""
         return self._left > 0
 
-    def near(self, word: str, known: Callable[[], Iterable[str]]) -> str:
+    def did_you_mean(self, word: str, known: Callable[[], Iterable[str]]) -> str:
         """As `near`; `known` is called only if a suggestion is due."""
         if self._left <= 0:
             return ""
         self._left -= 1
-        return near(word, known())
+        return did_you_mean(word, known())
 
 
 @lru_cache(maxsize=8192)
@@ -273,11 +273,11 @@ def _pairs(word: str) -> frozenset[str]:
     return frozenset(word[i : i + 2] for i in range(len(word) - 1))
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """A value of the user's as a message may show it: short, escaped, and never what may be a
     secret.
     """
     text = json.dumps(value, ensure_ascii=False, default=str)
-    if secretive(text) or _LONG.search(text):
+    if can_be_secret(text) or _LONG.search(text):
         return "the value"
     return text if len(text) <= 60 else text[:57] + "…" + ('"' if text[0] == '"' else "")

@@ -36,11 +36,11 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from kubectl_mesh import plan as planning
 from kubectl_mesh.credentials import token_rotation
-from kubectl_mesh.credentials.accounts import SHARED, reader_secret, token_file
+from kubectl_mesh.credentials.accounts import SHARED_READER, reader_secret, token_file
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.fs.exchange import _target as moved_to
-from kubectl_mesh.istio.versions import ROOTS, reads_crl
-from kubectl_mesh.istio.workload_certificates import DEFAULT
+from kubectl_mesh.fs.exchange import _new_path as moved_to
+from kubectl_mesh.istio.versions import SINCE_ROOTS, can_read_crl
+from kubectl_mesh.istio.workload_certificates import DEFAULT_TTL
 from kubectl_mesh.model import (
     REMOTE_SECRETS,
     Change,
@@ -66,8 +66,14 @@ from kubectl_mesh.safety.roots import find_lagging_trees
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder
-from kubectl_mesh.x509.certificates import describe
-from kubectl_mesh.x509.layout import ARCHIVE, CRL, ROOT_CERT, ROTATION, folder
+from kubectl_mesh.x509.certificates import describe_certificate
+from kubectl_mesh.x509.layout import (
+    ARCHIVE_FOLDER,
+    CRL_FILE,
+    ROOT_CERT,
+    ROTATION_FILE,
+    intermediate_folder,
+)
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 
@@ -375,9 +381,9 @@ def remember() -> None:
     from kubectl_mesh.x509 import certificates
     from kubectl_mesh.x509 import chain as judge
 
-    if hasattr(judge._issued, "cache_info"):
+    if hasattr(judge._is_issued_by, "cache_info"):
         return
-    judge._issued = lru_cache(maxsize=65536)(judge._issued)
+    judge._is_issued_by = lru_cache(maxsize=65536)(judge._is_issued_by)
     modules = (certificates, issuing, kept, renew, requests, rotation, steps, crl, revoking, ahead)
     for name, where in {
         "load_certificates": certificates,
@@ -523,7 +529,7 @@ class Decade:
                 assert target not in new, f"{target} is taken"
                 new[target] = body
         new |= change.put
-        archived = {p: b for p, b in new.items() if p.startswith(f"{ARCHIVE}/")}
+        archived = {p: b for p, b in new.items() if p.startswith(f"{ARCHIVE_FOLDER}/")}
         assert not archived.keys() & self.archive.keys(), "something in the archive is overwritten"
         self.archive |= archived
         self.archived |= {p.split("/")[1] for p in archived}
@@ -558,7 +564,7 @@ class Decade:
             (self.revoke, 0.5 if self.revokes else 0),
             (
                 lambda: self.sign_lists(clear=self.random.random() < 0.3),
-                0.4 if CRL in self.certs else 0,
+                0.4 if CRL_FILE in self.certs else 0,
             ),
             (self.rotate_token, 4),
         ]
@@ -612,7 +618,9 @@ class Decade:
 
     def renew(self, *, due: bool = False, everyone: bool = False) -> None:
         there = [
-            name for name in sorted(self.clusters) if f"{folder(name)}/ca-cert.pem" in self.certs
+            name
+            for name in sorted(self.clusters)
+            if f"{intermediate_folder(name)}/ca-cert.pem" in self.certs
         ]
         names = expiring(there, self.certs, self.now, 60 * DAY) if due else there
         if not (due or everyone):
@@ -625,7 +633,7 @@ class Decade:
                 wanted,
                 have,
                 self.now,
-                keep_key=CRL in self.certs or self.random.random() < 0.3,
+                keep_key=CRL_FILE in self.certs or self.random.random() < 0.3,
             )
         )
         self.tell(f"renewed {' '.join(names)}")
@@ -645,7 +653,7 @@ class Decade:
     def begin(self) -> None:
         if (
             self.state() is not None
-            or f"{folder(min(self.clusters))}/ca-cert.pem" not in self.certs
+            or f"{intermediate_folder(min(self.clusters))}/ca-cert.pem" not in self.certs
         ):
             return
         self.rotations += self.tried(
@@ -661,7 +669,7 @@ class Decade:
             if material is None or material.bundle != bundle:
                 return None
             if state.step in ("sign-new", "sign-old") and material.ca_cert != self.certs.get(
-                f"{folder(name)}/ca-cert.pem"
+                f"{intermediate_folder(name)}/ca-cert.pem"
             ):
                 return None
             since = max(since, cluster.loaded_since)
@@ -702,18 +710,22 @@ class Decade:
 
     def lists_due(self) -> bool:
         """Whether the CRLs end within the time that one has `check` look ahead."""
-        return CRL in self.certs and self.lists_until - self.now < 60 * DAY
+        return CRL_FILE in self.certs and self.lists_until - self.now < 60 * DAY
 
     def sign_lists(self, gone: bytes | None = None, *, clear: bool = False) -> None:
         """`certs crl`; with an intermediate that is `gone` it is `certs revoke`."""
         have = self.holdings()
         root = kept.kept_root(self.certs, self.now, have.intermediates)
-        own = [name for name in self.clusters if f"{folder(name)}/ca-cert.pem" in self.certs]
+        own = [
+            name
+            for name in self.clusters
+            if f"{intermediate_folder(name)}/ca-cert.pem" in self.certs
+        ]
         states = {
             name: kept.kept_intermediate(name, self.certs, root, self.now, keyless=True)
             for name in own
         }
-        before = listed(self.certs.get(CRL, b""))
+        before = listed(self.certs.get(CRL_FILE, b""))
         current = {s.certificate: name for name, s in states.items() if s.certificate is not None}
         revoked = [parsed(gone)[0]] if gone is not None else []
         for certificate in revoked:
@@ -728,12 +740,12 @@ class Decade:
         assert self.state() is None or covers_roots(body, root.certificates), (
             "a trusted root has no CRL"
         )
-        self.certs = {**self.certs, CRL: body}
+        self.certs = {**self.certs, CRL_FILE: body}
         self.tell("signs the CRLs anew" + (", all empty" if clear else ""))
 
     def revoke(self) -> None:
         """The intermediate of a cluster that left, or of one that goes on with another: what the first signed is refused from here on."""
-        if CRL not in self.certs and self.random.random() < 0.5:
+        if CRL_FILE not in self.certs and self.random.random() < 0.5:
             # Whoever lost a cluster may well change all keys first.
             self.renew(everyone=True)
             self.render(every=True)
@@ -746,7 +758,8 @@ class Decade:
         waiting = [
             c
             for c in self.clusters.values()
-            if c.loaded is None or c.loaded.ca_cert != self.certs[f"{folder(c.name)}/ca-cert.pem"]
+            if c.loaded is None
+            or c.loaded.ca_cert != self.certs[f"{intermediate_folder(c.name)}/ca-cert.pem"]
         ]
         if left and self.random.random() < 0.6:
             base = self.random.choice(left)
@@ -754,7 +767,7 @@ class Decade:
         elif waiting or len(self.clusters) < 3:
             return
         else:
-            base = folder(self.random.choice(sorted(self.clusters)))
+            base = intermediate_folder(self.random.choice(sorted(self.clusters)))
             gone = self.certs[f"{base}/ca-cert.pem"]
             # What the refusal of the verb says: the folder is moved away, and a render makes another.
             aside = {path: body for path, body in self.certs.items() if path.startswith(f"{base}/")}
@@ -783,7 +796,7 @@ class Decade:
             for peer in (
                 [n for n in self.clusters if n != cluster.name]
                 if self.readers == "perPeer"
-                else [SHARED]
+                else [SHARED_READER]
             ):
                 token = self.credentials.get(token_file(cluster, peer))
                 if token is not None:
@@ -822,7 +835,7 @@ class Decade:
             under if under and self.random.random() < 0.8 else sorted(self.clusters)
         )
         cluster = plan.members[name].cluster
-        at = token_rotation.step(cluster)
+        at = token_rotation.rotation_step(cluster)
         step = (
             "begin"
             if at == token_rotation.STEADY
@@ -834,7 +847,7 @@ class Decade:
             return
         if any(
             self.texts(plan, n) != (self.manifests[n][-1].texts if n in self.manifests else {})
-            for n in (name, *token_rotation.holders(plan, name))
+            for n in (name, *token_rotation.remote_secret_holders(plan, name))
         ):
             self.refused += 1  # The tree is not what a render of the step before would make.
             return
@@ -852,9 +865,9 @@ class Decade:
             if (m := re.fullmatch(rf"credentials/{name}(?:\.c[0-9]+)?\.token\.g([0-9]+)", file))
         ]
         steps_of = {
-            "begin": lambda c: token_rotation.begun(c, taken),
-            "advance": token_rotation.advanced,
-            "abort": token_rotation.aborted,
+            "begin": lambda c: token_rotation.begin_rotation(c, taken),
+            "advance": token_rotation.advance_rotation,
+            "abort": token_rotation.abort_rotation,
         }
         before, entry = self.tokens.get(name, {}), dict(steps_of[step](cluster))
         self.tokens[name] = entry
@@ -872,7 +885,7 @@ class Decade:
             self.refused += 1
             self.tell(f"abort of the token of {name} is refused: {error.problems[0].what[:90]}")
             return
-        now = token_rotation.step(after.members[name].cluster)
+        now = token_rotation.rotation_step(after.members[name].cluster)
         paths: Any = SimpleNamespace(directory=".", tree="out")
         trees: Any = SimpleNamespace(plan=plan), SimpleNamespace(plan=after)
         self.looks[name] = list(rotate_token._describe_step(paths, step, *trees, name).checks)
@@ -893,7 +906,9 @@ class Decade:
         files = {
             (c.name, p): (c, p)
             for c in plan.topology.clusters
-            for p in (plan.members[c.name].readers if self.readers == "perPeer" else (SHARED,))
+            for p in (
+                plan.members[c.name].readers if self.readers == "perPeer" else (SHARED_READER,)
+            )
         }
         coming = {
             key: self.credentials.get(token_file(c, p, c.coming))
@@ -945,7 +960,9 @@ class Decade:
         member = plan.members[name]
         secrets = []
         for peer in (
-            (member.readers if self.readers == "perPeer" else (SHARED,)) if member.readers else ()
+            (member.readers if self.readers == "perPeer" else (SHARED_READER,))
+            if member.readers
+            else ()
         ):
             for number in member.cluster.generations:
                 file = f"3-mesh/reader{peer and '-' + peer}-token{'' if number == 1 else f'-g{number}'}.yaml"
@@ -966,7 +983,7 @@ class Decade:
         else:
             self.certs = {**made.new, ROOT_CERT: self.certs[ROOT_CERT] + made.root_cert}
             for name in self.clusters:
-                self.certs[f"{folder(name)}/root-cert.pem"] = self.certs[ROOT_CERT]
+                self.certs[f"{intermediate_folder(name)}/root-cert.pem"] = self.certs[ROOT_CERT]
         self.tell("somebody makes new certificates by hand")
         self.render(hidden=True)
         self.certs = before
@@ -1011,19 +1028,19 @@ class Decade:
         changes = [self.change(name, *stages[name]) for name in names]
         if locked_out := [
             *remote_secrets.find_withdrawals(plan, changes, "out"),
-            *token_rotation.skipped(plan, changes),
+            *token_rotation.skipped_step_problems(plan, changes),
         ]:
             self.refused += 1
             self.tell(f"render is refused: {locked_out[0].what[:100]}")
             return
-        for name, secrets in token_rotation.gone(plan, changes).items():
+        for name, secrets in token_rotation.removed_secrets(plan, changes).items():
             self.deletes.setdefault(name, []).extend(
                 (self.renders + 1, secret) for secret in secrets
             )
         for name in (
             pki.intermediates if any("has a CRL of" in w.what for w in pki.warnings) else ()
         ):
-            subject = describe(parsed(pki.intermediates[name].ca_cert)[0]).subject
+            subject = describe_certificate(parsed(pki.intermediates[name].ca_cert)[0]).subject
             if any(w.id == "crl-complete" and subject in w.what for w in pki.warnings):
                 self.first_seen.add(mark(pki.intermediates[name].ca_cert))
                 self.tell(f"has a CRL of {name} now, which the others have to have first")
@@ -1034,7 +1051,7 @@ class Decade:
             self.rendered = (self.certs, *inputs[1:])
         flags = several(
             tuple((n, self.clusters[n].version) for n in sorted(self.clusters)),
-            ROTATION in self.certs,
+            ROTATION_FILE in self.certs,
         )
         self.renders += 1
         for name in names:
@@ -1042,11 +1059,11 @@ class Decade:
             assert made.ca_key is not None
             crls = (
                 pki.crl.pem
-                if pki.crl is not None and reads_crl(self.clusters[name].version)
+                if pki.crl is not None and can_read_crl(self.clusters[name].version)
                 else b""
             )
             material = Material(made.ca_cert, made.ca_key, made.cert_chain, made.root_cert, crls)
-            asked = flags[name] or (self.prepared and self.clusters[name].minor >= ROOTS)
+            asked = flags[name] or (self.prepared and self.clusters[name].minor >= SINCE_ROOTS)
             manifest = Manifest(
                 self.renders, material, asked, frozenset(self.clusters), trusts[name], *stages[name]
             )
@@ -1142,16 +1159,16 @@ class Decade:
             new.bundle == old.bundle
             or (
                 cluster.several_roots
-                and cluster.minor >= ROOTS
+                and cluster.minor >= SINCE_ROOTS
                 and takes(cluster.minor, old.bundle, new.bundle)
             )
         ):
             self.load(cluster)
-        elif cluster.several_roots and cluster.minor >= ROOTS:
+        elif cluster.several_roots and cluster.minor >= SINCE_ROOTS:
             self.cut(
                 f"istiod of {cluster.name} ({cluster.version}) ignores the roots of render {manifest.number}"
             )
-        elif cluster.minor < ROOTS:
+        elif cluster.minor < SINCE_ROOTS:
             # What is told for versions that read it when they start.
             self.within(HOUR, DAY, lambda: self.load(cluster))
 
@@ -1382,7 +1399,7 @@ def takes(minor: int, old: bytes, new: bytes) -> bool:
 
 def wait(state: rotation.Rotation) -> timedelta:
     """How long a step has to be seen, as `certs rotate-root` has it."""
-    return DEFAULT if state.step in rotation.WAITS else timedelta()
+    return DEFAULT_TTL if state.step in rotation.WAITS else timedelta()
 
 
 COUNTED = {

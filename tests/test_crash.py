@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 
 import kubectl_mesh
-from kubectl_mesh.fs.owned_files import SIDE_BY_SIDE
+from kubectl_mesh.fs.owned_files import SYNC_THREADS
 
 STAGE, LOCK_FILE = ".kubectl-mesh-stage", ".kubectl-mesh-lock"
 PYTHON = [sys.executable, "-B", "-s", "-P", "-c"]
@@ -1232,7 +1232,7 @@ def test_the_disk_has_what_is_synced_side_by_side(tmp_path: Path, mutant: str) -
                     if " fsync(" in line
                 }
             )
-            > SIDE_BY_SIDE
+            > SYNC_THREADS
         )
         assert not found.wrong
         assert not found.unsaid()

@@ -15,7 +15,7 @@ from test_kinds import tool
 
 from kubectl_mesh import targets
 from kubectl_mesh.cli import clock as shell
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -53,14 +53,14 @@ def kubeconfig(path: Path) -> dict[str, object]:
 def test_claims() -> None:
     """A token is read without its key; what is none gives nothing, and no error."""
     end = int((DAY + timedelta(days=10)).timestamp())
-    said = claims(jwt(sub=SUBJECT, aud=["https://kubernetes.default.svc"], exp=end))
+    said = parse_claims(jwt(sub=SUBJECT, aud=["https://kubernetes.default.svc"], exp=end))
     assert said is not None
     assert (said.subject, said.audience, said.expires) == (
         SUBJECT,
         ("https://kubernetes.default.svc",),
         DAY + timedelta(days=10),
     )
-    forever = claims(jwt(sub="x", aud="one"))
+    forever = parse_claims(jwt(sub="x", aud="one"))
     assert forever is not None
     assert (forever.audience, forever.expires) == (("one",), None)
     for odd in (
@@ -76,7 +76,7 @@ def test_claims() -> None:
         jwt(aud=5),
         "é.é.é",
     ):
-        assert claims(odd) is None, odd
+        assert parse_claims(odd) is None, odd
 
 
 def test_describe_and_check_judge_a_token(
@@ -506,7 +506,7 @@ def test_a_token_of_another_account(case: str, modern: Make, run: Run) -> None:
     mesh = modern(tokens=True)
     mesh.token(WEST, ACCOUNTS[case])
     assert run("render", cwd=mesh).code == 0
-    said = claims(ACCOUNTS[case])
+    said = parse_claims(ACCOUNTS[case])
     assert said is not None
     wanted = f'credentials/{WEST}.token: is the token of "{said.account}", and the tree lets peers read {WEST} as {SUBJECT}'
     all_say(run, mesh, wanted, ACCOUNTS[case], *(c for c in ASKED if c[0] != "graph"))

@@ -159,9 +159,9 @@ def test_a_token_that_goes_too_early_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did the peers move in the very render that takes the first token away; the render refuses, so that is broken too."""
     monkeypatch.setattr(
-        decade.token_rotation, "advanced", lambda cluster: {"generation": cluster.beside}
+        decade.token_rotation, "advance_rotation", lambda cluster: {"generation": cluster.beside}
     )
-    monkeypatch.setattr(decade.token_rotation, "skipped", lambda plan, changes: [])
+    monkeypatch.setattr(decade.token_rotation, "skipped_step_problems", lambda plan, changes: [])
     assert "with a token that is void" in cut_within(6)
 
 

@@ -16,7 +16,7 @@ from conftest import TOP, Run, WorkDir
 from kubectl_mesh.checks.table import check_ids
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.explain import MESSAGES, recognise
-from kubectl_mesh.text import plain
+from kubectl_mesh.text import plain_text
 from kubectl_mesh.yaml_io import assets
 
 Make = Callable[..., WorkDir]
@@ -97,7 +97,7 @@ def test_the_table() -> None:
             assert set(cause.checks) <= check_ids(), (known.id, cause.checks)
             assert cause.do
             assert not cause.says.endswith(".")
-            verbs = re.findall(r"`kubectl mesh ([a-z]+)", plain(cause.do))
+            verbs = re.findall(r"`kubectl mesh ([a-z]+)", plain_text(cause.do))
             assert set(verbs) <= set(VERBS)
 
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.make import build_root
 from kubectl_mesh.pki.wanted import Wanted
-from kubectl_mesh.text import escaped, visible
+from kubectl_mesh.text import escape_for_json, escape_for_terminal
 
 Make = Callable[..., WorkDir]
 FORGED = "x\nFORGED: ok\u202e\u061c\r\x1b[31m"
@@ -322,10 +322,10 @@ def test_every_format_character_is_visible() -> None:
             and char != "\n"
         )
         if hidden:
-            assert re.fullmatch(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}", visible(char)), (
-                hex(code)
-            )
-            assert escaped(f'"{char}"').isascii()
-            assert json.loads(escaped(f'"{char}"')) == char
+            assert re.fullmatch(
+                r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}", escape_for_terminal(char)
+            ), hex(code)
+            assert escape_for_json(f'"{char}"').isascii()
+            assert json.loads(escape_for_json(f'"{char}"')) == char
         elif unicodedata.category(char) != "Cn":
-            assert visible(char) == char == escaped(char), hex(code)
+            assert escape_for_terminal(char) == char == escape_for_json(char), hex(code)

@@ -119,17 +119,17 @@ def repository(tmp_path: Path) -> Path:
 def keep_only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Takes all protections of the runner away but those."""
     monkeypatch.setattr(
-        runner, "SETTINGS", tuple(s for s in runner.SETTINGS if s.split("=")[0] in names)
+        runner, "GIT_SETTINGS", tuple(s for s in runner.GIT_SETTINGS if s.split("=")[0] in names)
     )
     monkeypatch.setattr(
-        runner, "ENVIRONMENT", {k: v for k, v in runner.ENVIRONMENT.items() if k in names}
+        runner, "GIT_ENVIRONMENT", {k: v for k, v in runner.GIT_ENVIRONMENT.items() if k in names}
     )
 
 
 def ask(top: Path, *words: str, feed: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     """What the runner says of a repository, as a person without configuration asks it."""
     answer = runner.run_git(
-        str(top), *words, environment={"PATH": os.environ["PATH"], "HOME": os.devnull}, feed=feed
+        str(top), *words, environment={"PATH": os.environ["PATH"], "HOME": os.devnull}, stdin=feed
     )
     assert answer is not None
     return answer
@@ -182,11 +182,11 @@ def test_each_setting_alone(
         assert marker.exists()
         marker.unlink()
         keep_only(patch, "GIT_TERMINAL_PROMPT")
-    monkeypatch.setattr(runner, "ENVIRONMENT", {"GIT_TERMINAL_PROMPT": "0"})
+    monkeypatch.setattr(runner, "GIT_ENVIRONMENT", {"GIT_TERMINAL_PROMPT": "0"})
     monkeypatch.setattr(
-        runner, "SETTINGS", tuple(s for s in runner.SETTINGS if s.startswith(f"{setting}="))
+        runner, "GIT_SETTINGS", tuple(s for s in runner.GIT_SETTINGS if s.startswith(f"{setting}="))
     )
-    assert len(runner.SETTINGS) == 1
+    assert len(runner.GIT_SETTINGS) == 1
     ask(repository, *words, feed=feed)
     assert not marker.exists()
 
@@ -236,7 +236,8 @@ def test_the_environment_names_no_other_repository(repository: Path, tmp_path: P
     }
     words = (str(repository), "rev-parse", "--absolute-git-dir")
     answers = [
-        runner.run_git(*words, environment=environment, named=named) for named in (False, True)
+        runner.run_git(*words, environment=environment, use_named_repository=named)
+        for named in (False, True)
     ]
     assert [os.fsdecode(a.stdout).strip() for a in answers if a] == [
         str(repository / ".git"),
@@ -261,7 +262,7 @@ def test_the_environment_takes_no_protection_away(
         "GIT_CONFIG_PARAMETERS": f"'core.fsmonitor'='touch {tmp_path / 'ran'}'",
     }
     answer = runner.run_git(
-        str(repository), *words, environment=environment, feed=feed, named=named
+        str(repository), *words, environment=environment, stdin=feed, use_named_repository=named
     )
     assert answer is not None
     assert answer.returncode == 1
@@ -271,8 +272,8 @@ def test_the_environment_takes_no_protection_away(
         "cat-file",
         "--batch",
         environment=environment,
-        feed=b"HEAD:out/a\n",
-        named=named,
+        stdin=b"HEAD:out/a\n",
+        use_named_repository=named,
     )
     assert not (tmp_path / "ran").exists()
 
@@ -387,8 +388,8 @@ def test_git_opens_no_connection(
         # Versions 2.40 to 2.43 get the bundles although no protocol is allowed: the setting alone prevents it.
         monkeypatch.setattr(
             runner,
-            "ENVIRONMENT",
-            {k: v for k, v in runner.ENVIRONMENT.items() if k != "GIT_NO_LAZY_FETCH"},
+            "GIT_ENVIRONMENT",
+            {k: v for k, v in runner.GIT_ENVIRONMENT.items() if k != "GIT_NO_LAZY_FETCH"},
         )
         fetches(repository, marker)
         with pytest.raises(TimeoutError):
@@ -402,7 +403,7 @@ def test_missing_objects_are_not_called_absent(
     """What git cannot read is not "nothing committed", in whichever way git was kept from fetching."""
     make_partial(repository, tmp_path, kind)
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
-    for alone in (tuple(runner.ENVIRONMENT), ("GIT_ALLOW_PROTOCOL",)):
+    for alone in (tuple(runner.GIT_ENVIRONMENT), ("GIT_ALLOW_PROTOCOL",)):
         with monkeypatch.context() as patch:
             keep_only(patch, *alone)
             with pytest.raises(

@@ -18,7 +18,7 @@ from test_golden import CASES, GOLDEN
 from test_stores import EXTERNAL, SAIL, forms, tree
 
 from kubectl_mesh.credentials import leaks
-from kubectl_mesh.text import one_line
+from kubectl_mesh.text import single_line
 
 Make = Callable[..., WorkDir]
 
@@ -140,7 +140,7 @@ def test_what_git_tracks_is_found(tracked: WorkDir, run: Run) -> None:
     for name in ("certs/seal-key", "credentials/context-west-1.token", "certs/root-key.pem"):
         git(mesh, "add", "-f", name)
     found = findings(mesh, run)
-    assert found == {one_line(name): what for name, (_, what) in wanted.items()} | {
+    assert found == {single_line(name): what for name, (_, what) in wanted.items()} | {
         "certs/seal-key": "what is in certs/seal-key",
         "credentials/context-west-1.token": "what is in credentials/context-west-1.token",
         "certs/root-key.pem": private,
@@ -283,8 +283,8 @@ def test_a_key_is_found_wherever_it_stands(before: bytes, after: bytes, times: i
     body = b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n-----END PRIVATE KEY-----\n"
     for _ in range(times):
         body = base64.b64encode(body)
-    assert "a private key" in leaks.found(before + b"\n" + body + b"\n" + after, {})
-    assert times == 2 or any(sign in body for sign in leaks.SIGNS)
+    assert "a private key" in leaks.find_secrets(before + b"\n" + body + b"\n" + after, {})
+    assert times == 2 or any(sign in body for sign in leaks.SECRET_MARKERS)
 
 
 def needles(paths: Iterable[Path]) -> list[bytes]:

@@ -188,8 +188,8 @@ def test_a_retired_home_is_found_wherever_it_is_named(
     made = mesh(tmp_path / "mesh", kind, topology, base)
     found = findings(run, made, check)
     assert len(found) == 1, found
-    assert homes.SINCE in found[0]["what"]
-    assert homes.PAGE in found[0]["fix"]
+    assert homes.SHUTDOWN_DATE in found[0]["what"]
+    assert homes.MOVE_PAGE in found[0]["fix"]
     other = "charts-gone" if check == "images-gone" else "images-gone"
     assert findings(run, made, other) == []
     ran = run("render", cwd=made)
@@ -222,7 +222,7 @@ def test_a_right_chart_repository_is_not_found(tmp_path: Path, run: Run) -> None
     """Istio's two present homes and a mirror."""
     for index, url in enumerate(
         (
-            homes.CHARTS,
+            homes.CHART_REPOSITORY,
             "oci://ghcr.io/istio/release/charts",
             "oci://mirror.example.com/gcr.io/istio-release/charts",
         )
@@ -404,7 +404,7 @@ def test_a_tree_of_before_is_changed_in_one_step(
     assert lines
     assert all(
         "hub: docker.io/istio" in line
-        or homes.CHARTS in line
+        or homes.CHART_REPOSITORY in line
         or OLD_CHARTS in line
         or line.strip("+ ") in ("global:", "values:")
         for line in lines
@@ -417,8 +417,8 @@ def test_the_default_version_trips_nothing(tmp_path: Path, run: Run) -> None:
     for kind in NEW:
         made = mesh(tmp_path / kind, kind, {}, {})
         assert findings(run, made, "istio-security") + findings(run, made, "istio-known") == []
-    assert versions.security_floor(versions.DEFAULT) is None
-    assert not versions.is_unsupported(versions.DEFAULT)
+    assert versions.security_floor(versions.DEFAULT_VERSION) is None
+    assert not versions.is_unsupported(versions.DEFAULT_VERSION)
 
 
 VERSION_PATH = {"Istio": "v", "Application": "", "HelmRelease": "", "IstioOperator": ""}
@@ -432,7 +432,7 @@ def test_a_version_is_judged_wherever_it_is_stated(kind: str, tmp_path: Path, ru
         ("1.30.6", "istio-security"),
         ("1.31.2", "istio-security"),
         ("1.28.9", "istio-security"),
-        (f"1.{versions.NEWEST + 1}.0", "istio-known"),
+        (f"1.{versions.NEWEST_MINOR + 1}.0", "istio-known"),
         ("1.30.7", None),
     ):
         base = {"main": nested(path, VERSION_PATH[kind] + version)}
@@ -456,13 +456,13 @@ def test_ranges_of_versions() -> None:
     assert [
         v
         for v in ("1.29.9", "1.30", "1.30.0", "1.30.3", "1.30.4", "1.31", None)
-        if versions.loses_endpoints(v)
+        if versions.can_lose_endpoints(v)
     ] == ["1.30", "1.30.0", "1.30.3"]
     assert [
         v for v in ("1.25", "1.25.0", "1.25.1", "1.25.2") if versions.has_fault(v, "one-root")
     ] == ["1.25", "1.25.1"]
-    assert versions.built_in_hub_gone("1.30.8") == OLD_HUB
-    assert versions.built_in_hub_gone("1.31.0") is None
+    assert versions.retired_built_in_hub("1.30.8") == OLD_HUB
+    assert versions.retired_built_in_hub("1.31.0") is None
     assert [
         versions.parse_version(t)
         for t in (
@@ -496,7 +496,7 @@ def test_every_release_fact_has_a_source() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (OLD_CHARTS, [("charts", homes.CHARTS)]),
+        (OLD_CHARTS, [("charts", homes.CHART_REPOSITORY)]),
         (
             "oci://gcr.io/istio-release/charts/istiod",
             [("charts", "oci://ghcr.io/istio/release/charts/istiod")],
@@ -515,7 +515,7 @@ def test_every_release_fact_has_a_source() -> None:
 )
 def test_what_a_text_names(text: str, expected: list[tuple[str, str | None]]) -> None:
     """A name counts at the beginning of a word alone, and to its end."""
-    assert [(n.what, n.instead) for n in homes.find_gone(text)] == expected
+    assert [(n.kind, n.replacement) for n in homes.find_retired(text)] == expected
 
 
 EXPLAINED = {

@@ -13,7 +13,7 @@ from conftest import SPELT_OUT
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh.credentials.kubeconfig import contexts, find_servers
+from kubectl_mesh.credentials.kubeconfig import find_servers, parse_contexts
 from kubectl_mesh.credentials.logins import parse_token, token_problems
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Topology
@@ -384,7 +384,7 @@ def test_any_kubeconfig_is_read_or_refused(value: object) -> None:
     topology = validate(load("t.yaml", b"mesh_id: acme\ncontexts: {a: {network: net}}\n"), SCHEMA)
     document = Document("k.yaml", value, {(): (1, 1)})
     try:
-        contexts(document)
+        parse_contexts(document)
         read = find_servers(topology, document, {})
     except MeshError as error:
         assert all(p.what for p in error.problems)

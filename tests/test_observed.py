@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import TOP
 
-from kubectl_mesh.credentials.kubeconfig import contexts
+from kubectl_mesh.credentials.kubeconfig import parse_contexts
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.observed import read
@@ -107,7 +107,7 @@ def test_of_two_with_one_name_the_last_counts() -> None:
         "users": [{"name": "east", "user": {"token": "t"}}],
     }
     body = yaml.safe_dump(value).encode()
-    assert contexts(untyped(body))["east"].server == last
+    assert parse_contexts(untyped(body))["east"].server == last
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -18,7 +18,7 @@ from kubectl_mesh.checks.table import CHECKS
 from kubectl_mesh.cli import VERBS, group, own
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.checks import _result_lines
-from kubectl_mesh.text import mesh_command, plain, work_path, wrap_text
+from kubectl_mesh.text import mesh_command, plain_text, work_path, wrap_text
 from kubectl_mesh.workdir.places import located
 
 Make = Callable[..., WorkDir]
@@ -71,9 +71,9 @@ def test_each_verb_gets_what_it_takes(path: tuple[str, ...]) -> None:
     said = f"kubectl mesh {words}{wanted}"
     assert whole == f"run `{said} NAME`; then\n  {said} | less"
     stated = mesh_command(f"{words}{wanted.replace('a mesh', 'mesh')}")
-    assert printed(stated, directory="x", out="y", kubeconfig="z") == plain(stated)
+    assert printed(stated, directory="x", out="y", kubeconfig="z") == plain_text(stated)
     bare = mesh_command(words)
-    assert printed(bare) == printed(bare, directory=".") == plain(bare)
+    assert printed(bare) == printed(bare, directory=".") == plain_text(bare)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_each_verb_gets_what_it_takes(path: tuple[str, ...]) -> None:
 )
 def test_what_is_no_command_of_this_directory_stays(text: str) -> None:
     """Prose, groups of verbs, help, another directory."""
-    assert printed(text, directory="mesh") == plain(text)
+    assert printed(text, directory="mesh") == plain_text(text)
 
 
 def test_a_pipe_is_none() -> None:
@@ -181,20 +181,20 @@ def test_commands_and_paths_in_texts_are_values(tmp_path: Path) -> None:
     assert problem == Problem(problem.where, str(problem.what), "kubectl mesh render")
     (moved,) = located("a mesh", [replace(problem, id="certs-expired")])
     assert moved.what.startswith("a mesh/certs/root-cert.pem ended; ")
-    assert printed(moved.marked, directory="a mesh") == (
+    assert printed(moved.marked_text, directory="a mesh") == (
         "a mesh/certs/root-cert.pem: a mesh/certs/root-cert.pem ended;"
         " kubectl mesh certs renew -C 'a mesh' east --dry-run"
         "\n  fix: kubectl mesh render -C 'a mesh'"
     )
     nested = mesh_command(f"certs import east {work_path('certs/east.csr')}")
-    assert plain(nested) == "kubectl mesh certs import east certs/east.csr"
-    assert printed(nested, directory=".") == plain(nested)
+    assert plain_text(nested) == "kubectl mesh certs import east certs/east.csr"
+    assert printed(nested, directory=".") == plain_text(nested)
 
 
 def test_lines_break_around_commands() -> None:
     """Marks have no width, and a command is never broken."""
     text = f"run `{mesh_command('certs renew')}`, which takes long"
-    lines = [[plain(line) for line in wrap_text(text, n, "", "  ")] for n in (30, 36)]
+    lines = [[plain_text(line) for line in wrap_text(text, n, "", "  ")] for n in (30, 36)]
     assert lines == [
         ["run", "  `kubectl mesh certs renew`,", "  which takes long"],
         ["run `kubectl mesh certs renew`,", "  which takes long"],

@@ -28,7 +28,7 @@ from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder
-from kubectl_mesh.x509.layout import PARTS
+from kubectl_mesh.x509.layout import INTERMEDIATE_FILES
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load
 
@@ -318,7 +318,7 @@ def test_the_files(made: tuple[str, Pki]) -> None:
             f"intermediate-{name}/{part}": getattr(
                 intermediate, part.removesuffix(".pem").replace("-", "_")
             )
-            for part in PARTS
+            for part in INTERMEDIATE_FILES
         }
         assert files.items() <= mesh.new.items()
     assert len(mesh.new) == 2 + 4 * len(mesh.intermediates)
@@ -452,7 +452,7 @@ def test_a_render_needs_no_root_key() -> None:
 def test_a_newcomer_gets_an_intermediate() -> None:
     """A cluster that is added gets an intermediate under the root that is there; the others stay."""
     again = issue(wanted("east", "west", "north"), mesh(), NOW + DAY)
-    assert sorted(again.new) == [f"intermediate-north/{part}" for part in PARTS]
+    assert sorted(again.new) == [f"intermediate-north/{part}" for part in INTERMEDIATE_FILES]
     certificate(again.intermediates["north"].ca_cert).verify_directly_issued_by(
         certificate(mesh()["root-cert.pem"])
     )
@@ -577,7 +577,7 @@ def test_what_ends_soon_is_warned_of() -> None:
 
 def test_whose_intermediate_it_is() -> None:
     """A certificate that two clusters share is warned of; one that was made for another cluster of the mesh, which has its own, is refused."""
-    parts = {part: mesh()[f"intermediate-west/{part}"] for part in PARTS}
+    parts = {part: mesh()[f"intermediate-west/{part}"] for part in INTERMEDIATE_FILES}
     shared = {**mesh(), **{f"intermediate-east/{part}": body for part, body in parts.items()}}
     found = [f"{w.where}: {w.what}" for w in issue(wanted(), shared, NOW).warnings]
     assert f'{CERT.replace("east", "west")}: is the certificate of "east" too' in found
@@ -1005,7 +1005,7 @@ def test_no_secret_has_a_repr() -> None:
     """No private key and no token stands in the repr of any value, nor in that of what holds it."""
     from dataclasses import fields
 
-    from kubectl_mesh.credentials.kubeconfig import Entry
+    from kubectl_mesh.credentials.kubeconfig import KubeconfigContext
     from kubectl_mesh.operations.build import Rendered
     from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.render import Mesh, render
@@ -1047,7 +1047,7 @@ def test_no_secret_has_a_repr() -> None:
         made_plan.members["east"],
         rendered,
     ]
-    values += [Entry(document.place(), ca=done.new["root-key.pem"]), document]
+    values += [KubeconfigContext(document.place(), ca=done.new["root-key.pem"]), document]
     values.append(issue)
     # The first line of PKCS#8 holds private numbers; on the second stands the public key too, which certificates show.
     secrets = [b.splitlines()[1].decode() for n, b in done.new.items() if n.endswith("key.pem")]

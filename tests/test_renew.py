@@ -21,7 +21,7 @@ from test_golden import DAY, copy_of
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.fs import durable, exchange
 from kubectl_mesh.fs.exchange import exchange_certificates
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from kubectl_mesh.yaml_io import assets
@@ -544,10 +544,10 @@ def test_what_came_meanwhile_goes_back(mesh: WorkDir, monkeypatch: pytest.Monkey
 
 def test_the_next_run_settles(mesh: WorkDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that ends right after the exchange, and leaves the old folder, is put right by whoever takes the lock next."""
-    monkeypatch.setattr(exchange, "_settle", lambda top: None)
+    monkeypatch.setattr(exchange, "_recover", lambda top: None)
     before, after = exchanged(mesh)
     assert [p for p in after if p.startswith(".kubectl-mesh-certs/")]
     monkeypatch.undo()
-    with locked(str(mesh)):
+    with hold_lock(str(mesh)):
         pass
     expected(before, mesh.snapshot())

@@ -11,7 +11,7 @@ import yaml
 from conftest import Run, WorkDir
 
 from kubectl_mesh import targets
-from kubectl_mesh.istio.versions import DEFAULT, STARTED
+from kubectl_mesh.istio.versions import DEFAULT_VERSION, INIT_VERSIONS
 from kubectl_mesh.yaml_io import merge_patch
 
 Make = Callable[..., WorkDir]
@@ -112,15 +112,15 @@ def test_the_version_of_the_starter_is_a_default(run: Run, mesh: WorkDir) -> Non
     lay(mesh, KEYS["version"])
     assert lost(run, mesh) == []
     assert run("render", "--dry-run", cwd=mesh).out.startswith(
-        f"mesh mymeshname: 2 clusters, 2 networks, Istio 1.29.0 (base.yaml says {DEFAULT})\n"
+        f"mesh mymeshname: 2 clusters, 2 networks, Istio 1.29.0 (base.yaml says {DEFAULT_VERSION})\n"
     )
     lay(mesh, KEYS["one"])
     assert run("render", "--dry-run", cwd=mesh).out.startswith(
         "mesh mymeshname: 2 clusters, 2 networks, Istio\n"
     )
     # What an earlier version of `init` wrote is a default too.
-    for version in STARTED:
-        mesh.write("base.yaml", targets.KINDS["Istio"].STARTER.replace(DEFAULT, version))
+    for version in INIT_VERSIONS:
+        mesh.write("base.yaml", targets.KINDS["Istio"].STARTER.replace(DEFAULT_VERSION, version))
         lay(mesh, KEYS["version"])
         assert lost(run, mesh) == []
 
@@ -140,7 +140,7 @@ def test_a_version_that_disagrees_is_named(
     mesh.write(
         "base.yaml",
         targets.KINDS[kind].STARTER.replace(
-            f" {'v' if kind == 'Istio' else ''}{DEFAULT}\n", f" {text}\n"
+            f" {'v' if kind == 'Istio' else ''}{DEFAULT_VERSION}\n", f" {text}\n"
         ),
     )
     lay(mesh, KEYS["version"])

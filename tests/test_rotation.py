@@ -20,7 +20,7 @@ from test_golden import copy_of
 
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.istio.workload_certificates import longest
+from kubectl_mesh.istio.workload_certificates import max_ttl
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
@@ -488,8 +488,8 @@ def test_the_wait_is_that_of_the_values(mesh: WorkDir, run: Run, clock: Clock) -
 def test_longest_leaf(text: str, hours: int) -> None:
     """Wherever it stands in base.yaml, and never less than without it."""
     base = {"x": load("base.yaml", text.encode())}
-    assert longest(base, citadel=False) == timedelta(hours=hours)
-    assert longest(base, citadel=True) == timedelta(hours=2160)
+    assert max_ttl(base, citadel=False) == timedelta(hours=hours)
+    assert max_ttl(base, citadel=True) == timedelta(hours=2160)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_longest_leaf(text: str, hours: int) -> None:
 def test_no_duration(text: str) -> None:
     """What Go does not read, or not count in nanoseconds with 64 bits, is an error with a place."""
     with pytest.raises(MeshError, match="is no duration of Go's"):
-        longest({"x": load("base.yaml", f"{{SECRET_TTL: '{text}'}}".encode())}, citadel=False)
+        max_ttl({"x": load("base.yaml", f"{{SECRET_TTL: '{text}'}}".encode())}, citadel=False)
 
 
 # What begin refuses

@@ -42,7 +42,7 @@ def test_a_refusal_names_the_way_out() -> None:
     way_out = "\n  if no cluster runs this tree yet: "
     assert said.what == "would change; and more"
     assert said.fix == f"do not{way_out}kubectl mesh render --unapplied a"
-    assert said.marked.endswith(f"do not{way_out}{mesh_command('render --unapplied a')}")
+    assert said.marked_text.endswith(f"do not{way_out}{mesh_command('render --unapplied a')}")
     assert said.code == "some-change"
 
 

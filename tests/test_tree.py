@@ -513,7 +513,7 @@ def test_a_run_killed_while_it_cleaned_up_leaves_nothing_of_ours_behind(
     mesh: WorkDir, run: Run
 ) -> None:
     """The old directory, half removed in the stage: the next run removes the rest, and gives back only what is a person's."""
-    stage = mesh / "out" / durable.STAGE
+    stage = mesh / "out" / durable.STAGE_PREFIX
     stage.mkdir(0o700)
     shutil.copytree(mesh / EAST, stage / "context-east-1")
     (stage / "context-east-1/1-trust/cacerts.yaml").unlink()

@@ -8,12 +8,12 @@ from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.gateways import declared_gateways
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.istio.homes import is_own_charts
+from kubectl_mesh.istio.homes import is_istio_charts
 from kubectl_mesh.observed.cacerts import find_signing_ca, is_signing_ca
 from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
 from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remote_dumps import Read, is_remote_secret
-from kubectl_mesh.text import near, shown
+from kubectl_mesh.text import did_you_mean, value_text
 
 DEFAULT_DOMAIN = "cluster.local"
 
@@ -82,7 +82,10 @@ def _note_strays(
             notes.problems.append(
                 Problem(
                     Place("--network"),
-                    f"no dump is of the context {shown(context)}{near(context, contexts)}",
+                    (
+                        "no dump is of the context"
+                        f" {value_text(context)}{did_you_mean(context, contexts)}"
+                    ),
                     code="context-not-dumped",
                 )
             )
@@ -131,7 +134,7 @@ def _trust_domain(running: Sequence[Running], notes: Notes) -> str | None:
 
 def _charts(running: Sequence[Running], notes: Notes) -> str | None:
     """Where the charts come from, None where that is Istio's own repository."""
-    foreign = [e for e in _evidence(running, "charts") if not is_own_charts(e.value)]
+    foreign = [e for e in _evidence(running, "charts") if not is_istio_charts(e.value)]
     return notes.settle(
         "the repository of the charts",
         foreign,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import decode_base64
 
 
@@ -90,7 +90,7 @@ _OIDC = {
 
 def _oidc(name: str, stated: Mapping[str, Any]) -> Credential | str:
     if stated.get("name") != "oidc":
-        return f"its auth-provider {shown(stated.get('name'))} is one that istiod refuses"
+        return f"its auth-provider {value_text(stated.get('name'))} is one that istiod refuses"
     config = stated.get("config")
     config = config if isinstance(config, dict) else {}
     if not all(

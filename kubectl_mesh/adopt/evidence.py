@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.text import keep_values, shown
+from kubectl_mesh.text import keep_values, value_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Notes:
         if len(values) > 1:
             first = listed[0]
             others = "; ".join(
-                f"{shown(e.value)} by {e.place}: {e.how}"
+                f"{value_text(e.value)} by {e.place}: {e.how}"
                 for e in (next(e for e in listed if e.value == v) for v in values[1:])
             )
             self.problems.append(
                 Problem(
                     first.place,
-                    f"{what} is {shown(first.value)} by {first.how}, and {others}",
+                    f"{what} is {value_text(first.value)} by {first.how}, and {others}",
                     fix,
                     code=code,
                 )

@@ -8,14 +8,14 @@ from typing import Any
 from kubectl_mesh.adopt.credentials import parse_credential
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
-from kubectl_mesh.credentials.logins import claims, token_fault
+from kubectl_mesh.credentials.logins import parse_claims, token_fault
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio.homes import BUILT_IN
+from kubectl_mesh.istio.homes import BUILT_IN_HUB
 from kubectl_mesh.model import DEFAULT_READER
 from kubectl_mesh.observed.control_dumps import HELM
 from kubectl_mesh.targets import KINDS, OLD
 from kubectl_mesh.targets.istio import Istio
-from kubectl_mesh.text import mesh_command, shown
+from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.yaml_io.lookup import value_at
 
 TODAY = Istio.KIND
@@ -113,7 +113,7 @@ def topology_value(
     if mesh.charts is not None:
         istio["charts"] = mesh.charts
     if mesh.own_images and kind == "Istio":
-        istio["hub"] = BUILT_IN  # the operator brings them, unless base.yaml states a hub
+        istio["hub"] = BUILT_IN_HUB  # the operator brings them, unless base.yaml states a hub
     if any(_ambient(c) for c in mesh.clusters):
         istio["dataPlane"] = "ambient"
     networks = {
@@ -209,14 +209,14 @@ def _credential(
     files |= found.files
     if found.stated is not None:
         return {"credential": dict(found.stated)}
-    said = claims(user["token"])
+    said = parse_claims(user["token"])
     parts = said.subject.split(":") if said is not None else []
     if parts[:2] != ["system", "serviceaccount"] or len(parts) != 4:
         return {}
     if parts[2] != cluster.namespace:
         what = (
-            f"the token of {cluster.name} is of an account in namespace {shown(parts[2])}, and"
-            f" the tree's would be in {shown(cluster.namespace)}"
+            f"the token of {cluster.name} is of an account in namespace {value_text(parts[2])}, and"
+            f" the tree's would be in {value_text(cluster.namespace)}"
         )
         notes.leave(where, "the token is taken all the same", what)
         return {}

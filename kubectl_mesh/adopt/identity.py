@@ -10,7 +10,7 @@ from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
 from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remote_dumps import Remote
-from kubectl_mesh.text import near, shown
+from kubectl_mesh.text import did_you_mean, value_text
 from kubectl_mesh.yaml_io.lookup import value_at
 
 Held = Sequence[tuple[Running, Remote]]
@@ -73,7 +73,7 @@ def _shared_name_problem(first: Running, second: Running) -> Problem:
     return Problem(
         place.place if place is not None else second.objects[0].place,
         f"the clusters of {first.context} and {second.context} have one ID,"
-        f" {shown(second.name)}: istiod takes one for the other",
+        f" {value_text(second.name)}: istiod takes one for the other",
         "give one of them another multiCluster.clusterName, and name it so in the remote secrets",
         code="cluster-id-shared",
     )
@@ -86,8 +86,8 @@ def _unknown_remote_problem(
     noted_as = f" ({context})" if context and context not in contexts else ""
     return Problem(
         remote.found.place,
-        f"is a remote secret for {shown(remote.key)}{noted_as}, of which nothing else is"
-        f" known{near(remote.key, names)}",
+        f"is a remote secret for {value_text(remote.key)}{noted_as}, of which nothing else is"
+        f" known{did_you_mean(remote.key, names)}",
         "give the dumps of that cluster too, or a kubeconfig whose context has its"
         " server; or leave this Secret out",
         code="remote-secret-of-unknown-cluster",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.istio.homes import is_own_images
+from kubectl_mesh.istio.homes import is_istio_images
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.control_dumps import (
     INJECTOR,
@@ -124,7 +124,7 @@ def _add_plane(cluster: Running, plane: DumpedControlPlane) -> None:
 def _add_istiod(cluster: Running, deployment: PlacedObject) -> None:
     for stated in istiod_statements(deployment):
         is_known = stated.what == "version" and cluster.said.get("version")
-        is_usual = stated.what == "registry" and is_own_images(stated.value)
+        is_usual = stated.what == "registry" and is_istio_images(stated.value)
         if not is_known and not is_usual:
             _add(cluster, deployment, [stated])
 

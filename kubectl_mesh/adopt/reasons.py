@@ -59,9 +59,9 @@ def kubeconfig_reason(logins: Sequence[Login]) -> str:
 
 def reconnect_text(version: str | None) -> str:
     """What a changed remote secret costs in a version of Istio."""
-    if versions.loses_endpoints(version):
+    if versions.can_lose_endpoints(version):
         return f" ({version} can lose that cluster's endpoints then, until istiod restarts)"
-    if version is not None and versions.minor(version) < 6:
+    if version is not None and versions.minor_version(version) < 6:
         return " (Pilot up to 1.5.0 sees it only when it is restarted)"
     return ""
 

@@ -7,7 +7,7 @@ from kubectl_mesh.checks.context import Comparison, TreeContext
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import LOCK, Change, FolderChange, Json
 from kubectl_mesh.observed.values import Directory, MeshState, Object
-from kubectl_mesh.text import one_line
+from kubectl_mesh.text import single_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def find_drift(comparison: Comparison, covered: Container[str]) -> Drift:
     """The differences, without the files in `covered` (with `out`)."""
     return Drift(
         tuple(_folder_drift(comparison.out, change, covered) for change in comparison.changes),
-        tuple(Place(f"{comparison.out}/{one_line(name)}") for name in comparison.strangers),
+        tuple(Place(f"{comparison.out}/{single_line(name)}") for name in comparison.strangers),
         bool(comparison.refusals),
         comparison.makes_certificates,
     )

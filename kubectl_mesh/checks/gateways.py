@@ -4,7 +4,7 @@ from kubectl_mesh.checks.check import StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, InputFacts, Needs
 from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.model.commands import address_command, kubectl
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 
 class GatewayKind(StageCheck):
@@ -64,7 +64,8 @@ class GatewayPending(PendingCheck):
         if not by_label:
             return None
         what = (
-            f"whether the Services of {count(len(by_label), 'east-west gateway')} have an address,"
+            f"whether the Services of {count_text(len(by_label), 'east-west gateway')} have an"
+            " address,"
             " which istiod reads from them"
         )
         first = by_label[0].cluster

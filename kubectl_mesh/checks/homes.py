@@ -6,13 +6,13 @@ from kubectl_mesh.checks.context import WARNING, Finding, TreeContext
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import homes, versions
 from kubectl_mesh.observed.values import ControlPlane
-from kubectl_mesh.text import count, mesh_command, shown
+from kubectl_mesh.text import count_text, mesh_command, value_text
 
 _HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
 _SAIL = ("Istio", "IstioCNI", "ZTunnel")
 _PARTS = ("istiod", "cni", "ztunnel", "eastwest")
 _FIX = (
-    f"run `{mesh_command('render')}`, and apply stage 2 of each of them; {homes.PAGE} has the"
+    f"run `{mesh_command('render')}`, and apply stage 2 of each of them; {homes.MOVE_PAGE} has the"
     " commands"
 )
 
@@ -23,14 +23,16 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
     """
     newest = _newest(tree)
     gone = [
-        _problem(tree, list(where), homes.gone_text(home, newest), home.check, "retired-home-named")
+        _problem(
+            tree, list(where), homes.retired_text(home, newest), home.check_id, "retired-home-named"
+        )
         for home, where in sorted(_named_homes(tree).items(), key=str)
     ]
     unstated = [
         _problem(
             tree,
             list(where),
-            f"{who} {hub}, which Istio switches off on {homes.SINCE}",
+            f"{who} {hub}, which Istio switches off on {homes.SHUTDOWN_DATE}",
             "images-gone",
             "retired-home-built-in",
         )
@@ -39,20 +41,20 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
     return tuple(Finding(WARNING, problem) for problem in (*gone, *unstated))
 
 
-def _named_homes(tree: TreeContext) -> dict[homes.Named, dict[str, None]]:
+def _named_homes(tree: TreeContext) -> dict[homes.RetiredReference, dict[str, None]]:
     """The retired places, each with the clusters whose files name it."""
-    named: dict[homes.Named, dict[str, None]] = {}
+    named: dict[homes.RetiredReference, dict[str, None]] = {}
     for name, cluster in tree.state.clusters.items():
         for seen in cluster.objects:
             for value in seen.fields.values():
-                for found in homes.find_gone(value) if isinstance(value, str) else ():
+                for found in homes.find_retired(value) if isinstance(value, str) else ():
                     named.setdefault(found, {})[name] = None
     return named
 
 
 def _silent_control_planes(tree: TreeContext) -> dict[tuple[str, str], dict[str, None]]:
     """Who pulls from which retired registry because its control plane states none."""
-    if tree.topology.hub == homes.BUILT_IN:
+    if tree.topology.hub == homes.BUILT_IN_HUB:
         return {}
     stated = {c.name: c.version for c in tree.topology.clusters}
     silent: dict[tuple[str, str], dict[str, None]] = {}
@@ -79,7 +81,7 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
             "state no image registry; Sail operators that were built in 2026 pull from",
             homes.RETIRED_HUBS[0],
         )
-    hub = versions.built_in_hub_gone(version)
+    hub = versions.retired_built_in_hub(version)
     if hub is not None:
         return f"state no image registry; Istio {version} pulls from", hub
     if document.kind == "IstioOperator" and version is None:
@@ -92,17 +94,18 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
 
 def _newest(tree: TreeContext) -> int:
     return max(
-        (versions.minor(r.version) for c in tree.topology.clusters for r in c.releases), default=0
+        (versions.minor_version(r.version) for c in tree.topology.clusters for r in c.releases),
+        default=0,
     )
 
 
 def _problem(tree: TreeContext, clusters: list[str], what: str, check: str, code: str) -> Problem:
-    names = ", ".join(map(shown, clusters[:3])) + (
+    names = ", ".join(map(value_text, clusters[:3])) + (
         f" and {len(clusters) - 3} more" if len(clusters) > 3 else ""
     )
     return Problem(
         Place(tree.out),
-        f"{count(len(clusters), 'cluster')} ({names}): {what}",
+        f"{count_text(len(clusters), 'cluster')} ({names}): {what}",
         _FIX,
         check,
         code=code,

@@ -10,7 +10,7 @@ from kubectl_mesh.checks.context import ERROR, Finding, Needs, TreeContext
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import Cluster as WantedCluster
 from kubectl_mesh.observed.values import Cluster, Gate, Said
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 
 _STATED = "Render, which makes the file anew; what it should be is stated in topology.yaml."
 
@@ -40,7 +40,7 @@ class IdentityCheck(ContentCheck):
     ) -> Iterator[Finding]:
         """A finding if a text says something else than is wanted of a subject (`the mesh`)."""
         if said.value != wanted:
-            what = f"says {shown(said.value)}, where {subject} is {shown(wanted)}"
+            what = f"says {value_text(said.value)}, where {subject} is {value_text(wanted)}"
             yield self.finding(tree, Place(said.file, path=said.path), what, f"{self.id}-differs")
 
 
@@ -102,10 +102,10 @@ class TreeNetwork(IdentityCheck):
                 and gate.network != network
                 and (gate.network is not None or meant is not None)
             ):
-                says = shown(gate.network) if gate.network is not None else "for no network"
+                says = value_text(gate.network) if gate.network is not None else "for no network"
                 what = (
                     f"the gateway {gate.name} is labelled {says}, where its network is"
-                    f" {shown(network)}"
+                    f" {value_text(network)}"
                 )
                 yield self.finding(tree, Place(gate.file), what, "gateway-network-differs")
 
@@ -140,7 +140,7 @@ class TreeNetworks(IdentityCheck):
                 yield from self._compare(tree, network, one, other)
             elif other is not None and other.file.partition("/")[2] in cluster.files:
                 where = Place(other.file, path="meshNetworks")
-                what = f"declares no network {shown(network)}"
+                what = f"declares no network {value_text(network)}"
                 yield self.finding(tree, where, what, "network-not-declared")
 
     def _compare(
@@ -148,15 +148,19 @@ class TreeNetworks(IdentityCheck):
     ) -> Iterator[Finding]:
         if other is None:
             where = Place(one.file, path="meshNetworks")
-            what = f"declares a network {shown(network)}, which the topology does not have"
+            what = f"declares a network {value_text(network)}, which the topology does not have"
             yield self.finding(tree, where, what, "network-not-in-topology")
             return
         where = Place(one.file, path=f"meshNetworks.{network}")
         if set(one.addresses) != set(other.addresses):
-            what = f"declares other gateways for the network {shown(network)} than the topology"
+            what = (
+                f"declares other gateways for the network {value_text(network)} than the topology"
+            )
             yield self.finding(tree, where, what, "network-gateways-differ")
         elif set(one.registries) != set(other.registries):
-            what = f"declares other registries for the network {shown(network)} than the topology"
+            what = (
+                f"declares other registries for the network {value_text(network)} than the topology"
+            )
             yield self.finding(tree, where, what, "network-registries-differ")
 
 
@@ -197,8 +201,8 @@ class TreeTrustDomain(IdentityCheck):
             for path in _TRUST_DOMAINS if document.file in known else ():
                 found, value = document.values.get(path), known[document.file].get(path)
                 if found != value:
-                    says = f"says {shown(found)}" if found is not None else "says nothing"
-                    should_be = shown(value) if value is not None else "left out"
+                    says = f"says {value_text(found)}" if found is not None else "says nothing"
+                    should_be = value_text(value) if value is not None else "left out"
                     where = Place(document.file, path=f"values.{path}")
                     what = f"{says}, where it should be {should_be}"
                     yield self.finding(tree, where, what, "trust-domain-differs")

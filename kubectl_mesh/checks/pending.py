@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kubectl_mesh.checks.check import Check
 from kubectl_mesh.checks.context import CheckContext, Finding
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import marked
+from kubectl_mesh.text import marked_text
 
 
 class PendingCheck(Check):
@@ -27,6 +27,10 @@ class PendingCheck(Check):
                 if kind == "gateway"
                 else inputs.plan.members[subject].cluster.place
             )
-            what = f"{pending.what} is not known, which holds back {marked(pending.holds_back)}"
-            problem = Problem(where, what, f"run: {marked(pending.command)}", self.id, code=self.id)
+            what = (
+                f"{pending.what} is not known, which holds back {marked_text(pending.holds_back)}"
+            )
+            problem = Problem(
+                where, what, f"run: {marked_text(pending.command)}", self.id, code=self.id
+            )
             yield Finding(self.severity, problem)

@@ -15,7 +15,7 @@ from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.observed.values import RemoteSecret
 from kubectl_mesh.stores import STORES
-from kubectl_mesh.text import mesh_command, shown
+from kubectl_mesh.text import mesh_command, value_text
 
 _BLIND = "istiod of the one cluster has no endpoints of the other: `no healthy upstream`"
 
@@ -221,7 +221,7 @@ class RemoteExtra(FolderCheck):
                 if held.owner not in tree.peers
                 else ("is not among those that it discovers", "remote-secret-of-no-peer")
             )
-            what = f"is for {shown(held.owner)}, which {why}"
+            what = f"is for {value_text(held.owner)}, which {why}"
             yield self.finding(tree, Place(held.secret.file), what, code, fix)
 
 
@@ -274,7 +274,7 @@ class RemoteNames(SecretCheck):
         if not other:
             return
         said = ", ".join(
-            f"its {title} {'is missing' if name is None else f'says {shown(name)}'}"
+            f"its {title} {'is missing' if name is None else f'says {value_text(name)}'}"
             for title, name in other.items()
         )
         path = (
@@ -308,8 +308,8 @@ class RemoteSeen(SecretCheck):
         if namespace is not None and secret.namespace not in (None, namespace):
             where = Place(secret.file, path="metadata.namespace")
             what = (
-                f"is for the namespace {shown(secret.namespace)}, and istiod looks in"
-                f" {shown(namespace)}"
+                f"is for the namespace {value_text(secret.namespace)}, and istiod looks in"
+                f" {value_text(namespace)}"
             )
             yield self.finding(tree, where, what, "remote-secret-in-other-namespace")
 
@@ -343,7 +343,7 @@ class RemoteServer(KubeconfigCheck):
             yield what, "server-loopback"
         elif expected is not None:
             different = (
-                f"{shown(server)}, not {shown(expected.server)}"
+                f"{value_text(server)}, not {value_text(expected.server)}"
                 if server != expected.server
                 else "another tls-server-name"
             )

@@ -12,7 +12,7 @@ from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.checks.unknown import version_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import LOCK
-from kubectl_mesh.text import mesh_command, one_line
+from kubectl_mesh.text import mesh_command, single_line
 
 _RENDER = f"run `{mesh_command('render')}`"
 _REMAKE = f"{_RENDER}, which makes it anew"
@@ -244,7 +244,7 @@ class TreeForeign(LeftoverCheck):
     needs = Needs.COMPARISON
 
     def find_leftovers(self, drift: Drift) -> Iterator[Finding]:
-        places = [f.file(one_line(path)) for f in drift.folders for path in f.foreign]
+        places = [f.file(single_line(path)) for f in drift.folders for path in f.foreign]
         for place in (*places, *drift.strangers):
             what, fix = "is not of kubectl mesh's making", "move it elsewhere"
             problem = Problem(place, what, fix, self.id, code="file-not-rendered")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from kubectl_mesh.checks.check import Unknown
 from kubectl_mesh.checks.context import InputFacts
 from kubectl_mesh.credentials.accounts import reader_secret
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import count, mesh_command, work_path
+from kubectl_mesh.text import count_text, mesh_command, work_path
 
 
 def version_unknown(topology: Topology) -> Unknown | None:
@@ -23,7 +23,8 @@ def version_unknown(topology: Topology) -> Unknown | None:
     if not silent:
         return None
     what = (
-        f"no version of Istio is stated for {count(len(silent), 'cluster')}, and the newest known"
+        f"no version of Istio is stated for {count_text(len(silent), 'cluster')}, and the newest"
+        " known"
         " version is assumed"
     )
     return Unknown(what, f"istioctl version --context={shlex.quote(silent[0].context)}")
@@ -84,7 +85,7 @@ def tokens_unknown(inputs: InputFacts) -> Unknown | None:
     path = "jsonpath={.metadata.creationTimestamp}"
     secret = reader_secret(cluster)
     what = (
-        f"the tokens of {count(len(unread), 'cluster')}"
+        f"the tokens of {count_text(len(unread), 'cluster')}"
         f" ({', '.join(unread[:3])}{', …' if len(unread) > 3 else ''}) have no date, or are not"
         " here"
     )
@@ -95,4 +96,4 @@ def tokens_unknown(inputs: InputFacts) -> Unknown | None:
 
 def _has_no_date(login: Mapping[str, object]) -> bool:
     token = login.get("token")
-    return isinstance(token, str) and claims(token) is None
+    return isinstance(token, str) and parse_claims(token) is None

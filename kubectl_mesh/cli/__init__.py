@@ -57,9 +57,11 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from kubectl_mesh.text import near
+            from kubectl_mesh.text import did_you_mean
 
-            raise click.UsageError(f'there is no verb "{args[0]}"{near(args[0], VERBS)}', ctx)
+            raise click.UsageError(
+                f'there is no verb "{args[0]}"{did_you_mean(args[0], VERBS)}', ctx
+            )
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -183,15 +185,16 @@ _FIXES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EACCES: _RIGHT, errno.
 
 def _sentence(error: Exception) -> str:
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.text import secretive
+    from kubectl_mesh.text import can_be_secret
 
     if isinstance(error, MeshError):
         return "\n".join(f"error: {problem}" for problem in error.problems)
     if isinstance(error, OSError) and error.strerror:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         fix = _FIXES.get(error.errno or 0, "")
-        return f"error: {name + ': ' if name and not secretive(name) else ''}{error.strerror}" + (
-            f"\n  fix: {fix}" if fix else ""
+        return (
+            f"error: {name + ': ' if name and not can_be_secret(name) else ''}{error.strerror}"
+            + (f"\n  fix: {fix}" if fix else "")
         )
     # The message of an unknown exception may hold anything, a secret too; its kind and place
     # suffice for a report.
@@ -210,10 +213,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    from kubectl_mesh.text import plain, visible
+    from kubectl_mesh.text import escape_for_terminal, plain_text
 
     with contextlib.suppress(OSError):
-        click.echo(visible(plain(text)), err=True)
+        click.echo(escape_for_terminal(plain_text(text)), err=True)
 
 
 def complete() -> None:

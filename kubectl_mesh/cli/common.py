@@ -12,7 +12,7 @@ import click
 
 from kubectl_mesh.cli import own
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import escaped, mesh_command, plain, visible
+from kubectl_mesh.text import escape_for_json, escape_for_terminal, mesh_command, plain_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,14 +51,14 @@ def put_json(value: object) -> None:
     """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own
     escapes.
     """
-    click.echo(escaped(plain(json.dumps(value, indent=2, ensure_ascii=False))))
+    click.echo(escape_for_json(plain_text(json.dumps(value, indent=2, ensure_ascii=False))))
 
 
 def put_text(text: str, *, people: bool = True) -> None:
     """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no
     cursor.
     """
-    click.echo(visible(own.whole(text) if people else plain(text)), nl=False)
+    click.echo(escape_for_terminal(own.whole(text) if people else plain_text(text)), nl=False)
 
 
 def say_if(text: str) -> None:
@@ -75,7 +75,7 @@ def say_all(notes: Iterable[str]) -> None:
 
 def say(text: str) -> None:
     """What is said beside a report: what comes next, and what was done on the way."""
-    click.echo(visible(own.whole(text)), err=True)
+    click.echo(escape_for_terminal(own.whole(text)), err=True)
 
 
 NEXT = f"next: {mesh_command('render')}"
@@ -86,19 +86,19 @@ def put_calendar(text: str) -> None:
     """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's
     lines do.
     """
-    click.echo(plain(text).encode(), nl=False)
+    click.echo(plain_text(text).encode(), nl=False)
 
 
 def warn(problems: Iterable[Problem]) -> None:
     """Warnings, on stderr."""
     for problem in problems:
-        click.echo(f"warning: {visible(own.whole(problem.marked))}", err=True)
+        click.echo(f"warning: {escape_for_terminal(own.whole(problem.marked_text))}", err=True)
 
 
 def tell(problems: Iterable[Problem]) -> None:
     """Problems that are an answer, on stderr."""
     for problem in problems:
-        click.echo(f"error: {visible(own.whole(problem.marked))}", err=True)
+        click.echo(f"error: {escape_for_terminal(own.whole(problem.marked_text))}", err=True)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
@@ -152,7 +152,7 @@ def put_marked(text: str) -> None:
     """A report for people whose lines begin with marks, in colour on a terminal that has not said
     no (NO_COLOR, TERM=dumb).
     """
-    shown = visible(own.whole(text))
+    shown = escape_for_terminal(own.whole(text))
     if (
         sys.stdout is not None
         and sys.stdout.isatty()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from kubectl_mesh.text import marked, plain, render_commands
+from kubectl_mesh.text import marked_text, plain_text, render_commands
 
 if TYPE_CHECKING:
     from kubectl_mesh.errors import MeshError
@@ -35,7 +35,7 @@ def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 def whole(text: str) -> str:
     """A text whose commands of ours have the options of this run."""
     ctx = click.get_current_context(silent=True)
-    return plain(text) if ctx is None else _filled(text, ctx)
+    return plain_text(text) if ctx is None else _filled(text, ctx)
 
 
 def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
@@ -43,7 +43,7 @@ def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
     from dataclasses import replace
 
     return error.with_problems(
-        replace(p, what=_filled(marked(p.what), ctx), fix=_filled(marked(p.fix), ctx))
+        replace(p, what=_filled(marked_text(p.what), ctx), fix=_filled(marked_text(p.fix), ctx))
         for p in error.problems
     )
 
@@ -55,9 +55,9 @@ def _filled(text: str, ctx: click.Context) -> str:
     if options.get("-C") in (".", ""):
         del options["-C"]
     if not options:
-        return plain(text)
+        return plain_text(text)
     top = ctx.find_root().command
-    return plain(render_commands(text, lambda command: _add_options(command, options, top)))
+    return plain_text(render_commands(text, lambda command: _add_options(command, options, top)))
 
 
 def _add_options(text: str, options: Mapping[str, str], top: click.Command) -> str:

@@ -45,10 +45,11 @@ def command(name: str, listing: bool, location: bool) -> None:
         click.echo("\n".join(known))
         return
     if name not in known:
-        from kubectl_mesh.text import mesh_command, near
+        from kubectl_mesh.text import did_you_mean, mesh_command
 
         raise click.UsageError(
-            f'there is no schema "{name}"{near(name, known)}; `{mesh_command("schema --list")}`'
+            f'there is no schema "{name}"{did_you_mean(name, known)};'
+            f" `{mesh_command('schema --list')}`"
             " names them"
         )
     click.echo(assets.text(f"schemas/{known[name]}"), nl=False)

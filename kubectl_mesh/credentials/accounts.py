@@ -3,20 +3,22 @@
 import posixpath
 import shlex
 
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster
 from kubectl_mesh.model.commands import kubectl
 
-SHARED = ""
+SHARED_READER = ""
 """The peer for whom a login is that all peers share."""
 
 
-def reader_account(cluster: Cluster, peer: str = SHARED) -> str:
+def reader_account(cluster: Cluster, peer: str = SHARED_READER) -> str:
     """The account as which a peer reads a cluster."""
-    return cluster.reader if peer == SHARED else f"{cluster.reader}-{peer}"
+    return cluster.reader if peer == SHARED_READER else f"{cluster.reader}-{peer}"
 
 
-def reader_secret(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
+def reader_secret(
+    cluster: Cluster, peer: str = SHARED_READER, generation: int | None = None
+) -> str:
     """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a
     later generation's number behind it.
     """
@@ -26,17 +28,17 @@ def reader_secret(cluster: Cluster, peer: str = SHARED, generation: int | None =
     )
 
 
-def token_file(cluster: Cluster, peer: str = SHARED, generation: int | None = None) -> str:
+def token_file(cluster: Cluster, peer: str = SHARED_READER, generation: int | None = None) -> str:
     """The file with the token by which a peer reads a cluster; no name of a cluster makes one
     generation's the file of another.
     """
     number = generation or cluster.generation
     return (
-        cluster.token_file if peer == SHARED else f"credentials/{cluster.name}.{peer}.token"
+        cluster.token_file if peer == SHARED_READER else f"credentials/{cluster.name}.{peer}.token"
     ) + ("" if number == 1 else f".g{number}")
 
 
-def private_file(cluster: Cluster, peer: str = SHARED) -> str:
+def login_file_names(cluster: Cluster, peer: str = SHARED_READER) -> str:
     """The file that holds what is secret of a login, for messages."""
     if cluster.credential.way == "tokenFile":
         return token_file(cluster, peer)
@@ -47,7 +49,7 @@ def private_file(cluster: Cluster, peer: str = SHARED) -> str:
 
 
 def token_command(
-    cluster: Cluster, directory: str, peer: str = SHARED, generation: int | None = None
+    cluster: Cluster, directory: str, peer: str = SHARED_READER, generation: int | None = None
 ) -> str:
     """The command that fetches the token of a cluster's reader into its file, readable by nobody
     else.
@@ -63,7 +65,7 @@ def token_command(
         "-o",
         "go-template={{.data.token | base64decode}}",
     )
-    path = join(directory, token_file(cluster, peer, generation))
+    path = join_path(directory, token_file(cluster, peer, generation))
     folder = posixpath.dirname(path)
     make = f"mkdir -p {shlex.quote(folder)}; " if folder else ""
     return f"(umask 077; {make}{get} > {shlex.quote(path)})"

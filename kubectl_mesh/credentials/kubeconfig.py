@@ -17,12 +17,12 @@ from kubectl_mesh.credentials.kubeconfig_file import index_entries, parse_server
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Cluster, Document, Server, Topology
 from kubectl_mesh.model.address import is_loopback, url_fault
-from kubectl_mesh.text import Hints, mesh_command, shown, work_path
+from kubectl_mesh.text import Suggestions, mesh_command, value_text, work_path
 from kubectl_mesh.x509.parse import PemError, parse_certificates
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KubeconfigContext:
     """What a kubeconfig says of one context's cluster; `fault` tells why it cannot be used."""
 
     place: Place
@@ -36,7 +36,7 @@ class Entry:
     """The fault is that it states no server."""
 
 
-def contexts(document: Document) -> dict[str, Entry]:
+def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
     """The contexts of a kubeconfig that was loaded with `typed=False`; of two with one name kubectl
     takes the last, and so do we.
     """
@@ -57,30 +57,33 @@ def contexts(document: Document) -> dict[str, Entry]:
     for index, item in enumerate(document.value.get("contexts") or ()):
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             context = item.get("context")
-            wanted = context.get("cluster") if isinstance(context, dict) else None
+            cluster_name = context.get("cluster") if isinstance(context, dict) else None
             place = document.place("contexts", index)
-            if isinstance(wanted, str) and wanted in clusters:
-                number, cluster = clusters[wanted]
-                found[item["name"]] = _entry(document.place("clusters", number), cluster)
+            if isinstance(cluster_name, str) and cluster_name in clusters:
+                number, cluster = clusters[cluster_name]
+                found[item["name"]] = _parse_entry(document.place("clusters", number), cluster)
             else:
                 fault = (
                     "is not named: the context has no `cluster`"
-                    if wanted in (None, "")
-                    else f"names the cluster {shown(wanted)}, which the file does not have"
+                    if cluster_name in (None, "")
+                    else (
+                        f"names the cluster {value_text(cluster_name)}, which the file does not"
+                        " have"
+                    )
                 )
-                found[item["name"]] = Entry(place, fault=fault)
+                found[item["name"]] = KubeconfigContext(place, fault=fault)
     return found
 
 
-def _entry(place: Place, cluster: Any) -> Entry:
+def _parse_entry(place: Place, cluster: Any) -> KubeconfigContext:
     if cluster in (None, ""):
         cluster = {}  # as the original page prints it: `cluster:` with nothing below
     if not isinstance(cluster, dict):
-        return Entry(place, fault="is not a mapping with a server and its CA")
+        return KubeconfigContext(place, fault="is not a mapping with a server and its CA")
     server = parse_server(cluster)
     if server.has_invalid_ca:
-        return Entry(place, fault="has a certificate-authority-data that is not base64")
-    return Entry(
+        return KubeconfigContext(place, fault="has a certificate-authority-data that is not base64")
+    return KubeconfigContext(
         place,
         server=server.url or "",
         ca=server.ca or None,
@@ -92,7 +95,7 @@ def _entry(place: Place, cluster: Any) -> Entry:
     )
 
 
-def holds_credentials(document: Document) -> bool:
+def has_credentials(document: Document) -> bool:
     """Whether a kubeconfig holds a credential, so that git must never have it."""
     users = document.value.get("users") if isinstance(document.value, dict) else None
     kinds = {"token", "password", "client-key-data", "auth-provider"}
@@ -107,7 +110,7 @@ def ca_fault(pem: bytes) -> str:
     if b"PRIVATE KEY" in pem:
         return "holds a private key; a CA certificate is public"
     try:
-        parse_certificates(pem, whole=False)
+        parse_certificates(pem, strict=False)
     except PemError:
         return "is not a PEM certificate that can be read"
     return ""
@@ -188,7 +191,7 @@ def find_servers(
     `files` holds the CA files of the working directory by the names that the topology uses.
     """
     try:
-        entries = contexts(kubeconfig) if kubeconfig is not None else None
+        entries = parse_contexts(kubeconfig) if kubeconfig is not None else None
     except MeshError as error:
         return Servers(problems=error.problems)
     source = kubeconfig.name if kubeconfig is not None else ""
@@ -211,12 +214,12 @@ class _Search:
         self,
         topology: Topology,
         source: str,
-        entries: Mapping[str, Entry] | None,
+        entries: Mapping[str, KubeconfigContext] | None,
         files: Mapping[str, bytes],
     ) -> None:
         self._topology, self._source, self._files = topology, source, files
         self._entries = entries
-        self._hints = Hints()
+        self._hints = Suggestions()
         used = {c.context for c in topology.clusters}
         self._unused = sorted(set(entries or ()) - used)
 
@@ -241,7 +244,7 @@ class _Search:
         return Server(entry.server, ca, cluster.tls_server_name or entry.tls_server_name)
 
     def _unknown_context(self, cluster: Cluster) -> Problem:
-        hint = self._hints.near(cluster.context, lambda: self._unused)
+        hint = self._hints.did_you_mean(cluster.context, lambda: self._unused)
         some = f"{', '.join(self._unused[:5])}{', …' if len(self._unused) > 5 else ''}"
         fix = (
             ""
@@ -281,7 +284,7 @@ class _Search:
             pem = cluster.authority.encode()
             return _ca_problem(place, pem) or pem
         if cluster.authority not in self._files:
-            what = f"there is no file {shown(cluster.authority)}"
+            what = f"there is no file {value_text(cluster.authority)}"
             return Problem(place, what, id="server-ca", code="server-ca-missing")
         return self._read_ca(cluster.authority)
 
@@ -295,7 +298,7 @@ def _ca_problem(place: Place, pem: bytes) -> Problem | None:
     return Problem(place, fault, id="server-ca", code="server-ca-invalid") if fault else None
 
 
-def reach_problem(entry: Entry, context: str, at: Place, source: str) -> Problem | None:
+def reach_problem(entry: KubeconfigContext, context: str, at: Place, source: str) -> Problem | None:
     """Why peers cannot use the server that a kubeconfig gives."""
     line = f"{source}:{entry.place.line}"
     fix = (
@@ -311,7 +314,10 @@ def reach_problem(entry: Entry, context: str, at: Place, source: str) -> Problem
     if entry.fault:
         what, code = f"its cluster in {line} {entry.fault}", "server-missing"
     elif fault := url_fault(entry.server):
-        what, code = f"its server in {line}, {shown(entry.server)}, {fault}", "server-url-invalid"
+        what, code = (
+            f"its server in {line}, {value_text(entry.server)}, {fault}",
+            "server-url-invalid",
+        )
     elif is_loopback(entry.server):
         if context.startswith("kind-"):
             fix += "; kind prints it with `kind get kubeconfig --internal`"
@@ -335,7 +341,7 @@ def reach_problem(entry: Entry, context: str, at: Place, source: str) -> Problem
     return Problem(at, what, fix, "server-reachable", code=code)
 
 
-def entry_problem(entry: Entry, context: str, at: Place, source: str) -> Problem | None:
+def entry_problem(entry: KubeconfigContext, context: str, at: Place, source: str) -> Problem | None:
     """Why peers cannot use the server and the CA that a kubeconfig gives; without one, `entry.ca`
     is the CA.
     """
@@ -352,7 +358,8 @@ def entry_problem(entry: Entry, context: str, at: Place, source: str) -> Problem
         flat = f"kubectl config view --raw --flatten --minify --context={shlex.quote(context)}"
         what, code = (
             (
-                f"its cluster in {line} names the CA as a file, {shown(entry.ca_file)}, which is"
+                f"its cluster in {line} names the CA as a file, {value_text(entry.ca_file)}, which"
+                " is"
                 " not there, or not read by a render"
             ),
             "server-ca-missing",
@@ -367,7 +374,7 @@ def entry_problem(entry: Entry, context: str, at: Place, source: str) -> Problem
     return Problem(at, what, fix, "server-ca", code=code)
 
 
-def usable_ca(entry: Entry, context: str, at: Place, source: str) -> bytes:
+def usable_ca(entry: KubeconfigContext, context: str, at: Place, source: str) -> bytes:
     """The CA of an entry that peers can use; raises a `MeshError` where they cannot."""
     problem = entry_problem(entry, context, at, source)
     if problem is not None:

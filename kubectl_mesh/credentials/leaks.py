@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping
 
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 
 _KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\[rn]|\s)+[A-Za-z0-9+/=]{16}")
 _ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
@@ -33,10 +33,10 @@ _OTHER = re.compile(rb"[^\s\"',{}\[\]]+")
 _ENCODED = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
 # How the header of a JWT begins: with alg, kid or typ.
 _JWT = (b"eyJhbGciOi", b"eyJraWQiOi", b"eyJ0eXAiOi")
-_DEEPEST = 3
+_MAX_DEPTH = 3
 """A key in base64, in a kubeconfig in base64, in a Secret."""
 
-SIGNS = (
+SECRET_MARKERS = (
     b"PRIVATE KEY-----",
     b"AGE-SECRET-KEY-1",
     b"client-key-data",
@@ -61,15 +61,17 @@ is told of.
 """
 
 
-def found(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
+def find_secrets(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
     """What a file has that is secret; `known` are the secrets that are here, each with its name."""
-    return tuple(dict.fromkeys(_found(body, known, 0)))
+    return tuple(dict.fromkeys(_find_secrets(body, known, 0)))
 
 
-def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]:
+def _find_secrets(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]:
     # The plain search comes first: most files have nothing of a kind, and there may be thousands.
     for secret in (
-        (s for s in known if s in body) if depth == 0 else sorted(known.keys() & _words(body))
+        (s for s in known if s in body)
+        if depth == 0
+        else sorted(known.keys() & _candidate_words(body))
     ):
         yield known[secret]
     if b"PRIVATE KEY" in body and any(_ENCRYPTED not in match[0] for match in _KEY.finditer(body)):
@@ -77,12 +79,12 @@ def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]
     if b"AGE-SECRET-KEY-1" in body and _IDENTITY.search(body):
         yield "an age identity"
     for match in _TOKEN.finditer(body) if b"eyJ" in body else ():
-        said = claims(match[0].decode())
+        said = parse_claims(match[0].decode())
         if said is not None and said.subject.startswith("system:serviceaccount:"):
             yield "the token of a service account"
     if b"users" in body and all(part.search(body) for part in _KUBECONFIG) and _LOGIN.search(body):
         yield "the login of a kubeconfig"
-    for match in _ENCODED.finditer(body) if depth < _DEEPEST else ():
+    for match in _ENCODED.finditer(body) if depth < _MAX_DEPTH else ():
         try:
             inside = base64.b64decode(
                 match[0][: len(match[0]) // 4 * 4] if len(match[0]) % 4 else match[0], validate=True
@@ -91,10 +93,10 @@ def _found(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]
             continue
         # What is no text is encrypted, or a certificate.
         if inside.isascii():
-            yield from _found(inside, known, depth + 1)
+            yield from _find_secrets(inside, known, depth + 1)
 
 
-def _words(body: bytes) -> set[bytes]:
+def _candidate_words(body: bytes) -> set[bytes]:
     """What in a text may be a token: by the signs that most have, between the signs of YAML and
     JSON, and between spaces, in quotes or not.
     """
@@ -102,7 +104,7 @@ def _words(body: bytes) -> set[bytes]:
     return {*_WORD.findall(body), *_OTHER.findall(body), *whole, *(word[1:-1] for word in whole)}
 
 
-def encoded(secret: bytes) -> tuple[bytes, ...]:
+def secret_encodings(secret: bytes) -> tuple[bytes, ...]:
     """What of a secret to look for in files at large: itself, and its base64 as it stands in a
     Secret.
     """

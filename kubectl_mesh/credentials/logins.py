@@ -22,7 +22,7 @@ _SIGNATURES = {"ES256": (64,), "ES384": (96,), "ES512": (132,), "EdDSA": (64, 11
 """How many bytes the signature of a JSON Web Token has (RFC 7518, section 3; RFC 8037); those of
 RSA are as long as the key.
 """
-_LONGEST = 64 * 1024
+_MAX_LENGTH = 64 * 1024
 _FILES = {
     "oidc": {"idTokenFile": True, "refreshTokenFile": True, "clientSecretFile": True},
     "clientCertificate": {"certificateFile": False, "keyFile": True},
@@ -45,7 +45,7 @@ def token_fault(body: bytes) -> str:
         return "is not a token: it holds characters that no token has"
     if text.startswith("ZXlK") and "." not in text:
         return "holds the token in base64, as a Secret's data does, and not the token itself"
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         return "is not a token: it is too long"
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         return "is in quotes, which are not part of a token"
@@ -83,21 +83,21 @@ def is_cut_off(token: str) -> bool:
     if not token.startswith("eyJ"):
         return False
     parts = token.split(".")
-    header = _json(parts[0])
+    header = _parse_part(parts[0])
     if not isinstance(header, dict):
         return True
     if "alg" not in header or "enc" in header:  # not signed: opaque to us
         return False
     return (
         len(parts) != 3
-        or not isinstance(_json(parts[1]), dict)
+        or not isinstance(_parse_part(parts[1]), dict)
         or not _is_signature(str(header["alg"]), parts[2])
     )
 
 
 def _is_signature(algorithm: str, text: str) -> bool:
     """Whether a text may be a whole signature of an algorithm; it is not verified."""
-    size = _decoded(text)
+    size = _decode_part(text)
     if size is None:
         return False
     if algorithm[:2] in ("RS", "PS"):
@@ -105,7 +105,7 @@ def _is_signature(algorithm: str, text: str) -> bool:
     return len(size) in _SIGNATURES.get(algorithm, (len(size),))
 
 
-def _decoded(text: str) -> bytes | None:
+def _decode_part(text: str) -> bytes | None:
     if len(text) % 4 == 1 or not re.fullmatch(r"[A-Za-z0-9_-]*=*", text):
         return None
     try:
@@ -114,15 +114,15 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _json(text: str) -> object:
+def _parse_part(text: str) -> object:
     """The value in a part of a JSON Web Token; None where there is none."""
     try:
-        return json.loads(_decoded(text) or b"")
+        return json.loads(_decode_part(text) or b"")
     except (ValueError, RecursionError):
         return None
 
 
-def files(credential: Credential) -> dict[str, tuple[str, bool]]:
+def credential_files(credential: Credential) -> dict[str, tuple[str, bool]]:
     """The files that a credential names besides a token file: by its key the name, and whether it
     is private.
     """
@@ -134,7 +134,7 @@ def files(credential: Credential) -> dict[str, tuple[str, bool]]:
     }
 
 
-def masked(
+def masked_login(
     credential: Credential, mark: Callable[[str], str] = lambda _: SEALED
 ) -> dict[str, Json]:
     """The `user` of a kubeconfig with a mark for each value that comes from a file; `mark` is told
@@ -143,7 +143,7 @@ def masked(
     if credential.way == "tokenFile":
         return {"token": mark("token")}
     if credential.way == "exec":
-        return login(credential, {})
+        return build_login(credential, {})
     stated: Any = credential.stated
     if credential.way == "oidc":
         known = {
@@ -158,12 +158,12 @@ def masked(
 
 
 def login_problems(
-    credential: Credential, bodies: Mapping[str, bytes], shown: Callable[[str], str]
+    credential: Credential, bodies: Mapping[str, bytes], display_path: Callable[[str], str]
 ) -> list[Problem]:
     """What is wrong with the files of a credential, which show nothing of them; `bodies` and
     `shown` as in `login`.
     """
-    names = {key: shown(name) for key, (name, _) in files(credential).items()}
+    names = {key: display_path(name) for key, (name, _) in credential_files(credential).items()}
     if credential.way == "oidc":
         return [p for key, name in names.items() for p in _word_problems(name, bodies[key])]
     kinds = {"certificateFile": "CERTIFICATE", "keyFile": "PRIVATE KEY"}
@@ -175,15 +175,15 @@ def login_problems(
     ]
 
 
-def login(credential: Credential, bodies: Mapping[str, bytes]) -> dict[str, Json]:
+def build_login(credential: Credential, bodies: Mapping[str, bytes]) -> dict[str, Json]:
     """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are the files of the
     credential by key, and `login_problems` finds nothing against them.
     """
     stated: Any = credential.stated
     if credential.way == "exec":
-        return {"exec": _exec(stated)}
+        return {"exec": _exec_config(stated)}
     if credential.way == "oidc":
-        words = {key: _word(bodies[key]) for key in files(credential)}
+        words = {key: _decode_word(bodies[key]) for key in credential_files(credential)}
         config = {
             "client-id": stated["clientID"],
             **({"client-secret": words["clientSecretFile"]} if "clientSecretFile" in words else {}),
@@ -198,7 +198,7 @@ def login(credential: Credential, bodies: Mapping[str, bytes]) -> dict[str, Json
     }
 
 
-def _exec(stated: Any) -> dict[str, Json]:
+def _exec_config(stated: Any) -> dict[str, Json]:
     env = [{"name": name, "value": value} for name, value in sorted(stated.get("env", {}).items())]
     return {
         "apiVersion": stated.get("apiVersion", "client.authentication.k8s.io/v1"),
@@ -211,14 +211,14 @@ def _exec(stated: Any) -> dict[str, Json]:
     }
 
 
-def _word(body: bytes) -> str:
+def _decode_word(body: bytes) -> str:
     return body.decode("ascii", "replace").strip()
 
 
 def _word_problems(name: str, body: bytes) -> list[Problem]:
-    text = _word(body)
+    text = _decode_word(body)
     is_word = text.isprintable() and " " not in text and "\ufffd" not in text
-    if text and is_word and len(text) <= _LONGEST:
+    if text and is_word and len(text) <= _MAX_LENGTH:
         return []
     what = "is empty" if not text else "holds more than one word, or characters that no token has"
     fix = "put the token alone into it"
@@ -270,7 +270,7 @@ class Claims:
     """
 
 
-def claims(token: str) -> Claims | None:
+def parse_claims(token: str) -> Claims | None:
     """Reads a JSON Web Token without its key; None where a token is none, for Kubernetes takes
     others too.
     """
@@ -293,7 +293,7 @@ def claims(token: str) -> Claims | None:
             when,
             made,
             secret if isinstance(secret, str) else None,
-            subject or _account(value),
+            subject or _kubernetes_account(value),
         )
     except (
         ValueError,
@@ -307,7 +307,7 @@ def claims(token: str) -> Claims | None:
         return None
 
 
-def _account(value: Mapping[str, Any]) -> str | None:
+def _kubernetes_account(value: Mapping[str, Any]) -> str | None:
     """The account that the claims of Kubernetes name, those of today or those of a token in a
     Secret.
     """

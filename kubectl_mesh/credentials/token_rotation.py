@@ -9,25 +9,25 @@ peers have applied the second.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
+from kubectl_mesh.credentials.accounts import SHARED_READER, reader_account, reader_secret
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
-from kubectl_mesh.text import count, mesh_command
+from kubectl_mesh.text import count_text, mesh_command
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"
 _TOKEN = re.compile(r"3-mesh/reader(?:-(.+?))?-token(?:-g([0-9]+))?\.yaml")
 _PUSH = re.compile(r"3-mesh/reader(?:-.+)?-push\.yaml")
 
 
-def step(cluster: Cluster) -> str:
+def rotation_step(cluster: Cluster) -> str:
     """Where a cluster stands: `steady` (one token), `begun` (a second beside it), `moved` (the
     peers use the second, the first is still there).
     """
     return STEADY if cluster.beside is None else BEGUN if cluster.coming is not None else MOVED
 
 
-def begun(cluster: Cluster, taken: Iterable[int]) -> dict[str, int]:
+def begin_rotation(cluster: Cluster, used_generations: Iterable[int]) -> dict[str, int]:
     """The `tokens` of a cluster after `begin`; a generation that was (`last`), or of which there is
     a file (`taken`), never comes again.
 
@@ -36,34 +36,34 @@ def begun(cluster: Cluster, taken: Iterable[int]) -> dict[str, int]:
     """
     return {
         "generation": cluster.generation,
-        "beside": max((cluster.generation, cluster.last, *taken)) + 1,
+        "beside": max((cluster.generation, cluster.last, *used_generations)) + 1,
     }
 
 
-def advanced(cluster: Cluster) -> dict[str, int]:
+def advance_rotation(cluster: Cluster) -> dict[str, int]:
     """After `advance`."""
     assert cluster.beside is not None
     return (
         {"generation": cluster.beside, "beside": cluster.generation}
-        if step(cluster) == BEGUN
+        if rotation_step(cluster) == BEGUN
         else {"generation": cluster.generation}
     )
 
 
-def aborted(cluster: Cluster, *, was: bool = True) -> dict[str, int]:
+def abort_rotation(cluster: Cluster, *, was_rendered: bool = True) -> dict[str, int]:
     """After `abort`: one step back; `was`: the second token was rendered, so clusters may have
     it.
     """
     assert cluster.beside is not None
-    if step(cluster) == MOVED:
+    if rotation_step(cluster) == MOVED:
         return {"generation": cluster.beside, "beside": cluster.generation}
-    last = cluster.beside if was else cluster.beside - 1
+    last = cluster.beside if was_rendered else cluster.beside - 1
     if last > cluster.generation:
         return {"generation": cluster.generation, "last": last}
     return {"generation": cluster.generation} if cluster.generation > 1 else {}
 
 
-def holders(plan: Plan, name: str) -> tuple[str, ...]:
+def remote_secret_holders(plan: Plan, name: str) -> tuple[str, ...]:
     """The clusters whose istiod holds a remote secret for a cluster."""
     if plan.topology.bundled:
         return tuple(
@@ -74,7 +74,7 @@ def holders(plan: Plan, name: str) -> tuple[str, ...]:
     return plan.members[name].readers
 
 
-def seen(
+def verification_commands(
     plan: Plan,
     name: str,
     digests: Mapping[str, str],
@@ -88,7 +88,7 @@ def seen(
     are not known here there is none.
     """
     found = []
-    for holder in holders(plan, name):
+    for holder in remote_secret_holders(plan, name):
         cluster = plan.members[holder].cluster
         arrival = find_arrival(cluster, f"istio-remote-secret-{name}")
         if arrival is not None:
@@ -109,17 +109,17 @@ def seen(
     return found
 
 
-def is_token(path: str) -> bool:
+def is_token_path(path: str) -> bool:
     """Whether a file of a cluster's directory is a Secret for a token, or pushes one."""
-    return bool(_TOKEN.fullmatch(path)) or is_push(path)
+    return bool(_TOKEN.fullmatch(path)) or is_push_path(path)
 
 
-def is_push(path: str) -> bool:
+def is_push_path(path: str) -> bool:
     """Whether a file of a cluster's directory pushes a token into a store of the user's."""
     return bool(_PUSH.fullmatch(path))
 
 
-def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
+def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
     """Tokens that would go in the same render in which the peers move to another: whoever applies
     it late is locked out.
     """
@@ -138,12 +138,12 @@ def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
             elif file.action == "update" and _PUSH.fullmatch(file.path):
                 moving.setdefault(change.name, []).append(change.name)
     found = []
-    for name, secrets in gone(plan, changes).items():
+    for name, secrets in removed_secrets(plan, changes).items():
         if name in moving:
             cluster = plan.members[name].cluster
             what = (
                 f"its Secret {secrets[0]} would go in the same render in which"
-                f" {count(len(moving[name]), 'directory')} would move to another token"
+                f" {count_text(len(moving[name]), 'directory')} would move to another token"
             )
             fix = (
                 "go one step at a time: put back what tokens said, and run"
@@ -155,7 +155,7 @@ def skipped(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
     return found
 
 
-def gone(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
+def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
     """The Secrets of token generations that leave the tree of a cluster that peers still log in to
     by a token.
     """
@@ -171,8 +171,8 @@ def gone(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
             continue
         for file in change.changes:
             match = _TOKEN.fullmatch(file.path)
-            peer = (match[1] or SHARED) if match else SHARED
-            known = member.readers if plan.topology.reader_per_peer else (SHARED,)
+            peer = (match[1] or SHARED_READER) if match else SHARED_READER
+            known = member.readers if plan.topology.reader_per_peer else (SHARED_READER,)
             if (
                 match
                 and file.action == "remove"
@@ -185,7 +185,7 @@ def gone(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
     return found
 
 
-def forget(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
+def delete_secret_commands(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
     """The commands that take such Secrets out of the clusters, and the tokens in them with it."""
     return [
         kubectl(
@@ -197,15 +197,15 @@ def forget(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
             secret,
             "--ignore-not-found",
         )
-        for name, secrets in gone(plan, changes).items()
+        for name, secrets in removed_secrets(plan, changes).items()
         for secret in secrets
     ]
 
 
-def accounts(plan: Plan, name: str) -> list[str]:
+def rotated_accounts(plan: Plan, name: str) -> list[str]:
     """The accounts of a cluster whose tokens are rotated."""
     member = plan.members[name]
     return [
         reader_account(member.cluster, peer)
-        for peer in (member.readers if plan.topology.reader_per_peer else (SHARED,))
+        for peer in (member.readers if plan.topology.reader_per_peer else (SHARED_READER,))
     ]

@@ -5,14 +5,14 @@ command asks here.
 from datetime import datetime, timedelta
 
 from kubectl_mesh.credentials.accounts import reader_account, token_command, token_file
-from kubectl_mesh.credentials.logins import Claims, claims
+from kubectl_mesh.credentials.logins import Claims, parse_claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Cluster, Plan
 from kubectl_mesh.model.commands import kubectl
-from kubectl_mesh.text import count, one_line, shown
+from kubectl_mesh.text import count_text, single_line, value_text
 
 DAY = timedelta(days=1)
-TOKENS = frozenset(("token-expired", "token-expiring", "token-account"))
+TOKEN_CHECKS = frozenset(("token-expired", "token-expiring", "token-account"))
 """The checks of what a token says of itself."""
 
 
@@ -32,23 +32,30 @@ def token_findings(
             if peer in member.absent:
                 continue
             text = login.get("token")
-            said = claims(text) if isinstance(text, str) else None
-            if said is None:
+            token_claims = parse_claims(text) if isinstance(text, str) else None
+            if token_claims is None:
                 continue
             where = Place(token_file(member.cluster, peer))
             fix = f"have a new one made, put it into {where.file} and render"
-            warnings += account_problems(where, said, member.cluster, peer)
-            if age is not None and said.issued is not None and now - said.issued > age:
-                what = f"was made on {said.issued:%Y-%m-%d}, {(now - said.issued).days} days ago"
+            warnings += account_problems(where, token_claims, member.cluster, peer)
+            if (
+                age is not None
+                and token_claims.issued is not None
+                and now - token_claims.issued > age
+            ):
+                what = (
+                    f"was made on {token_claims.issued:%Y-%m-%d},"
+                    f" {(now - token_claims.issued).days} days ago"
+                )
                 errors.append(Problem(where, what, fix, "token-old", code="token-old"))
-            if said.expires is None:
+            if token_claims.expires is None:
                 continue
-            left = said.expires - now
+            left = token_claims.expires - now
             if left <= timedelta():
-                what = f"expired on {said.expires:%Y-%m-%d}"
+                what = f"expired on {token_claims.expires:%Y-%m-%d}"
                 errors.append(Problem(where, what, fix, "token-expired", code="token-expired"))
                 continue
-            what = expiring_text(said.expires, now)
+            what = expiring_text(token_claims.expires, now)
             expiring = Problem(where, what, fix, "token-expiring", code="token-expiring")
             if left <= max(within or DAY, DAY):
                 errors.append(expiring)
@@ -64,22 +71,22 @@ def expiring_text(expires: datetime, now: datetime) -> str:
     left = expires - now
     minutes = int(left.total_seconds() // 60)
     if left < timedelta(hours=2):
-        return f"expires at {expires:%Y-%m-%d %H:%M} UTC, in {count(minutes, 'minute')}"
+        return f"expires at {expires:%Y-%m-%d %H:%M} UTC, in {count_text(minutes, 'minute')}"
     if left < timedelta(days=2):
-        return f"expires at {expires:%Y-%m-%d %H:%M} UTC, in {count(minutes // 60, 'hour')}"
+        return f"expires at {expires:%Y-%m-%d %H:%M} UTC, in {count_text(minutes // 60, 'hour')}"
     return f"expires on {expires:%Y-%m-%d}, in {left.days} days"
 
 
 def account_problems(
-    where: Place, said: Claims, cluster: Cluster, peer: str, generation: int | None = None
+    where: Place, token_claims: Claims, cluster: Cluster, peer: str, generation: int | None = None
 ) -> list[Problem]:
     """Why a token is not the one that the tree has a peer log in with, by what it says of
     itself.
     """
     account = f"system:serviceaccount:{cluster.namespace}:{reader_account(cluster, peer)}"
-    if said.account in (None, account):
+    if token_claims.account in (None, account):
         return []
-    assert said.account is not None
+    assert token_claims.account is not None
     ask = kubectl(
         cluster,
         "auth",
@@ -87,10 +94,11 @@ def account_problems(
         "list",
         "endpointslices.discovery.k8s.io",
         "--all-namespaces",
-        f"--as={one_line(said.account)[:253]}",
+        f"--as={single_line(token_claims.account)[:253]}",
     )
     what = (
-        f"is the token of {shown(said.account)}, and the tree lets peers read {cluster.name} as"
+        f"is the token of {value_text(token_claims.account)}, and the tree lets peers read"
+        f" {cluster.name} as"
         f" {account}; whether it works cannot be known offline"
     )
     fix = (

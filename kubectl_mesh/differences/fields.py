@@ -6,7 +6,7 @@ from typing import Any
 
 from kubectl_mesh.differences.values import Detail
 from kubectl_mesh.observed.values import Fields
-from kubectl_mesh.text import count, secretive, shown
+from kubectl_mesh.text import can_be_secret, count_text, value_text
 
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
 _ABSENT: Any = object()
@@ -16,7 +16,7 @@ HIDDEN = "the value"
 
 def differ(details: Sequence[Detail]) -> str:
     """How many values differ, in words."""
-    return f"{count(len(details), 'value')} differ" + ("s" if len(details) == 1 else "")
+    return f"{count_text(len(details), 'value')} differ" + ("s" if len(details) == 1 else "")
 
 
 def text(path: str, value: object) -> str:
@@ -24,13 +24,15 @@ def text(path: str, value: object) -> str:
     if value and value is not True and _HIDDEN.search(".".join(path.rsplit(".", 2)[-2:])):
         return HIDDEN
     return (
-        value if isinstance(value, str) and shown(value) == f'"{value}"' and value else shown(value)
+        value
+        if isinstance(value, str) and value_text(value) == f'"{value}"' and value
+        else value_text(value)
     )
 
 
 def public(said: str | None) -> str | None:
     """A text that ought to be public, unless it looks like a secret all the same."""
-    return HIDDEN if said is not None and secretive(said) else said
+    return HIDDEN if said is not None and can_be_secret(said) else said
 
 
 def details(

@@ -6,7 +6,7 @@ from kubectl_mesh.differences.both import Both, changed, effect
 from kubectl_mesh.differences.values import DELETED, FOREIGN, NEW, Fact
 from kubectl_mesh.model import LOCK
 from kubectl_mesh.observed.values import Directory, MeshState
-from kubectl_mesh.text import one_line
+from kubectl_mesh.text import single_line
 
 
 def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
@@ -66,7 +66,7 @@ def _foreign(both: Both, *, rendered: bool) -> Iterator[Fact]:
     for path in sorted({*before, *after}):
         name = path.partition("/")[0] if "/" in path else ""
         cluster = name if name in both.after.clusters or name in both.before.clusters else ""
-        told = one_line(path)
+        told = single_line(path)
         if rendered:
             yield Fact(
                 FOREIGN, "foreign", told, "is not of kubectl mesh's making: it stays", cluster, told

@@ -25,7 +25,7 @@ UNKNOWN = "no file states the version of Istio, so it cannot be known offline; i
 
 def number(version: str | None) -> Version:
     """A version as a pair. One that no file states, and the patch of a line, count as the worst."""
-    parts = (version or versions.UNSTATED).split(".")
+    parts = (version or versions.ASSUMED_LINE).split(".")
     try:
         return int(parts[1]), int(parts[2]) if len(parts) > 2 else -1
     except (ValueError, IndexError):

@@ -16,7 +16,7 @@ from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
 from kubectl_mesh.observed.values import Cluster, Directory, Gate, Object
 from kubectl_mesh.safety.removals import delete_commands
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 _GATEWAY = re.compile(
     r"3-mesh/(eastwest-|cross-network-gateway|cluster-aware-gateway|remote-gateways/|istiod-(gateway|virtual-service))"
@@ -300,7 +300,7 @@ def shared(both: Both) -> Iterator[Fact]:
         if moved:
             details = tuple(Detail("object", _title(o), _title(o)) for o in moved)
             what = (
-                f"{count(len(moved), 'object')} applied by the Application of"
+                f"{count_text(len(moved), 'object')} applied by the Application of"
                 f" {'its' if len(moved) == 1 else 'their'} cluster"
             )
             does = effect("delivery-moved")
@@ -330,5 +330,5 @@ def _delivery(name: str, tool: str, things: Sequence[Object], group: str) -> Fac
         Detail("object", None, _title(o)) if group == NEW else Detail("object", _title(o), None)
         for o in things
     )
-    what, does = f"{count(len(things), 'object')} {verb}", (effect(rule),)
+    what, does = f"{count_text(len(things), 'object')} {verb}", (effect(rule),)
     return Fact(group, "delivery", tool, what, "", f"{name}/", details, does)

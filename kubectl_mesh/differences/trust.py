@@ -12,7 +12,7 @@ from kubectl_mesh.model import CACERTS, Certificate
 from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.values import Cacerts
 from kubectl_mesh.safety.roots import CERTS, exchange_reason, find_issuer_change
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 MADE = "made by the render"
 
@@ -137,8 +137,8 @@ def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
         return
     if come or gone:
         parts = [
-            *([f"{count(len(come), 'recipient')} added"] if come else []),
-            *([f"{count(len(gone), 'recipient')} removed"] if gone else []),
+            *([f"{count_text(len(come), 'recipient')} added"] if come else []),
+            *([f"{count_text(len(gone), 'recipient')} removed"] if gone else []),
         ]
         effects = [
             *([effect("recipients-added")] if come else []),

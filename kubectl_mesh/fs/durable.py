@@ -11,31 +11,31 @@ from functools import lru_cache
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, refuse
-from kubectl_mesh.fs.folders import open_folder, read
+from kubectl_mesh.fs.folders import open_folder, read_regular_file
 
-STAGE = ".kubectl-mesh-stage"
+STAGE_PREFIX = ".kubectl-mesh-stage"
 
-CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-EXCHANGE, NO_REPLACE = 2, 1
+RENAME_EXCHANGE, RENAME_NO_REPLACE = 2, 1
 
-ASK = "ask its owner for the right to write"
+ASK_OWNER_FIX = "ask its owner for the right to write"
 NOT_WRITABLE = "not-writable"
 """The code of what this user cannot write to."""
 """What to do about a folder that may not be written to."""
 
 
-def must(folder: int | None, name: str) -> int:
+def require_folder(folder: int | None, name: str) -> int:
     """A folder that has to be there still."""
     if folder is None:
         raise refuse(name, "vanished while it was written", code="folder-vanished")
     return folder
 
 
-def must_be_writable(path: str) -> None:
+def require_writable(path: str) -> None:
     """Refuses a folder that is there and may not be written to, before anything is."""
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
-        raise refuse(path, "cannot be written to", ASK, code=NOT_WRITABLE)
+        raise refuse(path, "cannot be written to", ASK_OWNER_FIX, code=NOT_WRITABLE)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
@@ -49,7 +49,10 @@ def make_folder(path: str, mode: int = 0o777) -> None:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise refuse(
-                    os.path.dirname(path) or ".", "cannot be written to", ASK, code=NOT_WRITABLE
+                    os.path.dirname(path) or ".",
+                    "cannot be written to",
+                    ASK_OWNER_FIX,
+                    code=NOT_WRITABLE,
                 ) from None
             raise
         above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -61,7 +64,7 @@ def make_folder(path: str, mode: int = 0o777) -> None:
 
 def write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = False) -> None:
     """A new file, with its mode from the first byte on."""
-    descriptor = os.open(name, CREATE, mode, dir_fd=folder)
+    descriptor = os.open(name, CREATE_FLAGS, mode, dir_fd=folder)
     try:
         view = memoryview(body)
         while view:
@@ -90,7 +93,9 @@ def libc_rename(
     call = _rename_call()
     if call is None:
         return False
-    value = flags if call.__name__ == "renameat2" else {EXCHANGE: 2, NO_REPLACE: 4}[flags]
+    value = (
+        flags if call.__name__ == "renameat2" else {RENAME_EXCHANGE: 2, RENAME_NO_REPLACE: 4}[flags]
+    )
     if (
         call(
             source_folder,
@@ -108,14 +113,14 @@ def libc_rename(
     raise OSError(number, os.strerror(number), target)
 
 
-def take_name_of(top: int, staged: str, name: str) -> None:
+def publish_staged(top: int, staged: str, name: str) -> None:
     """Gives a staged file or folder its name, if nothing has that yet."""
-    if not libc_rename(top, staged, top, name, NO_REPLACE):
+    if not libc_rename(top, staged, top, name, RENAME_NO_REPLACE):
         os.rename(staged, name, src_dir_fd=top, dst_dir_fd=top)
 
 
 @contextlib.contextmanager
-def within(root: int, path: str) -> Iterator[tuple[int, str]]:
+def open_parent(root: int, path: str) -> Iterator[tuple[int, str]]:
     """The folder of a path below a descriptor, step by step and through no link, and the last
     name.
     """
@@ -123,7 +128,7 @@ def within(root: int, path: str) -> Iterator[tuple[int, str]]:
     current, opened = root, []
     try:
         for part in parts[:-1]:
-            current = must(open_folder(part, current), part)
+            current = require_folder(open_folder(part, current), part)
             opened.append(current)
         yield current, parts[-1]
     finally:
@@ -131,13 +136,13 @@ def within(root: int, path: str) -> Iterator[tuple[int, str]]:
             os.close(descriptor)
 
 
-def same_there(folder: int, last: str, top: int, path: str) -> bool:
+def has_same_content(folder: int, last: str, top: int, path: str) -> bool:
     """Whether the file in place holds the same, or is the same link: then this one is a copy of
     it.
     """
     try:
-        with within(top, path) as (above, name):
-            mine, theirs = read(last, folder), read(name, above)
+        with open_parent(top, path) as (above, name):
+            mine, theirs = read_regular_file(last, folder), read_regular_file(name, above)
             if mine is not None and theirs is not None:
                 return mine[0] == theirs[0]
             return (
@@ -149,18 +154,18 @@ def same_there(folder: int, last: str, top: int, path: str) -> bool:
         return False
 
 
-def put_back(folder: int, last: str, top: int, path: str) -> None:
+def restore_file(folder: int, last: str, top: int, path: str) -> None:
     """Gives a file in a stage the name that it should have below `top`, or one beside it where that
     is taken.
     """
     parts = path.split("/")
     for stop in range(1, len(parts)):
         with (
-            within(top, "/".join(parts[:stop])) as (above, name),
+            open_parent(top, "/".join(parts[:stop])) as (above, name),
             contextlib.suppress(FileExistsError),
         ):
             os.mkdir(name, 0o777, dir_fd=above)
-    with within(top, path) as (above, name):
+    with open_parent(top, path) as (above, name):
         target, number = name, 0
         while True:
             try:

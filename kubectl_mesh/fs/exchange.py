@@ -17,16 +17,23 @@ from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs import durable
-from kubectl_mesh.fs.durable import EXCHANGE, STAGE, must, put_back, same_there, write_file
-from kubectl_mesh.fs.folders import FOLDER, join, open_folder, read
+from kubectl_mesh.fs.durable import (
+    RENAME_EXCHANGE,
+    STAGE_PREFIX,
+    has_same_content,
+    require_folder,
+    restore_file,
+    write_file,
+)
+from kubectl_mesh.fs.folders import FOLDER_FLAGS, join_path, open_folder, read_regular_file
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Exchange
 
-CERTS = "certs"
-STAGE_CERTS = ".kubectl-mesh-certs"
+CERTS_FOLDER = "certs"
+STAGED_CERTS = ".kubectl-mesh-certs"
 """The folder that is built, and then the old one."""
-_ASIDE = f"{STAGE_CERTS}.old"
+_OLD_CERTS = f"{STAGED_CERTS}.old"
 """The old one where the system cannot exchange names."""
-_LIST = f"{STAGE}-list"
+_INVENTORY = f"{STAGE_PREFIX}-list"
 """In the new folder: what the old one held, path -> inode."""
 
 
@@ -46,26 +53,26 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
     """Makes `certs/` of a working directory what `change` says; the lock is held. No private file
     is ever lost by it.
     """
-    place = join(directory, CERTS)
-    top = os.open(os.path.realpath(directory), FOLDER)
+    place = join_path(directory, CERTS_FOLDER)
+    top = os.open(os.path.realpath(directory), FOLDER_FLAGS)
     try:
-        old = must(open_folder(CERTS, top), place)
+        old = require_folder(open_folder(CERTS_FOLDER, top), place)
         try:
-            entries = list(_walk(old))
-            _must_be_ours(old, entries, place)
-            _build(top, old, entries, change, place)
+            entries = list(_walk_entries(old))
+            _require_writable_folders(old, entries, place)
+            _build_folder(top, old, entries, change, place)
         except BaseException:
             with contextlib.suppress(OSError):
-                _settle(top)
+                _recover(top)
             raise
         finally:
             os.close(old)
         try:
-            exchanged = durable.libc_rename(top, STAGE_CERTS, top, CERTS, EXCHANGE)
+            exchanged = durable.libc_rename(top, STAGED_CERTS, top, CERTS_FOLDER, RENAME_EXCHANGE)
             if not exchanged:
                 # The name is free for a moment; should the run end there, `settle` gives it back.
-                os.rename(CERTS, _ASIDE, src_dir_fd=top, dst_dir_fd=top)
-                os.rename(STAGE_CERTS, CERTS, src_dir_fd=top, dst_dir_fd=top)
+                os.rename(CERTS_FOLDER, _OLD_CERTS, src_dir_fd=top, dst_dir_fd=top)
+                os.rename(STAGED_CERTS, CERTS_FOLDER, src_dir_fd=top, dst_dir_fd=top)
         except OSError as error:
             if error.errno not in (errno.EBUSY, errno.EXDEV):
                 raise
@@ -76,12 +83,12 @@ def exchange_certificates(directory: str, change: Exchange) -> None:
                 code="mount-point",
             ) from None
         os.fsync(top)
-        _settle(top)
+        _recover(top)
     finally:
         os.close(top)
 
 
-def _must_be_ours(old: int, entries: list[_Entry], place: str) -> None:
+def _require_writable_folders(old: int, entries: list[_Entry], place: str) -> None:
     """Refuses folders out of which nothing may be taken, before anything is built: the old ones
     have to go once they are exchanged.
     """
@@ -102,21 +109,22 @@ def _must_be_ours(old: int, entries: list[_Entry], place: str) -> None:
         )
 
 
-def settle(directory: str) -> None:
+def recover_exchange(directory: str) -> None:
     """Puts right what a killed exchange left: the new folder goes where it never had the name, else
     the old one does.
     """
     if not any(
         os.path.lexists(os.path.join(directory, name))
-        for name in (STAGE_CERTS, _ASIDE, f"{CERTS}/{_LIST}")
+        for name in (STAGED_CERTS, _OLD_CERTS, f"{CERTS_FOLDER}/{_INVENTORY}")
     ):
         return
-    top = os.open(os.path.realpath(directory), FOLDER)
+    top = os.open(os.path.realpath(directory), FOLDER_FLAGS)
     try:
-        _settle(top)
+        _recover(top)
     except PermissionError:
-        left = join(
-            directory, next((name for name in (STAGE_CERTS, _ASIDE) if _there(name, top)), CERTS)
+        left = join_path(
+            directory,
+            next((name for name in (STAGED_CERTS, _OLD_CERTS) if _exists(name, top)), CERTS_FOLDER),
         )
         fix = (
             f"give yourself the right to write, and run it again: chmod -R u+w {shlex.quote(left)}"
@@ -131,24 +139,24 @@ def settle(directory: str) -> None:
         os.close(top)
 
 
-def _settle(top: int) -> None:
-    if _there(_ASIDE, top) and not _there(CERTS, top):
-        os.rename(_ASIDE, CERTS, src_dir_fd=top, dst_dir_fd=top)
-    for name in (STAGE_CERTS, _ASIDE):
+def _recover(top: int) -> None:
+    if _exists(_OLD_CERTS, top) and not _exists(CERTS_FOLDER, top):
+        os.rename(_OLD_CERTS, CERTS_FOLDER, src_dir_fd=top, dst_dir_fd=top)
+    for name in (STAGED_CERTS, _OLD_CERTS):
         folder = open_folder(name, top)
         if folder is None:
             continue
         try:
-            new = _there(_LIST, folder)
-            _dissolve(top, folder, None if new else _listed(top))
+            new = _exists(_INVENTORY, folder)
+            _empty_folder(top, folder, None if new else _read_inventory(top))
         finally:
             os.close(folder)
         os.rmdir(name, dir_fd=top)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{CERTS}/{_LIST}", dir_fd=top)
+        os.unlink(f"{CERTS_FOLDER}/{_INVENTORY}", dir_fd=top)
 
 
-def _there(path: str, folder: int) -> bool:
+def _exists(path: str, folder: int) -> bool:
     try:
         os.stat(path, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -156,24 +164,24 @@ def _there(path: str, folder: int) -> bool:
     return True
 
 
-def _walk(folder: int, prefix: str = "") -> Iterator[_Entry]:
+def _walk_entries(folder: int, prefix: str = "") -> Iterator[_Entry]:
     """Everything below a folder, each folder before what it holds; what a killed run left
     unfinished is passed over.
     """
     for name in sorted(os.listdir(folder)):
-        if name.startswith(f"{STAGE}-"):
+        if name.startswith(f"{STAGE_PREFIX}-"):
             continue
         entry = _Entry(prefix + name, os.stat(name, dir_fd=folder, follow_symlinks=False))
         yield entry
         if entry.is_folder:
-            inner = must(open_folder(name, folder), entry.path)
+            inner = require_folder(open_folder(name, folder), entry.path)
             try:
-                yield from _walk(inner, f"{entry.path}/")
+                yield from _walk_entries(inner, f"{entry.path}/")
             finally:
                 os.close(inner)
 
 
-def _target(path: str, moved: Mapping[str, str]) -> str:
+def _new_path(path: str, moved: Mapping[str, str]) -> str:
     """The new path of what is there."""
     for stop in (len(path), *(i for i in range(len(path) - 1, 0, -1) if path[i] == "/")):
         if path[:stop] in moved:
@@ -181,26 +189,26 @@ def _target(path: str, moved: Mapping[str, str]) -> str:
     return path
 
 
-def _build(top: int, old: int, entries: list[_Entry], change: Exchange, place: str) -> None:
+def _build_folder(top: int, old: int, entries: list[_Entry], change: Exchange, place: str) -> None:
     """The new folder, complete and on the disk, under the name of the stage."""
-    os.mkdir(STAGE_CERTS, PRIVATE_FOLDER, dir_fd=top)
-    new = os.open(STAGE_CERTS, FOLDER, dir_fd=top)
+    os.mkdir(STAGED_CERTS, PRIVATE_FOLDER, dir_fd=top)
+    new = os.open(STAGED_CERTS, FOLDER_FLAGS, dir_fd=top)
     try:
-        listed = json.dumps({e.path: e.status.st_ino for e in entries if not e.is_folder})
-        write_file(_LIST, listed.encode(), PRIVATE_MODE, new, sync=True)
-        made: dict[str, os.stat_result | None] = {}
+        inventory = json.dumps({e.path: e.status.st_ino for e in entries if not e.is_folder})
+        write_file(_INVENTORY, inventory.encode(), PRIVATE_MODE, new, sync=True)
+        folders: dict[str, os.stat_result | None] = {}
         for entry in entries:
-            target = _target(entry.path, change.moved)
+            target = _new_path(entry.path, change.moved)
             if entry.is_folder:
                 # What moves is for the archive, or was made by us: private either way.
-                made[target] = entry.status if target == entry.path else None
+                folders[target] = entry.status if target == entry.path else None
             elif entry.path in change.dropped or target in change.put:
-                _must_stay(old, entry, change, place)
+                _refuse_key_loss(old, entry, change, place)
             else:
-                _make(new, target.rpartition("/")[0], made)
-                _carry(old, entry.path, new, target)
+                _make_folder(new, target.rpartition("/")[0], folders)
+                _link_or_copy(old, entry.path, new, target)
         for path, body in change.put.items():
-            _make(new, path.rpartition("/")[0], made)
+            _make_folder(new, path.rpartition("/")[0], folders)
             write_file(
                 path,
                 body,
@@ -208,20 +216,20 @@ def _build(top: int, old: int, entries: list[_Entry], change: Exchange, place: s
                 new,
                 sync=True,
             )
-        for path in list(made):
-            _make(new, path, made)
-        for path in sorted(made, key=lambda p: p.count("/"), reverse=True):
-            _finish(new, path, made[path])
-        _finish(new, ".", os.fstat(old))
+        for path in list(folders):
+            _make_folder(new, path, folders)
+        for path in sorted(folders, key=lambda p: p.count("/"), reverse=True):
+            _finish_folder(new, path, folders[path])
+        _finish_folder(new, ".", os.fstat(old))
     finally:
         os.close(new)
 
 
-def _must_stay(old: int, entry: _Entry, change: Exchange, place: str) -> None:
+def _refuse_key_loss(old: int, entry: _Entry, change: Exchange, place: str) -> None:
     """Refuses to lose a private file: one is only ever moved, or written again as it is."""
     if not entry.path.endswith(PRIVATE_ENDINGS):
         return
-    body = read(entry.path, old)
+    body = read_regular_file(entry.path, old)
     if body is None or body[0] not in change.put.values():
         raise refuse(
             f"{place}/{entry.path}",
@@ -231,27 +239,27 @@ def _must_stay(old: int, entry: _Entry, change: Exchange, place: str) -> None:
         )
 
 
-def _make(new: int, path: str, made: dict[str, os.stat_result | None]) -> None:
+def _make_folder(new: int, path: str, folders: dict[str, os.stat_result | None]) -> None:
     """Makes a folder of the new one, and those above it."""
     if not path:
         return
-    _make(new, path.rpartition("/")[0], made)
+    _make_folder(new, path.rpartition("/")[0], folders)
     try:
         os.mkdir(path, PRIVATE_FOLDER, dir_fd=new)
-        made.setdefault(path, None)
+        folders.setdefault(path, None)
     except FileExistsError:
         if not stat.S_ISDIR(os.stat(path, dir_fd=new, follow_symlinks=False).st_mode):
             raise refuse(
-                f"{CERTS}/{path}",
+                f"{CERTS_FOLDER}/{path}",
                 "is in the way: a folder belongs there",
                 "move it away",
                 code="not-a-folder",
             ) from None
 
 
-def _finish(new: int, path: str, status: os.stat_result | None) -> None:
+def _finish_folder(new: int, path: str, status: os.stat_result | None) -> None:
     """Gives a folder the mode and the owner of the one that it stands for, and syncs it."""
-    folder = os.open(path, FOLDER, dir_fd=new)
+    folder = os.open(path, FOLDER_FLAGS, dir_fd=new)
     try:
         if status is not None:
             with contextlib.suppress(PermissionError):
@@ -262,7 +270,7 @@ def _finish(new: int, path: str, status: os.stat_result | None) -> None:
         os.close(folder)
 
 
-def _carry(old: int, path: str, new: int, target: str) -> None:
+def _link_or_copy(old: int, path: str, new: int, target: str) -> None:
     """The same file in the new folder; a copy on a file system without hard links."""
     try:
         os.link(path, target, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
@@ -279,7 +287,7 @@ def _carry(old: int, path: str, new: int, target: str) -> None:
         if stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(path, dir_fd=old), target, dir_fd=new)
             return
-        found = read(path, old)
+        found = read_regular_file(path, old)
         if found is None:
             raise refuse(
                 path,
@@ -290,13 +298,13 @@ def _carry(old: int, path: str, new: int, target: str) -> None:
         write_file(target, found[0], found[1], new, sync=True)
 
 
-def _listed(top: int) -> Mapping[str, int]:
+def _read_inventory(top: int) -> Mapping[str, int]:
     """What the old folder held when the new one was made."""
-    certs = open_folder(CERTS, top)
+    certs = open_folder(CERTS_FOLDER, top)
     if certs is None:
         return {}
     try:
-        found = read(_LIST, certs)
+        found = read_regular_file(_INVENTORY, certs)
     finally:
         os.close(certs)
     try:
@@ -305,27 +313,29 @@ def _listed(top: int) -> Mapping[str, int]:
         return {}
 
 
-def _dissolve(top: int, folder: int, known: Mapping[str, int] | None, prefix: str = "") -> None:
+def _empty_folder(top: int, folder: int, known: Mapping[str, int] | None, prefix: str = "") -> None:
     """Removes what is in a folder: all of it where `known` is None, else what it had when it was
     replaced; the rest goes back.
     """
     # The list goes last: while anything else is there, it tells that this folder never had the
     # name.
-    for name in sorted(os.listdir(folder), key=lambda n: not prefix and n == _LIST):
+    for name in sorted(os.listdir(folder), key=lambda n: not prefix and n == _INVENTORY):
         path, status = prefix + name, os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            inner = must(open_folder(name, folder), path)
+            inner = require_folder(open_folder(name, folder), path)
             try:
-                _dissolve(top, inner, None if name.startswith(f"{STAGE}-") else known, f"{path}/")
+                _empty_folder(
+                    top, inner, None if name.startswith(f"{STAGE_PREFIX}-") else known, f"{path}/"
+                )
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=folder)
         elif (
             known is None
             or known.get(path) == status.st_ino
-            or name.startswith(f"{STAGE}-")
-            or same_there(folder, name, top, f"{CERTS}/{path}")
+            or name.startswith(f"{STAGE_PREFIX}-")
+            or has_same_content(folder, name, top, f"{CERTS_FOLDER}/{path}")
         ):
             os.unlink(name, dir_fd=folder)
         else:
-            put_back(folder, name, top, f"{CERTS}/{path}")
+            restore_file(folder, name, top, f"{CERTS_FOLDER}/{path}")

@@ -8,25 +8,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, refuse
-from kubectl_mesh.fs.read import LIMITS, too_large, unreadable
+from kubectl_mesh.fs.read import LIMITS, not_readable_error, too_large_error
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
-FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+FOLDER_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def join(directory: str, name: str) -> str:
+def join_path(directory: str, name: str) -> str:
     """A path as messages show it: nothing before it for the current directory."""
     return name if directory in (".", "") else os.path.join(directory, name)
 
 
 @contextlib.contextmanager
-def below(folder: str) -> Iterator[None]:
+def prefix_places(folder: str) -> Iterator[None]:
     """What is refused by a name in a folder is told with the folder before it."""
     try:
         yield
     except PermissionError as error:
-        raise unreadable(os.path.join(folder, error.filename)) from None
+        raise not_readable_error(os.path.join(folder, error.filename)) from None
     except MeshError as error:
         raise MeshError(
             replace(p, where=replace(p.where, file=os.path.join(folder, p.where.file)))
@@ -39,14 +39,14 @@ def open_folder(path: str, dir_fd: int | None = None) -> int | None:
     refused.
     """
     try:
-        return os.open(path, FOLDER, dir_fd=dir_fd)
+        return os.open(path, FOLDER_FLAGS, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
     except PermissionError:
-        raise unreadable(path) from None
+        raise not_readable_error(path) from None
     except NotADirectoryError:
         raise (
-            _link(path)
+            _link_error(path)
             if _is_link(path, dir_fd)
             else refuse(
                 path, "is in the way: a folder belongs there", "move it away", code="not-a-folder"
@@ -54,11 +54,11 @@ def open_folder(path: str, dir_fd: int | None = None) -> int | None:
         ) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _link(path) from None
+            raise _link_error(path) from None
         raise
 
 
-def _link(path: str) -> MeshError:
+def _link_error(path: str) -> MeshError:
     what = "is a symbolic link, and kubectl mesh writes through none"
     return refuse(path, what, "move it away", code="symbolic-link")
 
@@ -71,12 +71,14 @@ def _is_link(path: str, dir_fd: int | None) -> bool:
     )
 
 
-def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[bytes, int] | None:
+def read_regular_file(
+    name: str, folder: int | None = None, kind: str = "manifest"
+) -> tuple[bytes, int] | None:
     """The bytes and the mode of a regular file, None where there is none or something else; a
     `MeshError` where it is too large for its kind.
     """
     try:
-        descriptor = os.open(name, _READ, dir_fd=folder)
+        descriptor = os.open(name, _READ_FLAGS, dir_fd=folder)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -88,7 +90,7 @@ def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size > LIMITS[kind]:
-            raise too_large(name, kind)
+            raise too_large_error(name, kind)
         body = os.read(descriptor, status.st_size + 1)
         # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is
         # read to its end.
@@ -99,7 +101,7 @@ def read(name: str, folder: int | None = None, kind: str = "manifest") -> tuple[
         ):
             body += more
         if len(body) > LIMITS[kind]:
-            raise too_large(name, kind)
+            raise too_large_error(name, kind)
         return body, stat.S_IMODE(status.st_mode)
     finally:
         os.close(descriptor)

@@ -8,28 +8,31 @@ import stat
 from collections.abc import Iterator
 
 from kubectl_mesh.errors import refuse
-from kubectl_mesh.fs.durable import ASK, NOT_WRITABLE, STAGE
-from kubectl_mesh.fs.exchange import settle
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.read import unreadable
+from kubectl_mesh.fs.durable import ASK_OWNER_FIX, NOT_WRITABLE, STAGE_PREFIX
+from kubectl_mesh.fs.exchange import recover_exchange
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.read import not_readable_error
 from kubectl_mesh.model import PRIVATE_MODE
 
 LOCK_FILE = ".kubectl-mesh-lock"
 
 
 @contextlib.contextmanager
-def locked(directory: str) -> Iterator[None]:
+def hold_lock(directory: str) -> Iterator[None]:
     """Holds the directory against other runs; the kernel lets go of it when the process ends,
     however it ends.
     """
     path = os.path.join(directory, LOCK_FILE)
-    descriptor = _lock(directory, path)
+    descriptor = _acquire_lock(directory, path)
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for folder in (directory, *(join(directory, name) for name in ("clusters", "credentials"))):
+        for folder in (
+            directory,
+            *(join_path(directory, name) for name in ("clusters", "credentials")),
+        ):
             _clear_files(folder)
-        settle(directory)
+        recover_exchange(directory)
         yield
     finally:
         # The file goes while it is still held: whoever opened it meanwhile sees that it is not the
@@ -46,9 +49,9 @@ def _clear_files(folder: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
-        raise unreadable(folder) from None
+        raise not_readable_error(folder) from None
     for name in names:
-        if name.startswith(f"{STAGE}-"):
+        if name.startswith(f"{STAGE_PREFIX}-"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, name))
 
@@ -63,14 +66,16 @@ def _open_lock(directory: str, path: str) -> int:
             what = "is a symbolic link, and kubectl mesh writes through none"
             raise refuse(path, what, "move it away", code="symbolic-link") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise refuse(directory, "cannot be written to", ASK, code=NOT_WRITABLE) from None
+            raise refuse(
+                directory, "cannot be written to", ASK_OWNER_FIX, code=NOT_WRITABLE
+            ) from None
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             fix = "name the working directory with -C"
             raise refuse(directory, "is no folder", fix, code="not-a-folder") from None
         raise
 
 
-def _lock(directory: str, path: str) -> int:
+def _acquire_lock(directory: str, path: str) -> int:
     while True:
         descriptor = _open_lock(directory, path)
         try:

@@ -11,17 +11,17 @@ from threading import Thread
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import (
-    STAGE,
+    STAGE_PREFIX,
     make_folder,
-    must,
-    must_be_writable,
-    take_name_of,
+    publish_staged,
+    require_folder,
+    require_writable,
     write_file,
 )
-from kubectl_mesh.fs.folders import FOLDER, join, open_folder, read
+from kubectl_mesh.fs.folders import FOLDER_FLAGS, join_path, open_folder, read_regular_file
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
 
-SIDE_BY_SIDE = 8
+SYNC_THREADS = 8
 """How many folders are synced at the same time, where there are as many."""
 
 
@@ -39,9 +39,9 @@ def write_certificates(
         above, _, last = path.rpartition("/")
         folders.setdefault(above, {})[last] = body
     for above in ("", *sorted(folders)):
-        must_be_writable(os.path.join(certs, above).removesuffix("/"))
+        require_writable(os.path.join(certs, above).removesuffix("/"))
     make_folder(certs, PRIVATE_FOLDER)
-    top = must(open_folder(certs), certs)
+    top = require_folder(open_folder(certs), certs)
     try:
         clear_certificates(top)
         fresh: list[str] = []
@@ -57,33 +57,37 @@ def write_certificates(
             try:
                 for name, body in files.items():
                     if name in replaced:
-                        write_file(f"{STAGE}-{name}", body, _mode(name), there, sync=True)
-                        os.rename(f"{STAGE}-{name}", name, src_dir_fd=there, dst_dir_fd=there)
+                        write_file(
+                            f"{STAGE_PREFIX}-{name}", body, _file_mode(name), there, sync=True
+                        )
+                        os.rename(
+                            f"{STAGE_PREFIX}-{name}", name, src_dir_fd=there, dst_dir_fd=there
+                        )
                     else:
                         _add_file(there, name, body, os.path.join(certs, above, name))
             finally:
                 if there != top:
                     os.close(there)
         # All is written before anything is synced: the first sync then takes most of it along.
-        _sync_folders([f"{STAGE}-{name}" for name in fresh], top)
+        _sync_folders([f"{STAGE_PREFIX}-{name}" for name in fresh], top)
         for name in fresh:
-            take_name_of(top, f"{STAGE}-{name}", name)
+            publish_staged(top, f"{STAGE_PREFIX}-{name}", name)
         os.fsync(top)
     finally:
         os.close(top)
 
 
-def _mode(name: str) -> int:
+def _file_mode(name: str) -> int:
     return PRIVATE_MODE if name.endswith(PRIVATE_ENDINGS) else 0o666
 
 
 def _stage_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:
-    staged = f"{STAGE}-{name}"
+    staged = f"{STAGE_PREFIX}-{name}"
     os.mkdir(staged, PRIVATE_FOLDER, dir_fd=top)
-    folder = os.open(staged, FOLDER, dir_fd=top)
+    folder = os.open(staged, FOLDER_FLAGS, dir_fd=top)
     try:
         for last, body in files.items():
-            write_file(last, body, _mode(last), folder)
+            write_file(last, body, _file_mode(last), folder)
     finally:
         os.close(folder)
 
@@ -92,7 +96,7 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
     """Syncs many folders side by side, for a sync does little but wait: with 30 it halves the time
     on ext4. The first failure is raised.
     """
-    if len(staged) < SIDE_BY_SIDE:
+    if len(staged) < SYNC_THREADS:
         for name in staged:
             _sync_folder(name, top)
         return
@@ -107,7 +111,7 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
             failed.append(error)
 
     threads = [
-        Thread(target=sync, args=(staged[first::SIDE_BY_SIDE],)) for first in range(SIDE_BY_SIDE)
+        Thread(target=sync, args=(staged[first::SYNC_THREADS],)) for first in range(SYNC_THREADS)
     ]
     started = []
     for first, thread in enumerate(threads):
@@ -115,7 +119,7 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
             thread.start()
             started.append(thread)
         except RuntimeError:  # There may be no more of them, as under a limit of processes.
-            sync(staged[first::SIDE_BY_SIDE])
+            sync(staged[first::SYNC_THREADS])
     for thread in started:
         thread.join()
     if failed:
@@ -123,7 +127,7 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
 
 
 def _sync_folder(staged: str, top: int) -> None:
-    folder = os.open(staged, FOLDER, dir_fd=top)
+    folder = os.open(staged, FOLDER_FLAGS, dir_fd=top)
     try:
         for name in os.listdir(folder):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -140,8 +144,8 @@ def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None 
     """A new file in a folder that is there: it has its name when it is whole, and takes nobody
     else's. `where` names it in a refusal.
     """
-    staged = f"{STAGE}-{name}"
-    write_file(staged, body, _mode(name) if mode is None else mode, folder, sync=True)
+    staged = f"{STAGE_PREFIX}-{name}"
+    write_file(staged, body, _file_mode(name) if mode is None else mode, folder, sync=True)
     try:
         os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
@@ -154,7 +158,7 @@ def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None 
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        take_name_of(folder, staged, name)
+        publish_staged(folder, staged, name)
         return
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -169,7 +173,7 @@ def clear_certificates(top: int) -> None:
     for name in os.listdir(top):
         status = os.stat(name, dir_fd=top, follow_symlinks=False)
         if not stat.S_ISDIR(status.st_mode):
-            if name.startswith(f"{STAGE}-"):
+            if name.startswith(f"{STAGE_PREFIX}-"):
                 os.unlink(name, dir_fd=top)
             continue
         folder = open_folder(name, top)
@@ -177,11 +181,11 @@ def clear_certificates(top: int) -> None:
             continue
         try:
             for last in os.listdir(folder):
-                if name.startswith(f"{STAGE}-") or last.startswith(f"{STAGE}-"):
+                if name.startswith(f"{STAGE_PREFIX}-") or last.startswith(f"{STAGE_PREFIX}-"):
                     os.unlink(last, dir_fd=folder)
         finally:
             os.close(folder)
-        if name.startswith(f"{STAGE}-"):
+        if name.startswith(f"{STAGE_PREFIX}-"):
             os.rmdir(name, dir_fd=top)
 
 
@@ -191,15 +195,15 @@ def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False
         # The working directory itself may be reached by a link; what lies in it may not.
         full = os.path.join(os.path.realpath(directory), path)
         make_folder(os.path.dirname(full), PRIVATE_FOLDER if private else 0o777)
-        folder = must(open_folder(os.path.dirname(full) or "."), os.path.dirname(full))
+        folder = require_folder(open_folder(os.path.dirname(full) or "."), os.path.dirname(full))
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{STAGE}-{os.path.basename(full)}", dir_fd=folder)
+                os.unlink(f"{STAGE_PREFIX}-{os.path.basename(full)}", dir_fd=folder)
             _add_file(
                 folder,
                 os.path.basename(full),
                 body,
-                join(directory, path),
+                join_path(directory, path),
                 PRIVATE_MODE if private else 0o666,
             )
         finally:
@@ -210,7 +214,7 @@ def replace_file(path: str, before: bytes, body: bytes) -> None:
     """Exchanges the text of a file for another, synced, with the mode that it has; never through a
     link, nor over somebody's edit.
     """
-    folder = must(
+    folder = require_folder(
         open_folder(os.path.realpath(os.path.dirname(path) or ".")), os.path.dirname(path)
     )
     name = os.path.basename(path)
@@ -227,13 +231,13 @@ def replace_file(path: str, before: bytes, body: bytes) -> None:
                     )
                 ]
             )
-        staged = f"{STAGE}-{name}"
+        staged = f"{STAGE_PREFIX}-{name}"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(staged, dir_fd=folder)
         try:
             write_file(staged, body, PRIVATE_MODE, folder, sync=True)
             os.chmod(staged, stat.S_IMODE(status.st_mode), dir_fd=folder)
-            now = read(name, folder)
+            now = read_regular_file(name, folder)
             if now is None or now[0] != before:
                 raise refuse(
                     path,

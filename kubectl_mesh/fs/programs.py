@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from kubectl_mesh.errors import Place, Problem
 
-SETTINGS = (
+GIT_SETTINGS = (
     "core.fsmonitor=false",  # a program that git asks which files changed
     "core.hooksPath=/dev/null",
     # else a folder that looks like a bare repository takes the place of the repository around it
@@ -21,7 +21,7 @@ SETTINGS = (
     "core.askPass=",
 )
 """Settings of the command line, which win over every configuration file."""
-ENVIRONMENT = {
+GIT_ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": (
         "none"
     ),  # no remote may be asked, so none of its programs runs: uploadpack, ssh, proxies, helpers
@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-PERSONAL = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+PERSONAL_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 """Variables that say where a person's own configuration is, with `safe.directory` and excludes; all
 others of git are dropped.
 """
@@ -41,27 +41,31 @@ def run_git(
     directory: str,
     *words: str,
     environment: Mapping[str, str],
-    feed: bytes = b"",
+    stdin: bytes = b"",
     settings: tuple[str, ...] = (),
-    named: bool = False,
+    use_named_repository: bool = False,
 ) -> "subprocess.CompletedProcess[bytes] | None":
     """Runs git in a directory and returns what it answers; None where git is missing.
 
     The repository is the one that the directory lies in; `named`: the one that GIT_DIR and
     GIT_WORK_TREE name.
     """
-    options = [word for setting in (*SETTINGS, *settings) for word in ("-c", setting)]
-    kept = (
+    options = [word for setting in (*GIT_SETTINGS, *settings) for word in ("-c", setting)]
+    inherited = (
         environment
-        if named
-        else {k: v for k, v in environment.items() if not k.startswith("GIT_") or k in PERSONAL}
+        if use_named_repository
+        else {
+            k: v
+            for k, v in environment.items()
+            if not k.startswith("GIT_") or k in PERSONAL_VARIABLES
+        }
     )
     try:
         return subprocess.run(
             ["git", *options, "-C", directory, *words],
-            input=feed,
+            input=stdin,
             capture_output=True,
-            env={**kept, **ENVIRONMENT},
+            env={**inherited, **GIT_ENVIRONMENT},
             check=False,
         )
     except OSError:
@@ -78,7 +82,7 @@ def lacks_objects(answer: "subprocess.CompletedProcess[bytes]") -> bool:
     )
 
 
-def silence_problem(directory: str, answer: "subprocess.CompletedProcess[bytes] | None") -> Problem:
+def git_problem(directory: str, answer: "subprocess.CompletedProcess[bytes] | None") -> Problem:
     """Why git did not answer about a directory, and what to do about it."""
     place = Place(directory)
     where = shlex.quote(os.path.realpath(directory))

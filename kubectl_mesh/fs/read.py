@@ -32,18 +32,18 @@ LIMITS = {
     "document": 16 * MIB,
 }
 """How many bytes a file may have, by its kind."""
-PRIVATE = frozenset(("key", "credential", "kubeconfig"))
-_MOST_LINKS = 40
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_STEP = _FOLDER | os.O_NOFOLLOW
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+PRIVATE_KINDS = frozenset(("key", "credential", "kubeconfig"))
+_MAX_LINKS = 40
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_STEP_FLAGS = _FOLDER_FLAGS | os.O_NOFOLLOW
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class UnreadableError(MeshError):
     """Something that cannot be read for want of a permission."""
 
 
-def unreadable(path: str) -> UnreadableError:
+def not_readable_error(path: str) -> UnreadableError:
     """That a file or a folder may not be read."""
     return UnreadableError(
         [
@@ -61,7 +61,7 @@ class _OutsideError(Exception):
     """A path that leaves the folder that it is opened below."""
 
 
-def too_large(path: str, kind: str) -> MeshError:
+def too_large_error(path: str, kind: str) -> MeshError:
     """That a file is larger than one of its kind can be."""
     limit = LIMITS[kind]
     size = f"{limit // MIB} MiB" if limit >= MIB else f"{limit // KIB} KiB"
@@ -79,7 +79,7 @@ def read_file(path: str, kind: str = "document", *, pipe: bool = False) -> bytes
     Of a file that is named on the command line (`pipe`) a pipe may take the place, as a shell's
     `<(…)` makes one.
     """
-    found = _read(
+    found = _read_opened(
         lambda: os.open(
             path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK)
         ),
@@ -102,9 +102,9 @@ def read_with_mode(directory: str, name: str, kind: str) -> tuple[bytes, int] | 
     """As `read_inside`, with the mode of the file that was read."""
     path = name if directory in (".", "") else os.path.join(directory, name)
     try:
-        return _read(lambda: open_beneath(directory, name), path, kind, pipe=False)
+        return _read_opened(lambda: open_beneath(directory, name), path, kind, pipe=False)
     except _OutsideError:
-        mode = "600" if kind in PRIVATE else "644"
+        mode = "600" if kind in PRIVATE_KINDS else "644"
         fix = f"install -m {mode} {shlex.quote(os.path.realpath(path))} {shlex.quote(path)}"
         raise refuse(
             path,
@@ -118,13 +118,15 @@ def open_stream(path: str) -> BinaryIO | None:
     """A file that is named on the command line, opened to be read piece by piece; None where there
     is none.
     """
-    return _open(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY), path, pipe=True)
+    return _open_regular(
+        lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY), path, pipe=True
+    )
 
 
-def _read(
+def _read_opened(
     opened: Callable[[], int], path: str, kind: str, *, pipe: bool
 ) -> tuple[bytes, int] | None:
-    file = _open(opened, path, pipe=pipe)
+    file = _open_regular(opened, path, pipe=pipe)
     if file is None:
         return None
     with file:
@@ -134,11 +136,11 @@ def _read(
         # up to the limit.
         body = file.read(limit + 1) if status.st_size <= limit else b""
         if status.st_size > limit or len(body) > limit:
-            raise too_large(path, kind)
+            raise too_large_error(path, kind)
         return body, stat.S_IMODE(status.st_mode)
 
 
-def _open(opened: Callable[[], int], path: str, *, pipe: bool) -> BinaryIO | None:
+def _open_regular(opened: Callable[[], int], path: str, *, pipe: bool) -> BinaryIO | None:
     try:
         descriptor = opened()
         mode = os.fstat(descriptor).st_mode
@@ -160,7 +162,7 @@ def _open(opened: Callable[[], int], path: str, *, pipe: bool) -> BinaryIO | Non
             code="not-a-regular-file",
         ) from None
     except PermissionError:
-        raise unreadable(path) from None
+        raise not_readable_error(path) from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
             raise refuse(
@@ -183,8 +185,8 @@ def open_beneath(directory: str, name: str) -> int:
     Raises what `os.open` raises, and `_OutsideError` for a path that leaves the folder, even if it
     comes back.
     """
-    folders = [os.open(directory or ".", _FOLDER)]
-    steps = _steps(name)
+    folders = [os.open(directory or ".", _FOLDER_FLAGS)]
+    steps = _split_path(name)
     links = 0
     try:
         while steps:
@@ -194,16 +196,18 @@ def open_beneath(directory: str, name: str) -> int:
                     raise _OutsideError
                 os.close(folders.pop())
                 continue
-            descriptor, target = _open_step(step, folders[-1], _STEP if steps else _FILE)
+            descriptor, target = _open_step(
+                step, folders[-1], _STEP_FLAGS if steps else _FILE_FLAGS
+            )
             if target is not None:
                 links += 1
-                if links > _MOST_LINKS:
+                if links > _MAX_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if target.startswith("/"):
-                    target = _relative(directory, target)
+                    target = _relative_target(directory, target)
                     while len(folders) > 1:
                         os.close(folders.pop())
-                steps += _steps(target)
+                steps += _split_path(target)
             elif not steps:
                 return descriptor
             else:
@@ -227,12 +231,12 @@ def _open_step(step: str, folder: int, flags: int) -> tuple[int, str | None]:
             raise error from None
 
 
-def _steps(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     """The steps of a path, the first one last."""
     return [step for step in reversed(path.split("/")) if step not in ("", ".")]
 
 
-def _relative(directory: str, target: str) -> str:
+def _relative_target(directory: str, target: str) -> str:
     """The target of an absolute link as it is seen from a folder; raises `_OutsideError` if it is
     not below it.
     """

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.graph.findings import Finding
 from kubectl_mesh.model import Certificate, FolderChange, Member, Pki, Plan
@@ -151,7 +151,7 @@ def _tokens(member: Member) -> tuple[Token, ...]:
     found = []
     for peer, login in sorted(member.logins.items()):
         text = login.get("token")
-        said = claims(text) if isinstance(text, str) and peer not in member.absent else None
+        said = parse_claims(text) if isinstance(text, str) and peer not in member.absent else None
         found.append(Token(peer, said.expires if said is not None else None))
     return tuple(found)
 

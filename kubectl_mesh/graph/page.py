@@ -15,7 +15,7 @@ from kubectl_mesh.graph.nodes import Area, Node
 from kubectl_mesh.graph.picture import Picture
 from kubectl_mesh.graph.svg import drawing
 from kubectl_mesh.model import Certificate, Pending
-from kubectl_mesh.text import visible
+from kubectl_mesh.text import escape_for_terminal
 
 WIDTHS = (
     ("wide", 1240.0, True),
@@ -44,8 +44,8 @@ def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[st
             f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src"
             " data:; base-uri 'none'; form-action 'none'"
         ),
-        title=escape(visible(picture.title)),
-        facts=escape(visible(" · ".join(picture.facts))),
+        title=escape(escape_for_terminal(picture.title)),
+        facts=escape(escape_for_terminal(" · ".join(picture.facts))),
         state=picture.state,
         sum=escape(picture.sum),
         drawings=drawings,
@@ -112,7 +112,7 @@ def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any
 def _visible(value: Any) -> Any:
     """The same with nothing in it that makes a text look other than it is."""
     if isinstance(value, str):
-        return visible(value)
+        return escape_for_terminal(value)
     if isinstance(value, dict):
         return {key: _visible(inner) for key, inner in value.items()}
     return [_visible(inner) for inner in value] if isinstance(value, list) else value

@@ -10,7 +10,7 @@ from kubectl_mesh.graph.findings import Finding, by_subject
 from kubectl_mesh.graph.nodes import Area, Node, Seen, area, node
 from kubectl_mesh.graph.summary import natural, summary
 from kubectl_mesh.model import Plan
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 FINE = "nothing is pending, nothing is broken"
 """The sentence of a mesh of which nothing has to be said."""
@@ -129,11 +129,16 @@ def _facts(seen: Seen, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
     )
     plane = f"{ran}, {'ambient' if seen.plan.topology.ambient else 'sidecar'}"
     clusters = (
-        count(len(nodes), "cluster")
+        count_text(len(nodes), "cluster")
         if len(nodes) == len(seen.plan.members)
-        else f"{len(nodes)} of {count(len(seen.plan.members), 'cluster')}"
+        else f"{len(nodes)} of {count_text(len(seen.plan.members), 'cluster')}"
     )
-    return (f"{clusters} on {count(networks, 'network')}", plane, f"kind {seen.kind}", _root(seen))
+    return (
+        f"{clusters} on {count_text(networks, 'network')}",
+        plane,
+        f"kind {seen.kind}",
+        _root(seen),
+    )
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -176,7 +181,7 @@ def _sum(
     kinds = [line.kind for line in lines] + [note.kind for note in notes]
     edges = [kinds.count(kind) for kind in ("broken", "pending")]
     told = [
-        f"{count(number, noun)} {word}"
+        f"{count_text(number, noun)} {word}"
         for number, noun, word in (
             (broken, "cluster", "broken"),
             (errors, "error", "of the mesh as a whole"),

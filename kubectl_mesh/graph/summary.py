@@ -12,7 +12,7 @@ from operator import or_
 
 from kubectl_mesh.graph.edges import BROKEN, NONE, STALE, WAITS, Edges, Line, Note, Reading
 from kubectl_mesh.model import Plan
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 MANY, MOST = 5, 24
 """From this many edges of one kind at one cluster on they are said in a note; and so many lines are
@@ -180,7 +180,8 @@ def _draw_urgent(pairs: Sequence[_Pair]) -> tuple[list[Line], list[Note]]:
     counts = {kind: sum(p.kind == kind for p in left[MOST:]) for kind in _URGENCY}
     listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
     text = (
-        f"{count(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some clusters with"
+        f"{count_text(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some clusters"
+        " with"
         " --cluster, or for -o html"
     )
     return drawn, [Note("cut", text)]

@@ -1,23 +1,23 @@
 """revoked: which clusters go on trusting what is revoked, as a `Problem` for all of them."""
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio.versions import reads_crl
+from kubectl_mesh.istio.versions import can_read_crl
 from kubectl_mesh.model import Topology
 
 
-def unread(topology: Topology, present: bool) -> tuple[Problem, ...]:
+def crl_support_warnings(topology: Topology, has_crl: bool) -> tuple[Problem, ...]:
     """One warning with the clusters whose version of Istio goes on trusting what is revoked;
     `present`: something is, or was.
     """
-    own = [c for c in topology.clusters if c.primary is None]
-    deaf = [
+    control_planes = [c for c in topology.clusters if c.primary is None]
+    unsupported = [
         c.name
-        for c in own
-        if not all(reads_crl(r.version, ztunnel=topology.ambient) for r in c.releases)
+        for c in control_planes
+        if not all(can_read_crl(r.version, ztunnel=topology.ambient) for r in c.releases)
     ]
-    if not deaf or not present:
+    if not unsupported or not has_crl:
         return ()
-    what = f"does not reach the proxies of {', '.join(deaf)}: "
+    what = f"does not reach the proxies of {', '.join(unsupported)}: "
     what += (
         "ztunnel reads it from Istio 1.29 on" if topology.ambient else "Istio reads it from 1.27 on"
     )

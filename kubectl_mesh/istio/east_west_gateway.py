@@ -8,12 +8,12 @@ that they alone count.
 
 from kubectl_mesh.model import Member, Network, Plan
 
-NAME = "istio-eastwestgateway"
-SELECTOR = "eastwestgateway"
+GATEWAY_NAME = "istio-eastwestgateway"
+GATEWAY_SELECTOR = "eastwestgateway"
 TLS_PORT, HBONE_PORT = 15443, 15008
-NETWORK = "topology.istio.io/network"
+NETWORK_LABEL = "topology.istio.io/network"
 PORT_LABEL = "networking.istio.io/gatewayPort"
-VIEW = "ISTIO_META_REQUESTED_NETWORK_VIEW"
+NETWORK_VIEW_VARIABLE = "ISTIO_META_REQUESTED_NETWORK_VIEW"
 """The gateway's environment variable that keeps it to the endpoints of its own network."""
 _STATUS = ("status-port", 15021)
 _ISTIOD = (("tls-istiod", 15012), ("tls-webhook", 15017))
@@ -32,18 +32,18 @@ def service_ports(member: Member, plan: Plan) -> list[dict[str, object]]:
     ]
 
 
-def labels(member: Member) -> dict[str, str]:
+def discovery_labels(member: Member) -> dict[str, str]:
     """The labels by which istiod finds a gateway, or none where addresses are declared."""
     port = member.cluster.east_west.port
     if member.declared:
         return {}
     return {
-        NETWORK: member.cluster.network,
+        NETWORK_LABEL: member.cluster.network,
         **({PORT_LABEL: str(port)} if port not in (None, TLS_PORT) else {}),
     }
 
 
-def elsewhere(member: Member) -> list[Network]:
+def remote_networks(member: Member) -> list[Network]:
     """The other networks that a cluster's istiod reaches by declared addresses."""
     return [
         n

@@ -8,69 +8,71 @@ from typing import NamedTuple
 
 from kubectl_mesh.istio.versions import RELEASES
 
-_CHARTS, _IMAGES = RELEASES["charts"], RELEASES["images"]
-CHARTS: str = _CHARTS["home"]
-IMAGES: str = _IMAGES["home"]
-SINCE: str = _CHARTS["since"]
+_CHART_DATA, _IMAGE_DATA = RELEASES["charts"], RELEASES["images"]
+CHART_REPOSITORY: str = _CHART_DATA["home"]
+IMAGE_REGISTRY: str = _IMAGE_DATA["home"]
+SHUTDOWN_DATE: str = _CHART_DATA["since"]
 """The day on which both are switched off."""
-PAGE = "docs/istio-move.md"
-BUILT_IN = "built-in"
+MOVE_PAGE = "docs/istio-move.md"
+BUILT_IN_HUB = "built-in"
 """What `istio.hub` states to leave the choice to the operator, the charts or istioctl."""
-RETIRED_HUBS: tuple[str, ...] = tuple(str(entry["hub"]) for entry in _IMAGES["builtIn"])
+RETIRED_HUBS: tuple[str, ...] = tuple(str(entry["hub"]) for entry in _IMAGE_DATA["builtIn"])
 """The image registries that releases have built in and that are switched off."""
-_HOSTS = sorted({_CHARTS["gone"][0], *_IMAGES["gone"]})
-_NAMED = re.compile(
+_RETIRED_HOSTS = sorted({_CHART_DATA["gone"][0], *_IMAGE_DATA["gone"]})
+_REFERENCE = re.compile(
     r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?("
-    + "|".join(map(re.escape, _HOSTS))
+    + "|".join(map(re.escape, _RETIRED_HOSTS))
     + r")((?:/[A-Za-z0-9._/-]*)?)((?::[A-Za-z0-9._-]+)?(?:@sha256:[0-9a-f]+)?)(?=[/:\s\"',@]|$)",
     re.IGNORECASE,
 )
-_OWN = (CHARTS, RELEASES["charts"]["registry"], *_CHARTS["gone"])
+_ISTIO_CHARTS = (CHART_REPOSITORY, RELEASES["charts"]["registry"], *_CHART_DATA["gone"])
 
 
-class Named(NamedTuple):
+class RetiredReference(NamedTuple):
     """A retired place that a text names: whether it is of `charts` or `images`, the name as
     written, and what to write (None: no replacement is known).
     """
 
-    what: str
+    kind: str
     text: str
-    instead: str | None
+    replacement: str | None
 
     @property
-    def check(self) -> str:
+    def check_id(self) -> str:
         """The id of the check that it trips."""
-        return f"{self.what}-gone"
+        return f"{self.kind}-gone"
 
 
-def find_gone(text: str) -> Iterator[Named]:
+def find_retired(text: str) -> Iterator[RetiredReference]:
     """Every retired chart repository and image registry that a text names; a mirror whose path
     holds such a name is not one.
     """
-    for found in _NAMED.finditer(text):
+    for found in _REFERENCE.finditer(text):
         scheme, host, path, tag = found[1] or "", found[2].lower(), found[3], found[4]
-        if host == _CHARTS["gone"][0]:
-            yield Named("charts", found[0], CHARTS)
+        if host == _CHART_DATA["gone"][0]:
+            yield RetiredReference("charts", found[0], CHART_REPOSITORY)
         elif path == "/charts" or path.startswith("/charts/"):
-            yield Named(
+            yield RetiredReference(
                 "charts",
                 found[0],
                 f"{scheme}{RELEASES['charts']['registry'].removeprefix('oci://')}{path.removeprefix('/charts')}",
             )
         elif host == "gcr.io/istio-release":
-            yield Named("images", found[0], f"{scheme}{IMAGES}{path}{tag}")
+            yield RetiredReference("images", found[0], f"{scheme}{IMAGE_REGISTRY}{path}{tag}")
         elif path == "/release" or path.startswith("/release/"):
-            yield Named("images", found[0], f"{scheme}{IMAGES}{path.removeprefix('/release')}{tag}")
+            yield RetiredReference(
+                "images", found[0], f"{scheme}{IMAGE_REGISTRY}{path.removeprefix('/release')}{tag}"
+            )
         else:
-            yield Named("images", found[0], None)
+            yield RetiredReference("images", found[0], None)
 
 
-def is_own_charts(url: str) -> bool:
+def is_istio_charts(url: str) -> bool:
     """Whether a URL is where Istio itself publishes, or published, its charts, with or without
     `oci://` and the name of a chart.
     """
     plain = _without_scheme(url)
-    known = [*(_without_scheme(home) for home in _OWN), f"{_CHARTS['gone'][0]}/charts"]
+    known = [*(_without_scheme(home) for home in _ISTIO_CHARTS), f"{_CHART_DATA['gone'][0]}/charts"]
     return any(
         plain
         in (
@@ -81,10 +83,10 @@ def is_own_charts(url: str) -> bool:
     )
 
 
-def is_own_images(registry: str) -> bool:
+def is_istio_images(registry: str) -> bool:
     """Whether a registry is where Istio itself publishes, or published, its images."""
-    return registry in (IMAGES, IMAGES.rpartition("/")[2]) or any(
-        named.what == "images" for named in find_gone(registry)
+    return registry in (IMAGE_REGISTRY, IMAGE_REGISTRY.rpartition("/")[2]) or any(
+        named.kind == "images" for named in find_retired(registry)
     )
 
 
@@ -92,23 +94,25 @@ def _without_scheme(url: str) -> str:
     return url.rstrip("/").removeprefix("https://").removeprefix("oci://")
 
 
-def gone_text(named: Named, minor: int = 0) -> str:
+def retired_text(reference: RetiredReference, minor: int = 0) -> str:
     """What is wrong with a retired place; `minor` is the newest that is asked for."""
-    if named.what == "images":
-        return f"{named.text} is an image registry that Istio switches off on {SINCE}"
+    if reference.kind == "images":
+        return f"{reference.text} is an image registry that Istio switches off on {SHUTDOWN_DATE}"
     never = (
-        f"; it has no charts of Istio 1.{_CHARTS['neverFrom']} and later"
-        if minor >= _CHARTS["neverFrom"] and _CHARTS["gone"][0] in named.text
+        f"; it has no charts of Istio 1.{_CHART_DATA['neverFrom']} and later"
+        if minor >= _CHART_DATA["neverFrom"] and _CHART_DATA["gone"][0] in reference.text
         else ""
     )
-    return f"{named.text} is a chart repository that Istio switches off on {SINCE}{never}"
+    return (
+        f"{reference.text} is a chart repository that Istio switches off on {SHUTDOWN_DATE}{never}"
+    )
 
 
-def fix_text(named: Named) -> str:
+def replacement_text(reference: RetiredReference) -> str:
     """What to do about a retired place."""
     instead = (
-        f"write {named.instead}"
-        if named.instead is not None
+        f"write {reference.replacement}"
+        if reference.replacement is not None
         else "name a registry that has these images"
     )
-    return f"{instead}; {PAGE} has the commands"
+    return f"{instead}; {MOVE_PAGE} has the commands"

@@ -15,16 +15,16 @@ RELEASES: Any = json.loads(
 )
 """The data: see docs/releases.md for its fields."""
 
-OLDEST: int = RELEASES["oldest"]
-NEWEST: int = RELEASES["newest"]
+OLDEST_MINOR: int = RELEASES["oldest"]
+NEWEST_MINOR: int = RELEASES["newest"]
 """The minors of 1.x whose rules are known."""
 NEWEST_WITH_CHARTS: int = RELEASES["newestWithCharts"]
 """The newest minor whose chart values are known; above it an unknown value is a warning."""
-DEFAULT: str = RELEASES["default"]["version"]
+DEFAULT_VERSION: str = RELEASES["default"]["version"]
 """What `init` writes."""
-STARTED: tuple[str, ...] = (DEFAULT, *RELEASES["default"]["earlier"])
+INIT_VERSIONS: tuple[str, ...] = (DEFAULT_VERSION, *RELEASES["default"]["earlier"])
 """Every version that `init` has written into a base.yaml."""
-UNSTATED: str = RELEASES["unstated"]["version"]
+ASSUMED_LINE: str = RELEASES["unstated"]["version"]
 """The line by which the effect of a change is judged where no file states a version: the worst of
 the present ones.
 """
@@ -32,36 +32,36 @@ CHANGES: tuple[tuple[int, str], ...] = tuple((c["minor"], c["what"]) for c in RE
 """The first minor in which something is so, and what."""
 
 
-def _first(name: str) -> int:
+def _first_minor(name: str) -> int:
     return next(int(c["minor"]) for c in RELEASES["changes"] if c["name"] == name)
 
 
-ISTIOD = _first("istiod")
-LABELS = _first("labels")
-HOST_NAMES = _first("host-names")
-TLS_CACERTS = _first("tls-cacerts")
-ISTIO_CSR = _first("istio-csr")
-RELOAD = _first("reload")
-ROOTS = _first("roots")
-GATEWAY_V1 = _first("gateway-v1")
-CHARTS = SAIL = _first("charts")
-AMBIENT = CRL = _first("ambient")
-AMBIENT_BETA = ZTUNNEL_CRL = _first("ambient-beta")
-FAST_SWAP = _first("fast-swap")
+SINCE_ISTIOD = _first_minor("istiod")
+SINCE_LABELS = _first_minor("labels")
+SINCE_HOST_NAMES = _first_minor("host-names")
+SINCE_TLS_CACERTS = _first_minor("tls-cacerts")
+SINCE_ISTIO_CSR = _first_minor("istio-csr")
+SINCE_RELOAD = _first_minor("reload")
+SINCE_ROOTS = _first_minor("roots")
+SINCE_GATEWAY_V1 = _first_minor("gateway-v1")
+SINCE_CHARTS = SINCE_SAIL = _first_minor("charts")
+SINCE_AMBIENT = SINCE_CRL = _first_minor("ambient")
+SINCE_AMBIENT_BETA = SINCE_ZTUNNEL_CRL = _first_minor("ambient-beta")
+SINCE_FAST_SWAP = _first_minor("fast-swap")
 _VERSION = re.compile(r"v?1\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?![0-9.])")
 
 
-def minor(version: str | None) -> int:
+def minor_version(version: str | None) -> int:
     """The minor of a version such as 1.30.3; the newest known where none is stated."""
-    return NEWEST if version is None else int(version.split(".")[1])
+    return NEWEST_MINOR if version is None else int(version.split(".")[1])
 
 
-def exact(version: str | None) -> bool:
+def is_exact(version: str | None) -> bool:
     """Whether a version names one release and not a line of them."""
     return version is not None and version.count(".") == 2
 
 
-SKEW = 1
+MAX_SKEW = 1
 """How many minor versions the parts of a mesh may be apart: Istio's skew policy
 (docs/releases/supported-releases, control plane and data plane).
 """
@@ -83,8 +83,8 @@ def is_between(version: str | None, first: str, before: str) -> bool:
     """
     if version is None:
         return False
-    low, high = _numbers(first), _numbers(before)
-    numbers = _numbers(version)
+    low, high = _version_numbers(first), _version_numbers(before)
+    numbers = _version_numbers(version)
     if len(numbers) == 1:
         return (*numbers, 10**6) >= low and (*numbers, 0) < high
     return low <= numbers < high
@@ -98,22 +98,22 @@ def has_fault(version: str | None, name: str) -> bool:
     return is_between(version, fault["from"], fault["before"])
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[1:])
 
 
-def loses_endpoints(version: str | None) -> bool:
+def can_lose_endpoints(version: str | None) -> bool:
     """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920,
     61043).
     """
     return has_fault(version, "endpoints-lost")
 
 
-def reads_crl(version: str | None, *, ztunnel: bool = False) -> bool:
+def can_read_crl(version: str | None, *, ztunnel: bool = False) -> bool:
     """Whether istiod reads ca-crl.pem and its proxies go by it (pilot/pkg/features:
     PILOT_ENABLE_CA_CRL, on by default since it is there).
     """
-    return minor(version) >= (ZTUNNEL_CRL if ztunnel else CRL)
+    return minor_version(version) >= (SINCE_ZTUNNEL_CRL if ztunnel else SINCE_CRL)
 
 
 def security_floor(version: str) -> tuple[str, str] | None:
@@ -122,9 +122,9 @@ def security_floor(version: str) -> tuple[str, str] | None:
     """
     for entry in RELEASES["security"]:
         if (
-            exact(version)
-            and minor(version) == entry["line"]
-            and _numbers(version) < _numbers(entry["floor"])
+            is_exact(version)
+            and minor_version(version) == entry["line"]
+            and _version_numbers(version) < _version_numbers(entry["floor"])
         ):
             return entry["floor"], entry["advisory"]
     return None
@@ -132,10 +132,10 @@ def security_floor(version: str) -> tuple[str, str] | None:
 
 def is_unsupported(version: str) -> bool:
     """Whether a version's line gets no releases any more."""
-    return minor(version) < int(RELEASES["oldestSupported"])
+    return minor_version(version) < int(RELEASES["oldestSupported"])
 
 
-def built_in_hub_gone(version: str | None) -> str | None:
+def retired_built_in_hub(version: str | None) -> str | None:
     """The image hub that charts and istioctl of a version have built in, where it is retired; None
     where it is not, or no version is stated.
     """

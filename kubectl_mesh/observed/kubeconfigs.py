@@ -8,7 +8,7 @@ from kubectl_mesh.credentials.kubeconfig_file import find_access, parse_server
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import text_at
 
 
@@ -37,7 +37,7 @@ def login_of_current_context(config: Json) -> Login | Fault:
         return Fault("current-context-missing", "names no current context")
     found = login_of_context(config, name)
     if found is None:
-        text = f"has no context {shown(name)}, which it calls the current one"
+        text = f"has no context {value_text(name)}, which it calls the current one"
         return Fault("current-context-unknown", text)
     return found
 

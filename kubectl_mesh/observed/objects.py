@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import decode_base64, value_at
 
 NOISE = frozenset(
@@ -178,9 +178,9 @@ def secret_data(found: PlacedObject) -> dict[str, bytes]:
             )
             if body is None:
                 what = (
-                    f"the key {shown(key)} of {found} is not base64"
+                    f"the key {value_text(key)} of {found} is not base64"
                     if part == "data"
-                    else f"the key {shown(key)} of {found} is no text"
+                    else f"the key {value_text(key)} of {found} is no text"
                 )
                 problems.append(
                     Problem(

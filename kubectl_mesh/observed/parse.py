@@ -13,7 +13,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.values import Fields, Opaque
-from kubectl_mesh.text import path_text, secretive
+from kubectl_mesh.text import can_be_secret, path_text
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 CACERTS_INCOMPLETE = "cacerts-incomplete"
@@ -231,7 +231,7 @@ def _named(items: list[Any]) -> list[str] | None:
             if isinstance(item, dict) and isinstance(item.get(key), str | int)
         ]
         if len(found) == len(items) == len(set(found)):
-            return ["…" if secretive(name) or len(name) > _LONG else name for name in found]
+            return ["…" if can_be_secret(name) or len(name) > _LONG else name for name in found]
     return None
 
 

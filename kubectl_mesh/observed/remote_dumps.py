@@ -9,7 +9,7 @@ from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
 from kubectl_mesh.observed.objects import PlacedObject, secret_data
 from kubectl_mesh.observed.remotes import CONTEXT, is_labelled
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 
 Read = Callable[[bytes], Document]
 """A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a
@@ -54,7 +54,7 @@ def read_remotes(found: PlacedObject, read: Read) -> Iterator[Remote]:
             problems.append(
                 Problem(
                     found.place,
-                    f"the key {shown(key)} of {found} holds no kubeconfig that can be read",
+                    f"the key {value_text(key)} of {found} holds no kubeconfig that can be read",
                     "dump it again",
                     code="kubeconfig-unreadable",
                 )
@@ -65,7 +65,7 @@ def read_remotes(found: PlacedObject, read: Read) -> Iterator[Remote]:
             problems.append(
                 Problem(
                     found.place,
-                    f"the kubeconfig under {shown(key)} of {found} {login}",
+                    f"the kubeconfig under {value_text(key)} of {found} {login}",
                     "dump it again, or leave it out",
                     code=login.code,
                 )

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, parse_server
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.parse import Parser, opaque
 from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
@@ -148,7 +148,7 @@ class Remotes:
             )
         login = login_kind(user)
         is_clear = store.CLEAR and bool(user) and login != "exec"
-        said = claims(str(user["token"])) if is_clear and "token" in user else None
+        said = parse_claims(str(user["token"])) if is_clear and "token" in user else None
         return _Contents(
             opaque(encoded if is_template else body),
             server.url,

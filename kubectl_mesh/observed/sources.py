@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.fs.folders import below, open_folder, read
+from kubectl_mesh.fs.folders import open_folder, prefix_places, read_regular_file
 from kubectl_mesh.fs.read import UnreadableError
 from kubectl_mesh.model import OnDisk, Tree
 from kubectl_mesh.tree.compare import scan
@@ -47,12 +47,12 @@ def scan_tree(out: str) -> DiskTree:
             listed = sorted(entries, key=lambda e: e.name)
         for entry in listed:
             if entry.is_dir(follow_symlinks=False):
-                with below(out):
+                with prefix_places(out):
                     folder = None if entry.name.startswith(".") else open_folder(entry.name, top)
                 if folder is None:
                     continue
                 try:
-                    with below(f"{out}/{entry.name}"):
+                    with prefix_places(f"{out}/{entry.name}"):
                         found[entry.name] = scan(folder)
                 finally:
                     os.close(folder)
@@ -73,7 +73,7 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
         for name, paths in only.items():
             found[name] = {}
             for above in sorted({path.rpartition("/")[0] for path in paths}):
-                with below(out):
+                with prefix_places(out):
                     folder = _below(top, [name, *filter(None, above.split("/"))])
                 if folder is None:
                     continue
@@ -81,7 +81,7 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
                     for path in paths:
                         parent, _, file = path.rpartition("/")
                         if parent == above and file and _is_there(file, folder):
-                            with below(os.path.join(out, name, above)):
+                            with prefix_places(os.path.join(out, name, above)):
                                 found[name][path] = _body(file, folder, "manifest")
                 finally:
                     os.close(folder)
@@ -93,7 +93,7 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
 def _body(name: str, folder: int, kind: str) -> bytes | None:
     """The bytes of a file; None for what is not a regular file, or too large to be one of ours."""
     try:
-        found = read(name, folder, kind)
+        found = read_regular_file(name, folder, kind)
     except UnreadableError:
         raise
     except MeshError:

@@ -16,8 +16,8 @@ from kubectl_mesh.observed.values import Cacerts, Lock
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.plain import Plain
-from kubectl_mesh.x509.certificates import describe, load_certificates
-from kubectl_mesh.x509.chain import root_of
+from kubectl_mesh.x509.certificates import describe_certificate, load_certificates
+from kubectl_mesh.x509.chain import find_root
 from kubectl_mesh.x509.parse import PemError, parse_certificates
 from kubectl_mesh.yaml_io.lookup import decode_base64, mapping_at, text_at
 
@@ -35,7 +35,7 @@ class Certificates:
         """The certificates of a text."""
         if pem not in self._known:
             try:
-                self._known[pem] = tuple(map(describe, load_certificates(file, pem)))
+                self._known[pem] = tuple(map(describe_certificate, load_certificates(file, pem)))
             except MeshError as error:
                 for problem in error.problems:
                     parser.problem(file, problem.what, problem.fix, path, code=problem.code)
@@ -53,13 +53,13 @@ class Certificates:
                 for c in parse_certificates(files.get(name, b""))
             ]
             root = (
-                root_of(chain, parse_certificates(files.get("root-cert.pem", b"")))
+                find_root(chain, parse_certificates(files.get("root-cert.pem", b"")))
                 if chain
                 else None
             )
         except PemError:  # it is told where it is read
             return None
-        return describe(root).fingerprint if root is not None else None
+        return describe_certificate(root).fingerprint if root is not None else None
 
 
 def trust(

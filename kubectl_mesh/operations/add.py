@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kubectl_mesh.credentials.kubeconfig import Entry, ca_fault
+from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, ca_fault
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import add_files, replace_file
 from kubectl_mesh.fs.read import read_file, read_inside
 from kubectl_mesh.model import Cluster, Document, Topology
@@ -65,8 +65,8 @@ def add_cluster(new: NewCluster, environment: Mapping[str, str], warn: Warn) -> 
     KUBECONFIG in `environment` names the default kubeconfig, and `warn` reports that there is none.
     Raises a `MeshError` if the topology says something else about the context.
     """
-    path = join(new.directory, TOPOLOGY)
-    with locked(new.directory):
+    path = join_path(new.directory, TOPOLOGY)
+    with hold_lock(new.directory):
         private_files.check_regular(path)
         # Says what is wrong before anything is added to it.
         read_topology(new.directory, empty=True)
@@ -138,7 +138,7 @@ def _read_authority(file: str) -> bytes:
     return authority
 
 
-def _known_authority(known: Mapping[str, Entry], context: str) -> bytes | None:
+def _known_authority(known: Mapping[str, KubeconfigContext], context: str) -> bytes | None:
     """The CA of a context whose server is stated."""
     entry = known.get(context)
     return None if entry is None or entry.insecure else entry.ca
@@ -203,7 +203,7 @@ def _add_authority(new: NewCluster, cluster: Cluster, authority: bytes | None) -
         return [FileAction("create", crt)]
     if there != authority:
         raise refuse(
-            join(new.directory, crt),
+            join_path(new.directory, crt),
             "is there and is kept, but the CA given now is another",
             "remove the wrong one",
             code="server-ca-differs",

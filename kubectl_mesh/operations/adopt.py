@@ -10,8 +10,8 @@ from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs import owned_files
 from kubectl_mesh.fs.durable import make_folder
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import dumps
 from kubectl_mesh.operations.adopted_difference import compare_first_render
@@ -81,11 +81,14 @@ def _write_files(
 ) -> list[FileAction]:
     """Writes the files that are missing."""
     make_folder(directory)
-    with locked(directory):
+    with hold_lock(directory):
         done = [FileAction("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE)]
         secret = [n for n in files.private if not n.startswith("certs/") or n.endswith("key.pem")]
         if bare := let_through(
-            directory, [*secret, "certs/root-key.pem"], join(directory, GITIGNORE_FILE), environment
+            directory,
+            [*secret, "certs/root-key.pem"],
+            join_path(directory, GITIGNORE_FILE),
+            environment,
         ):
             raise MeshError(bare)
         certificates = _write_certificates(directory, files.private)

@@ -8,7 +8,7 @@ from typing import Any
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.pki import inuse
 from kubectl_mesh.pki.union import together
@@ -92,7 +92,7 @@ def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> b
     )
     notes.problems.append(
         Problem(
-            Place(join(directory, f"certs/{ROOT_CERT}")),
+            Place(join_path(directory, f"certs/{ROOT_CERT}")),
             what,
             "adopt into an empty directory",
             code="root-differs",

@@ -8,7 +8,7 @@ from kubectl_mesh.adopt.difference import Difference
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import Mesh
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Folder, Pending
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
@@ -17,7 +17,7 @@ from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.stores.plain import Plain
-from kubectl_mesh.text import marked, mesh_command
+from kubectl_mesh.text import marked_text, mesh_command
 from kubectl_mesh.yaml_io.read import load_all
 
 
@@ -34,7 +34,7 @@ def compare_first_render(
 ) -> FirstRender:
     """Compares what a render of the directory would create with the objects of the dumps."""
     inputs = load_inputs(directory, None, machine)
-    out = join(directory, "out")
+    out = join_path(directory, "out")
     sealed = Sealed(inputs, out, store=Plain())
     rendered = build.make(inputs, machine.now, out, sealed=sealed, throwaway=True)
     pairs = [
@@ -51,7 +51,7 @@ def compare_first_render(
     pending = [
         Problem(
             Place(p.subject),
-            f"{p.what} is pending; it holds back {marked(p.holds_back)}",
+            f"{p.what} is pending; it holds back {marked_text(p.holds_back)}",
             _pending_fix(p),
             code=f"{p.kind}-pending",
         )
@@ -103,7 +103,7 @@ def _pending_fix(pending: Pending) -> str:
     """How to get something that no dump has."""
     if pending.kind == "certificate":
         return f"dump its cacerts, and `{mesh_command(f'certs import {pending.subject} FILE')}`"
-    return f"run: {marked(pending.command)}"
+    return f"run: {marked_text(pending.command)}"
 
 
 def _root_problems(mesh: Mesh, directory: str) -> list[Problem]:
@@ -122,7 +122,7 @@ def _root_problems(mesh: Mesh, directory: str) -> list[Problem]:
     fix = "docs/adopt.md tells how to go on from here to one root"
     return [
         Problem(
-            Place(join(directory, "certs/root-cert.pem")),
+            Place(join_path(directory, "certs/root-cert.pem")),
             what,
             fix,
             "certs-one-root",

@@ -10,13 +10,13 @@ from kubectl_mesh.adopt import basedoc, clusters, files
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import Given, Mesh
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.operations.adopted_certificates import adopt_certificates
 from kubectl_mesh.targets.control_plane import judge_base
-from kubectl_mesh.text import marked, path_text
+from kubectl_mesh.text import marked_text, path_text
 from kubectl_mesh.topology.names import name_of
 from kubectl_mesh.workdir.base_file import parse_base
 from kubectl_mesh.workdir.places import BASE, TOPOLOGY
@@ -72,7 +72,7 @@ def build_files(
         return mesh, AdoptedFiles()
     text = files.TOPOLOGY_HEAD + dump(value)
     try:
-        topology = parsed(join(directory, TOPOLOGY), text.encode())
+        topology = parsed(join_path(directory, TOPOLOGY), text.encode())
     except MeshError as error:
         notes.problems += [_explained(p, mesh) for p in error.problems]
         return mesh, AdoptedFiles()
@@ -95,14 +95,14 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
             return replace(
                 problem,
                 where=cluster.objects[0].place,
-                what=f"makes {path}, which {marked(problem.what)}",
+                what=f"makes {path}, which {marked_text(problem.what)}",
             )
     if path == "mesh_id":
         said = [e.place for c in mesh.clusters for e in c.said.get("mesh_id", ())]
         return replace(
             problem,
             where=said[0] if said else Place("--mesh-id"),
-            what=f"names the mesh: {marked(problem.what)}",
+            what=f"names the mesh: {marked_text(problem.what)}",
             fix="--mesh-id NAME gives it another",
         )
     return replace(problem, where=Place("the topology that they make", path=path))
@@ -114,7 +114,7 @@ def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes
     parts = basedoc.base_documents(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
     if not parts:
         return targets.KINDS[kind].STARTER
-    path = join(directory, BASE)
+    path = join_path(directory, BASE)
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):
         text = basedoc.base_text(parts)

@@ -11,7 +11,7 @@ import os
 
 from kubectl_mesh import targets
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, Topology
 from kubectl_mesh.safety.refusal import way_out_text
@@ -29,7 +29,7 @@ def assumption(directory: str, topology: Topology, out: str) -> str:
 
 def assumption_text(directory: str) -> str:
     """As `assumption`, where the inputs were accepted, so that base.yaml is not lost."""
-    if os.path.lexists(join(directory, BASE)):
+    if os.path.lexists(join_path(directory, BASE)):
         return ""
     return (
         "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run"
@@ -43,7 +43,7 @@ def lost(
     """That base.yaml is missing, by the tree in `out`: a missing file does not ask for Istio 1.4 in
     every cluster.
     """
-    if os.path.lexists(join(directory, BASE)):
+    if os.path.lexists(join_path(directory, BASE)):
         return []
     names = [c.name for c in topology.clusters if c.name not in unapplied]
     kinds = {name: kind for name in names if (kind := _kind(out, name)) not in (None, targets.OLD)}
@@ -57,7 +57,9 @@ def lost(
         f"put it back (git checkout -- {BASE}); for Istio 1.4 write one of kind {targets.OLD}"
         f"{way_out_text(list(kinds))}"
     )
-    return [Problem(Place(join(directory, BASE)), what, fix, "base-valid", code="base-missing")]
+    return [
+        Problem(Place(join_path(directory, BASE)), what, fix, "base-valid", code="base-missing")
+    ]
 
 
 def rendered_kind(topology: Topology, out: str) -> str | None:

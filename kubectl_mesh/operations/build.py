@@ -9,7 +9,7 @@ from kubectl_mesh.credentials.kubeconfig import ca_date_problems
 from kubectl_mesh.credentials.tokens import DAY, token_findings
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.istio.crl_support import unread
+from kubectl_mesh.istio.crl_support import crl_support_warnings
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
@@ -25,7 +25,7 @@ from kubectl_mesh.stores.sealing import Sealing
 from kubectl_mesh.targets.releases import release_warnings
 from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import located
-from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY, ROTATION
+from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY, ROTATION_FILE
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.templates import Manifests
 
@@ -93,7 +93,7 @@ def _make_plan(inputs: CheckedInputs, sealed: Sealed) -> Plan:
     )
     topology = inputs.topology
     plan = make_plan(topology, inputs.target.traits(topology), known, inputs.directory)
-    return replace(plan, rotating=ROTATION in inputs.kept)
+    return replace(plan, rotating=ROTATION_FILE in inputs.kept)
 
 
 def _with_ca_dates(inputs: CheckedInputs, issued: Callable[[], Pki], at: datetime) -> Pki:
@@ -125,7 +125,7 @@ def _mesh_warnings(
     ):
         if not (throwaway and warning.id == "certs-key-type" and pki.new):
             yield warning
-    yield from located(directory, unread(topology, present=pki.crl is not None))
+    yield from located(directory, crl_support_warnings(topology, has_crl=pki.crl is not None))
     yield from target.lost_settings(plan, inputs.base) if inputs.base else ()
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.errors import MeshError, noting, refuse
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.errors import MeshError, attach_notes, refuse
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
@@ -20,7 +20,7 @@ from kubectl_mesh.pki.wanted import Progress, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import located
-from kubectl_mesh.x509.layout import folder
+from kubectl_mesh.x509.layout import intermediate_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def write_requests(
     """Writes requests, and their keys, for these clusters, by name or context, or for all that
     await a certificate. What is there is kept.
     """
-    with locked(directory):
+    with hold_lock(directory):
         inputs = gather_for_requests(directory, machine)
         asked = _awaiting_clusters(inputs, names)
         try:
@@ -52,10 +52,10 @@ def write_requests(
         except MeshError as error:
             raise MeshError(located(directory, error.problems)) from None
         note = private_files.keep_out(inputs)
-        with noting([note]):
-            write_certificates(join(directory, "certs"), new)
+        with attach_notes([note]):
+            write_certificates(join_path(directory, "certs"), new)
     return RequestsResult(
-        join(directory, "certs"),
+        join_path(directory, "certs"),
         tuple(sorted(asked)),
         frozenset(new),
         inputs.topology.intermediate_days,
@@ -66,7 +66,11 @@ def write_requests(
 def _awaiting_clusters(inputs: CheckedInputs, names: Sequence[str]) -> list[str]:
     """The clusters that requests are written for."""
     topology = inputs.topology
-    there = {c.name for c in topology.clusters if f"{folder(c.name)}/ca-cert.pem" in inputs.kept}
+    there = {
+        c.name
+        for c in topology.clusters
+        if f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.kept
+    }
     if not names:
         return [c.name for c in topology.clusters if c.primary is None and c.name not in there]
     chosen = chosen_clusters(topology, names, "NAME")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.durable import make_folder
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.owned_files import add_files
 from kubectl_mesh.model import Cluster, Intermediate, Topology
 from kubectl_mesh.model.machine import Machine
@@ -40,7 +40,7 @@ def export_intermediates(
     topology = inputs.topology
     if not store_of(topology).OUTSIDE:
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says store: {topology.store}; only the store external is filled by hand",
             "write store: external",
             code="store-not-external",
@@ -53,7 +53,7 @@ def export_intermediates(
     )
     intermediates = _complete_intermediates(inputs, chosen)
     if to is not None:
-        _write_files(to, intermediates, machine, join(directory, "certs"))
+        _write_files(to, intermediates, machine, join_path(directory, "certs"))
     return ExportResult(topology, chosen, to)
 
 
@@ -61,7 +61,7 @@ def _complete_intermediates(
     inputs: CheckedInputs, clusters: Sequence[Cluster]
 ) -> dict[str, Intermediate]:
     """The intermediates of clusters; refused where one is not there yet."""
-    base = join(inputs.directory, "certs")
+    base = join_path(inputs.directory, "certs")
     everyone = frozenset(c.name for c in inputs.topology.clusters)
     pki = build.certificates(inputs, inputs.machine.now, everyone, throwaway=True)
     if pki.new:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.errors import MeshError, Place, Problem, noting, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, attach_notes, refuse
 from kubectl_mesh.fs.exchange import exchange_certificates
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import Cluster
@@ -26,8 +26,8 @@ from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import work_path
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY, located
-from kubectl_mesh.x509.chain import outlives
-from kubectl_mesh.x509.layout import ROOT_CERT, folder
+from kubectl_mesh.x509.chain import outlives_root_problems
+from kubectl_mesh.x509.layout import ROOT_CERT, intermediate_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ def import_intermediate(directory: str, request: ImportRequest, machine: Machine
     if _is_in_use(request):
         return _import_in_use(directory, request, machine)
     came, root = _read_certificates(request)
-    with locked(directory):
+    with hold_lock(directory):
         inputs = gather_for_requests(directory, machine)
         (name,) = chosen_clusters(inputs.topology, (request.name,), "NAME")
         there = inputs.kept.get(ROOT_CERT)
         if root is not None and there is not None and there.split() != root.body.split():
             raise refuse(
                 root.name,
-                f"is another root than {join(directory, 'certs')}/{ROOT_CERT}",
+                f"is another root than {join_path(directory, 'certs')}/{ROOT_CERT}",
                 "leave --root out, or find out which is right",
                 code="root-exists",
             )
@@ -125,18 +125,22 @@ def _import_first(
     directory, now = inputs.directory, inputs.machine.now
     clusters = [c.name for c in inputs.topology.clusters]
     try:
-        new = accept(Awaited(name, clusters, folder(name)), came, root, inputs.kept, now)
+        new = accept(
+            Awaited(name, clusters, intermediate_folder(name)), came, root, inputs.kept, now
+        )
         _check_signer(inputs, name, came.name, new)
     except MeshError as error:
         given = (came.name, root.name if root is not None else None)
         raise MeshError(located(directory, error.problems, given=given)) from None
     note = private_files.keep_out(inputs)
-    with noting([note]):
-        write_certificates(join(directory, "certs"), new)
+    with attach_notes([note]):
+        write_certificates(join_path(directory, "certs"), new)
     return replace(
         _result(inputs, name),
         created=tuple(sorted(new)),
-        warnings=tuple(outlives(came.name, {**inputs.kept, **new}, folder(name))),
+        warnings=tuple(
+            outlives_root_problems(came.name, {**inputs.kept, **new}, intermediate_folder(name))
+        ),
         notes=(note,) if note else (),
     )
 
@@ -151,19 +155,19 @@ def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
     except MeshError as error:
         raise MeshError(located(directory, error.problems, given=(came.name,))) from None
     note = private_files.keep_out(inputs, private_files.ARCHIVED)
-    with noting([note]):
+    with attach_notes([note]):
         exchange_certificates(directory, change)
     return replace(
         _result(inputs, name),
-        archived=change.moved[folder(name)],
-        warnings=tuple(outlives(came.name, change.put, folder(name))),
+        archived=change.moved[intermediate_folder(name)],
+        warnings=tuple(outlives_root_problems(came.name, change.put, intermediate_folder(name))),
         notes=(note,) if note else (),
     )
 
 
 def _check_signer(inputs: CheckedInputs, name: str, file: str, put: Mapping[str, bytes]) -> None:
     """Refuses an intermediate of a root that does not sign at this step of a rotation."""
-    path = f"{folder(name)}/cert-chain.pem"
+    path = f"{intermediate_folder(name)}/cert-chain.pem"
     if path not in put or ROOT_CERT not in inputs.kept:
         return
     if wrong := rotation.unfit(
@@ -175,7 +179,7 @@ def _check_signer(inputs: CheckedInputs, name: str, file: str, put: Mapping[str,
 def _result(inputs: CheckedInputs, name: str) -> ImportResult:
     cluster = next(c for c in inputs.topology.clusters if c.name == name)
     return ImportResult(
-        join(inputs.directory, "certs"),
+        join_path(inputs.directory, "certs"),
         cluster,
         kind=inputs.target.KIND,
         store=inputs.topology.store,
@@ -186,12 +190,12 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
     """Imports the four files that a cluster signs with, byte for byte, so that it sees nothing
     change but what it trusts.
     """
-    with locked(directory):
+    with hold_lock(directory):
         inputs = load_inputs(directory, None, machine)
         topology = inputs.topology
         if not topology.own_intermediates:
             raise refuse(
-                join(directory, TOPOLOGY),
+                join_path(directory, TOPOLOGY),
                 f"says issuer: {topology.issuer}, which makes the intermediates in the clusters",
                 "write issuer: local or csr",
                 code="certificates-made-in-clusters",
@@ -217,13 +221,15 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
             named = (request.file, request.key, request.root)
             raise MeshError(located(directory, error.problems, given=named)) from None
         notes = keep_keys_out(directory, machine)
-        with noting(notes):
+        with attach_notes(notes):
             write_certificates(result.certs, new)
     return replace(
         result,
         created=tuple(sorted(new)),
         was_in_use=True,
-        warnings=tuple(outlives(request.file, {**inputs.kept, **new}, folder(name))),
+        warnings=tuple(
+            outlives_root_problems(request.file, {**inputs.kept, **new}, intermediate_folder(name))
+        ),
         notes=notes,
     )
 

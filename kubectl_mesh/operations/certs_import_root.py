@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.errors import MeshError, Place, Problem, noting, refuse
+from kubectl_mesh.errors import MeshError, Place, Problem, attach_notes, refuse
 from kubectl_mesh.fs.durable import make_folder
 from kubectl_mesh.fs.exchange import exchange_certificates
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import Topology
@@ -25,13 +25,13 @@ from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY, located
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import (
-    CRL,
-    NEXT_KEY,
-    PARTS,
+    CRL_FILE,
+    INTERMEDIATE_FILES,
+    NEXT_ROOT_KEY,
     ROOT_CERT,
     ROOT_KEY,
-    ROTATION,
-    folder,
+    ROTATION_FILE,
+    intermediate_folder,
 )
 
 EMPTY = "none"
@@ -81,22 +81,22 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
     _check_signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing"
             " here",
             "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs",
             code="root-key-not-named",
         )
     make_folder(directory)
-    base = join(directory, "certs")
-    with locked(directory):
+    base = join_path(directory, "certs")
+    with hold_lock(directory):
         kept, clusters = _read_files(directory, topology)
         try:
             taken = own_root(root, pair, kept, clusters, machine.now)
         except MeshError as error:
             raise MeshError(located(directory, error.problems)) from None
         notes = keep_keys_out(directory, machine)
-        with noting(notes):
+        with attach_notes(notes):
             for name, body in taken.files.items():
                 write_certificates(base, {name: body})
             if not taken.files:
@@ -137,7 +137,7 @@ def import_union(
     that all are to come under. It is the first step of a rotation.
     """
     others, own = _read_roots(files, key)
-    with locked(directory):
+    with hold_lock(directory):
         topology = _read_topology(directory)
         _check_signs_here(directory, topology)
         kept, clusters = _read_files(directory, topology)
@@ -150,16 +150,16 @@ def import_union(
             raise MeshError(located(directory, error.problems)) from None
         notes: tuple[str, ...] = ()
         if change.put:
-            private = (f"certs/{NEXT_KEY}", ".kubectl-mesh-certs/root-key.pem")
+            private = (f"certs/{NEXT_ROOT_KEY}", ".kubectl-mesh-certs/root-key.pem")
             notes = keep_keys_out(directory, machine, private)
-            with noting(notes):
+            with attach_notes(notes):
                 exchange_certificates(directory, change)
     inputs = gather_own_certificates(directory, machine) if runs else None
     own_clusters = (
         {c.name for c in inputs.topology.clusters if c.primary is None} if inputs else set()
     )
     return RootUnion(
-        join(directory, "certs"),
+        join_path(directory, "certs"),
         tuple(sorted(change.put, key=lambda path: (path != ROOT_CERT, path))),
         frozenset(change.put) & frozenset(kept),
         taken.warnings,
@@ -228,7 +228,7 @@ def _check_signs_here(directory: str, topology: Topology | None) -> None:
     """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
     if topology is not None and not topology.own_intermediates:
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here"
             " signs nothing",
             "bring the root in there; or write issuer: local or csr",
@@ -239,7 +239,9 @@ def _check_signs_here(directory: str, topology: Topology | None) -> None:
 def _read_topology(directory: str) -> Topology | None:
     """The topology, None where there is none yet: a root may be there before the mesh is."""
     return (
-        read_topology(directory, empty=True) if os.path.lexists(join(directory, TOPOLOGY)) else None
+        read_topology(directory, empty=True)
+        if os.path.lexists(join_path(directory, TOPOLOGY))
+        else None
     )
 
 
@@ -252,15 +254,15 @@ def _read_files(
     known = [
         base
         for base in certs.intermediates
-        if names is None or base in {folder(name) for name in names}
+        if names is None or base in {intermediate_folder(name) for name in names}
     ]
     wanted = {
         ROOT_CERT,
         ROOT_KEY,
-        NEXT_KEY,
-        ROTATION,
-        CRL,
-        *(f"{base}/{part}" for base in known for part in PARTS),
+        NEXT_ROOT_KEY,
+        ROTATION_FILE,
+        CRL_FILE,
+        *(f"{base}/{part}" for base in known for part in INTERMEDIATE_FILES),
     }
     kept = {path: body for path, body in certs.files.items() if path in wanted}
-    return kept, tuple(base.removeprefix(folder("")) for base in known)
+    return kept, tuple(base.removeprefix(intermediate_folder("")) for base in known)

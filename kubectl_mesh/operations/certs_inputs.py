@@ -4,8 +4,8 @@ git.
 
 from collections.abc import Iterable, Sequence
 
-from kubectl_mesh.errors import MeshError, noting, refuse
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.errors import MeshError, attach_notes, refuse
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
@@ -19,7 +19,7 @@ def gather_own_certificates(directory: str, machine: Machine) -> CheckedInputs:
     inputs = load_inputs(directory, None, machine)
     if not inputs.topology.own_intermediates:
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the"
             " clusters",
             "renew them there",
@@ -33,7 +33,7 @@ def gather_for_requests(directory: str, machine: Machine) -> CheckedInputs:
     inputs = load_inputs(directory, None, machine)
     if inputs.topology.issuer != "csr":
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody"
             " else signs",
             "write `certificates: {issuer: csr}`",
@@ -80,10 +80,10 @@ def keep_keys_out(directory: str, machine: Machine, more: Sequence[str] = ()) ->
     """Keeps the keys that are about to be written out of git, or refuses to write them; `more` are
     others than one that signs. Returns what was done for it.
     """
-    ignore = join(directory, GITIGNORE_FILE)
+    ignore = join_path(directory, GITIGNORE_FILE)
     wrote = write_gitignore(directory)
     notes = (f"wrote {ignore}, which keeps keys and tokens out of git",) if wrote else ()
-    with noting(notes):
+    with attach_notes(notes):
         if bare := let_through(directory, [*MADE_FIRST, *more], ignore, machine.environment):
             raise MeshError(bare)
     return notes

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from kubectl_mesh.errors import MeshError, Place, Problem, noting
+from kubectl_mesh.errors import MeshError, Place, Problem, attach_notes
 from kubectl_mesh.fs.exchange import exchange_certificates
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.model import Cluster, Exchange
 from kubectl_mesh.model.machine import Machine
@@ -24,7 +24,7 @@ from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import located
-from kubectl_mesh.x509.layout import CRL, folder
+from kubectl_mesh.x509.layout import CRL_FILE, intermediate_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ def renew_intermediates(
     """
     with contextlib.ExitStack() as held:
         if not request.dry_run:
-            held.enter_context(locked(directory))
+            held.enter_context(hold_lock(directory))
         inputs = gather_own_certificates(directory, machine)
         names = _chosen_clusters(inputs, request)
         result = RenewResult(
-            join(directory, "certs"),
+            join_path(directory, "certs"),
             tuple(c for c in inputs.topology.clusters if c.name in names),
             request,
             inputs.topology.intermediate_days,
@@ -86,20 +86,22 @@ def renew_intermediates(
 def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> RenewResult:
     """Makes what was asked for, and writes it unless it is a dry run."""
     directory, request, notes = inputs.directory, result.request, []
-    if CRL in inputs.kept and not request.keep_key:
+    if CRL_FILE in inputs.kept and not request.keep_key:
         # A proxy that goes by CRLs refuses a key that it has no CRL of, in whatever order they
         # are applied.
         request = replace(request, keep_key=True)
-        notes.append(f"the keys stay, for proxies go by {result.certs}/{CRL}, which knows no other")
+        notes.append(
+            f"the keys stay, for proxies go by {result.certs}/{CRL_FILE}, which knows no other"
+        )
     # A dry run shows no key.
     wanted = wanted_certificates(inputs, [c.name for c in result.clusters], quick=request.dry_run)
-    with noting(notes):
+    with attach_notes(notes):
         change, put = _issue(inputs, wanted, progress, keep_key=request.keep_key)
     if not request.dry_run:
         more = () if change is None else private_files.ARCHIVED
         if note := private_files.keep_out(inputs, more):
             notes.append(note)
-        with noting(notes):
+        with attach_notes(notes):
             if change is not None:
                 exchange_certificates(directory, change)
             elif put is not None:
@@ -130,20 +132,20 @@ def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
         except MeshError as error:
             raise MeshError(located(inputs.directory, error.problems)) from None
     if not request.names:
-        return sorted(n for n in own if f"{folder(n)}/ca-cert.pem" in inputs.kept)
+        return sorted(n for n in own if f"{intermediate_folder(n)}/ca-cert.pem" in inputs.kept)
     wanted = chosen_clusters(topology, request.names, "NAME")
     check_none_served(topology, wanted)
-    base = join(inputs.directory, "certs")
+    base = join_path(inputs.directory, "certs")
     lacking = [
         Problem(
-            Place(f"{base}/{folder(n)}/ca-cert.pem"),
+            Place(f"{base}/{intermediate_folder(n)}/ca-cert.pem"),
             "is not there, so there is nothing to renew",
             f"run `{mesh_command('render')}`",
             "certs-complete",
             code="intermediate-missing",
         )
         for n in sorted(wanted)
-        if f"{folder(n)}/ca-cert.pem" not in inputs.kept
+        if f"{intermediate_folder(n)}/ca-cert.pem" not in inputs.kept
     ]
     if lacking:
         raise MeshError(lacking)

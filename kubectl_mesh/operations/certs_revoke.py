@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from kubectl_mesh.errors import MeshError, Problem, refuse
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.istio.crl_support import unread
+from kubectl_mesh.istio.crl_support import crl_support_warnings
 from kubectl_mesh.model import Crl
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
@@ -20,7 +20,13 @@ from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import read_archive, read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY, located
 from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology
-from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.x509.layout import (
+    CRL_FILE,
+    ROOT_CERT,
+    ROOT_KEY,
+    ROTATION_FILE,
+    intermediate_folder,
+)
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -70,7 +76,7 @@ def revoke_intermediates(
             "name a cluster, or a file with --certificate",
             code="cluster-not-named",
         )
-    with locked(directory):
+    with hold_lock(directory):
         inputs = _gather(directory, machine, revokes=True)
         named = _read_certificates(directory, names, files)
         return _sign(inputs, named, days, clear=False)
@@ -82,7 +88,7 @@ def sign_crls(
     """Signs the CRLs of the mesh for another `days`, with those in the files `added`; `clear`:
     nothing is revoked any more.
     """
-    with locked(directory):
+    with hold_lock(directory):
         inputs = _gather(directory, machine, revokes=bool(added))
         return _sign(inputs, _Named(crls=_read_crls(added)), days, clear=clear)
 
@@ -91,10 +97,10 @@ def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs
     """The working directory, where its CRLs can be signed."""
     topology = read_topology(directory, empty=True)
     inputs = load_inputs(directory, None, machine, topology=topology)
-    certs = join(directory, "certs")
+    certs = join_path(directory, "certs")
     if not inputs.topology.own_intermediates:
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says issuer: {inputs.topology.issuer}; what it signed, it revokes",
             "revoke it where that issuer is",
             code="certificates-made-in-clusters",
@@ -114,9 +120,9 @@ def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs
             "put it back for as long as this takes",
             code="crl-key-missing",
         )
-    if CRL not in inputs.kept and not revokes and not is_alone:
+    if CRL_FILE not in inputs.kept and not revokes and not is_alone:
         raise refuse(
-            f"{certs}/{CRL}",
+            f"{certs}/{CRL_FILE}",
             "is not there: nothing is revoked, and no proxy asks for it",
             f"begin with `{mesh_command('certs revoke NAME')}`",
             code="crl-missing",
@@ -136,7 +142,7 @@ def _sign(inputs: CheckedInputs, named: _Named, days: int, *, clear: bool) -> Cr
     own = [
         c.name
         for c in inputs.topology.clusters
-        if c.primary is None and f"{folder(c.name)}/ca-cert.pem" in inputs.kept
+        if c.primary is None and f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.kept
     ]
     until = now.replace(microsecond=0) + timedelta(days=days)
     order = CrlOrder(
@@ -146,7 +152,9 @@ def _sign(inputs: CheckedInputs, named: _Named, days: int, *, clear: bool) -> Cr
         signed = sign_bundle(certs, own, order, now)
     except MeshError as error:
         raise MeshError(located(directory, error.problems)) from None
-    write_certificates(join(directory, "certs"), signed.files, replaced=(ROTATION, CRL))
+    write_certificates(
+        join_path(directory, "certs"), signed.files, replaced=(ROTATION_FILE, CRL_FILE)
+    )
     return _result(inputs, signed, own, clear=clear)
 
 
@@ -154,13 +162,16 @@ def _result(
     inputs: CheckedInputs, signed: SignedCrls, own: Sequence[str], *, clear: bool
 ) -> CrlResult:
     is_alone = _is_root_alone(inputs)
-    warnings = (*signed.warnings, *(() if is_alone else unread(inputs.topology, present=True)))
+    warnings = (
+        *signed.warnings,
+        *(() if is_alone else crl_support_warnings(inputs.topology, has_crl=True)),
+    )
     return CrlResult(
-        f"{join(inputs.directory, 'certs')}/{CRL}",
+        f"{join_path(inputs.directory, 'certs')}/{CRL_FILE}",
         signed.crl,
-        CRL in inputs.kept,
+        CRL_FILE in inputs.kept,
         clear,
-        ROTATION in signed.files,
+        ROTATION_FILE in signed.files,
         len(own),
         is_alone,
         located(inputs.directory, warnings),
@@ -184,7 +195,7 @@ def _read_certificates(directory: str, names: Sequence[str], files: Sequence[str
     problems: list[Problem] = []
     for path, name in [
         *(
-            (f"{join(directory, 'certs')}/{folder(name)}/ca-cert.pem", name)
+            (f"{join_path(directory, 'certs')}/{intermediate_folder(name)}/ca-cert.pem", name)
             for name in dict.fromkeys(names)
         ),
         *((file, None) for file in dict.fromkeys(files)),
@@ -206,7 +217,7 @@ def _read_certificate(directory: str, path: str, name: str | None) -> bytes:
     else:
         fix = "name a cluster whose intermediate is, or its file with --certificate"
         files = read_certs(directory, [name]).files if _NAME.fullmatch(name) else {}
-        body = files.get(f"{folder(name)}/ca-cert.pem")
+        body = files.get(f"{intermediate_folder(name)}/ca-cert.pem")
     if body is None:
         raise refuse(path, "is not there", fix, code="file-missing")
     return body

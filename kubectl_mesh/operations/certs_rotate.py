@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from kubectl_mesh.errors import MeshError, noting, refuse
+from kubectl_mesh.errors import MeshError, attach_notes, refuse
 from kubectl_mesh.fs.exchange import exchange_certificates
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import Exchange
 from kubectl_mesh.model.machine import Machine
@@ -27,7 +27,7 @@ from kubectl_mesh.pki.wanted import NamedFile, Progress, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_archive
 from kubectl_mesh.workdir.places import TOPOLOGY, located
-from kubectl_mesh.x509.layout import NEXT_KEY, PARTS, ROOT_KEY
+from kubectl_mesh.x509.layout import INTERMEDIATE_FILES, NEXT_ROOT_KEY, ROOT_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def begin_rotation(
         if on is not None:
             back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
             raise refuse(
-                f"{join(directory, 'certs')}/rotation.json",
+                f"{join_path(directory, 'certs')}/rotation.json",
                 f"says that a rotation is on ({on.step}), and a second one waits for it",
                 f"finish it with advance{back}",
                 code="rotation-is-on",
@@ -143,19 +143,19 @@ def _change_certs(
     step: Callable[[CheckedInputs, Rotation | None], Exchange],
 ) -> RotationResult:
     """One change of `certs/`, made under the lock."""
-    with locked(directory):
+    with hold_lock(directory):
         inputs = gather_own_certificates(directory, machine)
         # What a render would refuse to write is not begun either: no key is made for it.
-        tree = out if out is not None else join(directory, "out")
+        tree = out if out is not None else join_path(directory, "out")
         if exposed := private_files.in_clear(inputs, tree):
             raise MeshError(exposed)
         try:
             change = step(inputs, rotation.read(inputs.kept))
         except MeshError as error:
             raise MeshError(located(directory, error.problems)) from None
-        private = (*private_files.ARCHIVED, f"certs/{NEXT_KEY}")
+        private = (*private_files.ARCHIVED, f"certs/{NEXT_ROOT_KEY}")
         note = private_files.keep_out(inputs, private)
-        with noting([note]):
+        with attach_notes([note]):
             exchange_certificates(directory, change)
         inputs = gather_own_certificates(directory, machine)
     return RotationResult(inputs, rotation.read(inputs.kept), (note,) if note else ())
@@ -165,7 +165,7 @@ def _require_rotation(directory: str, on: Rotation | None) -> Rotation:
     """The rotation; refused where none is on."""
     if on is None:
         raise refuse(
-            join(directory, "certs"),
+            join_path(directory, "certs"),
             "has no rotation that is on",
             f"begin one with `{mesh_command('certs rotate-root begin')}`",
             code="no-rotation-is-on",
@@ -175,7 +175,7 @@ def _require_rotation(directory: str, on: Rotation | None) -> Rotation:
 
 def _read_new_root(inputs: CheckedInputs, root: str | None) -> NamedFile | None:
     """The new root that somebody else holds; None where it is made here."""
-    path = join(inputs.directory, TOPOLOGY)
+    path = join_path(inputs.directory, TOPOLOGY)
     if root is None:
         if inputs.topology.issuer == "csr":
             raise refuse(
@@ -207,7 +207,7 @@ def _check_way_back(directory: str, on: Rotation) -> None:
     else:
         what, fix = "the rotation is on its way back already", "go on with advance"
     raise refuse(
-        f"{join(directory, 'certs')}/rotation.json",
+        f"{join_path(directory, 'certs')}/rotation.json",
         f"says {on.step}: {what}",
         fix,
         code="rotation-without-way-back",
@@ -222,5 +222,5 @@ def _with_archive(directory: str, certs: CertsFolder, on: Rotation) -> CertsFold
     found = read_archive(directory, names, (ROOT_KEY,))
     if on.union and not found:
         names = [name for name in certs.archive if name.startswith("intermediate-")]
-        found = read_archive(directory, names, PARTS)
+        found = read_archive(directory, names, INTERMEDIATE_FILES)
     return replace(certs, archived_files=found)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Problem, refuse
 from kubectl_mesh.fs.durable import make_folder
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.owned_files import add_files
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.pki.requests import Request, read_request, sign
@@ -54,7 +54,7 @@ def sign_requests(
     return SignedRequests(
         to,
         {name: file for name, (file, _) in sorted(signed.items())},
-        join(directory, f"certs/{ROOT_CERT}"),
+        join_path(directory, f"certs/{ROOT_CERT}"),
     )
 
 

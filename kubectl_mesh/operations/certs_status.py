@@ -3,7 +3,7 @@
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, refuse
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Date, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.server_cas import server_ca_dates
@@ -49,7 +49,7 @@ def _read_own(directory: str) -> tuple[Topology, CertsFolder]:
     topology = read_topology(directory)
     if not topology.own_intermediates:
         raise refuse(
-            join(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY),
             f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is"
             " here",
             "look there",

@@ -13,7 +13,7 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.survey import survey
-from kubectl_mesh.text import near
+from kubectl_mesh.text import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _wanted_ids(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
     problems = [
         Problem(
             Place("--category"),
-            f'no checks are called "{c}"{near(c, known_categories)}',
+            f'no checks are called "{c}"{did_you_mean(c, known_categories)}',
             f"take one of {', '.join(known_categories)}",
             code="category-unknown",
         )
@@ -78,7 +78,7 @@ def _wanted_ids(categories: Sequence[str], ids: Sequence[str]) -> set[str]:
     problems += [
         Problem(
             Place("--id"),
-            f'no check is called "{i}"{near(i, known_ids)}',
+            f'no check is called "{i}"{did_you_mean(i, known_ids)}',
             "take an id of docs/checks.md",
             code="check-unknown",
         )

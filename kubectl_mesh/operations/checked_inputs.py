@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.credentials.accounts import token_command, token_file
-from kubectl_mesh.credentials.kubeconfig import Servers, find_servers, holds_credentials
+from kubectl_mesh.credentials.kubeconfig import Servers, find_servers, has_credentials
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
@@ -103,7 +103,7 @@ def load_inputs(
     whether base.yaml is lost, except for the clusters in `unapplied`.
     """
     topology = topology if topology is not None else read_topology(directory)
-    folder = out if out is not None else join(directory, "out")
+    folder = out if out is not None else join_path(directory, "out")
     inputs = check_directory(directory, kubeconfig, machine, topology, folder, unapplied)
     if inputs.problems:
         raise MeshError(inputs.problems)
@@ -165,7 +165,7 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
             *certs.warnings,
         ),
         _broken(inputs, topology, servers),
-        config.is_own and config.document is not None and holds_credentials(config.document),
+        config.is_own and config.document is not None and has_credentials(config.document),
         sealing.certificates,
         coming=inputs.credentials.next_tokens,
         has_known_kind=control_plane.has_known_kind,
@@ -242,8 +242,8 @@ def _shared_token_problems(
         first, first_peer = seen.setdefault(token, (cluster, peer))
         if (first.name, first_peer) == (cluster.name, peer):
             continue
-        path = join(directory, token_file(cluster, peer))
-        other = join(directory, token_file(first, first_peer))
+        path = join_path(directory, token_file(cluster, peer))
+        other = join_path(directory, token_file(first, first_peer))
         what, fix = (
             f"holds the same token as {other}, and it can be either that is wrong",
             (

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kubectl_mesh.credentials.kubeconfig import Entry, usable_ca
+from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, usable_ca
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.text import near
+from kubectl_mesh.text import did_you_mean
 
 Warn = Callable[[Iterable[Problem]], None]
 """Reports warnings at once, because what follows may fail."""
@@ -23,7 +23,7 @@ class ContextEntry:
 
 
 def copy_entry(
-    context: str, known: Mapping[str, Entry], place: str, used: Iterable[str], fix: str
+    context: str, known: Mapping[str, KubeconfigContext], place: str, used: Iterable[str], fix: str
 ) -> ContextEntry:
     """The server and the CA of a context.
 
@@ -31,7 +31,7 @@ def copy_entry(
     and `fix` is what to do if peers cannot use the server or the CA.
     """
     if context not in known:
-        hint = near(context, set(known) - set(used)) or near(context, known)
+        hint = did_you_mean(context, set(known) - set(used)) or did_you_mean(context, known)
         raise refuse(
             place,
             f'no such context in the kubeconfig: "{context}"{hint}',

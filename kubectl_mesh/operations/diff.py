@@ -15,7 +15,7 @@ from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.text import near
+from kubectl_mesh.text import did_you_mean
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.tree.compare import compare
 from kubectl_mesh.workdir.topology_file import read_topology
@@ -165,7 +165,7 @@ def _chosen_folders(clusters: Sequence[str], *trees: RawTree) -> frozenset[str] 
         raise MeshError(
             Problem(
                 Place("--cluster"),
-                f'no cluster "{name}" in either tree{near(name, known)}',
+                f'no cluster "{name}" in either tree{did_you_mean(name, known)}',
                 "name its directory",
                 code="cluster-unknown",
             )

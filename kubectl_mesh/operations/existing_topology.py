@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubectl_mesh.credentials.kubeconfig import Entry, ca_fault, usable_ca
+from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, ca_fault, usable_ca
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.model.machine import Machine
@@ -47,7 +47,7 @@ def complete_topology(stated: StatedValues) -> ExistingTopology:
     that is wrong with the file itself.
     """
     directory = stated.directory
-    path = join(directory, TOPOLOGY)
+    path = join_path(directory, TOPOLOGY)
     source = read_inside(directory, TOPOLOGY, "topology") or b""
     document = load(path, source, lenient=True)
     if not isinstance(document.value, dict) or document.problems:
@@ -104,7 +104,7 @@ def copy_servers(
     copied = CopiedServers(existing.body.decode())
     if has_no_clusters(directory):
         return copied
-    own = join(directory, KUBECONFIG)
+    own = join_path(directory, KUBECONFIG)
     stated = kubeconfig or (own if os.path.lexists(own) else None)
     known = kubeconfig_entries(stated, machine.environment) or {}
     for cluster in existing.topology.clusters:
@@ -121,7 +121,11 @@ def copy_servers(
 
 
 def _copy_server(
-    directory: str, cluster: Cluster, entry: Entry, there: bytes | None, copied: CopiedServers
+    directory: str,
+    cluster: Cluster,
+    entry: KubeconfigContext,
+    there: bytes | None,
+    copied: CopiedServers,
 ) -> None:
     """Adds the server and the CA of a cluster, if they are missing; `there` is the CA in
     `clusters/`.
@@ -139,7 +143,7 @@ def _copy_server(
             f"is not the CA that {entry.place.file} has for {cluster.context}; its server was not"
             " copied"
         )
-        place = Place(join(directory, crt))
+        place = Place(join_path(directory, crt))
         raise MeshError(
             [Problem(place, what, "remove the wrong one", "server-ca", code="server-ca-differs")]
         )
@@ -147,7 +151,7 @@ def _copy_server(
         keys = {"server": entry.server}
         if entry.tls_server_name and not cluster.tls_server_name:
             keys["tlsServerName"] = entry.tls_server_name
-        path = join(directory, TOPOLOGY)
+        path = join_path(directory, TOPOLOGY)
         copied.text = edit.add(copied.text, cluster.context, keys, _reader(path), path)
     if cluster.authority is None and there is None and authority is not None:
         copied.authorities[crt] = authority

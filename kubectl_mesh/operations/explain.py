@@ -9,7 +9,7 @@ from kubectl_mesh.checks.context import OF_BASE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import Judged, Known
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.survey import Survey, survey
@@ -52,7 +52,7 @@ def explain_text(text: str, paths: Paths, machine: Machine) -> Explanation:
 
 
 def _survey_mesh(paths: Paths, machine: Machine) -> _Mesh:
-    if not os.path.lexists(join(paths.directory, TOPOLOGY)):
+    if not os.path.lexists(join_path(paths.directory, TOPOLOGY)):
         if paths.directory != ".":
             read_topology(paths.directory)  # says what is missing
         return _Mesh()

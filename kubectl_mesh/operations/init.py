@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kubectl_mesh import targets
 from kubectl_mesh.errors import MeshError, Problem, refuse
 from kubectl_mesh.fs.durable import make_folder
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import add_files, replace_file, write_certificates
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
@@ -85,10 +85,10 @@ def initialize_directory(
         sources,
     )
     start: NewTopology | ExistingTopology
-    if os.path.lexists(join(directory, TOPOLOGY)):
+    if os.path.lexists(join_path(directory, TOPOLOGY)):
         start = complete_topology(stated)
         if start.body != start.before:
-            private_files.check_regular(join(directory, TOPOLOGY))
+            private_files.check_regular(join_path(directory, TOPOLOGY))
         kind = None if sources["control_plane"] else _rendered_kind(directory, start.topology)
     else:
         start, kind = build_topology(stated, options.kubeconfig, machine, warn), None
@@ -97,7 +97,7 @@ def initialize_directory(
         directory, start.topology, kind, is_stated=bool(sources["control_plane"])
     )
     make_folder(directory)
-    with locked(directory):
+    with hold_lock(directory):
         ignore = _write_gitignore(directory, machine)
         if isinstance(start, NewTopology):
             return _write_new(options, start, target, ignore, machine)
@@ -106,14 +106,14 @@ def initialize_directory(
 
 def _rendered_kind(directory: str, topology: Topology) -> str | None:
     """The kind of the tree; one that was rendered without base.yaml keeps it."""
-    if os.path.lexists(join(directory, BASE)):
+    if os.path.lexists(join_path(directory, BASE)):
         return None
-    return base_file.rendered_kind(topology, join(directory, "out"))
+    return base_file.rendered_kind(topology, join_path(directory, "out"))
 
 
 def _choose_target(directory: str, topology: Topology, kind: str, *, is_stated: bool) -> Target:
     """The target of base.yaml; where there is none, that of a kind."""
-    path = join(directory, BASE)
+    path = join_path(directory, BASE)
     if not os.path.lexists(path):
         return targets.KINDS[kind]
     target = judge_base(read_base(directory), topology).target
@@ -131,7 +131,7 @@ def _choose_target(directory: str, topology: Topology, kind: str, *, is_stated: 
 def _write_gitignore(directory: str, machine: Machine) -> FileAction:
     """Writes .gitignore; raises a `MeshError` if git would take keys all the same."""
     action = FileAction("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE)
-    ignore = join(directory, GITIGNORE_FILE)
+    ignore = join_path(directory, GITIGNORE_FILE)
     if bare := let_through(directory, MADE_FIRST, ignore, machine.environment):
         raise MeshError(bare)
     return action
@@ -145,7 +145,7 @@ def _write_new(
     files = {**new.authorities, BASE: target.STARTER.encode()}
     done = [add_missing(directory, name, body) for name, body in files.items()]
     done += _write_root(directory, new.topology, target, machine)
-    make_folder(join(directory, "credentials"), 0o700)
+    make_folder(join_path(directory, "credentials"), 0o700)
     # Last: without it, every command says what to do; with it and without base.yaml, the mesh
     # would be one of Istio 1.4.
     topology = add_missing(directory, TOPOLOGY, new.body)
@@ -173,9 +173,9 @@ def _complete(
         add_files(directory, {name: body})
     body = copied.text.encode()
     if body != existing.before:
-        replace_file(join(directory, TOPOLOGY), existing.before, body)
+        replace_file(join_path(directory, TOPOLOGY), existing.before, body)
     root = _write_root(directory, existing.topology, target, machine)
-    make_folder(join(directory, "credentials"), 0o700)
+    make_folder(join_path(directory, "credentials"), 0o700)
     return InitResult(
         directory,
         (
@@ -200,7 +200,7 @@ def _write_root(
     key_type = topology.key_type or target.KEY_TYPE
     pki = build.root(directory, topology.organization, key_type, topology.root_days, machine.now)
     if pki.new:
-        write_certificates(join(directory, "certs"), pki.new)
+        write_certificates(join_path(directory, "certs"), pki.new)
     return [
         FileAction("create" if name in pki.new else "keep", f"certs/{name}")
         for name in ("root-key.pem", "root-cert.pem")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
+from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
 from kubectl_mesh.model import LOCK, REMOTE_SECRETS
 from kubectl_mesh.operations import revision
 from kubectl_mesh.workdir import git_ignore
@@ -72,7 +72,7 @@ def _list_entries(
     if done is None or done.returncode != 0 or lacks_objects(done):
         if done is not None and has_no_commit(top, environment):
             return []
-        raise MeshError([silence_problem(top, done)])
+        raise MeshError([git_problem(top, done)])
     entries = (entry.partition(b"\t") for entry in done.stdout.split(b"\0") if entry)
     return [
         (os.fsdecode(path), meta.split()[1], meta.split()[2].decode()) for meta, _, path in entries

@@ -13,7 +13,7 @@ from datetime import datetime
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.values import RawTree
 from kubectl_mesh.operations import build as building
@@ -59,7 +59,7 @@ def build(inputs: CheckedInputs) -> Built:
     What is sealed in the `out/` of the working directory already is kept as it is. Whether running
     clusters survive the change is for `diff` to say.
     """
-    made = building.make(inputs, inputs.machine.now, join(inputs.directory, "out"))
+    made = building.make(inputs, inputs.machine.now, join_path(inputs.directory, "out"))
     tree = {
         f"{name}/{path}": file.body
         for name, folder in made.tree.items()

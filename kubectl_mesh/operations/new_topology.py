@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.credentials.kubeconfig import Entry
+from kubectl_mesh.credentials.kubeconfig import KubeconfigContext
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.context_entry import (
@@ -70,7 +70,7 @@ def build_topology(
     contexts = {context: entry.keys for context, entry in entries.items()}
     clusters = dump({"contexts": contexts}) if contexts else _NO_CONTEXTS
     body = _HEAD + dump(_head_of(stated)) + clusters
-    path = join(stated.directory, TOPOLOGY)
+    path = join_path(stated.directory, TOPOLOGY)
     try:
         topology = valid_topology(load(path, body.encode()), empty=True)
     except MeshError as error:
@@ -98,7 +98,7 @@ def _head_of(stated: StatedValues) -> dict[str, object]:
 
 
 def _copy_entries(
-    stated: StatedValues, known: Mapping[str, Entry] | None
+    stated: StatedValues, known: Mapping[str, KubeconfigContext] | None
 ) -> dict[str, ContextEntry]:
     """The entries of the contexts that were stated; everything that is wrong with them at once."""
     entries: dict[str, ContextEntry] = {}

@@ -13,7 +13,7 @@ from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.topology_file import read_topology, topology_document
-from kubectl_mesh.x509.certificates import describe, load_certificates
+from kubectl_mesh.x509.certificates import describe_certificate, load_certificates
 from kubectl_mesh.yaml_io import assets
 
 
@@ -106,7 +106,7 @@ def steady_day(inputs: CheckedInputs) -> datetime:
     for path, body in inputs.kept.items():
         if path.endswith(("root-cert.pem", "ca-cert.pem")):
             try:
-                begun += [describe(c).not_before for c in load_certificates(path, body)]
+                begun += [describe_certificate(c).not_before for c in load_certificates(path, body)]
             except MeshError:
                 continue  # told by its own check
     return max(begun, default=inputs.machine.now)

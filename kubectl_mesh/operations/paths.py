@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +18,4 @@ class Paths:
     @property
     def tree(self) -> str:
         """The folder of the tree: `out` in the working directory, if no other is stated."""
-        return self.out if self.out is not None else join(self.directory, "out")
+        return self.out if self.out is not None else join_path(self.directory, "out")

@@ -5,19 +5,25 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.credentials import leaks
-from kubectl_mesh.credentials.accounts import private_file, token_file
-from kubectl_mesh.credentials.logins import files
+from kubectl_mesh.credentials.accounts import login_file_names, token_file
+from kubectl_mesh.credentials.logins import credential_files
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.durable import STAGE
-from kubectl_mesh.fs.folders import join, read
+from kubectl_mesh.fs.durable import STAGE_PREFIX
+from kubectl_mesh.fs.folders import join_path, read_regular_file
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import mesh_command, one_line, work_path
+from kubectl_mesh.text import mesh_command, single_line, work_path
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.workdir import git_ignore
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
 from kubectl_mesh.workdir.places import KUBECONFIG
-from kubectl_mesh.x509.layout import NEXT_KEY, ROOT_CERT, ROOT_KEY, SEAL_KEY, folder
+from kubectl_mesh.x509.layout import (
+    NEXT_ROOT_KEY,
+    ROOT_CERT,
+    ROOT_KEY,
+    SEAL_KEY,
+    intermediate_folder,
+)
 
 SHORTEST = 8
 """A secret that is shorter may stand anywhere by chance."""
@@ -85,15 +91,15 @@ def private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
     found = [
         f"certs/{ROOT_KEY}",
         *([f"certs/{SEAL_KEY}"] if store_of(inputs.topology).ENCRYPTS else []),
-        *(f"certs/{folder(c.name)}/ca-key.pem" for c in clusters),
+        *(f"certs/{intermediate_folder(c.name)}/ca-key.pem" for c in clusters),
         *_credentials(inputs),
         *(ARCHIVED if inputs.archived else ()),
-        *([f"certs/{NEXT_KEY}"] if NEXT_KEY in inputs.kept else []),
+        *([f"certs/{NEXT_ROOT_KEY}"] if NEXT_ROOT_KEY in inputs.kept else []),
         *more,
     ]
     return [
         *found,
-        f"certs/{STAGE}-{ROOT_KEY}",
+        f"certs/{STAGE_PREFIX}-{ROOT_KEY}",
         *([KUBECONFIG] if inputs.secret_kubeconfig else []),
     ]
 
@@ -102,7 +108,10 @@ def _credentials(inputs: CheckedInputs) -> list[str]:
     """Where logins are, or would be."""
     topology = inputs.topology
     found = [
-        name for c in topology.clusters for name, private in files(c.credential).values() if private
+        name
+        for c in topology.clusters
+        for name, private in credential_files(c.credential).values()
+        if private
     ]
     if topology.reader_per_peer:
         peers = peers_of(topology)
@@ -121,7 +130,7 @@ def let_through(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[Problem
     return git_ignore.let_through(
         inputs.directory,
         private_files(inputs, more),
-        join(inputs.directory, ".gitignore"),
+        join_path(inputs.directory, ".gitignore"),
         inputs.machine.environment,
     )
 
@@ -171,7 +180,7 @@ def borrowed(inputs: CheckedInputs) -> list[Problem]:
     )
     return [
         Problem(
-            Place(join(inputs.directory, KUBECONFIG)),
+            Place(join_path(inputs.directory, KUBECONFIG)),
             what,
             f"copy them into topology.yaml and clusters/: {mesh_command(f'init{where}')}",
             "server-borrowed",
@@ -187,7 +196,10 @@ def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
     known = _known(inputs)
     # A token that is a JWT is a sign already.
     others = [secret for secret in known if not secret.startswith(b"eyJ")]
-    signs = [*leaks.SIGNS, *(text for secret in others for text in leaks.encoded(secret))]
+    signs = [
+        *leaks.SECRET_MARKERS,
+        *(text for secret in others for text in leaks.secret_encodings(secret)),
+    ]
     plain = os.path.realpath(out) if store_of(inputs.topology).private else None
     problems: list[Problem] = []
     for place in _work_trees(inputs, out):
@@ -203,7 +215,7 @@ def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
                 )
             )
         for path in paths or ():
-            above = os.path.realpath(os.path.dirname(join(place, path)))
+            above = os.path.realpath(os.path.dirname(join_path(place, path)))
             if plain is not None and os.path.commonpath([above, plain]) == plain:
                 continue
             if fault := _tracked_problem(place, path, known):
@@ -227,12 +239,12 @@ def _work_trees(inputs: CheckedInputs, out: str) -> list[str]:
 
 def _tracked_problem(place: str, path: str, known: Mapping[bytes, str]) -> Problem | None:
     """Which secrets a file that git tracks holds; `known` are those of the working directory."""
-    body = read(join(place, path))
-    what = leaks.found(body[0], known) if body is not None else ()
+    body = read_regular_file(join_path(place, path))
+    what = leaks.find_secrets(body[0], known) if body is not None else ()
     if not what:
         return None
     return Problem(
-        Place(join(place, one_line(path))),
+        Place(join_path(place, single_line(path))),
         f"is tracked by git, and holds {' and '.join(what)}",
         "take it for known to all who have the repository, and have a new one made;"
         f" then `git rm --cached -- {shlex.quote(path)}`",
@@ -250,7 +262,7 @@ def _known(inputs: CheckedInputs) -> dict[bytes, str]:
     for (name, peer), login in sorted(inputs.logins.items()):
         token = login.get("token")
         if isinstance(token, str):
-            found[token.encode()] = f"what is in {private_file(clusters[name], peer)}"
+            found[token.encode()] = f"what is in {login_file_names(clusters[name], peer)}"
     return {secret: name for secret, name in found.items() if len(secret) >= SHORTEST}
 
 
@@ -258,7 +270,7 @@ def ignore(inputs: CheckedInputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of
     it.
     """
-    path = join(inputs.directory, GITIGNORE_FILE)
+    path = join_path(inputs.directory, GITIGNORE_FILE)
     is_wanted = (
         os.path.lexists(path)
         or ROOT_CERT not in inputs.kept

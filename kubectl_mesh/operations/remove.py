@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from kubectl_mesh.credentials.accounts import token_file
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import refuse
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import replace_file
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.teardown import list_commands
 from kubectl_mesh.targets.teardown import Command
-from kubectl_mesh.text import mesh_command, near
+from kubectl_mesh.text import did_you_mean, mesh_command
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.yaml_io import edit
@@ -46,8 +46,8 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
 
     Raises a `MeshError` if there is no such context, or the mesh needs the cluster.
     """
-    path = join(directory, TOPOLOGY)
-    with locked(directory):
+    path = join_path(directory, TOPOLOGY)
+    with hold_lock(directory):
         private_files.check_regular(path)
         topology = read_topology(directory)
         cluster = _find_removable(topology, path, context)
@@ -63,7 +63,7 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
         directory,
         cluster,
         cluster.network if is_alone else "",
-        tuple(name for name in _files_of(cluster) if os.path.lexists(join(directory, name))),
+        tuple(name for name in _files_of(cluster) if os.path.lexists(join_path(directory, name))),
         tuple(commands),
         delivery.TITLE if delivery.RECONCILES else "",
     )
@@ -73,7 +73,7 @@ def _find_removable(topology: Topology, path: str, context: str) -> Cluster:
     """The cluster of a context, if the mesh can be without it."""
     cluster = next((c for c in topology.clusters if c.context == context), None)
     if cluster is None:
-        hint = near(context, {c.context for c in topology.clusters})
+        hint = did_you_mean(context, {c.context for c in topology.clusters})
         raise refuse(
             path,
             f'no such context: "{context}"{hint}',

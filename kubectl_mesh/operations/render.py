@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.credentials.tokens import TOKENS
-from kubectl_mesh.errors import MeshError, Place, Problem, noting, refuse
+from kubectl_mesh.credentials.tokens import TOKEN_CHECKS
+from kubectl_mesh.errors import MeshError, Place, Problem, attach_notes, refuse
 from kubectl_mesh.fs.durable import NOT_WRITABLE
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.model import FolderChange, Plan
 from kubectl_mesh.model.machine import Machine
@@ -26,12 +26,12 @@ from kubectl_mesh.pki.wanted import Progress, silent
 from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.teardown import Leaving
-from kubectl_mesh.text import marked
+from kubectl_mesh.text import marked_text
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.tree.compare import compare, strangers
 from kubectl_mesh.tree.write import clear, write_tree
 from kubectl_mesh.workdir.topology_file import read_topology
-from kubectl_mesh.x509.layout import CRL, SEAL_KEY
+from kubectl_mesh.x509.layout import CRL_FILE, SEAL_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
             _refuse_doubtful(rendered)
         notes: list[str] = []
         if request.writes:
-            with noting(notes):
+            with attach_notes(notes):
                 _write_mesh(request, rendered, changes, notes)
     return RenderResult(
         rendered,
@@ -157,9 +157,9 @@ def _locked_folders(request: _Request) -> Iterator[None]:
     directory, out = request.paths.directory, request.paths.out
     with contextlib.ExitStack() as held:
         if request.writes:
-            held.enter_context(locked(directory))
+            held.enter_context(hold_lock(directory))
             if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
-                held.enter_context(locked(out))
+                held.enter_context(hold_lock(out))
         yield
 
 
@@ -185,7 +185,7 @@ def _read_inputs(request: _Request, idle: frozenset[str]) -> CheckedInputs:
     )
     only = chosen_clusters(inputs.topology, request.options.clusters)
     exposed = private_files.in_clear(inputs, paths.tree)
-    if os.path.lexists(join(paths.directory, ".gitignore")):
+    if os.path.lexists(join_path(paths.directory, ".gitignore")):
         exposed += private_files.let_through(inputs)
     if exposed:
         raise MeshError(exposed)
@@ -242,7 +242,7 @@ def _review_changes(
 
 def _refuse_doubtful(rendered: Rendered) -> None:
     """Refuses a mesh in which anything is pending, or a token warns of something."""
-    doubtful = [w for w in rendered.warnings if w.id in TOKENS]
+    doubtful = [w for w in rendered.warnings if w.id in TOKEN_CHECKS]
     if rendered.plan.pending or doubtful:
         raise MeshError((*_pending_problems(rendered.plan), *doubtful))
 
@@ -259,13 +259,14 @@ def _write_mesh(
         certificates[SEAL_KEY] = rendered.seal_key
     if certificates or inputs.leftovers:
         write_certificates(
-            join(inputs.directory, "certs"),
+            join_path(inputs.directory, "certs"),
             certificates,
-            replaced=(CRL, *((SEAL_KEY,) if request.options.reseal else ())),
+            replaced=(CRL_FILE, *((SEAL_KEY,) if request.options.reseal else ())),
         )
     if rendered.seal_key is not None:
         notes.append(
-            f"wrote {join(inputs.directory, 'certs')}/{SEAL_KEY}, by which later renders change no"
+            f"wrote {join_path(inputs.directory, 'certs')}/{SEAL_KEY}, by which later renders"
+            " change no"
             " more than they must: keep it"
         )
     write_tree(request.paths.tree, rendered.tree, changes)
@@ -283,8 +284,8 @@ def _pending_problems(plan: Plan) -> list[Problem]:
     return [
         Problem(
             Place(name, path=p.subject),
-            f"{p.what} is pending; it holds back {marked(p.holds_back)}",
-            f"run: {marked(p.command)}",
+            f"{p.what} is pending; it holds back {marked_text(p.holds_back)}",
+            f"run: {marked_text(p.command)}",
             code=f"{p.kind}-pending",
         )
         for p in plan.pending

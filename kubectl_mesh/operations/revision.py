@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.errors import MeshError, refuse
-from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
-from kubectl_mesh.text import mesh_command, shown
+from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
+from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.workdir.git_ignore import top_of
 
 RawTree = dict[str, dict[str, bytes | None]]
@@ -45,7 +45,7 @@ def read(
         *(["--", prefix] if prefix else []),
     )
     if not listed:
-        what = f"{shown(revision)} has no tree at {prefix.rstrip('/') or 'the top'}"
+        what = f"{value_text(revision)} has no tree at {prefix.rstrip('/') or 'the top'}"
         raise refuse(
             "--against",
             what,
@@ -78,7 +78,7 @@ def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
     if revision.startswith("-") or not revision.strip():
         raise refuse(
             "--against",
-            f"{shown(revision)} is no revision",
+            f"{value_text(revision)} is no revision",
             "name a branch, a tag or a commit",
             code="revision-invalid",
         )
@@ -86,7 +86,7 @@ def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
     if found is None:
         raise refuse(
             "--against",
-            f"git knows no commit {shown(revision)}",
+            f"git knows no commit {value_text(revision)}",
             f"fetch it, or name another (git -C {shlex.quote(top)} log --oneline)",
             code="revision-unknown",
         )
@@ -127,7 +127,7 @@ def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dic
 
 def _git(top: str, environment: Mapping[str, str], *words: str, feed: bytes = b"") -> bytes | None:
     """What git prints; None where it says no."""
-    done = run_git(top, *words, environment=environment, feed=feed)
+    done = run_git(top, *words, environment=environment, stdin=feed)
     if done is None:
         raise refuse(
             "git",
@@ -136,5 +136,5 @@ def _git(top: str, environment: Mapping[str, str], *words: str, feed: bytes = b"
             code="git-missing",
         )
     if lacks_objects(done) or b"dubious ownership" in done.stderr:
-        raise MeshError([silence_problem(top, done)])
+        raise MeshError([git_problem(top, done)])
     return None if done.returncode else done.stdout

@@ -8,9 +8,9 @@ from typing import Any
 
 from kubectl_mesh import targets
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.istio.versions import reads_crl
-from kubectl_mesh.istio.workload_certificates import longest
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.istio.versions import can_read_crl
+from kubectl_mesh.istio.workload_certificates import max_ttl
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations import tree_trust
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
@@ -18,7 +18,7 @@ from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, tru
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.safety.roots import find_lagging_trees
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.x509.layout import CRL, ROOT_CERT
+from kubectl_mesh.x509.layout import CRL_FILE, ROOT_CERT
 
 
 def check_able(inputs: CheckedInputs, *, with_restarts: bool) -> None:
@@ -63,7 +63,7 @@ def check_one_root(inputs: CheckedInputs) -> None:
 
 def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None:
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
-    tree = out if out is not None else join(inputs.directory, "out")
+    tree = out if out is not None else join_path(inputs.directory, "out")
     wanted = _with_crl(inputs, on, own_trusts(inputs))
     problems = find_lagging_trees(
         tree,
@@ -91,11 +91,11 @@ def own_trusts(inputs: CheckedInputs) -> dict[str, Trust]:
 
 def _with_crl(inputs: CheckedInputs, on: Rotation, wanted: dict[str, Trust]) -> dict[str, Trust]:
     """The same, with the CRLs where the next step waits for them and Istio reads them."""
-    if on.step != "trust-both" or CRL not in inputs.kept:
+    if on.step != "trust-both" or CRL_FILE not in inputs.kept:
         return wanted
-    digest = hashlib.sha256(inputs.kept[CRL]).hexdigest()
+    digest = hashlib.sha256(inputs.kept[CRL_FILE]).hexdigest()
     read = {
-        c.name for c in inputs.topology.clusters if any(reads_crl(r.version) for r in c.releases)
+        c.name for c in inputs.topology.clusters if any(can_read_crl(r.version) for r in c.releases)
     }
     return {name: replace(t, crl=digest) if name in read else t for name, t in wanted.items()}
 
@@ -115,7 +115,7 @@ def _unsigned_problems(
     which = "new" if on.step == "sign-new" else "old"
     return [
         Problem(
-            Place(join(inputs.directory, "certs")),
+            Place(join_path(inputs.directory, "certs")),
             f"has intermediates that the {which} root did not sign: {', '.join(unsigned)}",
             f"renew them: `{renew}`, then `certs import`, render and apply",
             code="intermediate-signed-by-wrong-root",
@@ -126,7 +126,7 @@ def _unsigned_problems(
 def waiting_time(inputs: CheckedInputs, on: Rotation) -> timedelta:
     """How long every cluster must have held a step before the next one."""
     return (
-        longest(inputs.base, citadel=inputs.target.KIND == targets.OLD)
+        max_ttl(inputs.base, citadel=inputs.target.KIND == targets.OLD)
         if on.step in WAITS
         else timedelta()
     )
@@ -140,7 +140,7 @@ def check_waited(inputs: CheckedInputs, on: Rotation, seen_for: timedelta | None
 
 def rotation_value(inputs: CheckedInputs, on: Rotation | None, out: str | None) -> dict[str, Any]:
     """The state for programs; the schema is `report/certs-rotation`."""
-    tree = out if out is not None else join(inputs.directory, "out")
+    tree = out if out is not None else join_path(inputs.directory, "out")
     wanted = own_trusts(inputs) if ROOT_CERT in inputs.kept else {}
     there = tree_trust.read_tree_trusts(tree, wanted)
     signers = {t.signer or "" for t in wanted.values()}

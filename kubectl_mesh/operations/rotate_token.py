@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from kubectl_mesh.credentials import token_rotation
-from kubectl_mesh.credentials.accounts import SHARED, token_file
+from kubectl_mesh.credentials.accounts import SHARED_READER, token_file
 from kubectl_mesh.errors import MeshError, refuse
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.fs.locking import locked
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import replace_file
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Plan
@@ -98,8 +98,8 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
     """
     directory, out = paths.directory, paths.tree
     private_files.check_folders(directory, paths.out)
-    path = join(directory, TOPOLOGY)
-    with locked(directory):
+    path = join_path(directory, TOPOLOGY)
+    with hold_lock(directory):
         private_files.check_regular(path)
         inputs = load_inputs(directory, paths.kubeconfig, machine)
         (name,) = chosen_clusters(inputs.topology, (wanted.name,), "NAME")
@@ -115,7 +115,10 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
             after = _check_stale(later, out, cluster, wanted.step, behind)
         else:
             _check_seen(before, out, cluster, wanted)
-        if wanted.step == "advance" and token_rotation.step(cluster) == token_rotation.BEGUN:
+        if (
+            wanted.step == "advance"
+            and token_rotation.rotation_step(cluster) == token_rotation.BEGUN
+        ):
             check_next_token(inputs, before, cluster)
         elif wanted.step == "advance":
             check_last_use(inputs, before, cluster)
@@ -133,11 +136,11 @@ def _next_entry(
     if wanted.step == "begin":
         if not wanted.with_restarts:
             check_restarts(rendered, cluster)
-        return token_rotation.begun(cluster, _list_generations(rendered, cluster))
+        return token_rotation.begin_rotation(cluster, _list_generations(rendered, cluster))
     if wanted.step == "advance":
-        return token_rotation.advanced(cluster)
+        return token_rotation.advance_rotation(cluster)
     # What no tree has had is in no cluster.
-    return token_rotation.aborted(cluster, was=is_rendered)
+    return token_rotation.abort_rotation(cluster, was_rendered=is_rendered)
 
 
 def _list_generations(rendered: Rendered, cluster: Cluster) -> list[int]:
@@ -145,7 +148,7 @@ def _list_generations(rendered: Rendered, cluster: Cluster) -> list[int]:
     peers = ("", *rendered.plan.members[cluster.name].readers)
     found = []
     for first in {token_file(cluster, peer, 1) for peer in peers}:
-        above, last = os.path.split(join(rendered.inputs.directory, first))
+        above, last = os.path.split(join_path(rendered.inputs.directory, first))
         names = os.listdir(above or ".") if os.path.isdir(above or ".") else []
         found += [
             int(m[1]) for n in names if (m := re.fullmatch(re.escape(last) + r"\.g([0-9]{1,4})", n))
@@ -155,7 +158,7 @@ def _list_generations(rendered: Rendered, cluster: Cluster) -> list[int]:
 
 def _edit_topology(directory: str, cluster: Cluster, entry: dict[str, int]) -> tuple[bytes, bytes]:
     """topology.yaml as it is, and with other generations for a cluster."""
-    path = join(directory, TOPOLOGY)
+    path = join_path(directory, TOPOLOGY)
     source = read_inside(directory, TOPOLOGY, "topology") or b""
     body = edit.tokens(
         source.decode(),
@@ -190,7 +193,7 @@ def _check_seen(rendered: Rendered, out: str, cluster: Cluster, wanted: Rotation
     if wanted.step == "begin":
         return
     last = token_rotation.MOVED if wanted.step == "advance" else token_rotation.BEGUN
-    goes = token_rotation.step(cluster) == last
+    goes = token_rotation.rotation_step(cluster) == last
     if problems := [
         *uncommitted_problems(rendered, out, cluster),
         *seen_problems(rendered.inputs, cluster, wanted.seen_for, goes=goes),
@@ -211,8 +214,10 @@ def _describe_step(
         directory=paths.directory,
         asked=asked,
         cluster=cluster,
-        step=token_rotation.step(cluster),
-        holders=tuple(plan.members[h].cluster for h in token_rotation.holders(plan, name)),
+        step=token_rotation.rotation_step(cluster),
+        holders=tuple(
+            plan.members[h].cluster for h in token_rotation.remote_secret_holders(plan, name)
+        ),
         is_external=is_external,
         gone=gone,
         gone_files=(
@@ -242,14 +247,14 @@ def _list_checks(after: Rendered, result: RotationResult) -> list[tuple[str, str
     digests = {} if result.is_external else _digest_secrets(after, name)
     return [
         *_list_pushes(plan, name),
-        *token_rotation.seen(plan, name, digests, store.arrival_command),
+        *token_rotation.verification_commands(plan, name, digests, store.arrival_command),
     ]
 
 
 def _list_pushes(plan: Plan, name: str) -> Iterator[tuple[str, str]]:
     """The commands that show when a cluster put its tokens into the store, where it does."""
     member, store = plan.members[name], store_of(plan.topology)
-    for peer in member.readers if plan.topology.reader_per_peer else (SHARED,):
+    for peer in member.readers if plan.topology.reader_per_peer else (SHARED_READER,):
         command = store.push_command(member.cluster, peer)
         if command is not None:
             yield command, "the time of the push"
@@ -259,7 +264,7 @@ def _digest_secrets(after: Rendered, name: str) -> dict[str, str]:
     """By holder what `sha256sum` prints of its remote secret, where the token is here."""
     member = after.plan.members[name]
     found = {}
-    for holder in token_rotation.holders(after.plan, name):
+    for holder in token_rotation.remote_secret_holders(after.plan, name):
         login = member.login(holder)
         if login is not None and not {holder, ""} & member.absent:
             secret = base64.b64encode(kubeconfig(member, login).encode())

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from kubectl_mesh.credentials.accounts import SHARED
-from kubectl_mesh.credentials.logins import masked
+from kubectl_mesh.credentials.accounts import SHARED_READER
+from kubectl_mesh.credentials.logins import masked_login
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import below, join, open_folder
+from kubectl_mesh.fs.folders import join_path, open_folder, prefix_places
 from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.render.alerts import FILE, remembered
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing, new_key, read_key
 from kubectl_mesh.stores.store import Store, StoreInputs
-from kubectl_mesh.text import marked, mesh_command
+from kubectl_mesh.text import marked_text, mesh_command
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import scan
 from kubectl_mesh.workdir.git_ignore import committed, top_of
-from kubectl_mesh.x509.layout import REQUEST, SEAL_KEY
+from kubectl_mesh.x509.layout import CSR_FILE, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
 RESEAL = (
@@ -63,12 +63,12 @@ class Sealed:
         if top is None:
             return None
         try:
-            with below(self.out):
+            with prefix_places(self.out):
                 folder = open_folder(directory, top)
             if folder is None:
                 return None
             try:
-                with below(f"{self.out}/{directory}"):
+                with prefix_places(f"{self.out}/{directory}"):
                     return scan(folder)
             finally:
                 os.close(folder)
@@ -95,12 +95,14 @@ class Sealed:
                 continue
             chosen = "" if where in (".", "") else f" -C {shlex.quote(where)}"
             command = mesh_command(f"certs csr{chosen} {cluster.name}")
-            if f"{base}/{REQUEST}" in kept:
+            if f"{base}/{CSR_FILE}" in kept:
                 command = (
                     mesh_command(f"certs import{chosen} {cluster.name} FILE")
-                    + f"  # the certificate that came back for certs/{base}/{REQUEST}"
+                    + f"  # the certificate that came back for certs/{base}/{CSR_FILE}"
                 )
-            what = f"its intermediate's certificate ({join(where, f'certs/{base}/ca-cert.pem')})"
+            what = (
+                f"its intermediate's certificate ({join_path(where, f'certs/{base}/ca-cert.pem')})"
+            )
             found.append(
                 Pending("certificate", cluster.name, what, "all but its namespace", command)
             )
@@ -133,11 +135,13 @@ class Sealed:
         for holder, peers in peers_of(topology).items():
             for peer in peers:
                 holders.setdefault(
-                    (peer, holder if topology.reader_per_peer else SHARED), []
+                    (peer, holder if topology.reader_per_peer else SHARED_READER), []
                 ).append(holder)
         clusters = {c.name: c for c in topology.clusters}
         if outside:
-            return {key: masked(clusters[key[0]].credential) for key in holders}, frozenset(holders)
+            return {key: masked_login(clusters[key[0]].credential) for key in holders}, frozenset(
+                holders
+            )
         missing = [key for key in holders if key not in self.inputs.logins]
         if not missing:
             return self.inputs.logins, frozenset()
@@ -151,7 +155,7 @@ class Sealed:
                 ),
             ]
             if any(there) and ("token", peer) not in self.inputs.broken:
-                absent[peer, reader] = masked(clusters[peer].credential)
+                absent[peer, reader] = masked_login(clusters[peer].credential)
         return {**self.inputs.logins, **absent}, frozenset(absent)
 
     def dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Date]:
@@ -188,7 +192,7 @@ class Sealed:
             body = self.made = new_key()
         key = read_key(body)
         if key is None:
-            place = Place(join(self.inputs.directory, f"certs/{SEAL_KEY}"))
+            place = Place(join_path(self.inputs.directory, f"certs/{SEAL_KEY}"))
             raise MeshError(
                 [
                     Problem(
@@ -230,7 +234,7 @@ class Sealed:
 
         return [
             (
-                replace(p, fix=fix(path) + marked(p.fix))
+                replace(p, fix=fix(path) + marked_text(p.fix))
                 if (path := p.where.file.removeprefix(f"{self.out}/")) in good
                 else p
             )

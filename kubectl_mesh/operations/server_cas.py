@@ -6,7 +6,7 @@ from datetime import datetime
 
 from kubectl_mesh.credentials.kubeconfig import ca_dates, find_servers
 from kubectl_mesh.errors import Place
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Server, Topology
 from kubectl_mesh.workdir.inputs import read_server_cas
 from kubectl_mesh.workdir.kubeconfig_file import read_mesh_kubeconfig
@@ -18,8 +18,10 @@ def ca_file(directory: str, cluster: Cluster) -> str | None:
     kubeconfig.
     """
     if cluster.authority is not None:
-        return None if "-----BEGIN" in cluster.authority else join(directory, cluster.authority)
-    path = join(directory, server_ca_file(cluster.name))
+        return (
+            None if "-----BEGIN" in cluster.authority else join_path(directory, cluster.authority)
+        )
+    path = join_path(directory, server_ca_file(cluster.name))
     return path if cluster.server is not None and os.path.isfile(path) else None
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document
 from kubectl_mesh.pki.inuse import organization
-from kubectl_mesh.text import mesh_command, shown
+from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.workdir.certs_folder import read_root
 
 _ROOT = "certs/root-cert.pem"
@@ -37,7 +37,7 @@ def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem
     for key, wanted in (("mesh_id", stated.mesh_id), ("organization", stated.organization)):
         if wanted is not None and value.get(key) not in (None, wanted):
             source = stated.sources[key]
-            what = f"is {shown(value[key])}, and {source} asks for {shown(wanted)}"
+            what = f"is {value_text(value[key])}, and {source} asks for {value_text(wanted)}"
             fix = f"{_without(source)}, or write {key}: {wanted}"
             if key == "organization" and has_root:
                 fix += f" and replace the root: {_replace_command()}"
@@ -48,7 +48,7 @@ def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem
     if stated.issuer not in ("local", issuer):
         yield Problem(
             document.place("certificates", "issuer"),
-            f"is {shown(issuer)}, and --issuer asks for {shown(stated.issuer)}",
+            f"is {value_text(issuer)}, and --issuer asks for {value_text(stated.issuer)}",
             f"leave --issuer out, or write certificates: {{issuer: {stated.issuer}}}",
             code="issuer-differs",
         )
@@ -67,14 +67,20 @@ def _context_contradictions(document: Document, stated: StatedValues) -> Iterato
             add = mesh_command("add CONTEXT --network NETWORK")
             yield Problem(
                 Place("--context"),
-                f"topology.yaml exists and does not have the context {shown(context or given)}",
+                (
+                    "topology.yaml exists and does not have the context"
+                    f" {value_text(context or given)}"
+                ),
                 f"leave it out here, and add it: `{add}`",
                 code="context-unknown",
             )
         elif isinstance(entry, dict) and entry.get("network") != network:
             yield Problem(
                 document.place("contexts", context, "network"),
-                f"is {shown(entry.get('network'))}, and --context asks for {shown(network)}",
+                (
+                    f"is {value_text(entry.get('network'))}, and --context asks for"
+                    f" {value_text(network)}"
+                ),
                 f"leave --context out, or write network: {network}",
                 code="network-differs",
             )
@@ -96,7 +102,7 @@ def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Pr
     if found not in (None, stated.organization):
         source = stated.sources["organization"]
         yield Problem(
-            Place(join(stated.directory, _ROOT)),
+            Place(join_path(stated.directory, _ROOT)),
             f"has O={found}, and {source} asks for O={stated.organization}",
             f"{_without(source)}: all certificates then have O={found}; or write organization:"
             f" {stated.organization} in topology.yaml and replace the root: {_replace_command()}",

@@ -21,9 +21,9 @@ from kubectl_mesh.checks.context import (
     files_of,
 )
 from kubectl_mesh.checks.result import Result, run_checks
-from kubectl_mesh.credentials.tokens import TOKENS
+from kubectl_mesh.credentials.tokens import TOKEN_CHECKS
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import build, private_files
@@ -37,7 +37,7 @@ from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import SEAL_KEY
 
-_JUDGED_BY_CHECKS = (*TOKENS, "server-ca-expired", "server-ca-expiring")
+_JUDGED_BY_CHECKS = (*TOKEN_CHECKS, "server-ca-expired", "server-ca-expiring")
 """What a render warns of too. The checks judge it by the limits of this run."""
 _NO_LIMITS = DateLimits()
 
@@ -67,9 +67,9 @@ def survey(
     A directory without a topology is refused.
     """
     private_files.check_folders(directory, out)
-    if not os.path.lexists(join(directory, TOPOLOGY)):
+    if not os.path.lexists(join_path(directory, TOPOLOGY)):
         read_topology(directory)  # says what is missing
-    folder = out if out is not None else join(directory, "out")
+    folder = out if out is not None else join_path(directory, "out")
     seen = _Reading(directory, folder, limits, machine.now)
     try:
         seen.read_inputs(kubeconfig, machine, clock)

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import reader_secret, token_command, token_file
-from kubectl_mesh.credentials.logins import Claims, claims
+from kubectl_mesh.credentials.logins import Claims, parse_claims
 from kubectl_mesh.credentials.tokens import DAY, account_problems, expiring_text
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster
 from kubectl_mesh.operations.build import Rendered
@@ -25,7 +25,7 @@ each side looks once an hour.
 
 def check_step(rendered: Rendered, cluster: Cluster, step: str) -> None:
     """Raises a `MeshError` if a step cannot follow the present one."""
-    way, at = cluster.credential.way, token_rotation.step(cluster)
+    way, at = cluster.credential.way, token_rotation.rotation_step(cluster)
     place = str(cluster.place)
     if way != "tokenFile":
         raise refuse(
@@ -63,7 +63,7 @@ def check_restarts(rendered: Rendered, cluster: Cluster) -> None:
     """
     holders = [
         rendered.plan.members[h].cluster
-        for h in token_rotation.holders(rendered.plan, cluster.name)
+        for h in token_rotation.remote_secret_holders(rendered.plan, cluster.name)
     ]
     if problems := reconnect.restart_problems(
         cluster.place, "the second step changes its remote secret", holders
@@ -128,7 +128,7 @@ def _next_token_problems(inputs: CheckedInputs, cluster: Cluster, peer: str) -> 
         for (name, _), login in inputs.logins.items()
         if name != cluster.name and "token" in login
     }
-    place = Place(join(inputs.directory, token_file(cluster, peer, cluster.coming)))
+    place = Place(join_path(inputs.directory, token_file(cluster, peer, cluster.coming)))
     fix = f"run: {token_command(cluster, inputs.directory, peer, cluster.coming)}"
     if token is None:
         what = "is not there: the peers have nothing to move to"
@@ -139,7 +139,7 @@ def _next_token_problems(inputs: CheckedInputs, cluster: Cluster, peer: str) -> 
     elif token in others:
         what = f'holds the token of "{others[token]}", which this cluster would refuse'
         yield Problem(place, what, fix, code="token-of-other-cluster")
-    elif (said := claims(token)) is not None:
+    elif (said := parse_claims(token)) is not None:
         yield from _claim_problems(inputs, cluster, peer, said)
 
 
@@ -148,7 +148,7 @@ def _claim_problems(
 ) -> Iterator[Problem]:
     """What the next token for a peer says of itself, and it should not."""
     now = inputs.machine.now
-    place = Place(join(inputs.directory, token_file(cluster, peer, cluster.coming)))
+    place = Place(join_path(inputs.directory, token_file(cluster, peer, cluster.coming)))
     fix = f"run: {token_command(cluster, inputs.directory, peer, cluster.coming)}"
     secret = reader_secret(cluster, peer, cluster.coming)
     if said.expires is not None and said.expires <= now:
@@ -176,7 +176,7 @@ def check_first_token(
         if peer not in back.logins:
             what = f"is not there: {peer or 'the peers'} would have nothing to go back to"
             fix = f"run: {token_command(back.cluster, inputs.directory, peer)}"
-            place = Place(join(inputs.directory, token_file(back.cluster, peer)))
+            place = Place(join_path(inputs.directory, token_file(back.cluster, peer)))
             problems.append(Problem(place, what, fix, code="first-token-missing"))
     if problems:
         raise MeshError(problems)
@@ -198,7 +198,7 @@ def check_last_use(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster) 
             )
             fetch = token_command(cluster, inputs.directory, peer)
             fix = f"run: {fetch}; then render and apply it"
-            place = Place(join(inputs.directory, token_file(cluster, peer)))
+            place = Place(join_path(inputs.directory, token_file(cluster, peer)))
             problems.append(Problem(place, what, fix, code="token-in-use"))
     if problems:
         raise MeshError(problems)

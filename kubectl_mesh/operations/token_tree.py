@@ -12,7 +12,7 @@ from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, Cluster
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 from kubectl_mesh.tree.compare import compare
 from kubectl_mesh.workdir.git_ignore import committed
 
@@ -35,7 +35,7 @@ def concerned_folders(rendered: Rendered, cluster: Cluster, names: Sequence[str]
     plan = rendered.plan
     own = {
         cluster.name,
-        *token_rotation.holders(plan, cluster.name),
+        *token_rotation.remote_secret_holders(plan, cluster.name),
         *([BUNDLE] if plan.topology.bundled else []),
     }
     return [name for name in names if name in own]
@@ -68,7 +68,7 @@ def uncommitted_problems(rendered: Rendered, out: str, cluster: Cluster) -> list
     ]
     if not behind:
         return []
-    more = f", nor are {count(len(behind) - 1, 'more file')}" if len(behind) > 1 else ""
+    more = f", nor are {count_text(len(behind) - 1, 'more file')}" if len(behind) > 1 else ""
     return [
         Problem(
             Place(f"HEAD:{out}/{behind[0]}"),
@@ -82,8 +82,8 @@ def uncommitted_problems(rendered: Rendered, out: str, cluster: Cluster) -> list
 def _token_paths(rendered: Rendered, name: str) -> list[str]:
     """The files of the tree that hold a cluster's token, or what peers log in with."""
     plan = rendered.plan
-    own = [f"{name}/{path}" for path in rendered.tree[name] if token_rotation.is_token(path)]
+    own = [f"{name}/{path}" for path in rendered.tree[name] if token_rotation.is_token_path(path)]
     if plan.topology.bundled:
         return [*own, f"{BUNDLE}/{name}.yaml"]
-    holders = token_rotation.holders(plan, name)
+    holders = token_rotation.remote_secret_holders(plan, name)
     return own + [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.credentials.accounts import token_file
-from kubectl_mesh.credentials.logins import Claims, claims
-from kubectl_mesh.credentials.tokens import TOKENS
+from kubectl_mesh.credentials.logins import Claims, parse_claims
+from kubectl_mesh.credentials.tokens import TOKEN_CHECKS
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Date
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
@@ -67,14 +67,14 @@ def read_tokens_status(paths: Paths, clusters: Sequence[str], machine: Machine) 
         tuple(
             ClusterTokens(
                 c,
-                token_rotation.step(c),
+                token_rotation.rotation_step(c),
                 bool(concerned_folders(rendered, c, names)),
                 tuple(_list_tokens(rendered, c)),
             )
             for c in rendered.inputs.topology.clusters
             if only is None or c.name in only
         ),
-        tuple(w for w in rendered.warnings if w.id in TOKENS),
+        tuple(w for w in rendered.warnings if w.id in TOKEN_CHECKS),
         machine.now,
     )
 
@@ -130,6 +130,7 @@ def _read_token(rendered: Rendered, cluster: Cluster, peer: str, generation: int
         generation,
         state,
         file,
-        token is not None or (file is not None and os.path.isfile(join(inputs.directory, file))),
-        claims(token) if token is not None else None,
+        token is not None
+        or (file is not None and os.path.isfile(join_path(inputs.directory, file))),
+        parse_claims(token) if token is not None else None,
     )

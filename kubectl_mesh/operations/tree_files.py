@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from kubectl_mesh.fs.folders import read
+from kubectl_mesh.fs.folders import read_regular_file
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, Folder
 from kubectl_mesh.tree.lock_file import parse_lock
@@ -43,7 +43,9 @@ class DiskFiles(Mapping[str, "bytes | None"]):
             and self._listed.get(path) == same.digest
         ):
             return same.body
-        found = read(os.path.join(self._folder, path), kind="lock" if path == LOCK else "manifest")
+        found = read_regular_file(
+            os.path.join(self._folder, path), kind="lock" if path == LOCK else "manifest"
+        )
         return found[0] if found is not None else None
 
     def __contains__(self, path: object) -> bool:

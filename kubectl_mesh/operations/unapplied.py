@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import LOCK, Topology
 from kubectl_mesh.operations.last_commit import committed, has_no_commit
-from kubectl_mesh.text import count, near
+from kubectl_mesh.text import count_text, did_you_mean
 from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir import git_ignore
 
@@ -37,12 +37,15 @@ def resolve_unapplied(
     held = _committed(out, [name for name in chosen if name], environment) if chosen else NONE
     for cluster, name in chosen.items():
         if cluster and not os.path.lexists(os.path.join(out, cluster, LOCK)):
-            what = f"{join(out, cluster)} does not exist, so nothing has to count as not applied"
+            what = (
+                f"{join_path(out, cluster)} does not exist, so nothing has to count as not applied"
+            )
             fix = f"leave out {name}"
             problems.append(Problem(_UNAPPLIED, what, fix, code="tree-does-not-exist"))
         elif cluster in held and cluster not in sure:
             what = (
-                f"the last commit holds {join(out, cluster)}, so what applies the repository may"
+                f"the last commit holds {join_path(out, cluster)}, so what applies the repository"
+                " may"
                 " have applied it"
             )
             fix = (
@@ -56,7 +59,7 @@ def resolve_unapplied(
             fix = f"add --unapplied {name}, or leave this out"
             problems.append(Problem(_CONFIRM, what, fix, code="option-without-effect"))
         elif cluster and cluster not in held:
-            what = f"confirms nothing: the last commit does not hold {join(out, cluster)}"
+            what = f"confirms nothing: the last commit does not hold {join_path(out, cluster)}"
             problems.append(Problem(_CONFIRM, what, "leave it out", code="option-without-effect"))
     if problems:
         raise MeshError(problems)
@@ -83,7 +86,7 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
     problems.append(
         Problem(
             Place(option),
-            f'no cluster "{name}" in the topology or in {out}{near(name, known)}',
+            f'no cluster "{name}" in the topology or in {out}{did_you_mean(name, known)}',
             "name a cluster or its context",
             code="cluster-unknown",
         )
@@ -108,7 +111,7 @@ def check_effect(names: Sequence[str], *, lifted: bool) -> None:
     """Refuses `--unapplied` where a render needs none: it must not stay in a script."""
     if names and not lifted:
         what = (
-            f"has no effect: a render is not refused because of {count(len(names), 'tree')}"
+            f"has no effect: a render is not refused because of {count_text(len(names), 'tree')}"
             f" ({', '.join(names[:_FEW])}{', …' if len(names) > _FEW else ''})"
         )
         raise MeshError([Problem(_UNAPPLIED, what, "leave it out", code="option-without-effect")])

@@ -12,19 +12,24 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.pki.crl import NAME, Listed, Signer, alive, load, sign
 from kubectl_mesh.pki.rotation import fingerprint
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.x509.certificates import describe, load_certificates, load_key, same_key
-from kubectl_mesh.x509.layout import CRL, NEXT_KEY, ROOT_CERT
+from kubectl_mesh.x509.certificates import (
+    describe_certificate,
+    is_for_key,
+    load_certificates,
+    load_key,
+)
+from kubectl_mesh.x509.layout import CRL_FILE, NEXT_ROOT_KEY, ROOT_CERT
 
 
 def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:
     """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none
     waits.
     """
-    if NEXT_KEY not in kept:
+    if NEXT_ROOT_KEY not in kept:
         return pem
-    key = load_key(f"certs/{NEXT_KEY}", kept[NEXT_KEY], for_istio=False)
+    key = load_key(f"certs/{NEXT_ROOT_KEY}", kept[NEXT_ROOT_KEY], for_istio=False)
     root = next(
-        (c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if same_key(c, key)),
+        (c for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if is_for_key(c, key)),
         None,
     )
     there = Listed(load(NAME, pem))
@@ -39,7 +44,7 @@ def ahead(pem: bytes, kept: Mapping[str, bytes], now: datetime) -> bytes:
         return pem
     # As long as those of today's CAs; those of yesterday's end before.
     made = sign(
-        Signer(root, key, f"certs/{NEXT_KEY}"),
+        Signer(root, key, f"certs/{NEXT_ROOT_KEY}"),
         list(before or ()),
         there.number(),
         now.replace(microsecond=0),
@@ -56,9 +61,9 @@ def idle(roots: Sequence[x509.Certificate], wanted: Sequence[Signer]) -> list[x5
 
 def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) -> list[Problem]:
     """That proxies go by CRLs and have none of a root in `marks`, one of which is to sign next."""
-    if CRL not in kept:
+    if CRL_FILE not in kept:
         return []
-    there = Listed(load(NAME, kept[CRL]))
+    there = Listed(load(NAME, kept[CRL_FILE]))
     roots = [
         c
         for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
@@ -67,7 +72,8 @@ def lacking(kept: Mapping[str, bytes], marks: Collection[str], now: datetime) ->
     if not roots or any((crl := there.of(root)) is not None and alive(crl, now) for root in roots):
         return []
     what = (
-        f"has no valid CRL of {describe(roots[0]).subject}, which is to sign next: proxies would"
+        f"has no valid CRL of {describe_certificate(roots[0]).subject}, which is to sign next:"
+        " proxies would"
         " refuse what it signs"
     )
     fix = (

@@ -21,12 +21,18 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Crl
 from kubectl_mesh.pki.kept import Root, State
 from kubectl_mesh.text import mesh_command, work_path
-from kubectl_mesh.x509.certificates import Key, describe, extension, load_certificates, same_key
+from kubectl_mesh.x509.certificates import (
+    Key,
+    describe_certificate,
+    extension_value,
+    is_for_key,
+    load_certificates,
+)
 from kubectl_mesh.x509.chain import direct_issuer
-from kubectl_mesh.x509.layout import CRL, ROOT_KEY, folder
+from kubectl_mesh.x509.layout import CRL_FILE, ROOT_KEY, intermediate_folder
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_crl, text_outside
 
-NAME = f"certs/{CRL}"
+NAME = f"certs/{CRL_FILE}"
 ANEW = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
 PUT_BACK = (
     "put it back as git has it; where it is lost, move it away and revoke anew with"
@@ -124,8 +130,8 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
         found.setdefault(certificate.fingerprint(hashes.SHA256()), Signer(certificate, key, place))
 
     for certificate in root.certificates:
-        own = root.key is not None and same_key(certificate, root.key)
-        known = describe(certificate)
+        own = root.key is not None and is_for_key(certificate, root.key)
+        known = describe_certificate(certificate)
         other = f"the key of {known.subject} (sha256 {known.fingerprint[:16]}…)"
         add(
             certificate,
@@ -134,15 +140,19 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
         )
     for name in sorted(states):
         if states[name].certificate is not None:
-            add(states[name].certificate, states[name].key, f"certs/{folder(name)}/ca-key.pem")
+            add(
+                states[name].certificate,
+                states[name].key,
+                f"certs/{intermediate_folder(name)}/ca-key.pem",
+            )
     for name in sorted(states):
         pem = states[name].files.get("cert-chain.pem")
         for certificate in (
-            load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem)
+            load_certificates(f"certs/{intermediate_folder(name)}/cert-chain.pem", pem)
             if pem is not None
             else ()
         ):
-            add(certificate, None, f"the key of {describe(certificate).subject}")
+            add(certificate, None, f"the key of {describe_certificate(certificate).subject}")
     # A root that signed nothing here needs no CRL: nobody's chain has it.
     chained = {c.fingerprint(hashes.SHA256()) for c in root.certificates if _used(c, states)}
     roots = {c.fingerprint(hashes.SHA256()) for c in root.certificates}
@@ -155,7 +165,7 @@ def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
         root == c
         for name, pem in chains
         if pem
-        for c in load_certificates(f"certs/{folder(name)}/cert-chain.pem", pem)
+        for c in load_certificates(f"certs/{intermediate_folder(name)}/cert-chain.pem", pem)
     )
 
 
@@ -169,7 +179,7 @@ def sign(
     """A CRL in PEM."""
     certificate = signer.certificate
     assert signer.key is not None
-    identifier = extension(certificate, x509.SubjectKeyIdentifier)
+    identifier = extension_value(certificate, x509.SubjectKeyIdentifier)
     authority = (
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
         if identifier is not None
@@ -190,7 +200,7 @@ def sign(
 
 def unable(certificate: x509.Certificate) -> str:
     """Why a CA may not sign CRLs; empty where it may."""
-    usage = extension(certificate, x509.KeyUsage)
+    usage = extension_value(certificate, x509.KeyUsage)
     return (
         ""
         if usage is None or usage.crl_sign
@@ -232,7 +242,7 @@ def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime)
         if crl is None and signer.key is not None and not unable(signer.certificate):
             # The first of what is here, so that whoever goes by the name alone takes it.
             pem = sign(signer, [], number + 1, now, until) + pem
-            added.append(describe(signer.certificate).subject)
+            added.append(describe_certificate(signer.certificate).subject)
         else:
             problems += _signer_problems(signer, crl, now)
     problems += _in_use(found, states, root)
@@ -267,7 +277,7 @@ def _signer_problems(
     signer: Signer, crl: x509.CertificateRevocationList | None, now: datetime
 ) -> Iterator[Problem]:
     """That a CA has no CRL, or an old one."""
-    subject = describe(signer.certificate).subject
+    subject = describe_certificate(signer.certificate).subject
     if crl is None:
         what = (
             f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
@@ -330,12 +340,13 @@ def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Prob
             " workload that it signs for"
         )
         fix = (
-            f"move {work_path(f'certs/{folder(name)}')} away and render, which makes another; or,"
+            f"move {work_path(f'certs/{intermediate_folder(name)}')} away and render, which makes"
+            " another; or,"
             f" where nothing was lost, take all back with `{mesh_command('certs crl --clear')}`"
         )
         problems.append(
             Problem(
-                Place(f"certs/{folder(name)}/ca-cert.pem"),
+                Place(f"certs/{intermediate_folder(name)}/ca-cert.pem"),
                 what,
                 fix,
                 "crl-revoked",

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from kubectl_mesh.credentials.accounts import SHARED, token_file
+from kubectl_mesh.credentials.accounts import SHARED_READER, token_file
 from kubectl_mesh.credentials.kubeconfig import ca_dates
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Certificate, Date, Member, Pki, Plan
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.chain import RENEW_FIX
@@ -111,7 +111,7 @@ def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
             if id_ in plan.remembered:
                 yield plan.remembered[id_]
             continue
-        said = claims(text) if isinstance(text, str) else None
+        said = parse_claims(text) if isinstance(text, str) else None
         if said is not None and said.expires is not None:
             yield Date(said.expires, id_, "token", name, *token_words(member, peer), said.issued)
 
@@ -119,13 +119,13 @@ def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
 def token_id(member: Member, peer: str) -> str:
     """The name of a token's date."""
     return f"token-{member.cluster.name}-g{member.cluster.generation}" + (
-        "" if peer == SHARED else f"-{peer}"
+        "" if peer == SHARED_READER else f"-{peer}"
     )
 
 
 def token_words(member: Member, peer: str) -> tuple[str, str]:
     """What a token is called, and what to do when it ends."""
-    whom = "its peers read" if peer == SHARED else f"{peer} reads"
+    whom = "its peers read" if peer == SHARED_READER else f"{peer} reads"
     file = token_file(member.cluster, peer)
     return (
         f"the token by which {whom} {member.cluster.name}",

@@ -12,10 +12,10 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.kept import IN_PLACE, Labels, Root, kept_intermediate, kept_root
 from kubectl_mesh.pki.requests import other_cluster_problems
 from kubectl_mesh.pki.wanted import NamedFile
-from kubectl_mesh.text import marked, mesh_command, work_path
-from kubectl_mesh.x509.certificates import load_certificates, organization_of
+from kubectl_mesh.text import marked_text, mesh_command, work_path
+from kubectl_mesh.x509.certificates import load_certificates, subject_organization
 from kubectl_mesh.x509.chain import ROOT_LABEL, direct_issuer
-from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, folder
+from kubectl_mesh.x509.layout import INTERMEDIATE_FILES, ROOT_CERT, intermediate_folder
 
 UNION = f"`{mesh_command('certs import-root --union FILE')}` has every cluster trust both"
 
@@ -44,7 +44,7 @@ def take(
     them.
     """
     now = now.replace(microsecond=0)
-    base, parts = folder(name), given.parts
+    base, parts = intermediate_folder(name), given.parts
     if problems := list(_existing_problems(base, given, kept)):
         raise MeshError(problems)
     try:
@@ -107,7 +107,7 @@ def _judged(
     except MeshError as error:
         return list(error.problems)
     assert state.certificate is not None
-    place = Place(f"certs/{folder(name)}/ca-cert.pem")
+    place = Place(f"certs/{intermediate_folder(name)}/ca-cert.pem")
     return list(other_cluster_problems(place, state.certificate, name, clusters))
 
 
@@ -116,7 +116,7 @@ def _named(given: ClusterFiles, base: str, problems: Sequence[Problem]) -> list[
     found = []
     for p in problems:
         part = p.where.file.rpartition("/")[2]
-        if part not in PARTS or not (
+        if part not in INTERMEDIATE_FILES or not (
             p.where.file.startswith(f"certs/{base}/")
             or p.where.file in (part, f"certs/{ROOT_CERT}")
         ):
@@ -127,7 +127,7 @@ def _named(given: ClusterFiles, base: str, problems: Sequence[Problem]) -> list[
             found.append(replace(p, where=Place(given.names[part]), fix=fix))
         else:
             found.append(
-                replace(p, where=Place(given.source), what=f"{part} {marked(p.what)}", fix=fix)
+                replace(p, where=Place(given.source), what=f"{part} {marked_text(p.what)}", fix=fix)
             )
     return found
 
@@ -167,4 +167,4 @@ def read_files(chain: NamedFile, key: NamedFile, root: NamedFile) -> ClusterFile
 
 def organization(root: bytes) -> str | None:
     """The O= of the first root of a bundle, None where it has none."""
-    return organization_of(load_certificates("root-cert.pem", root)[0])
+    return subject_organization(load_certificates("root-cert.pem", root)[0])

@@ -16,16 +16,22 @@ from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not
 from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, make_keys, pem_key
 from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
-from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.certificates import (
+    Key,
+    describe_certificate,
+    is_for_key,
+    load_certificates,
+    load_key,
+)
 from kubectl_mesh.x509.chain import (
     ca_problems,
     chain_problems,
-    constrained,
     direct_issuer,
-    root_of,
-    soon,
+    expiring_soon_problems,
+    find_root,
+    name_constraint_problems,
 )
-from kubectl_mesh.x509.layout import CRL, ROOT_CERT, ROOT_KEY, folder
+from kubectl_mesh.x509.layout import CRL_FILE, ROOT_CERT, ROOT_KEY, intermediate_folder
 
 
 def issue(
@@ -61,16 +67,18 @@ def issue(
             new |= _sign_intermediate(wanted, name, state, root, keys.get(name), now)
         new |= _complete_files(name, state, root)
         assert state.certificate is not None
-        warnings += _date_warnings(f"certs/{folder(name)}/ca-cert.pem", [state.certificate], now)
+        warnings += _date_warnings(
+            f"certs/{intermediate_folder(name)}/ca-cert.pem", [state.certificate], now
+        )
         intermediates[name] = _intermediate(state, root)
     warnings += (*not_own(states), *of_another(states, {}, shared=True))
-    completed = crl.complete(kept[CRL], states, root, now) if CRL in kept else None
+    completed = crl.complete(kept[CRL_FILE], states, root, now) if CRL_FILE in kept else None
     if completed is not None:
         warnings += (*completed.warnings, *_next_root_problems(kept, now))
-        new |= {CRL: completed.crl.pem} if completed.added else {}
+        new |= {CRL_FILE: completed.crl.pem} if completed.added else {}
     return Pki(
         root.pem,
-        tuple(map(describe, root.certificates)),
+        tuple(map(describe_certificate, root.certificates)),
         intermediates,
         new,
         tuple(sorted(warnings)),
@@ -85,7 +93,7 @@ def _intermediate(state: State, root: Root) -> Intermediate:
         cert_chain=state.files["cert-chain.pem"],
         root_cert=root.pem,
         ca_key=state.files.get("ca-key.pem"),
-        certificate=describe(state.certificate),
+        certificate=describe_certificate(state.certificate),
         signer=_signer(state, root) if len(root.certificates) > 1 else "",
     )
 
@@ -144,7 +152,7 @@ def _sign_intermediate(
     files that are new.
     """
     assert root.key is not None
-    base, new = folder(name), {}
+    base, new = intermediate_folder(name), {}
     if state.key is None:
         assert key is not None
         state.key = key
@@ -173,14 +181,18 @@ def _complete_files(name: str, state: State, root: Root) -> dict[str, bytes]:
     if "root-cert.pem" not in state.files:
         new["root-cert.pem"] = root.pem
     state.files |= new
-    return {f"{folder(name)}/{part}": body for part, body in new.items()}
+    return {f"{intermediate_folder(name)}/{part}": body for part, body in new.items()}
 
 
 def _date_warnings(
     name: str, certificates: Iterable[x509.Certificate], now: datetime
 ) -> list[Problem]:
     """What deserves a warning in a certificate that is valid."""
-    return [w for c in certificates for w in (*soon(name, c, now), *constrained(name, c))]
+    return [
+        w
+        for c in certificates
+        for w in (*expiring_soon_problems(name, c, now), *name_constraint_problems(name, c))
+    ]
 
 
 def _next_root_problems(kept: Mapping[str, bytes], now: datetime) -> list[Problem]:
@@ -192,22 +204,22 @@ def _next_root_problems(kept: Mapping[str, bytes], now: datetime) -> list[Proble
 def _signer(state: State, root: Root) -> str:
     """The root that an intermediate leads to; judged already, so there is one."""
     assert state.certificate is not None
-    found = root_of(
+    found = find_root(
         (state.certificate, *load_certificates("cert-chain.pem", state.files["cert-chain.pem"])),
         root.certificates,
     )
-    return describe(found).fingerprint if found is not None else ""
+    return describe_certificate(found).fingerprint if found is not None else ""
 
 
 def matching(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:
     """The certificate of a key that belongs to one of them."""
-    return next(c for c in certificates if same_key(c, key))
+    return next(c for c in certificates if is_for_key(c, key))
 
 
 def check_pair(name: str, certificate: bytes, key: bytes) -> list[Problem]:
     """What is wrong with a certificate and its key, as they stand in a file called `name`."""
     try:
-        if same_key(load_certificates(name, certificate)[0], load_key(name, key)):
+        if is_for_key(load_certificates(name, certificate)[0], load_key(name, key)):
             return []
     except MeshError as error:
         return list(error.problems)

@@ -17,17 +17,17 @@ from kubectl_mesh.pki.union import union
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
-from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
-from kubectl_mesh.x509.chain import ca_problems, root_of
+from kubectl_mesh.x509.certificates import is_for_key, load_certificates, load_key
+from kubectl_mesh.x509.chain import ca_problems, find_root
 from kubectl_mesh.x509.layout import (
-    ARCHIVE,
-    CRL,
-    NEXT_KEY,
-    PARTS,
+    ARCHIVE_FOLDER,
+    CRL_FILE,
+    INTERMEDIATE_FILES,
+    NEXT_ROOT_KEY,
     ROOT_CERT,
     ROOT_KEY,
-    ROTATION,
-    folder,
+    ROTATION_FILE,
+    intermediate_folder,
 )
 
 
@@ -58,16 +58,16 @@ def join(
         )
         back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
         raise MeshError(
-            [Problem(Place(f"certs/{ROTATION}"), what, f"{fix}{back}", code="rotation-is-on")]
+            [Problem(Place(f"certs/{ROTATION_FILE}"), what, f"{fix}{back}", code="rotation-is-on")]
         )
     one, put = _one(roots, key, kept, on)
     old = tuple(fingerprint(c) for c in dict.fromkeys(roots) if c != one)
     put = {**taken.files, **put}
-    if CRL in kept and put:
-        put[CRL] = ahead(kept[CRL], {**kept, **put}, now)
+    if CRL_FILE in kept and put:
+        put[CRL_FILE] = ahead(kept[CRL_FILE], {**kept, **put}, now)
     state = Rotation("trust-both", old, fingerprint(one), now, union=True)
     if old and (on is None or (set(on.old), on.new) != (set(old), state.new)):
-        put[ROTATION] = write(state)
+        put[ROTATION_FILE] = write(state)
     return Exchange(put), taken
 
 
@@ -93,7 +93,7 @@ def _one(
     before = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
     if ROOT_KEY in kept:
         here = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
-        if (own := next((c for c in before if same_key(c, here)), None)) is not None:
+        if (own := next((c for c in before if is_for_key(c, here)), None)) is not None:
             return own, {}
     if len(before) > 1:
         what = "holds several roots, and no key here says which of them all are to come under"
@@ -124,7 +124,7 @@ def _root_of_key(
 ) -> tuple[x509.Certificate, dict[str, bytes]]:
     """The root of a key that was named, and that key where it is new here."""
     given = load_key(key.name, key.body, for_istio=False)
-    root = next((c for c in roots if same_key(c, given)), None)
+    root = next((c for c in roots if is_for_key(c, given)), None)
     if root is None:
         problem = Problem(
             Place(key.name),
@@ -137,7 +137,7 @@ def _root_of_key(
     there = next(
         (
             load_key(f"certs/{name}", kept[name], for_istio=False)
-            for name in (NEXT_KEY, ROOT_KEY)
+            for name in (NEXT_ROOT_KEY, ROOT_KEY)
             if name in kept
         ),
         None,
@@ -151,7 +151,7 @@ def _root_of_key(
             code="root-key-of-another-root",
         )
         raise MeshError([problem])
-    return root, {} if there is not None and same_key(root, there) else {NEXT_KEY: key.body}
+    return root, {} if there is not None and is_for_key(root, there) else {NEXT_ROOT_KEY: key.body}
 
 
 def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
@@ -160,7 +160,7 @@ def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
     """
     found = []
     for name in names:
-        path = f"{folder(name)}/ca-cert.pem"
+        path = f"{intermediate_folder(name)}/ca-cert.pem"
         certificate = load_certificates(f"certs/{path}", kept[path])[0] if path in kept else None
         if certificate is not None and certificate.subject == certificate.issuer:
             found.append(name)
@@ -187,10 +187,10 @@ def restored(
         if found is None:
             lacking.append(name)
             continue
-        put |= {f"{folder(name)}/{part}": body for part, body in found.items()} | {
-            f"{folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
+        put |= {f"{intermediate_folder(name)}/{part}": body for part, body in found.items()} | {
+            f"{intermediate_folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
         }
-        back.append(folder(name))
+        back.append(intermediate_folder(name))
     return Exchange(put, to_archive(back, kept, certs.archive)), lacking
 
 
@@ -208,12 +208,12 @@ def _former(
     best: tuple[datetime, dict[str, bytes]] | None = None
     for base in sorted(certs.archive):
         parts = {
-            part: files[f"{ARCHIVE}/{base}/{part}"]
-            for part in PARTS
-            if f"{ARCHIVE}/{base}/{part}" in files
+            part: files[f"{ARCHIVE_FOLDER}/{base}/{part}"]
+            for part in INTERMEDIATE_FILES
+            if f"{ARCHIVE_FOLDER}/{base}/{part}" in files
         }
         if (
-            not base.startswith(f"{folder(name)}-")
+            not base.startswith(f"{intermediate_folder(name)}-")
             or not {"ca-cert.pem", "ca-key.pem"} <= parts.keys()
         ):
             continue
@@ -224,10 +224,10 @@ def _former(
                 if part in parts
                 for c in load_certificates(part, parts[part])
             ]
-            fits = same_key(chain[0], load_key("ca-key.pem", parts["ca-key.pem"]))
+            fits = is_for_key(chain[0], load_key("ca-key.pem", parts["ca-key.pem"]))
         except MeshError:
             continue
-        signer = root_of(chain, roots)
+        signer = find_root(chain, roots)
         if (
             fits
             and signer is not None

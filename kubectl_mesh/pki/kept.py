@@ -10,15 +10,15 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.text import work_path
-from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, path_length, same_key
+from kubectl_mesh.x509.certificates import Key, is_for_key, load_certificates, load_key, path_length
 from kubectl_mesh.x509.chain import (
     ROOT_LABEL,
     ca_problems,
     chain_problems,
     direct_issuer,
-    root_of,
+    find_root,
 )
-from kubectl_mesh.x509.layout import PARTS, ROOT_CERT, ROOT_KEY, folder
+from kubectl_mesh.x509.layout import INTERMEDIATE_FILES, ROOT_CERT, ROOT_KEY, intermediate_folder
 
 ENDED = (
     "nothing that it signed is accepted any more: go on with a rotation that is on; where none is,"
@@ -77,7 +77,7 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
     problems += [
         p for c in certificates if c.subject == c.issuer for p in path_length_problems(name, c)
     ]
-    if key is not None and not any(same_key(c, key) for c in certificates):
+    if key is not None and not any(is_for_key(c, key) for c in certificates):
         what = (
             f"does not belong to {ROOT_KEY} beside it"
             if len(certificates) == 1
@@ -161,7 +161,7 @@ def _idle(
             chain = [*load_certificates(f"certs/{path}", kept[path])]
             above = path.replace("ca-cert", "cert-chain")
             chain += load_certificates(f"certs/{above}", kept[above]) if above in kept else ()
-            if root_of(chain, roots) == root:
+            if find_root(chain, roots) == root:
                 return False
     return True
 
@@ -176,9 +176,11 @@ def kept_intermediate(
     labels: Labels = IN_PLACE,
 ) -> State:
     """The intermediate of one cluster, checked; `keyless`: its key need not be here."""
-    base = f"certs/{folder(name)}"
+    base = f"certs/{intermediate_folder(name)}"
     files = {
-        part: kept[f"{folder(name)}/{part}"] for part in PARTS if f"{folder(name)}/{part}" in kept
+        part: kept[f"{intermediate_folder(name)}/{part}"]
+        for part in INTERMEDIATE_FILES
+        if f"{intermediate_folder(name)}/{part}" in kept
     }
     key = load_key(f"{base}/ca-key.pem", files["ca-key.pem"]) if "ca-key.pem" in files else None
     if missing := list(_missing_problems(base, files, keyless=keyless)):
@@ -189,7 +191,7 @@ def kept_intermediate(
     certificates = load_certificates(place, files["ca-cert.pem"])
     certificate = certificates[0]
     problems = list(ca_problems(place, certificate, now))
-    if key is not None and not same_key(certificate, key):
+    if key is not None and not is_for_key(certificate, key):
         problems.append(
             Problem(
                 Place(place),
@@ -274,7 +276,7 @@ def of_another(
     for name, state in states.items():
         for other in _made_for(state, set(bodies) - {name})[:1]:
             if (bodies[other] == state.files["ca-cert.pem"]) == shared:
-                place = Place(f"certs/{folder(name)}/ca-cert.pem")
+                place = Place(f"certs/{intermediate_folder(name)}/ca-cert.pem")
                 yield Problem(
                     place,
                     f'was made for "{other}", as its L= says',
@@ -289,7 +291,7 @@ def _made_for(state: "State", names: Iterable[str]) -> list[str]:
     """Of these clusters the one that an intermediate says it is for."""
     subject = state.certificate.subject if state.certificate is not None else ()
     places = {a.value for a in subject if a.oid == NameOID.LOCALITY_NAME}
-    return sorted(n for n in names if folder(n) in places)
+    return sorted(n for n in names if intermediate_folder(n) in places)
 
 
 def not_own(states: Mapping[str, "State"]) -> Iterable[Problem]:
@@ -297,7 +299,7 @@ def not_own(states: Mapping[str, "State"]) -> Iterable[Problem]:
     owners: dict[Any, str] = {}
     for name, state in states.items():
         assert state.certificate is not None
-        place = Place(f"certs/{folder(name)}/ca-cert.pem")
+        place = Place(f"certs/{intermediate_folder(name)}/ca-cert.pem")
         other = owners.setdefault(state.certificate, name)
         if other != name:
             yield Problem(

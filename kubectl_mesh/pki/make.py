@@ -12,8 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.wanted import Progress, Wanted
-from kubectl_mesh.x509.certificates import CURVES, Key, PublicKey, extension, organization_of
-from kubectl_mesh.x509.layout import folder
+from kubectl_mesh.x509.certificates import (
+    CURVES,
+    Key,
+    PublicKey,
+    extension_value,
+    subject_organization,
+)
+from kubectl_mesh.x509.layout import intermediate_folder
 
 _BACKDATE = timedelta(minutes=10)
 
@@ -82,7 +88,7 @@ def _name(organization: str, common_name: str, locality: str = "") -> x509.Name:
 
 def intermediate_name(organization: str, name: str) -> x509.Name:
     """The subject of a cluster's intermediate."""
-    return _name(organization, "Intermediate CA", folder(name))
+    return _name(organization, "Intermediate CA", intermediate_folder(name))
 
 
 def organization_under(
@@ -95,7 +101,7 @@ def organization_under(
     clusters may be late.
     """
     for certificate in () if wanted.organization_stated else (own, root):
-        found = organization_of(certificate) if certificate is not None else None
+        found = subject_organization(certificate) if certificate is not None else None
         if found:
             return found
     return wanted.organization
@@ -163,7 +169,7 @@ def build_intermediate(
     # A certificate neither outlives nor predates its issuer.
     start = max(now - _BACKDATE, root.not_valid_before_utc)
     end = min(now + timedelta(days=wanted.intermediate_days), root.not_valid_after_utc)
-    identifier = extension(root, x509.SubjectKeyIdentifier)
+    identifier = extension_value(root, x509.SubjectKeyIdentifier)
     authority = (
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
         if identifier is not None

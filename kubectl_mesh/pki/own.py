@@ -20,12 +20,12 @@ from kubectl_mesh.pki.kept import (
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
+    is_for_key,
     is_supported_key,
     load_certificates,
     load_key,
-    same_key,
 )
-from kubectl_mesh.x509.chain import ca_problems, constrained, soon
+from kubectl_mesh.x509.chain import ca_problems, expiring_soon_problems, name_constraint_problems
 from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
 ROTATE = f"`{mesh_command('certs rotate-root begin')}` brings in another root while traffic flows"
@@ -68,7 +68,11 @@ def own_root(
     warnings = {
         w
         for c in certificates
-        for w in (*soon(name, c, now), *constrained(name, c), *weak(name, c))
+        for w in (
+            *expiring_soon_problems(name, c, now),
+            *name_constraint_problems(name, c),
+            *weak(name, c),
+        )
     }
     return Taken(files, tuple(sorted(warnings)))
 
@@ -94,7 +98,7 @@ def _other_root_problems(
         )
     if with_key and ROOT_KEY in kept:
         own = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
-        if not any(same_key(c, own) for c in certificates):
+        if not any(is_for_key(c, own) for c in certificates):
             yield Problem(
                 Place(name),
                 f"does not belong to {work_path(f'certs/{ROOT_KEY}')}, which is there and is kept",
@@ -137,7 +141,7 @@ def _pair(name: str, certificates: Sequence[x509.Certificate], key: NamedFile) -
         own = load_key(key.name, key.body, for_istio=False)
     except MeshError as error:
         return list(error.problems)
-    if any(same_key(c, own) for c in certificates):
+    if any(is_for_key(c, own) for c in certificates):
         return []
     what = (
         f"does not belong to {name}"

@@ -23,16 +23,16 @@ from kubectl_mesh.pki.rotation import waits
 from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
-from kubectl_mesh.x509.certificates import Key, load_certificates, load_key, same_key
+from kubectl_mesh.x509.certificates import Key, is_for_key, load_certificates, load_key
 from kubectl_mesh.x509.chain import chain_problems
 from kubectl_mesh.x509.layout import (
-    ARCHIVE,
-    NEXT_KEY,
-    REQUEST,
+    ARCHIVE_FOLDER,
+    CSR_FILE,
+    NEXT_ROOT_KEY,
     ROOT_CERT,
     ROOT_KEY,
-    folder,
-    next_folder,
+    intermediate_folder,
+    next_intermediate_folder,
 )
 from kubectl_mesh.x509.parse import PemError, parse_certificate
 
@@ -56,7 +56,7 @@ def renew(
     if not root.certificates or root.key is None:
         missing = ROOT_KEY if root.certificates else ROOT_CERT
         fix = "put it back; where somebody else holds the root, write `certificates: {issuer: csr}`"
-        if root.certificates and NEXT_KEY in kept:
+        if root.certificates and NEXT_ROOT_KEY in kept:
             fix = (
                 "the root that is to sign next has its key here: go on with"
                 f" `{mesh_command('certs rotate-root advance')}` first; or put this key back"
@@ -72,7 +72,7 @@ def renew(
                 )
             ]
         )
-    issuer = Issuer(next(c for c in root.certificates if same_key(c, root.key)), root.key)
+    issuer = Issuer(next(c for c in root.certificates if is_for_key(c, root.key)), root.key)
     if early := waits(kept, sorted(wanted.namespaces), issuer.certificate):
         raise MeshError(early)
     return sign_intermediates(wanted, certs, issuer, now, progress, keep_key=keep_key)
@@ -100,7 +100,7 @@ def sign_intermediates(
     put: dict[str, bytes] = {}
     roots = load_certificates(f"certs/{ROOT_CERT}", bundle)
     for name in names:
-        base = folder(name)
+        base = intermediate_folder(name)
         made = build_intermediate(
             wanted, name, keys[name], issuer, now, existing_intermediate(kept, name)
         )
@@ -114,7 +114,9 @@ def sign_intermediates(
             serialization.Encoding.PEM
         )
         put[f"{base}/root-cert.pem"] = bundle
-    return Exchange(put, to_archive([folder(name) for name in names], kept, certs.archive))
+    return Exchange(
+        put, to_archive([intermediate_folder(name) for name in names], kept, certs.archive)
+    )
 
 
 def to_archive(
@@ -128,7 +130,7 @@ def to_archive(
     for base in folders:
         name = free_name(f"{base}-{short(kept.get(f'{base}/ca-cert.pem', b''))}", taken)
         taken.add(name)
-        moved[base] = f"{ARCHIVE}/{name}"
+        moved[base] = f"{ARCHIVE_FOLDER}/{name}"
     return moved
 
 
@@ -153,7 +155,7 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
     keys: dict[str, Key] = {}
     problems: list[Problem] = []
     for name in names:
-        path = f"{folder(name)}/ca-key.pem"
+        path = f"{intermediate_folder(name)}/ca-key.pem"
         if path not in kept:
             problems.append(
                 Problem(
@@ -185,13 +187,17 @@ def ask(
     `certs/` -> bytes. One that is there is kept.
     """
     names = [
-        name for name in sorted(wanted.namespaces) if f"{next_folder(name)}/{REQUEST}" not in kept
+        name
+        for name in sorted(wanted.namespaces)
+        if f"{next_intermediate_folder(name)}/{CSR_FILE}" not in kept
     ]
     put: dict[str, bytes] = {}
     keys: dict[str, Key] = {}
     if keep_key:
         keys = _kept_keys(names, kept)
-        put |= {_next_key_path(name): kept[f"{folder(name)}/ca-key.pem"] for name in names}
+        put |= {
+            _next_key_path(name): kept[f"{intermediate_folder(name)}/ca-key.pem"] for name in names
+        }
     else:
         # A killed run may have left a key without its request.
         left = [name for name in names if _next_key_path(name) in kept]
@@ -208,14 +214,14 @@ def ask(
         put |= {_next_key_path(name): pem_key(key) for name, key in made.items()}
         keys |= made
     for name in names:
-        put[f"{next_folder(name)}/{REQUEST}"] = request(
+        put[f"{next_intermediate_folder(name)}/{CSR_FILE}"] = request(
             requested_organization(wanted, kept, name), name, wanted.namespaces[name], keys[name]
         )
     return put
 
 
 def _next_key_path(name: str) -> str:
-    return f"{next_folder(name)}/ca-key.pem"
+    return f"{next_intermediate_folder(name)}/ca-key.pem"
 
 
 def expiring(
@@ -224,7 +230,7 @@ def expiring(
     """The clusters whose intermediates end within a time, or have ended."""
     found = []
     for name in names:
-        path = f"{folder(name)}/ca-cert.pem"
+        path = f"{intermediate_folder(name)}/ca-cert.pem"
         if (
             path in kept
             and load_certificates(f"certs/{path}", kept[path])[0].not_valid_after_utc - now
@@ -240,7 +246,7 @@ def accept_next(
     """What came back for a cluster whose intermediate is in use, judged against the key that waits
     for it; the two folders change places in one.
     """
-    base, following, kept = folder(name), next_folder(name), certs.files
+    base, following, kept = intermediate_folder(name), next_intermediate_folder(name), certs.files
     waiting = {path: body for path, body in kept.items() if not path.startswith(f"{base}/")}
     waiting |= {
         f"{base}/{path.partition('/')[2]}": body

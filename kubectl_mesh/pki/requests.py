@@ -35,17 +35,23 @@ from kubectl_mesh.pki.make import (
     pem_key,
 )
 from kubectl_mesh.pki.wanted import NamedFile, Wanted
-from kubectl_mesh.text import marked, mesh_command, work_path
+from kubectl_mesh.text import marked_text, mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     Key,
-    describe,
+    describe_certificate,
+    is_for_key,
     is_supported_key,
     load_certificates,
     load_key,
-    same_key,
 )
 from kubectl_mesh.x509.chain import ca_problems, direct_issuer
-from kubectl_mesh.x509.layout import REQUEST, ROOT_CERT, ROOT_KEY, folder, next_folder
+from kubectl_mesh.x509.layout import (
+    CSR_FILE,
+    ROOT_CERT,
+    ROOT_KEY,
+    intermediate_folder,
+    next_intermediate_folder,
+)
 from kubectl_mesh.x509.parse import PemError, parse_request
 
 
@@ -97,13 +103,13 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
     new: dict[str, bytes] = {}
     problems: list[Problem] = []
     for name in sorted(wanted.namespaces):
-        path = f"{folder(name)}/ca-key.pem"
+        path = f"{intermediate_folder(name)}/ca-key.pem"
         if path in kept:
             try:
                 keys[name] = load_key(f"certs/{path}", kept[path])
             except MeshError as error:
                 problems += error.problems
-        there = kept.get(f"{folder(name)}/{REQUEST}")
+        there = kept.get(f"{intermediate_folder(name)}/{CSR_FILE}")
         if there is not None and (name not in keys or not _same(there, keys[name])):
             what = (
                 "is a request for another key than ca-key.pem beside it"
@@ -113,7 +119,7 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
             fix = "put the key back; or move the request away to have a new one made"
             problems.append(
                 Problem(
-                    Place(f"certs/{folder(name)}/{REQUEST}"),
+                    Place(f"certs/{intermediate_folder(name)}/{CSR_FILE}"),
                     what,
                     fix,
                     "certs-pair",
@@ -129,10 +135,10 @@ def requests(wanted: Wanted, kept: Mapping[str, bytes], progress: Any) -> dict[s
         progress=progress,
     )
     for name, key in made.items():
-        new[f"{folder(name)}/ca-key.pem"] = pem_key(key)
+        new[f"{intermediate_folder(name)}/ca-key.pem"] = pem_key(key)
     for name, namespace in sorted(wanted.namespaces.items()):
-        if f"{folder(name)}/{REQUEST}" not in kept:
-            new[f"{folder(name)}/{REQUEST}"] = request(
+        if f"{intermediate_folder(name)}/{CSR_FILE}" not in kept:
+            new[f"{intermediate_folder(name)}/{CSR_FILE}"] = request(
                 requested_organization(wanted, kept, name),
                 name,
                 namespace,
@@ -153,7 +159,7 @@ def requested_organization(wanted: Wanted, kept: Mapping[str, bytes], name: str)
 
 def existing_intermediate(kept: Mapping[str, bytes], name: str) -> x509.Certificate | None:
     """The intermediate that a cluster has; None if it has none."""
-    path = f"{folder(name)}/ca-cert.pem"
+    path = f"{intermediate_folder(name)}/ca-cert.pem"
     return load_certificates(f"certs/{path}", kept[path])[0] if path in kept else None
 
 
@@ -262,7 +268,7 @@ def sign(found: Request, kept: Mapping[str, bytes], days: int, now: datetime) ->
                 )
             ]
         )
-    issuer = next(c for c in root.certificates if same_key(c, root.key))
+    issuer = next(c for c in root.certificates if is_for_key(c, root.key))
     wanted = Wanted(found.organization, "", 0, days, {found.cluster: found.namespace})
     made = build_intermediate(
         wanted, found.cluster, found.key, Issuer(issuer, root.key), now.replace(microsecond=0)
@@ -300,7 +306,7 @@ def accept(
     Raises a `MeshError` with every reason to refuse it.
     """
     now = now.replace(microsecond=0)
-    base = folder(awaited.name)
+    base = intermediate_folder(awaited.name)
     if refusal := _unwanted_problem(awaited, came, kept):
         raise MeshError([refusal])
     chain = load_certificates(came.name, came.body)
@@ -336,7 +342,9 @@ def _existing_problems(
     the same certificate.
     """
     for path in [p for p in new if p in kept and kept[p] != new[p]]:
-        shown = work_path(f"certs/{awaited.folder}{path.removeprefix(folder(awaited.name))}")
+        shown = work_path(
+            f"certs/{awaited.folder}{path.removeprefix(intermediate_folder(awaited.name))}"
+        )
         yield Problem(
             Place(file),
             f"is another than {shown}, which is there already",
@@ -368,7 +376,7 @@ def _unwanted_problem(
     """Why nothing can be accepted for a cluster, or not this file, whatever certificate is in
     it.
     """
-    place, base = Place(came.name), folder(awaited.name)
+    place, base = Place(came.name), intermediate_folder(awaited.name)
     # A killed import may have left the certificate without its chain, or without the root.
     if all(f"{base}/{part}" in kept for part in ("ca-cert.pem", "cert-chain.pem", "root-cert.pem")):
         return Problem(
@@ -415,9 +423,9 @@ def _own_problems(
     """What is wrong with the first certificate of a file that came back, apart from who signed
     it.
     """
-    path = f"{folder(awaited.name)}/ca-key.pem"
+    path = f"{intermediate_folder(awaited.name)}/ca-key.pem"
     own = load_key(f"certs/{path}", kept[path])
-    if not same_key(chain[0], own):
+    if not is_for_key(chain[0], own):
         yield _other_key(awaited, Place(file), chain, own, kept)
     yield from ca_problems(file, chain[0], now, expired_fix=SIGN_AGAIN)
 
@@ -439,7 +447,8 @@ def _order_problems(
         if direct_issuer(below, [above]) is None:
             yield Problem(
                 place,
-                f"is out of order: {describe(below).subject} is not signed by the certificate"
+                f"is out of order: {describe_certificate(below).subject} is not signed by the"
+                " certificate"
                 " below it",
                 "put each certificate above the one that signed it",
                 "certs-chain",
@@ -453,7 +462,7 @@ def other_cluster_problems(
 ) -> Iterator[Problem]:
     """That a certificate says that it is for another cluster of the mesh."""
     locality = [a.value for a in certificate.subject.get_attributes_for_oid(NameOID.LOCALITY_NAME)]
-    strangers = [c for c in clusters if c != name and folder(c) in locality]
+    strangers = [c for c in clusters if c != name and intermediate_folder(c) in locality]
     if strangers:
         yield Problem(
             place,
@@ -466,7 +475,10 @@ def other_cluster_problems(
 
 def follows(name: str, kept: Mapping[str, bytes]) -> bool:
     """Whether a cluster waits for an intermediate that follows the one in use."""
-    return f"{folder(name)}/ca-cert.pem" in kept and f"{next_folder(name)}/ca-key.pem" in kept
+    return (
+        f"{intermediate_folder(name)}/ca-cert.pem" in kept
+        and f"{next_intermediate_folder(name)}/ca-key.pem" in kept
+    )
 
 
 SIGN_AGAIN = "have the request signed again"
@@ -477,7 +489,7 @@ def _came_back(problem: Problem, file: str, *, is_first: bool) -> Problem:
     """A problem of an intermediate, said of the file that came back; `is_first`: the root comes
     with it.
     """
-    what, fix = marked(problem.what), marked(problem.fix)
+    what, fix = marked_text(problem.what), marked_text(problem.fix)
     if problem.where.file.endswith("cert-chain.pem"):
         what = f"holds an issuer that {what}"
     if problem.code == "certificate-expired":
@@ -506,7 +518,7 @@ def _other_key(
     kept: Mapping[str, bytes],
 ) -> Problem:
     """Whose key a certificate is for, if it is for one that is here."""
-    if any(same_key(c, own) for c in chain[1:]):
+    if any(is_for_key(c, own) for c in chain[1:]):
         return Problem(
             place,
             "is out of order: the cluster's own certificate is not the first",
@@ -515,11 +527,13 @@ def _other_key(
             code="chain-out-of-order",
         )
     for other in awaited.clusters:
-        pem = kept.get(f"{folder(other)}/ca-key.pem")
+        pem = kept.get(f"{intermediate_folder(other)}/ca-key.pem")
         if (
             other != awaited.name
             and pem is not None
-            and same_key(chain[0], load_key(f"certs/{folder(other)}/ca-key.pem", pem))
+            and is_for_key(
+                chain[0], load_key(f"certs/{intermediate_folder(other)}/ca-key.pem", pem)
+            )
         ):
             return Problem(
                 place,
@@ -531,7 +545,7 @@ def _other_key(
     return Problem(
         place,
         f"is not for the key in {awaited.path('ca-key.pem')}",
-        f"have {awaited.path(REQUEST)} signed, and no other request",
+        f"have {awaited.path(CSR_FILE)} signed, and no other request",
         "certs-pair",
         code="key-of-another-certificate",
     )

@@ -30,9 +30,21 @@ from kubectl_mesh.pki.rotation import read, write
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.workdir.certs_folder import CertsFolder
-from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
+from kubectl_mesh.x509.certificates import (
+    Key,
+    describe_certificate,
+    is_for_key,
+    load_certificates,
+    load_key,
+)
 from kubectl_mesh.x509.chain import direct_issuer
-from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, ROTATION, folder
+from kubectl_mesh.x509.layout import (
+    ARCHIVE_FOLDER,
+    CRL_FILE,
+    NEXT_ROOT_KEY,
+    ROTATION_FILE,
+    intermediate_folder,
+)
 
 _LARGEST = 2**20 - 2**14
 
@@ -95,7 +107,7 @@ def sign_bundle(
     """
     root = kept_root(certs.files, now, certs.intermediates)
     states = {name: kept_intermediate(name, certs.files, root, now, keyless=True) for name in own}
-    there = load(NAME, certs.files[CRL]) if CRL in certs.files else ()
+    there = load(NAME, certs.files[CRL_FILE]) if CRL_FILE in certs.files else ()
     used = signers(states, root)
     known = (*(s.certificate for s in used), *idle(root.certificates, used))
     before = Listed((*there, *_added(order.crls, known)))
@@ -114,7 +126,7 @@ def sign_bundle(
     completed = complete(body, states, root, now)
     return SignedCrls(
         completed.crl,
-        {**_repeated_step(certs.files, body, now), CRL: body},
+        {**_repeated_step(certs.files, body, now), CRL_FILE: body},
         (*completed.warnings, *late),
     )
 
@@ -168,7 +180,7 @@ def check_revocable(
         name = current[certificate]
         fix = (
             f"remove the cluster first (`{mesh_command('remove')}`), or have another intermediate"
-            f" made: move {work_path(f'certs/{folder(name)}')} away and render"
+            f" made: move {work_path(f'certs/{intermediate_folder(name)}')} away and render"
         )
         raise refuse(
             path,
@@ -202,10 +214,10 @@ def _repeated_step(held: Mapping[str, bytes], body: bytes, now: datetime) -> dic
         on is None
         or on.step != "trust-both"
         or not lacking(held, {on.new}, now)
-        or lacking({**held, CRL: body}, {on.new}, now)
+        or lacking({**held, CRL_FILE: body}, {on.new}, now)
     ):
         return {}
-    return {ROTATION: write(replace(on, since=now))}
+    return {ROTATION_FILE: write(replace(on, since=now))}
 
 
 def revoke(authorities: Authorities, order: Revocation) -> tuple[bytes, list[Problem]]:
@@ -258,14 +270,16 @@ def former(
     """
     for path in sorted(archive):
         base, _, last = path.rpartition("/")
-        if last != "ca-cert.pem" or not base.startswith(f"{ARCHIVE}/{folder(name)}-"):
+        if last != "ca-cert.pem" or not base.startswith(
+            f"{ARCHIVE_FOLDER}/{intermediate_folder(name)}-"
+        ):
             continue
         try:
             certificate = load_certificates(f"certs/{path}", archive[path])[0]
         except MeshError:
             continue
         # A cluster may have a name that begins with another's.
-        if not base.removeprefix(f"{ARCHIVE}/{folder(name)}-").startswith(
+        if not base.removeprefix(f"{ARCHIVE_FOLDER}/{intermediate_folder(name)}-").startswith(
             certificate.fingerprint(hashes.SHA256()).hex()[:8]
         ):
             continue
@@ -364,7 +378,7 @@ def _unused(
 def _unable_problem(signer: Signer, fault: str) -> Problem:
     return Problem(
         Place(NAME),
-        f"cannot be made: {describe(signer.certificate).subject} {fault}",
+        f"cannot be made: {describe_certificate(signer.certificate).subject} {fault}",
         "have it renewed with cRLSign",
         "certs-ca",
         code="certificate-without-crl-sign",
@@ -408,7 +422,7 @@ def _by(
 
 
 def _late(signer: Signer) -> Problem:
-    known = describe(signer.certificate)
+    known = describe_certificate(signer.certificate)
     what = (
         f"has no CRL of {known.subject} (serial {known.serial}), which was in use before: proxies"
         " refuse what is still signed by it"
@@ -437,7 +451,9 @@ def _with_roots(
     """
     kept, archive = authorities.certs.files, authorities.certs.archived_files
     root, old = authorities.root, authorities.listed
-    keys = [*_keys({f"certs/{NEXT_KEY}": kept[NEXT_KEY]} if NEXT_KEY in kept else {})]
+    keys = [
+        *_keys({f"certs/{NEXT_ROOT_KEY}": kept[NEXT_ROOT_KEY]} if NEXT_ROOT_KEY in kept else {})
+    ]
     keys += _keys(
         {
             f"certs/{path}": body
@@ -448,7 +464,7 @@ def _with_roots(
 
     def with_key(signer: Signer) -> Signer:
         place, key = next(
-            ((p, k) for p, k in keys if same_key(signer.certificate, k)), (signer.place, None)
+            ((p, k) for p, k in keys if is_for_key(signer.certificate, k)), (signer.place, None)
         )
         return (
             signer
@@ -458,7 +474,7 @@ def _with_roots(
 
     there = {s.certificate for s in wanted}
     more = [
-        with_key(Signer(c, None, f"the key of {describe(c).subject}"))
+        with_key(Signer(c, None, f"the key of {describe_certificate(c).subject}"))
         for c in root.certificates
         if c not in there
     ]
@@ -497,7 +513,7 @@ def _replaced(authorities: Authorities, now: datetime) -> Iterator[Signer]:
     for path in sorted(archive):
         base, _, last = path.rpartition("/")
         if last != "ca-cert.pem" or not any(
-            base.startswith(f"{ARCHIVE}/{folder(name)}-") for name in states
+            base.startswith(f"{ARCHIVE_FOLDER}/{intermediate_folder(name)}-") for name in states
         ):
             continue
         try:
@@ -513,6 +529,6 @@ def _replaced(authorities: Authorities, now: datetime) -> Iterator[Signer]:
         own = [
             key
             for _, key in _keys({place: archive[place]} if place in archive else {})
-            if same_key(certificate, key)
+            if is_for_key(certificate, key)
         ]
         yield Signer(certificate, own[0] if own else None, f"certs/{place}")

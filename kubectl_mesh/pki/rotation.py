@@ -21,10 +21,17 @@ from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.text import mesh_command, shown, work_path
-from kubectl_mesh.x509.certificates import load_certificates, load_key, same_key
-from kubectl_mesh.x509.chain import root_of
-from kubectl_mesh.x509.layout import ARCHIVE, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.text import mesh_command, value_text, work_path
+from kubectl_mesh.x509.certificates import is_for_key, load_certificates, load_key
+from kubectl_mesh.x509.chain import find_root
+from kubectl_mesh.x509.layout import (
+    ARCHIVE_FOLDER,
+    NEXT_ROOT_KEY,
+    ROOT_CERT,
+    ROOT_KEY,
+    ROTATION_FILE,
+    intermediate_folder,
+)
 
 FOLLOWS = {
     "trust-both": "sign-new",
@@ -39,7 +46,7 @@ ABORTS = {"trust-both": "drop-new", "sign-new": "sign-old"}
 WAITS = frozenset(("trust-both", "sign-new", "sign-old"))
 """The steps after which every certificate of a workload has to be made anew before the next one."""
 AS_COMMITTED = "put it back as git has it"
-_FILE = work_path(f"certs/{ROTATION}")
+_FILE = work_path(f"certs/{ROTATION_FILE}")
 _MARK = re.compile("[0-9a-f]{64}")
 
 
@@ -64,11 +71,11 @@ class Rotation:
 
 def read(kept: Mapping[str, bytes]) -> Rotation | None:
     """The rotation that is on; None where there is none."""
-    if ROTATION not in kept:
+    if ROTATION_FILE not in kept:
         return None
-    place = Place(f"certs/{ROTATION}")
+    place = Place(f"certs/{ROTATION_FILE}")
     try:
-        value = json.loads(kept[ROTATION])
+        value = json.loads(kept[ROTATION_FILE])
         rotation = _parse_rotation(value)
     except (ValueError, KeyError, TypeError, RecursionError):
         problem = Problem(
@@ -82,7 +89,8 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
     if unknown := sorted(set(value) - {"step", "old", "new", "since", "union"}):
         problem = Problem(
             place,
-            f"has {', '.join(map(shown, unknown))}, which this version of kubectl mesh does not"
+            f"has {', '.join(map(value_text, unknown))}, which this version of kubectl mesh does"
+            " not"
             " know",
             f"use the version that wrote it, or {AS_COMMITTED}",
             "certs-readable",
@@ -130,16 +138,20 @@ def judge(kept: Mapping[str, bytes], issuer: str) -> None:
 
 def _stray_key_problems(kept: Mapping[str, bytes]) -> list[Problem]:
     """That the key of a next root is there, and no rotation."""
-    if NEXT_KEY not in kept:
+    if NEXT_ROOT_KEY not in kept:
         return []
     what = f"is there, as of a rotation that is on, but {_FILE}, which says where it stands, is not"
     fix = (
         f"put {_FILE} back as git has it; where that rotation was given up, move"
-        f" the key to {work_path(f'certs/{ARCHIVE}')}"
+        f" the key to {work_path(f'certs/{ARCHIVE_FOLDER}')}"
     )
     return [
         Problem(
-            Place(f"certs/{NEXT_KEY}"), what, fix, "certs-complete", code="rotation-file-missing"
+            Place(f"certs/{NEXT_ROOT_KEY}"),
+            what,
+            fix,
+            "certs-complete",
+            code="rotation-file-missing",
         )
     ]
 
@@ -158,7 +170,11 @@ def _issuer_problems(rotation: Rotation, issuer: str) -> list[Problem]:
     )
     return [
         Problem(
-            Place(f"certs/{ROTATION}"), what, fix, "certs-chain", code="rotation-of-another-issuer"
+            Place(f"certs/{ROTATION_FILE}"),
+            what,
+            fix,
+            "certs-chain",
+            code="rotation-of-another-issuer",
         )
     ]
 
@@ -187,7 +203,7 @@ def _root_problems(rotation: Rotation, kept: Mapping[str, bytes]) -> list[Proble
     what = f"says {rotation.step}, but {bundle} {', and '.join(wrong)}"
     return [
         Problem(
-            Place(f"certs/{ROTATION}"),
+            Place(f"certs/{ROTATION_FILE}"),
             what,
             f"put both back, with all of {work_path('certs/')}, as one commit of git has them",
             "certs-chain",
@@ -202,7 +218,7 @@ def _key_problems(rotation: Rotation, kept: Mapping[str, bytes], issuer: str) ->
         return []
     key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
     right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
-    if not any(same_key(root, key) and fingerprint(root) not in signs for root in _roots(kept)):
+    if not any(is_for_key(root, key) and fingerprint(root) not in signs for root in _roots(kept)):
         return []
     return [
         Problem(
@@ -238,7 +254,7 @@ def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
     fingerprints = tuple(map(fingerprint, roots))
     found = {}
     for name in names:
-        base = folder(name)
+        base = intermediate_folder(name)
         if f"{base}/ca-cert.pem" not in kept:
             continue
         chain = load_certificates(f"certs/{base}/ca-cert.pem", kept[f"{base}/ca-cert.pem"])
@@ -246,7 +262,7 @@ def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
             chain += load_certificates(
                 f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"]
             )
-        signer = root_of(chain, roots)
+        signer = find_root(chain, roots)
         found[name] = Trust(fingerprints, None if signer is None else fingerprint(signer))
     return found
 
@@ -280,7 +296,7 @@ def early(
             " yet to come: this clock, or the one of that day, is wrong"
         )
         fix = 'set the clock right; where it is, write under "since" when the step was made'
-        return Problem(Place(f"certs/{ROTATION}"), what, fix, code="rotation-in-the-future")
+        return Problem(Place(f"certs/{ROTATION_FILE}"), what, fix, code="rotation-in-the-future")
     if seen_for is None:
         return Problem(
             place,
@@ -315,7 +331,7 @@ def unfit(
     """
     if rotation is None:
         return []
-    signer = root_of(
+    signer = find_root(
         load_certificates(file, chain), load_certificates(f"certs/{ROOT_CERT}", bundle)
     )
     before = load_certificates(file, current) if current is not None else ()
@@ -336,7 +352,7 @@ def unfit(
 
 
 def _signer(chain: Sequence[x509.Certificate], bundle: bytes) -> str:
-    root = root_of(chain, load_certificates(f"certs/{ROOT_CERT}", bundle))
+    root = find_root(chain, load_certificates(f"certs/{ROOT_CERT}", bundle))
     return fingerprint(root) if root is not None else ""
 
 
@@ -370,7 +386,7 @@ def waits(
             )
         told.append(
             Problem(
-                Place(f"certs/{folder(name)}/ca-cert.pem"),
+                Place(f"certs/{intermediate_folder(name)}/ca-cert.pem"),
                 what,
                 fix,
                 "certs-chain",

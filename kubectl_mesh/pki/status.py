@@ -12,16 +12,22 @@ from cryptography.hazmat.primitives import hashes
 from kubectl_mesh.model import Certificate, Topology
 from kubectl_mesh.pki import crl, rotation
 from kubectl_mesh.workdir.certs_folder import CertsFolder
-from kubectl_mesh.x509.certificates import Key, describe, load_certificates, load_key, same_key
-from kubectl_mesh.x509.chain import root_of
+from kubectl_mesh.x509.certificates import (
+    Key,
+    describe_certificate,
+    is_for_key,
+    load_certificates,
+    load_key,
+)
+from kubectl_mesh.x509.chain import find_root
 from kubectl_mesh.x509.layout import (
-    CRL,
-    NEXT_KEY,
-    REQUEST,
+    CRL_FILE,
+    CSR_FILE,
+    NEXT_ROOT_KEY,
     ROOT_CERT,
     ROOT_KEY,
-    folder,
-    next_folder,
+    intermediate_folder,
+    next_intermediate_folder,
 )
 
 
@@ -31,13 +37,13 @@ def status(topology: Topology, certs: CertsFolder, now: datetime) -> dict[str, A
     roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
     keys = {
         name: load_key(f"certs/{name}", kept[name], for_istio=False)
-        for name in (ROOT_KEY, NEXT_KEY)
+        for name in (ROOT_KEY, NEXT_ROOT_KEY)
         if name in kept
     }
     own = sorted(c.name for c in topology.clusters if c.primary is None)
-    there = [name for name in own if f"{folder(name)}/ca-cert.pem" in kept]
+    there = [name for name in own if f"{intermediate_folder(name)}/ca-cert.pem" in kept]
     chains = {name: _chain(kept, name) for name in there}
-    signers = {name: root_of(chain, roots) for name, chain in chains.items()}
+    signers = {name: find_root(chain, roots) for name, chain in chains.items()}
     used = [signer for signer in signers.values() if signer is not None]
     return {
         "mesh": topology.mesh_id,
@@ -49,8 +55,8 @@ def status(topology: Topology, certs: CertsFolder, now: datetime) -> dict[str, A
                 "cluster": name,
                 **_value(chain[0], now),
                 "signedBy": _fingerprint(signer) if (signer := signers[name]) else None,
-                "keyHere": f"{folder(name)}/ca-key.pem" in kept,
-                "renewalRequested": f"{next_folder(name)}/{REQUEST}" in kept,
+                "keyHere": f"{intermediate_folder(name)}/ca-key.pem" in kept,
+                "renewalRequested": f"{next_intermediate_folder(name)}/{CSR_FILE}" in kept,
             }
             for name, chain in chains.items()
         ],
@@ -61,7 +67,7 @@ def status(topology: Topology, certs: CertsFolder, now: datetime) -> dict[str, A
 
 def _chain(kept: Mapping[str, bytes], name: str) -> tuple[x509.Certificate, ...]:
     """The certificate of an intermediate and its chain."""
-    base = folder(name)
+    base = intermediate_folder(name)
     chain = load_certificates(f"certs/{base}/ca-cert.pem", kept[f"{base}/ca-cert.pem"])
     if f"{base}/cert-chain.pem" in kept:
         chain += load_certificates(f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"])
@@ -90,22 +96,22 @@ def ends(
     first of them ends, where there are any.
     """
     roots = (
-        [describe(c) for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])]
+        [describe_certificate(c) for c in load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])]
         if ROOT_CERT in kept
         else []
     )
-    paths = {name: f"{folder(name)}/ca-cert.pem" for name in sorted(clusters)}
+    paths = {name: f"{intermediate_folder(name)}/ca-cert.pem" for name in sorted(clusters)}
     own = {
-        name: describe(load_certificates(f"certs/{path}", kept[path])[0])
+        name: describe_certificate(load_certificates(f"certs/{path}", kept[path])[0])
         for name, path in paths.items()
         if path in kept
     }
-    if CRL not in kept:
+    if CRL_FILE not in kept:
         return roots, own, None
 
     found = [
         (c.last_update_utc, c.next_update_utc)
-        for c in crl.load(f"certs/{CRL}", kept[CRL])
+        for c in crl.load(f"certs/{CRL_FILE}", kept[CRL_FILE])
         if c.next_update_utc is not None
     ]
     return roots, own, min(found, key=lambda dates: dates[1], default=None)
@@ -118,12 +124,12 @@ def _root(
     now: datetime,
 ) -> dict[str, Any]:
     """A root; where no key is here, the one that signed all intermediates is the one that signs."""
-    signs = same_key(root, keys[ROOT_KEY]) if ROOT_KEY in keys else set(signers) == {root}
+    signs = is_for_key(root, keys[ROOT_KEY]) if ROOT_KEY in keys else set(signers) == {root}
     return {
         **_value(root, now),
         "trusted": True,
         "signs": signs,
-        "keyHere": any(same_key(root, key) for key in keys.values()),
+        "keyHere": any(is_for_key(root, key) for key in keys.values()),
     }
 
 
@@ -132,7 +138,7 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 
 
 def _value(certificate: x509.Certificate, now: datetime) -> dict[str, Any]:
-    said = describe(certificate)
+    said = describe_certificate(certificate)
     return {
         "subject": said.subject,
         "issuer": said.issuer,

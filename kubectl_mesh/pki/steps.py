@@ -22,13 +22,21 @@ from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import (
+    is_for_key,
     load_certificates,
     load_key,
-    same_key,
-    texts,
+    split_certificates,
 )
 from kubectl_mesh.x509.chain import ca_problems
-from kubectl_mesh.x509.layout import ARCHIVE, CRL, NEXT_KEY, ROOT_CERT, ROOT_KEY, ROTATION, folder
+from kubectl_mesh.x509.layout import (
+    ARCHIVE_FOLDER,
+    CRL_FILE,
+    NEXT_ROOT_KEY,
+    ROOT_CERT,
+    ROOT_KEY,
+    ROTATION_FILE,
+    intermediate_folder,
+)
 
 
 def begin(
@@ -57,7 +65,7 @@ def begin(
     put: dict[str, bytes] = {}
     if given is None:
         key = make_keys(wanted.key_type, (), root=True, progress=progress)[""]
-        put[NEXT_KEY] = pem_key(key)
+        put[NEXT_ROOT_KEY] = pem_key(key)
         made = build_root(wanted, key, now, _next_name(root.certificates), root.certificates[0])
         pem = made.public_bytes(serialization.Encoding.PEM)
     else:
@@ -66,10 +74,10 @@ def begin(
     # within the new one.
     bundle = root.pem + (b"" if root.pem.endswith(b"\n") else b"\n") + pem
     put |= _bundle(bundle, certs)
-    if CRL in kept:
-        put[CRL] = ahead(kept[CRL], {**kept, **put}, now)
+    if CRL_FILE in kept:
+        put[CRL_FILE] = ahead(kept[CRL_FILE], {**kept, **put}, now)
     # Several roots already: each cluster has its own, and they come under this one.
-    put[ROTATION] = write(
+    put[ROTATION_FILE] = write(
         Rotation(
             "trust-both",
             tuple(map(fingerprint, root.certificates)),
@@ -125,7 +133,7 @@ def _given(
         )
     if problems:
         raise MeshError(problems)
-    return found, texts(pem)[0][1]
+    return found, split_certificates(pem)[0][1]
 
 
 def _bundle(bundle: bytes, certs: CertsFolder) -> dict[str, bytes]:
@@ -138,7 +146,7 @@ def _archive_root(
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """A root that no longer signs, or never will: its certificate and its key for the archive."""
     mark = fingerprint(load_certificates(f"certs/{ROOT_CERT}", certificate)[0])[:8]
-    name = f"{ARCHIVE}/{free_name(f'root-{mark}', {*certs.archive, *taken})}"
+    name = f"{ARCHIVE_FOLDER}/{free_name(f'root-{mark}', {*certs.archive, *taken})}"
     return {f"{name}/root-cert.pem": certificate}, (
         {key: f"{name}/root-key.pem"} if key in certs.files else {}
     )
@@ -159,7 +167,7 @@ def advance(
     now = now.replace(microsecond=0)
     step = follows(rotation, _signers(certs, wanted))
     if not step:
-        return Exchange({}, {}, frozenset((ROTATION,)))
+        return Exchange({}, {}, frozenset((ROTATION_FILE,)))
     change = Exchange({})
     if step == "sign-new" and (problems := lacking(certs.files, {rotation.new}, now)):
         raise MeshError(problems)
@@ -167,13 +175,13 @@ def advance(
     if step == "sign-new" and local:
         issuer = _issuer(certs, certs.files.get(key), key, {rotation.new}, now)
         change = _sign(wanted, certs, issuer, now, progress)
-        if key == NEXT_KEY:
+        if key == NEXT_ROOT_KEY:
             old = _block(certs.files[ROOT_CERT], _signing(certs, rotation.old))
             put, moved = _archive_root(old, ROOT_KEY, certs, ())
             change = replace(
                 change,
                 put={**change.put, **put},
-                moved={**change.moved, **moved, NEXT_KEY: ROOT_KEY},
+                moved={**change.moved, **moved, NEXT_ROOT_KEY: ROOT_KEY},
             )
     elif step == "drop-old":
         change = _drop(certs, {rotation.new}, wanted)
@@ -182,7 +190,7 @@ def advance(
         put, moved = _archive_root(_block(certs.files[ROOT_CERT], rotation.new), key, certs, ())
         change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved})
     return replace(
-        change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))}
+        change, put={**change.put, ROTATION_FILE: write(replace(rotation, step=step, since=now))}
     )
 
 
@@ -215,7 +223,7 @@ def abort(
         else:
             change = Exchange({})
     return replace(
-        change, put={**change.put, ROTATION: write(replace(rotation, step=step, since=now))}
+        change, put={**change.put, ROTATION_FILE: write(replace(rotation, step=step, since=now))}
     )
 
 
@@ -231,7 +239,9 @@ def archived_roots(rotation: Rotation, archive: Collection[str]) -> list[str]:
 
 def archived_root_key(rotation: Rotation, certs: CertsFolder) -> bytes | None:
     """The key of an old root out of `archived_files`; None where it is not there."""
-    paths = (f"{ARCHIVE}/{name}/{ROOT_KEY}" for name in archived_roots(rotation, certs.archive))
+    paths = (
+        f"{ARCHIVE_FOLDER}/{name}/{ROOT_KEY}" for name in archived_roots(rotation, certs.archive)
+    )
     return next((certs.archived_files[p] for p in paths if p in certs.archived_files), None)
 
 
@@ -252,7 +262,11 @@ def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> Excha
             " with advance"
         )
         raise MeshError(
-            [Problem(Place(f"certs/{ROTATION}"), what, fix, code="rotation-abort-cuts-clusters")]
+            [
+                Problem(
+                    Place(f"certs/{ROTATION_FILE}"), what, fix, code="rotation-abort-cuts-clusters"
+                )
+            ]
         )
     return _drop(certs, {rotation.new}, wanted)
 
@@ -265,7 +279,7 @@ def _restore(rotation: Rotation, wanted: Wanted, certs: CertsFolder, now: dateti
         raise MeshError(
             [
                 Problem(
-                    Place(f"certs/{ARCHIVE}"),
+                    Place(f"certs/{ARCHIVE_FOLDER}"),
                     what,
                     "put back what they signed with",
                     "certs-complete",
@@ -285,14 +299,14 @@ def _sign_old(
     progress: Progress,
 ) -> Exchange:
     """All intermediates signed by the old root again, whose key comes back from the archive."""
-    path = f"{ARCHIVE}/root-{rotation.old[0][:8]}/{ROOT_KEY}"
+    path = f"{ARCHIVE_FOLDER}/root-{rotation.old[0][:8]}/{ROOT_KEY}"
     issuer = _issuer(certs, old_key, path, set(rotation.old), now)
     change = _sign(wanted, certs, issuer, now, progress)
     assert old_key is not None
     return replace(
         change,
         put={**change.put, ROOT_KEY: old_key},
-        moved={**change.moved, ROOT_KEY: NEXT_KEY},
+        moved={**change.moved, ROOT_KEY: NEXT_ROOT_KEY},
     )
 
 
@@ -305,14 +319,14 @@ def _key_of(mark: str, certs: CertsFolder) -> str:
     """Where the key of a new root is, or belongs: beside the one that signs, or in its place where
     clusters come under a root that is here.
     """
-    if NEXT_KEY not in certs.files and ROOT_KEY in certs.files:
+    if NEXT_ROOT_KEY not in certs.files and ROOT_KEY in certs.files:
         key = load_key(f"certs/{ROOT_KEY}", certs.files[ROOT_KEY], for_istio=False)
         if any(
-            same_key(c, key) and fingerprint(c) == mark
+            is_for_key(c, key) and fingerprint(c) == mark
             for c in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT])
         ):
             return ROOT_KEY
-    return NEXT_KEY
+    return NEXT_ROOT_KEY
 
 
 def _signing(certs: CertsFolder, old: Sequence[str]) -> str:
@@ -320,14 +334,16 @@ def _signing(certs: CertsFolder, old: Sequence[str]) -> str:
     if ROOT_KEY in certs.files:
         key = load_key(f"certs/{ROOT_KEY}", certs.files[ROOT_KEY], for_istio=False)
         for certificate in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT]):
-            if same_key(certificate, key):
+            if is_for_key(certificate, key):
                 return fingerprint(certificate)
     return old[0]
 
 
 def _block(bundle: bytes, mark: str) -> bytes:
     """The text of one root out of the bundle."""
-    return next(text for certificate, text in texts(bundle) if fingerprint(certificate) == mark)
+    return next(
+        text for certificate, text in split_certificates(bundle) if fingerprint(certificate) == mark
+    )
 
 
 def _issuer(
@@ -352,7 +368,7 @@ def _issuer(
         (
             c
             for c in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT])
-            if same_key(c, key) and fingerprint(c) in marks
+            if is_for_key(c, key) and fingerprint(c) in marks
         ),
         None,
     )
@@ -386,7 +402,7 @@ def _sign(
     there = {
         name: space
         for name, space in wanted.namespaces.items()
-        if f"{folder(name)}/ca-cert.pem" in certs.files
+        if f"{intermediate_folder(name)}/ca-cert.pem" in certs.files
     }
     signers, mark = trusts(certs.files, sorted(there)), fingerprint(issuer.certificate)
     unsigned = {name: space for name, space in there.items() if signers[name].signer != mark}
@@ -398,7 +414,7 @@ def _sign(
         issuer,
         now,
         progress,
-        keep_key=CRL in certs.files,
+        keep_key=CRL_FILE in certs.files,
     )
     return replace(change, moved={**change.moved, **_strangers(certs, there)})
 
@@ -408,7 +424,11 @@ def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
     vouch for them any more.
     """
     return to_archive(
-        [base for base in certs.intermediates if base not in {folder(name) for name in names}],
+        [
+            base
+            for base in certs.intermediates
+            if base not in {intermediate_folder(name) for name in names}
+        ],
         certs.files,
         certs.archive,
     )
@@ -424,7 +444,7 @@ def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> Exchange:
             f" dropped{'' if len(bound) == 1 else f', as {len(bound) - 1} more are'}"
         )
         problem = Problem(
-            Place(f"certs/{folder(bound[0])}/ca-cert.pem"),
+            Place(f"certs/{intermediate_folder(bound[0])}/ca-cert.pem"),
             what,
             f"have it renewed first: `{mesh_command('certs renew ' + ' '.join(bound))}`",
             "certs-chain",
@@ -439,7 +459,7 @@ def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> Exchange:
 
 def _remaining_bundle(text: bytes, stay: set[str]) -> bytes:
     """The roots in `stay`, as one piece of the old text: istiod up to 1.29 looks for it there."""
-    known = texts(text)
+    known = split_certificates(text)
     blocks = [block for certificate, block in known if fingerprint(certificate) in stay]
     marks = [fingerprint(certificate) for certificate, _ in known]
     first = next(i for i, mark in enumerate(marks) if mark in stay)

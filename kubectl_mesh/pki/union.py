@@ -15,9 +15,9 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.own import Taken, judged
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.x509.certificates import describe, extension, load_certificates
-from kubectl_mesh.x509.chain import soon
-from kubectl_mesh.x509.layout import ROOT_CERT, folder
+from kubectl_mesh.x509.certificates import describe_certificate, extension_value, load_certificates
+from kubectl_mesh.x509.chain import expiring_soon_problems
+from kubectl_mesh.x509.layout import ROOT_CERT, intermediate_folder
 
 
 def union(
@@ -45,7 +45,7 @@ def union(
             problems += error.problems
             continue
         problems += [p for c in found for p in judged(other.name, c, now)]
-        warnings += [w for c in found for w in soon(other.name, c, now)]
+        warnings += [w for c in found for w in expiring_soon_problems(other.name, c, now)]
         trusted += [(other.name, c) for c in found]
         text = _line(other.body)
         if text not in whole:
@@ -53,7 +53,7 @@ def union(
     problems += ambiguous(trusted, kept, clusters)
     if problems:
         raise MeshError(problems)
-    copies = [f"{folder(c)}/{ROOT_CERT}" for c in clusters]
+    copies = [f"{intermediate_folder(c)}/{ROOT_CERT}" for c in clusters]
     files = {
         path: whole
         for path in (ROOT_CERT, *copies)
@@ -95,10 +95,11 @@ def ambiguous(
             if first.subject.public_bytes() != key or _same_key(first, certificate):
                 continue
             shared.add(key)
-            ids = [extension(c, x509.SubjectKeyIdentifier) for c in (first, certificate)]
+            ids = [extension_value(c, x509.SubjectKeyIdentifier) for c in (first, certificate)]
             if None in ids:
                 what = (
-                    f"has the same name as the root in {other} ({describe(certificate).subject}),"
+                    f"has the same name as the root in {other}"
+                    f" ({describe_certificate(certificate).subject}),"
                     " and not both have a key identifier"
                 )
                 fix = (
@@ -108,12 +109,12 @@ def ambiguous(
                 yield Problem(Place(name), what, fix, "certs-chain", code="roots-indistinguishable")
         seen[name, str(certificate.serial_number)] = (name, certificate)
     for cluster in clusters:
-        path = f"{folder(cluster)}/cert-chain.pem"
+        path = f"{intermediate_folder(cluster)}/cert-chain.pem"
         for certificate in load_certificates(f"certs/{path}", kept[path]) if path in kept else ():
             if (
                 certificate.issuer != certificate.subject
                 and certificate.issuer.public_bytes() in shared
-                and extension(certificate, x509.AuthorityKeyIdentifier) is None
+                and extension_value(certificate, x509.AuthorityKeyIdentifier) is None
             ):
                 what = (
                     "names its issuer by a name that two roots have, and by no key identifier;"

@@ -11,7 +11,7 @@ from typing import Any
 from kubectl_mesh.model import Alerts, Date, Member, Pki, Plan
 from kubectl_mesh.pki.dates import of_cluster, shared
 from kubectl_mesh.render.stage import Stage
-from kubectl_mesh.text import plain
+from kubectl_mesh.text import plain_text
 from kubectl_mesh.yaml_io.manifest import parse
 from kubectl_mesh.yaml_io.templates import Manifests
 
@@ -71,7 +71,7 @@ def _rules(mesh: str, date: Date) -> Iterable[dict[str, Any]]:
 
 def _plain(text: str) -> str:
     """A text as a template of Prometheus that gives it again."""
-    return plain(text).replace("{{", '{{ "{{" }}')
+    return plain_text(text).replace("{{", '{{ "{{" }}')
 
 
 def remembered(text: str) -> dict[str, tuple[datetime, datetime | None, str, str]]:

@@ -4,14 +4,14 @@ expose-services.yaml, expose-istiod.yaml).
 
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import (
+    GATEWAY_NAME,
+    GATEWAY_SELECTOR,
     HBONE_PORT,
-    NAME,
-    NETWORK,
-    SELECTOR,
+    NETWORK_LABEL,
+    NETWORK_VIEW_VARIABLE,
     TLS_PORT,
-    VIEW,
-    elsewhere,
-    labels,
+    discovery_labels,
+    remote_networks,
     service_ports,
 )
 from kubectl_mesh.model import Cluster, Gateway, Member, Network, Plan
@@ -32,7 +32,9 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
     if member.gateway_kind == "Deployment":
         stage.add(
             "eastwest-account.yaml",
-            manifests.render("eastwest-account.yaml", name=NAME, namespace=cluster.namespace),
+            manifests.render(
+                "eastwest-account.yaml", name=GATEWAY_NAME, namespace=cluster.namespace
+            ),
         )
         stage.add("eastwest-deployment.yaml", manifests.again(_deployment(member)))
         stage.add("eastwest-service.yaml", manifests.again(_service(member, plan)))
@@ -43,7 +45,9 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
         place = {
             "namespace": cluster.namespace,
             "version": (
-                "v1" if versions.minor(cluster.version) >= versions.GATEWAY_V1 else "v1alpha3"
+                "v1"
+                if versions.minor_version(cluster.version) >= versions.SINCE_GATEWAY_V1
+                else "v1alpha3"
             ),
         }
         if member.gateway_kind not in (None, "Gateway") and plan.several_networks:
@@ -60,7 +64,7 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                 manifests.render("istiod-virtual-service.yaml", host=host, **place),
             )
         if plan.topology.ambient:
-            for network in elsewhere(member):
+            for network in remote_networks(member):
                 stage.add(
                     f"remote-gateways/{file_name(network.name)}.yaml",
                     manifests.again(_remote(network, cluster)),
@@ -81,12 +85,12 @@ def file_name(network: str) -> str:
 
 def _deployment(member: Member) -> dict[str, object]:
     cluster = member.cluster
-    own = {"app": NAME, "istio": SELECTOR}
+    own = {"app": GATEWAY_NAME, "istio": GATEWAY_SELECTOR}
     pod = {
         **own,
         "istio.io/dataplane-mode": "none",
         "sidecar.istio.io/inject": "true",
-        NETWORK: cluster.network,
+        NETWORK_LABEL: cluster.network,
     }
     if cluster.revision:
         pod["istio.io/rev"] = cluster.revision
@@ -94,7 +98,7 @@ def _deployment(member: Member) -> dict[str, object]:
         "name": "istio-proxy",
         # The injector puts Istio's own image in the place of this word.
         "image": "auto",
-        "env": [{"name": VIEW, "value": cluster.network}],
+        "env": [{"name": NETWORK_VIEW_VARIABLE, "value": cluster.network}],
         "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
         "resources": {
             "limits": {"cpu": "2", "memory": "1Gi"},
@@ -111,7 +115,7 @@ def _deployment(member: Member) -> dict[str, object]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"labels": own, "name": NAME, "namespace": cluster.namespace},
+        "metadata": {"labels": own, "name": GATEWAY_NAME, "namespace": cluster.namespace},
         "spec": {
             "replicas": cluster.east_west.replicas or 2,
             "selector": {"matchLabels": own},
@@ -120,7 +124,7 @@ def _deployment(member: Member) -> dict[str, object]:
                     "annotations": {"inject.istio.io/templates": "gateway"},
                     "labels": dict(sorted(pod.items())),
                 },
-                "spec": {"containers": [container], "serviceAccountName": NAME},
+                "spec": {"containers": [container], "serviceAccountName": GATEWAY_NAME},
             },
         },
     }
@@ -134,13 +138,21 @@ def _service(member: Member, plan: Plan) -> dict[str, object]:
         "kind": "Service",
         "metadata": {
             **({"annotations": annotations} if annotations else {}),
-            "labels": dict(sorted({"app": NAME, "istio": SELECTOR, **labels(member)}.items())),
-            "name": NAME,
+            "labels": dict(
+                sorted(
+                    {
+                        "app": GATEWAY_NAME,
+                        "istio": GATEWAY_SELECTOR,
+                        **discovery_labels(member),
+                    }.items()
+                )
+            ),
+            "name": GATEWAY_NAME,
             "namespace": cluster.namespace,
         },
         "spec": {
             "ports": service_ports(member, plan),
-            "selector": {"app": NAME, "istio": SELECTOR},
+            "selector": {"app": GATEWAY_NAME, "istio": GATEWAY_SELECTOR},
             "type": cluster.east_west.service_type,
         },
     }
@@ -150,7 +162,10 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     """A Gateway of the Gateway API, for which istiod makes Deployment and Service."""
     cluster = member.cluster
     ambient = plan.topology.ambient
-    own = {**labels(member), **({"istio.io/rev": cluster.revision} if cluster.revision else {})}
+    own = {
+        **discovery_labels(member),
+        **({"istio.io/rev": cluster.revision} if cluster.revision else {}),
+    }
     # istiod takes the type of the Service from here, and copies labels and annotations to it.
     annotations = {
         **dict(cluster.east_west.annotations),
@@ -158,20 +173,22 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     }
     if not ambient:
         # Without it the Service would have the name of the class at its end.
-        annotations["gateway.istio.io/name-override"] = NAME
+        annotations["gateway.istio.io/name-override"] = GATEWAY_NAME
     infrastructure = {}
     if ambient and member.declared:
         # istiod labels the Service of such a gateway by itself, unless the Gateway is labelled and
         # says what its Service is to have.
-        own[NETWORK] = cluster.network
-        infrastructure = {"infrastructure": {"annotations": annotations, "labels": {"app": NAME}}}
+        own[NETWORK_LABEL] = cluster.network
+        infrastructure = {
+            "infrastructure": {"annotations": annotations, "labels": {"app": GATEWAY_NAME}}
+        }
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": {
             "annotations": dict(sorted(annotations.items())),
             **({"labels": dict(sorted(own.items()))} if own else {}),
-            "name": NAME,
+            "name": GATEWAY_NAME,
             "namespace": cluster.namespace,
         },
         "spec": {
@@ -210,8 +227,8 @@ def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": {
-            "labels": {NETWORK: network.name},
-            "name": f"{NAME}-{file_name(network.name)}"[:253],
+            "labels": {NETWORK_LABEL: network.name},
+            "name": f"{GATEWAY_NAME}-{file_name(network.name)}"[:253],
             "namespace": cluster.namespace,
         },
         "spec": {

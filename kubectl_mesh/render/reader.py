@@ -2,7 +2,7 @@
 their tokens.
 """
 
-from kubectl_mesh.credentials.accounts import SHARED, reader_account, reader_secret
+from kubectl_mesh.credentials.accounts import SHARED_READER, reader_account, reader_secret
 from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
@@ -24,7 +24,7 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
     nobody reads has neither.
     """
     cluster = member.cluster
-    shared = {SHARED: "reader"} if member.readers else {}
+    shared = {SHARED_READER: "reader"} if member.readers else {}
     readers = (
         {peer: f"reader-{peer}" for peer in member.readers}
         if plan.topology.reader_per_peer
@@ -38,7 +38,7 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
         account = reader_account(cluster, peer)
         place = {"namespace": cluster.namespace, "reader": account}
         if own_role(plan, cluster):
-            binding = role(cluster) if peer == SHARED else f"{role(cluster)}-{peer}"
+            binding = role(cluster) if peer == SHARED_READER else f"{role(cluster)}-{peer}"
             stage.add(f"{name}-account.yaml", manifests.render("reader-account.yaml", **place))
             if "reader-role.yaml" not in stage.files:
                 stage.add("reader-role.yaml", text)

@@ -3,8 +3,8 @@
 import base64
 from collections.abc import Mapping
 
-from kubectl_mesh.credentials.accounts import SHARED, private_file
-from kubectl_mesh.credentials.logins import masked
+from kubectl_mesh.credentials.accounts import SHARED_READER, login_file_names
+from kubectl_mesh.credentials.logins import masked_login
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.model import BUNDLE, Json, Member, Plan, Secret
 from kubectl_mesh.render.stage import Stage
@@ -45,7 +45,7 @@ class Remotes:
         for peer in member.peers:
             # A mesh of a thousand clusters comes by here a million times, and mostly for what is
             # made already.
-            secret = (shared and self._made.get((peer, namespace, SHARED))) or self.secret(
+            secret = (shared and self._made.get((peer, namespace, SHARED_READER))) or self.secret(
                 self.plan.members[peer], name, namespace
             )
             if secret is not None:
@@ -58,7 +58,7 @@ class Remotes:
         login = other.login(holder)
         if login is None:
             return None
-        reader = holder if holder in other.logins else SHARED
+        reader = holder if holder in other.logins else SHARED_READER
         key = (other.cluster.name, namespace, reader)
         if key not in self._made:
             self._made[key] = self._object(other, namespace, reader, login)
@@ -75,7 +75,7 @@ class Remotes:
             topology,
             cluster,
             (namespace, reader),
-            lambda mark: kubeconfig(other, masked(cluster.credential, mark)),
+            lambda mark: kubeconfig(other, masked_login(cluster.credential, mark)),
         )
         if own is not None:
             return own
@@ -86,11 +86,11 @@ class Remotes:
                 # it.
                 which = "" if cluster.generation == 1 else f"# generation {cluster.generation}\n"
                 self._public[cluster.name, namespace] = (
-                    self._text(other, namespace, masked(cluster.credential)) + which
+                    self._text(other, namespace, masked_login(cluster.credential)) + which
                 )
             public = self._public[cluster.name, namespace]
         text = None if reader in other.absent else self._text(other, namespace, login)
-        return Secret(text, public, private_file(cluster, reader))
+        return Secret(text, public, login_file_names(cluster, reader))
 
     def _text(self, member: Member, namespace: str, login: Mapping[str, Json]) -> str:
         name = member.cluster.name
@@ -135,7 +135,7 @@ def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | Secret]:
     remotes = Remotes(plan, manifests)
     files: dict[str, str | Secret] = {}
     for name, member in plan.members.items():
-        secret = remotes.secret(member, SHARED, member.cluster.namespace)
+        secret = remotes.secret(member, SHARED_READER, member.cluster.namespace)
         if secret is not None:
             files[f"{name}.yaml"] = secret
     return files

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.delivery import delivery_of
-from kubectl_mesh.istio.versions import reads_crl
+from kubectl_mesh.istio.versions import can_read_crl
 from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
@@ -20,7 +20,7 @@ def crls(member: Member, pki: Pki) -> bytes | None:
     """The CRLs that a cluster gets; None where nothing is revoked, or nobody there reads it."""
     return (
         pki.crl.pem
-        if pki.crl is not None and any(reads_crl(r.version) for r in member.cluster.releases)
+        if pki.crl is not None and any(can_read_crl(r.version) for r in member.cluster.releases)
         else None
     )
 

@@ -8,7 +8,7 @@ from kubectl_mesh.adopt.difference import Difference, difference_json
 from kubectl_mesh.operations.adopt import AdoptResult
 from kubectl_mesh.reports.file_actions import actions_json, actions_text
 from kubectl_mesh.reports.problems import problems_json
-from kubectl_mesh.text import count, marked, mesh_command
+from kubectl_mesh.text import count_text, marked_text, mesh_command
 
 _FEW = 4
 
@@ -20,8 +20,9 @@ def adopt_text(result: AdoptResult) -> str:
     lines = [
         "",
         (
-            f"mesh {mesh.mesh_id}: {count(len(mesh.clusters), 'cluster')}; the first render differs"
-            f" from what runs in {count(changed, 'object')}"
+            f"mesh {mesh.mesh_id}: {count_text(len(mesh.clusters), 'cluster')}; the first render"
+            " differs"
+            f" from what runs in {count_text(changed, 'object')}"
         ),
     ]
     for where, each in _group_alike(result.differences).items():
@@ -29,7 +30,7 @@ def adopt_text(result: AdoptResult) -> str:
         lines += [f"    {d.action:6} {d.path or 'as a whole'}: {d.reason}" for d in each]
     if result.unused:
         lines += ["", "not taken over:"]
-        lines += [f"  {u.place}: {u.what}: {marked(u.reason)}" for u in result.unused]
+        lines += [f"  {u.place}: {u.what}: {marked_text(u.reason)}" for u in result.unused]
     return actions_text(result.directory, result.files) + "\n".join(lines) + "\n"
 
 

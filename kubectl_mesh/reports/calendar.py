@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from kubectl_mesh.model import Date
-from kubectl_mesh.text import visible
+from kubectl_mesh.text import escape_for_terminal
 
 REMIND = timedelta(days=30)
 
@@ -50,7 +50,7 @@ def _time(when: datetime) -> str:
 
 def _text(value: str) -> str:
     """A TEXT (section 3.3.11)."""
-    value = visible(value)
+    value = escape_for_terminal(value)
     for plain, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
         value = value.replace(plain, escaped)
     return value

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from kubectl_mesh.operations.certs_csr import RequestsResult
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.x509.layout import REQUEST, folder, next_folder
+from kubectl_mesh.x509.layout import CSR_FILE, intermediate_folder, next_intermediate_folder
 
 
 def requests_text(result: RequestsResult) -> str:
     """The requests, and the commands that sign them."""
     if not result.clusters:
         return "no cluster awaits a certificate\n"
-    paths = [f"{folder(name)}/{REQUEST}" for name in result.clusters]
+    paths = [f"{intermediate_folder(name)}/{CSR_FILE}" for name in result.clusters]
     lines = [
         f"{'create' if path in result.written else 'keep':7} {result.certs}/{path}\n"
         for path in paths
@@ -25,7 +25,7 @@ def signing_text(certs: str, names: Sequence[str], days: int, *, renewed: bool =
     intermediate in use.
     """
     base = shlex.quote(certs)
-    place = next_folder if renewed else folder
+    place = next_intermediate_folder if renewed else intermediate_folder
     request = f"{base}/{place('$name')}/ca.csr"
     root = "" if renewed else " --root root-cert.pem"
     when = "" if renewed else ", the first time with the root"

@@ -8,8 +8,8 @@ from kubectl_mesh.reports.certs_csr import signing_text
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.x509.certificates import describe, load_certificates
-from kubectl_mesh.x509.layout import REQUEST, folder, next_folder
+from kubectl_mesh.x509.certificates import describe_certificate, load_certificates
+from kubectl_mesh.x509.layout import CSR_FILE, intermediate_folder, next_intermediate_folder
 
 
 def renew_text(result: RenewResult) -> str:
@@ -24,13 +24,15 @@ def renew_text(result: RenewResult) -> str:
 
 def _renewed_text(result: RenewResult, change: Exchange, name: str) -> str:
     dry_run, base = result.request.dry_run, result.certs
-    made = describe(load_certificates(base, change.put[f"{folder(name)}/ca-cert.pem"])[0])
+    made = describe_certificate(
+        load_certificates(base, change.put[f"{intermediate_folder(name)}/ca-cert.pem"])[0]
+    )
     key = "the same key" if result.request.keep_key else "a new key"
     return (
-        f"{'would renew' if dry_run else 'renewed'}  {base}/{folder(name)}\n"
+        f"{'would renew' if dry_run else 'renewed'}  {base}/{intermediate_folder(name)}\n"
         f"  {'would be' if dry_run else 'is'} valid until {made.not_after:%Y-%m-%d}, with {key};"
         f" the old one {'would go to' if dry_run else 'is now'}\n"
-        f"  {base}/{change.moved[folder(name)]}\n"
+        f"  {base}/{change.moved[intermediate_folder(name)]}\n"
     )
 
 
@@ -40,8 +42,8 @@ def _requested_text(result: RenewResult) -> str:
     would = "would write" if dry_run else "wrote"
     put = result.requests or {}
     lines = [
-        f"{would if f'{next_folder(n)}/{REQUEST}' in put else 'kept'} "
-        f" {result.certs}/{next_folder(n)}/{REQUEST}\n"
+        f"{would if f'{next_intermediate_folder(n)}/{CSR_FILE}' in put else 'kept'} "
+        f" {result.certs}/{next_intermediate_folder(n)}/{CSR_FILE}\n"
         for n in names
     ]
     return "".join(lines) + (

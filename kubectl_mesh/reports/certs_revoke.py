@@ -3,7 +3,7 @@
 import shlex
 
 from kubectl_mesh.operations.certs_revoke import CrlResult
-from kubectl_mesh.text import count, mesh_command
+from kubectl_mesh.text import count_text, mesh_command
 
 
 def crl_text(result: CrlResult) -> str:
@@ -35,6 +35,6 @@ def crl_text(result: CrlResult) -> str:
         )
     lines.append(
         f"next: {mesh_command('render')}; it changes cacerts in"
-        f" {count(result.clusters, 'cluster')}, and istiod takes it without a restart"
+        f" {count_text(result.clusters, 'cluster')}, and istiod takes it without a restart"
     )
     return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations.certs_rotate import RotationResult, RotationStatus
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
@@ -137,7 +137,7 @@ def _look_lines(inputs: CheckedInputs, on: Rotation) -> Sequence[str]:
             on.step,
             topology.clusters,
             inputs.target.KIND,
-            join(inputs.directory, "certs"),
+            join_path(inputs.directory, "certs"),
             gone={"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ()),
             ambient=topology.ambient,
         )

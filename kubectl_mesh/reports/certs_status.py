@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.text import count, mesh_command, one_line, visible, wrap_text
+from kubectl_mesh.text import count_text, escape_for_terminal, mesh_command, single_line, wrap_text
 
 WIDTH = 80
 _NAMED = 3
@@ -15,7 +15,8 @@ def status_text(value: Mapping[str, Any]) -> str:
     roots, found = value["roots"], value["intermediates"]
     lines = _wrapped(
         "mesh",
-        f"{value['mesh']}: {count(len(roots), 'root')}, {count(len(found), 'intermediate')},"
+        f"{value['mesh']}: {count_text(len(roots), 'root')},"
+        f" {count_text(len(found), 'intermediate')},"
         f" {value['archived']} archived",
     )
     if value["rotation"] is not None:
@@ -100,9 +101,13 @@ def _lines(one: Mapping[str, Any]) -> list[str]:
 
 
 def _days_left_text(days: int) -> str:
-    return f"{count(days, 'day')} left" if days >= 0 else f"expired {count(-days - 1, 'day')} ago"
+    return (
+        f"{count_text(days, 'day')} left"
+        if days >= 0
+        else f"expired {count_text(-days - 1, 'day')} ago"
+    )
 
 
 def _wrapped(head: str, body: str) -> list[str]:
     """A line with its head in a column; what is too long goes on below, commands whole."""
-    return wrap_text(visible(f"{head:13} {one_line(body)}"), WIDTH, then=" " * 14)
+    return wrap_text(escape_for_terminal(f"{head:13} {single_line(body)}"), WIDTH, then=" " * 14)

@@ -6,7 +6,7 @@ from kubectl_mesh.checks.check import PAGE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.operations.check import CheckResult
 from kubectl_mesh.reports.problems import finding_json
-from kubectl_mesh.text import count, marked, plain, wrap_text
+from kubectl_mesh.text import count_text, marked_text, plain_text, wrap_text
 
 
 def check_text(
@@ -40,7 +40,7 @@ def check_text(
 
 def _short_lines(results: Sequence[Result], marks: Mapping[str, str]) -> list[str]:
     return [
-        f"{marks[r.status]} {r.check.id}: {f.where}: " + marked(f.what).replace("\n", " ")
+        f"{marks[r.status]} {r.check.id}: {f.where}: " + marked_text(f.what).replace("\n", " ")
         for r in results
         for f in r.findings
     ]
@@ -51,13 +51,13 @@ def _result_lines(result: Result, marks: Mapping[str, str], width: int | None) -
     head = f"  {marks[result.status]} {result.check.id}: "
     if result.unknown is not None:
         lines += wrapped(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
-        lines += command_lines(marked(result.unknown.command), width)
+        lines += command_lines(marked_text(result.unknown.command), width)
     elif not result.findings:
         lines += wrapped(head + result.check.sentence, width, "      ")
     for finding in result.findings:
-        first, *more = f"{head}{finding.where}: {marked(finding.what)}".split("\n")
+        first, *more = f"{head}{finding.where}: {marked_text(finding.what)}".split("\n")
         lines += wrapped(first, width, "      ") + [f"    {line}" for line in more]
-        lines += fix_lines(marked(finding.fix), width)
+        lines += fix_lines(marked_text(finding.fix), width)
     return lines
 
 
@@ -65,14 +65,16 @@ def _ending(found: Sequence[Result], *, short: bool) -> str:
     """How many errors and warnings there are, and how many checks have no answer."""
     errors = sum(len(r.findings) for r in found if r.status == "error")
     warnings = sum(len(r.findings) for r in found if r.status == "warning")
-    ending = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
+    ending = f"{count_text(errors, 'error')}, {count_text(warnings, 'warning')}"
     if short:
         return ending
     if skipped := sum(r.status == "skipped" for r in found):
-        ending += f", {count(skipped, 'check')} skipped: not there yet, or for the errors above"
+        ending += (
+            f", {count_text(skipped, 'check')} skipped: not there yet, or for the errors above"
+        )
     if unknown := sum(r.status == "unknown" for r in found):
         need = "needs" if unknown == 1 else "need"
-        ending += f", {count(unknown, 'check')} {need} a running cluster"
+        ending += f", {count_text(unknown, 'check')} {need} a running cluster"
     return ending
 
 
@@ -85,7 +87,7 @@ def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
         )
         if number:
             lines.append(indent + part)
-        elif command and width is not None and len(plain(indent + part)) + 5 > width:
+        elif command and width is not None and len(plain_text(indent + part)) + 5 > width:
             lines += [
                 *wrapped(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "),
                 f"{indent}  {command}",
@@ -100,7 +102,7 @@ def command_lines(command: str, width: int | None) -> list[str]:
     line = f"      run: {command}"
     return (
         [line]
-        if width is None or len(plain(line)) <= width
+        if width is None or len(plain_text(line)) <= width
         else ["      run:", f"        {command}"]
     )
 
@@ -109,7 +111,7 @@ def wrapped(line: str, width: int | None, then: str) -> list[str]:
     """A line of prose in as many as it takes, `then` before each but the first; no word, path or
     URL is broken.
     """
-    if width is None or len(plain(line)) <= width:
+    if width is None or len(plain_text(line)) <= width:
         return [line]
     return wrap_text(line.strip(), width, line[: len(line) - len(line.lstrip())], then)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubectl_mesh.stores import STORES
-from kubectl_mesh.text import count, mesh_command, one_line, size
+from kubectl_mesh.text import count_text, mesh_command, mesh_size_text, single_line
 
 FEW, NAMED = 8, 3
 """The text shows so many remote secrets and tokens of a cluster line by line; of more it shows the
@@ -30,7 +30,10 @@ _ISSUED_ELSEWHERE = {
 
 def describe_text(value: Mapping[str, Any]) -> str:
     """The mesh for people."""
-    lines = [*head_lines(value), f"mesh {value['mesh']}: {size(value)}, {value['controlPlane']}"]
+    lines = [
+        *head_lines(value),
+        f"mesh {value['mesh']}: {mesh_size_text(value)}, {value['controlPlane']}",
+    ]
     lines += _authority_lines(value)
     if description := STORES[value["store"]].DESCRIPTION:
         lines.append(f"secrets      {description}")
@@ -42,7 +45,8 @@ def describe_text(value: Mapping[str, Any]) -> str:
             "",
             (
                 f"refused: `{mesh_command('render')}` refuses this for"
-                f" {count(len(value['refused']), 'reason')}; `{mesh_command('check')}` prints the"
+                f" {count_text(len(value['refused']), 'reason')}; `{mesh_command('check')}` prints"
+                " the"
                 " steps"
             ),
         ]
@@ -63,7 +67,8 @@ def _authority_lines(value: Mapping[str, Any]) -> Iterator[str]:
     if value["crl"] is not None:
         crl = value["crl"]
         yield (
-            f"revoked      {count(len(crl['revoked']), 'intermediate')}; CRL number {crl['number']}"
+            f"revoked      {count_text(len(crl['revoked']), 'intermediate')}; CRL number"
+            f" {crl['number']}"
             f" until {crl['nextUpdate'][:10]} ({crl['daysLeft']} days)"
         )
         for entry in crl["revoked"]:
@@ -136,7 +141,7 @@ def _token_line(token: Mapping[str, Any]) -> str:
         if token["issued"] is not None
         else ""
     )
-    return f"  token{whom}{'' if whom else '       '} {age}{until}, {one_line(token['subject'])}"
+    return f"  token{whom}{'' if whom else '       '} {age}{until}, {single_line(token['subject'])}"
 
 
 def _intermediate_lines(certificate: Mapping[str, Any] | None, issuer: str) -> Iterator[str]:
@@ -155,7 +160,8 @@ def head_lines(value: Mapping[str, Any]) -> list[str]:
     lines = [value["assumed"]] if value["assumed"] else []
     if value["problems"]:
         lines.append(
-            f"not complete: {count(len(value['problems']), 'error')} in the inputs or the tree; the"
+            f"not complete: {count_text(len(value['problems']), 'error')} in the inputs or the"
+            " tree; the"
             " tree is not compared with a render"
         )
     return lines
@@ -190,9 +196,9 @@ def _secret_lines(secrets: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _secret_text(secret: Mapping[str, Any]) -> str:
     if secret["detail"]:
-        return f"{secret['state']}: {one_line(secret['detail'])}"
+        return f"{secret['state']}: {single_line(secret['detail'])}"
     server = secret["treeServer"] or secret["server"]
-    return f"{secret['state']}, {one_line(server)}" if server else f"{secret['state']}"
+    return f"{secret['state']}, {single_line(server)}" if server else f"{secret['state']}"
 
 
 def _address(gateway: Mapping[str, Any]) -> str:
@@ -201,9 +207,9 @@ def _address(gateway: Mapping[str, Any]) -> str:
 
 
 def _certificate_lines(head: str, certificate: Mapping[str, Any], *, issuer: bool) -> list[str]:
-    lines = [f"{head:11}  {one_line(certificate['subject'])}"]
+    lines = [f"{head:11}  {single_line(certificate['subject'])}"]
     if issuer:
-        lines.append(f"{'':11}  issued by {one_line(certificate['issuer'])}")
+        lines.append(f"{'':11}  issued by {single_line(certificate['issuer'])}")
     when = certificate["notAfter"].replace("T", " ").removesuffix(":00Z").removesuffix("Z")
     lines.append(
         f"{'':11}  not after {when} UTC ({certificate['daysLeft']} days), {certificate['keyType']}"
@@ -217,6 +223,6 @@ def _pending(pending: Sequence[Mapping[str, str]]) -> list[str]:
         return ["", "pending: nothing"]
     return [
         "",
-        f"pending: {count(len(pending), 'thing')}",
+        f"pending: {count_text(len(pending), 'thing')}",
         *(f"  {p['subject']}: {p['what']}\n    {p['command']}" for p in pending),
     ]

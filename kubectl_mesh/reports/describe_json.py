@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import (
     BUNDLE,
     REMOTE_SECRETS,
@@ -41,7 +41,7 @@ def _expired_tokens(known: Description) -> frozenset[tuple[str, str]]:
         for name, member in known.plan.members.items()
         for peer, login in member.logins.items()
         if isinstance(login.get("token"), str)
-        and (said := claims(str(login["token"]))) is not None
+        and (said := parse_claims(str(login["token"]))) is not None
         and said.expires is not None
         and said.expires <= known.now
     )
@@ -250,7 +250,7 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     found = []
     for peer, login in sorted(member.logins.items()):
         token = login.get("token")
-        said = claims(token) if isinstance(token, str) else None
+        said = parse_claims(token) if isinstance(token, str) else None
         if isinstance(token, str) and peer not in member.absent:
             found.append(
                 {

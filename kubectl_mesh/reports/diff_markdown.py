@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.differences.values import GROUPS, Diff, Line
 from kubectl_mesh.reports.diff_text import changed, order, summary, where
-from kubectl_mesh.text import count, mesh_command, one_line, plain, visible
+from kubectl_mesh.text import count_text, escape_for_terminal, mesh_command, plain_text, single_line
 
 LEAST = 1024
 """The smallest budget: room for the heading, the summary and what is said of a cut."""
@@ -32,12 +32,12 @@ def markdown(diff: Diff, budget: int) -> str:
             details += 1
     if lines or details:
         parts = [
-            *([count(lines, "line")] if lines else []),
-            *([f"details of {count(details, 'line')}"] if details else []),
+            *([count_text(lines, "line")] if lines else []),
+            *([f"details of {count_text(details, 'line')}"] if details else []),
         ]
         kept.append(
             f"\n*Left out to stay within {budget} bytes: {' and '.join(parts)}."
-            f" `{plain(mesh_command('diff'))}` tells all.*\n"
+            f" `{plain_text(mesh_command('diff'))}` tells all.*\n"
         )
     return "".join(kept)
 
@@ -50,7 +50,7 @@ def _head(diff: Diff) -> Iterator[tuple[str, str]]:
     )
     if not diff.differs:
         return
-    sentences = [plain(says) for says in order(diff)]
+    sentences = [plain_text(says) for says in order(diff)]
     if diff.order.refused:
         # The numbers of steps make a list; other signs could make a heading of the line above.
         steps = "\n".join(
@@ -77,7 +77,7 @@ def _groups(diff: Diff) -> Iterator[tuple[str, str]]:
             yield _folded(line), "details"
     if diff.formatting:
         yield (
-            f"\n{count(len(diff.formatting), 'file')} written otherwise, saying the same.\n",
+            f"\n{count_text(len(diff.formatting), 'file')} written otherwise, saying the same.\n",
             "line",
         )
 
@@ -104,7 +104,9 @@ def _folded(line: Line) -> str:
     rows += ["", "the commands that delete what stays:", *line.commands] if line.commands else []
     rows += ["", *(f"in {file}" for file in line.files[:20])]
     rows += [f"and {len(line.files) - 20} more files"] if len(line.files) > 20 else []
-    body = html.escape(visible("\n".join(map(one_line, rows))).strip("\n"), quote=False)
+    body = html.escape(
+        escape_for_terminal("\n".join(map(single_line, rows))).strip("\n"), quote=False
+    )
     # The block of HTML that begins at <pre> ends at </pre>, that of <details> at the first blank
     # line: each is a block of its own.
     summary = html.escape(_unlinked(f"{line.subject}: {line.what}"), quote=False)
@@ -122,7 +124,7 @@ _SPECIAL = frozenset("\\`*_[]<>#|~!&")
 
 def _unlinked(text: str) -> str:
     """A text in one line in which nothing is a mention, a reference or a link."""
-    return _LINK.sub(lambda m: f"{m[0]}\u2060", visible(text).replace("\n", " "))
+    return _LINK.sub(lambda m: f"{m[0]}\u2060", escape_for_terminal(text).replace("\n", " "))
 
 
 def _text(text: str) -> str:
@@ -143,5 +145,5 @@ def _line_start(text: str) -> str:
 
 def _code(text: str) -> str:
     """A name in the face of code."""
-    found = visible(text).replace("\n", " ").replace("`", "'")
+    found = escape_for_terminal(text).replace("\n", " ").replace("`", "'")
     return f"`{found}`" if found else ""

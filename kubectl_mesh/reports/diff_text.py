@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.reports.problems import refusal_json
-from kubectl_mesh.text import count, marked, mesh_command, one_line
+from kubectl_mesh.text import count_text, marked_text, mesh_command, single_line
 
 MANY = 12
 """How many details of a line are shown in text."""
@@ -58,7 +58,7 @@ def summary(diff: Diff) -> str:
     if not diff.differs:
         return "no difference in the mesh"
     parts = [f"{sum(line.group == group for line in diff.lines)} {group}" for group in GROUPS]
-    found = f"{', '.join(parts)}; {len(diff.changed)} of {count(diff.total, 'cluster')} change"
+    found = f"{', '.join(parts)}; {len(diff.changed)} of {count_text(diff.total, 'cluster')} change"
     told = [f"{number} {state}" for state, number in diff.counts.items() if number]
     return found + (f"; files with secrets: {', '.join(told)}" if told else "")
 
@@ -81,11 +81,11 @@ def text(diff: Diff) -> str:
         lines += [
             "",
             (
-                f"{count(len(diff.formatting), 'file')} written otherwise, saying the same:"
+                f"{count_text(len(diff.formatting), 'file')} written otherwise, saying the same:"
                 f" {', '.join(diff.formatting[:MANY])}"
             ),
         ]
-    return "\n".join(map(one_line, lines)) + "\n"
+    return "\n".join(map(single_line, lines)) + "\n"
 
 
 def where(names: tuple[str, ...], total: int) -> str:
@@ -133,9 +133,9 @@ def order(diff: Diff) -> Iterator[str]:
         for problem in found.refused:
             yield (
                 f"safe in no order, and `{mesh_command('render')}` refuses it:"
-                f" {marked(problem.what)}"
+                f" {marked_text(problem.what)}"
             )
-            yield from marked(problem.fix).split("\n")
+            yield from marked_text(problem.fix).split("\n")
     elif found.any:
         yield "the clusters may apply this in any order"
     else:

@@ -7,7 +7,7 @@ from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
 from kubectl_mesh.operations.explain import Explanation
 from kubectl_mesh.reports.checks import wrapped
 from kubectl_mesh.reports.problems import finding_json
-from kubectl_mesh.text import marked, mesh_command
+from kubectl_mesh.text import marked_text, mesh_command
 
 _WORDS = {
     PROVEN: "proven here",
@@ -67,7 +67,10 @@ def _unread_lines(unread: Sequence[Problem], marks: Mapping[str, str]) -> list[s
             f"{unread[0].where.file} cannot be used, and what rests on it is neither proven nor"
             " cleared here:"
         ),
-        *(f"  {marks['error']} {problem.where}: {marked(problem.what)}" for problem in unread[:3]),
+        *(
+            f"  {marks['error']} {problem.where}: {marked_text(problem.what)}"
+            for problem in unread[:3]
+        ),
         *(
             [f"  and {len(unread) - 3} more, which `{mesh_command('check')}` tells"]
             if len(unread) > 3
@@ -82,7 +85,7 @@ def _cause_lines(judged: Judged, marks: Mapping[str, str]) -> Iterator[str]:
         yield f"      concerns Istio {', '.join(judged.cause.versions)}"
     for result in judged.results:
         for finding in result.findings[:3]:
-            yield f"      {result.check.id}: {finding.where}: {marked(finding.what)}"
+            yield f"      {result.check.id}: {finding.where}: {marked_text(finding.what)}"
         if len(result.findings) > 3:
             yield f"      {result.check.id}: and {len(result.findings) - 3} more"
     if judged.state == CLEARED:

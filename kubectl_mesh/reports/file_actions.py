@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.operations.file_actions import FileAction
 
 
 def actions_text(directory: str, actions: Sequence[FileAction]) -> str:
     """A line for each file."""
-    return "".join(f"{a.action:7} {join(directory, a.path)}\n" for a in actions)
+    return "".join(f"{a.action:7} {join_path(directory, a.path)}\n" for a in actions)
 
 
 def actions_json(actions: Sequence[FileAction]) -> list[dict[str, str]]:

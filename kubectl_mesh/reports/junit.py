@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from kubectl_mesh.checks.result import Result
-from kubectl_mesh.text import visible
+from kubectl_mesh.text import escape_for_terminal
 
 _NEVER = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """What XML 1.0 has no way to write (section 2.2)."""
@@ -65,7 +65,7 @@ def _case(result: Result, relative: Callable[[str], str]) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    return re.sub(_NEVER, "\N{REPLACEMENT CHARACTER}", visible(text))
+    return re.sub(_NEVER, "\N{REPLACEMENT CHARACTER}", escape_for_terminal(text))
 
 
 def _text(text: str) -> str:

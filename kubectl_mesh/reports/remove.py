@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.operations.remove import RemoveResult
 from kubectl_mesh.reports.teardown import commands_json
 from kubectl_mesh.workdir.places import TOPOLOGY
@@ -27,7 +27,7 @@ def remove_text(result: RemoveResult) -> str:
         if result.removed_network
         else ""
     )
-    kept = "".join(f"keep    {join(result.directory, name)}\n" for name in result.left)
+    kept = "".join(f"keep    {join_path(result.directory, name)}\n" for name in result.left)
     commands = (
         f"Once that is merged, {result.tool} deletes the remote secret from the peers. These"
         " commands wait for that and take Istio off:\n"
@@ -35,7 +35,7 @@ def remove_text(result: RemoveResult) -> str:
         else "Once that is applied, these commands take it off:\n"
     )
     return (
-        f"update  {join(result.directory, TOPOLOGY)}{network}\n{kept}"
+        f"update  {join_path(result.directory, TOPOLOGY)}{network}\n{kept}"
         f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its"
         f" peers; Istio stays on the cluster itself.\n{commands}"
     )

@@ -9,7 +9,7 @@ from kubectl_mesh.operations.render import RenderResult
 from kubectl_mesh.reports.problems import problems_json
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.targets.teardown import Leaving
-from kubectl_mesh.text import count, marked, one_line
+from kubectl_mesh.text import count_text, marked_text, single_line
 
 ACTIONS = ("create", "update", "tighten", "remove")
 
@@ -18,8 +18,8 @@ def mesh_line(plan: Plan, kind: str) -> str:
     """What the mesh is, in one line."""
     clusters = plan.topology.clusters
     return (
-        f"mesh {plan.topology.mesh_id}: {count(len(clusters), 'cluster')},"
-        f" {count(len({c.network for c in clusters}), 'network')}, {kind}"
+        f"mesh {plan.topology.mesh_id}: {count_text(len(clusters), 'cluster')},"
+        f" {count_text(len({c.network for c in clusters}), 'network')}, {kind}"
     )
 
 
@@ -42,9 +42,12 @@ def certificates_line(pki: Pki, would: bool) -> str:
     if not pki.new:
         return ""
     verb = "would be " if would else ""
-    parts = [*(["root"] if root else []), *([count(len(made), "intermediate")] if made else [])]
+    parts = [
+        *(["root"] if root else []),
+        *([count_text(len(made), "intermediate")] if made else []),
+    ]
     said = [f"{' and '.join(parts)} {verb}made"] if parts else []
-    said += [f"{count(len(completed), 'intermediate')} {verb}completed"] if completed else []
+    said += [f"{count_text(len(completed), 'intermediate')} {verb}completed"] if completed else []
     said += [f"CRLs {verb}signed"] if "ca-crl.pem" in pki.new else []
     return f"certificates: {', '.join(said)}"
 
@@ -59,7 +62,7 @@ def folder_line(change: FolderChange, out: str) -> str:
             if actions.count(a)
         )
     else:
-        detail = count(len(actions), "file")
+        detail = count_text(len(actions), "file")
     return f"{change.action:9} {out}/{change.name}  {detail}"
 
 
@@ -81,9 +84,9 @@ def notes(result: RenderResult) -> Iterator[str]:
                 " mesh's making are in it"
             )
         for foreign in change.foreign:
-            yield f"foreign   {base}/{one_line(foreign)}: left alone"
+            yield f"foreign   {base}/{single_line(foreign)}: left alone"
     for name in result.strangers:
-        yield f"foreign   {out}/{one_line(name)}: left alone"
+        yield f"foreign   {out}/{single_line(name)}: left alone"
 
 
 def _did(would: bool, past: str, future: str) -> str:
@@ -116,12 +119,12 @@ def _file_note(change: FolderChange, file: Change, base: str, would: bool) -> It
 def pending_lines(pending: Sequence[Pending]) -> Iterator[str]:
     """What is not known yet, what it holds back, and the command that gets it."""
     if pending:
-        yield f"pending: {count(len(pending), 'thing')} not known yet; the rest is complete"
+        yield f"pending: {count_text(len(pending), 'thing')} not known yet; the rest is complete"
     for item in pending:
         owner = "network" if item.kind == "gateway" else "cluster"
         yield f"  {owner} {item.subject}: {item.what}"
-        yield f"    holds back {marked(item.holds_back)}; the command that gets it:"
-        yield f"    {marked(item.command)}"
+        yield f"    holds back {marked_text(item.holds_back)}; the command that gets it:"
+        yield f"    {marked_text(item.command)}"
 
 
 def render_text(result: RenderResult) -> str:
@@ -144,7 +147,7 @@ def render_text(result: RenderResult) -> str:
         if would:
             lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
     if identical:
-        lines.append(f"identical {count(identical, 'directory')}")
+        lines.append(f"identical {count_text(identical, 'directory')}")
     lines += notes(result)
     lines += _left_lines(result.leaving, would)
     lines += pending_lines(rendered.plan.pending)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kubectl_mesh.credentials import token_rotation
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.operations.rotate_token import RotationResult
 from kubectl_mesh.safety import reconnect
-from kubectl_mesh.text import count, mesh_command
+from kubectl_mesh.text import count_text, mesh_command
 from kubectl_mesh.workdir.places import TOPOLOGY
 
 
@@ -33,7 +33,7 @@ def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[
 def rotation_text(result: RotationResult) -> str:
     """The report for people."""
     lines = [
-        f"update  {join(result.directory, TOPOLOGY)}",
+        f"update  {join_path(result.directory, TOPOLOGY)}",
         *_list_notes(result),
         f"next: {_render_command(result)}; review and apply it, in any order of the clusters",
         *(f"  {line}" for line in result.restarts),
@@ -95,7 +95,8 @@ def _list_moves(result: RotationResult) -> list[str]:
     """What changes where peers move to another token."""
     cluster, holders = result.cluster, result.holders
     what = (
-        f"{count(len(holders), 'cluster')} move{'s' if len(holders) == 1 else ''} to the token of"
+        f"{count_text(len(holders), 'cluster')} move{'s' if len(holders) == 1 else ''} to the"
+        " token of"
         f" generation {cluster.generation}; that of generation {cluster.beside} stays beside it"
     )
     notes = [f"{cluster.name}: {what}"]

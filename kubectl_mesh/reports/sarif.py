@@ -8,7 +8,7 @@ from urllib.parse import quote
 from kubectl_mesh.checks.check import Check
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import visible
+from kubectl_mesh.text import escape_for_terminal
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -72,7 +72,7 @@ def _result(
         physical["region"] = {"startLine": where.line, "startColumn": max(where.column, 1)}
     location: dict[str, object] = {"physicalLocation": physical}
     if where.path:
-        location["logicalLocations"] = [{"fullyQualifiedName": visible(where.path)}]
+        location["logicalLocations"] = [{"fullyQualifiedName": escape_for_terminal(where.path)}]
     fix = f" Fix: {finding.fix}" if finding.fix else ""
     # What a finding says may hold days that pass; where it stands and what it asks is what makes it
     # the same one tomorrow.
@@ -83,7 +83,9 @@ def _result(
         "level": result.status,
         "message": {
             "text": message_text(
-                visible(f"{where.path + ': ' if where.path else ''}{finding.what}.{fix}")
+                escape_for_terminal(
+                    f"{where.path + ': ' if where.path else ''}{finding.what}.{fix}"
+                )
             )
         },
         "locations": [location],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubectl_mesh.reports.describe import EXPECTED, head_lines
-from kubectl_mesh.text import count, one_line, size
+from kubectl_mesh.text import count_text, mesh_size_text, single_line
 
 
 def describe_table(value: Mapping[str, Any], width: int) -> str:
@@ -29,9 +29,10 @@ def describe_table(value: Mapping[str, Any], width: int) -> str:
     ]
     lines = [*head_lines(value), *lines, ""]
     lines += [
-        f"root {one_line(root['subject'])}: {root['daysLeft']} days left" for root in value["roots"]
+        f"root {single_line(root['subject'])}: {root['daysLeft']} days left"
+        for root in value["roots"]
     ]
-    lines.append(f"{size(value)}, {count(len(value['pending']), 'thing')} pending")
+    lines.append(f"{mesh_size_text(value)}, {count_text(len(value['pending']), 'thing')} pending")
     lines += _secrets(value)
     lines.append("SECRETS: remote secrets declared/rendered/committed; CERT: days left")
     return "\n".join(lines) + "\n"
@@ -43,12 +44,12 @@ def _secrets(value: Mapping[str, Any]) -> list[str]:
     for cluster in value["clusters"]:
         for secret in cluster["remoteSecrets"]:
             if secret["state"] not in EXPECTED:
-                detail = f": {one_line(secret['detail'])}" if secret["detail"] else ""
+                detail = f": {single_line(secret['detail'])}" if secret["detail"] else ""
                 found.setdefault(secret["state"], []).append(
                     f"{secret['cluster']} in {cluster['name']}{detail}"
                 )
     return [
-        f"{count(len(all_), 'remote secret')} {state}: {all_[0]}"
+        f"{count_text(len(all_), 'remote secret')} {state}: {all_[0]}"
         + (f", and {len(all_) - 1} more" if all_[1:] else "")
         for state, all_ in found.items()
     ]

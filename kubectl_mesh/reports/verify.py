@@ -1,7 +1,7 @@
 """The result of `verify` as text."""
 
 from kubectl_mesh.operations.verify import VerifyResult
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 
 def verify_text(result: VerifyResult) -> str:
@@ -9,7 +9,7 @@ def verify_text(result: VerifyResult) -> str:
     return "".join(
         f"other     {folder.path}  is sealed for others\n"
         if folder.is_for_others
-        else f"verified  {folder.path}  {count(folder.files, 'file')} open, and hold what they"
+        else f"verified  {folder.path}  {count_text(folder.files, 'file')} open, and hold what they"
         " should\n"
         for folder in result.folders
     )

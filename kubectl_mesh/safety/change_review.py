@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.lazy import without_clusters
 from kubectl_mesh.observed.values import MeshState
 from kubectl_mesh.safety.gateways import find_lost_ways
@@ -23,7 +23,7 @@ from kubectl_mesh.safety.roots import find_issuer_warnings, find_root_refusals
 from kubectl_mesh.safety.steps import Order
 from kubectl_mesh.safety.tokens import find_early_removals, find_expired_tokens
 from kubectl_mesh.targets.teardown import Leaving
-from kubectl_mesh.text import marked
+from kubectl_mesh.text import marked_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _running_refusals(
         if p.where not in places
     ]
     early = (
-        *token_rotation.skipped(render.plan, render.running_changes),
+        *token_rotation.skipped_step_problems(render.plan, render.running_changes),
         *find_early_removals(render),
     )
     return [
@@ -176,7 +176,7 @@ def _commit_first(refusal: Refusal, out: str, render: PlannedRender) -> Refusal:
     there = render.running_clusters
     deleted = [n for n in refusal.clusters if n not in there and n in render.plan.members]
     if deleted:
-        paths = " ".join(shlex.quote(join(out, name)) for name in deleted)
+        paths = " ".join(shlex.quote(join_path(out, name)) for name in deleted)
         fix = f"put back what the last commit holds, and render again: git checkout HEAD -- {paths}"
         return replace(refusal, problem=replace(refusal.problem, fix=fix), addition=addition)
     fix = (
@@ -195,6 +195,8 @@ def _unknown_problems(out: str, render: PlannedRender) -> list[Problem]:
     """Why it cannot be known whether clusters that run the last commit survive the render."""
     rest = "; so it cannot be known whether clusters that run the last commit survive this render"
     return [
-        Problem(Place(out), f"{marked(p.what)}{rest}", p.fix, IN_USE, code="last-commit-unreadable")
+        Problem(
+            Place(out), f"{marked_text(p.what)}{rest}", p.fix, IN_USE, code="last-commit-unreadable"
+        )
         for p in (render.unknown if render.is_changing else ())
     ]

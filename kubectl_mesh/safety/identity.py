@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair, has_same_lines
 from kubectl_mesh.safety.refusal import BY_HAND, IDENTITY, Refusal, join_names, name_some
-from kubectl_mesh.text import count, mesh_command
+from kubectl_mesh.text import count_text, mesh_command
 
 _DOMAINS = re.compile(rb"^.*rustDomain.*|^ *-.*", re.MULTILINE)
 _PLANES = re.compile(rb"^.*(?:ztunnel|ambient).*", re.MULTILINE)
@@ -185,7 +185,7 @@ def _rename_refusals(mesh: MeshPair) -> Iterator[Refusal]:
             " name, and "
         )
         what += (
-            f"{count(len(readers), 'peer')} would lose the remote secret by which they read it"
+            f"{count_text(len(readers), 'peer')} would lose the remote secret by which they read it"
             if readers
             else "istiod refuses them"
         )
@@ -240,7 +240,8 @@ def _trust_domain_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     )
     one, other = " and ".join(old), " and ".join(new)
     what = (
-        f"the trust domain would change from {one} to {other}, and {count(len(names), 'cluster')}"
+        f"the trust domain would change from {one} to {other}, and"
+        f" {count_text(len(names), 'cluster')}"
         " would refuse workloads that have the other one"
     )
     fix = (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 
 from kubectl_mesh.errors import Place
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
 from kubectl_mesh.observed.values import Cluster, Fields, Gate, MeshState
 from kubectl_mesh.tree.lock_file import LockFile, Source
@@ -240,7 +240,7 @@ class MeshPair:
 
     def place(self, name: str, path: str = "") -> Place:
         """A file of the tree."""
-        return Place(join(self.out, f"{name}/{path}" if path else name))
+        return Place(join_path(self.out, f"{name}/{path}" if path else name))
 
 
 def _holds(state: MeshState, holder: str, peer: str) -> bool:

@@ -14,7 +14,7 @@ from kubectl_mesh.safety.refusal import Refusal
 from kubectl_mesh.safety.roots import ID as ROOT_EXCHANGE
 from kubectl_mesh.safety.roots import find_issuer_change, find_root_fault, trusts_of_state
 from kubectl_mesh.safety.steps import Before, Order, rank_clusters
-from kubectl_mesh.text import marked
+from kubectl_mesh.text import marked_text
 
 _WAIT = {
     "roots": (
@@ -124,7 +124,7 @@ def _refused_problems(change: MeshChange, refusals: Sequence[Refusal]) -> tuple[
     # The same fault in the words of the trees, with the way out of the render.
     same = next((r for r in refusals if r.problem.id == ROOT_EXCHANGE), None)
     if same is not None:
-        problem = replace(problem, fix=marked(problem.fix) + same.way_out)
+        problem = replace(problem, fix=marked_text(problem.fix) + same.way_out)
     others = (r.to_problem() for r in refusals if r.problem.id != ROOT_EXCHANGE)
     return tuple(dict.fromkeys((problem, *others)))
 

@@ -4,15 +4,15 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.credentials.accounts import SHARED, token_command
+from kubectl_mesh.credentials.accounts import SHARED_READER, token_command
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import IN_USE, Refusal, join_names, name_some, unapplied_options
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import count, mesh_command
+from kubectl_mesh.text import count_text, mesh_command
 
 _MANY = 6
 """How many commands a fix has."""
@@ -42,7 +42,7 @@ def find_lost_readers(mesh: MeshPair, render: PlannedRender | None) -> list[Refu
     listed = [f"{thing} ({name_some(names)})" for thing, names in found.things.items()]
     what = (
         f"{name_some(listed)} would leave the tree, and the remote secrets of"
-        f" {count(len(holders), 'cluster')} log in by it (as in {join(mesh.out, first)})"
+        f" {count_text(len(holders), 'cluster')} log in by it (as in {join_path(mesh.out, first)})"
     )
     names = join_names(lost, holders)
     fix = _steps_text(mesh.out, names, lost, render)
@@ -133,5 +133,5 @@ def _fetch_commands(lost: Sequence[str], render: PlannedRender) -> Iterator[str]
         return  # each cluster pushes its own
     for member in (plan.members[name] for name in lost if name in plan.members):
         if member.cluster.credential.way == "tokenFile":
-            for peer in member.readers if plan.topology.reader_per_peer else (SHARED,):
+            for peer in member.readers if plan.topology.reader_per_peer else (SHARED_READER,):
                 yield token_command(member.cluster, render.directory, peer)

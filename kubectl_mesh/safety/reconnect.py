@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from kubectl_mesh.credentials.token_rotation import holders as holders_of
-from kubectl_mesh.credentials.token_rotation import is_push
+from kubectl_mesh.credentials.token_rotation import is_push_path
+from kubectl_mesh.credentials.token_rotation import remote_secret_holders as holders_of
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio.versions import FAST_SWAP, exact, loses_endpoints, minor
+from kubectl_mesh.istio.versions import SINCE_FAST_SWAP, can_lose_endpoints, is_exact, minor_version
 from kubectl_mesh.model import BUNDLE, STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.safety.refusal import name_some
 from kubectl_mesh.safety.remote_secrets import changed_secrets
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 MEASURED = (
     "measured on 1.30.3: every request into the cluster failed until istiod restarted; with the"
@@ -60,7 +60,7 @@ def losing(clusters: Iterable[Cluster]) -> list[Cluster]:
     """The clusters whose istiod loses the endpoints of a cluster when its remote secret changes; a
     line of releases counts as its worst.
     """
-    return [c for c in clusters if any(loses_endpoints(r.version) for r in c.releases)]
+    return [c for c in clusters if any(can_lose_endpoints(r.version) for r in c.releases)]
 
 
 def unversioned(clusters: Iterable[Cluster]) -> list[Cluster]:
@@ -76,7 +76,7 @@ def restart_problems(place: Place, what: str, holders: Iterable[Cluster]) -> lis
     if not clusters:
         return []
     lines = any(
-        r.version is not None and not exact(r.version) for c in clusters for r in c.releases
+        r.version is not None and not is_exact(r.version) for c in clusters for r in c.releases
     )
     patch = " (where it is, state the patch too)" if lines else ""
     fix = (
@@ -158,7 +158,8 @@ def find_reconnections(
             found.restarts.append(Problem(place, fact, lines, _CHECK, code=RESTART))
         elif holding:
             fact = (
-                f"{what} {does} in {count(len(holding), 'cluster')} whose istiod (1.30.0 to 1.30.3)"
+                f"{what} {does} in {count_text(len(holding), 'cluster')} whose istiod (1.30.0 to"
+                " 1.30.3)"
                 " may lose endpoints until it restarts"
             )
             fix = f"if a login changed, {lines}"
@@ -181,7 +182,7 @@ def _changed_peers(
         if (
             change.name in plan.members
             and change.differs
-            and any(f.action == "update" and is_push(f.path) for f in change.changes)
+            and any(f.action == "update" and is_push_path(f.path) for f in change.changes)
         ):
             groups.setdefault(LoginChange.OTHER, {})[change.name] = dict.fromkeys(
                 holders_of(plan, change.name)
@@ -205,7 +206,7 @@ def _concerned(
     names = sorted(peer for peer, holders in peers.items() if such(clusters[h] for h in holders))
     if not names:
         return Place(""), "", []
-    more = f" and that of {count(len(names) - 1, 'more cluster')}" if len(names) > 1 else ""
+    more = f" and that of {count_text(len(names) - 1, 'more cluster')}" if len(names) > 1 else ""
     holders = dict.fromkeys(h for peer in names for h in peers[peer])
     return clusters[names[0]].place, f"its remote secret{more}", such(clusters[h] for h in holders)
 
@@ -217,7 +218,9 @@ def effects(clusters: Sequence[Cluster]) -> list[str]:
     gap = [
         c.name
         for c in clusters
-        if any(r.version is not None and minor(r.version) < FAST_SWAP for r in c.releases)
+        if any(
+            r.version is not None and minor_version(r.version) < SINCE_FAST_SWAP for r in c.releases
+        )
     ]
     risky, unknown = losing(clusters), unversioned(clusters)
     others = {*gap, *(c.name for c in (*risky, *unknown))}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.text import marked, mesh_command
+from kubectl_mesh.text import marked_text, mesh_command
 
 IN_USE, IDENTITY, TOKEN_ORDER = "tree-in-use", "identity-change", "token-order"
 """The checks that report these refusals."""
@@ -44,8 +44,8 @@ class Refusal:
         """The refusal as it is reported."""
         return replace(
             self.problem,
-            what=marked(self.problem.what) + self.addition,
-            fix=marked(self.problem.fix) + self.way_out,
+            what=marked_text(self.problem.what) + self.addition,
+            fix=marked_text(self.problem.fix) + self.way_out,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Plan
-from kubectl_mesh.text import count, marked
+from kubectl_mesh.text import count_text, marked_text
 
 _WITHDRAWN = "tree-withdrawn"
 """The check that reports what would be withdrawn."""
@@ -84,13 +84,13 @@ def _withdrawn_secrets(plan: Plan, changes: Sequence[FolderChange], out: str) ->
                 held.setdefault(key, []).append(name)
     for key, holders in held.items():
         item = waiting[key]
-        secrets = count(len(holders), "rendered remote secret")
+        secrets = count_text(len(holders), "rendered remote secret")
         what = (
             f"{item.what} is not there, but {secrets} for it would be removed (as in"
             f" {out}/{holders[0]})"
         )
         fix = (
-            f"put it back, or run: {marked(item.command)}\n  to take the cluster out of"
+            f"put it back, or run: {marked_text(item.command)}\n  to take the cluster out of"
             " discovery, state disableRegistryJoin or peers"
         )
         place = plan.members[key[0]].cluster.place
@@ -117,7 +117,7 @@ def _withdrawn_stages(plan: Plan, changes: Sequence[FolderChange], out: str) -> 
         if lost is not None:
             why, fix = (
                 f"{lost.what} is not there any more",
-                f"put it back, or run: {marked(lost.command)}",
+                f"put it back, or run: {marked_text(lost.command)}",
             )
         else:
             assert member.primary is not None

@@ -104,7 +104,11 @@ def list_removals(new: MeshState, render: PlannedRender, disk: RawTree) -> Leavi
     if not TOOLS[tool.name].RECONCILES:
         return Leaving(tuple(dict.fromkeys((*_commands(render, gone, tool), *taken_off))))
     deletes = any(
-        (removed_secrets(plan, render.changes), token_rotation.gone(plan, render.changes), gone)
+        (
+            removed_secrets(plan, render.changes),
+            token_rotation.removed_secrets(plan, render.changes),
+            gone,
+        )
     )
     applications = [g.thing.name for g in _in_stage(gone, 1) if g.thing.kind == "Application"]
     before = (
@@ -124,7 +128,7 @@ def _commands(render: PlannedRender, gone: Sequence[_Gone], tool: Tool) -> Itera
     members = render.plan.members
     for name, peer in removed_secrets(render.plan, render.changes):
         yield from forget_commands(_holder(render, name, peer), tool)
-    yield from token_rotation.forget(render.plan, render.changes)
+    yield from token_rotation.delete_secret_commands(render.plan, render.changes)
     for name, _, thing in _in_stage(gone, 2):
         yield from delete_commands(members[name].cluster.context, thing, tool)
     for name, _, thing in _in_stage(gone, 1):

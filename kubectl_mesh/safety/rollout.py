@@ -20,7 +20,9 @@ from kubectl_mesh.text import mesh_command
 def minor(cluster: Cluster, kind: str) -> int:
     """The oldest minor of Istio that runs in a cluster."""
     return (
-        versions.OLDEST if kind == OLD else min(versions.minor(r.version) for r in cluster.releases)
+        versions.OLDEST_MINOR
+        if kind == OLD
+        else min(versions.minor_version(r.version) for r in cluster.releases)
     )
 
 
@@ -28,7 +30,7 @@ def restart_istiod(cluster: Cluster, kind: str) -> str:
     """The command that restarts what signs in a cluster."""
     what = (
         ("deployment", "istio-citadel")
-        if minor(cluster, kind) < versions.ISTIOD
+        if minor(cluster, kind) < versions.SINCE_ISTIOD
         else ("deployment", "-l", "app=istiod")
     )
     return kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", *what)
@@ -41,9 +43,9 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
         number = minor(cluster, kind)
         does = (
             "reload"
-            if number >= versions.RELOAD
+            if number >= versions.SINCE_RELOAD
             else "citadel"
-            if number < versions.ISTIOD
+            if number < versions.SINCE_ISTIOD
             else "restart"
         )
         groups.setdefault(does, []).append(cluster)
@@ -55,7 +57,7 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
             what = (
                 "Citadel reads it when it starts"
                 if does == "citadel"
-                else f"istiod reads it when it starts (by itself from 1.{versions.RELOAD} on)"
+                else f"istiod reads it when it starts (by itself from 1.{versions.SINCE_RELOAD} on)"
             )
             yield f"{names}: {what}; once it is applied, run"
             yield from (f"  {restart_istiod(cluster, kind)}" for cluster in members)
@@ -167,7 +169,11 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
     """
     if kind not in (OLD, IstioOperator.KIND):
         return []
-    verb = ("manifest", "apply") if minor(cluster, kind) <= versions.ISTIOD else ("install", "-y")
+    verb = (
+        ("manifest", "apply")
+        if minor(cluster, kind) <= versions.SINCE_ISTIOD
+        else ("install", "-y")
+    )
     files = [
         f.path
         for f in change.changes
@@ -207,7 +213,7 @@ def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
 
 def by_restart(clusters: Sequence[Cluster], kind: str, *, ambient: bool) -> list[Cluster]:
     """The clusters that take another bundle of roots only when something restarts."""
-    return [c for c in clusters if ambient or minor(c, kind) < versions.ROOTS]
+    return [c for c in clusters if ambient or minor(c, kind) < versions.SINCE_ROOTS]
 
 
 def hours(seconds: float) -> str:
@@ -219,9 +225,9 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
     """What has to be restarted in each cluster once a step is applied there, in this order."""
     for cluster in by_restart(clusters, kind, ambient=ambient):
         number = minor(cluster, kind)
-        if number < versions.ROOTS:
+        if number < versions.SINCE_ROOTS:
             yield restart_istiod(cluster, kind)
-            signs = "citadel" if number < versions.ISTIOD else "istiod"
+            signs = "citadel" if number < versions.SINCE_ISTIOD else "istiod"
             yield kubectl(
                 cluster,
                 "-n",
@@ -231,7 +237,7 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
                 "deployment",
                 *(["istio-citadel"] if signs == "citadel" else ["-l", "app=istiod"]),
             )
-        if number < versions.ISTIOD and step.startswith("sign"):
+        if number < versions.SINCE_ISTIOD and step.startswith("sign"):
             yield kubectl(
                 cluster,
                 "delete",
@@ -299,7 +305,7 @@ def seen(
         f"seen() {{ want=$(fingerprints < {file});"
         f""" [ -n "$want" ] || {{ echo "$1: no certificate in" {file}; return 1; }}"""
     )
-    is_citadel = any(minor(c, kind) < versions.ISTIOD for c in clusters)
+    is_citadel = any(minor(c, kind) < versions.SINCE_ISTIOD for c in clusters)
     yield from _each_secret(signs=signs) if is_citadel else _each_proxy(signs=signs)
     lacks = """[ -n "$(echo "$want" | grep -vxF "$have")" ]"""
     if gone:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import CACERTS
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read
@@ -17,7 +17,7 @@ from kubectl_mesh.observed.values import Cacerts, MeshState
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import Refusal, name_some
 from kubectl_mesh.safety.rollout import one_root
-from kubectl_mesh.text import Text, count, mesh_command, work_path
+from kubectl_mesh.text import Text, count_text, mesh_command, work_path
 from kubectl_mesh.tree.lock_file import LockFile
 from kubectl_mesh.x509.layout import ROOT_CERT
 
@@ -67,7 +67,7 @@ class RootFault:
         """The fault as one problem of a file."""
         if self.reasons:
             what = "; ".join(
-                f"{why} (in {count(len(names), 'cluster')}:"
+                f"{why} (in {count_text(len(names), 'cluster')}:"
                 f" {', '.join(names[:3])}{' …' if len(names) > 3 else ''})"
                 for why, names in self.reasons.items()
             )
@@ -282,16 +282,19 @@ def _fault_problems(fault: RootFault, out: str, render: PlannedRender) -> list[P
             " clusters trust each other"
         )
         place, fix = (
-            Place(join(render.directory, f"certs/{ROOT_CERT}")),
+            Place(join_path(render.directory, f"certs/{ROOT_CERT}")),
             "put it back, with its key",
         )
         return [Problem(place, what, fix, ID, code="root-certificate-missing")]
     if fault.reasons:
-        return [fault.to_problem(join(render.directory, f"certs/{ROOT_CERT}"))]
+        return [fault.to_problem(join_path(render.directory, f"certs/{ROOT_CERT}"))]
     fix = (
-        f"change roots step by step with `{_ROTATE}`, or put {join(render.directory, 'certs')} back"
+        f"change roots step by step with `{_ROTATE}`, or put"
+        f" {join_path(render.directory, 'certs')} back"
     )
-    return [Problem(Place(join(out, name)), why, fix, ID, code=UNSAFE) for name, why in fault.cuts]
+    return [
+        Problem(Place(join_path(out, name)), why, fix, ID, code=UNSAFE) for name, why in fault.cuts
+    ]
 
 
 def _signer_in_tree(state: MeshState, name: str, trust: Trust) -> str | None:
@@ -370,7 +373,7 @@ def find_lagging_trees(
         why = _lag_reason(there.get(name), trust)
         if why is not None:
             code, what = why
-            found.append(Problem(Place(join(where, name)), what, fix, code=code))
+            found.append(Problem(Place(join_path(where, name)), what, fix, code=code))
     return found
 
 

@@ -3,15 +3,15 @@
 from datetime import datetime
 
 from kubectl_mesh.credentials import token_rotation
-from kubectl_mesh.credentials.accounts import SHARED, token_command, token_file
-from kubectl_mesh.credentials.logins import claims
+from kubectl_mesh.credentials.accounts import SHARED_READER, token_command, token_file
+from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE, Plan
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import TOKEN_ORDER
 from kubectl_mesh.safety.remote_secrets import changed_secrets
-from kubectl_mesh.text import count
+from kubectl_mesh.text import count_text
 
 
 def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
@@ -23,7 +23,7 @@ def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
     dead: dict[tuple[str, str], list[str]] = {}
     for name, peer, action in changed_secrets(plan, render.changes) if ended else ():
         own = name != BUNDLE and peer in plan.members and name in plan.members[peer].logins
-        token = peer, name if own else SHARED
+        token = peer, name if own else SHARED_READER
         if action in ("create", "update") and token in ended:
             dead.setdefault(token, []).append(name)
     found = []
@@ -31,9 +31,9 @@ def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
         cluster = plan.members[peer].cluster
         what = (
             f"expired on {ended[peer, key]:%Y-%m-%d}, and would go into"
-            f" {count(len(names), 'remote secret')} (as in {out}/{names[0]})"
+            f" {count_text(len(names), 'remote secret')} (as in {out}/{names[0]})"
         )
-        place = Place(join(directory, token_file(cluster, key)))
+        place = Place(join_path(directory, token_file(cluster, key)))
         fix = f"fetch it again: {token_command(cluster, directory, key)}"
         found.append(Problem(place, what, fix, "token-expired", code="token-expired"))
     return found
@@ -46,7 +46,9 @@ def _expired_tokens(plan: Plan, now: datetime) -> dict[tuple[str, str], datetime
         for peer, member in plan.members.items()
         for key, login in member.logins.items()
         if key not in member.absent and isinstance(text := login.get("token"), str)
-        if (said := claims(text)) is not None and said.expires is not None and said.expires <= now
+        if (said := parse_claims(text)) is not None
+        and said.expires is not None
+        and said.expires <= now
     }
 
 
@@ -56,7 +58,7 @@ def find_early_removals(render: PlannedRender) -> list[Problem]:
     """
     plan = render.plan
     found = []
-    for name, secrets in token_rotation.gone(plan, render.running_changes).items():
+    for name, secrets in token_rotation.removed_secrets(plan, render.running_changes).items():
         late = [
             h
             for h in sorted(render.running_clusters & plan.members.keys())

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from kubectl_mesh.credentials.accounts import SHARED, reader_secret
+from kubectl_mesh.credentials.accounts import SHARED_READER, reader_secret
 from kubectl_mesh.model import Cluster, Secret, Topology
 from kubectl_mesh.model.commands import kubectl
 from kubectl_mesh.stores.store import Health, Store, StoreInputs
@@ -37,9 +37,11 @@ def cacerts_path(topology: Topology, cluster: Cluster) -> str:
     return f"{topology.secret_path}/{cluster.name}/cacerts"
 
 
-def reader_path(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
+def reader_path(topology: Topology, cluster: Cluster, peer: str = SHARED_READER) -> str:
     """Where the login of a cluster's reader is in the store."""
-    return f"{topology.secret_path}/{cluster.name}/reader" + (f"-{peer}" if peer != SHARED else "")
+    return f"{topology.secret_path}/{cluster.name}/reader" + (
+        f"-{peer}" if peer != SHARED_READER else ""
+    )
 
 
 def mark(prop: str) -> str:
@@ -159,7 +161,7 @@ def remote_secret(
     )
 
 
-def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED) -> str:
+def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED_READER) -> str:
     """The PushSecret by which a cluster puts its reader's token into the store; the same object for
     every generation, for only one may push.
     """

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, OnDisk, Pending, Secret, Topology
 from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
@@ -42,7 +42,7 @@ _LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MU
 
 def command(cluster: Cluster, directory: str) -> str:
     """The command that fetches it."""
-    path = join(directory, sealing_file(cluster.name))
+    path = join_path(directory, sealing_file(cluster.name))
     return (
         f"kubeseal {shlex.quote(f'--context={cluster.context}')} --fetch-cert > {shlex.quote(path)}"
     )
@@ -265,7 +265,7 @@ class SealedSecrets(Sealing):
                 "sealing",
                 c.name,
                 "the certificate of its Sealed Secrets controller"
-                f" ({join(directory, sealing_file(c.name))})",
+                f" ({join_path(directory, sealing_file(c.name))})",
                 "all but its namespace",
                 command(c, directory),
             )

@@ -27,7 +27,7 @@ from kubectl_mesh.model import BUNDLE, Json, OnDisk, Secret, Topology
 from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificates, StoreInputs
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import items_at, text_at
 from kubectl_mesh.yaml_io.manifest import read
 from kubectl_mesh.yaml_io.write import dump, text
@@ -148,7 +148,8 @@ class Sops(Sealing):
             if not cluster.recipients and len(topology.clusters) > 1 and not shared_identity:
                 yield Problem(
                     cluster.place,
-                    f"{shown(cluster.context)} has no recipient of its own: it opens its secrets by"
+                    f"{value_text(cluster.context)} has no recipient of its own: it opens its"
+                    " secrets by"
                     " a key that opens those of all clusters",
                     fix,
                     "recipient-shared",
@@ -159,7 +160,7 @@ class Sops(Sealing):
                 if first != cluster.context:
                     yield Problem(
                         place,
-                        f"shares a recipient with {shown(first)}: each opens the CA key of the"
+                        f"shares a recipient with {value_text(first)}: each opens the CA key of the"
                         " other",
                         fix,
                         "recipient-shared",

@@ -14,7 +14,7 @@ from kubectl_mesh.targets.istio import Istio
 from kubectl_mesh.targets.istiocontrolplane import IstioControlPlane
 from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.targets.target import Target
-from kubectl_mesh.text import near, shown
+from kubectl_mesh.text import did_you_mean, value_text
 
 KINDS: Mapping[str, Target] = {
     Istio.KIND: Istio(),
@@ -71,8 +71,8 @@ def _part_problem(
     if name not in target.SCHEMAS:
         return Problem(
             document.place(),
-            f"customises {shown(name)}, which is none of"
-            f" {', '.join(target.SCHEMAS)}{near(name, target.SCHEMAS)}",
+            f"customises {value_text(name)}, which is none of"
+            f" {', '.join(target.SCHEMAS)}{did_you_mean(name, target.SCHEMAS)}",
             "",
             "base-valid",
             code="base-part-unknown",
@@ -124,9 +124,15 @@ def _kind(document: Document, known: Collection[str]) -> str:
         what = "must be the kind of a control plane, as a text"
         raise _refuse(document, ("kind",), what, fix, code="kind-not-a-text")
     if kind not in known:
-        what = f"the kind {shown(kind)} is no control plane that can be rendered{near(kind, known)}"
+        what = (
+            f"the kind {value_text(kind)} is no control plane that can be"
+            f" rendered{did_you_mean(kind, known)}"
+        )
         if kind in KINDS or list(known) != list(KINDS):
-            what = f"a document of kind {shown(kind)} has no place here{near(kind, known)}"
+            what = (
+                f"a document of kind {value_text(kind)} has no place"
+                f" here{did_you_mean(kind, known)}"
+            )
         raise _refuse(document, ("kind",), what, fix, code="kind-unknown")
     return kind
 
@@ -134,7 +140,7 @@ def _kind(document: Document, known: Collection[str]) -> str:
 def _check_version(document: Document, kind: str, wanted: str) -> None:
     value: Any = document.value
     if value["apiVersion"] != wanted:
-        what = f"the apiVersion of {kind} is {wanted}, not {shown(value['apiVersion'])}"
+        what = f"the apiVersion of {kind} is {wanted}, not {value_text(value['apiVersion'])}"
         fix = f"write apiVersion: {wanted}"
         raise _refuse(document, ("apiVersion",), what, fix, code="api-version-differs")
 

@@ -51,7 +51,7 @@ spec:
   project: default
   source:
     chart: istiod
-    targetRevision: {versions.DEFAULT}
+    targetRevision: {versions.DEFAULT_VERSION}
     helm:
       valuesObject:
         meshConfig:

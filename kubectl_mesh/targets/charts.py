@@ -13,7 +13,13 @@ from typing import Any, ClassVar
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
-from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
+from kubectl_mesh.istio.east_west_gateway import (
+    GATEWAY_NAME,
+    GATEWAY_SELECTOR,
+    NETWORK_VIEW_VARIABLE,
+    discovery_labels,
+    service_ports,
+)
 from kubectl_mesh.model import Cluster, Json, Member, Plan, Release, Topology
 from kubectl_mesh.targets import images, values
 from kubectl_mesh.targets.gateway_rules import gateway_address_problems
@@ -22,7 +28,7 @@ from kubectl_mesh.targets.modern import ModernTarget
 from kubectl_mesh.targets.node_components import stated_platform
 from kubectl_mesh.targets.target import Base, Path, ReadSchema
 from kubectl_mesh.targets.value_rules import StatedValues, reader_problems, value_problems
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.merge_patch import merge
 
 REPOSITORY: str = versions.RELEASES["charts"]["home"]
@@ -50,7 +56,7 @@ class Chart:
 class ChartTarget(ModernTarget):
     """A kind of base.yaml for Istio's charts, each installed by an object of its own."""
 
-    OLDEST = versions.CHARTS
+    OLDEST = versions.SINCE_CHARTS
     EXACT = True
     GATEWAYS = ("Chart", "Deployment", "Gateway")
     CHART: ClassVar[Path]
@@ -114,15 +120,15 @@ class ChartTarget(ModernTarget):
             yield Problem(
                 main.place("spec"),
                 "no version of the charts is stated, here or in the topology",
-                f'state istio: {{version: "{versions.DEFAULT}"}} in the topology',
+                f'state istio: {{version: "{versions.DEFAULT_VERSION}"}} in the topology',
                 "istio-version",
                 code="istio-version-missing",
             )
         elif text is not None and self.read_version(text) is None:
             yield Problem(
                 main.place(*self.VERSION),
-                f"{shown(text)} is no version that a chart can be pinned to",
-                f"write a whole version, such as {versions.DEFAULT}",
+                f"{value_text(text)} is no version that a chart can be pinned to",
+                f"write a whole version, such as {versions.DEFAULT_VERSION}",
                 "istio-version",
                 code="version-not-exact",
             )
@@ -194,7 +200,9 @@ class ChartPlan:
             own = self._with_hub(own, images.ZTUNNEL_CHART, "ztunnel", stable.version)
             yield Chart("ztunnel", "ztunnel", pinned, own, ready)
         if member.gateway_kind == "Chart":
-            yield Chart("gateway", NAME, pinned, gateway(member, self.plan), (_istiod(stable),))
+            yield Chart(
+                "gateway", GATEWAY_NAME, pinned, gateway(member, self.plan), (_istiod(stable),)
+            )
 
     def _definitions(self, member: Member) -> Chart:
         """The chart base; the definitions of the newest version serve the older control plane
@@ -247,9 +255,9 @@ def gateway(member: Member, plan: Plan) -> dict[str, Json]:
         service["annotations"] = dict(wanted.annotations)
     service["ports"] = service_ports(member, plan)
     made: dict[str, Json] = {
-        "env": {VIEW: cluster.network},
-        "labels": {"app": NAME, "istio": SELECTOR, **labels(member)},
-        "name": NAME,
+        "env": {NETWORK_VIEW_VARIABLE: cluster.network},
+        "labels": {"app": GATEWAY_NAME, "istio": GATEWAY_SELECTOR, **discovery_labels(member)},
+        "name": GATEWAY_NAME,
         "service": service,
     }
     if wanted.replicas is not None:

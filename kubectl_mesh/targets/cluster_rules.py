@@ -10,7 +10,7 @@ from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.address import is_address
 from kubectl_mesh.targets.gateway_rules import ambient_port_problem
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.topology.peers import peers_of
 
 
@@ -28,8 +28,8 @@ def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...],
 
 
 ISSUERS = {
-    "cert-manager": (versions.TLS_CACERTS, "reads cacerts as cert-manager writes it"),
-    "istio-csr": (versions.ISTIO_CSR, "loads what istio-csr gives it"),
+    "cert-manager": (versions.SINCE_TLS_CACERTS, "reads cacerts as cert-manager writes it"),
+    "istio-csr": (versions.SINCE_ISTIO_CSR, "loads what istio-csr gives it"),
 }
 """Since when istiod works with an issuer in its cluster, and what it does then."""
 
@@ -41,7 +41,7 @@ def issuer_problems(topology: Topology) -> Iterator[Problem]:
     place = topology.document.place
     since, does = ISSUERS[topology.issuer]
     for path, version in stated_versions(topology):
-        if versions.minor(version) < since:
+        if versions.minor_version(version) < since:
             what = f"istiod {does} since 1.{since}, and {version} is older"
             yield Problem(
                 place(*path),
@@ -125,7 +125,8 @@ def namespace_problems(topology: Topology) -> Iterator[Problem]:
         if cluster.namespace != first.namespace and linked:
             where = topology.document.place("contexts", cluster.context, "namespace")
             what = (
-                f"is not {shown(first.namespace)} as in {shown(first.context)}: istiod looks for a"
+                f"is not {value_text(first.namespace)} as in {value_text(first.context)}: istiod"
+                " looks for a"
                 " peer's settings in a namespace of its own name"
             )
             yield Problem(
@@ -142,7 +143,7 @@ def version_skew_problems(topology: Topology) -> Iterator[Problem]:
     counts for nothing here.
     """
     known = [
-        (versions.minor(r.version), r.version, c)
+        (versions.minor_version(r.version), r.version, c)
         for c in topology.clusters
         if c.joined and c.primary is None
         for r in c.releases
@@ -154,9 +155,9 @@ def version_skew_problems(topology: Topology) -> Iterator[Problem]:
         min(known, key=lambda k: k[0]),
         max(known, key=lambda k: k[0]),
     )
-    if newest - oldest > versions.SKEW:
+    if newest - oldest > versions.MAX_SKEW:
         what = (
-            f"runs Istio {old} and {last.name} runs {new}: Istio supports {versions.SKEW} minor"
+            f"runs Istio {old} and {last.name} runs {new}: Istio supports {versions.MAX_SKEW} minor"
             " version between the parts of a mesh"
         )
         yield Problem(

@@ -92,7 +92,7 @@ def _newer_values(
     """
     newest = max(
         (
-            versions.minor(r.version)
+            versions.minor_version(r.version)
             for c in topology.clusters
             for r in c.releases
             if r.version is not None

@@ -8,7 +8,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.model.address import is_address
-from kubectl_mesh.text import first_names, shown
+from kubectl_mesh.text import first_names, value_text
 
 
 def _stated_gateways(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
@@ -157,7 +157,8 @@ def _network_problems(
         return
     yield Problem(
         clusters[0].place,
-        f"the network {shown(network)} has no gateway: none of its clusters has one, and no address"
+        f"the network {value_text(network)} has no gateway: none of its clusters has one, and no"
+        " address"
         " is declared",
         f"enable an eastWestGateway there, or state networks.{network}.gateways",
         "gateway-pending",
@@ -285,14 +286,14 @@ def host_name_places(topology: Topology) -> Iterator[Place]:
 def host_name_warnings(topology: Topology) -> Iterator[Problem]:
     """Host names of gateways, where Istio looks them up once or never."""
     old = min(
-        (versions.minor(r.version) for c in topology.clusters for r in c.releases),
-        default=versions.NEWEST,
+        (versions.minor_version(r.version) for c in topology.clusters for r in c.releases),
+        default=versions.NEWEST_MINOR,
     )
-    if old >= versions.HOST_NAMES:
+    if old >= versions.SINCE_HOST_NAMES:
         return
     what = (
         f"is a host name, which Istio 1.{old} drops or looks up once; since"
-        f" 1.{versions.HOST_NAMES} it looks names up again and again"
+        f" 1.{versions.SINCE_HOST_NAMES} it looks names up again and again"
     )
     for place in host_name_places(topology):
         yield host_name_problem(place, what)

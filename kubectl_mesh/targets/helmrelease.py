@@ -12,7 +12,7 @@ from kubectl_mesh.targets import charts
 from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.target import Base, PlaneFile
 from kubectl_mesh.targets.uninstall import release_names
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.merge_patch import Whole, merge
 
 REPOSITORY = "istio"
@@ -47,7 +47,7 @@ spec:
   chart:
     spec:
       chart: istiod
-      version: {versions.DEFAULT}
+      version: {versions.DEFAULT_VERSION}
   values:
     meshConfig:
       # Every request is logged by the proxies; remove it where that is too much.
@@ -71,8 +71,8 @@ spec:
             if cluster is not None and part not in charts.NODE_COMPONENTS:
                 yield Problem(
                     found.place(*self.NAMESPACE),
-                    f"installs the chart {part} into {shown(target)}, and Istio's namespace in"
-                    f" {cluster.name} is {shown(cluster.namespace)}",
+                    f"installs the chart {part} into {value_text(target)}, and Istio's namespace in"
+                    f" {cluster.name} is {value_text(cluster.namespace)}",
                     f"remove it, or state contexts.{cluster.context}.namespace",
                     "base-valid",
                     code="chart-outside-istio-namespace",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kubectl_mesh.istio import versions
-from kubectl_mesh.istio.homes import BUILT_IN, IMAGES
+from kubectl_mesh.istio.homes import BUILT_IN_HUB, IMAGE_REGISTRY
 from kubectl_mesh.model import Json, Topology
 
 Path = tuple[str, ...]
@@ -49,7 +49,7 @@ def hub_overlay(paths: HubPaths, base: Json, topology: Topology, *, needed: bool
 
     `needed` says whether the hub that is built in is, or may be, retired.
     """
-    if topology.hub == BUILT_IN:
+    if topology.hub == BUILT_IN_HUB:
         return {}
     if topology.hub is not None:
         return _nested(
@@ -57,12 +57,12 @@ def hub_overlay(paths: HubPaths, base: Json, topology: Topology, *, needed: bool
         )
     if not needed or any(stated_at(base, p) is not None for p in paths.decides):
         return {}
-    return _nested(paths.write, IMAGES)
+    return _nested(paths.write, IMAGE_REGISTRY)
 
 
 def is_hub_needed(version: str | None) -> bool:
     """Whether charts or istioctl of a version have, or may have, a hub built in that is retired."""
-    return version is None or versions.built_in_hub_gone(version) is not None
+    return version is None or versions.retired_built_in_hub(version) is not None
 
 
 def stated_hub(paths: HubPaths, base: Json) -> str | None:

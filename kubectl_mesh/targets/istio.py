@@ -33,7 +33,7 @@ class Istio(ModernTarget):
     }
     NAMESPACE = ("spec", "namespace")
     BRINGS_IMAGES = True
-    OLDEST = versions.SAIL
+    OLDEST = versions.SINCE_SAIL
     GATEWAYS = ("Deployment", "Gateway")
     OWN_CHARTS = "the Sail operator"
     STARTER = f"""\
@@ -44,7 +44,7 @@ its report names the settings that are lost by that.
 apiVersion: {API_VERSION}
 kind: Istio
 spec:
-  version: v{versions.DEFAULT}
+  version: v{versions.DEFAULT_VERSION}
   values:
     meshConfig:
       # Every request is logged by the proxies; remove it where that is too much.
@@ -71,7 +71,7 @@ spec:
             yield Problem(
                 main.place("spec"),
                 "no version of Istio is stated, here or in the topology",
-                f"write version: v{versions.DEFAULT}",
+                f"write version: v{versions.DEFAULT_VERSION}",
                 "istio-version",
                 code="istio-version-missing",
             )
@@ -219,5 +219,5 @@ def _namespace(base: Json, cluster: Cluster) -> str:
 def _version(release: Release) -> dict[str, object]:
     if release.version is None:
         return {}
-    line = "" if versions.exact(release.version) else "-latest"
+    line = "" if versions.is_exact(release.version) else "-latest"
     return {"version": f"v{release.version}{line}"}

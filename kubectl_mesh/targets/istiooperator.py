@@ -12,7 +12,13 @@ from typing import Any, ClassVar
 from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
-from kubectl_mesh.istio.east_west_gateway import NAME, SELECTOR, VIEW, labels, service_ports
+from kubectl_mesh.istio.east_west_gateway import (
+    GATEWAY_NAME,
+    GATEWAY_SELECTOR,
+    NETWORK_VIEW_VARIABLE,
+    discovery_labels,
+    service_ports,
+)
 from kubectl_mesh.model import Cluster, Json, Member, Network, Pki, Plan, Release, Topology
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets import images, node_components, values
@@ -57,7 +63,7 @@ class IstioOperator(ModernTarget):
     SCHEMAS: ClassVar[Mapping[str, str]] = {KIND: "kinds/istiooperator-install-v1alpha1.json"}
     VERSION = ("spec", "tag")
     APPLIED = False
-    OLDEST = versions.ISTIOD
+    OLDEST = versions.SINCE_ISTIOD
     GATEWAYS = (KIND, "Deployment", "Gateway")
     TOOLS = ("kubectl",)
     READ_BY = "nothing in a cluster reads it"
@@ -89,12 +95,12 @@ spec:
             return
         place = topology.document.place
         for path, version in stated_versions(topology):
-            if versions.minor(version) >= versions.LABELS:
+            if versions.minor_version(version) >= versions.SINCE_LABELS:
                 yield Problem(
                     place(*path),
                     f"Istio {version} finds networks by labels, and an earlier one in this mesh by"
                     " addresses",
-                    f"bring all clusters to 1.{versions.LABELS} or later first",
+                    f"bring all clusters to 1.{versions.SINCE_LABELS} or later first",
                     "istio-version",
                     code="networks-found-differently",
                 )
@@ -103,7 +109,7 @@ spec:
                 if values.value_at(entry, keys) is not None:
                     yield Problem(
                         place(*where, *keys),
-                        f"kubectl mesh renders this from Istio 1.{versions.LABELS} on",
+                        f"kubectl mesh renders this from Istio 1.{versions.SINCE_LABELS} on",
                         "remove it, or write a later version",
                         "istio-version",
                         code="istio-too-old",
@@ -116,7 +122,7 @@ spec:
         versions are not known here.
         """
         releases = [r for c in topology.clusters for r in c.releases]
-        if all(versions.minor(r.version) >= versions.CHARTS for r in releases):
+        if all(versions.minor_version(r.version) >= versions.SINCE_CHARTS for r in releases):
             yield self.VALUES, values.schema(read, chart=False, more=_more_values(read))
             yield _MESH, values.mesh_config(read)
 
@@ -164,8 +170,11 @@ spec:
     def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
         """What Istio takes, but not as one might think."""
         yield from super().warnings(topology, pki)
-        old = min((versions.minor(c.version) for c in topology.clusters), default=versions.NEWEST)
-        if old < versions.LABELS:
+        old = min(
+            (versions.minor_version(c.version) for c in topology.clusters),
+            default=versions.NEWEST_MINOR,
+        )
+        if old < versions.SINCE_LABELS:
             yield from weak_key_problem(topology, pki, f"Istio 1.{old}", " before 1.7.7")
 
     def plane_removal(self, cluster: Installation) -> PlaneRemoval:
@@ -204,7 +213,7 @@ spec:
 
 def _is_legacy(topology: Topology) -> bool:
     """Whether networks are found by addresses."""
-    return any(versions.minor(c.version) < versions.LABELS for c in topology.clusters)
+    return any(versions.minor_version(c.version) < versions.SINCE_LABELS for c in topology.clusters)
 
 
 def _more_values(read: ReadSchema) -> dict[str, object]:
@@ -262,7 +271,7 @@ class _Overlays:
         cluster, topology = member.cluster, self.plan.topology
         made: dict[str, Any] = self.values.of(member, values.stated(self.base, ("spec", "values")))
         if self.legacy:
-            is_first = versions.minor(release.version) == versions.ISTIOD
+            is_first = versions.minor_version(release.version) == versions.SINCE_ISTIOD
             own = OWN_REGISTRY if is_first else cluster.name
             networks = {
                 n.name: _network(n, own if n.name == cluster.network else None, cluster.name)
@@ -305,17 +314,17 @@ def _gateway_spec(member: Member, plan: Plan, base: Json) -> dict[str, object]:
     cluster = member.cluster
     wanted = cluster.east_west
     kubernetes: dict[str, object] = {
-        "env": [{"name": VIEW, "value": cluster.network}],
+        "env": [{"name": NETWORK_VIEW_VARIABLE, "value": cluster.network}],
         **({"replicaCount": wanted.replicas} if wanted.replicas is not None else {}),
         "service": {"ports": service_ports(member, plan), "type": wanted.service_type},
         **({"serviceAnnotations": dict(wanted.annotations)} if wanted.annotations else {}),
     }
-    own = {"app": NAME, "istio": SELECTOR, **labels(member)}
+    own = {"app": GATEWAY_NAME, "istio": GATEWAY_SELECTOR, **discovery_labels(member)}
     gateway = {
         "enabled": True,
         "k8s": kubernetes,
         "label": dict(sorted(own.items())),
-        "name": NAME,
+        "name": GATEWAY_NAME,
         "namespace": cluster.namespace,
     }
     return {

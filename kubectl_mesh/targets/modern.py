@@ -66,7 +66,7 @@ class ModernTarget(Target):
     def _version_problems(
         self, topology: Topology, where: Place, version: str
     ) -> Iterator[Problem]:
-        minor = versions.minor(version)
+        minor = versions.minor_version(version)
         if minor < self.OLDEST:
             yield Problem(
                 where,
@@ -76,7 +76,7 @@ class ModernTarget(Target):
                 "istio-version",
                 code="kind-not-read-by-istio",
             )
-        elif self.EXACT and not versions.exact(version):
+        elif self.EXACT and not versions.is_exact(version):
             yield Problem(
                 where,
                 f"Istio {version} is a line of releases, and a chart is pinned to one",
@@ -84,10 +84,10 @@ class ModernTarget(Target):
                 "istio-version",
                 code="version-not-exact",
             )
-        elif topology.ambient and minor < versions.AMBIENT and len(topology.clusters) > 1:
+        elif topology.ambient and minor < versions.SINCE_AMBIENT and len(topology.clusters) > 1:
             yield Problem(
                 where,
-                f"ambient over several clusters begins with Istio 1.{versions.AMBIENT}",
+                f"ambient over several clusters begins with Istio 1.{versions.SINCE_AMBIENT}",
                 "write a later version, or dataPlane: sidecar",
                 "ambient",
                 code="istio-too-old-for-ambient",

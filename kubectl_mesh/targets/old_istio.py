@@ -8,7 +8,7 @@ from kubectl_mesh.model import Document, Pki, Topology
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets.values import stated
-from kubectl_mesh.text import first_names, mesh_command, near, shown
+from kubectl_mesh.text import did_you_mean, first_names, mesh_command, value_text
 
 OWN_REGISTRY = "Kubernetes"
 """The name under which Pilot knows its own registry, up to Istio 1.5."""
@@ -38,7 +38,7 @@ def profile_problem(base: Document, profiles: tuple[str, ...], owner: str) -> It
     if isinstance(profile, str) and profile not in profiles and not any(c in profile for c in "/."):
         yield Problem(
             base.place("spec", "profile"),
-            f"{shown(profile)} is no profile of {owner}{near(profile, profiles)}",
+            f"{value_text(profile)} is no profile of {owner}{did_you_mean(profile, profiles)}",
             f"name one of {', '.join(profiles)}, or a file",
             "base-valid",
             code="profile-unknown",

@@ -22,16 +22,17 @@ def release_warnings(
     for where, version in stated_releases(topology, base, target):
         yield from _version_warnings(where, version, topology)
     newest = max(
-        (versions.minor(r.version) for c in topology.clusters for r in c.releases), default=0
+        (versions.minor_version(r.version) for c in topology.clusters for r in c.releases),
+        default=0,
     )
     for document in (topology.document, *base.values()):
         for path, text in _texts(document.value):
-            for named in homes.find_gone(text):
+            for named in homes.find_retired(text):
                 yield Problem(
                     document.place(*path),
-                    homes.gone_text(named, newest),
-                    homes.fix_text(named),
-                    named.check,
+                    homes.retired_text(named, newest),
+                    homes.replacement_text(named),
+                    named.check_id,
                     code="home-retired",
                 )
     yield from _built_in(topology, target)
@@ -58,21 +59,21 @@ def stated_releases(
 
 
 def _version_warnings(where: Place, version: str, topology: Topology) -> Iterator[Problem]:
-    minor = versions.minor(version)
-    if minor > versions.NEWEST:
+    minor = versions.minor_version(version)
+    if minor > versions.NEWEST_MINOR:
         what = (
             f"Istio {version} is newer than the releases that this version of kubectl mesh knows;"
-            f" the rules of 1.{versions.NEWEST} are used"
+            f" the rules of 1.{versions.NEWEST_MINOR} are used"
         )
         yield Problem(
             where, what, "look for a newer kubectl mesh", "istio-known", code="istio-too-new"
         )
-    elif topology.ambient and versions.AMBIENT <= minor < versions.AMBIENT_BETA:
+    elif topology.ambient and versions.SINCE_AMBIENT <= minor < versions.SINCE_AMBIENT_BETA:
         what = f"ambient over several networks is alpha in Istio {version}"
         yield Problem(
             where,
             what,
-            f"1.{versions.AMBIENT_BETA} has it as beta",
+            f"1.{versions.SINCE_AMBIENT_BETA} has it as beta",
             "ambient-shared",
             code="ambient-is-alpha",
         )
@@ -86,12 +87,12 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
             "istio-security",
             code="istio-has-vulnerabilities",
         )
-    elif versions.is_unsupported(version) and minor >= versions.ISTIOD:
+    elif versions.is_unsupported(version) and minor >= versions.SINCE_ISTIOD:
         what = f"Istio {version} is out of support: known vulnerabilities of its line are not fixed"
         yield Problem(
             where,
             what,
-            f"upgrade to a supported release, such as {versions.DEFAULT}",
+            f"upgrade to a supported release, such as {versions.DEFAULT_VERSION}",
             "istio-security",
             code="istio-out-of-support",
         )
@@ -101,22 +102,22 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
     """The hub that charts or istioctl have built in, where the topology leaves the choice to them.
     Which operator runs, no file says.
     """
-    if topology.hub != homes.BUILT_IN or target.BRINGS_IMAGES:
+    if topology.hub != homes.BUILT_IN_HUB or target.BRINGS_IMAGES:
         return
     for version in sorted(
         {r.version for c in topology.clusters for r in c.releases if r.version is not None}
     ):
-        hub = versions.built_in_hub_gone(version)
+        hub = versions.retired_built_in_hub(version)
         if hub is not None:
             what = (
                 f"leaves Istio {version} the image registry {hub}, which Istio switches off on"
-                f" {homes.SINCE}"
+                f" {homes.SHUTDOWN_DATE}"
             )
             where = topology.document.place("istio", "hub")
             yield Problem(
                 where,
                 what,
-                f"write {homes.IMAGES}, or remove it; {homes.PAGE} has the commands",
+                f"write {homes.IMAGE_REGISTRY}, or remove it; {homes.MOVE_PAGE} has the commands",
                 "images-gone",
                 code="registry-retired",
             )
@@ -126,7 +127,7 @@ def is_hub_unknown(topology: Topology, target: Target) -> bool:
     """Whether no file says where images come from: the operator brings its own, or istioctl of a
     version that no file states.
     """
-    if topology.hub != homes.BUILT_IN:
+    if topology.hub != homes.BUILT_IN_HUB:
         return False
     return target.BRINGS_IMAGES or any(
         r.version is None for c in topology.clusters for r in c.releases

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Document, Json, Plan
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.merge_patch import lost
 from kubectl_mesh.yaml_io.read import load
 
@@ -55,10 +55,11 @@ def replaced_problems(
         what = "is set by the mesh; the value here is lost"
         if path == kind.version_path:
             stated, used = kind.read_version(value), used_versions(plan)
-            if stated in used or (part == main and stated in versions.STARTED):
+            if stated in used or (part == main and stated in versions.INIT_VERSIONS):
                 continue
             what = (
-                f"is {shown(value)}, and by the topology every cluster runs {' or '.join(used)};"
+                f"is {value_text(value)}, and by the topology every cluster runs"
+                f" {' or '.join(used)};"
                 " the value here is lost"
             )
         problems.append(

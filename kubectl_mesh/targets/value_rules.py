@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import DEFAULT_READER, Document, Json, Topology
 from kubectl_mesh.targets.values import Path, value_at
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 
 _SET_WHERE_NEEDED = "remove it: the mesh sets it where it is needed"
 
@@ -95,7 +95,8 @@ def _identity_problems(stated: StatedValues, topology: Topology) -> Iterator[Pro
     if isinstance(mesh_id, str) and mesh_id != topology.mesh_id:
         yield Problem(
             stated.place(*proxy, "meshId"),
-            f"gives the proxies another mesh than {shown(topology.mesh_id)}, which is the mesh_id"
+            f"gives the proxies another mesh than {value_text(topology.mesh_id)}, which is the"
+            " mesh_id"
             " of the topology",
             "remove it",
             "base-identity",
@@ -165,9 +166,9 @@ def _trust_domain_problems(stated: StatedValues, topology: Topology) -> Iterator
     ):
         yield Problem(
             stated.place("meshConfig", "trustDomain"),
-            f"is another trust domain than {shown(topology.trust_domain)} of the topology;"
+            f"is another trust domain than {value_text(topology.trust_domain)} of the topology;"
             " workloads that still have it would be refused",
-            f"remove one of the two, or list {shown(domain)} in meshConfig.trustDomainAliases",
+            f"remove one of the two, or list {value_text(domain)} in meshConfig.trustDomainAliases",
             "trust-domain",
             code="trust-domain-differs",
         )
@@ -226,7 +227,7 @@ def _tag_problems(tags: Json, place: Place, topology: Topology) -> Iterator[Prob
             )
         elif same:
             what, fix = (
-                f"has the tag {shown(same[0])}, which is a revision of {cluster.name}",
+                f"has the tag {value_text(same[0])}, which is a revision of {cluster.name}",
                 "give the tag another name",
             )
         else:

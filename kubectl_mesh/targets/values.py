@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kubectl_mesh.istio import versions
-from kubectl_mesh.istio.east_west_gateway import elsewhere
+from kubectl_mesh.istio.east_west_gateway import remote_networks
 from kubectl_mesh.model import Json, Member, Plan, Topology
 from kubectl_mesh.yaml_io.manifest import block
 from kubectl_mesh.yaml_io.merge_patch import Whole
@@ -66,7 +66,7 @@ class Values:
             values["istiodRemote"] = {"injectionPath": f"/inject/{path}"}
         if member.serves:
             overall["externalIstiod"] = True
-        declared = elsewhere(member)
+        declared = remote_networks(member)
         if declared and not topology.ambient:
             overall["meshNetworks"] = Whole({n.name: self._network(n.name, n) for n in declared})
         if topology.issuer == "istio-csr":
@@ -112,7 +112,10 @@ class Values:
         return (
             self.plan.rotating
             and member.primary is None
-            and all(versions.minor(r.version) >= versions.ROOTS for r in member.cluster.releases)
+            and all(
+                versions.minor_version(r.version) >= versions.SINCE_ROOTS
+                for r in member.cluster.releases
+            )
         )
 
     def _network(self, name: str, network: Any) -> Block:

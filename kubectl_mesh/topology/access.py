@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model.address import is_loopback, url_fault
-from kubectl_mesh.text import mesh_command, shown
+from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.topology.given import Given, Path
 from kubectl_mesh.topology.names import inside, no_name
 
@@ -53,7 +53,7 @@ def files(given: Given) -> Iterator[Problem]:
         elif not inside(authority):
             yield Problem(
                 place,
-                f"{shown(authority)} is not in the working directory",
+                f"{value_text(authority)} is not in the working directory",
                 "a render reads nothing else; give a path below it",
                 code="file-outside-directory",
             )
@@ -72,7 +72,7 @@ def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Prob
     elif isinstance(name, str) and not inside(name):
         yield Problem(
             place,
-            f"{shown(name)} is not in the working directory",
+            f"{value_text(name)} is not in the working directory",
             "a render reads nothing else; give a path below it",
             code="file-outside-directory",
         )

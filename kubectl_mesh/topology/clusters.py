@@ -5,7 +5,7 @@ from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model.address import is_address, is_loopback
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.topology.given import Given
 from kubectl_mesh.topology.names import (
     LABEL,
@@ -31,7 +31,7 @@ def names(given: Given) -> Iterator[Problem]:
         if not name:
             yield Problem(
                 where,
-                f"the context's name {shown(context)} leaves nothing for the cluster's name",
+                f"the context's name {value_text(context)} leaves nothing for the cluster's name",
                 ask,
                 code=NAME_EMPTY,
             )
@@ -46,7 +46,7 @@ def names(given: Given) -> Iterator[Problem]:
         elif name in taken:
             yield Problem(
                 where,
-                f'has the cluster name "{name}", as the context {shown(taken[name])} has',
+                f'has the cluster name "{name}", as the context {value_text(taken[name])} has',
                 "state a clusterName for one of the two",
                 code=NAME_TAKEN,
             )
@@ -66,7 +66,7 @@ def networks(given: Given) -> Iterator[Problem]:
         if network not in used:
             yield Problem(
                 given.document.place("networks", network),
-                f"no context is on this network{given.hints.near(network, lambda: used)}",
+                f"no context is on this network{given.hints.did_you_mean(network, lambda: used)}",
                 "remove it, or put a context on it",
                 code="network-unused",
             )
@@ -91,7 +91,7 @@ def networks(given: Given) -> Iterator[Problem]:
             if others:
                 yield Problem(
                     place,
-                    f"{shown(address)} is a gateway of network {shown(others[0])} too",
+                    f"{value_text(address)} is a gateway of network {value_text(others[0])} too",
                     "a gateway leads into one network",
                     code="gateway-of-two-networks",
                 )
@@ -100,10 +100,10 @@ def networks(given: Given) -> Iterator[Problem]:
 def _address_problem(place: Place, address: str) -> Problem | None:
     """Why no other cluster reaches an address, where that can be seen."""
     if _looks_numeric(address) and not is_address(address):
-        what = f"{shown(address)} is neither an IP address nor a host name"
+        what = f"{value_text(address)} is neither an IP address nor a host name"
         return Problem(place, what, code="address-invalid")
     if is_loopback(f"https://[{address}]" if ":" in address else f"https://{address}"):
-        what = f"{shown(address)} is a loopback address, which no other cluster reaches"
+        what = f"{value_text(address)} is a loopback address, which no other cluster reaches"
         return Problem(place, what, code="address-loopback")
     return None
 
@@ -134,7 +134,7 @@ def peers(given: Given) -> Iterator[Problem]:
                 yield Problem(
                     place,
                     "no such context in this mesh:"
-                    f" {shown(peer)}{given.near_context(peer, context)}",
+                    f" {value_text(peer)}{given.near_context(peer, context)}",
                     code="context-unknown",
                 )
             elif peer == context:
@@ -147,7 +147,10 @@ def peers(given: Given) -> Iterator[Problem]:
             elif given.contexts[peer].get("disableRegistryJoin") is True:
                 yield Problem(
                     place,
-                    f"{shown(peer)} cannot be discovered, for it has disableRegistryJoin: true",
+                    (
+                        f"{value_text(peer)} cannot be discovered, for it has disableRegistryJoin:"
+                        " true"
+                    ),
                     "remove one of the two",
                     code="peer-not-joined",
                 )
@@ -172,7 +175,7 @@ def releases(given: Given) -> Iterator[Problem]:
             where = given.document.place(*path, "canary", "revision")
             yield Problem(
                 where,
-                f"{shown(canary['revision'])} is the revision of the first control plane too",
+                f"{value_text(canary['revision'])} is the revision of the first control plane too",
                 "give the canary another",
                 code="revision-repeated",
             )
@@ -241,28 +244,34 @@ def _primary_problem(given: Given, context: str, primary: str) -> Problem | None
     if other is None:
         return Problem(
             place,
-            f"no such context in this mesh: {shown(primary)}{given.near_context(primary, context)}",
+            (
+                "no such context in this mesh:"
+                f" {value_text(primary)}{given.near_context(primary, context)}"
+            ),
             code="context-unknown",
         )
     if "controlPlane" in other:
         return Problem(
             place,
-            f"{shown(primary)} has no control plane of its own",
+            f"{value_text(primary)} has no control plane of its own",
             "name a context that has one",
             code="control-plane-missing",
         )
     if other.get("disableRegistryJoin") is True:
         return Problem(
             place,
-            f"{shown(primary)} keeps out of the mesh, for it has disableRegistryJoin: true",
+            f"{value_text(primary)} keeps out of the mesh, for it has disableRegistryJoin: true",
             "name another context",
             code="control-plane-not-joined",
         )
     if isinstance(other.get("peers"), list) and context not in other["peers"]:
         return Problem(
             place,
-            f"istiod of {shown(primary)} could not serve this cluster, for it does not discover it",
-            f"add {shown(context)} to the peers of {shown(primary)}",
+            (
+                f"istiod of {value_text(primary)} could not serve this cluster, for it does not"
+                " discover it"
+            ),
+            f"add {value_text(context)} to the peers of {value_text(primary)}",
             code="control-plane-without-peer",
         )
     return _difference_from_primary(given, context, primary)
@@ -274,7 +283,8 @@ def _difference_from_primary(given: Given, context: str, primary: str) -> Proble
     if other.get("namespace", "istio-system") != entry.get("namespace", "istio-system"):
         return Problem(
             given.document.place("contexts", context, "namespace"),
-            f"istiod of {shown(primary)} lives in another namespace than this cluster's part of"
+            f"istiod of {value_text(primary)} lives in another namespace than this cluster's part"
+            " of"
             " Istio",
             "give both the same namespace",
             code="control-plane-namespace-differs",
@@ -283,7 +293,7 @@ def _difference_from_primary(given: Given, context: str, primary: str) -> Proble
     if any(istio.get(key) != wanted.get(key) for key in ("version", "revision")):
         return Problem(
             given.document.place("contexts", context, "istio"),
-            f"differs from that of {shown(primary)}, whose istiod serves this cluster",
+            f"differs from that of {value_text(primary)}, whose istiod serves this cluster",
             "give both the same version and revision",
             code="control-plane-version-differs",
         )

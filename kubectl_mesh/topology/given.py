@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kubectl_mesh.model import Document
-from kubectl_mesh.text import Hints
+from kubectl_mesh.text import Suggestions
 from kubectl_mesh.topology.names import name_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Given:
             if isinstance(entry, dict)
         }
         self.warnings: list[Problem] = []
-        self.hints = Hints()
+        self.hints = Suggestions()
 
     def name(self, context: str) -> str:
         """The cluster's name of a context."""
@@ -34,7 +34,7 @@ class Given:
 
     def near_context(self, word: str, other_than: str) -> str:
         """A suggestion for a misspelt context."""
-        return self.hints.near(word, lambda: set(self.contexts) - {other_than})
+        return self.hints.did_you_mean(word, lambda: set(self.contexts) - {other_than})
 
     def gateways(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """Every gateway with its network and its path."""

@@ -2,7 +2,7 @@
 
 import re
 
-from kubectl_mesh.text import secretive
+from kubectl_mesh.text import can_be_secret
 
 PENDING = "pending"
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -28,7 +28,7 @@ def name_of(context: str) -> str:
 def no_name(text: str) -> bool:
     """Whether a text cannot be meant as the name of a file, or may be a secret put in its place."""
     return (
-        secretive(text)
+        can_be_secret(text)
         or len(text) > 1024
         or any(len(part.encode()) > 255 for part in text.split("/"))
     )

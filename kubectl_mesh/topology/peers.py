@@ -1,6 +1,6 @@
 """Which clusters discover which, and who logs in where."""
 
-from kubectl_mesh.credentials.accounts import SHARED
+from kubectl_mesh.credentials.accounts import SHARED_READER
 from kubectl_mesh.model import Cluster, Topology
 
 
@@ -25,7 +25,7 @@ def login_holders(topology: Topology) -> list[tuple[Cluster, str]]:
     all peers share it.
     """
     if not topology.reader_per_peer:
-        return [(cluster, SHARED) for cluster in topology.clusters if cluster.joined]
+        return [(cluster, SHARED_READER) for cluster in topology.clusters if cluster.joined]
     peers = peers_of(topology)
     return [
         (cluster, peer)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Topology
-from kubectl_mesh.text import near
+from kubectl_mesh.text import did_you_mean
 
 
 def chosen_clusters(
@@ -23,7 +23,7 @@ def chosen_clusters(
         raise MeshError(
             Problem(
                 Place(where),
-                f'no cluster "{w}" in the topology{near(w, known) if hint else ""}',
+                f'no cluster "{w}" in the topology{did_you_mean(w, known) if hint else ""}',
                 code="cluster-unknown",
             )
             for w in unknown

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model.issuers import ISSUERS
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.topology.given import Given
 from kubectl_mesh.topology.kinds import TOOL_FACTS, ToolFacts, store_facts, tool_facts
 
@@ -39,7 +39,7 @@ def bundle(given: Given) -> Iterator[Problem]:
             and entry.get("disableRegistryJoin") is not True
             and namespace != first
         ):
-            what = f"a bundle has one namespace, and this is not {shown(first)} as before"
+            what = f"a bundle has one namespace, and this is not {value_text(first)} as before"
             yield Problem(
                 given.document.place("contexts", context, "namespace"),
                 what,
@@ -73,7 +73,7 @@ def delivery(given: Given) -> Iterator[Problem]:
         )
     url = delivery.get("repoURL")
     if isinstance(url, str) and not facts.accepts_url(url):
-        what = f"{shown(url)} is not a URL that {facts.title} reads a git repository from"
+        what = f"{value_text(url)} is not a URL that {facts.title} reads a git repository from"
         yield Problem(
             given.document.place("delivery", "repoURL"),
             what,
@@ -108,7 +108,8 @@ def secrets(given: Given) -> Iterator[Problem]:
             () if stated.get("recipients") else [c for c in given.contexts if c not in own]
         ):
             what = (
-                f"{shown(context)} has no recipient, so nobody could open what is encrypted for it"
+                f"{value_text(context)} has no recipient, so nobody could open what is"
+                " encrypted for it"
             )
             fix = (
                 "run `age-keygen` for that cluster, and state the public key under its recipients"

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import below, open_folder, read
-from kubectl_mesh.fs.read import unreadable
+from kubectl_mesh.fs.folders import open_folder, prefix_places, read_regular_file
+from kubectl_mesh.fs.read import not_readable_error
 from kubectl_mesh.model import LOCK, Change, File, Folder, FolderChange, OnDisk, Tree
-from kubectl_mesh.text import shown
+from kubectl_mesh.text import value_text
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 _NOTHING: Mapping[str, OnDisk] = MappingProxyType({})
@@ -28,9 +28,9 @@ def scan(folder: int) -> OnDisk:
     others: set[str] = set()
     damaged = False
     try:
-        lock = read(LOCK, folder, "lock")
+        lock = read_regular_file(LOCK, folder, "lock")
     except PermissionError:
-        raise unreadable(LOCK) from None
+        raise not_readable_error(LOCK) from None
     except MeshError:
         lock, damaged = None, True
     stated = LockFile()
@@ -66,7 +66,7 @@ def _walk(
     for entry in listed:
         path = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
-            with below(prefix):
+            with prefix_places(prefix):
                 inner = open_folder(entry.name, folder)
             if inner is None:
                 continue
@@ -79,9 +79,11 @@ def _walk(
             files[LOCK] = files.pop(LOCK)  # in its place, which is that of its name
         elif entry.is_file(follow_symlinks=False):
             try:
-                body = read(entry.name, folder, "manifest" if path in locked else "foreign")
+                body = read_regular_file(
+                    entry.name, folder, "manifest" if path in locked else "foreign"
+                )
             except PermissionError:
-                raise unreadable(path) from None
+                raise not_readable_error(path) from None
             except (
                 MeshError
             ):  # Nothing that is so large is rendered: that it is there is all that counts.
@@ -108,7 +110,7 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     if disk is None:
         return FolderChange(name, "create", tuple(Change(path, "create") for path in new), ())
     if disk.has_lock and not disk.damaged and disk.cluster != name:
-        what = f"is the lock of {shown(disk.cluster)}: the directory was copied or renamed"
+        what = f"is the lock of {value_text(disk.cluster)}: the directory was copied or renamed"
         raise MeshError(
             [
                 Problem(
@@ -303,13 +305,13 @@ def _directories(
         if name not in tree and not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
             continue
         try:
-            with below(out):
+            with prefix_places(out):
                 folder = open_folder(name, top)
             if folder is None:
                 yield name, None
                 continue
             try:
-                with below(f"{out}/{name}"):
+                with prefix_places(f"{out}/{name}"):
                     disk = scan(folder) if name in tree or _has_lock(folder) else None
             finally:
                 os.close(folder)

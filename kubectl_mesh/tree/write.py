@@ -10,17 +10,17 @@ from dataclasses import replace
 from kubectl_mesh.errors import MeshError, Place, refuse
 from kubectl_mesh.fs import durable
 from kubectl_mesh.fs.durable import (
-    EXCHANGE,
-    NO_REPLACE,
-    STAGE,
+    RENAME_EXCHANGE,
+    RENAME_NO_REPLACE,
+    STAGE_PREFIX,
+    has_same_content,
     make_folder,
-    must,
-    must_be_writable,
-    put_back,
-    same_there,
+    require_folder,
+    require_writable,
+    restore_file,
     write_file,
 )
-from kubectl_mesh.fs.folders import FOLDER, open_folder, read
+from kubectl_mesh.fs.folders import FOLDER_FLAGS, open_folder, read_regular_file
 from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
 from kubectl_mesh.tree.compare import private_folders
 from kubectl_mesh.tree.lock_file import parse_lock
@@ -30,7 +30,7 @@ def clear(out: str) -> None:
     """Puts right what a killed run left in `out`, before anything is compared with it; it has to be
     writable.
     """
-    must_be_writable(out)
+    require_writable(out)
     top = open_folder(out)
     if top is None:
         return
@@ -38,7 +38,7 @@ def clear(out: str) -> None:
         _clear_stage(top)
     except MeshError as error:
         raise MeshError(
-            replace(p, where=Place(os.path.join(out, STAGE))) for p in error.problems
+            replace(p, where=Place(os.path.join(out, STAGE_PREFIX))) for p in error.problems
         ) from None
     finally:
         os.close(top)
@@ -47,19 +47,19 @@ def clear(out: str) -> None:
 def write_tree(out: str, tree: Tree, changes: Sequence[FolderChange]) -> None:
     """Makes the directories of `out` what was rendered, one exchange each; `clear` went before."""
     make_folder(out)
-    top = must(open_folder(out), out)
+    top = require_folder(open_folder(out), out)
     try:
         if all(change.action == "identical" for change in changes):
             return
-        os.mkdir(STAGE, PRIVATE_FOLDER, dir_fd=top)
-        stage = os.open(STAGE, FOLDER, dir_fd=top)
+        os.mkdir(STAGE_PREFIX, PRIVATE_FOLDER, dir_fd=top)
+        stage = os.open(STAGE_PREFIX, FOLDER_FLAGS, dir_fd=top)
         try:
             for change in changes:
                 if change.action != "identical":
                     _replace(top, stage, change, tree.get(change.name, {}))
         finally:
             os.close(stage)
-        os.rmdir(STAGE, dir_fd=top)
+        os.rmdir(STAGE_PREFIX, dir_fd=top)
     finally:
         os.close(top)
 
@@ -77,7 +77,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
             _build(stage, name, old, change, new)
             if old is None:
                 _take_name(stage, name, top)
-            elif not durable.libc_rename(stage, name, top, name, EXCHANGE):
+            elif not durable.libc_rename(stage, name, top, name, RENAME_EXCHANGE):
                 # Without an exchange the name is free for a moment; should the run end there, the
                 # next one puts it right.
                 os.rename(name, f"{name}.old", src_dir_fd=top, dst_dir_fd=stage)
@@ -91,7 +91,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
 
 
 def _take_name(stage: int, name: str, top: int) -> None:
-    if not durable.libc_rename(stage, name, top, name, NO_REPLACE):
+    if not durable.libc_rename(stage, name, top, name, RENAME_NO_REPLACE):
         os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
 
 
@@ -104,7 +104,7 @@ class _Folders:
     def __getitem__(self, path: str) -> int:
         if path not in self._open:
             above, _, last = path.rpartition("/")
-            self._open[path] = must(open_folder(last, self[above]), path)
+            self._open[path] = require_folder(open_folder(last, self[above]), path)
         return self._open[path]
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
     then files; foreign ones are linked.
     """
     os.mkdir(name, 0o777, dir_fd=stage)
-    root = os.open(name, FOLDER, dir_fd=stage)
+    root = os.open(name, FOLDER_FLAGS, dir_fd=stage)
     before = _Folders(old) if old is not None else None
     folders = _NewFolders(root, before, set(private_folders(new)))
     try:
@@ -220,7 +220,7 @@ def _copy(source: int, target: int, name: str, path: str) -> None:
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         return
-    found = read(name, source)
+    found = read_regular_file(name, source)
     if found is None:
         raise refuse(
             path,
@@ -238,7 +238,7 @@ def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
     if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
         os.unlink(name, dir_fd=stage)
         return
-    folder = must(open_folder(name, stage), name)
+    folder = require_folder(open_folder(name, stage), name)
     try:
         _dissolve_folder(folder, "", known, name, top)
     finally:
@@ -252,25 +252,27 @@ def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: 
         path = prefix + last
         status = os.stat(last, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            inner = must(open_folder(last, folder), path)
+            inner = require_folder(open_folder(last, folder), path)
             try:
                 _dissolve_folder(inner, path + "/", known, name, top)
             finally:
                 os.close(inner)
             os.rmdir(last, dir_fd=folder)
         elif (
-            path in known or status.st_nlink > 1 or same_there(folder, last, top, f"{name}/{path}")
+            path in known
+            or status.st_nlink > 1
+            or has_same_content(folder, last, top, f"{name}/{path}")
         ):
             os.unlink(last, dir_fd=folder)
         else:
-            put_back(folder, last, top, f"{name}/{path}")
+            restore_file(folder, last, top, f"{name}/{path}")
 
 
 def _clear_stage(top: int) -> None:
     """Puts right what a killed run left: a directory that lost its name gets it back, the rest
     goes.
     """
-    stage = open_folder(STAGE, top)
+    stage = open_folder(STAGE_PREFIX, top)
     if stage is None:
         return
     try:
@@ -289,7 +291,7 @@ def _clear_stage(top: int) -> None:
             _dissolve(stage, name, top, _listed(stage, name))
     finally:
         os.close(stage)
-    os.rmdir(STAGE, dir_fd=top)
+    os.rmdir(STAGE_PREFIX, dir_fd=top)
 
 
 def _listed(stage: int, name: str) -> set[str]:
@@ -298,9 +300,9 @@ def _listed(stage: int, name: str) -> set[str]:
     """
     if not stat.S_ISDIR(os.stat(name, dir_fd=stage, follow_symlinks=False).st_mode):
         return set()
-    folder = must(open_folder(name, stage), name)
+    folder = require_folder(open_folder(name, stage), name)
     try:
-        found = read(LOCK, folder)
+        found = read_regular_file(LOCK, folder)
     finally:
         os.close(folder)
     stated = parse_lock(found[0]) if found is not None else None

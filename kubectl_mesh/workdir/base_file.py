@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document
 from kubectl_mesh.workdir.places import BASE
@@ -26,7 +26,7 @@ def read_base(directory: str) -> BaseFile:
         body = read_inside(directory, BASE, "base")
         if body is None:
             return BaseFile()
-        return parse_base(join(directory, BASE), body)
+        return parse_base(join_path(directory, BASE), body)
     except MeshError as error:
         return BaseFile(problems=error.problems)
 

@@ -7,27 +7,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
-from kubectl_mesh.fs.durable import STAGE
-from kubectl_mesh.fs.folders import below, join, open_folder, read
-from kubectl_mesh.fs.read import read_inside, unreadable
+from kubectl_mesh.fs.durable import STAGE_PREFIX
+from kubectl_mesh.fs.folders import join_path, open_folder, prefix_places, read_regular_file
+from kubectl_mesh.fs.read import not_readable_error, read_inside
 from kubectl_mesh.model import PRIVATE_ENDINGS
 from kubectl_mesh.workdir.files import mode_problems
 from kubectl_mesh.x509.layout import (
-    ARCHIVE,
-    CRL,
-    NEXT_KEY,
-    PARTS,
-    REQUEST,
+    ARCHIVE_FOLDER,
+    CRL_FILE,
+    CSR_FILE,
+    INTERMEDIATE_FILES,
+    NEXT_ROOT_KEY,
     ROOT_CERT,
     ROOT_KEY,
-    ROTATION,
+    ROTATION_FILE,
     SEAL_KEY,
-    folder,
-    next_folder,
+    intermediate_folder,
+    next_intermediate_folder,
 )
 
 CERTS = "certs"
-_TOP = (ROOT_CERT, ROOT_KEY, NEXT_KEY, ROTATION, CRL, SEAL_KEY)
+_TOP = (ROOT_CERT, ROOT_KEY, NEXT_ROOT_KEY, ROTATION_FILE, CRL_FILE, SEAL_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +55,33 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
     Raises a `MeshError` for what is no regular file, what may not be read, and what is too large
     for its kind.
     """
-    path = join(directory, CERTS)
+    path = join_path(directory, CERTS)
     top = open_folder(path)
     if top is None:
         return CertsFolder()
     reader = _Reader(path, top)
     try:
-        with below(path):
+        with prefix_places(path):
             folders = tuple(_list_intermediates(top))
         names = os.listdir(top)
         reader.read_files(_TOP, top, "")
         for cluster in (
             clusters
             if clusters is not None
-            else [name.removeprefix(folder("")) for name in folders]
+            else [name.removeprefix(intermediate_folder("")) for name in folders]
         ):
-            names += reader.read_folder(folder(cluster))
-            if next_folder(cluster) in names:
-                names += reader.read_folder(next_folder(cluster))
+            names += reader.read_folder(intermediate_folder(cluster))
+            if next_intermediate_folder(cluster) in names:
+                names += reader.read_folder(next_intermediate_folder(cluster))
         archive = tuple(
-            sorted(name for name in reader.read_folder(ARCHIVE) if not name.startswith("."))
+            sorted(name for name in reader.read_folder(ARCHIVE_FOLDER) if not name.startswith("."))
         )
     finally:
         os.close(top)
     return CertsFolder(
         reader.files,
         folders,
-        any(name.startswith(STAGE) for name in names),
+        any(name.startswith(STAGE_PREFIX) for name in names),
         archive,
         tuple(reader.warnings),
     )
@@ -99,7 +99,7 @@ def read_archive(directory: str, names: Iterable[str], parts: Sequence[str]) -> 
     are there. Links are followed while they stay in the working directory.
     """
     found = {}
-    for path in (f"{ARCHIVE}/{name}/{part}" for name in names for part in parts):
+    for path in (f"{ARCHIVE_FOLDER}/{name}/{part}" for name in names for part in parts):
         kind = "key" if path.endswith("key.pem") else "certificates"
         body = read_inside(directory, f"{CERTS}/{path}", kind)
         if body is not None:
@@ -119,12 +119,12 @@ class _Reader:
         """Reads the files of a folder, and gives the names of all that it holds; none where there
         is no folder.
         """
-        with below(self._path):
+        with prefix_places(self._path):
             inner = open_folder(name, self._top)
         if inner is None:
             return []
         try:
-            self.read_files((*PARTS, REQUEST), inner, f"{name}/")
+            self.read_files((*INTERMEDIATE_FILES, CSR_FILE), inner, f"{name}/")
             return os.listdir(inner)
         finally:
             os.close(inner)
@@ -134,9 +134,9 @@ class _Reader:
         for name in names:
             path, is_private = f"{self._path}/{prefix}{name}", name.endswith(PRIVATE_ENDINGS)
             try:
-                found = read(name, inner, "key" if is_private else "state")
+                found = read_regular_file(name, inner, "key" if is_private else "state")
             except PermissionError:
-                raise unreadable(path) from None
+                raise not_readable_error(path) from None
             except MeshError as error:
                 raise MeshError(replace(p, where=Place(path)) for p in error.problems) from None
             if found is not None:
@@ -156,7 +156,7 @@ def _list_intermediates(certs: int) -> Iterator[str]:
     return (
         n
         for n in sorted(os.listdir(certs))
-        if n.startswith(folder("")) and _is_there(f"{n}/ca-cert.pem", certs)
+        if n.startswith(intermediate_folder("")) and _is_there(f"{n}/ca-cert.pem", certs)
     )
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from kubectl_mesh.credentials.accounts import token_command, token_file
 from kubectl_mesh.credentials.logins import (
-    files,
-    login,
+    build_login,
+    credential_files,
     login_problems,
     parse_token,
     token_problems,
 )
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Json, Topology
 from kubectl_mesh.topology.peers import login_holders
 from kubectl_mesh.workdir.files import mode_problems, read_work_file
@@ -104,7 +104,7 @@ def _read_login(directory: str, cluster: Cluster, peer: str) -> _Login:
         return _read_token(directory, cluster, peer, cluster.generation)
     bodies: dict[str, bytes] = {}
     warnings: list[Problem] = []
-    for key, (name, is_private) in files(cluster.credential).items():
+    for key, (name, is_private) in credential_files(cluster.credential).items():
         kind = "credential" if is_private else "certificates"
         file = read_work_file(directory, name, kind, "credential-readable")
         if file.body is None:
@@ -112,6 +112,6 @@ def _read_login(directory: str, cluster: Cluster, peer: str) -> _Login:
         if is_private:
             warnings += mode_problems(file.path, file.mode)
         bodies[key] = file.body
-    problems = login_problems(cluster.credential, bodies, lambda name: join(directory, name))
-    user = None if problems else login(cluster.credential, bodies)
+    problems = login_problems(cluster.credential, bodies, lambda name: join_path(directory, name))
+    user = None if problems else build_login(cluster.credential, bodies)
     return _Login(user, tuple(problems), tuple(warnings))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_with_mode
 
 
@@ -27,7 +27,7 @@ def read_work_file(directory: str, name: str, kind: str, check: str) -> WorkFile
     """Reads a file below the working directory; `kind` is one of `fs.read.LIMITS`, `check` the id
     of the check that reports an unreadable file.
     """
-    path = join(directory, name)
+    path = join_path(directory, name)
     try:
         found = read_with_mode(directory, name, kind)
     except MeshError as error:

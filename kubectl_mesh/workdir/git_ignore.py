@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs import owned_files
-from kubectl_mesh.fs.programs import lacks_objects, run_git, silence_problem
+from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.text import count, one_line
+from kubectl_mesh.text import count_text, single_line
 
 _USUAL = re.compile(
     r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-",
@@ -121,7 +121,13 @@ def _not_ignored(
 ) -> list[str]:
     asked = b"\0".join(os.fsencode(full[path]) for path in paths)
     done = run_git(
-        where, "check-ignore", "-z", "--stdin", environment=environment, feed=asked, named=named
+        where,
+        "check-ignore",
+        "-z",
+        "--stdin",
+        environment=environment,
+        stdin=asked,
+        use_named_repository=named,
     )
     if done is None or done.returncode not in (0, 1):
         return paths
@@ -149,7 +155,7 @@ def suspects(
         for sign in signs
     )
     done = run_git(
-        directory, *words, environment=environment, feed=pattern + b"\n", settings=settings
+        directory, *words, environment=environment, stdin=pattern + b"\n", settings=settings
     )
     if done is None or done.returncode not in (0, 1):
         return None
@@ -168,9 +174,9 @@ def committed(
     if top is None:
         return {}
     asked = "".join(f"HEAD:./{path}\n" for path in paths).encode()
-    done = run_git(directory, "cat-file", "--batch", environment=environment, feed=asked)
+    done = run_git(directory, "cat-file", "--batch", environment=environment, stdin=asked)
     if done is None or done.returncode != 0 or lacks_objects(done):
-        raise MeshError([silence_problem(top, done)])
+        raise MeshError([git_problem(top, done)])
     found, left = {}, done.stdout
     for path in paths:
         head, _, left = left.partition(b"\n")
@@ -230,7 +236,7 @@ def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Pr
     return (
         []
         if done is not None and done.returncode == 0
-        else [replace(silence_problem(top, done), id="git-ignored")]
+        else [replace(git_problem(top, done), id="git-ignored")]
     )
 
 
@@ -256,8 +262,8 @@ def let_through(
         if wanted
         else "find the line that takes them in again, or `git rm --cached` what is tracked"
     )
-    some = one_line(bare[0]) + (
-        f" and {count(len(bare) - 1, 'more private file')}" if len(bare) > 1 else ""
+    some = single_line(bare[0]) + (
+        f" and {count_text(len(bare) - 1, 'more private file')}" if len(bare) > 1 else ""
     )
     return [
         Problem(

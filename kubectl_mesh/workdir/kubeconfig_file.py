@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.credentials.kubeconfig import Entry, contexts
+from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, parse_contexts
 from kubectl_mesh.errors import MeshError, Problem, refuse
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file, read_inside
 from kubectl_mesh.model import Document
 from kubectl_mesh.workdir.files import with_check
@@ -50,12 +50,12 @@ def _read_own(directory: str) -> Document | None:
     body = read_inside(directory, KUBECONFIG, "kubeconfig")
     if body is None:
         return None
-    return load(join(directory, KUBECONFIG), body, typed=False, lenient=True)
+    return load(join_path(directory, KUBECONFIG), body, typed=False, lenient=True)
 
 
 def kubeconfig_entries(
     option: str | None, environment: Mapping[str, str]
-) -> dict[str, Entry] | None:
+) -> dict[str, KubeconfigContext] | None:
     """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG,
     else ~/.kube/config; None if there is none.
 
@@ -70,9 +70,9 @@ def kubeconfig_entries(
         documents = {path: document for path, document in read.items() if document is not None}
     if not documents:
         return None
-    entries: dict[str, Entry] = {}
+    entries: dict[str, KubeconfigContext] = {}
     for path, document in documents.items():
-        for name, entry in contexts(document).items():
+        for name, entry in parse_contexts(document).items():
             entries.setdefault(name, _with_ca(entry, os.path.dirname(path)))
     return entries
 
@@ -87,7 +87,7 @@ def _require(path: str, document: Document | None) -> Document:
     return document
 
 
-def _with_ca(entry: Entry, folder: str) -> Entry:
+def _with_ca(entry: KubeconfigContext, folder: str) -> KubeconfigContext:
     """An entry with the CA of the file that it names, which is relative to the kubeconfig."""
     if entry.ca is not None or not entry.ca_file:
         return entry

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.fs.folders import join
-from kubectl_mesh.text import marked, render_paths
+from kubectl_mesh.fs.folders import join_path
+from kubectl_mesh.text import marked_text, render_paths
 
 TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 
@@ -38,7 +38,7 @@ def located(
         (
             replace(
                 p,
-                where=replace(p.where, file=join(directory, p.where.file)),
+                where=replace(p.where, file=join_path(directory, p.where.file)),
                 what=_moved(directory, p.what),
                 fix=_moved(directory, p.fix),
             )
@@ -51,4 +51,4 @@ def located(
 
 
 def _moved(directory: str, text: str) -> str:
-    return render_paths(marked(text), lambda path: join(directory, path))
+    return render_paths(marked_text(text), lambda path: join_path(directory, path))

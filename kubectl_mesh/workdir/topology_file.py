@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from kubectl_mesh.errors import refuse
-from kubectl_mesh.fs.folders import join
+from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.text import mesh_command
@@ -17,14 +17,14 @@ from kubectl_mesh.yaml_io.read import load
 def topology_document(directory: str) -> Document | None:
     """The document of topology.yaml, None where there is none."""
     body = read_inside(directory, TOPOLOGY, "topology")
-    return None if body is None else load(join(directory, TOPOLOGY), body, lenient=True)
+    return None if body is None else load(join_path(directory, TOPOLOGY), body, lenient=True)
 
 
 def read_topology(directory: str, *, empty: bool = False) -> Topology:
     """The topology of a working directory; `empty` takes one that has no clusters yet, as `init`
     may leave it.
     """
-    path = join(directory, TOPOLOGY)
+    path = join_path(directory, TOPOLOGY)
     document = topology_document(directory)
     if document is None:
         raise refuse(

@@ -29,7 +29,7 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 _KEYS = {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"}
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
-_LARGEST = 2**20 - 2**14
+_MAX_BYTES = 2**20 - 2**14
 
 
 class _UnreadableError(ValueError):
@@ -45,13 +45,13 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
     cluster.
     """
     try:
-        return _certificates(pem)
+        return _parse_strictly(pem)
     except _UnreadableError as e:
         raise MeshError([Problem(Place(name), e.what, e.fix, e.check, code=e.code)]) from None
 
 
 @lru_cache(maxsize=256)
-def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+def _parse_strictly(pem: bytes) -> tuple[x509.Certificate, ...]:
     # Kept, for the same root stands beside every intermediate.
     _check_text(pem)
     try:
@@ -78,7 +78,7 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 def _check_text(pem: bytes) -> None:
     """Refuses a text that is not made of certificates alone."""
-    if len(pem) > _LARGEST:
+    if len(pem) > _MAX_BYTES:
         raise _UnreadableError(
             "certificates-too-large",
             "is larger than 1 MiB, which a Secret of Kubernetes may have at most",
@@ -111,7 +111,7 @@ def _check_certificate(certificate: x509.Certificate) -> None:
     """Refuses a certificate that istiod cannot read; whatever cannot be read fails here, and
     nowhere later.
     """
-    describe(certificate)
+    describe_certificate(certificate)
     path_length(certificate)
     if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
         raise _UnreadableError(
@@ -130,7 +130,7 @@ def _is_text(pem: bytes) -> bool:
     return not _CONTROLS.search(text)
 
 
-def texts(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
+def split_certificates(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
     """The certificates of a file, each with its lines as they stand there."""
     found = [pem[block.start : block.end] for block in find_blocks(pem)]
     return [
@@ -206,14 +206,14 @@ def is_supported_key(public: object) -> bool:
     )
 
 
-def same_key(certificate: x509.Certificate, key: Key) -> bool:
+def is_for_key(certificate: x509.Certificate, key: Key) -> bool:
     """Whether a certificate is for this key, by their public halves."""
     public: Any = certificate.public_key()
     own: Any = key.public_key()
     return type(public) is type(own) and bool(public.public_numbers() == own.public_numbers())
 
 
-def extension(certificate: x509.Certificate, kind: Any) -> Any:
+def extension_value(certificate: x509.Certificate, kind: Any) -> Any:
     """The value of an extension, None where there is none."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
@@ -223,12 +223,12 @@ def extension(certificate: x509.Certificate, kind: Any) -> Any:
 
 def path_length(certificate: x509.Certificate) -> int | None:
     """How many CAs may follow a certificate, None where nothing says so."""
-    constraints = extension(certificate, x509.BasicConstraints)
+    constraints = extension_value(certificate, x509.BasicConstraints)
     return constraints.path_length if constraints is not None else None
 
 
 @lru_cache(maxsize=4096)
-def describe(certificate: x509.Certificate) -> Certificate:
+def describe_certificate(certificate: x509.Certificate) -> Certificate:
     """What people want to know of a certificate; one stands in several files, and is asked in
     several stages.
     """
@@ -240,18 +240,18 @@ def describe(certificate: x509.Certificate) -> Certificate:
     else:
         kind = type(public).__name__
     return Certificate(
-        subject=_text(certificate.subject),
-        issuer=_text(certificate.issuer),
+        subject=_name_text(certificate.subject),
+        issuer=_name_text(certificate.issuer),
         serial=f"{certificate.serial_number:x}",
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
         key_type=kind,
         not_before=certificate.not_valid_before_utc.astimezone(UTC),
         not_after=certificate.not_valid_after_utc.astimezone(UTC),
-        organization=organization_of(certificate),
+        organization=subject_organization(certificate),
     )
 
 
-def organization_of(certificate: x509.Certificate) -> str | None:
+def subject_organization(certificate: x509.Certificate) -> str | None:
     """The O= of a certificate's subject; None if it has none."""
     found = [
         str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
@@ -259,7 +259,7 @@ def organization_of(certificate: x509.Certificate) -> str | None:
     return found[0] if found else None
 
 
-def _text(name: x509.Name) -> str:
+def _name_text(name: x509.Name) -> str:
     """A name as openssl prints it: `O=acme, CN=Root CA`, in the order of the certificate."""
     return ", ".join(
         f"{a.rfc4514_attribute_name}={a.value if isinstance(a.value, str) else a.value.hex()}"

@@ -12,10 +12,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.text import mesh_command, work_path
-from kubectl_mesh.x509.certificates import extension, load_certificates, path_length
+from kubectl_mesh.x509.certificates import extension_value, load_certificates, path_length
 from kubectl_mesh.x509.layout import ROOT_CERT
 
-_LONGEST_CHAIN = 10
+_MAX_CHAIN_LENGTH = 10
 """How many certificates a chain may have."""
 _WORKLOAD_USAGES = (
     ("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH),
@@ -31,7 +31,7 @@ RENEW_FIX = (
 """What to do about a certificate that expires."""
 
 
-class Step(NamedTuple):
+class ChainStep(NamedTuple):
     """A certificate on the way to a root, and the certificate that signed it; None where none here
     did.
     """
@@ -91,7 +91,7 @@ def _extension_problems(place: Place, certificate: x509.Certificate) -> Iterator
             "certs-ca",
             code="certificate-extension-unknown",
         )
-    constraints = extension(certificate, x509.BasicConstraints)
+    constraints = extension_value(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield Problem(
             place,
@@ -100,7 +100,7 @@ def _extension_problems(place: Place, certificate: x509.Certificate) -> Iterator
             "certs-ca",
             code="certificate-not-a-ca",
         )
-    usage = extension(certificate, x509.KeyUsage)
+    usage = extension_value(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         yield Problem(
             place,
@@ -109,7 +109,7 @@ def _extension_problems(place: Place, certificate: x509.Certificate) -> Iterator
             "certs-ca",
             code="certificate-without-key-cert-sign",
         )
-    extended = extension(certificate, x509.ExtendedKeyUsage)
+    extended = extension_value(certificate, x509.ExtendedKeyUsage)
     if extended is None or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended:
         return
     if lacking := [name for name, usage in _WORKLOAD_USAGES if usage not in extended]:
@@ -126,7 +126,7 @@ def _extension_problems(place: Place, certificate: x509.Certificate) -> Iterator
         )
 
 
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     if certificate.issuer != issuer.subject:
         return False
     try:
@@ -140,36 +140,40 @@ def direct_issuer(
     certificate: x509.Certificate, issuers: Iterable[x509.Certificate]
 ) -> x509.Certificate | None:
     """The one of the issuers that signed a certificate."""
-    return next((issuer for issuer in issuers if _issued(certificate, issuer)), None)
+    return next((issuer for issuer in issuers if _is_issued_by(certificate, issuer)), None)
 
 
-def walk(
-    own: x509.Certificate, chain: Iterable[x509.Certificate], roots: Sequence[x509.Certificate]
-) -> Iterator[Step]:
+def walk_chain(
+    certificate: x509.Certificate,
+    chain: Iterable[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+) -> Iterator[ChainStep]:
     """From a certificate to its root: each certificate of the way, and what signed it.
 
     The last step has the root, or None where the way ends before one. `chain` is what lies beside
     the certificate, in any order, itself among it or not; each certificate of it is passed once.
     """
-    current, left = own, [c for c in chain if c != own]
-    for _ in range(_LONGEST_CHAIN):
+    current, remaining = certificate, [c for c in chain if c != certificate]
+    for _ in range(_MAX_CHAIN_LENGTH):
         root = direct_issuer(current, roots)
-        above = root or direct_issuer(current, left)
-        yield Step(current, above, is_root=root is not None)
-        if root is not None or above is None:
+        issuer = root or direct_issuer(current, remaining)
+        yield ChainStep(current, issuer, is_root=root is not None)
+        if root is not None or issuer is None:
             return
-        left = [c for c in left if c != above]
-        current = above
-    yield Step(current, None)
+        remaining = [c for c in remaining if c != issuer]
+        current = issuer
+    yield ChainStep(current, None)
 
 
-def root_of(
+def find_root(
     chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> x509.Certificate | None:
     """The root that a chain leads to, its own certificate first; None where it leads to none of
     these.
     """
-    return next((step.issuer for step in walk(chain[0], chain[1:], roots) if step.is_root), None)
+    return next(
+        (step.issuer for step in walk_chain(chain[0], chain[1:], roots) if step.is_root), None
+    )
 
 
 def chain_problems(
@@ -185,7 +189,7 @@ def chain_problems(
     """
     if not roots:
         return
-    for below, step in enumerate(walk(certificate, chain, roots), 1):
+    for below, step in enumerate(walk_chain(certificate, chain, roots), 1):
         if step.issuer is None:
             fix = (
                 "put back the root that signed it; moved away, its folder is made anew under the"
@@ -210,7 +214,9 @@ def chain_problems(
             )
 
 
-def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Problem]:
+def expiring_soon_problems(
+    name: str, certificate: x509.Certificate, now: datetime
+) -> Iterable[Problem]:
     """A warning where less than 30 days, or less than a tenth of the certificate's life, are
     left.
     """
@@ -235,14 +241,17 @@ def soon(name: str, certificate: x509.Certificate, now: datetime) -> Iterable[Pr
         )
 
 
-def outlives(name: str, kept: Mapping[str, bytes], base: str) -> Iterable[Problem]:
+def outlives_root_problems(
+    name: str, certs_files: Mapping[str, bytes], folder: str
+) -> Iterable[Problem]:
     """A warning for the intermediate in the folder `base` that is valid longer than the root that
     it leads to; `name` names it.
     """
     chain, roots = (
-        load_certificates(name, kept[f"{base}/{part}"]) for part in ("cert-chain.pem", ROOT_CERT)
+        load_certificates(name, certs_files[f"{folder}/{part}"])
+        for part in ("cert-chain.pem", ROOT_CERT)
     )
-    root = root_of(chain, roots)
+    root = find_root(chain, roots)
     if root is not None and chain[0].not_valid_after_utc > root.not_valid_after_utc:
         ends, last = chain[0].not_valid_after_utc, root.not_valid_after_utc
         what = (
@@ -258,11 +267,11 @@ def outlives(name: str, kept: Mapping[str, bytes], base: str) -> Iterable[Proble
         )
 
 
-def constrained(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
+def name_constraint_problems(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
     """A warning for name constraints, which are not judged here against the names that Istio
     gives.
     """
-    if extension(certificate, x509.NameConstraints) is not None:
+    if extension_value(certificate, x509.NameConstraints) is not None:
         what = (
             "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names"
             " of istiod"

@@ -74,7 +74,7 @@ def text_outside(pem: bytes, blocks: Sequence[Block]) -> bytes:
     return b"".join(pem[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True))
 
 
-def parse_certificates(pem: bytes, *, whole: bool = True) -> "tuple[x509.Certificate, ...]":
+def parse_certificates(pem: bytes, *, strict: bool = True) -> "tuple[x509.Certificate, ...]":
     """The certificates of a text, at least one; raises `PemError`.
 
     With `whole` false a certificate may have a key or an extension that cryptography does not know,
@@ -82,17 +82,17 @@ def parse_certificates(pem: bytes, *, whole: bool = True) -> "tuple[x509.Certifi
     """
     return _parse(
         lambda: tuple(
-            _read_certificate(c, whole=whole) for c in x509.load_pem_x509_certificates(pem)
+            _read_certificate(c, strict=strict) for c in x509.load_pem_x509_certificates(pem)
         )
     )
 
 
 def parse_certificate(pem: bytes) -> "x509.Certificate":
     """The first certificate of a text; raises `PemError`."""
-    return _parse(lambda: _read_certificate(x509.load_pem_x509_certificate(pem), whole=True))
+    return _parse(lambda: _read_certificate(x509.load_pem_x509_certificate(pem), strict=True))
 
 
-def _read_certificate(certificate: "x509.Certificate", *, whole: bool) -> "x509.Certificate":
+def _read_certificate(certificate: "x509.Certificate", *, strict: bool) -> "x509.Certificate":
     _ = (
         certificate.version,
         certificate.not_valid_before_utc,
@@ -100,7 +100,7 @@ def _read_certificate(certificate: "x509.Certificate", *, whole: bool) -> "x509.
         certificate.serial_number,
     )
     _ = ([*certificate.subject], [*certificate.issuer])
-    if whole:
+    if strict:
         _ = (certificate.public_key(), certificate.extensions, certificate.signature_hash_algorithm)
     return certificate
 

@@ -16,7 +16,7 @@ from yaml import events
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
-from kubectl_mesh.text import path_text, shown
+from kubectl_mesh.text import path_text, value_text
 from kubectl_mesh.yaml_io import write
 from kubectl_mesh.yaml_io.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
 
@@ -494,7 +494,7 @@ class _Builder:
         if tag and tag != "!":
             raise _StopError(
                 event.start_mark,
-                f"has a YAML tag ({shown(tag)}); plain values only",
+                f"has a YAML tag ({value_text(tag)}); plain values only",
                 "remove the tag",
                 path,
                 code="tag-not-allowed",
@@ -552,8 +552,8 @@ class _Builder:
                 self.trap(
                     event,
                     path,
-                    f"the key {shown(key)} is not read as text by every program",
-                    f"quote it: {shown(key)}",
+                    f"the key {value_text(key)} is not read as text by every program",
+                    f"quote it: {value_text(key)}",
                     code="key-not-read-as-text",
                 )
 
@@ -636,7 +636,7 @@ class _Builder:
             return
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
-        value = shown(event.value)
+        value = value_text(event.value)
         if not fix:
             is_either = event.value.lower() in SPELT
             fix = EitherFix(value) if is_either else f"quote it if it is a text: {value}"

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from kubectl_mesh.model import Json
-from kubectl_mesh.text import FORMAT, shown
+from kubectl_mesh.text import FORMAT_CHARACTERS, value_text
 
 SPELT = {"y", "n", "yes", "no", "on", "off"}
 NULL = {"", "~", "null", "Null", "NULL"}
@@ -42,7 +42,7 @@ def deceptive() -> re.Pattern[str]:
     """Characters that make a text look other than it is read (Unicode's bidirectional controls,
     zero-width and other format characters).
     """
-    return re.compile(f"[{FORMAT}]")
+    return re.compile(f"[{FORMAT_CHARACTERS}]")
 
 
 def unfit(text: str) -> re.Match[str] | None:
@@ -64,14 +64,14 @@ def plain(text: str) -> Json:
         return _BOOL[text]
     if _INT.match(text) and text != "-0":
         if len(text.lstrip("-")) > 19 or not -(2**63) <= int(text) < 2**63:
-            raise ValueError(f"the number {shown(text)} does not fit into 64 bits")
+            raise ValueError(f"the number {value_text(text)} does not fit into 64 bits")
         return int(text)
     if _FLOAT.match(text):
         if repr(float(text)) != text:
-            raise ValueError(f"the number {shown(text)} is read as {float(text)!r}")
+            raise ValueError(f"the number {value_text(text)} is read as {float(text)!r}")
         return float(text)
     if _TRAP.match(text):
-        raise ValueError(f"the unquoted {shown(text)} is not read alike by every program")
+        raise ValueError(f"the unquoted {value_text(text)} is not read alike by every program")
     return text
 
 

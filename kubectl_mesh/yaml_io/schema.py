@@ -7,7 +7,7 @@ from typing import Any
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Document
-from kubectl_mesh.text import Hints, count, mesh_command, near, shown
+from kubectl_mesh.text import Suggestions, count_text, did_you_mean, mesh_command, value_text
 from kubectl_mesh.yaml_io.fits import fits, matches
 
 Path = tuple[str | int, ...]
@@ -44,7 +44,7 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
 
     make: Any = extend
     validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
-    hints = Hints()
+    hints = Suggestions()
     for error in validator(schema).iter_errors(document.value):
         yield from _Misfit(document, error, hints).problems()
 
@@ -56,7 +56,7 @@ _COMMAND = re.compile(r"(?<=`)kubectl mesh ([^`]*)(?=`)")
 class _Misfit:
     """A way in which a document differs from its schema."""
 
-    def __init__(self, document: Document, error: Any, hints: Hints) -> None:
+    def __init__(self, document: Document, error: Any, hints: Suggestions) -> None:
         self.document, self.error, self.hints = document, error, hints
         self.path: Path = tuple(error.absolute_path)
         must = error.schema.get("x-must", "") if isinstance(error.schema, Mapping) else ""
@@ -82,12 +82,12 @@ class _Misfit:
                 (
                     f"the name {self.must}"
                     if self.must
-                    else f"the name {shown(self.value)} is not allowed"
+                    else f"the name {value_text(self.value)} is not allowed"
                 ),
                 code="name-not-allowed",
             )
         elif self.must:
-            given = shown(self.value)
+            given = value_text(self.value)
             shows_value = self.kind in ("pattern", "maxLength") and given != "the value"
             what = f"{self.must}; it is {given}" if shows_value else self.must
             yield Problem(self.where, what, code="value-not-allowed")
@@ -103,8 +103,8 @@ class _Misfit:
         known = self.error.schema.get("properties", {})
         for key in self.value:
             if key not in known:
-                shows_fields = self.hints.are_due and len(known) <= LONGEST_LIST
-                hint = self.hints.near(key, lambda: set(known) - set(self.value))
+                shows_fields = self.hints.has_remaining and len(known) <= LONGEST_LIST
+                hint = self.hints.did_you_mean(key, lambda: set(known) - set(self.value))
                 fix = (
                     f"the fields here are: {', '.join(known)}" if shows_fields and not hint else ""
                 )
@@ -122,7 +122,7 @@ class _Misfit:
         strangers = sorted(set(self.value) - set(self.error.schema.get("properties", {})))
         for key in self.limit:
             if key not in self.value and not any(
-                near(s, {key}) for s in strangers[:MOST_STRANGERS]
+                did_you_mean(s, {key}) for s in strangers[:MOST_STRANGERS]
             ):
                 what = f'the field "{key}" is missing'
                 yield Problem(self.where, what, code="field-missing")
@@ -146,16 +146,16 @@ class _Misfit:
 
     def unknown_word(self) -> Iterator[Problem]:
         """A value that is none of those that are allowed."""
-        hint = self.hints.near(str(self.value), lambda: map(str, self.limit))
+        hint = self.hints.did_you_mean(str(self.value), lambda: map(str, self.limit))
         choices = ", ".join(map(str, self.limit))
-        what = f"{shown(self.value)} is none of {choices}{hint}"
+        what = f"{value_text(self.value)} is none of {choices}{hint}"
         yield Problem(self.where, what, code="value-unknown")
 
     def repeated_items(self) -> Iterator[Problem]:
         """Items of a list that stand there twice."""
         counted = Counter(map(str, self.value))
         twice = sorted(text for text, number in counted.items() if number > 1)
-        what = f"names {', '.join(map(shown, twice))} twice"
+        what = f"names {', '.join(map(value_text, twice))} twice"
         yield Problem(self.where, what, code="item-twice")
 
     def out_of_bounds(self) -> Iterator[Problem]:
@@ -216,13 +216,13 @@ def _limit_text(kind: str | None, limit: Any, value: object) -> str:
             return "must not be empty"
         return (
             f"must have {'at least' if kind.startswith('min') else 'at most'}"
-            f" {count(limit, _COUNTED[kind])}"
+            f" {count_text(limit, _COUNTED[kind])}"
         )
     if kind == "const":
-        return f"must be {shown(limit)}, not {shown(value)}"
+        return f"must be {value_text(limit)}, not {value_text(value)}"
     if kind == "pattern":
-        return f"must match the pattern {shown(limit)}; it is {shown(value)}"
-    return f"{shown(value)} is not allowed here"
+        return f"must match the pattern {value_text(limit)}; it is {value_text(value)}"
+    return f"{value_text(value)} is not allowed here"
 
 
 def _plain(value: object) -> str:
