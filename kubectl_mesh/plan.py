@@ -175,6 +175,7 @@ def _networks(
 def _pending_readers(
     topology: Topology, members: Mapping[str, Member], directory: str
 ) -> list[Pending]:
+    """Servers and logins that the remote secrets of clusters wait for."""
     found = []
     for name, member in members.items():
         cluster, readers = member.cluster, member.readers
@@ -191,37 +192,41 @@ def _pending_readers(
                 Pending("server", name, "its API server (as the peers reach it)", held, command)
             )
         if topology.reader_per_peer:
-            for peer in readers:
-                if peer not in member.logins:
-                    what = (
-                        f"its token for {peer} ({join_path(directory, token_file(cluster, peer))})"
-                    )
-                    found.append(
-                        Pending(
-                            "token",
-                            name,
-                            what,
-                            f"its remote secret in {peer}",
-                            token_command(cluster, directory, peer),
-                            peer,
-                        )
-                    )
+            found += _pending_peer_tokens(member, directory)
         elif not member.logins:
-            if cluster.credential.way == "tokenFile":
-                what = f"its token ({join_path(directory, token_file(cluster))})"
-                found.append(Pending("token", name, what, held, token_command(cluster, directory)))
-            else:
-                what = f"its credential (the files named under credential.{cluster.credential.way})"
-                found.append(
-                    Pending(
-                        "token",
-                        name,
-                        what,
-                        held,
-                        f"put the files of contexts.{cluster.context}.credential in place",
-                    )
-                )
+            found.append(_pending_login(cluster, held, directory))
     return found
+
+
+def _pending_peer_tokens(member: Member, directory: str) -> list[Pending]:
+    """The tokens of a cluster that are missing, where each peer has its own."""
+    cluster = member.cluster
+    return [
+        Pending(
+            "token",
+            cluster.name,
+            f"its token for {peer} ({join_path(directory, token_file(cluster, peer))})",
+            f"its remote secret in {peer}",
+            token_command(cluster, directory, peer),
+            peer,
+        )
+        for peer in member.readers
+        if peer not in member.logins
+    ]
+
+
+def _pending_login(cluster: Cluster, held: str, directory: str) -> Pending:
+    """The missing login of a cluster that all peers share."""
+    if cluster.credential.way == "tokenFile":
+        what = f"its token ({join_path(directory, token_file(cluster))})"
+        return Pending("token", cluster.name, what, held, token_command(cluster, directory))
+    return Pending(
+        "token",
+        cluster.name,
+        f"its credential (the files named under credential.{cluster.credential.way})",
+        held,
+        f"put the files of contexts.{cluster.context}.credential in place",
+    )
 
 
 def _pending_rotations(

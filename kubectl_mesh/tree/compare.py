@@ -109,18 +109,7 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     name = where.rsplit("/", 1)[-1]
     if disk is None:
         return FolderChange(name, "create", tuple(Change(path, "create") for path in new), ())
-    if disk.has_lock and not disk.damaged and disk.cluster != name:
-        what = f"is the lock of {value_text(disk.cluster)}: the directory was copied or renamed"
-        raise MeshError(
-            [
-                Problem(
-                    Place(f"{where}/{LOCK}"),
-                    what,
-                    f"move {where} away, and render again",
-                    code="lock-of-other-directory",
-                )
-            ]
-        )
+    _refuse_other_lock(where, name, disk)
     changes: list[Change] = []
     unlisted: list[str] = []
     for path, file in new.items():
@@ -149,6 +138,22 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     return FolderChange(
         name, action, tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged
     )
+
+
+def _refuse_other_lock(where: str, name: str, disk: OnDisk) -> None:
+    """Raises a `MeshError` where the lock of a directory names another cluster."""
+    if disk.has_lock and not disk.damaged and disk.cluster != name:
+        what = f"is the lock of {value_text(disk.cluster)}: the directory was copied or renamed"
+        raise MeshError(
+            [
+                Problem(
+                    Place(f"{where}/{LOCK}"),
+                    what,
+                    f"move {where} away, and render again",
+                    code="lock-of-other-directory",
+                )
+            ]
+        )
 
 
 def _change(path: str, file: File, disk: OnDisk) -> Change | None:
