@@ -9,7 +9,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import (
     Cluster,
-    Date,
+    Expiry,
     Gateway,
     Json,
     Member,
@@ -54,7 +54,7 @@ class KnownClusters:
     """What clusters wait for before they may have a control plane."""
     coming: frozenset[tuple[str, str]] = frozenset()
     """The logins whose next token is here, where peers are to move to another."""
-    remembered: Mapping[str, Date] = field(default_factory=dict)
+    remembered: Mapping[str, Expiry] = field(default_factory=dict)
     """The dates of what is in `absent`."""
 
 
@@ -63,7 +63,7 @@ def plan(topology: Topology, traits: Traits, known: KnownClusters, directory: st
 
     `directory` is for the commands that are printed.
     """
-    joined = tuple(c for c in topology.clusters if c.joined)
+    joined = tuple(c for c in topology.clusters if c.is_joined)
     everyone = _networks(topology, joined, joined, traits)
     members = _members(topology, traits, known, everyone)
     pending = [
@@ -88,7 +88,7 @@ def _members(
 ) -> dict[str, Member]:
     """The clusters of the mesh; `everyone` are the networks that those see that see all."""
     by_name = {c.name: c for c in topology.clusters}
-    joined = tuple(c for c in topology.clusters if c.joined)
+    joined = tuple(c for c in topology.clusters if c.is_joined)
     served = {c.primary for c in joined if c.primary is not None}
     holders: dict[str, list[str]] = {c.name: [] for c in topology.clusters}
     logins: dict[str, dict[str, Mapping[str, Json]]] = {c.name: {} for c in topology.clusters}
@@ -102,9 +102,9 @@ def _members(
     for name, peers in discovered.items():
         cluster = by_name[name]
         networks: tuple[Network, ...] = ()
-        if cluster.joined and (cluster.peers is None or cluster.primary is not None):
+        if cluster.is_joined and (cluster.peers is None or cluster.primary is not None):
             networks = everyone
-        elif cluster.joined:
+        elif cluster.is_joined:
             visible = sorted((cluster, *(by_name[p] for p in peers)), key=lambda c: c.name)
             networks = _networks(topology, joined, visible, traits)
         has_gateway = len(everyone) > 1 or name in served
@@ -116,27 +116,29 @@ def _members(
             logins[name],
             primary=by_name[cluster.primary] if cluster.primary is not None else None,
             gateway_kind=_gateway_kind(topology, cluster, traits) if has_gateway else None,
-            declared=traits.labels and _is_declared(topology, cluster),
+            static_gateways=traits.labels and _is_declared(topology, cluster),
             readers=tuple(holders[name]),
-            serves=name in served,
-            held=any(p.subject == name for p in known.held),
-            absent=frozenset(peer for cluster_name, peer in known.absent if cluster_name == name),
+            is_primary=name in served,
+            lacks_intermediate=any(p.subject == name for p in known.held),
+            sealed_logins=frozenset(
+                peer for cluster_name, peer in known.absent if cluster_name == name
+            ),
         )
     return members
 
 
 def _gateway_kind(topology: Topology, cluster: Cluster, traits: Traits) -> str | None:
     """What makes the east-west gateway of a cluster that needs one; None: nothing does."""
-    if not cluster.joined or not cluster.east_west.enabled or traits.gateway_kind is None:
+    if not cluster.is_joined or not cluster.east_west.enabled or traits.gateway_kind is None:
         return None
-    return "Gateway" if topology.ambient else cluster.east_west.kind or traits.gateway_kind
+    return "Gateway" if topology.is_ambient else cluster.east_west.kind or traits.gateway_kind
 
 
 def _is_declared(topology: Topology, cluster: Cluster) -> bool:
     """Whether the addresses of the gateways of a cluster are stated, or will be."""
     return (
         bool(cluster.gateways or topology.networks.get(cluster.network))
-        or cluster.network in topology.awaited
+        or cluster.network in topology.pending_networks
     )
 
 
@@ -217,13 +219,13 @@ def _pending_peer_tokens(member: Member, directory: str) -> list[Pending]:
 
 def _pending_login(cluster: Cluster, held: str, directory: str) -> Pending:
     """The missing login of a cluster that all peers share."""
-    if cluster.credential.way == "tokenFile":
+    if cluster.credential.kind == "tokenFile":
         what = f"its token ({join_path(directory, token_file(cluster))})"
         return Pending("token", cluster.name, what, held, token_command(cluster, directory))
     return Pending(
         "token",
         cluster.name,
-        f"its credential (the files named under credential.{cluster.credential.way})",
+        f"its credential (the files named under credential.{cluster.credential.kind})",
         held,
         f"put the files of contexts.{cluster.context}.credential in place",
     )
@@ -241,7 +243,7 @@ def _pending_rotations(
     found = []
     for name, member in members.items():
         cluster = member.cluster
-        if cluster.coming is None or store_of(topology).OUTSIDE:
+        if cluster.next_generation is None or store_of(topology).OUTSIDE:
             continue
         where = "" if directory in (".", "") else f" -C {shlex.quote(directory)}"
         for peer in (
@@ -255,7 +257,7 @@ def _pending_rotations(
                 whom = f" for {peer}" if peer else ""
                 what = (
                     f"its next token{whom}"
-                    f" ({join_path(directory, token_file(cluster, peer, cluster.coming))})"
+                    f" ({join_path(directory, token_file(cluster, peer, cluster.next_generation))})"
                 )
                 advance = mesh_command(f"tokens rotate{where} {name} advance")
                 held = f"the move of its peers to it (`{advance}`)"
@@ -265,7 +267,7 @@ def _pending_rotations(
                         name,
                         what,
                         held,
-                        token_command(cluster, directory, peer, cluster.coming),
+                        token_command(cluster, directory, peer, cluster.next_generation),
                         peer,
                     )
                 )
@@ -276,7 +278,7 @@ def _pending_addresses(members: Mapping[str, Member]) -> list[Pending]:
     """Clusters whose istiod others need, and of which nobody knows where it is reached."""
     found = []
     for name, member in members.items():
-        if member.serves and member.cluster.address is None:
+        if member.is_primary and member.cluster.istiod_address is None:
             remotes = [m for m in members.values() if m.cluster.primary == name]
             what = (
                 "the address of its east-west gateway (to be stated in"
@@ -300,7 +302,7 @@ def _pending_gateways(
     for member in members.values():
         for network in member.networks:
             others = network.name != member.cluster.network and len(member.networks) > 1
-            unknown = network.name in topology.awaited or (
+            unknown = network.name in topology.pending_networks or (
                 not network.gateways and not traits.labels
             )
             if others and network.name not in found and unknown:

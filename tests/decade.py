@@ -42,9 +42,9 @@ from kubectl_mesh.fs.exchange import _new_path as moved_to
 from kubectl_mesh.istio.versions import SINCE_ROOTS, can_read_crl
 from kubectl_mesh.istio.workload_certificates import DEFAULT_TTL
 from kubectl_mesh.model import (
-    REMOTE_SECRETS,
+    REMOTE_SECRETS_PREFIX,
+    CertsChange,
     Change,
-    Exchange,
     FolderChange,
     Pki,
     Plan,
@@ -75,7 +75,7 @@ from kubectl_mesh.x509.layout import (
     intermediate_folder,
 )
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -126,7 +126,7 @@ class Manifest:
     def texts(self) -> dict[str, str]:
         """The files of stage 3 that tokens are about."""
         return {file: name for name, file in self.secrets} | {
-            f"{REMOTE_SECRETS}{peer}.yaml": token for peer, token in self.remotes
+            f"{REMOTE_SECRETS_PREFIX}{peer}.yaml": token for peer, token in self.remotes
         }
 
 
@@ -353,7 +353,9 @@ def topology_of(
             f"  {name}: {{network: net-{name}, istio: {{version: '{version}'}}{generation}}}"
         )
     text = f"mesh_id: decade\nreaders: {readers}\ncontexts:\n" + "\n".join(lines) + "\n"
-    return validate(load("topology.yaml", text.encode()), assets.schema("topology.schema.json"))
+    return validate(
+        load_document("topology.yaml", text.encode()), assets.load_schema("topology.schema.json")
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -520,15 +522,15 @@ class Decade:
             archived_files=self.archive,
         )
 
-    def exchange(self, change: Exchange) -> None:
+    def exchange(self, change: CertsChange) -> None:
         """What `exchange_certificates` does, in memory; the archive stands by itself."""
         new = {}
         for path, body in self.certs.items():
-            target = moved_to(path, change.moved)
-            if path not in change.dropped and target not in change.put:
+            target = moved_to(path, change.rename)
+            if path not in change.delete and target not in change.write:
                 assert target not in new, f"{target} is taken"
                 new[target] = body
-        new |= change.put
+        new |= change.write
         archived = {p: b for p, b in new.items() if p.startswith(f"{ARCHIVE_FOLDER}/")}
         assert not archived.keys() & self.archive.keys(), "something in the archive is overwritten"
         self.archive |= archived
@@ -638,7 +640,7 @@ class Decade:
         )
         self.tell(f"renewed {' '.join(names)}")
 
-    def tried(self, what: str, change: Callable[[], Exchange]) -> bool:
+    def tried(self, what: str, change: Callable[[], CertsChange]) -> bool:
         """A step of a rotation, if the tool lets it."""
         try:
             self.exchange(change())
@@ -686,7 +688,7 @@ class Decade:
         if self.random.random() < 0.5:
             seen *= self.random.random()
 
-        def step() -> Exchange:
+        def step() -> CertsChange:
             if found := rotation.early(state, seen, wait(state), self.now):
                 raise MeshError([found])
             wanted = rotation.trusts(self.certs, sorted(self.clusters))
@@ -735,7 +737,7 @@ class Decade:
             revoking.Authorities(have, states, root, before),
             revoking.Revocation(revoked, self.now, until, clear),
         )
-        self.lists_until = crl.complete(body, states, root, self.now).crl.until
+        self.lists_until = crl.complete(body, states, root, self.now).crl.next_update
         assert not late, "there is a CA without its key"
         assert self.state() is None or covers_roots(body, root.certificates), (
             "a trusted root has no CRL"
@@ -802,8 +804,8 @@ class Decade:
                 if token is not None:
                     found[cluster.name, peer] = {"token": token}
                 if (
-                    cluster.coming is not None
-                    and token_file(cluster, peer, cluster.coming) in self.credentials
+                    cluster.next_generation is not None
+                    and token_file(cluster, peer, cluster.next_generation) in self.credentials
                 ):
                     coming.add((cluster.name, peer))
         servers = {name: Server(f"https://{name}.example:6443", b"") for name in self.clusters}
@@ -911,9 +913,9 @@ class Decade:
             )
         }
         coming = {
-            key: self.credentials.get(token_file(c, p, c.coming))
+            key: self.credentials.get(token_file(c, p, c.next_generation))
             for key, (c, p) in files.items()
-            if c.coming is not None
+            if c.next_generation is not None
         }
         logins = {
             key: {"token": self.credentials[token_file(c, p)]}
@@ -964,13 +966,13 @@ class Decade:
             if member.readers
             else ()
         ):
-            for number in member.cluster.generations:
+            for number in member.cluster.token_generations:
                 file = f"3-mesh/reader{peer and '-' + peer}-token{'' if number == 1 else f'-g{number}'}.yaml"
                 secrets.append((reader_secret(member.cluster, peer, number), file))
         remotes = [
             (peer, login["token"])
             for peer in member.peers
-            if (login := plan.members[peer].login(name)) is not None
+            if (login := plan.members[peer].peer_login(name)) is not None
         ]
         return tuple(secrets), tuple((peer, str(token)) for peer, token in remotes)
 
@@ -979,9 +981,9 @@ class Decade:
         before = dict(self.certs)
         made = issue(self.wanted(), {}, self.now)
         if self.random.random() < 0.5:
-            self.certs = dict(made.new)
+            self.certs = dict(made.new_files)
         else:
-            self.certs = {**made.new, ROOT_CERT: self.certs[ROOT_CERT] + made.root_cert}
+            self.certs = {**made.new_files, ROOT_CERT: self.certs[ROOT_CERT] + made.root_cert}
             for name in self.clusters:
                 self.certs[f"{intermediate_folder(name)}/root-cert.pem"] = self.certs[ROOT_CERT]
         self.tell("somebody makes new certificates by hand")
@@ -1010,8 +1012,8 @@ class Decade:
             else issue(self.wanted(), have.files, self.now, folders=have.intermediates)
         )
         # Where nothing was made, it is the same the next time.
-        self.issued = None if pki.new else (there, pki)
-        new = {**self.certs, **pki.new}
+        self.issued = None if pki.new_files else (there, pki)
+        new = {**self.certs, **pki.new_files}
         trusts = rotation.trusts(new, sorted(self.clusters))
         before = {
             name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests
@@ -1022,7 +1024,7 @@ class Decade:
             self.tell(f"render is refused: {cut[0][0]} {cut[0][1][:80]}")
             return
         if pki.crl is not None:
-            self.lists_until = pki.crl.until
+            self.lists_until = pki.crl.next_update
         plan = self.plan()
         stages = {name: self.stage_3(plan, name) for name in names}
         changes = [self.change(name, *stages[name]) for name in names]

@@ -550,7 +550,7 @@ def test_what_is_there_is_kept(dumps: Dumps, run: Run) -> None:
     assert ran.code == 0, ran.err
     assert snapshot(mesh) == before
     value = json.loads(ran.out)
-    jsonschema.Draft202012Validator(assets.schema("output/adopt.schema.json")).validate(value)
+    jsonschema.Draft202012Validator(assets.load_schema("output/adopt.schema.json")).validate(value)
     assert {f["action"] for f in value["files"]} == {"keep"}
     changed = [
         d

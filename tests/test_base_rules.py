@@ -218,7 +218,7 @@ def test_external_ips_of_the_gateway_chart(kind: str, tmp_path: Path, run: Run) 
 
 def read_base(kind: str, *settings: tuple[tuple[str, ...], object]) -> Any:
     """The first document of a base.yaml, as the rules take it."""
-    return read.load_all("base.yaml", base(kind, *settings).encode())[0]
+    return read.load_documents("base.yaml", base(kind, *settings).encode())[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from test_golden import DAY, GOLDEN, copy_of, files
 
 from kubectl_mesh.cli import clock as shell
-from kubectl_mesh.model import Date
+from kubectl_mesh.model import Expiry
 from kubectl_mesh.render.alerts import remembered
 from kubectl_mesh.reports.calendar import calendar
 
 END = datetime(2027, 11, 1, 12, 30, 5, tzinfo=UTC)
-ONE = Date(
+ONE = Expiry(
     END,
     "intermediate-east",
     "intermediate",
@@ -62,7 +62,7 @@ def test_a_calendar_to_the_letter() -> None:
 
 def test_a_renewed_thing_is_the_same_event() -> None:
     """Its UID stays, its date moves, and DTSTAMP is later, by which a calendar knows the newer one."""
-    later = Date(END + timedelta(days=700), ONE.id, ONE.kind, ONE.subject, ONE.what, ONE.fix, END)
+    later = Expiry(END + timedelta(days=700), ONE.id, ONE.kind, ONE.subject, ONE.what, ONE.fix, END)
     old, new = (calendar("acme", [date]).split("\r\n") for date in (ONE, later))
     assert old[5] == new[5]
     assert [i for i in range(len(old)) if old[i] != new[i]] == [6, 7]
@@ -80,7 +80,8 @@ def test_a_renewed_thing_is_the_same_event() -> None:
 def test_lines_are_folded_and_read_back(texts: list[str]) -> None:
     """No line has more than 75 octets, each ends in CR LF, and what was folded and escaped reads back, in any order; format characters are escaped."""
     entries = [
-        Date(END, f"{number}", "root", "mesh", "w", text, None) for number, text in enumerate(texts)
+        Expiry(END, f"{number}", "root", "mesh", "w", text, None)
+        for number, text in enumerate(texts)
     ]
     made = calendar("acme", entries).encode()
     assert made == calendar("acme", reversed(entries)).encode()

@@ -8,7 +8,7 @@ import decade
 import pytest
 from decade import CutError, Decade
 
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import CertsChange
 from kubectl_mesh.pki import rotation, steps
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import ROOT_CERT
@@ -76,15 +76,15 @@ def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the old text not in the new one as it was, an istiod up to 1.29 would ignore it."""
     begin = steps.begin
 
-    def broken(wanted: Any, have: CertsFolder, now: datetime) -> Exchange:
+    def broken(wanted: Any, have: CertsFolder, now: datetime) -> CertsChange:
         change = begin(wanted, have, now)
-        bundle = change.put[ROOT_CERT]
+        bundle = change.write[ROOT_CERT]
         bundle = (
             bundle.replace(b"\r\n", b"\n") if b"\r" in bundle else bundle.replace(b"\n", b"\r\n")
         )
         return replace(
             change,
-            put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.put.items()},
+            put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.write.items()},
         )
 
     monkeypatch.setattr(steps, "begin", broken)
@@ -95,14 +95,14 @@ def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the new root to sign in the very render that brings it, traffic would be cut; the render refuses, so that is broken too."""
     begin = steps.begin
 
-    def at_once(wanted: Any, have: CertsFolder, now: datetime) -> Exchange:
+    def at_once(wanted: Any, have: CertsFolder, now: datetime) -> CertsChange:
         change = begin(wanted, have, now)
-        kept = {**have.files, **change.put}
+        kept = {**have.files, **change.write}
         state = rotation.read(kept)
         assert state is not None
         signs = steps.advance(state, wanted, replace(have, files=kept), now, local=True)
-        put = {p: b for p, b in change.put.items() if p not in signs.moved} | dict(signs.put)
-        put[signs.moved.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
+        put = {p: b for p, b in change.write.items() if p not in signs.rename} | dict(signs.write)
+        put[signs.rename.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
         return replace(signs, put=put)
 
     monkeypatch.setattr(steps, "begin", at_once)

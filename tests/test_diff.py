@@ -136,7 +136,7 @@ def test_a_change_is_told(name: str, built: Any, run: Run, golden: Golden) -> No
     golden(CASES / name / "diff.json", value.out)
     golden(CASES / name / "diff.md", markdown.out)
     found = json.loads(value.out)
-    jsonschema.Draft202012Validator(assets.schema("output/diff.schema.json")).validate(found)
+    jsonschema.Draft202012Validator(assets.load_schema("output/diff.schema.json")).validate(found)
     assert (found["order"]["refused"] is not None) == bool(
         what.get("refused") or what.get("guarded")
     )
@@ -671,7 +671,7 @@ GOLDEN = sorted(p.parent for p in (TOP / "tests/golden").glob("*/tree"))
 @pytest.mark.parametrize("case_folder", GOLDEN, ids=lambda p: p.name)
 def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
     """All targets, stores and deliveries, each against each: no exception, a valid report, no secret; nothing against itself."""
-    validator = jsonschema.Draft202012Validator(assets.schema("output/diff.schema.json"))
+    validator = jsonschema.Draft202012Validator(assets.load_schema("output/diff.schema.json"))
     before = on_disk(str(case_folder / "tree"))
     assert not diff(before, before, ("a", "b")).differs
     hidden = secrets(case_folder)

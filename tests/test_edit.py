@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.yaml_io import edit
-from kubectl_mesh.yaml_io.read import load
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.read import load_document
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 PEM = "-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n"
 NEW = {"network": "network-new"}
@@ -138,7 +138,7 @@ FLOW = {
 
 def read(text: str) -> Any:
     """The value of a topology."""
-    return load("topology.yaml", text.encode()).value
+    return load_document("topology.yaml", text.encode()).value
 
 
 def changed(before: str, after: str) -> tuple[list[str], list[str]]:
@@ -170,7 +170,7 @@ def test_add(style: str) -> None:
     """An entry is added as the last of contexts, and no line that was there changes."""
     before = STYLES[style]
     try:
-        after = edit.add(before, "north", NEW, read)
+        after = edit.add_context(before, "north", NEW, read)
     except MeshError as error:
         assert style in BY_HAND, "refused"
         assert "contexts:" in str(error)
@@ -196,7 +196,7 @@ def test_add_fields_to_what_is_there(style: str) -> None:
     before = STYLES[style]
     for context in ("east", "west"):
         try:
-            after = edit.add(before, context, {"server": "https://203.0.113.11:6443"}, read)
+            after = edit.add_context(before, context, {"server": "https://203.0.113.11:6443"}, read)
         except MeshError as error:
             assert style in BY_HAND, "refused"
             assert "server" in str(error)
@@ -239,7 +239,7 @@ EMPTY = [
 def test_add_the_first(before: str) -> None:
     """The first entry is added to contexts that are empty in any spelling, or are not there."""
     try:
-        after = edit.add(before, "north", NEW, read)
+        after = edit.add_context(before, "north", NEW, read)
     except MeshError as error:
         assert before.startswith("{") or "{\n" in before, "refused"
         assert "    north:" in str(error)
@@ -256,7 +256,7 @@ def test_add_the_first(before: str) -> None:
 def test_the_first_stands_behind_the_comments_of_contexts() -> None:
     """Comments that are indented below an empty contexts are its own, and the first entry stands behind them."""
     before = "mesh_id: acme\ncontexts: {}\n  # One of them:\n  # east: {network: a}\n# The end.\norganization: Acme\n"
-    after = edit.add(before, "north", NEW, read)
+    after = edit.add_context(before, "north", NEW, read)
     assert after == before.replace("contexts: {}", "contexts:").replace(
         "# The end", "  north:\n    network: network-new\n# The end"
     )
@@ -296,19 +296,19 @@ def test_add_and_remove_a_name_that_needs_quotes(name: str, style: str) -> None:
     """A context of any name is added under exactly that name, and removing it gives back the text."""
     before = STYLES[style]
     entry = {"network": name, "peers": ["east", name]}
-    after = edit.add(before, name, entry, read)
+    after = edit.add_context(before, name, entry, read)
     assert read(after)["contexts"][name] == entry
-    added = edit.add(before, name, NEW, read)
+    added = edit.add_context(before, name, NEW, read)
     if "#" in name and style in FLOW:
         return  # in braces a # may be a comment's, and then the edit is left to people
-    back = edit.remove(added, name, read)
+    back = edit.remove_context(added, name, read)
     assert back == before or (FLOW.get(style) == 2 and read(back) == read(before))
 
 
 def test_add_a_text_of_lines() -> None:
     """A certificate in PEM is added as a block, in a mapping of blocks; in a flow it stays one line."""
     for style in ("plain", "four spaces", "flow contexts", "json"):
-        after = edit.add(STYLES[style], "north", {**NEW, "certificateAuthority": PEM}, read)
+        after = edit.add_context(STYLES[style], "north", {**NEW, "certificateAuthority": PEM}, read)
         assert read(after)["contexts"]["north"]["certificateAuthority"] == PEM
 
 
@@ -321,7 +321,7 @@ def test_remove(style: str, context: str) -> None:
     """An entry is removed with the lines that are its own, and no other line changes."""
     before = STYLES[style]
     try:
-        after = edit.remove(before, context, read)
+        after = edit.remove_context(before, context, read)
     except MeshError as error:
         assert style in BY_HAND, "refused"
         assert f"remove contexts.{context}" in str(error)
@@ -371,7 +371,7 @@ contexts:
 @pytest.mark.parametrize("context", ["east", "west", "north", "south"])
 def test_remove_takes_mentions_along(context: str) -> None:
     """Who is removed is no longer named as a peer; an emptied list stays an empty list, for it means something else than none."""
-    after = edit.remove(PEERS, context, read)
+    after = edit.remove_context(PEERS, context, read)
     value = read(PEERS)
     del value["contexts"][context]
     for entry in value["contexts"].values():
@@ -404,12 +404,14 @@ WEST = "  network-west:\n    gateways:\n    - address: 203.0.113.2\n"
 def test_remove_takes_an_empty_network_along() -> None:
     """The entry of a network on which nobody is left goes too, and with the last of them the whole of networks."""
     both = NETWORKS.format(more=WEST)
-    assert edit.remove(both, "east", read) == both.replace("  east: {network: network-east}\n", "")
-    assert edit.remove(both, "west", read) == both.replace(
+    assert edit.remove_context(both, "east", read) == both.replace(
+        "  east: {network: network-east}\n", ""
+    )
+    assert edit.remove_context(both, "west", read) == both.replace(
         "  west: {network: network-west}\n", ""
     ).replace(WEST, "")
     one = NETWORKS.format(more="")
-    after = edit.remove(edit.remove(one, "east", read), "east-2", read)
+    after = edit.remove_context(edit.remove_context(one, "east", read), "east-2", read)
     assert "networks" not in read(after)
     assert list(read(after)["contexts"]) == ["west"]
     assert "# The clusters.\n" in after
@@ -430,7 +432,7 @@ def test_remove_takes_an_empty_network_along() -> None:
 )
 def test_remove_the_only_one(before: str) -> None:
     """What is left when the only entry goes is an empty mapping, with the comments around it."""
-    after = edit.remove(before, "east", read)
+    after = edit.remove_context(before, "east", read)
     assert read(after) == {**read(before), "contexts": {}}
     for line in before.splitlines():
         if line.startswith("#"):
@@ -441,9 +443,9 @@ def test_remove_the_only_one(before: str) -> None:
 def test_comments_of_the_next_entry_stay() -> None:
     """A comment that stands before the next entry, or at the margin behind the last, is not the removed entry's."""
     before = "mesh_id: acme\ncontexts:\n  east:\n    network: a\n    # of east\n  # of west\n  west:\n    network: b\n# of all\n"
-    after = edit.remove(before, "east", read)
+    after = edit.remove_context(before, "east", read)
     assert "  # of west\n  west:\n" in after
-    assert edit.remove(before, "west", read).endswith("# of all\n")
+    assert edit.remove_context(before, "west", read).endswith("# of all\n")
 
 
 # --- Properties
@@ -504,11 +506,11 @@ def test_add_then_remove_gives_back(
 ) -> None:
     """An entry that was added on a network of its own and removed again leaves the value, and but for an empty mapping the text, as it was."""
     assume(name not in value["contexts"])
-    before = dump(value)
+    before = dump_yaml(value)
     entry = {**entry, "network": "another"}
-    after = edit.add(before, name, entry, read)
+    after = edit.add_context(before, name, entry, read)
     assert read(after)["contexts"] == {**value["contexts"], name: entry}
-    back = edit.remove(after, name, read)
+    back = edit.remove_context(after, name, read)
     assert read(back) == value
     assert back == before
 
@@ -517,9 +519,9 @@ def test_add_then_remove_gives_back(
 @given(topologies(least=2), st.data())
 def test_remove_any(value: dict[str, Any], data: st.DataObject) -> None:
     """Any entry of any topology can be removed; only the lines of what goes, go."""
-    before = dump(value)
+    before = dump_yaml(value)
     name = data.draw(st.sampled_from(list(value["contexts"])))
-    after = edit.remove(before, name, read)
+    after = edit.remove_context(before, name, read)
     assert name not in read(after)["contexts"]
     assert all(name not in e.get("peers", ()) for e in read(after)["contexts"].values())
     _, came = changed(before, after)

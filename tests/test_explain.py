@@ -82,7 +82,9 @@ def explained(
     """Of each message the state of each cause."""
     ran = run("explain", "-o", "json", text, cwd=mesh, **more)
     value = json.loads(ran.out)
-    jsonschema.Draft202012Validator(assets.schema("output/explain.schema.json")).validate(value)
+    jsonschema.Draft202012Validator(assets.load_schema("output/explain.schema.json")).validate(
+        value
+    )
     assert ran.code == (0 if value["known"] else 1)
     return {m["id"]: {c["says"]: c["state"] for c in m["causes"]} for m in value["messages"]}
 

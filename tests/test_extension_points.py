@@ -18,7 +18,7 @@ from kubectl_mesh.cli import init
 from kubectl_mesh.delivery.delivery import Delivery
 from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Json, Member, Plan, Secret, Topology
+from kubectl_mesh.model import Json, Member, Plan, SecretManifest, Topology
 from kubectl_mesh.plan import Traits
 from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.targets.target import Base, PlaneFile, ReadSchema, Target
@@ -53,12 +53,12 @@ def test_the_generated_words_are_those_of_the_tables() -> None:
 @pytest.fixture
 def new_words(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Reads the schema of topology.yaml as `make docs` would write it now."""
-    read = assets.schema
+    read = assets.load_schema
 
     def write() -> None:
         schema = json.loads(generate_schema(SCHEMA.read_text()))
         monkeypatch.setattr(
-            assets, "schema", lambda path: schema if path == SCHEMA.name else read(path)
+            assets, "load_schema", lambda path: schema if path == SCHEMA.name else read(path)
         )
 
     return write
@@ -91,9 +91,9 @@ class ToyTarget(Target):
         return Traits(15443, lambda cluster: f"toy gateway {cluster.name}", labels=True)
 
     def problems(self, topology: Topology) -> Iterator[Problem]:
-        if topology.ambient:
+        if topology.is_ambient:
             yield Problem(
-                topology.document.place("istio", "dataPlane"),
+                topology.document.field_place("istio", "dataPlane"),
                 "a toy has sidecars",
                 "remove it",
                 code="toy-not-ambient",
@@ -146,7 +146,7 @@ class ToyStore(Store):
     def open_store(cls, inputs: StoreInputs) -> Self:
         return cls()
 
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
         assert secret.text is not None
         value = yaml.safe_load(secret.text)
         value["data"] = {name: text[::-1] for name, text in value["data"].items()}

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from kubectl_mesh.model import Document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.fits import fits
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 from kubectl_mesh.yaml_io.schema import schema_problems
 
 SCHEMAS = {
-    name: assets.schema(name)
+    name: assets.load_schema(name)
     for name in ("topology.schema.json", "kinds/istiocontrolplane-install-v1alpha2.json")
 }
 words = st.sampled_from(
@@ -64,11 +64,13 @@ VALID: list[tuple[str, Any]] = [
     ("topology.schema.json", yaml.safe_load((SEED / "topology.yaml").read_text())),
     (
         "topology.schema.json",
-        load("t", (TOP / "tests/golden/fleet/in/topology.yaml").read_bytes()).value,
+        load_document("t", (TOP / "tests/golden/fleet/in/topology.yaml").read_bytes()).value,
     ),
     (
         "kinds/istiocontrolplane-install-v1alpha2.json",
-        load("b", (TOP / "tests/golden/seed/in/base.yaml").read_bytes(), aliases=True).value,
+        load_document(
+            "b", (TOP / "tests/golden/seed/in/base.yaml").read_bytes(), aliases=True
+        ).value,
     ),
 ]
 

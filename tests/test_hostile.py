@@ -21,9 +21,9 @@ import yaml
 from conftest import CLUSTERS, Ages, Controller, Run, WorkDir
 from test_stores import EXTERNAL, SAIL, changed, forget_private, forms, go_template, tree
 
-from kubectl_mesh.model import Secret
+from kubectl_mesh.model import SecretManifest
 from kubectl_mesh.stores import external, sops
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 Make = Callable[..., WorkDir]
 CACERTS = "context-east-1/1-trust/cacerts.yaml"
@@ -603,7 +603,11 @@ def test_verify_takes_anything_inside_too(inner: bytes, sealed_mesh: WorkDir, ag
     value = yaml.safe_load((sealed_mesh / "out" / path).read_text())
     del value["sops"]
     value["data"] = {"context-west-1": base64.b64encode(inner).decode() or "eA=="}
-    lie(sealed_mesh, path, other.seal("context-east-1", "p", Secret(dump(value), "", ""), None))
+    lie(
+        sealed_mesh,
+        path,
+        other.seal("context-east-1", "p", SecretManifest(dump_yaml(value), "", ""), None),
+    )
     ran = in_a_process(sealed_mesh, "verify", "--identity", ages.files["context-east-1"])
     assert ran.returncode == 1, ran.stderr
     assert f"error: out/{path}: " in ran.stderr

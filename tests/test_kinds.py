@@ -18,7 +18,7 @@ from test_golden import CASES, GOLDEN
 
 from kubectl_mesh.stores import sealed
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 BIN = Path(sys.executable).parent
 TREES = [GOLDEN / case / "tree" for case in CASES]
@@ -65,7 +65,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
                 )
             elif "kind: SealedSecret\n" in text:
                 key = (tree.parent / "in" / f"{owner}.sealing.key").read_bytes()
-                path.write_text(dump(sealed.unseal(sealed.private_keys("key", key), text.encode())))
+                path.write_text(
+                    dump_yaml(sealed.unseal(sealed.private_keys("key", key), text.encode()))
+                )
         return made[tree]
 
     return copy
@@ -335,7 +337,7 @@ def test_every_rendered_kind_has_a_schema() -> None:
             value = yaml.safe_load(path.read_text())
             group, _, version = value["apiVersion"].rpartition("/")
             kinds.add("-".join(filter(None, (value["kind"].lower(), group.split(".")[0], version))))
-    assert kinds == {p.stem for p in (assets.folder("schemas") / "kinds").iterdir()}
+    assert kinds == {p.stem for p in (assets.asset_folder("schemas") / "kinds").iterdir()}
 
 
 ISTIOCTL = [

@@ -19,9 +19,9 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.read import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load
+from kubectl_mesh.yaml_io.read import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load_document
 
-SCHEMA = assets.schema("topology.schema.json")
+SCHEMA = assets.load_schema("topology.schema.json")
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VALID = b"""\
 # A mesh.
@@ -49,7 +49,7 @@ contexts:
 
 def loaded(text: "bytes | str", *, typed: bool = True, aliases: bool = False) -> object:
     """The value of a text."""
-    return load(
+    return load_document(
         "x.yaml", text if isinstance(text, bytes) else text.encode(), typed=typed, aliases=aliases
     ).value
 
@@ -72,7 +72,7 @@ def survives(text: bytes) -> None:
         (False, False, False),
     ):
         try:
-            document = load("x.yaml", text, typed=typed, aliases=aliases, lenient=lenient)
+            document = load_document("x.yaml", text, typed=typed, aliases=aliases, lenient=lenient)
         except MeshError as error:
             assert all(p.where.file == "x.yaml" and p.what for p in error.problems)
             continue
@@ -81,7 +81,9 @@ def survives(text: bytes) -> None:
         lines = text.decode().removeprefix("\ufeff").count("\n") + 2
         # PyYAML counts \r, U+0085, U+2028 and U+2029 as line breaks too.
         lines += sum(map(text.decode().count, "\r\x85\u2028\u2029"))
-        assert all(1 <= line <= lines and column >= 1 for line, column in document.marks.values())
+        assert all(
+            1 <= line <= lines and column >= 1 for line, column in document.positions.values()
+        )
         try:
             assert isinstance(validate(document, SCHEMA), Topology)
             assert not document.problems
@@ -381,7 +383,9 @@ KUBECONFIGS = st.one_of(
 @example({"contexts": [{"name": "a", "context": {"cluster": ["x"]}}]})
 def test_any_kubeconfig_is_read_or_refused(value: object) -> None:
     """Whatever a kubeconfig holds, it gives servers whose parts are texts, or a `MeshError`."""
-    topology = validate(load("t.yaml", b"mesh_id: acme\ncontexts: {a: {network: net}}\n"), SCHEMA)
+    topology = validate(
+        load_document("t.yaml", b"mesh_id: acme\ncontexts: {a: {network: net}}\n"), SCHEMA
+    )
     document = Document("k.yaml", value, {(): (1, 1)})
     try:
         parse_contexts(document)
@@ -528,17 +532,17 @@ def test_places() -> None:
     """A problem names the line and the column of its token, from 1, and the path of its field."""
     problem = refused('mesh_id: acme\ncontexts:\n  "é x":\n    network: no\n')
     assert str(problem.where) == 'x.yaml:4:14: contexts."é x".network'
-    document = load("x.yaml", VALID)
+    document = load_document("x.yaml", VALID)
     assert (
-        str(document.place("networks", "network-east", "gateways", 0, "port"))
+        str(document.field_place("networks", "network-east", "gateways", 0, "port"))
         == "x.yaml:8:7: networks.network-east.gateways[0].port"
     )
     assert (
-        str(document.place("networks", "network-east", "gateways", 0, "name"))
+        str(document.field_place("networks", "network-east", "gateways", 0, "name"))
         == "x.yaml:7:7: networks.network-east.gateways[0].name"
     )
     assert (
-        str(document.place("contexts", "context-east-1", "peers", 0))
+        str(document.field_place("contexts", "context-east-1", "peers", 0))
         == "x.yaml:10:51: contexts.context-east-1.peers[0]"
     )
 
@@ -557,7 +561,9 @@ def test_every_trap_is_told_at_once() -> None:
 
 def test_a_lenient_load_tells_the_rest() -> None:
     """A lenient load gives the document with the first of two equal keys, and its problems beside it; what is worse is still refused."""
-    document = load("x.yaml", b"a: no\nb: {c: 1, c: {d: 2}, e: 3}\nb: 4\nf: 5\n", lenient=True)
+    document = load_document(
+        "x.yaml", b"a: no\nb: {c: 1, c: {d: 2}, e: 3}\nb: 4\nf: 5\n", lenient=True
+    )
     assert document.value == {"a": "no", "b": {"c": 1, "e": 3}, "f": 5}
     assert [f"{p.where}: {p.what}" for p in document.problems] == [
         'x.yaml:1:4: a: the unquoted "no" is not read alike by every program',
@@ -567,7 +573,9 @@ def test_a_lenient_load_tells_the_rest() -> None:
     for name, (text, what) in HOSTILE.items():
         if "duplicate" not in name:
             with pytest.raises(MeshError, match="(?s)^.*" + re.escape(what)):
-                load("x.yaml", text if isinstance(text, bytes) else text.encode(), lenient=True)
+                load_document(
+                    "x.yaml", text if isinstance(text, bytes) else text.encode(), lenient=True
+                )
 
 
 def test_no_key_is_swallowed() -> None:
@@ -577,7 +585,7 @@ def test_no_key_is_swallowed() -> None:
 
 def test_what_is_wrong_below_a_second_key_is_told_under_its_name() -> None:
     """A second key is named as it is written, in its own problem and in those of what stands below it."""
-    document = load("x.yaml", b"a: b\na: no\n", lenient=True)
+    document = load_document("x.yaml", b"a: b\na: no\n", lenient=True)
     assert [str(p.where) for p in document.problems] == ["x.yaml:2:1: a", "x.yaml:2:4: a"]
 
 

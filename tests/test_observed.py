@@ -9,7 +9,7 @@ from conftest import TOP
 
 from kubectl_mesh.credentials.kubeconfig import parse_contexts
 from kubectl_mesh.errors import Place
-from kubectl_mesh.model import CACERTS
+from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.observed import read
 from kubectl_mesh.observed.cacerts import parse_signing_ca
 from kubectl_mesh.observed.control_dumps import HELM, control_plane, statements
@@ -17,7 +17,7 @@ from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remote_dumps import is_remote_secret, read_remotes
 from kubectl_mesh.observed.sources import on_disk
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 GOLDEN = TOP / "tests" / "golden"
 CASES = sorted(p.parent.name for p in GOLDEN.glob("*/tree"))
@@ -32,7 +32,7 @@ def found(file: str, body: bytes) -> list[PlacedObject]:
 
 
 def untyped(body: bytes) -> Any:
-    return load("", body, typed=False)
+    return load_document("", body, typed=False)
 
 
 def test_there_are_cases() -> None:
@@ -78,18 +78,19 @@ def test_the_names_of_cert_manager_come_first() -> None:
         (name, files)
         for case in CASES
         for name, files in sorted(tree(case).items())
-        if b"\n  ca-cert.pem: " in (files.get(CACERTS) or b"") and b"sops" not in files[CACERTS]
+        if b"\n  ca-cert.pem: " in (files.get(CACERTS_PATH) or b"")
+        and b"sops" not in files[CACERTS_PATH]
     )
-    value = yaml.safe_load(files[CACERTS])
+    value = yaml.safe_load(files[CACERTS_PATH])
     stated = value["data"]
     stated |= {
         "tls.crt": stated["root-cert.pem"],
         "tls.key": stated["ca-key.pem"],
         "ca.crt": stated["root-cert.pem"],
     }
-    changed = {**files, CACERTS: yaml.safe_dump(value).encode()}
+    changed = {**files, CACERTS_PATH: yaml.safe_dump(value).encode()}
     trust = read({name: changed}).clusters[name].trust
-    authority = parse_signing_ca(PlacedObject("", Place(CACERTS), value))
+    authority = parse_signing_ca(PlacedObject("", Place(CACERTS_PATH), value))
     root = base64.b64decode(stated["root-cert.pem"])
     assert trust.files["ca-cert.pem"] == authority.files["ca-cert.pem"] == root
     assert {"ca-cert.pem", "ca-key.pem", "cert-chain.pem"} <= set(trust.others)

@@ -30,12 +30,12 @@ from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import INTERMEDIATE_FILES
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 KEY_TYPES = tuple(
-    assets.schema("topology.schema.json")["properties"]["certificates"]["properties"]["keyType"][
-        "enum"
-    ]
+    assets.load_schema("topology.schema.json")["properties"]["certificates"]["properties"][
+        "keyType"
+    ]["enum"]
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -231,7 +231,7 @@ def test_the_root(made: tuple[str, Pki]) -> None:
     )
     assert root.not_valid_before_utc == SECOND - timedelta(minutes=10)
     assert root.not_valid_after_utc == SECOND + 3650 * DAY
-    assert set(mesh.new) >= {"root-cert.pem", "root-key.pem"}
+    assert set(mesh.new_files) >= {"root-cert.pem", "root-key.pem"}
 
 
 def test_an_intermediate(made: tuple[str, Pki]) -> None:
@@ -320,8 +320,8 @@ def test_the_files(made: tuple[str, Pki]) -> None:
             )
             for part in INTERMEDIATE_FILES
         }
-        assert files.items() <= mesh.new.items()
-    assert len(mesh.new) == 2 + 4 * len(mesh.intermediates)
+        assert files.items() <= mesh.new_files.items()
+    assert len(mesh.new_files) == 2 + 4 * len(mesh.intermediates)
     assert mesh.warnings == ()
 
 
@@ -330,7 +330,7 @@ def test_openssl_accepts_it(made: tuple[str, Pki], tmp_path: Path) -> None:
     """openssl verifies every chain under -x509_strict, and reads every key."""
     _, mesh = made
     (tmp_path / "root").write_bytes(mesh.root_cert)
-    (tmp_path / "root-key").write_bytes(mesh.new["root-key.pem"])
+    (tmp_path / "root-key").write_bytes(mesh.new_files["root-key.pem"])
     openssl(tmp_path, "pkey", "-in", "root-key", "-noout")
     # The certificates are of a day in 2026; that the clock of the machine is past it does not matter here.
     at = ("-attime", str(int(NOW.timestamp())))
@@ -412,8 +412,8 @@ def test_any_mesh(names: list[str], root_days: int, days: int, organization: str
             cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value == organization
         )
     assert len({c.serial_number for c in certs}) == len({public(c) for c in certs}) == len(certs)
-    again = issue(asked, mesh.new, NOW + timedelta(hours=1))
-    assert again.new == {}
+    again = issue(asked, mesh.new_files, NOW + timedelta(hours=1))
+    assert again.new_files == {}
     assert again.intermediates == mesh.intermediates
 
 
@@ -423,7 +423,7 @@ def test_any_mesh(names: list[str], root_days: int, days: int, organization: str
 @cache
 def mesh() -> Kept:
     """The files of a mesh of east and west."""
-    return dict(issue(wanted(), {}, NOW).new)
+    return dict(issue(wanted(), {}, NOW).new_files)
 
 
 def test_what_is_there_is_kept() -> None:
@@ -434,7 +434,7 @@ def test_what_is_there_is_kept() -> None:
     }
     kept = {name: body if name.endswith("key.pem") else kept[name] for name, body in mesh().items()}
     again = issue(wanted(), kept, NOW + DAY)
-    assert again.new == {}
+    assert again.new_files == {}
     assert again.root_cert == kept["root-cert.pem"]
     for name, intermediate in again.intermediates.items():
         base = f"intermediate-{name}"
@@ -446,13 +446,13 @@ def test_what_is_there_is_kept() -> None:
 def test_a_render_needs_no_root_key() -> None:
     """With all intermediates there, the root's key need not be."""
     kept = {name: body for name, body in mesh().items() if name != "root-key.pem"}
-    assert issue(wanted(), kept, NOW).new == {}
+    assert issue(wanted(), kept, NOW).new_files == {}
 
 
 def test_a_newcomer_gets_an_intermediate() -> None:
     """A cluster that is added gets an intermediate under the root that is there; the others stay."""
     again = issue(wanted("east", "west", "north"), mesh(), NOW + DAY)
-    assert sorted(again.new) == [f"intermediate-north/{part}" for part in INTERMEDIATE_FILES]
+    assert sorted(again.new_files) == [f"intermediate-north/{part}" for part in INTERMEDIATE_FILES]
     certificate(again.intermediates["north"].ca_cert).verify_directly_issued_by(
         certificate(mesh()["root-cert.pem"])
     )
@@ -461,7 +461,7 @@ def test_a_newcomer_gets_an_intermediate() -> None:
 def test_what_was_left_is_of_no_matter() -> None:
     """The folder of a cluster that left the topology is not looked at."""
     kept = {**mesh(), "intermediate-west/ca-cert.pem": b"garbage"}
-    assert issue(wanted("east"), kept, NOW).new == {}
+    assert issue(wanted("east"), kept, NOW).new_files == {}
 
 
 @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ def test_a_kept_key_gets_its_certificate(key: Any) -> None:
     ):
         kept = {"root-key.pem": pem(key, layout), "intermediate-east/ca-key.pem": pem(key, layout)}
         fresh = issue(wanted("east"), kept, NOW)
-        assert sorted(fresh.new) == [
+        assert sorted(fresh.new_files) == [
             "intermediate-east/ca-cert.pem",
             "intermediate-east/cert-chain.pem",
             "intermediate-east/root-cert.pem",
@@ -498,7 +498,7 @@ def test_what_can_be_derived_is_made_anew(lost: tuple[str, ...]) -> None:
     """A lost chain or copy of the root is made again from what is there, as it was."""
     names = {f"intermediate-east/{part}" for part in lost}
     again = issue(wanted(), {name: body for name, body in mesh().items() if name not in names}, NOW)
-    assert again.new == {name: mesh()[name] for name in names}
+    assert again.new_files == {name: mesh()[name] for name in names}
 
 
 def test_a_longer_chain_is_accepted() -> None:
@@ -509,11 +509,11 @@ def test_a_longer_chain_is_accepted() -> None:
     kept = kept_from(root, intermediate, sub)
     chain = "intermediate-east/cert-chain.pem"
     for body in (kept[chain], intermediate.pem + sub.pem, intermediate.pem + root.pem + sub.pem):
-        assert issue(wanted("east"), {**kept, chain: body}, NOW).new == {}
+        assert issue(wanted("east"), {**kept, chain: body}, NOW).new_files == {}
     bundle = {**kept, "intermediate-east/ca-cert.pem": intermediate.pem + sub.pem}
     del bundle[chain]
     done = issue(wanted("east"), bundle, NOW)
-    assert set(done.new) == {chain}
+    assert set(done.new_files) == {chain}
 
 
 def test_a_bundle_of_two_roots() -> None:
@@ -536,7 +536,7 @@ def test_a_bundle_of_two_roots() -> None:
     certificate(done.intermediates["west"].ca_cert).verify_directly_issued_by(new.certificate)
     assert done.intermediates["west"].cert_chain.endswith(new.pem)
     turned = {**kept, "intermediate-east/root-cert.pem": new.pem + old.pem}
-    assert issue(wanted("east"), turned, NOW).new == {}
+    assert issue(wanted("east"), turned, NOW).new_files == {}
 
 
 def test_a_root_without_identifiers() -> None:
@@ -557,7 +557,7 @@ def test_extended_key_usage_of_both_ends_is_accepted() -> None:
         [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE],
     ):
         kept = kept_from(root, Authority("East", root, extended=usage))
-        assert issue(wanted("east"), kept, NOW).new == {}
+        assert issue(wanted("east"), kept, NOW).new_files == {}
 
 
 def test_what_ends_soon_is_warned_of() -> None:
@@ -631,7 +631,7 @@ def test_dates() -> None:
     early = kept_from(root, Authority("East", root, start=NOW + DAY))
     assert refused(early) == [f"{CERT}: is not valid before 2026-03-02 12:00:00 UTC"]
     last = kept_from(root, Authority("East", root, end=SECOND + timedelta(seconds=1)))
-    assert issue(wanted("east"), last, NOW).new == {}
+    assert issue(wanted("east"), last, NOW).new_files == {}
     over = kept_from(root, Authority("East", root, start=NOW - DAY, end=SECOND))
     assert refused(over) == [f"{CERT}: expired on 2026-03-01 12:00:00 UTC"]
     old = Authority("Root", start=NOW - 9 * DAY, end=NOW - DAY)
@@ -737,7 +737,7 @@ def test_a_signature_with_sha1(tmp_path: Path) -> None:
 
 def test_another_root() -> None:
     """An intermediate of another root, or of one of the same name, is refused."""
-    other = issue(wanted(), {}, NOW).new
+    other = issue(wanted(), {}, NOW).new_files
     foreign = {
         **mesh(),
         **{name: body for name, body in other.items() if name.startswith("intermediate-east/")},
@@ -845,7 +845,7 @@ def test_what_openssl_says_of_path_lengths(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
     assert (done.returncode == 0) == good
     if good:
-        assert issue(wanted("east"), kept_from(root, east, sub), NOW).new == {}
+        assert issue(wanted("east"), kept_from(root, east, sub), NOW).new_files == {}
 
 
 UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -943,7 +943,7 @@ def test_any_damage_is_a_sentence(name: str, data: st.DataObject) -> None:
     except MeshError as error:
         assert "PRIVATE KEY" not in str(error)
         return
-    assert done.new == {}
+    assert done.new_files == {}
     for intermediate in done.intermediates.values():
         cert = certificate(intermediate.ca_cert)
         cert.verify_directly_issued_by(certificate(done.root_cert))
@@ -970,7 +970,7 @@ def test_kept_keys_are_not_validated_number_by_number() -> None:
         serialization.load_pem_private_key(body, None)
     top = Authority("Root")
     kept = kept_from(top, Authority("East", top, key=root)) | {"intermediate-east/ca-key.pem": body}
-    assert issue(wanted("east"), kept, NOW).new == {}
+    assert issue(wanted("east"), kept, NOW).new_files == {}
 
 
 def test_an_unchanged_mesh_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -990,7 +990,7 @@ def test_an_unchanged_mesh_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ec, "generate_private_key", never)
     monkeypatch.setattr(rsa, "generate_private_key", never)
     monkeypatch.setattr(x509, "CertificateBuilder", never)
-    assert issue(wanted(), kept, NOW).new == {}
+    assert issue(wanted(), kept, NOW).new_files == {}
     assert loads == [{"unsafe_skip_rsa_key_validation": True}] * 3
 
 
@@ -1014,10 +1014,10 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.yaml_io import assets
     from kubectl_mesh.yaml_io.templates import Manifests
 
-    document = load(
+    document = load_document(
         "t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"
     )
-    topology = validate(document, assets.schema("topology.schema.json"))
+    topology = validate(document, assets.load_schema("topology.schema.json"))
     done = issue(wanted(), {}, NOW)
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
     tokens = {
@@ -1026,14 +1026,14 @@ def test_no_secret_has_a_repr() -> None:
     }
     target = KINDS["IstioControlPlane"]
     made_plan = plan(topology, target.traits(topology), KnownClusters(servers, tokens))
-    tree = render(Mesh(made_plan, {}, done, target), Manifests(assets.template), Plain())
+    tree = render(Mesh(made_plan, {}, done, target), Manifests(assets.template_text), Plain())
     told = {
         "directory": ".",
         "topology": topology,
         "target": target,
         "servers": servers,
         "logins": tokens,
-        "certs": CertsFolder(done.new),
+        "certs": CertsFolder(done.new_files),
     }
     inputs = CheckedInputs(**({f.name: () for f in fields(CheckedInputs)} | told))  # type: ignore[arg-type]
     rendered = Rendered(inputs, made_plan, done, tree, ())
@@ -1047,10 +1047,15 @@ def test_no_secret_has_a_repr() -> None:
         made_plan.members["east"],
         rendered,
     ]
-    values += [KubeconfigContext(document.place(), ca=done.new["root-key.pem"]), document]
+    values += [
+        KubeconfigContext(document.field_place(), ca=done.new_files["root-key.pem"]),
+        document,
+    ]
     values.append(issue)
     # The first line of PKCS#8 holds private numbers; on the second stands the public key too, which certificates show.
-    secrets = [b.splitlines()[1].decode() for n, b in done.new.items() if n.endswith("key.pem")]
+    secrets = [
+        b.splitlines()[1].decode() for n, b in done.new_files.items() if n.endswith("key.pem")
+    ]
     secrets += ["PRIVATE KEY", "tokentokentoken"]
     for value in values:
         for text in (repr(value), str(value), f"{value}"):

@@ -26,9 +26,9 @@ from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.topology import name_of, validate
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 from kubectl_mesh.yaml_io.templates import Manifests
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 CA = base64.b64decode(
     yaml.safe_load((SEED / "kubeconfig.yaml").read_text())["clusters"][0]["cluster"][
@@ -94,7 +94,8 @@ KEPT: dict[str, bytes] = {}
 def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     """The stages from a topology's text to its tree, with tokens for every cluster; keys are made once for each name."""
     topology = validate(
-        load("topology.yaml", dump(value).encode()), assets.schema("topology.schema.json")
+        load_document("topology.yaml", dump_yaml(value).encode()),
+        assets.load_schema("topology.schema.json"),
     )
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
@@ -105,8 +106,8 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
         KEPT,
         clock.now(),
     )
-    KEPT.update(pki.new)
-    return plan, pki, render(Mesh(plan, {}, pki, target), Manifests(assets.template), Plain())
+    KEPT.update(pki.new_files)
+    return plan, pki, render(Mesh(plan, {}, pki, target), Manifests(assets.template_text), Plain())
 
 
 @settings(

@@ -22,7 +22,7 @@ from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.fs import durable, exchange
 from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.locking import hold_lock
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import CertsChange
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from kubectl_mesh.yaml_io import assets
 
@@ -43,7 +43,7 @@ def status(mesh: WorkDir, run: Run) -> dict[str, Any]:
     ran = run("certs", "status", "-o", "json", cwd=mesh)
     assert ran.code == 0, ran.err
     value: dict[str, Any] = json.loads(ran.out)
-    jsonschema.Draft202012Validator(assets.schema("output/certs-status.schema.json")).validate(
+    jsonschema.Draft202012Validator(assets.load_schema("output/certs-status.schema.json")).validate(
         value
     )
     return value
@@ -447,7 +447,7 @@ def exchanged(mesh: WorkDir) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     exchange_certificates(
         str(mesh),
-        Exchange(
+        CertsChange(
             put,
             {"intermediate-context-east-1": "archive/x"},
             frozenset(("intermediate-context-west-1/root-cert.pem",)),
@@ -500,15 +500,16 @@ def test_exchange_loses_no_key(mesh: WorkDir) -> None:
     """A change that would drop or replace a private file is refused, and nothing is left of it."""
     before = mesh.snapshot()
     for change in (
-        Exchange({}, {}, frozenset(("root-key.pem",))),
-        Exchange({"root-key.pem": b"another"}),
+        CertsChange({}, {}, frozenset(("root-key.pem",))),
+        CertsChange({"root-key.pem": b"another"}),
     ):
         with pytest.raises(Exception, match=r"certs/root-key.pem: is private, and would be lost"):
             exchange_certificates(str(mesh), change)
         assert mesh.snapshot() == before
     body = before["certs/root-key.pem"][1]
     exchange_certificates(
-        str(mesh), Exchange({"archive/root/root-key.pem": body}, {}, frozenset(("root-key.pem",)))
+        str(mesh),
+        CertsChange({"archive/root/root-key.pem": body}, {}, frozenset(("root-key.pem",))),
     )
     assert (mesh / "certs/archive/root/root-key.pem").read_bytes() == body
 

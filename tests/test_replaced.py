@@ -324,9 +324,11 @@ spec:
 
 def test_a_mapping_that_the_mesh_repeats_is_not_lost() -> None:
     """An overlay that replaces a mapping as a whole loses nothing where it has each value of the base; with one more value, the mapping is lost."""
-    whole = {"spec": merge_patch.Whole({"name": "east", "namespace": "ztunnel"})}
-    assert list(merge_patch.lost({"spec": {"namespace": "ztunnel"}}, whole)) == []
-    assert list(merge_patch.lost({"spec": {"namespace": "other"}}, whole)) == [("spec",)]
-    assert list(merge_patch.lost({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)) == [
+    whole = {"spec": merge_patch.Replacement({"name": "east", "namespace": "ztunnel"})}
+    assert list(merge_patch.overridden_paths({"spec": {"namespace": "ztunnel"}}, whole)) == []
+    assert list(merge_patch.overridden_paths({"spec": {"namespace": "other"}}, whole)) == [
         ("spec",)
     ]
+    assert list(
+        merge_patch.overridden_paths({"spec": {"namespace": "ztunnel", "server": "x"}}, whole)
+    ) == [("spec",)]

@@ -28,7 +28,7 @@ from kubectl_mesh.safety.roots import cut_reason, find_cuts
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"
@@ -81,9 +81,9 @@ def status(mesh: WorkDir, run: Run) -> dict[str, Any]:
     ran = run(*ROTATE, "status", "-o", "json", cwd=mesh)
     assert ran.code == 0, ran.err
     value: dict[str, Any] = json.loads(ran.out)
-    jsonschema.Draft202012Validator(assets.schema("output/certs-rotation.schema.json")).validate(
-        value
-    )
+    jsonschema.Draft202012Validator(
+        assets.load_schema("output/certs-rotation.schema.json")
+    ).validate(value)
     return value
 
 
@@ -487,7 +487,7 @@ def test_the_wait_is_that_of_the_values(mesh: WorkDir, run: Run, clock: Clock) -
 )
 def test_longest_leaf(text: str, hours: int) -> None:
     """Wherever it stands in base.yaml, and never less than without it."""
-    base = {"x": load("base.yaml", text.encode())}
+    base = {"x": load_document("base.yaml", text.encode())}
     assert max_ttl(base, citadel=False) == timedelta(hours=hours)
     assert max_ttl(base, citadel=True) == timedelta(hours=2160)
 
@@ -500,7 +500,9 @@ def test_longest_leaf(text: str, hours: int) -> None:
 def test_no_duration(text: str) -> None:
     """What Go does not read, or not count in nanoseconds with 64 bits, is an error with a place."""
     with pytest.raises(MeshError, match="is no duration of Go's"):
-        max_ttl({"x": load("base.yaml", f"{{SECRET_TTL: '{text}'}}".encode())}, citadel=False)
+        max_ttl(
+            {"x": load_document("base.yaml", f"{{SECRET_TTL: '{text}'}}".encode())}, citadel=False
+        )
 
 
 # What begin refuses
@@ -934,7 +936,9 @@ def test_the_values_of_a_rotation(release: dict[str, Any], asked: bool) -> None:
             },
         }
     )
-    topology = validate(load("topology.yaml", text.encode()), assets.schema("topology.schema.json"))
+    topology = validate(
+        load_document("topology.yaml", text.encode()), assets.load_schema("topology.schema.json")
+    )
     plan = make_plan(topology, KINDS["Istio"].traits(topology), KnownClusters({}, {}))
     env, proxies = {values.MULTIROOT: "true"}, {"proxyMetadata": {values.XDS_AGENT: "true"}}
     for rotating in (False, True):

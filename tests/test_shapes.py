@@ -20,7 +20,7 @@ from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.base_file import BaseFile
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.fits import fits
-from kubectl_mesh.yaml_io.read import load, load_all
+from kubectl_mesh.yaml_io.read import load_document, load_documents
 from kubectl_mesh.yaml_io.schema import schema_problems
 
 Make = Callable[..., WorkDir]
@@ -52,8 +52,8 @@ ODD: list[Any] = [
 @pytest.fixture(scope="module")
 def topology() -> Topology:
     """The page's clusters."""
-    document = load("topology.yaml", (TOP / "examples/page/topology.yaml").read_bytes())
-    return validate(document, assets.schema("topology.schema.json"))
+    document = load_document("topology.yaml", (TOP / "examples/page/topology.yaml").read_bytes())
+    return validate(document, assets.load_schema("topology.schema.json"))
 
 
 def paths(schema: Any, whole: Any, depth: int = 12) -> Iterator[tuple[str | int, ...]]:
@@ -97,8 +97,8 @@ def parts() -> Iterator[tuple[str, str]]:
 def schemas(kind: str, part: str, topology: Topology) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The schemas of a part, each with where it begins."""
     target = targets.KINDS[kind]
-    yield (), base_schema(assets.schema(target.SCHEMAS[part]))
-    yield from target.checked(part, with_version(topology, "1.30.3"), assets.schema)
+    yield (), base_schema(assets.load_schema(target.SCHEMAS[part]))
+    yield from target.checked(part, with_version(topology, "1.30.3"), assets.load_schema)
 
 
 def start(kind: str, part: str) -> list[Any]:
@@ -116,7 +116,7 @@ def start(kind: str, part: str) -> list[Any]:
 def judge(documents: list[Any], topology: Topology) -> ControlPlane:
     """What is said of a base.yaml."""
     return judge_base(
-        BaseFile(load_all("base.yaml", yaml.safe_dump_all(documents).encode())), topology
+        BaseFile(load_documents("base.yaml", yaml.safe_dump_all(documents).encode())), topology
     )
 
 
@@ -144,8 +144,8 @@ def every_schema() -> Iterator[tuple[str, Any]]:
     """All schemas that a file of a person is held to."""
     for folder in ("values", "kinds"):
         for path in sorted((TOP / "schemas" / folder).glob("*.json")):
-            yield f"{folder}/{path.name}", assets.schema(f"{folder}/{path.name}")
-    yield "topology.schema.json", assets.schema("topology.schema.json")
+            yield f"{folder}/{path.name}", assets.load_schema(f"{folder}/{path.name}")
+    yield "topology.schema.json", assets.load_schema("topology.schema.json")
 
 
 SCHEMAS = dict(every_schema())

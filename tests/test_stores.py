@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from test_kinds import SHARED, tool
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.model import STAGES, Secret
+from kubectl_mesh.model import STAGES, SecretManifest
 from kubectl_mesh.stores import age, sealed, sops
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 Make = Callable[..., WorkDir]
 
@@ -158,7 +158,9 @@ def test_sops_decrypts_hundreds_of_files_equal(
             "data": data,
         }
         path = tmp_path / f"{number}.yaml"
-        body, _ = store.file(f"d{(1, 2, 5)[number % 3]}", path.name, Secret(dump(value), "", "x"))
+        body, _ = store.file(
+            f"d{(1, 2, 5)[number % 3]}", path.name, SecretManifest(dump_yaml(value), "", "x")
+        )
         path.write_bytes(body)
         wanted[path] = value
     env = {
@@ -830,7 +832,7 @@ def test_one_value_of_a_sealed_secret_changes_alone(
 
     def text(value: str) -> str:
         data = {"a": "YQ==", "b": base64.b64encode(value.encode()).decode(), "n": "Yg=="}
-        return dump(
+        return dump_yaml(
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
@@ -840,9 +842,9 @@ def test_one_value_of_a_sealed_secret_changes_alone(
             }
         )
 
-    one = store.seal("d", "p", Secret(text("one"), "", ""), None)
-    assert store.seal("d", "p", Secret(text("one"), "", ""), one) == one
-    two = store.seal("d", "p", Secret(text("two"), "", ""), one)
+    one = store.seal("d", "p", SecretManifest(text("one"), "", ""), None)
+    assert store.seal("d", "p", SecretManifest(text("one"), "", ""), one) == one
+    two = store.seal("d", "p", SecretManifest(text("two"), "", ""), one)
     differing = [
         a.split(":")[0].strip()
         for a, b in zip(one.decode().splitlines(), two.decode().splitlines(), strict=True)

@@ -42,7 +42,7 @@ def mesh(path: Path, example: str, kind: str, over: Mapping[str, object]) -> Wor
     )
     made.write("base.yaml", targets.KINDS[kind].STARTER)
     for cluster in read_topology(str(path)).clusters:
-        if cluster.joined:
+        if cluster.is_joined:
             made.token(cluster.name)
     return made
 

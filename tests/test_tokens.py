@@ -18,7 +18,7 @@ from test_verbs import valid
 
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.yaml_io import edit
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
@@ -724,7 +724,7 @@ STYLES = {
 def test_the_topology_keeps_all_else(style: str) -> None:
     """However it is written, every state can be set, and the way back gives the text that was there."""
     first = STYLES[style]
-    read = lambda text: load("t", text.encode()).value  # noqa: E731
+    read = lambda text: load_document("t", text.encode()).value  # noqa: E731
     text = first
     for entry in (
         {"generation": 1, "beside": 2},
@@ -733,11 +733,11 @@ def test_the_topology_keeps_all_else(style: str) -> None:
         {"generation": 2, "beside": 3},
         {"generation": 2},
     ):
-        text = edit.tokens(text, "east", entry, read)
+        text = edit.set_tokens(text, "east", entry, read)
         value: Any = read(text)
         assert value["contexts"]["east"]["tokens"] == entry
         assert text.count("#") == first.count("#")
-    assert edit.tokens(text, "east", {}, read).split() == first.split()
+    assert edit.set_tokens(text, "east", {}, read).split() == first.split()
 
 
 def test_the_next_token_is_kept_out_of_git(mesh: WorkDir, run: Run) -> None:

@@ -33,7 +33,7 @@ STATED = {
 def check_results(run: Run, mesh: WorkDir, *words: str) -> dict[str, dict[str, Any]]:
     """The result of every check by its id, as the schema describes it."""
     value = json.loads(run("check", "-o", "json", *words, cwd=mesh).out)
-    jsonschema.Draft202012Validator(assets.schema("output/check.schema.json")).validate(value)
+    jsonschema.Draft202012Validator(assets.load_schema("output/check.schema.json")).validate(value)
     return {check["id"]: check for check in value["checks"]}
 
 
@@ -583,7 +583,7 @@ def test_dates_of_the_cas_in_status_calendar_and_alerts(workdir: Make, run: Run)
     mesh.topology({"alerts": {"prometheusRule": True}})
     assert run("render", cwd=mesh).code == 0
     value = json.loads(run("certs", "status", "-o", "json", cwd=mesh).out)
-    jsonschema.Draft202012Validator(assets.schema("output/certs-status.schema.json")).validate(
+    jsonschema.Draft202012Validator(assets.load_schema("output/certs-status.schema.json")).validate(
         value
     )
     assert [one["cluster"] for one in value["servers"]] == sorted(STATED)

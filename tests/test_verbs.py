@@ -28,7 +28,7 @@ BIN = Path(sys.executable).parent
 
 def schema(name: str) -> dict[str, object]:
     """The schema of a verb's `-o json`."""
-    found: dict[str, object] = assets.schema(f"output/{name}.schema.json")
+    found: dict[str, object] = assets.load_schema(f"output/{name}.schema.json")
     return found
 
 

@@ -13,11 +13,11 @@ from conftest import SPELT_OUT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh.yaml_io.manifest import block, document
-from kubectl_mesh.yaml_io.read import load
-from kubectl_mesh.yaml_io.scalars import unfit
+from kubectl_mesh.yaml_io.manifest import build_block, document_text
+from kubectl_mesh.yaml_io.read import load_document
+from kubectl_mesh.yaml_io.scalars import find_invalid_character
 from kubectl_mesh.yaml_io.templates import Manifests
-from kubectl_mesh.yaml_io.write import Block, dump, scalar, text, unblocked
+from kubectl_mesh.yaml_io.write import Block, dump_yaml, expand_blocks, scalar_text, string_text
 
 MANY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = [
@@ -237,7 +237,7 @@ def shaped(texts: list[str]) -> object:
 
 def allowed(value: str) -> bool:
     """Whether the strict loader takes a text, however it is quoted: one without controls and invisible characters."""
-    return not unfit(value)
+    return not find_invalid_character(value)
 
 
 def batches(texts: list[str], size: int) -> Iterator[list[str]]:
@@ -271,7 +271,7 @@ def test_libyaml_reads_every_text() -> None:
     """100,000 nasty texts, as values, keys and items, are read back by PyYAML's C loader, whose reading every document is checked by."""
     for part in batches(nasty(COUNT), 5000):
         meant = shaped(part)
-        assert not told(meant, yaml.load(dump(meant), Loader=yaml.CSafeLoader))
+        assert not told(meant, yaml.load(dump_yaml(meant), Loader=yaml.CSafeLoader))
 
 
 def test_pyyaml_reads_every_text() -> None:
@@ -279,7 +279,7 @@ def test_pyyaml_reads_every_text() -> None:
     texts = nasty(COUNT)
     for part in batches(texts[:1500] + texts[1500::3], 1500):
         meant = {"values": list(part), "keys": dict.fromkeys(part, 0)}
-        assert not told(meant, yaml.load(dump(meant), Loader=yaml.SafeLoader))
+        assert not told(meant, yaml.load(dump_yaml(meant), Loader=yaml.SafeLoader))
 
 
 def test_ruamel_reads_every_text() -> None:
@@ -289,14 +289,14 @@ def test_ruamel_reads_every_text() -> None:
     texts = nasty(COUNT)
     for part in batches(texts[:1500] + texts[1501::3], 1500):
         meant = {"values": list(part), "keys": dict.fromkeys(part, 0)}
-        assert not told(meant, YAML(typ="safe", pure=True).load(dump(meant)))
+        assert not told(meant, YAML(typ="safe", pure=True).load(dump_yaml(meant)))
 
 
 def test_our_loader_reads_every_text() -> None:
     """The strict loader reads back every text without controls and invisible characters."""
     for part in batches([t for t in nasty(COUNT // 2, 3) if allowed(t)], 5000):
         meant = {"values": list(part), "keys": dict.fromkeys(part, "v")}
-        assert not told(meant, load("x.yaml", dump(meant).encode()).value)
+        assert not told(meant, load_document("x.yaml", dump_yaml(meant).encode()).value)
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH")
@@ -304,7 +304,7 @@ def test_kubectl_reads_every_text() -> None:
     """kubectl takes every text that a manifest may hold for itself: as data and as annotation of a ConfigMap of 4,000 values."""
     texts = [t for t in nasty(4000) if "\ufffd" not in t]
     meant = {f"k{i}": t for i, t in enumerate(texts)}
-    body = dump(
+    body = dump_yaml(
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -336,7 +336,7 @@ def test_kubectl_reads_every_name() -> None:
         }
         for w in words
     ]
-    body = "---\n".join(map(dump, objects))
+    body = "---\n".join(map(dump_yaml, objects))
     done = subprocess.run(
         ["kubectl", "annotate", "--local", "-f", "-", "-o", "json", "added=1"],
         input=body.encode(),
@@ -384,7 +384,7 @@ def test_a_nested_value_is_read_back(value: object) -> None:
     from ruamel.yaml import YAML
 
     meant = {"value": value, "list": [value]}
-    body = dump(meant)
+    body = dump_yaml(meant)
     assert not told(meant, yaml.load(body, Loader=yaml.CSafeLoader))
     assert not told(meant, YAML(typ="safe", pure=True).load(body))
     assert body.endswith("\n")
@@ -403,7 +403,7 @@ def test_a_nested_value_is_read_back(value: object) -> None:
 def test_dump_and_load_are_inverse(value: object) -> None:
     """The strict loader gives back what the writer was given."""
     for meant in ({"value": value}, [value]):
-        assert not told(meant, load("x.yaml", dump(meant).encode()).value)
+        assert not told(meant, load_document("x.yaml", dump_yaml(meant).encode()).value)
 
 
 @MANY
@@ -412,11 +412,11 @@ def test_a_block_is_written_as_what_it_stands_for(value: object) -> None:
     """A value that is written once and shared stands in a document exactly as if it were written there."""
     value = {"value": value}
     shared = Block(value)
-    assert dump({"a": shared, "b": [shared, {"c": shared}]}) == dump(
+    assert dump_yaml({"a": shared, "b": [shared, {"c": shared}]}) == dump_yaml(
         {"a": value, "b": [value, {"c": value}]}
     )
-    assert unblocked({"a": shared, "b": [shared]}) == {"a": value, "b": [value]}
-    assert document({"a": block(value)}) == dump({"a": value})
+    assert expand_blocks({"a": shared, "b": [shared]}) == {"a": value, "b": [value]}
+    assert document_text({"a": build_block(value)}) == dump_yaml({"a": value})
 
 
 @pytest.mark.parametrize("number", [0, -1, 443, 2**63 - 1, 0.5, -1.25, 1.5e-7, 123456789.125, 1e16])
@@ -424,7 +424,7 @@ def test_numbers_are_numbers(number: float) -> None:
     """An integer or a float is read back as one of the same kind by both generations of YAML."""
     from ruamel.yaml import YAML
 
-    body = dump({"a": number})
+    body = dump_yaml({"a": number})
     for value in (yaml.safe_load(body)["a"], YAML(typ="safe", pure=True).load(body)["a"]):
         assert (type(value), value) == (type(number), number)
 
@@ -433,14 +433,14 @@ def test_numbers_are_numbers(number: float) -> None:
 def test_no_number_without_a_spelling(value: float) -> None:
     """What readers spell differently is not written."""
     with pytest.raises(ValueError, match="JSON"):
-        dump({"a": value})
+        dump_yaml({"a": value})
 
 
 @pytest.mark.parametrize("value", [b"bytes", object(), {1, 2}])
 def test_no_other_types(value: object) -> None:
     """What is no YAML is an error of the program's, and not written as something else."""
     with pytest.raises(TypeError):
-        dump({"a": value})
+        dump_yaml({"a": value})
 
 
 def test_the_look() -> None:
@@ -454,13 +454,13 @@ def test_the_look() -> None:
         "odd": "a \nb",
         "e": {},
     }
-    assert dump(value) == (
+    assert dump_yaml(value) == (
         'name: istio-system\n"no": "1.4"\nlist:\n- a: b\n  c:\n  - d\n- []\npem: |\n  -----BEGIN\n  x\n  -----END\ncut: |-\n  a\n  b\nodd: "a \\nb"\ne: {}\n'
     )
-    assert text("gke_acme-prod_europe-west1_a") == "gke_acme-prod_europe-west1_a"
-    assert text("https://203.0.113.11:6443") == "https://203.0.113.11:6443"
-    assert text("Société") == '"Société"'
-    assert scalar("\u202e\u2028\x00\U000e0001") == '"\\u202e\\u2028\\x00\\U000e0001"'
+    assert string_text("gke_acme-prod_europe-west1_a") == "gke_acme-prod_europe-west1_a"
+    assert string_text("https://203.0.113.11:6443") == "https://203.0.113.11:6443"
+    assert string_text("Société") == '"Société"'
+    assert scalar_text("\u202e\u2028\x00\U000e0001") == '"\\u202e\\u2028\\x00\\U000e0001"'
 
 
 # --- Templates
@@ -533,7 +533,7 @@ def test_any_value_stays_a_value(name: str, key: str, items: list[str]) -> None:
             "name": name,
             "nested": {key: name, "joined": f"a-{name}"},
         }
-        found = yaml.safe_load(SHARED.once("list", items=tuple(items), extra=None))
+        found = yaml.safe_load(SHARED.render_once("list", items=tuple(items), extra=None))
         assert found == {"items": items or None}
 
 

@@ -12,7 +12,7 @@ from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import value_at
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 BASE_HEAD = """\
 # The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: \
@@ -196,4 +196,4 @@ def _document_name(plane: DumpedControlPlane) -> str:
 
 def base_text(documents: Mapping[str, Mapping[str, Any]]) -> str:
     """base.yaml."""
-    return BASE_HEAD + "---\n".join(dump(dict(document)) for document in documents.values())
+    return BASE_HEAD + "---\n".join(dump_yaml(dict(document)) for document in documents.values())

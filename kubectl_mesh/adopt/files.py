@@ -11,7 +11,7 @@ from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials.logins import parse_claims, token_fault
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.homes import BUILT_IN_HUB
-from kubectl_mesh.model import DEFAULT_READER
+from kubectl_mesh.model import DEFAULT_READER_ACCOUNT
 from kubectl_mesh.observed.control_dumps import HELM
 from kubectl_mesh.targets import KINDS, OLD
 from kubectl_mesh.targets.istio import Istio
@@ -220,7 +220,7 @@ def _credential(
         )
         notes.leave(where, "the token is taken all the same", what)
         return {}
-    return {"serviceAccountReader": parts[3]} if parts[3] != DEFAULT_READER else {}
+    return {"serviceAccountReader": parts[3]} if parts[3] != DEFAULT_READER_ACCOUNT else {}
 
 
 def note_unused_objects(clusters: Sequence[Running], notes: Notes) -> None:

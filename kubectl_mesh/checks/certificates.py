@@ -81,7 +81,7 @@ class CertsOneRoot(StageCheck):
     needs = Needs.INPUTS | Needs.CERTS
 
     def find_unknown(self, inputs: InputFacts) -> Unknown | None:
-        return cacerts_unknown(inputs) if not inputs.topology.own_intermediates else None
+        return cacerts_unknown(inputs) if not inputs.topology.has_intermediate_files else None
 
 
 class RootExchange(StageCheck):
@@ -261,9 +261,12 @@ class CrlExpiring(Check):
     def find_problems(self, context: CheckContext) -> Iterator[Finding]:
         within = context.limits.fail_within
         crl = context.inputs.pki.crl if context.inputs and context.inputs.pki else None
-        if within is None or crl is None or crl.until - context.now > within:
+        if within is None or crl is None or crl.next_update - context.now > within:
             return
-        what = f"is valid until {crl.until:%Y-%m-%d}, for {(crl.until - context.now).days} days"
+        what = (
+            f"is valid until {crl.next_update:%Y-%m-%d}, for"
+            f" {(crl.next_update - context.now).days} days"
+        )
         fix = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
         where = Place("certs/ca-crl.pem")
         problem = Problem(where, what, fix, self.id, code="crl-expiring")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.checks.context import Comparison, TreeContext
 from kubectl_mesh.errors import Place
-from kubectl_mesh.model import LOCK, Change, FolderChange, Json
+from kubectl_mesh.model import MESH_LOCK, Change, FolderChange, Json
 from kubectl_mesh.observed.values import Directory, MeshState, Object
 from kubectl_mesh.text import single_line
 
@@ -55,18 +55,20 @@ def find_drift(comparison: Comparison, covered: Container[str]) -> Drift:
 def _folder_drift(out: str, change: FolderChange, covered: Container[str]) -> FolderDrift:
     base = f"{out}/{change.name}"
     rest = [c for c in change.changes if f"{base}/{c.path}" not in covered]
-    edited = tuple(c for c in rest if c.edited)
-    stale = tuple(c.path for c in rest if c.action == "remove" and not c.edited)
-    differing = [c.path for c in rest if c.action in ("create", "update") and not c.edited]
+    edited = tuple(c for c in rest if c.was_edited)
+    stale = tuple(c.path for c in rest if c.action == "remove" and not c.was_edited)
+    differing = [c.path for c in rest if c.action in ("create", "update") and not c.was_edited]
     # The lock lists the others: it differs with them.
-    is_lock_alone = differing == [LOCK] and bool(edited or stale or len(rest) < len(change.changes))
+    is_lock_alone = differing == [MESH_LOCK] and bool(
+        edited or stale or len(rest) < len(change.changes)
+    )
     return FolderDrift(
         change,
         Place(base),
         edited,
         stale,
         () if is_lock_alone else tuple(differing),
-        tuple(path for path in change.foreign if f"{base}/{path}" not in covered),
+        tuple(path for path in change.foreign_files if f"{base}/{path}" not in covered),
     )
 
 

@@ -3,7 +3,7 @@
 from kubectl_mesh.checks.check import StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, InputFacts, Needs
 from kubectl_mesh.checks.pending import PendingCheck
-from kubectl_mesh.model.commands import address_command, kubectl
+from kubectl_mesh.model.commands import address_command, cluster_command
 from kubectl_mesh.text import count_text
 
 
@@ -56,10 +56,10 @@ class GatewayPending(PendingCheck):
         those of nodes.
         """
         plan = inputs.plan
-        if plan is None or not plan.several_networks:
+        if plan is None or not plan.has_several_networks:
             return None
         by_label = [
-            m for m in plan.members.values() if m.gateway_kind is not None and not m.declared
+            m for m in plan.members.values() if m.gateway_kind is not None and not m.static_gateways
         ]
         if not by_label:
             return None
@@ -70,7 +70,7 @@ class GatewayPending(PendingCheck):
         )
         first = by_label[0].cluster
         path = '{.items[*].status.addresses[?(@.type=="ExternalIP")].address}'
-        nodes = kubectl(first, "get", "nodes", "-o", f"jsonpath={path}")
+        nodes = cluster_command(first, "get", "nodes", "-o", f"jsonpath={path}")
         is_of_nodes = first.east_west.service_type == "NodePort"
         return Unknown(what, nodes if is_of_nodes else address_command(first))
 

@@ -54,7 +54,7 @@ def _named_homes(tree: TreeContext) -> dict[homes.RetiredReference, dict[str, No
 
 def _silent_control_planes(tree: TreeContext) -> dict[tuple[str, str], dict[str, None]]:
     """Who pulls from which retired registry because its control plane states none."""
-    if tree.topology.hub == homes.BUILT_IN_HUB:
+    if tree.topology.image_hub == homes.BUILT_IN_HUB:
         return {}
     stated = {c.name: c.version for c in tree.topology.clusters}
     silent: dict[tuple[str, str], dict[str, None]] = {}

@@ -23,7 +23,7 @@ class PendingCheck(Check):
             if self.id != f"{kind}-pending" or is_broken:
                 continue
             where = (
-                inputs.plan.topology.document.place("networks", subject)
+                inputs.plan.topology.document.field_place("networks", subject)
                 if kind == "gateway"
                 else inputs.plan.members[subject].cluster.place
             )

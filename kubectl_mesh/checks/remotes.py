@@ -11,7 +11,7 @@ from kubectl_mesh.checks.check import ContentCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, Finding, InputFacts, Needs, TreeContext
 from kubectl_mesh.checks.unknown import sealed_unknown
 from kubectl_mesh.errors import Place
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.observed.values import RemoteSecret
 from kubectl_mesh.stores import STORES
@@ -55,14 +55,14 @@ def group_secrets(tree: TreeContext) -> tuple[SecretFolder, ...]:
     folders = []
     for name, cluster in tree.state.clusters.items():
         if name in tree.peers:
-            wanted = () if tree.topology.bundled else tree.peers[name]
-            folder = SecretFolder(f"{name}/{REMOTE_SECRETS}", frozenset(wanted), ())
+            wanted = () if tree.topology.has_remote_secret_bundle else tree.peers[name]
+            folder = SecretFolder(f"{name}/{REMOTE_SECRETS_PREFIX}", frozenset(wanted), ())
             folders.append(_grouped(tree, name, folder, cluster.remote_secrets, namespaces[name]))
-    bundle = tree.state.shared.get(BUNDLE)
+    bundle = tree.state.shared.get(BUNDLE_FOLDER)
     if bundle is not None:
         discovered = frozenset(n for peers in tree.peers.values() for n in peers)
-        folder = SecretFolder(f"{BUNDLE}/", discovered, ())
-        folders.append(_grouped(tree, BUNDLE, folder, bundle.remote_secrets, None))
+        folder = SecretFolder(f"{BUNDLE_FOLDER}/", discovered, ())
+        folders.append(_grouped(tree, BUNDLE_FOLDER, folder, bundle.remote_secrets, None))
     return tuple(folders)
 
 

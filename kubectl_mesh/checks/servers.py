@@ -9,7 +9,7 @@ from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, I
 from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.credentials.kubeconfig import ca_date_problems
 from kubectl_mesh.model import Cluster, Server
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 
 _NEW_CA = (
     "Put the new CA into `clusters/NAME.crt` before the old one ends, render, review and apply."
@@ -85,12 +85,12 @@ class ServerReachable(StageCheck):
         if not known:
             return None
         first = known[0]
-        peers = (c for c in inputs.topology.clusters if c.name != first.name and c.joined)
+        peers = (c for c in inputs.topology.clusters if c.name != first.name and c.is_joined)
         peer = next(peers, first)
         pod = ["run", "-i", "--rm", "--restart=Never", "--image=curlimages/curl", "mesh-probe"]
         curl = ["--", "curl", "-ksS", "-m", "5", f"{inputs.servers[first.name].url}/livez"]
         what = "whether pods of the peers reach each API server"
-        return Unknown(what, kubectl(peer, "-n", peer.namespace, *pod, *curl))
+        return Unknown(what, cluster_command(peer, "-n", peer.namespace, *pod, *curl))
 
 
 class ServerCa(StageCheck):
@@ -113,7 +113,7 @@ class ServerCa(StageCheck):
         command = (
             tls_command(inputs.servers[known[0].name], file)
             if file is not None
-            else kubectl(known[0], "get", "--raw", "/readyz")
+            else cluster_command(known[0], "get", "--raw", "/readyz")
         )
         same: dict[bytes, list[str]] = {}
         for cluster in known:
@@ -170,7 +170,7 @@ class ServerUnique(StageCheck):
         path = "jsonpath={.metadata.uid}"
         return Unknown(
             "whether two URLs lead to one cluster; the UIDs of kube-system differ if they do not",
-            kubectl(known[0], "get", "namespace", "kube-system", "-o", path),
+            cluster_command(known[0], "get", "namespace", "kube-system", "-o", path),
         )
 
 

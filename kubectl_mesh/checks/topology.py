@@ -11,7 +11,7 @@ from kubectl_mesh.checks.homes import judge_homes
 from kubectl_mesh.checks.unknown import version_unknown
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Topology
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 
 
 class TopologyValid(StageCheck):
@@ -55,9 +55,9 @@ class NetworkNear(Check):
             counts = {n: sum(c.network == n for c in topology.clusters) for n in (one, other)}
             slip, meant = (one, other) if counts[one] < counts[other] else (other, one)
             where = (
-                document.place("networks", slip)
+                document.field_place("networks", slip)
                 if slip not in first
-                else document.place("contexts", _context(topology, slip), "network")
+                else document.field_place("contexts", _context(topology, slip), "network")
             )
             what = f'"{slip}" is nearly "{meant}", and a network of its own'
             fix = f'write "{meant}", or give the two names that nobody confuses'
@@ -192,7 +192,7 @@ class ImagesGone(Check):
         return Unknown(
             "istio.hub leaves the image registry to the operator or to istioctl, which no file"
             " shows",
-            kubectl(first, "get", "pods", "--all-namespaces", "-o", path),
+            cluster_command(first, "get", "pods", "--all-namespaces", "-o", path),
         )
 
 
@@ -242,7 +242,11 @@ class ZtunnelTrusted(StageCheck):
 
     def find_unknown(self, inputs: InputFacts) -> Unknown | None:
         topology = inputs.topology
-        if not inputs.can_detect_platform or not topology.ambient or topology.issuer == "istio-csr":
+        if (
+            not inputs.can_detect_platform
+            or not topology.is_ambient
+            or topology.issuer == "istio-csr"
+        ):
             return None
         cluster = topology.clusters[0]
         name = "CA_TRUSTED_NODE_ACCOUNTS"
@@ -253,7 +257,7 @@ class ZtunnelTrusted(StageCheck):
             " kube-system unless trustedZtunnelNamespace is stated"
         )
         return Unknown(
-            what, kubectl(cluster, "-n", cluster.namespace, "get", "deployment", *labels)
+            what, cluster_command(cluster, "-n", cluster.namespace, "get", "deployment", *labels)
         )
 
 

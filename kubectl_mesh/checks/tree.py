@@ -11,7 +11,7 @@ from kubectl_mesh.checks.drift import Drift, FolderDrift
 from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.checks.unknown import version_unknown
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import LOCK
+from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.text import mesh_command, single_line
 
 _RENDER = f"run `{mesh_command('render')}`"
@@ -45,10 +45,12 @@ class TreeCurrent(LeftoverCheck):
         elif folder.change.action == "remove":
             what, fix = "belongs to no cluster of the topology", f"{_RENDER}, which removes it"
             yield self._outdated(folder.place, what, "directory-of-no-cluster", fix)
-        elif folder.change.repaired:
-            yield self._outdated(folder.file(LOCK), "cannot be read", "lock-unreadable", _REMAKE)
+        elif folder.change.repairs_lock:
+            yield self._outdated(
+                folder.file(MESH_LOCK), "cannot be read", "lock-unreadable", _REMAKE
+            )
         elif folder.outdated:
-            first, *more = [p for p in folder.outdated if p != LOCK] or folder.outdated
+            first, *more = [p for p in folder.outdated if p != MESH_LOCK] or folder.outdated
             some = first + (f" and {len(more)} more" if more else "")
             what = f"is not what a render would make: {some} would change"
             yield self._outdated(folder.place, what, "directory-outdated")

@@ -8,7 +8,7 @@ from kubectl_mesh.checks.context import InputFacts
 from kubectl_mesh.credentials.accounts import reader_secret
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Topology
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count_text, mesh_command, work_path
 
@@ -39,8 +39,8 @@ def cacerts_unknown(inputs: InputFacts) -> Unknown | None:
     if own is None:
         return None
     root = 'go-template={{index .data "root-cert.pem" | base64decode}}'
-    command = kubectl(own, "-n", own.namespace, "get", "secret", "cacerts", "-o", root)
-    if not topology.own_intermediates:
+    command = cluster_command(own, "-n", own.namespace, "get", "secret", "cacerts", "-o", root)
+    if not topology.has_intermediate_files:
         what = f"{topology.issuer} issues the certificates in the clusters, and the tree has none"
         return Unknown(what, command)
     if store_of(topology).OUTSIDE:
@@ -54,7 +54,7 @@ def sealed_unknown(inputs: InputFacts) -> Unknown | None:
     if (
         not store_of(topology).ENCRYPTS
         or inputs.has_seal_key
-        or not topology.own_intermediates
+        or not topology.has_intermediate_files
         or all(c.primary is not None for c in topology.clusters)
     ):
         return None
@@ -75,7 +75,7 @@ def tokens_unknown(inputs: InputFacts) -> Unknown | None:
     unread = sorted(
         m.cluster.name
         for m in members.values()
-        if m.absent
+        if m.sealed_logins
         or any(_has_no_date(login) for login in m.logins.values())
         or (m.readers and not m.logins)
     )
@@ -90,7 +90,7 @@ def tokens_unknown(inputs: InputFacts) -> Unknown | None:
         " here"
     )
     return Unknown(
-        what, kubectl(cluster, "-n", cluster.namespace, "get", "secret", secret, "-o", path)
+        what, cluster_command(cluster, "-n", cluster.namespace, "get", "secret", secret, "-o", path)
     )
 
 

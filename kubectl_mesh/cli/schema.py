@@ -7,7 +7,7 @@ from kubectl_mesh.yaml_io import assets
 
 def names() -> dict[str, str]:
     """The schemas that can be printed: name -> path below `schemas/`."""
-    top = assets.folder("schemas")
+    top = assets.asset_folder("schemas")
     found = {"topology": "topology.schema.json"}
     found |= {
         f"report/{p.name.removesuffix('.schema.json')}": f"output/{p.name}"
@@ -37,7 +37,7 @@ def command(name: str, listing: bool, location: bool) -> None:
     """
     if location:
         click.echo(
-            f"{assets.folder('schemas')}/kinds/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+            f"{assets.asset_folder('schemas')}/kinds/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
         )
         return
     known = names()
@@ -52,4 +52,4 @@ def command(name: str, listing: bool, location: bool) -> None:
             f" `{mesh_command('schema --list')}`"
             " names them"
         )
-    click.echo(assets.text(f"schemas/{known[name]}"), nl=False)
+    click.echo(assets.asset_text(f"schemas/{known[name]}"), nl=False)

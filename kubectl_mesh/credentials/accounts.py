@@ -5,7 +5,7 @@ import shlex
 
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 
 SHARED_READER = ""
 """The peer for whom a login is that all peers share."""
@@ -13,7 +13,7 @@ SHARED_READER = ""
 
 def reader_account(cluster: Cluster, peer: str = SHARED_READER) -> str:
     """The account as which a peer reads a cluster."""
-    return cluster.reader if peer == SHARED_READER else f"{cluster.reader}-{peer}"
+    return cluster.reader_account if peer == SHARED_READER else f"{cluster.reader_account}-{peer}"
 
 
 def reader_secret(
@@ -22,7 +22,7 @@ def reader_secret(
     """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a
     later generation's number behind it.
     """
-    number = generation or cluster.generation
+    number = generation or cluster.token_generation
     return f"{reader_account(cluster, peer)}-istio-remote-secret-token" + (
         "" if number == 1 else f"-g{number}"
     )
@@ -32,7 +32,7 @@ def token_file(cluster: Cluster, peer: str = SHARED_READER, generation: int | No
     """The file with the token by which a peer reads a cluster; no name of a cluster makes one
     generation's the file of another.
     """
-    number = generation or cluster.generation
+    number = generation or cluster.token_generation
     return (
         cluster.token_file if peer == SHARED_READER else f"credentials/{cluster.name}.{peer}.token"
     ) + ("" if number == 1 else f".g{number}")
@@ -40,10 +40,12 @@ def token_file(cluster: Cluster, peer: str = SHARED_READER, generation: int | No
 
 def login_file_names(cluster: Cluster, peer: str = SHARED_READER) -> str:
     """The file that holds what is secret of a login, for messages."""
-    if cluster.credential.way == "tokenFile":
+    if cluster.credential.kind == "tokenFile":
         return token_file(cluster, peer)
     names = [
-        str(name) for key, name in sorted(cluster.credential.stated.items()) if key.endswith("File")
+        str(name)
+        for key, name in sorted(cluster.credential.settings.items())
+        if key.endswith("File")
     ]
     return " and ".join(names) or f"the credential of {cluster.name}"
 
@@ -55,7 +57,7 @@ def token_command(
     else.
     """
     secret = reader_secret(cluster, peer, generation)
-    get = kubectl(
+    get = cluster_command(
         cluster,
         "-n",
         cluster.namespace,

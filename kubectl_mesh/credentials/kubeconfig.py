@@ -58,10 +58,12 @@ def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             context = item.get("context")
             cluster_name = context.get("cluster") if isinstance(context, dict) else None
-            place = document.place("contexts", index)
+            place = document.field_place("contexts", index)
             if isinstance(cluster_name, str) and cluster_name in clusters:
                 number, cluster = clusters[cluster_name]
-                found[item["name"]] = _parse_entry(document.place("clusters", number), cluster)
+                found[item["name"]] = _parse_entry(
+                    document.field_place("clusters", number), cluster
+                )
             else:
                 fault = (
                     "is not named: the context has no `cluster`"
@@ -277,16 +279,18 @@ class _Search:
 
     def _stated_ca(self, cluster: Cluster) -> bytes | Problem | None:
         """The CA that `certificateAuthority` names or holds."""
-        if cluster.authority is None:
+        if cluster.certificate_authority is None:
             return None
-        place = self._topology.document.place("contexts", cluster.context, "certificateAuthority")
-        if "-----BEGIN" in cluster.authority:
-            pem = cluster.authority.encode()
+        place = self._topology.document.field_place(
+            "contexts", cluster.context, "certificateAuthority"
+        )
+        if "-----BEGIN" in cluster.certificate_authority:
+            pem = cluster.certificate_authority.encode()
             return _ca_problem(place, pem) or pem
-        if cluster.authority not in self._files:
-            what = f"there is no file {value_text(cluster.authority)}"
+        if cluster.certificate_authority not in self._files:
+            what = f"there is no file {value_text(cluster.certificate_authority)}"
             return Problem(place, what, id="server-ca", code="server-ca-missing")
-        return self._read_ca(cluster.authority)
+        return self._read_ca(cluster.certificate_authority)
 
     def _read_ca(self, name: str) -> bytes | Problem | None:
         pem = self._files.get(name)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import SEALED, Credential, Json
+from kubectl_mesh.model import SEALED_PLACEHOLDER, Credential, Json
 
 _TOKEN = re.compile(r"[!-~]+\Z")
 """What a bearer token may hold: the API server takes any visible ASCII, and Rancher's tokens have a
@@ -126,26 +126,26 @@ def credential_files(credential: Credential) -> dict[str, tuple[str, bool]]:
     """The files that a credential names besides a token file: by its key the name, and whether it
     is private.
     """
-    known = _FILES.get(credential.way, {})
+    known = _FILES.get(credential.kind, {})
     return {
-        key: (str(credential.stated[key]), private)
+        key: (str(credential.settings[key]), private)
         for key, private in known.items()
-        if key in credential.stated
+        if key in credential.settings
     }
 
 
 def masked_login(
-    credential: Credential, mark: Callable[[str], str] = lambda _: SEALED
+    credential: Credential, mark: Callable[[str], str] = lambda _: SEALED_PLACEHOLDER
 ) -> dict[str, Json]:
     """The `user` of a kubeconfig with a mark for each value that comes from a file; `mark` is told
     the name of the value.
     """
-    if credential.way == "tokenFile":
+    if credential.kind == "tokenFile":
         return {"token": mark("token")}
-    if credential.way == "exec":
+    if credential.kind == "exec":
         return build_login(credential, {})
-    stated: Any = credential.stated
-    if credential.way == "oidc":
+    stated: Any = credential.settings
+    if credential.kind == "oidc":
         known = {
             "client-secret": "clientSecret",
             "id-token": "idToken",
@@ -164,7 +164,7 @@ def login_problems(
     `shown` as in `login`.
     """
     names = {key: display_path(name) for key, (name, _) in credential_files(credential).items()}
-    if credential.way == "oidc":
+    if credential.kind == "oidc":
         return [p for key, name in names.items() for p in _word_problems(name, bodies[key])]
     kinds = {"certificateFile": "CERTIFICATE", "keyFile": "PRIVATE KEY"}
     return [
@@ -179,10 +179,10 @@ def build_login(credential: Credential, bodies: Mapping[str, bytes]) -> dict[str
     """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are the files of the
     credential by key, and `login_problems` finds nothing against them.
     """
-    stated: Any = credential.stated
-    if credential.way == "exec":
+    stated: Any = credential.settings
+    if credential.kind == "exec":
         return {"exec": _exec_config(stated)}
-    if credential.way == "oidc":
+    if credential.kind == "oidc":
         words = {key: _decode_word(bodies[key]) for key in credential_files(credential)}
         config = {
             "client-id": stated["clientID"],

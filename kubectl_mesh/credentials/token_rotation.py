@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kubectl_mesh.credentials.accounts import SHARED_READER, reader_account, reader_secret
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Cluster, FolderChange, Plan
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, Cluster, FolderChange, Plan
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.text import count_text, mesh_command
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"
@@ -24,7 +24,13 @@ def rotation_step(cluster: Cluster) -> str:
     """Where a cluster stands: `steady` (one token), `begun` (a second beside it), `moved` (the
     peers use the second, the first is still there).
     """
-    return STEADY if cluster.beside is None else BEGUN if cluster.coming is not None else MOVED
+    return (
+        STEADY
+        if cluster.second_generation is None
+        else BEGUN
+        if cluster.next_generation is not None
+        else MOVED
+    )
 
 
 def begin_rotation(cluster: Cluster, used_generations: Iterable[int]) -> dict[str, int]:
@@ -35,18 +41,19 @@ def begin_rotation(cluster: Cluster, used_generations: Iterable[int]) -> dict[st
     take away the new one.
     """
     return {
-        "generation": cluster.generation,
-        "beside": max((cluster.generation, cluster.last, *used_generations)) + 1,
+        "generation": cluster.token_generation,
+        "beside": max((cluster.token_generation, cluster.highest_generation, *used_generations))
+        + 1,
     }
 
 
 def advance_rotation(cluster: Cluster) -> dict[str, int]:
     """After `advance`."""
-    assert cluster.beside is not None
+    assert cluster.second_generation is not None
     return (
-        {"generation": cluster.beside, "beside": cluster.generation}
+        {"generation": cluster.second_generation, "beside": cluster.token_generation}
         if rotation_step(cluster) == BEGUN
-        else {"generation": cluster.generation}
+        else {"generation": cluster.token_generation}
     )
 
 
@@ -54,22 +61,22 @@ def abort_rotation(cluster: Cluster, *, was_rendered: bool = True) -> dict[str, 
     """After `abort`: one step back; `was`: the second token was rendered, so clusters may have
     it.
     """
-    assert cluster.beside is not None
+    assert cluster.second_generation is not None
     if rotation_step(cluster) == MOVED:
-        return {"generation": cluster.beside, "beside": cluster.generation}
-    last = cluster.beside if was_rendered else cluster.beside - 1
-    if last > cluster.generation:
-        return {"generation": cluster.generation, "last": last}
-    return {"generation": cluster.generation} if cluster.generation > 1 else {}
+        return {"generation": cluster.second_generation, "beside": cluster.token_generation}
+    last = cluster.second_generation if was_rendered else cluster.second_generation - 1
+    if last > cluster.token_generation:
+        return {"generation": cluster.token_generation, "last": last}
+    return {"generation": cluster.token_generation} if cluster.token_generation > 1 else {}
 
 
 def remote_secret_holders(plan: Plan, name: str) -> tuple[str, ...]:
     """The clusters whose istiod holds a remote secret for a cluster."""
-    if plan.topology.bundled:
+    if plan.topology.has_remote_secret_bundle:
         return tuple(
             h
             for h, m in plan.members.items()
-            if h != name and m.cluster.joined and m.primary is None
+            if h != name and m.cluster.is_joined and m.primary is None
         )
     return plan.members[name].readers
 
@@ -95,7 +102,7 @@ def verification_commands(
             found.append(arrival)
         else:
             value = f'go-template={{{{index .data "{name}"}}}}'
-            get = kubectl(
+            get = cluster_command(
                 cluster,
                 "-n",
                 cluster.namespace,
@@ -125,14 +132,14 @@ def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[P
     """
     moving: dict[str, list[str]] = {}
     for change in changes:
-        for file in change.changes if change.differs else ():
+        for file in change.changes if change.has_differences else ():
             name = (
                 file.path.removesuffix(".yaml")
-                if change.name == BUNDLE
-                else file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+                if change.name == BUNDLE_FOLDER
+                else file.path.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
             )
             if file.action == "update" and (
-                change.name == BUNDLE or file.path.startswith(REMOTE_SECRETS)
+                change.name == BUNDLE_FOLDER or file.path.startswith(REMOTE_SECRETS_PREFIX)
             ):
                 moving.setdefault(name, []).append(change.name)
             elif file.action == "update" and _PUSH.fullmatch(file.path):
@@ -163,10 +170,10 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, li
     for change in changes:
         member = plan.members.get(change.name)
         if (
-            not change.differs
+            not change.has_differences
             or member is None
             or not member.readers
-            or member.cluster.credential.way != "tokenFile"
+            or member.cluster.credential.kind != "tokenFile"
         ):
             continue
         for file in change.changes:
@@ -177,7 +184,7 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, li
                 match
                 and file.action == "remove"
                 and peer in known
-                and int(match[2] or 1) not in member.cluster.generations
+                and int(match[2] or 1) not in member.cluster.token_generations
             ):
                 found.setdefault(change.name, []).append(
                     reader_secret(member.cluster, peer, int(match[2] or 1))
@@ -188,7 +195,7 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, li
 def delete_secret_commands(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
     """The commands that take such Secrets out of the clusters, and the tokens in them with it."""
     return [
-        kubectl(
+        cluster_command(
             plan.members[name].cluster,
             "-n",
             plan.members[name].cluster.namespace,

@@ -8,7 +8,7 @@ from kubectl_mesh.credentials.accounts import reader_account, token_command, tok
 from kubectl_mesh.credentials.logins import Claims, parse_claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Cluster, Plan
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.text import count_text, single_line, value_text
 
 DAY = timedelta(days=1)
@@ -29,7 +29,7 @@ def token_findings(
     warnings: list[Problem] = []
     for member in plan.members.values():
         for peer, login in sorted(member.logins.items()):
-            if peer in member.absent:
+            if peer in member.sealed_logins:
                 continue
             text = login.get("token")
             token_claims = parse_claims(text) if isinstance(text, str) else None
@@ -87,7 +87,7 @@ def account_problems(
     if token_claims.account in (None, account):
         return []
     assert token_claims.account is not None
-    ask = kubectl(
+    ask = cluster_command(
         cluster,
         "auth",
         "can-i",

@@ -25,7 +25,7 @@ from kubectl_mesh.delivery.removal import (
 )
 from kubectl_mesh.model import STAGES, Member, Plan
 from kubectl_mesh.topology.kinds import TOOL_FACTS
-from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.manifest import document_text
 
 FOLDER = "applications"
 CLUSTERS = "clusters"
@@ -73,12 +73,12 @@ class ArgoCd(Delivery):
         }
         for name, member in plan.members.items():
             folder = f"{CLUSTERS}/{name}"
-            made[f"{FOLDER}/{parent_name(name)}.yaml"] = document(
+            made[f"{FOLDER}/{parent_name(name)}.yaml"] = document_text(
                 self._application(plan, parent_name(name), f"{self.DIRECTORY}/{folder}", above)
             )
             for wave, stage in enumerate(member.stages, start=1):
                 here = hub and stage == STAGES[1]
-                made[f"{folder}/{stage}.yaml"] = document(
+                made[f"{folder}/{stage}.yaml"] = document_text(
                     self._stage(plan, member, stage, wave, here=here)
                 )
             made[f"{folder}/kustomization.yaml"] = _kustomization(
@@ -88,7 +88,7 @@ class ArgoCd(Delivery):
             f"{parent_name(name)}.yaml" for name in plan.members
         )
         name = mesh_name(plan.topology.mesh_id)
-        made["mesh.yaml"] = document(
+        made["mesh.yaml"] = document_text(
             self._application(plan, name, f"{self.DIRECTORY}/{FOLDER}", above)
         )
         return made
@@ -191,7 +191,7 @@ class ArgoCd(Delivery):
 
 
 def _kustomization(resources: Iterable[str]) -> str:
-    return document(
+    return document_text(
         {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",

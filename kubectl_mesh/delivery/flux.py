@@ -13,12 +13,12 @@ from kubectl_mesh.delivery.removal import (
     kubectl_command,
 )
 from kubectl_mesh.model import STAGES, Member, Plan
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.model.git_url import flux_url
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.stores.store import Health
 from kubectl_mesh.topology.kinds import TOOL_FACTS
-from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.manifest import document_text
 
 SOURCE = "mesh"
 IDENTITY = "sops-age"
@@ -49,16 +49,16 @@ class Flux(Delivery):
     def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
         """The objects by path, a folder per cluster."""
         made: dict[str, str] = {}
-        repository = document(self._repository(plan))
+        repository = document_text(self._repository(plan))
         for name, member in plan.members.items():
             made[f"{name}/gitrepository.yaml"] = repository
             before = ""
             for stage in member.stages:
-                made[f"{name}/{stage}.yaml"] = document(
+                made[f"{name}/{stage}.yaml"] = document_text(
                     self._kustomization(plan, member, stage, before)
                 )
                 before = stage
-            made[f"{name}/kustomization.yaml"] = document(
+            made[f"{name}/kustomization.yaml"] = document_text(
                 {
                     "apiVersion": "kustomize.config.k8s.io/v1beta1",
                     "kind": "Kustomization",
@@ -122,7 +122,7 @@ class Flux(Delivery):
         if not names:
             return []
         cluster = plan.members[names[0]].cluster
-        apply = kubectl(cluster, "apply", "-k", f"{out}/{self.DIRECTORY}/{names[0]}")
+        apply = cluster_command(cluster, "apply", "-k", f"{out}/{self.DIRECTORY}/{names[0]}")
         more = f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
         return [
             f"once, for Flux to read the repository (docs/flux.md has what it needs): {apply}{more}"
@@ -152,10 +152,10 @@ def _health(plan: Plan, member: Member) -> dict[str, object]:
     would start without its intermediate.
     """
     topology = plan.topology
-    health = STORES[topology.store].HEALTH if topology.own_intermediates else None
+    health = STORES[topology.store].HEALTH if topology.has_intermediate_files else None
     if topology.issuer_kind.creates_cacerts:
         health = CERTIFICATE
-    if health is None or member.primary is not None or member.held:
+    if health is None or member.primary is not None or member.lacks_intermediate:
         return {}
     there = (
         f"has(status.conditions) && status.conditions.exists(c, c.type == '{health.condition}' &&"

@@ -15,7 +15,7 @@ from kubectl_mesh.differences.impact import sentences
 from kubectl_mesh.differences.pair import trimmed, worth_reading
 from kubectl_mesh.differences.rules import RESTARTS
 from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
-from kubectl_mesh.model import LOCK
+from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.lazy import open_trees
 from kubectl_mesh.observed.pairs import pair_clusters
@@ -133,7 +133,9 @@ def _list_facts(
         for n, paths in worth_reading(before, after, only).items()
     }
     facts = list(_facts(both, rendered=rendered))
-    telling = {fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(LOCK)}
+    telling = {
+        fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(MESH_LOCK)
+    }
     looks = hands.formatting(both, differing, telling)
     facts += hands.untold(both, differing, looks, facts)
     return facts, looks, differing
@@ -153,7 +155,7 @@ def _changed_clusters(
         - set(looks)
         - {f for line in lines if line.group == FOREIGN for f in line.files}
     )
-    names = (f.partition("/")[0] for f in silent if not f.endswith(LOCK))
+    names = (f.partition("/")[0] for f in silent if not f.endswith(MESH_LOCK))
     return tuple(sorted({both.now(n) for n in names if not n.startswith("_")} | telling))
 
 
@@ -185,7 +187,7 @@ def _count_clusters(both: Both) -> int:
         n
         for raw in (both.raw_before, both.raw_after)
         for n, files in raw.items()
-        if n and not n.startswith("_") and LOCK in files
+        if n and not n.startswith("_") and MESH_LOCK in files
     }
     return len(names - set(both.renamed))
 
@@ -206,7 +208,7 @@ def _review_trees(both: Both, name: str, only: frozenset[str] | None) -> Review:
 
 def _mesh(tree: RawTree) -> str:
     """The name of the mesh by the locks of a tree; nothing where no lock says it."""
-    locks = (parse_lock(files.get(LOCK)) for files in tree.values())
+    locks = (parse_lock(files.get(MESH_LOCK)) for files in tree.values())
     return next((lock.mesh for lock in locks if lock is not None), "")
 
 

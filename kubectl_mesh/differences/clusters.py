@@ -11,7 +11,7 @@ from kubectl_mesh.differences.both import (
     removal_effect,
 )
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed.pairs import Pair, list_readers
 from kubectl_mesh.observed.removal import holder_at, installation_at, namespace_at
 from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
@@ -33,13 +33,13 @@ def facts(both: Both) -> Iterator[Fact]:
 def discovered(raw: RawTree, name: str) -> tuple[str, ...]:
     """The clusters for which a cluster holds a remote secret."""
     own = {
-        p.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+        p.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
         for p in raw.get(name, {})
-        if p.startswith(REMOTE_SECRETS)
+        if p.startswith(REMOTE_SECRETS_PREFIX)
     }
     shared = {
         p.removesuffix(".yaml")
-        for p in raw.get(BUNDLE, {})
+        for p in raw.get(BUNDLE_FOLDER, {})
         if p.endswith(".yaml") and not p.startswith((".", "kustomization"))
     }
     return tuple(sorted((own | shared) - {name}))

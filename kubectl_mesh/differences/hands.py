@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.differences.both import Both, changed, effect
 from kubectl_mesh.differences.values import DELETED, FOREIGN, NEW, Fact
-from kubectl_mesh.model import LOCK
+from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed.values import Directory, MeshState
 from kubectl_mesh.text import single_line
 
@@ -16,14 +16,14 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
     for name, directory in _directories(both.before if rendered else both.after).items():
         cluster = "" if name.startswith("_") else both.now(name) if rendered else name
         lock = directory.lock
-        there = [LOCK in raw.get(name, {}) for raw in (both.raw_before, both.raw_after)]
+        there = [MESH_LOCK in raw.get(name, {}) for raw in (both.raw_before, both.raw_after)]
         if name in both.raw_before and name in both.raw_after and there == [not rendered, rendered]:
             what = (
                 "was deleted by hand; a render undoes that"
                 if rendered
                 else "is gone: a render takes the files beside it for somebody else's"
             )
-            yield changed(cluster, "edited", f"{name}/{LOCK}", what, f"{name}/{LOCK}")
+            yield changed(cluster, "edited", f"{name}/{MESH_LOCK}", what, f"{name}/{MESH_LOCK}")
         if lock is None:
             continue
         raw = (both.raw_after if rendered else both.raw_before).get(name, {})
@@ -42,13 +42,13 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
                 f"{name}/{path}",
                 *(() if rendered else (effect("edited"),)),
             )
-        if not rendered and LOCK in both.raw_before.get(name, {}) and lock.damaged:
+        if not rendered and MESH_LOCK in both.raw_before.get(name, {}) and lock.damaged:
             yield changed(
                 cluster,
                 "edited",
-                f"{name}/{LOCK}",
+                f"{name}/{MESH_LOCK}",
                 "cannot be read",
-                f"{name}/{LOCK}",
+                f"{name}/{MESH_LOCK}",
                 effect("edited"),
             )
     yield from _foreign(both, rendered=rendered)
@@ -130,7 +130,7 @@ def untold(
             file = f"{name}/{path}"
             peer = path.rpartition("/")[2].removesuffix(".yaml")
             if (
-                path == LOCK
+                path == MESH_LOCK
                 or path.endswith("kustomization.yaml")
                 or file in looks
                 or ("remote-secrets/" in file and peer in whole)
@@ -158,7 +158,7 @@ def secrets(both: Both) -> dict[str, int]:
             ):
                 continue
             if path.endswith("kustomization.yaml") or path.rpartition("/")[2].startswith(
-                (".", LOCK)
+                (".", MESH_LOCK)
             ):
                 continue
             state = (
@@ -180,8 +180,8 @@ def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) ->
     """Files of which a byte differs, and nothing that is told."""
     found = []
     for name, paths in differing.items():
-        if paths == {LOCK} and f"{name}/{LOCK}" not in telling:
-            found.append(f"{name}/{LOCK}")
+        if paths == {MESH_LOCK} and f"{name}/{MESH_LOCK}" not in telling:
+            found.append(f"{name}/{MESH_LOCK}")
         old, new = _directories(both.before).get(name), _directories(both.after).get(name)
         if old is None or new is None:
             continue
@@ -192,7 +192,7 @@ def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) ->
                 one is None
                 or other is None
                 or one == other
-                or path == LOCK
+                or path == MESH_LOCK
                 or f"{name}/{path}" in telling
             ):
                 continue

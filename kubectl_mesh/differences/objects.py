@@ -10,7 +10,7 @@ from kubectl_mesh.differences.documents import GATEWAYS, gateway_effects
 from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
-from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE
+from kubectl_mesh.model import BUNDLE_FOLDER, CACERTS_PATH, COMPONENT_NAMESPACE_PREFIX
 from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.parse import without
 from kubectl_mesh.observed.removal import context_at
@@ -109,7 +109,7 @@ def _others(
     skipped = (
         {c.file for c in cluster.control_plane}
         | {s.file for s in cluster.remote_secrets}
-        | {f"{cluster.name}/{CACERTS}"}
+        | {f"{cluster.name}/{CACERTS_PATH}"}
     )
     found: dict[tuple[str, ...], Object] = {}
     for thing in cluster.objects:
@@ -118,7 +118,7 @@ def _others(
             continue
         if path == _STORE[0] and cluster.name in resealed:
             continue
-        if thing.kind == "Namespace" and not path.startswith(COMPONENT_NAMESPACE):
+        if thing.kind == "Namespace" and not path.startswith(COMPONENT_NAMESPACE_PREFIX):
             found["Namespace",] = thing
         else:
             space = thing.namespace or ""
@@ -285,7 +285,7 @@ def shared(both: Both) -> Iterator[Fact]:
     the remote secrets.
     """
     known = {pair for p in both.pairs for pair in told(p)}
-    for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE}):
+    for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE_FOLDER}):
         delivery = find_delivery(name)
         tool = name if delivery is None else delivery.TITLE
         before = _delivered(both.before.shared.get(name))

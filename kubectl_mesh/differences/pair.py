@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from kubectl_mesh.model import BUNDLE
+from kubectl_mesh.model import BUNDLE_FOLDER
 from kubectl_mesh.observed.values import RawTree
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
@@ -33,7 +33,7 @@ def worth_reading(
                 for p in {*old, *new}
                 if p.startswith("2-control-plane/") and not p.endswith("/kustomization.yaml")
             }
-    if BUNDLE in found:
+    if BUNDLE_FOLDER in found:
         for name in {*before, *after} - {""}:
             if only is None or name in only:
                 found.setdefault(name, set()).add(KUSTOMIZATION)

@@ -8,7 +8,7 @@ from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.rules import RULE_NAMES
 from kubectl_mesh.differences.values import Detail, Effect, Fact
-from kubectl_mesh.model import CACERTS, Certificate
+from kubectl_mesh.model import CACERTS_PATH, Certificate
 from kubectl_mesh.observed.pairs import Pair
 from kubectl_mesh.observed.values import Cacerts
 from kubectl_mesh.safety.roots import CERTS, exchange_reason, find_issuer_change
@@ -87,7 +87,8 @@ def _object(pair: Pair) -> Iterator[Fact]:
     assert pair.before is not None
     assert pair.after is not None
     one, other = (
-        [o for o in c.objects if o.file == f"{c.name}/{CACERTS}"] for c in (pair.before, pair.after)
+        [o for o in c.objects if o.file == f"{c.name}/{CACERTS_PATH}"]
+        for c in (pair.before, pair.after)
     )
     if one and other and one[0].kind == other[0].kind and one[0].kind in ("Secret", "SealedSecret"):
         found = tuple(differing(one[0].fields, other[0].fields, told(pair)))

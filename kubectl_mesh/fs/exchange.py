@@ -26,7 +26,7 @@ from kubectl_mesh.fs.durable import (
     write_file,
 )
 from kubectl_mesh.fs.folders import FOLDER_FLAGS, join_path, open_folder, read_regular_file
-from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Exchange
+from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, CertsChange
 
 CERTS_FOLDER = "certs"
 STAGED_CERTS = ".kubectl-mesh-certs"
@@ -49,7 +49,7 @@ class _Entry:
         return stat.S_ISDIR(self.status.st_mode)
 
 
-def exchange_certificates(directory: str, change: Exchange) -> None:
+def exchange_certificates(directory: str, change: CertsChange) -> None:
     """Makes `certs/` of a working directory what `change` says; the lock is held. No private file
     is ever lost by it.
     """
@@ -189,7 +189,9 @@ def _new_path(path: str, moved: Mapping[str, str]) -> str:
     return path
 
 
-def _build_folder(top: int, old: int, entries: list[_Entry], change: Exchange, place: str) -> None:
+def _build_folder(
+    top: int, old: int, entries: list[_Entry], change: CertsChange, place: str
+) -> None:
     """The new folder, complete and on the disk, under the name of the stage."""
     os.mkdir(STAGED_CERTS, PRIVATE_FOLDER, dir_fd=top)
     new = os.open(STAGED_CERTS, FOLDER_FLAGS, dir_fd=top)
@@ -198,16 +200,16 @@ def _build_folder(top: int, old: int, entries: list[_Entry], change: Exchange, p
         write_file(_INVENTORY, inventory.encode(), PRIVATE_MODE, new, sync=True)
         folders: dict[str, os.stat_result | None] = {}
         for entry in entries:
-            target = _new_path(entry.path, change.moved)
+            target = _new_path(entry.path, change.rename)
             if entry.is_folder:
                 # What moves is for the archive, or was made by us: private either way.
                 folders[target] = entry.status if target == entry.path else None
-            elif entry.path in change.dropped or target in change.put:
+            elif entry.path in change.delete or target in change.write:
                 _refuse_key_loss(old, entry, change, place)
             else:
                 _make_folder(new, target.rpartition("/")[0], folders)
                 _link_or_copy(old, entry.path, new, target)
-        for path, body in change.put.items():
+        for path, body in change.write.items():
             _make_folder(new, path.rpartition("/")[0], folders)
             write_file(
                 path,
@@ -225,12 +227,12 @@ def _build_folder(top: int, old: int, entries: list[_Entry], change: Exchange, p
         os.close(new)
 
 
-def _refuse_key_loss(old: int, entry: _Entry, change: Exchange, place: str) -> None:
+def _refuse_key_loss(old: int, entry: _Entry, change: CertsChange, place: str) -> None:
     """Refuses to lose a private file: one is only ever moved, or written again as it is."""
     if not entry.path.endswith(PRIVATE_ENDINGS):
         return
     body = read_regular_file(entry.path, old)
-    if body is None or body[0] not in change.put.values():
+    if body is None or body[0] not in change.write.values():
         raise refuse(
             f"{place}/{entry.path}",
             "is private, and would be lost",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, FolderChange, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, FolderChange, Plan
 
 NONE, READS, WAITS, STALE, BROKEN = ".", "r", "p", "n", "x"
 """No edge; it reads; it waits for a token or a server; the tree is behind; a person edited or
@@ -108,21 +108,25 @@ def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
         if p.kind in ("server", "token", "certificate", "sealing") and not p.peer
     }
     whole |= {c.name for c in changes or () if c.action == "create"}
-    shared = _files(by_name[BUNDLE]) if BUNDLE in by_name else None
+    shared = _files(by_name[BUNDLE_FOLDER]) if BUNDLE_FOLDER in by_name else None
     states = {
-        name: WAITS if member.login("") is None else (shared or {}).get(name, READS)
+        name: WAITS if member.peer_login("") is None else (shared or {}).get(name, READS)
         for name, member in plan.members.items()
     }
     # The states of clusters that have a login for some readers only, by reader.
     known: dict[str, dict[str, str]] = {}
     for name, member in plan.members.items():
         for reader in member.logins if states[name] == WAITS else ():
-            if member.login(reader) is not None:
+            if member.peer_login(reader) is not None:
                 known.setdefault(reader, {})[name] = (shared or {}).get(name, READS)
     everyone = frozenset(names)
     rows = {}
     for name, member in plan.members.items():
-        row = dict.fromkeys(names, WAITS) if member.held else {**states, **known.get(name, {})}
+        row = (
+            dict.fromkeys(names, WAITS)
+            if member.lacks_intermediate
+            else {**states, **known.get(name, {})}
+        )
         files = _files(by_name[name]) if shared is None and name in by_name else {}
         row |= {other: letter for other, letter in files.items() if row.get(other) == READS}
         row |= dict.fromkeys(everyone.difference(member.peers), NONE)
@@ -133,9 +137,9 @@ def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
 
 def _files(change: FolderChange) -> dict[str, str]:
     """The remote secrets of a directory that are not what a render would make."""
-    folder = "" if change.name == BUNDLE else REMOTE_SECRETS
+    folder = "" if change.name == BUNDLE_FOLDER else REMOTE_SECRETS_PREFIX
     return {
-        c.path.removeprefix(folder).removesuffix(".yaml"): BROKEN if c.edited else STALE
+        c.path.removeprefix(folder).removesuffix(".yaml"): BROKEN if c.was_edited else STALE
         for c in change.changes
         if c.path.startswith(folder) and c.action not in ("identical", "tighten")
     }

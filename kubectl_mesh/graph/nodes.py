@@ -102,7 +102,7 @@ def node(
 ) -> Node:
     """A cluster, with what is known of it."""
     member = seen.plan.members[name]
-    new = f"intermediate-{name}/ca-cert.pem" in seen.pki.new
+    new = f"intermediate-{name}/ca-cert.pem" in seen.pki.new_files
     held = seen.pki.intermediates.get(name)
     certificate = held.certificate if held is not None and not new else None
     state = (
@@ -151,7 +151,11 @@ def _tokens(member: Member) -> tuple[Token, ...]:
     found = []
     for peer, login in sorted(member.logins.items()):
         text = login.get("token")
-        said = parse_claims(text) if isinstance(text, str) and peer not in member.absent else None
+        said = (
+            parse_claims(text)
+            if isinstance(text, str) and peer not in member.sealed_logins
+            else None
+        )
         found.append(Token(peer, said.expires if said is not None else None))
     return tuple(found)
 
@@ -177,7 +181,7 @@ def _marks(seen: Seen, member: Member, tree: str, findings: Sequence[Finding]) -
         for f in findings
         if f.severity == "warning" and not f.id.endswith("-pending")
     }
-    if not member.cluster.joined:
+    if not member.cluster.is_joined:
         found |= {Mark("off", "kept out"): None}
     return tuple(found) or (Mark("ok", tree) if tree != "not compared" else Mark("pending", tree),)
 

@@ -72,7 +72,7 @@ def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any
     nodes = picture.nodes
     shown = [reading.index[n.name] for n in nodes]
     pending = seen.plan.pending
-    made = any("/" not in path for path in seen.pki.new)
+    made = any("/" not in path for path in seen.pki.new_files)
     value = {
         "mesh": picture.title,
         "on": f"{seen.on:%Y-%m-%dT%H:%M:%SZ}" if seen.on is not None else None,
@@ -126,8 +126,8 @@ def _cluster(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
         "network": cluster.network,
         "namespace": cluster.namespace,
         "server": member.server.url if member.server is not None else None,
-        "credential": cluster.credential.way,
-        "joined": cluster.joined,
+        "credential": cluster.credential.kind,
+        "joined": cluster.is_joined,
         "primary": member.primary.name if member.primary is not None else None,
         "plane": node.plane,
         "gateway": member.gateway_kind,
@@ -171,7 +171,7 @@ def _certificate(certificate: Certificate) -> dict[str, str]:
 
 
 def _pending(pending: Sequence[Pending]) -> list[dict[str, str]]:
-    return [p.value() for p in pending]
+    return [p.pending_json() for p in pending]
 
 
 def _findings(findings: Sequence[Finding]) -> list[dict[str, str]]:

@@ -127,7 +127,7 @@ def _facts(seen: Seen, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
         if versions
         else "Istio"
     )
-    plane = f"{ran}, {'ambient' if seen.plan.topology.ambient else 'sidecar'}"
+    plane = f"{ran}, {'ambient' if seen.plan.topology.is_ambient else 'sidecar'}"
     clusters = (
         count_text(len(nodes), "cluster")
         if len(nodes) == len(seen.plan.members)
@@ -155,7 +155,7 @@ def _root(seen: Seen) -> str:
             if any(p.id.startswith("certs-") for _, p in seen.findings)
             else "no root yet"
         )
-    if any("/" not in path for path in seen.pki.new):
+    if any("/" not in path for path in seen.pki.new_files):
         return "root not made yet"
     last = max(c.not_after for c in seen.pki.roots)
     several = f"{len(seen.pki.roots)} roots" if len(seen.pki.roots) > 1 else "root"

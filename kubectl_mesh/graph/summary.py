@@ -124,7 +124,7 @@ def summary(
     plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozenset[str] | None
 ) -> Summary:
     """Splits the edges into sentences, lines and notes."""
-    names = [n for n in plan.members if n in shown and plan.members[n].cluster.joined]
+    names = [n for n in plan.members if n in shown and plan.members[n].cluster.is_joined]
     network = {n: plan.members[n].cluster.network for n in names}
     size = {a: [n for n in names if network[n] == a] for a in sorted(set(network.values()))}
     edges = reading.edges()

@@ -13,13 +13,15 @@ def crl_support_warnings(topology: Topology, has_crl: bool) -> tuple[Problem, ..
     unsupported = [
         c.name
         for c in control_planes
-        if not all(can_read_crl(r.version, ztunnel=topology.ambient) for r in c.releases)
+        if not all(can_read_crl(r.version, ztunnel=topology.is_ambient) for r in c.releases)
     ]
     if not unsupported or not has_crl:
         return ()
     what = f"does not reach the proxies of {', '.join(unsupported)}: "
     what += (
-        "ztunnel reads it from Istio 1.29 on" if topology.ambient else "Istio reads it from 1.27 on"
+        "ztunnel reads it from Istio 1.29 on"
+        if topology.is_ambient
+        else "Istio reads it from 1.27 on"
     )
     return (
         Problem(

@@ -22,9 +22,9 @@ _ISTIOD = (("tls-istiod", 15012), ("tls-webhook", 15017))
 def service_ports(member: Member, plan: Plan) -> list[dict[str, object]]:
     """The ports of the gateway's Service: what the mesh needs of it, and no more."""
     ports = [(*_STATUS, _STATUS[1])]
-    if plan.several_networks:
+    if plan.has_several_networks:
         ports.append(("tls", member.cluster.east_west.port or TLS_PORT, TLS_PORT))
-    if member.serves:
+    if member.is_primary:
         ports += [(name, port, port) for name, port in _ISTIOD]
     return [
         {"name": name, "port": port, "protocol": "TCP", "targetPort": target}
@@ -35,7 +35,7 @@ def service_ports(member: Member, plan: Plan) -> list[dict[str, object]]:
 def discovery_labels(member: Member) -> dict[str, str]:
     """The labels by which istiod finds a gateway, or none where addresses are declared."""
     port = member.cluster.east_west.port
-    if member.declared:
+    if member.static_gateways:
         return {}
     return {
         NETWORK_LABEL: member.cluster.network,

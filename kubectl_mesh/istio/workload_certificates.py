@@ -46,7 +46,7 @@ def max_ttl(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
                 )
                 problems.append(
                     Problem(
-                        document.place(*path),
+                        document.field_place(*path),
                         what,
                         "write one, in quotes",
                         code="duration-invalid",

@@ -11,21 +11,21 @@ from kubectl_mesh.text import keep_values, path_text
 Json = object
 """What a YAML document of ours holds: dict, list, str, int, float, bool or None."""
 
-DEFAULT_READER = "istio-reader-service-account"
+DEFAULT_READER_ACCOUNT = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
 PRIVATE_ENDINGS = ("key.pem", "seal-key")
 """How the names of the private files in `certs/` end."""
-LOCK = "mesh.lock"
+MESH_LOCK = "mesh.lock"
 STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
-BUNDLE = "_remote-secrets"
+BUNDLE_FOLDER = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
-CACERTS = "1-trust/cacerts.yaml"
-COMPONENT_NAMESPACE = "1-trust/namespace-"
+CACERTS_PATH = "1-trust/cacerts.yaml"
+COMPONENT_NAMESPACE_PREFIX = "1-trust/namespace-"
 """How the files of the namespaces of components on the nodes begin; Istio's own is
 `1-trust/namespace.yaml`.
 """
-REMOTE_SECRETS = "3-mesh/remote-secrets/"
+REMOTE_SECRETS_PREFIX = "3-mesh/remote-secrets/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +36,27 @@ class Document:
 
     name: str
     value: Json = field(repr=False)
-    marks: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
+    positions: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
     problems: tuple[Problem, ...] = ()
     """What is wrong with it as YAML, where the rest could be read all the same."""
     variants: tuple["Document", ...] = ()
     """Where keys stand twice: for each later value the document that has it in the place of the
     first.
     """
-    replaced: tuple[str | int, ...] = ()
+    replaced_path: tuple[str | int, ...] = ()
     """In a variant: the path of that value."""
 
-    def place(self, *path: str | int) -> Place:
+    def field_place(self, *path: str | int) -> Place:
         """The place of a field, or of the nearest one above it that is really there."""
         known = path
-        while known and known not in self.marks:
+        while known and known not in self.positions:
             known = known[:-1]
-        line, column = self.marks.get(known, (1, 1))
+        line, column = self.positions.get(known, (1, 1))
         return Place(self.name, line, column, path_text(path))
 
-    def later_values(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+    def later_value_problems(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         """Those problems of a variant that concern the value by which it differs."""
-        path = path_text(self.replaced)
+        path = path_text(self.replaced_path)
         return (
             p
             for p in problems
@@ -85,7 +85,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class EastWest:
+class EastWestGateway:
     """The east-west gateway of a cluster as the topology wants it. `kind` and `replicas` None leave
     it to the target.
     """
@@ -105,8 +105,8 @@ class Credential:
     what was stated for it.
     """
 
-    way: str = "tokenFile"
-    stated: Mapping[str, Json] = field(default_factory=dict)
+    kind: str = "tokenFile"
+    settings: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,11 @@ class Cluster:
     context: str
     network: str
     namespace: str
-    reader: str
-    joined: bool
+    reader_account: str
+    is_joined: bool
     server: str | None
     tls_server_name: str | None
-    authority: str | None
+    certificate_authority: str | None
     """What `certificateAuthority` says: PEM text, or the name of a file in the working directory.
     """
     token_file: str
@@ -134,28 +134,34 @@ class Cluster:
     """What runs here: the stable control plane, then the canary if there is one."""
     primary: str | None = None
     """The cluster whose istiod serves this one, where it has none of its own."""
-    address: str | None = None
+    istiod_address: str | None = None
     """Where istiod here is reached by clusters that have none: an IP address or a host name."""
-    east_west: EastWest = EastWest()
+    east_west: EastWestGateway = EastWestGateway()
     credential: Credential = Credential()
     recipients: tuple[str, ...] = ()
     """The age recipients whose identities this cluster has, and no other."""
-    generation: int = 1
+    token_generation: int = 1
     """Of the token by which the peers log in here."""
-    beside: int | None = None
+    second_generation: int | None = None
     """The generation of a second token, while the peers move from one to the other."""
-    last: int = 1
+    highest_generation: int = 1
     """The highest generation that there has been, as far as it is stated."""
 
     @property
-    def generations(self) -> tuple[int, ...]:
+    def token_generations(self) -> tuple[int, ...]:
         """The tokens that the cluster has, the oldest first."""
-        return tuple(sorted({self.generation, self.beside or self.generation}))
+        return tuple(
+            sorted({self.token_generation, self.second_generation or self.token_generation})
+        )
 
     @property
-    def coming(self) -> int | None:
+    def next_generation(self) -> int | None:
         """The generation that the peers are to move to."""
-        return self.beside if self.beside is not None and self.beside > self.generation else None
+        return (
+            self.second_generation
+            if self.second_generation is not None and self.second_generation > self.token_generation
+            else None
+        )
 
     @property
     def version(self) -> str | None:
@@ -211,22 +217,22 @@ class Topology:
     intermediate_days: int
     issuer: str
     store: str
-    store_stated: bool
+    has_stated_store: bool
     delivery: Delivery
     networks: Mapping[str, tuple[Gateway, ...]]
     clusters: tuple[Cluster, ...]
     document: Document = field(repr=False)
-    awaited: frozenset[str] = frozenset()
+    pending_networks: frozenset[str] = frozenset()
     """Networks with a gateway whose address is stated as `pending`."""
-    hub: str | None = None
+    image_hub: str | None = None
     """Where Istio's images are pulled from; `built-in`: what the operator, the charts or istioctl
     have built in. None: not stated.
     """
-    charts: str | None = None
+    chart_repository: str | None = None
     """Where Istio's Helm charts are taken from: the URL of a chart repository or of an OCI
     registry.
     """
-    bundled: bool = False
+    has_remote_secret_bundle: bool = False
     """The remote secrets of all clusters stand once, in a directory that all share."""
     reader_per_peer: bool = False
     """Every peer reads a cluster as an account of its own."""
@@ -241,18 +247,18 @@ class Topology:
     alerts: Alerts | None = None
     """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
-    organization_stated: bool = True
+    has_stated_organization: bool = True
     """False: topology.yaml has no `organization`; certificates get the O= of an existing root, else
     `mesh_id`.
     """
 
     @property
-    def ambient(self) -> bool:
+    def is_ambient(self) -> bool:
         """Whether the data plane is ambient."""
         return self.data_plane == "ambient"
 
     @property
-    def own_intermediates(self) -> bool:
+    def has_intermediate_files(self) -> bool:
         """Whether the intermediates stand in `certs/`; else they are made in the clusters."""
         return not self.issuer_kind.in_clusters
 
@@ -293,7 +299,7 @@ class Pending:
         object.__setattr__(self, "holds_back", keep_values(self.holds_back))
         object.__setattr__(self, "command", keep_values(self.command))
 
-    def value(self) -> dict[str, str]:
+    def pending_json(self) -> dict[str, str]:
         """For programs; its schema is part of `report/render` and `report/describe`."""
         return {
             "kind": self.kind,
@@ -329,48 +335,50 @@ class Member:
     """The cluster whose istiod serves this one."""
     gateway_kind: str | None = None
     """What makes the east-west gateway here; None: there is none."""
-    declared: bool = False
+    static_gateways: bool = False
     """The gateways of this cluster are those whose addresses are stated, not those that istiod
     would find.
     """
     readers: tuple[str, ...] = ()
     """The clusters that discover this one."""
-    serves: bool = False
+    is_primary: bool = False
     """Whether istiod here serves clusters that have none."""
-    held: bool = False
+    lacks_intermediate: bool = False
     """There is no intermediate for this cluster yet, or none that could be sealed: an istiod that
     starts without it makes a root of its own.
     """
-    absent: frozenset[str] = frozenset()
+    sealed_logins: frozenset[str] = frozenset()
     """The peers of whose login only the public part is here, for what is secret in it was sealed by
     an earlier run.
     """
 
-    def login(self, peer: str) -> Mapping[str, Json] | None:
+    def peer_login(self, peer: str) -> Mapping[str, Json] | None:
         """How a peer logs in here, None while that is not known or it may not."""
         found = self.logins.get(peer) or self.logins.get("")
-        return found if self.cluster.joined and self.server is not None else None
+        return found if self.cluster.is_joined and self.server is not None else None
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages of this cluster's directory."""
-        return STAGES[:1] if self.waits else STAGES
+        return STAGES[:1] if self.trust_stage_only else STAGES
 
     @property
-    def waits(self) -> bool:
+    def trust_stage_only(self) -> bool:
         """Whether the control plane here waits: for its intermediate, or for the address of the one
         that serves it.
         """
-        return self.held or (self.primary is not None and self.primary.address is None)
+        return self.lacks_intermediate or (
+            self.primary is not None and self.primary.istiod_address is None
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Date:
+class Expiry:
     """When something ends (UTC): its name, which stays the same when it is renewed, its kind, whose
     it is, what to call it, and what to do.
     """
 
-    until: datetime
+    expires: datetime
     id: str
     kind: str
     """`root`, `intermediate`, `crl`, `server-ca` or `token`."""
@@ -378,7 +386,7 @@ class Date:
     """The cluster's name, or `mesh`."""
     what: str
     fix: str
-    made: datetime | None = field(default=None, compare=False)
+    issued: datetime | None = field(default=None, compare=False)
     """None: it does not say."""
 
 
@@ -390,10 +398,10 @@ class Plan:
     members: Mapping[str, Member]
     pending: tuple[Pending, ...]
     warnings: tuple[Problem, ...]
-    several_networks: bool = False
-    remembered: Mapping[str, Date] = field(default_factory=dict)
+    has_several_networks: bool = False
+    sealed_token_expiries: Mapping[str, Expiry] = field(default_factory=dict)
     """The dates of tokens that are sealed and not here, as the tree tells them, by their names."""
-    rotating: bool = False
+    is_rotating_root: bool = False
     """Whether the roots that the clusters trust are about to change."""
 
 
@@ -436,8 +444,8 @@ class Crl:
 
     pem: bytes
     number: int
-    made: datetime
-    until: datetime
+    issued: datetime
+    next_update: datetime
     revoked: tuple[tuple[str, datetime], ...] = ()
 
 
@@ -450,21 +458,21 @@ class Pki:
     root_cert: bytes
     roots: tuple[Certificate, ...]
     intermediates: Mapping[str, Intermediate]
-    new: Mapping[str, bytes] = field(repr=False)
+    new_files: Mapping[str, bytes] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
     crl: Crl | None = None
     """None: nothing is or was revoked, and no proxy asks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class CertsChange:
     """`certs/` as it is to be instead; paths below it. It happens as a whole or not at all."""
 
-    put: Mapping[str, bytes] = field(repr=False)
+    write: Mapping[str, bytes] = field(repr=False)
     """Files that are written."""
-    moved: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
     """Files and folders that get another name."""
-    dropped: frozenset[str] = frozenset()
+    delete: frozenset[str] = frozenset()
     """Public files that go."""
 
 
@@ -475,25 +483,25 @@ class File:
     """
 
     body: bytes = field(repr=False)
-    private: bool
+    is_private: bool
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class SecretManifest:
     """A manifest with something secret in it, before a store puts it into the tree."""
 
     text: str | None = field(repr=False)
     """None: what is secret in it is not here."""
-    public: str
+    public_text: str
     """The same with `SEALED` in the place of what is secret; empty where the store has no use for
     it.
     """
-    needs: str
+    source_file: str
     """The file of the working directory that holds what is secret."""
 
 
-SEALED = "sealed"
+SEALED_PLACEHOLDER = "sealed"
 """What stands for a secret where only the public part of a manifest counts."""
 
 Folder = Mapping[str, File]
@@ -503,20 +511,20 @@ Tree = Mapping[str, Folder]
 
 
 @dataclass(frozen=True, slots=True)
-class OnDisk:
+class FolderOnDisk:
     """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things,
     and what its lock says.
     """
 
     files: Mapping[str, tuple[bytes, int]] = field(repr=False)
     folders: Mapping[str, int]
-    others: frozenset[str]
-    locked: Mapping[str, str]
+    other_entries: frozenset[str]
+    locked_digests: Mapping[str, str]
     has_lock: bool
-    damaged: bool
+    has_damaged_lock: bool
     cluster: str
     mesh: str
-    sealed: Mapping[str, str] = field(default_factory=dict)
+    sealed_digests: Mapping[str, str] = field(default_factory=dict)
     """What each sealed file was made from, as far as it is public: path -> digest."""
 
 
@@ -528,7 +536,7 @@ class Change:
 
     path: str
     action: str
-    edited: bool = False
+    was_edited: bool = False
     """A person changed or deleted this file of ours since it was rendered."""
 
 
@@ -540,14 +548,14 @@ class FolderChange:
     action: str
     """create, update, tighten (modes alone, which git does not keep), remove or identical"""
     changes: tuple[Change, ...]
-    foreign: tuple[str, ...]
+    foreign_files: tuple[str, ...]
     """Files that are not ours: they stay."""
-    folders: tuple[str, ...] = ()
+    foreign_folders: tuple[str, ...] = ()
     """Folders that are not ours, empty ones among them: they stay too."""
-    repaired: bool = False
+    repairs_lock: bool = False
     """The lock was damaged, as a power loss leaves it."""
 
     @property
-    def differs(self) -> bool:
+    def has_differences(self) -> bool:
         """Whether a render would change any byte here."""
         return self.action not in ("identical", "tighten")

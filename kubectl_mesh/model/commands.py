@@ -5,12 +5,12 @@ import shlex
 from kubectl_mesh.model import Cluster
 
 
-def kubectl(cluster: Cluster, *words: str) -> str:
+def cluster_command(cluster: Cluster, *words: str) -> str:
     """A kubectl command for a cluster, quoted for a shell."""
     return shlex.join(["kubectl", f"--context={cluster.context}", *words])
 
 
 def address_command(cluster: Cluster, service: str = "istio-eastwestgateway") -> str:
     """The command that prints the addresses of a gateway's Service."""
-    get = kubectl(cluster, "-n", cluster.namespace, "get", "service", service)
+    get = cluster_command(cluster, "-n", cluster.namespace, "get", "service", service)
     return f"{get} -o \"jsonpath={{.status.loadBalancer.ingress[*]['ip','hostname']}}\""

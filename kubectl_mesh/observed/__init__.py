@@ -8,7 +8,13 @@ a `Problem` of the state.
 
 from collections.abc import Collection, Iterator, Mapping
 
-from kubectl_mesh.model import BUNDLE, CACERTS, COMPONENT_NAMESPACE, LOCK, Json
+from kubectl_mesh.model import (
+    BUNDLE_FOLDER,
+    CACERTS_PATH,
+    COMPONENT_NAMESPACE_PREFIX,
+    MESH_LOCK,
+    Json,
+)
 from kubectl_mesh.observed.control import control_plane, namespaces, said
 from kubectl_mesh.observed.gates import gates
 from kubectl_mesh.observed.install_kinds import CLUSTER_NAME, MESH_ID, NETWORK
@@ -68,7 +74,7 @@ class Reader:
             wanted = None if only is None else only[name]
             if name.startswith("_"):
                 shared[name] = self._directory(name, files, wanted)[0]
-            elif LOCK in files or any(
+            elif MESH_LOCK in files or any(
                 path.startswith(("1-trust/", "2-control-plane/", "3-mesh/")) for path in files
             ):
                 clusters[name] = self._cluster(name, files, wanted)
@@ -141,7 +147,8 @@ class Reader:
             (
                 (o, v)
                 for o, v in seen
-                if o.kind == "Namespace" and not o.file.startswith(f"{name}/{COMPONENT_NAMESPACE}")
+                if o.kind == "Namespace"
+                and not o.file.startswith(f"{name}/{COMPONENT_NAMESPACE_PREFIX}")
             ),
             None,
         )
@@ -151,7 +158,7 @@ class Reader:
         served = (
             text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
         )
-        cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS}"), None)
+        cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS_PATH}"), None)
         resources = [
             r
             for o, v in seen
@@ -178,7 +185,7 @@ class Reader:
             control_plane=documents,
             gates=tuple(gates(seen)),
             readers=tuple(readers(seen)),
-            bundled=f"../../{BUNDLE}" in resources,
+            bundled=f"../../{BUNDLE_FOLDER}" in resources,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from kubectl_mesh.model import LOCK, REMOTE_SECRETS
+from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.values import Cluster, Files, MeshState, RawTree
 from kubectl_mesh.tree.lock_file import LockFile
@@ -50,7 +50,7 @@ def is_public(path: str) -> bool:
     return (
         path.endswith(".yaml")
         and path.startswith(("2-control-plane/", "3-mesh/"))
-        and not path.startswith(REMOTE_SECRETS)
+        and not path.startswith(REMOTE_SECRETS_PREFIX)
     )
 
 
@@ -66,11 +66,11 @@ def open_tree(tree: RawTree, reader: Reader | None = None) -> MeshState:
     def parse(name: str) -> Cluster:
         files = tree[name]
         read = {path: files[path] for path in files if path == _NAMESPACE or is_public(path)}
-        return known.read({name: {**read, LOCK: files.get(LOCK)}}).clusters[name]
+        return known.read({name: {**read, MESH_LOCK: files.get(MESH_LOCK)}}).clusters[name]
 
-    clusters = (n for n in tree if n and not n.startswith("_") and LOCK in tree[n])
+    clusters = (n for n in tree if n and not n.startswith("_") and MESH_LOCK in tree[n])
     locks = _Lazy(
-        (n for n in tree if n), lambda n: known.read_lock(tree[n].get(LOCK)) or LockFile()
+        (n for n in tree if n), lambda n: known.read_lock(tree[n].get(MESH_LOCK)) or LockFile()
     )
     return MeshState(_Lazy(clusters, parse), {}, tree=tree, locks=locks)
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping
 
-from kubectl_mesh.model import LOCK
+from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed.parse import Parser
 from kubectl_mesh.observed.values import Lock
 
@@ -32,10 +32,10 @@ def lock(
     name: str, files: Mapping[str, bytes | None], found: Mapping[str, str], parser: Parser
 ) -> Lock | None:
     """The lock of a directory; None where there is none."""
-    if LOCK not in files:
+    if MESH_LOCK not in files:
         return None
-    file = f"{name}/{LOCK}"
-    says = parser.read_lock(files[LOCK])
+    file = f"{name}/{MESH_LOCK}"
+    says = parser.read_lock(files[MESH_LOCK])
     if says is None:
         parser.problem(
             file, "is damaged", "render again, and look at the difference", code="lock-damaged"
@@ -52,5 +52,7 @@ def lock(
             )
         ),
         missing=tuple(sorted(path for path in says.files if path not in found)),
-        foreign=tuple(sorted(path for path in found if path not in says.files and path != LOCK)),
+        foreign=tuple(
+            sorted(path for path in found if path not in says.files and path != MESH_LOCK)
+        ),
     )

@@ -98,7 +98,7 @@ def _unrolled(
 ) -> Iterator[PlacedObject]:
     if value is None:
         return
-    place = document.place(*path)
+    place = document.field_place(*path)
     place = Place(place.file, place.line, place.column)
     if not isinstance(value, dict):
         raise MeshError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
 
 
@@ -90,8 +90,8 @@ def _same(
 
 def list_readers(tree: RawTree, name: str) -> tuple[str, ...]:
     """The clusters that hold a remote secret for a cluster, by the names of files."""
-    path = f"{REMOTE_SECRETS}{name}.yaml"
-    shared = f"{name}.yaml" in tree.get(BUNDLE, {})
+    path = f"{REMOTE_SECRETS_PREFIX}{name}.yaml"
+    shared = f"{name}.yaml" in tree.get(BUNDLE_FOLDER, {})
     return tuple(
         sorted(
             n

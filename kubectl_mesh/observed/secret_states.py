@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, Member, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Member, Plan
 from kubectl_mesh.observed import Reader
 from kubectl_mesh.observed.parse import opaque
 from kubectl_mesh.observed.sources import some
@@ -33,7 +33,7 @@ States = Mapping[tuple[str, str], SecretState]
 
 def secret_path(directory: str, peer: str) -> str:
     """The path of a remote secret in its directory."""
-    return f"{peer}.yaml" if directory == BUNDLE else f"{REMOTE_SECRETS}{peer}.yaml"
+    return f"{peer}.yaml" if directory == BUNDLE_FOLDER else f"{REMOTE_SECRETS_PREFIX}{peer}.yaml"
 
 
 def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered: bool) -> States:
@@ -65,7 +65,7 @@ def _read_files(
     # All files at once; one by one where something cannot be read.
     for group in (paths, *([path] for path in paths)):
         try:
-            view = Reader(foreign=True).read(some(out, {directory: {*group, LOCK}}))
+            view = Reader(foreign=True).read(some(out, {directory: {*group, MESH_LOCK}}))
         except MeshError as error:
             if len(group) == 1:
                 place = Place(f"{directory}/{group[0]}")
@@ -102,7 +102,7 @@ def _judge(
         )
     if own.server is None and STORES[own.store].SHOWS_KUBECONFIGS:
         return SecretState("no server", "the kubeconfig in it has no server")
-    server, login = other.server, other.login("" if directory == BUNDLE else directory)
+    server, login = other.server, other.peer_login("" if directory == BUNDLE_FOLDER else directory)
     if server is not None and own.server is not None:
         if own.server != server.url:
             return SecretState(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.folders import open_folder, prefix_places, read_regular_file
 from kubectl_mesh.fs.read import UnreadableError
-from kubectl_mesh.model import OnDisk, Tree
+from kubectl_mesh.model import FolderOnDisk, Tree
 from kubectl_mesh.tree.compare import scan
 
 
@@ -15,14 +15,14 @@ from kubectl_mesh.tree.compare import scan
 class DiskTree:
     """A tree on disk: its directories by name, and the files next to them."""
 
-    directories: Mapping[str, OnDisk]
+    directories: Mapping[str, FolderOnDisk]
     beside: Mapping[str, bytes | None]
 
     def to_raw_tree(self) -> dict[str, dict[str, bytes | None]]:
         """The bytes of all files; None for what is not a regular file."""
         found: dict[str, dict[str, bytes | None]] = {
             name: {path: body for path, (body, _) in disk.files.items()}
-            | dict.fromkeys(disk.others)
+            | dict.fromkeys(disk.other_entries)
             for name, disk in self.directories.items()
         }
         return {**found, "": dict(self.beside)} if self.beside else found
@@ -40,7 +40,7 @@ def scan_tree(out: str) -> DiskTree:
     top = open_folder(out)
     if top is None:
         return DiskTree({}, {})
-    found: dict[str, OnDisk] = {}
+    found: dict[str, FolderOnDisk] = {}
     beside: dict[str, bytes | None] = {}
     try:
         with os.scandir(top) as entries:

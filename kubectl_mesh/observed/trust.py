@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.model import CACERTS, Certificate, Json
+from kubectl_mesh.model import CACERTS_PATH, Certificate, Json
 from kubectl_mesh.model.issuers import CERT_MANAGER, ISTIO_CSR
 from kubectl_mesh.observed.cacerts_keys import key_names
 from kubectl_mesh.observed.crls import CRL
@@ -66,7 +66,7 @@ def trust(
     directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates
 ) -> Cacerts:
     """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
-    file = f"{directory}/{CACERTS}"
+    file = f"{directory}/{CACERTS_PATH}"
     lock = lock if lock is not None else Lock(file)
     if value is None:
         csr = lock.says.issuer is not None and lock.says.issuer.startswith(ISTIO_CSR)

@@ -26,7 +26,7 @@ from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import parsed, read_topology
 from kubectl_mesh.yaml_io import edit
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 _FLAGS = {"network": "--network", "server": "--server", "clusterName": "--cluster-name"}
 
@@ -71,14 +71,14 @@ def add_cluster(new: NewCluster, environment: Mapping[str, str], warn: Warn) -> 
         # Says what is wrong before anything is added to it.
         read_topology(new.directory, empty=True)
         source = read_inside(new.directory, TOPOLOGY, "topology") or b""
-        document = load(path, source)
+        document = load_document(path, source)
         present = _find_present(document, new)
         found = _find_server(document, new, environment, warn)
         entry = _list_missing(document, new, present, found.keys)
         body = source
         if entry:
-            value = lambda text: load(path, text.encode()).value  # noqa: E731
-            body = edit.add(source.decode(), new.context, entry, value, path).encode()
+            value = lambda text: load_document(path, text.encode()).value  # noqa: E731
+            body = edit.add_context(source.decode(), new.context, entry, value, path).encode()
         topology = _check_topology(path, body, new.context)
         cluster = next(c for c in topology.clusters if c.context == new.context)
         done = _add_authority(new, cluster, found.authority)
@@ -101,7 +101,7 @@ def _find_present(document: Document, new: NewCluster) -> Mapping[str, Any] | No
         not isinstance(present, dict) or present.get("network") != new.network
     ):
         raise refuse(
-            str(document.place("contexts", new.context)),
+            str(document.field_place("contexts", new.context)),
             "is there already, and not on this network",
             f"edit the topology to change it; {rename_fix(new.context)}",
             code="network-differs",
@@ -158,7 +158,7 @@ def _list_missing(
     changed = [key for key, value in entry.items() if key in present and present[key] != value]
     if changed:
         raise refuse(
-            str(document.place("contexts", new.context, changed[0])),
+            str(document.field_place("contexts", new.context, changed[0])),
             f"is there already, and is not {entry[changed[0]]}",
             f"edit the topology to change it; {rename_fix(new.context)}",
             code="value-differs",
@@ -190,7 +190,7 @@ def _add_authority(new: NewCluster, cluster: Cluster, authority: bytes | None) -
     crt = f"clusters/{cluster.name}.crt"
     there = read_inside(new.directory, crt, "certificates")
     if authority is None:
-        if new.server is not None and there is None and cluster.authority is None:
+        if new.server is not None and there is None and cluster.certificate_authority is None:
             raise refuse(
                 "--server",
                 "needs the CA of that API server, and no kubeconfig has it",

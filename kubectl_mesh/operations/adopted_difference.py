@@ -18,7 +18,7 @@ from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.text import marked_text, mesh_command
-from kubectl_mesh.yaml_io.read import load_all
+from kubectl_mesh.yaml_io.read import load_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _list_objects(folder: Folder, context: str) -> Iterator[PlacedObject]:
         # A kustomization lists the others, and is applied to no cluster; what is for people or for
         # a chart is no object.
         if path.endswith(".yaml") and not path.endswith("kustomization.yaml"):
-            for document in load_all(path, file.body):
+            for document in load_documents(path, file.body):
                 yield from unroll_objects(document, context)
 
 

@@ -21,8 +21,8 @@ from kubectl_mesh.topology.names import name_of
 from kubectl_mesh.workdir.base_file import parse_base
 from kubectl_mesh.workdir.places import BASE, TOPOLOGY
 from kubectl_mesh.workdir.topology_file import parsed
-from kubectl_mesh.yaml_io.read import load
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.read import load_document
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 _TRIES = 50
 
@@ -41,12 +41,12 @@ def read_kubeconfig_text(body: bytes) -> Document:
     """A kubeconfig, every scalar a text; the remote secret for a cluster is the same in all that
     hold it, and is read once.
     """
-    return load("kubeconfig", body, typed=False)
+    return load_document("kubeconfig", body, typed=False)
 
 
 def _parse_text(body: bytes) -> Document:
     """What else stands in an object as text."""
-    return load("text", body)
+    return load_document("text", body)
 
 
 def build_files(
@@ -70,7 +70,7 @@ def build_files(
     )
     if notes.problems:
         return mesh, AdoptedFiles()
-    text = files.TOPOLOGY_HEAD + dump(value)
+    text = files.TOPOLOGY_HEAD + dump_yaml(value)
     try:
         topology = parsed(join_path(directory, TOPOLOGY), text.encode())
     except MeshError as error:
@@ -137,7 +137,7 @@ def _drop(
 ) -> bool:
     """Takes what a problem of base.yaml is about out of its documents."""
     for name, document in zip(parts, base.values(), strict=False):
-        for path, (line, column) in document.marks.items():
+        for path, (line, column) in document.positions.items():
             if (
                 path
                 and (line, column) == (problem.where.line, problem.where.column)

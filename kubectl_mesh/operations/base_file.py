@@ -13,7 +13,7 @@ from kubectl_mesh import targets
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import LOCK, Topology
+from kubectl_mesh.model import MESH_LOCK, Topology
 from kubectl_mesh.safety.refusal import way_out_text
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.tree.lock_file import parse_lock
@@ -81,7 +81,7 @@ def _kind(out: str, name: str) -> str | None:
     say, or cannot be read, which others tell.
     """
     try:
-        lock = parse_lock(read_file(os.path.join(out, name, LOCK), "lock"))
+        lock = parse_lock(read_file(os.path.join(out, name, MESH_LOCK), "lock"))
     except MeshError:
         return None
     return lock.control_plane or None if lock is not None else None

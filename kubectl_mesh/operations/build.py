@@ -63,7 +63,7 @@ def make(
     pki = _placed(inputs, partial(_with_ca_dates, inputs, issued, at))
     store = sealed.store()
     mesh = Mesh(plan, inputs.base, pki, inputs.target)
-    tree = render(mesh, Manifests(assets.template), store, inputs.only)
+    tree = render(mesh, Manifests(assets.template_text), store, inputs.only)
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(sealed.restorable(store))
     warnings = {
@@ -93,7 +93,7 @@ def _make_plan(inputs: CheckedInputs, sealed: Sealed) -> Plan:
     )
     topology = inputs.topology
     plan = make_plan(topology, inputs.target.traits(topology), known, inputs.directory)
-    return replace(plan, rotating=ROTATION_FILE in inputs.kept)
+    return replace(plan, is_rotating_root=ROTATION_FILE in inputs.kept)
 
 
 def _with_ca_dates(inputs: CheckedInputs, issued: Callable[[], Pki], at: datetime) -> Pki:
@@ -123,7 +123,7 @@ def _mesh_warnings(
         *target.warnings(topology, pki),
         *release_warnings(topology, inputs.base, target),
     ):
-        if not (throwaway and warning.id == "certs-key-type" and pki.new):
+        if not (throwaway and warning.id == "certs-key-type" and pki.new_files):
             yield warning
     yield from located(directory, crl_support_warnings(topology, has_crl=pki.crl is not None))
     yield from target.lost_settings(plan, inputs.base) if inputs.base else ()
@@ -171,7 +171,7 @@ def _asked(
 ) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
     topology = inputs.topology
-    if not topology.own_intermediates or (
+    if not topology.has_intermediate_files or (
         topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders
     ):
         return partial(Pki, b"", (), {}, {})
@@ -190,7 +190,7 @@ def _asked(
         namespaces,
         keyless,
         {c.name: inputs.others.get(c.name, b"") for c in own if c.name not in namespaces},
-        topology.organization_stated,
+        topology.has_stated_organization,
     )
     return partial(issue, wanted, inputs.kept, at, progress, inputs.folders)
 

@@ -46,7 +46,7 @@ def export_intermediates(
             code="store-not-external",
         )
     only = chosen_clusters(topology, clusters) if clusters else None
-    if not topology.own_intermediates:
+    if not topology.has_intermediate_files:
         return ExportResult(topology, (), None)
     chosen = tuple(
         c for c in topology.clusters if c.primary is None and (only is None or c.name in only)
@@ -64,7 +64,7 @@ def _complete_intermediates(
     base = join_path(inputs.directory, "certs")
     everyone = frozenset(c.name for c in inputs.topology.clusters)
     pki = build.certificates(inputs, inputs.machine.now, everyone, throwaway=True)
-    if pki.new:
+    if pki.new_files:
         raise refuse(
             base,
             "has no intermediate yet for some cluster",

@@ -151,7 +151,7 @@ def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
     clusters = [c.name for c in inputs.topology.clusters]
     try:
         change = accept_next(name, clusters, came, inputs.certs, inputs.machine.now)
-        _check_signer(inputs, name, came.name, change.put)
+        _check_signer(inputs, name, came.name, change.write)
     except MeshError as error:
         raise MeshError(located(directory, error.problems, given=(came.name,))) from None
     note = private_files.keep_out(inputs, private_files.ARCHIVED)
@@ -159,8 +159,8 @@ def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
         exchange_certificates(directory, change)
     return replace(
         _result(inputs, name),
-        archived=change.moved[intermediate_folder(name)],
-        warnings=tuple(outlives_root_problems(came.name, change.put, intermediate_folder(name))),
+        archived=change.rename[intermediate_folder(name)],
+        warnings=tuple(outlives_root_problems(came.name, change.write, intermediate_folder(name))),
         notes=(note,) if note else (),
     )
 
@@ -193,7 +193,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
     with hold_lock(directory):
         inputs = load_inputs(directory, None, machine)
         topology = inputs.topology
-        if not topology.own_intermediates:
+        if not topology.has_intermediate_files:
             raise refuse(
                 join_path(directory, TOPOLOGY),
                 f"says issuer: {topology.issuer}, which makes the intermediates in the clusters",

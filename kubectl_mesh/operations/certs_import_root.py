@@ -149,7 +149,7 @@ def import_union(
         except MeshError as error:
             raise MeshError(located(directory, error.problems)) from None
         notes: tuple[str, ...] = ()
-        if change.put:
+        if change.write:
             private = (f"certs/{NEXT_ROOT_KEY}", ".kubectl-mesh-certs/root-key.pem")
             notes = keep_keys_out(directory, machine, private)
             with attach_notes(notes):
@@ -160,8 +160,8 @@ def import_union(
     )
     return RootUnion(
         join_path(directory, "certs"),
-        tuple(sorted(change.put, key=lambda path: (path != ROOT_CERT, path))),
-        frozenset(change.put) & frozenset(kept),
+        tuple(sorted(change.write, key=lambda path: (path != ROOT_CERT, path))),
+        frozenset(change.write) & frozenset(kept),
         taken.warnings,
         notes,
         tuple(sorted(own_clusters - set(clusters))),
@@ -174,7 +174,7 @@ def _has_clusters(topology: Topology | None) -> bool:
     """Whether there is a mesh whose certificates are here."""
     return (
         topology is not None
-        and topology.own_intermediates
+        and topology.has_intermediate_files
         and [c.context for c in topology.clusters] != [EMPTY]
     )
 
@@ -226,7 +226,7 @@ def _read_root(file: str) -> bytes:
 
 def _check_signs_here(directory: str, topology: Topology | None) -> None:
     """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
-    if topology is not None and not topology.own_intermediates:
+    if topology is not None and not topology.has_intermediate_files:
         raise refuse(
             join_path(directory, TOPOLOGY),
             f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here"

@@ -17,7 +17,7 @@ from kubectl_mesh.workdir.places import TOPOLOGY
 def gather_own_certificates(directory: str, machine: Machine) -> CheckedInputs:
     """The working directory of a mesh whose certificates are in it."""
     inputs = load_inputs(directory, None, machine)
-    if not inputs.topology.own_intermediates:
+    if not inputs.topology.has_intermediate_files:
         raise refuse(
             join_path(directory, TOPOLOGY),
             f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the"
@@ -72,7 +72,7 @@ def wanted_certificates(
         topology.root_days,
         topology.intermediate_days,
         {c.name: c.namespace for c in topology.clusters if c.name in names},
-        organization_stated=topology.organization_stated,
+        organization_stated=topology.has_stated_organization,
     )
 
 

@@ -10,7 +10,7 @@ from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import write_certificates
-from kubectl_mesh.model import Cluster, Exchange
+from kubectl_mesh.model import CertsChange, Cluster
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.certs_inputs import (
@@ -54,7 +54,7 @@ class RenewResult:
     kind: str
     """The kind of base.yaml."""
     store: str
-    change: Exchange | None = None
+    change: CertsChange | None = None
     """What changed in `certs/`."""
     requests: Mapping[str, bytes] | None = field(default=None, repr=False)
     """The files that were written where somebody else signs, by path below `certs/`."""
@@ -111,7 +111,7 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
 
 def _issue(
     inputs: CheckedInputs, wanted: Wanted, progress: Progress, *, keep_key: bool
-) -> tuple[Exchange | None, dict[str, bytes] | None]:
+) -> tuple[CertsChange | None, dict[str, bytes] | None]:
     """The new intermediates, or the requests for them where somebody else signs."""
     try:
         if inputs.topology.issuer == "csr":

@@ -98,7 +98,7 @@ def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs
     topology = read_topology(directory, empty=True)
     inputs = load_inputs(directory, None, machine, topology=topology)
     certs = join_path(directory, "certs")
-    if not inputs.topology.own_intermediates:
+    if not inputs.topology.has_intermediate_files:
         raise refuse(
             join_path(directory, TOPOLOGY),
             f"says issuer: {inputs.topology.issuer}; what it signed, it revokes",

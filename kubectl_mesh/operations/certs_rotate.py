@@ -10,7 +10,7 @@ from kubectl_mesh.fs.exchange import exchange_certificates
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import CertsChange
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.certs_inputs import gather_own_certificates, wanted_certificates
@@ -65,7 +65,7 @@ def begin_rotation(
     keeps signing.
     """
 
-    def begin(inputs: CheckedInputs, on: Rotation | None) -> Exchange:
+    def begin(inputs: CheckedInputs, on: Rotation | None) -> CertsChange:
         if on is not None:
             back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
             raise refuse(
@@ -93,7 +93,7 @@ def advance_rotation(
     enough.
     """
 
-    def advance(inputs: CheckedInputs, on: Rotation | None) -> Exchange:
+    def advance(inputs: CheckedInputs, on: Rotation | None) -> CertsChange:
         on = _require_rotation(directory, on)
         check_rendered(inputs, on, out)
         check_waited(inputs, on, seen_for)
@@ -114,7 +114,7 @@ def abort_rotation(
 ) -> RotationResult:
     """Goes back, as long as the old root is trusted."""
 
-    def abort(inputs: CheckedInputs, on: Rotation | None) -> Exchange:
+    def abort(inputs: CheckedInputs, on: Rotation | None) -> CertsChange:
         on = _require_rotation(directory, on)
         _check_way_back(directory, on)
         return steps.abort(
@@ -140,7 +140,7 @@ def _change_certs(
     directory: str,
     out: str | None,
     machine: Machine,
-    step: Callable[[CheckedInputs, Rotation | None], Exchange],
+    step: Callable[[CheckedInputs, Rotation | None], CertsChange],
 ) -> RotationResult:
     """One change of `certs/`, made under the lock."""
     with hold_lock(directory):

@@ -4,7 +4,7 @@ from typing import Any
 
 from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import Date, Topology
+from kubectl_mesh.model import Expiry, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.server_cas import server_ca_dates
 from kubectl_mesh.pki import dates
@@ -27,7 +27,7 @@ def read_status(directory: str, machine: Machine) -> dict[str, Any]:
     return value | {"servers": server_ca_values(servers, machine.now)}
 
 
-def read_dates(directory: str) -> tuple[str, list[Date]]:
+def read_dates(directory: str) -> tuple[str, list[Expiry]]:
     """The name of the mesh, and what of its certificates ends when."""
     topology, certs = _read_own(directory)
     servers = server_ca_dates(directory, topology)
@@ -47,7 +47,7 @@ def read_dates(directory: str) -> tuple[str, list[Date]]:
 def _read_own(directory: str) -> tuple[Topology, CertsFolder]:
     """The topology and `certs/` of a mesh whose certificates are there."""
     topology = read_topology(directory)
-    if not topology.own_intermediates:
+    if not topology.has_intermediate_files:
         raise refuse(
             join_path(directory, TOPOLOGY),
             f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is"

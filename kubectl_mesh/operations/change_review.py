@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.model import BUNDLE, LOCK, FolderChange, Topology
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, FolderChange, Topology
 from kubectl_mesh.observed.lazy import open_tree, open_trees
 from kubectl_mesh.observed.sources import some
 from kubectl_mesh.observed.values import Files, MeshState
@@ -96,7 +96,7 @@ def _list_existing(topology: Topology, changes: Sequence[FolderChange], out: str
     return frozenset(
         name
         for name in known
-        if not name.startswith("_") and os.path.lexists(os.path.join(out, name, LOCK))
+        if not name.startswith("_") and os.path.lexists(os.path.join(out, name, MESH_LOCK))
     )
 
 
@@ -110,9 +110,9 @@ def _read_states(
     """The tree on disk, and what a render leaves of the trees that clusters run; two empty states
     where nothing differs.
     """
-    if not any(change.differs for change in changes):
+    if not any(change.has_differences for change in changes):
         return open_trees({}, {})
-    folders = {name: os.path.join(out, name) for name in (*existing, BUNDLE)}
+    folders = {name: os.path.join(out, name) for name in (*existing, BUNDLE_FOLDER)}
     before: dict[str, Files] = {
         name: DiskFiles(path, rendered.tree.get(name, {}))
         for name, path in folders.items()
@@ -133,7 +133,7 @@ def _read_last_commit(
     """The tree as the last commit has it, or why it cannot be read; None where it is the one on
     disk, or nothing differs.
     """
-    if not any(change.differs for change in changes if change.name not in unapplied):
+    if not any(change.has_differences for change in changes if change.name not in unapplied):
         return None, ()
     try:
         tree: Mapping[str, Files] = read_commit(out, rendered.inputs.machine.environment)

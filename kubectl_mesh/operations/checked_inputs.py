@@ -211,7 +211,9 @@ def _server_problems(inputs: Inputs, topology: Topology, servers: Servers) -> It
     if config.document is not None and config.document.problems:
         yield from _later_server_problems(topology, config.document, inputs.server_cas.bodies)
     faults = [p for problems in servers.faults.values() for p in problems]
-    yield from located(inputs.directory, faults, (c.authority for c in topology.clusters))
+    yield from located(
+        inputs.directory, faults, (c.certificate_authority for c in topology.clusters)
+    )
 
 
 def _later_server_problems(
@@ -237,7 +239,7 @@ def _shared_token_problems(
     seen: dict[str, tuple[Cluster, str]] = {}
     for cluster, peer in login_holders(topology):
         token = credentials.logins.get((cluster.name, peer), {}).get("token")
-        if cluster.credential.way != "tokenFile" or not isinstance(token, str):
+        if cluster.credential.kind != "tokenFile" or not isinstance(token, str):
             continue
         first, first_peer = seen.setdefault(token, (cluster, peer))
         if (first.name, first_peer) == (cluster.name, peer):

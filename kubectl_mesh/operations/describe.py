@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, FolderChange, Pki, Plan
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.secret_states import SecretState, States, read_states, secret_path
 from kubectl_mesh.operations import base_file, build, partial
@@ -81,7 +81,10 @@ def describe_mesh(
     by_name = {change.name: change for change in known.changes}
     files = {name: _existing_files(change) for name, change in by_name.items()}
     if found:
-        uncompared = {*plan.members, *([BUNDLE] if plan.topology.bundled else ())} - by_name.keys()
+        uncompared = {
+            *plan.members,
+            *([BUNDLE_FOLDER] if plan.topology.has_remote_secret_bundle else ()),
+        } - by_name.keys()
         files |= partial.listed_files(folder, uncompared)
     is_unknown = not inputs.has_known_kind
     return Description(
@@ -141,7 +144,7 @@ def _read_states(
     """The states of the remote secrets on disk that are not as a render would write them."""
     found: dict[tuple[str, str], SecretState] = {}
     names = [n for n in plan.members if only is None or n in only]
-    for directory in [BUNDLE] if plan.topology.bundled else names:
+    for directory in [BUNDLE_FOLDER] if plan.topology.has_remote_secret_bundle else names:
         change = by_name.get(directory)
         same = (
             {c.path for c in change.changes if c.action in ("identical", "tighten")}
@@ -149,7 +152,7 @@ def _read_states(
             else set()
         )
         there = files.get(directory, frozenset()) - same
-        peers = plan.members if directory == BUNDLE else plan.members[directory].peers
+        peers = plan.members if directory == BUNDLE_FOLDER else plan.members[directory].peers
         wanted = [peer for peer in peers if secret_path(directory, peer) in there]
         if wanted:
             found |= read_states(out, plan, {directory: wanted}, now, rendered=change is not None)

@@ -140,7 +140,7 @@ def _fresh_certificates(made: Rendered) -> frozenset[str]:
     """The clusters whose intermediate is new in a render; the root, if new, has an empty name."""
     return frozenset(
         path.rpartition("/")[0].removeprefix("intermediate-")
-        for path in made.pki.new
+        for path in made.pki.new_files
         if path.endswith("/ca-cert.pem") or path == "root-cert.pem"
     )
 

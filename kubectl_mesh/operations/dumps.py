@@ -15,8 +15,8 @@ from kubectl_mesh.model import Document
 from kubectl_mesh.observed.cacerts import CACERTS
 from kubectl_mesh.observed.cacerts_keys import PARTS
 from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
-from kubectl_mesh.yaml_io.read import load_parts
-from kubectl_mesh.yaml_io.scalars import size
+from kubectl_mesh.yaml_io.read import stream_documents
+from kubectl_mesh.yaml_io.scalars import count_nodes
 
 ENDINGS = (".yaml", ".yml", ".json")
 _PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
@@ -89,7 +89,7 @@ def _objects(path: str, context: str) -> list[PlacedObject]:
         nonlocal kept
         for one in unroll_objects(document, context):
             found.append(slim(one))
-            kept += size(dict(found[-1].value))
+            kept += count_nodes(dict(found[-1].value))
             if kept > MOST_VALUES:
                 raise refuse(
                     path,
@@ -108,7 +108,7 @@ def _objects(path: str, context: str) -> list[PlacedObject]:
                     " root-cert.pem",
                     code="dump-is-pem",
                 )
-            load_parts(path, file, each)
+            stream_documents(path, file, each)
         return found
     except MeshError as error:
         # What stands in a Secret is nobody's to read, not even where it is badly written.

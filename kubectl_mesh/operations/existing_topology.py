@@ -17,7 +17,7 @@ from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
 from kubectl_mesh.workdir.places import KUBECONFIG, TOPOLOGY
 from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology, valid_topology
 from kubectl_mesh.yaml_io import edit
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def complete_topology(stated: StatedValues) -> ExistingTopology:
     directory = stated.directory
     path = join_path(directory, TOPOLOGY)
     source = read_inside(directory, TOPOLOGY, "topology") or b""
-    document = load(path, source, lenient=True)
+    document = load_document(path, source, lenient=True)
     if not isinstance(document.value, dict) or document.problems:
         return ExistingTopology(read_topology(directory, empty=True), source, source)
     problems = list(contradictions(document, stated))
@@ -57,8 +57,8 @@ def complete_topology(stated: StatedValues) -> ExistingTopology:
     body = source.decode()
     try:
         if missing:
-            body = edit.fill(body, missing, _reader(path), path)
-        topology = valid_topology(load(path, body.encode()), empty=True)
+            body = edit.add_fields(body, missing, _reader(path), path)
+        topology = valid_topology(load_document(path, body.encode()), empty=True)
     except MeshError as error:
         flags = {key: stated.sources[key] for key in missing}
         raise MeshError(
@@ -92,7 +92,7 @@ def _list_missing(value: Mapping[str, Any], stated: StatedValues) -> dict[str, s
 
 def _reader(path: str) -> Callable[[str], Any]:
     """What reads a text of a file into a value."""
-    return lambda text: load(path, text.encode()).value
+    return lambda text: load_document(path, text.encode()).value
 
 
 def copy_servers(
@@ -138,7 +138,7 @@ def _copy_server(
         if cluster.server is not None
         else usable_ca(entry, cluster.context, cluster.place, entry.place.file)
     )
-    if cluster.authority is None and there is not None and there != authority:
+    if cluster.certificate_authority is None and there is not None and there != authority:
         what = (
             f"is not the CA that {entry.place.file} has for {cluster.context}; its server was not"
             " copied"
@@ -152,6 +152,6 @@ def _copy_server(
         if entry.tls_server_name and not cluster.tls_server_name:
             keys["tlsServerName"] = entry.tls_server_name
         path = join_path(directory, TOPOLOGY)
-        copied.text = edit.add(copied.text, cluster.context, keys, _reader(path), path)
-    if cluster.authority is None and there is None and authority is not None:
+        copied.text = edit.add_context(copied.text, cluster.context, keys, _reader(path), path)
+    if cluster.certificate_authority is None and there is None and authority is not None:
         copied.authorities[crt] = authority

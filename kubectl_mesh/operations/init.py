@@ -199,9 +199,9 @@ def _write_root(
         return []
     key_type = topology.key_type or target.KEY_TYPE
     pki = build.root(directory, topology.organization, key_type, topology.root_days, machine.now)
-    if pki.new:
-        write_certificates(join_path(directory, "certs"), pki.new)
+    if pki.new_files:
+        write_certificates(join_path(directory, "certs"), pki.new_files)
     return [
-        FileAction("create" if name in pki.new else "keep", f"certs/{name}")
+        FileAction("create" if name in pki.new_files else "keep", f"certs/{name}")
         for name in ("root-key.pem", "root-cert.pem")
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
-from kubectl_mesh.model import LOCK, REMOTE_SECRETS
+from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.operations import revision
 from kubectl_mesh.workdir import git_ignore
 
@@ -47,11 +47,13 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
         if kind == b"tree" and not path.startswith(f"{prefix}.")
     ]
     locks = (
-        _list_entries(top, [f"{path}/{LOCK}" for path in folders], environment) if folders else []
+        _list_entries(top, [f"{path}/{MESH_LOCK}" for path in folders], environment)
+        if folders
+        else []
     )
     if all(_is_on_disk(os.path.join(top, path), name) for path, _, name in locks):
         return {}
-    return revision.read(out, "HEAD", environment, without=REMOTE_SECRETS)
+    return revision.read(out, "HEAD", environment, without=REMOTE_SECRETS_PREFIX)
 
 
 def _list_entries(

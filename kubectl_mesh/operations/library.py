@@ -66,7 +66,7 @@ def build(inputs: CheckedInputs) -> Built:
         for path, file in folder.items()
     }
     seal_key = {"seal-key": made.seal_key} if made.seal_key is not None else {}
-    return Built(tree, {**made.pki.new, **seal_key}, made.warnings)
+    return Built(tree, {**made.pki.new_files, **seal_key}, made.warnings)
 
 
 def check(

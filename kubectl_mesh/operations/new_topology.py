@@ -23,8 +23,8 @@ from kubectl_mesh.topology.names import LABEL_RULE, NAME_CODES
 from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import valid_topology
-from kubectl_mesh.yaml_io.read import load
-from kubectl_mesh.yaml_io.write import dump
+from kubectl_mesh.yaml_io.read import load_document
+from kubectl_mesh.yaml_io.write import dump_yaml
 
 _FLAGS = {"mesh_id": "--mesh-id", "organization": "--organization"}
 _HEAD = """\
@@ -68,11 +68,11 @@ def build_topology(
     if conflicts := list(root_problems(stated, {})):
         raise MeshError(conflicts)
     contexts = {context: entry.keys for context, entry in entries.items()}
-    clusters = dump({"contexts": contexts}) if contexts else _NO_CONTEXTS
-    body = _HEAD + dump(_head_of(stated)) + clusters
+    clusters = dump_yaml({"contexts": contexts}) if contexts else _NO_CONTEXTS
+    body = _HEAD + dump_yaml(_head_of(stated)) + clusters
     path = join_path(stated.directory, TOPOLOGY)
     try:
-        topology = valid_topology(load(path, body.encode()), empty=True)
+        topology = valid_topology(load_document(path, body.encode()), empty=True)
     except MeshError as error:
         raise MeshError(_at_flag(p, contexts) for p in error.problems) from None
     authorities = {

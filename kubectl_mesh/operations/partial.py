@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Problem
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS, Pki, Plan, Topology
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, Pki, Plan, Topology
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.plan import KnownClusters, plan
@@ -50,7 +50,7 @@ def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
         try:
             return validate(
                 replace(document, value={**value, "contexts": left}, problems=(), variants=()),
-                assets.schema("topology.schema.json"),
+                assets.load_schema("topology.schema.json"),
             )
         except MeshError as error:
             problems = error.problems
@@ -88,7 +88,7 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
     """The remote secrets on disk of directories, by their paths there."""
     found = {}
     for directory in directories:
-        prefix = "" if directory == BUNDLE else REMOTE_SECRETS
+        prefix = "" if directory == BUNDLE_FOLDER else REMOTE_SECRETS_PREFIX
         try:
             found[directory] = frozenset(
                 prefix + name for name in os.listdir(os.path.join(out, directory, prefix))

@@ -120,9 +120,11 @@ def _credentials(inputs: CheckedInputs) -> list[str]:
             for c in topology.clusters
             for peer in peers
             if c.name in peers[peer]
-            for n in c.generations
+            for n in c.token_generations
         ]
-    return found + [token_file(c, generation=n) for c in topology.clusters for n in c.generations]
+    return found + [
+        token_file(c, generation=n) for c in topology.clusters for n in c.token_generations
+    ]
 
 
 def let_through(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[Problem]:
@@ -150,7 +152,7 @@ def keep_out(inputs: CheckedInputs, more: Sequence[str] = ()) -> str:
 def in_clear(inputs: CheckedInputs, out: str) -> list[Problem]:
     """A tree in clear that git would take into a commit, though the topology does not say so."""
     topology = inputs.topology
-    if not store_of(topology).private or topology.store_stated:
+    if not store_of(topology).private or topology.has_stated_store:
         return []
     return git_ignore.in_clear(
         out,

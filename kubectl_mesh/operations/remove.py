@@ -18,7 +18,7 @@ from kubectl_mesh.text import did_you_mean, mesh_command
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.yaml_io import edit
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
         cluster = _find_removable(topology, path, context)
         commands = list_commands(directory, topology, frozenset({cluster.name}))
         source = (read_inside(directory, TOPOLOGY, "topology") or b"").decode()
-        body = edit.remove(source, context, lambda text: load(path, text.encode()).value, path)
+        body = edit.remove_context(
+            source, context, lambda text: load_document(path, text.encode()).value, path
+        )
         replace_file(path, source.encode(), body.encode())
     is_alone = cluster.network in topology.networks and all(
         c.network != cluster.network for c in topology.clusters if c is not cluster
@@ -103,6 +105,6 @@ def _files_of(cluster: Cluster) -> list[str]:
     """The files of a cluster in the working directory, existing or not."""
     return [
         f"certs/intermediate-{cluster.name}",
-        *(token_file(cluster, generation=n) for n in cluster.generations),
+        *(token_file(cluster, generation=n) for n in cluster.token_generations),
         f"clusters/{cluster.name}.crt",
     ]

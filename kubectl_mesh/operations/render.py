@@ -88,9 +88,9 @@ class RenderResult:
         tree has others.
         """
         return (
-            bool(self.rendered.pki.new)
+            bool(self.rendered.pki.new_files)
             or self.rendered.seal_key is not None
-            or any(change.differs for change in self.changes)
+            or any(change.has_differences for change in self.changes)
         )
 
 
@@ -254,7 +254,7 @@ def _write_mesh(
     inputs = rendered.inputs
     if ignored := private_files.keep_out(inputs):
         notes.append(ignored)
-    certificates = dict(rendered.pki.new)
+    certificates = dict(rendered.pki.new_files)
     if rendered.seal_key is not None:
         certificates[SEAL_KEY] = rendered.seal_key
     if certificates or inputs.leftovers:

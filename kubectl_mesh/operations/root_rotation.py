@@ -27,13 +27,13 @@ def check_able(inputs: CheckedInputs, *, with_restarts: bool) -> None:
     """
     topology = inputs.topology
     check_one_root(inputs)
-    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.ambient)
+    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.is_ambient)
     if not slow or with_restarts:
         return
     names = ", ".join(c.name for c in slow[:3]) + (
         f" and {len(slow) - 3} more" if len(slow) > 3 else ""
     )
-    if topology.ambient:
+    if topology.is_ambient:
         what = (
             "says dataPlane: ambient: ztunnel takes other roots only when it restarts, which"
             " cuts what runs over it (Istio's issue 47427)"
@@ -46,7 +46,7 @@ def check_able(inputs: CheckedInputs, *, with_restarts: bool) -> None:
     raise MeshError(
         [
             Problem(
-                topology.document.place(),
+                topology.document.field_place(),
                 what,
                 "with --with-restarts each step tells what to restart, in which order",
                 code="rotation-needs-restarts",

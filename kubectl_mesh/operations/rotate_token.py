@@ -38,7 +38,7 @@ from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.workdir.topology_file import parsed
 from kubectl_mesh.yaml_io import edit
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +160,11 @@ def _edit_topology(directory: str, cluster: Cluster, entry: dict[str, int]) -> t
     """topology.yaml as it is, and with other generations for a cluster."""
     path = join_path(directory, TOPOLOGY)
     source = read_inside(directory, TOPOLOGY, "topology") or b""
-    body = edit.tokens(
+    body = edit.set_tokens(
         source.decode(),
         cluster.context,
         entry,
-        lambda text: load(path, text.encode()).value,
+        lambda text: load_document(path, text.encode()).value,
         path,
     )
     return source, body.encode()
@@ -208,7 +208,7 @@ def _describe_step(
     plan = after.plan
     cluster = plan.members[name].cluster
     is_external = store_of(plan.topology).OUTSIDE
-    gone = before.plan.members[name].cluster.beside
+    gone = before.plan.members[name].cluster.second_generation
     peers = plan.members[name].readers if plan.topology.reader_per_peer else ("",)
     result = RotationResult(
         directory=paths.directory,
@@ -265,8 +265,8 @@ def _digest_secrets(after: Rendered, name: str) -> dict[str, str]:
     member = after.plan.members[name]
     found = {}
     for holder in token_rotation.remote_secret_holders(after.plan, name):
-        login = member.login(holder)
-        if login is not None and not {holder, ""} & member.absent:
+        login = member.peer_login(holder)
+        if login is not None and not {holder, ""} & member.sealed_logins:
             secret = base64.b64encode(kubeconfig(member, login).encode())
             found[holder] = hashlib.sha256(secret).hexdigest() + "  -"
     return found

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, FolderChange
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.safety.reconnect import LoginChange
 from kubectl_mesh.stores import sealed, sops
@@ -53,7 +53,7 @@ def sealed_anew(
             as_before.add(name)
             continue
         if name not in whom:
-            whom[name] = parse_lock(read_file(os.path.join(out, name, LOCK), "lock"))
+            whom[name] = parse_lock(read_file(os.path.join(out, name, MESH_LOCK), "lock"))
         if _same(rendered, name, peer, old, key, whom[name]):
             found[name, peer] = LoginChange.NONE
         elif before != now:
@@ -68,9 +68,9 @@ def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     render gives it.
     """
     folder, path = (
-        (BUNDLE, f"{peer}.yaml")
-        if rendered.plan.topology.bundled
-        else (holder, f"{REMOTE_SECRETS}{peer}.yaml")
+        (BUNDLE_FOLDER, f"{peer}.yaml")
+        if rendered.plan.topology.has_remote_secret_bundle
+        else (holder, f"{REMOTE_SECRETS_PREFIX}{peer}.yaml")
     )
     old = read_file(os.path.join(out, folder, path), "manifest")
     key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
@@ -80,19 +80,19 @@ def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
         peer,
         old,
         key,
-        parse_lock(read_file(os.path.join(out, folder, LOCK), "lock")),
+        parse_lock(read_file(os.path.join(out, folder, MESH_LOCK), "lock")),
     )
 
 
 def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
     for change in changes:
-        prefix = "" if change.name == BUNDLE else REMOTE_SECRETS
+        prefix = "" if change.name == BUNDLE_FOLDER else REMOTE_SECRETS_PREFIX
         for file in change.changes:
             inner = file.path.removeprefix(prefix)
             if (
                 file.action == "update"
                 and file.path.startswith(prefix)
-                and inner not in (LOCK, "kustomization.yaml")
+                and inner not in (MESH_LOCK, "kustomization.yaml")
                 and "/" not in inner
             ):
                 yield change.name, file.path, inner.removesuffix(".yaml")
@@ -111,7 +111,9 @@ def _same(
     for whom it was sealed.
     """
     members = rendered.plan.members
-    login = members[peer].login("" if name == BUNDLE else name) if peer in members else None
+    login = (
+        members[peer].peer_login("" if name == BUNDLE_FOLDER else name) if peer in members else None
+    )
     if login is None:
         return False
     config = kubeconfig(members[peer], login).encode()

@@ -11,7 +11,16 @@ from kubectl_mesh.credentials.accounts import SHARED_READER
 from kubectl_mesh.credentials.logins import masked_login
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path, open_folder, prefix_places
-from kubectl_mesh.model import BUNDLE, CACERTS, REMOTE_SECRETS, STAGES, Date, Json, OnDisk, Pending
+from kubectl_mesh.model import (
+    BUNDLE_FOLDER,
+    CACERTS_PATH,
+    REMOTE_SECRETS_PREFIX,
+    STAGES,
+    Expiry,
+    FolderOnDisk,
+    Json,
+    Pending,
+)
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.render.alerts import FILE, remembered
 from kubectl_mesh.stores import store_of
@@ -50,14 +59,16 @@ class Sealed:
         """What is sealed, by directory and path."""
         found = {}
         for name in (
-            (*(c.name for c in self.inputs.topology.clusters), BUNDLE) if self.encrypts else ()
+            (*(c.name for c in self.inputs.topology.clusters), BUNDLE_FOLDER)
+            if self.encrypts
+            else ()
         ):
             disk = self.read(name)
-            if disk is not None and disk.sealed and disk.cluster == name:
-                found[name] = disk.sealed
+            if disk is not None and disk.sealed_digests and disk.cluster == name:
+                found[name] = disk.sealed_digests
         return found
 
-    def read(self, directory: str) -> OnDisk | None:
+    def read(self, directory: str) -> FolderOnDisk | None:
         """A directory as it is on disk; None where there is none."""
         top = open_folder(self.out)
         if top is None:
@@ -118,7 +129,7 @@ class Sealed:
             if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.kept
         ]
         return (
-            frozenset(name for name in bare if CACERTS in self.before.get(name, {}))
+            frozenset(name for name in bare if CACERTS_PATH in self.before.get(name, {}))
             if self.encrypts and bare
             else frozenset()
         )
@@ -148,9 +159,9 @@ class Sealed:
         absent = {}
         for peer, reader in missing:
             there = [
-                f"{peer}.yaml" in self.before.get(BUNDLE, {}),
+                f"{peer}.yaml" in self.before.get(BUNDLE_FOLDER, {}),
                 *(
-                    f"{REMOTE_SECRETS}{peer}.yaml" in self.before.get(h, {})
+                    f"{REMOTE_SECRETS_PREFIX}{peer}.yaml" in self.before.get(h, {})
                     for h in holders[peer, reader]
                 ),
             ]
@@ -158,7 +169,7 @@ class Sealed:
                 absent[peer, reader] = masked_login(clusters[peer].credential)
         return {**self.inputs.logins, **absent}, frozenset(absent)
 
-    def dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Date]:
+    def dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Expiry]:
         """What the tree tells of the tokens that are sealed and not here."""
         if not absent or self.inputs.topology.alerts is None:
             return {}
@@ -170,7 +181,7 @@ class Sealed:
             for id_, (until, made, what, fix) in (
                 remembered(body[0].decode("utf-8", "replace")).items() if body is not None else ()
             ):
-                found[id_] = Date(until, id_, "token", name, what, fix, made)
+                found[id_] = Expiry(until, id_, "token", name, what, fix, made)
         return found
 
     def store(self) -> Store:

@@ -17,9 +17,11 @@ def ca_file(directory: str, cluster: Cluster) -> str | None:
     """The file with the CA of a cluster's API server; None if it is in the topology or in a
     kubeconfig.
     """
-    if cluster.authority is not None:
+    if cluster.certificate_authority is not None:
         return (
-            None if "-----BEGIN" in cluster.authority else join_path(directory, cluster.authority)
+            None
+            if "-----BEGIN" in cluster.certificate_authority
+            else join_path(directory, cluster.certificate_authority)
         )
     path = join_path(directory, server_ca_file(cluster.name))
     return path if cluster.server is not None and os.path.isfile(path) else None
@@ -40,8 +42,8 @@ def _ca_place(directory: str, topology: Topology, cluster: Cluster) -> Place:
     file = ca_file(directory, cluster)
     if file is not None:
         return Place(file)
-    key = ("certificateAuthority",) if cluster.authority is not None else ()
-    return topology.document.place("contexts", cluster.context, *key)
+    key = ("certificateAuthority",) if cluster.certificate_authority is not None else ()
+    return topology.document.field_place("contexts", cluster.context, *key)
 
 
 def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:

@@ -42,12 +42,12 @@ def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem
             if key == "organization" and has_root:
                 fix += f" and replace the root: {_replace_command()}"
             code = f"{key.replace('_', '-')}-differs"
-            yield Problem(document.place(key), what, fix, code=code)
+            yield Problem(document.field_place(key), what, fix, code=code)
     certificates = value.get("certificates")
     issuer = certificates.get("issuer", "local") if isinstance(certificates, dict) else "local"
     if stated.issuer not in ("local", issuer):
         yield Problem(
-            document.place("certificates", "issuer"),
+            document.field_place("certificates", "issuer"),
             f"is {value_text(issuer)}, and --issuer asks for {value_text(stated.issuer)}",
             f"leave --issuer out, or write certificates: {{issuer: {stated.issuer}}}",
             code="issuer-differs",
@@ -76,7 +76,7 @@ def _context_contradictions(document: Document, stated: StatedValues) -> Iterato
             )
         elif isinstance(entry, dict) and entry.get("network") != network:
             yield Problem(
-                document.place("contexts", context, "network"),
+                document.field_place("contexts", context, "network"),
                 (
                     f"is {value_text(entry.get('network'))}, and --context asks for"
                     f" {value_text(network)}"

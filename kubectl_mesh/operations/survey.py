@@ -137,7 +137,7 @@ class _Reading:
             changes,
             strangers(out, rendered.tree, changes),
             tuple(refused),
-            bool(rendered.pki.new),
+            bool(rendered.pki.new_files),
         )
         self.errors += refused
 

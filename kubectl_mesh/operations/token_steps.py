@@ -25,7 +25,7 @@ each side looks once an hour.
 
 def check_step(rendered: Rendered, cluster: Cluster, step: str) -> None:
     """Raises a `MeshError` if a step cannot follow the present one."""
-    way, at = cluster.credential.way, token_rotation.rotation_step(cluster)
+    way, at = cluster.credential.kind, token_rotation.rotation_step(cluster)
     place = str(cluster.place)
     if way != "tokenFile":
         raise refuse(
@@ -45,7 +45,8 @@ def check_step(rendered: Rendered, cluster: Cluster, step: str) -> None:
         advance = mesh_command(f"tokens rotate {cluster.name} advance")
         raise refuse(
             place,
-            f"is being rotated already: generation {cluster.generation} with {cluster.beside}"
+            f"is being rotated already: generation {cluster.token_generation} with"
+            f" {cluster.second_generation}"
             " beside it",
             f"go on with `{advance}`, or back with abort",
             code="rotation-running",
@@ -128,13 +129,13 @@ def _next_token_problems(inputs: CheckedInputs, cluster: Cluster, peer: str) -> 
         for (name, _), login in inputs.logins.items()
         if name != cluster.name and "token" in login
     }
-    place = Place(join_path(inputs.directory, token_file(cluster, peer, cluster.coming)))
-    fix = f"run: {token_command(cluster, inputs.directory, peer, cluster.coming)}"
+    place = Place(join_path(inputs.directory, token_file(cluster, peer, cluster.next_generation)))
+    fix = f"run: {token_command(cluster, inputs.directory, peer, cluster.next_generation)}"
     if token is None:
         what = "is not there: the peers have nothing to move to"
         yield Problem(place, what, fix, code="next-token-missing")
     elif token == inputs.logins.get((cluster.name, peer), {}).get("token"):
-        what = f"holds the token of generation {cluster.generation}, which is to go"
+        what = f"holds the token of generation {cluster.token_generation}, which is to go"
         yield Problem(place, what, fix, code="next-token-is-first")
     elif token in others:
         what = f'holds the token of "{others[token]}", which this cluster would refuse'
@@ -148,16 +149,16 @@ def _claim_problems(
 ) -> Iterator[Problem]:
     """What the next token for a peer says of itself, and it should not."""
     now = inputs.machine.now
-    place = Place(join_path(inputs.directory, token_file(cluster, peer, cluster.coming)))
-    fix = f"run: {token_command(cluster, inputs.directory, peer, cluster.coming)}"
-    secret = reader_secret(cluster, peer, cluster.coming)
+    place = Place(join_path(inputs.directory, token_file(cluster, peer, cluster.next_generation)))
+    fix = f"run: {token_command(cluster, inputs.directory, peer, cluster.next_generation)}"
+    secret = reader_secret(cluster, peer, cluster.next_generation)
     if said.expires is not None and said.expires <= now:
         what = f"expired on {said.expires:%Y-%m-%d}"
         yield Problem(place, what, fix, code="token-expired")
     elif said.expires is not None and said.expires <= now + DAY:
         what = expiring_text(said.expires, now)
         yield Problem(place, what, fix, code="token-expires-soon")
-    elif other := account_problems(place, said, cluster, peer, cluster.coming):
+    elif other := account_problems(place, said, cluster, peer, cluster.next_generation):
         yield from other
     elif said.secret not in (None, secret):
         what = f"holds a token of another Secret than {secret}, as it says itself"
@@ -186,14 +187,15 @@ def check_last_use(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster) 
     """Raises a `MeshError` if peers use the token that goes, under the name of the next."""
     problems: list[Problem] = []
     for peer in _token_peers(inputs, rendered, cluster):
-        name = token_file(cluster, peer, cluster.beside)
+        name = token_file(cluster, peer, cluster.second_generation)
         first = read_inside(inputs.directory, name, "credential")
         used = inputs.logins.get((cluster.name, peer), {}).get("token")
         if first is None or used is None:
             continue
         if first.decode("ascii", "replace").strip() == used:
             what = (
-                f"holds the token of generation {cluster.beside}, which is to go: no peer could log"
+                f"holds the token of generation {cluster.second_generation}, which is to go: no"
+                " peer could log"
                 " in any more"
             )
             fetch = token_command(cluster, inputs.directory, peer)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, Cluster
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Cluster
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
@@ -25,7 +25,7 @@ def build_tree(inputs: CheckedInputs, out: str) -> Rendered:
 def differing_folders(rendered: Rendered, out: str) -> list[str]:
     """The folders that are not as a render would create them now."""
     changes = compare(out, rendered.tree, rendered.plan.topology.mesh_id)
-    return [c.name for c in changes if c.differs]
+    return [c.name for c in changes if c.has_differences]
 
 
 def concerned_folders(rendered: Rendered, cluster: Cluster, names: Sequence[str]) -> list[str]:
@@ -36,7 +36,7 @@ def concerned_folders(rendered: Rendered, cluster: Cluster, names: Sequence[str]
     own = {
         cluster.name,
         *token_rotation.remote_secret_holders(plan, cluster.name),
-        *([BUNDLE] if plan.topology.bundled else []),
+        *([BUNDLE_FOLDER] if plan.topology.has_remote_secret_bundle else []),
     }
     return [name for name in names if name in own]
 
@@ -57,7 +57,7 @@ def uncommitted_problems(rendered: Rendered, out: str, cluster: Cluster) -> list
     about the clusters.
     """
     paths = _token_paths(rendered, cluster.name)
-    locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{LOCK}" for path in paths}
+    locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{MESH_LOCK}" for path in paths}
     environment = rendered.inputs.machine.environment
     there = committed(out, [*locks.values(), *paths], environment) if os.path.isdir(out) else {}
     behind = [
@@ -83,7 +83,7 @@ def _token_paths(rendered: Rendered, name: str) -> list[str]:
     """The files of the tree that hold a cluster's token, or what peers log in with."""
     plan = rendered.plan
     own = [f"{name}/{path}" for path in rendered.tree[name] if token_rotation.is_token_path(path)]
-    if plan.topology.bundled:
-        return [*own, f"{BUNDLE}/{name}.yaml"]
+    if plan.topology.has_remote_secret_bundle:
+        return [*own, f"{BUNDLE_FOLDER}/{name}.yaml"]
     holders = token_rotation.remote_secret_holders(plan, name)
-    return own + [f"{holder}/{REMOTE_SECRETS}{name}.yaml" for holder in holders]
+    return own + [f"{holder}/{REMOTE_SECRETS_PREFIX}{name}.yaml" for holder in holders]

@@ -11,7 +11,7 @@ from kubectl_mesh.credentials.logins import Claims, parse_claims
 from kubectl_mesh.credentials.tokens import TOKEN_CHECKS
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import Cluster, Date
+from kubectl_mesh.model import Cluster, Expiry
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.build import Rendered
@@ -81,7 +81,7 @@ def read_tokens_status(paths: Paths, clusters: Sequence[str], machine: Machine) 
 
 def list_token_dates(
     paths: Paths, clusters: Sequence[str], machine: Machine
-) -> tuple[str, list[Date]]:
+) -> tuple[str, list[Expiry]]:
     """The name of the mesh, and when the tokens of these clusters, or of all, expire."""
     rendered, only = _build_mesh(paths, clusters, machine)
     found = dates(rendered.plan, rendered.pki)
@@ -104,13 +104,13 @@ def _build_mesh(
 def _list_tokens(rendered: Rendered, cluster: Cluster) -> list[TokenState]:
     """The tokens by which peers log in to a cluster, by peer and generation."""
     member = rendered.plan.members[cluster.name]
-    if not member.readers or cluster.credential.way != "tokenFile":
+    if not member.readers or cluster.credential.kind != "tokenFile":
         return []
     peers = member.readers if rendered.plan.topology.reader_per_peer else ("",)
     return [
         _read_token(rendered, cluster, peer, generation)
         for peer in peers
-        for generation in cluster.generations
+        for generation in cluster.token_generations
     ]
 
 
@@ -118,9 +118,9 @@ def _read_token(rendered: Rendered, cluster: Cluster, peer: str, generation: int
     """The token of a generation."""
     inputs = rendered.inputs
     state, token = "to go", None
-    if generation == cluster.coming:
+    if generation == cluster.next_generation:
         state, token = "next", inputs.coming.get((cluster.name, peer))
-    if generation == cluster.generation:
+    if generation == cluster.token_generation:
         login = inputs.logins.get((cluster.name, peer), {}).get("token")
         state, token = "used", login if isinstance(login, str) else None
     is_external = store_of(rendered.plan.topology).OUTSIDE

@@ -48,7 +48,7 @@ class TreeReading:
         needs no second look.
         """
         only = {
-            c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign}
+            c.name: {f.path for f in c.changes if f.action not in _SAME} | {*c.foreign_files}
             for c in changes
             if is_different(c)
         }
@@ -62,15 +62,15 @@ class TreeReading:
             _rendered_state(made, only),
             self.topology,
             peers_of(self.topology),
-            roots if not pki.new else None,
-            intermediates if not pki.new else {},
+            roots if not pki.new_files else None,
+            intermediates if not pki.new_files else {},
             self.now,
             self.fail_within,
             {
                 f"{c.name}/{f.path}": "deleted" if f.action == "create" else "edited"
                 for c in changes
                 for f in c.changes
-                if f.edited
+                if f.was_edited
             },
             frozenset(
                 f"{c.name}/{f.path}" for c in changes for f in c.changes if f.action in _SAME
@@ -82,7 +82,7 @@ class TreeReading:
 
 def is_different(change: FolderChange) -> bool:
     """Whether a directory holds anything but what a render makes."""
-    return change.differs or bool(change.foreign)
+    return change.has_differences or bool(change.foreign_files)
 
 
 def _rendered_state(made: Rendered, only: Mapping[str, set[str]]) -> MeshState:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from kubectl_mesh.fs.folders import read_regular_file
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import LOCK, Folder
+from kubectl_mesh.model import MESH_LOCK, Folder
 from kubectl_mesh.tree.lock_file import parse_lock
 
 
@@ -24,7 +24,7 @@ class DiskFiles(Mapping[str, "bytes | None"]):
     @cached_property
     def _listed(self) -> Mapping[str, str] | None:
         """The digests in the lock; None where it cannot be read."""
-        lock = parse_lock(read_file(os.path.join(self._folder, LOCK), "lock"))
+        lock = parse_lock(read_file(os.path.join(self._folder, MESH_LOCK), "lock"))
         return None if lock is None else lock.files
 
     def __getitem__(self, path: str) -> bytes | None:
@@ -37,14 +37,14 @@ class DiskFiles(Mapping[str, "bytes | None"]):
     def _read(self, path: str) -> bytes | None:
         same = self._rendered.get(path)
         if (
-            path != LOCK
+            path != MESH_LOCK
             and same is not None
             and self._listed is not None
             and self._listed.get(path) == same.digest
         ):
             return same.body
         found = read_regular_file(
-            os.path.join(self._folder, path), kind="lock" if path == LOCK else "manifest"
+            os.path.join(self._folder, path), kind="lock" if path == MESH_LOCK else "manifest"
         )
         return found[0] if found is not None else None
 
@@ -56,7 +56,7 @@ class DiskFiles(Mapping[str, "bytes | None"]):
         )
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._listed, LOCK)) if self._listed is not None else self._walk()
+        return iter((*self._listed, MESH_LOCK)) if self._listed is not None else self._walk()
 
     def _walk(self) -> Iterator[str]:
         """Every file, where the lock cannot say."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import LOCK
+from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.safety.roots import trusts_of_state
@@ -14,7 +14,7 @@ from kubectl_mesh.workdir.git_ignore import committed
 def read_tree_trusts(out: str, names: Iterable[str]) -> dict[str, Trust]:
     """By cluster, the roots and the signer of its tree on disk."""
     return _trusts_of_locks(
-        {name: read_file(os.path.join(out, name, LOCK), "lock") for name in names}
+        {name: read_file(os.path.join(out, name, MESH_LOCK), "lock") for name in names}
     )
 
 
@@ -25,7 +25,7 @@ def read_commit_trusts(
     none.
     """
     bodies = (
-        committed(out, [f"{name}/{LOCK}" for name in names], environment)
+        committed(out, [f"{name}/{MESH_LOCK}" for name in names], environment)
         if os.path.isdir(out)
         else {}
     )
@@ -33,4 +33,6 @@ def read_commit_trusts(
 
 
 def _trusts_of_locks(bodies: Mapping[str, bytes | None]) -> dict[str, Trust]:
-    return trusts_of_state(open_tree({name: {LOCK: body} for name, body in bodies.items()}), bodies)
+    return trusts_of_state(
+        open_tree({name: {MESH_LOCK: body} for name, body in bodies.items()}), bodies
+    )

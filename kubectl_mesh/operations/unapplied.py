@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import LOCK, Topology
+from kubectl_mesh.model import MESH_LOCK, Topology
 from kubectl_mesh.operations.last_commit import committed, has_no_commit
 from kubectl_mesh.text import count_text, did_you_mean
 from kubectl_mesh.tree.lock_file import parse_lock
@@ -36,7 +36,7 @@ def resolve_unapplied(
     }
     held = _committed(out, [name for name in chosen if name], environment) if chosen else NONE
     for cluster, name in chosen.items():
-        if cluster and not os.path.lexists(os.path.join(out, cluster, LOCK)):
+        if cluster and not os.path.lexists(os.path.join(out, cluster, MESH_LOCK)):
             what = (
                 f"{join_path(out, cluster)} does not exist, so nothing has to count as not applied"
             )
@@ -73,10 +73,10 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
     known = {c.context: c.name for c in topology.clusters} | {
         c.name: c.name for c in topology.clusters
     }
-    if name in known and os.path.lexists(os.path.join(out, known[name], LOCK)):
+    if name in known and os.path.lexists(os.path.join(out, known[name], MESH_LOCK)):
         return known[name]
     for folder in sorted(os.listdir(out)) if os.path.isdir(out) else ():
-        path = os.path.join(out, folder, LOCK)
+        path = os.path.join(out, folder, MESH_LOCK)
         if not folder.startswith(("_", ".")) and os.path.isfile(path):
             lock = parse_lock(read_file(path, "lock"))
             if name == folder or (lock is not None and name == lock.context):

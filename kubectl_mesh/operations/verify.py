@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.model import OnDisk
+from kubectl_mesh.model import FolderOnDisk
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import build, private_files
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
@@ -15,7 +15,7 @@ from kubectl_mesh.stores import store_of, verify
 from kubectl_mesh.stores.sealing import Opener, Sealing
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.yaml_io.manifest import parse, read
+from kubectl_mesh.yaml_io.manifest import parse_yaml, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def verify_mesh(
         disk, where = tree.read(name), f"{folder}/{name}"
         if only is not None and name not in only:
             continue
-        if disk is None or not disk.sealed:
+        if disk is None or not disk.sealed_digests:
             problems.append(
                 Problem(
                     Place(where),
@@ -111,7 +111,7 @@ def _read_identity(inputs: CheckedInputs, identity: str) -> Opener:
 
 
 def _folder_problems(
-    where: str, name: str, disk: OnDisk, meant: verify.Meant, opener: Opener
+    where: str, name: str, disk: FolderOnDisk, meant: verify.Meant, opener: Opener
 ) -> Iterator[Problem]:
     """What is wrong with the sealed files of a directory."""
     for path in sorted(path for directory, path in meant.public if directory == name):
@@ -133,7 +133,7 @@ def _folder_problems(
         yield from verify.compare(
             f"{where}/{path}",
             document,
-            parse(meant.public[name, path]),
-            None if text is None else parse(text),
-            read,
+            parse_yaml(meant.public[name, path]),
+            None if text is None else parse_yaml(text),
+            read_manifest,
         )

@@ -300,10 +300,11 @@ def _signer_problems(
 
 def _crl_warnings(crl: Crl, added: Sequence[str], now: datetime) -> Iterator[Problem]:
     """That CRLs end soon, and that some are new."""
-    left = crl.until - now
-    if left < min(timedelta(days=30), (crl.until - crl.made) / 3):
+    left = crl.next_update - now
+    if left < min(timedelta(days=30), (crl.next_update - crl.issued) / 3):
         what = (
-            f"is valid until {crl.until:%Y-%m-%d}, for {left.days} days; after that proxies refuse"
+            f"is valid until {crl.next_update:%Y-%m-%d}, for {left.days} days; after that proxies"
+            " refuse"
             " every connection"
         )
         yield Problem(Place(NAME), what, ANEW, "crl-expiring", code="crl-expires-soon")

@@ -6,14 +6,14 @@ from datetime import datetime
 from kubectl_mesh.credentials.accounts import SHARED_READER, token_file
 from kubectl_mesh.credentials.kubeconfig import ca_dates
 from kubectl_mesh.credentials.logins import parse_claims
-from kubectl_mesh.model import Certificate, Date, Member, Pki, Plan
+from kubectl_mesh.model import Certificate, Expiry, Member, Pki, Plan
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.chain import RENEW_FIX
 
 SIGN_ANEW = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
 
 
-def dates(plan: Plan, pki: Pki) -> tuple[Date, ...]:
+def dates(plan: Plan, pki: Pki) -> tuple[Expiry, ...]:
     """Of the whole mesh: the roots, what is revoked, every cluster's own."""
     return tuple(
         sorted(
@@ -25,17 +25,17 @@ def dates(plan: Plan, pki: Pki) -> tuple[Date, ...]:
     )
 
 
-def shared(pki: Pki) -> Iterator[Date]:
+def shared(pki: Pki) -> Iterator[Expiry]:
     """What ends for all clusters at once."""
     yield from map(root, pki.roots)
     if pki.crl is not None:
-        yield crl(pki.crl.made, pki.crl.until)
+        yield crl(pki.crl.issued, pki.crl.next_update)
 
 
-def root(certificate: Certificate) -> Date:
+def root(certificate: Certificate) -> Expiry:
     """The end of a root."""
     name = f"root-{certificate.fingerprint[:16]}"
-    return Date(
+    return Expiry(
         certificate.not_after,
         name,
         "root",
@@ -46,12 +46,12 @@ def root(certificate: Certificate) -> Date:
     )
 
 
-def intermediate(cluster: str, certificate: Certificate) -> Date:
+def intermediate(cluster: str, certificate: Certificate) -> Expiry:
     """The end of the intermediate of a cluster; its name is that of the one that takes its
     place.
     """
     name = f"intermediate-{cluster}"
-    return Date(
+    return Expiry(
         certificate.not_after,
         name,
         "intermediate",
@@ -65,10 +65,10 @@ def intermediate(cluster: str, certificate: Certificate) -> Date:
 NEW_CA = "put the new CA into clusters/NAME.crt, render and apply"
 
 
-def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Date:
+def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Expiry:
     """The end of the CA by which the peers verify the API server of a cluster."""
     fix = NEW_CA.replace("NAME", cluster)
-    return Date(
+    return Expiry(
         validity[1],
         f"server-ca-{cluster}",
         "server-ca",
@@ -79,9 +79,9 @@ def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Date:
     )
 
 
-def crl(made: datetime, until: datetime) -> Date:
+def crl(made: datetime, until: datetime) -> Expiry:
     """When the first of the CRLs has to be signed anew."""
-    return Date(
+    return Expiry(
         until,
         "crl",
         "crl",
@@ -92,7 +92,7 @@ def crl(made: datetime, until: datetime) -> Date:
     )
 
 
-def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
+def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Expiry]:
     """What a cluster has of its own: the intermediate that signs there, the CA of its API server,
     and the tokens by which the peers read it.
     """
@@ -106,19 +106,19 @@ def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Date]:
     for peer, login in sorted(member.logins.items()):
         id_ = token_id(member, peer)
         text = login.get("token")
-        if peer in member.absent:
+        if peer in member.sealed_logins:
             # It is sealed, and not here; what was told of it when it was, is in the tree.
-            if id_ in plan.remembered:
-                yield plan.remembered[id_]
+            if id_ in plan.sealed_token_expiries:
+                yield plan.sealed_token_expiries[id_]
             continue
         said = parse_claims(text) if isinstance(text, str) else None
         if said is not None and said.expires is not None:
-            yield Date(said.expires, id_, "token", name, *token_words(member, peer), said.issued)
+            yield Expiry(said.expires, id_, "token", name, *token_words(member, peer), said.issued)
 
 
 def token_id(member: Member, peer: str) -> str:
     """The name of a token's date."""
-    return f"token-{member.cluster.name}-g{member.cluster.generation}" + (
+    return f"token-{member.cluster.name}-g{member.cluster.token_generation}" + (
         "" if peer == SHARED_READER else f"-{peer}"
     )
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from cryptography import x509
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import CertsChange
 from kubectl_mesh.pki.ahead import ahead
 from kubectl_mesh.pki.own import Taken
 from kubectl_mesh.pki.renew import to_archive
@@ -37,7 +37,7 @@ def join(
     kept: Mapping[str, bytes],
     clusters: Sequence[str],
     now: datetime,
-) -> tuple[Exchange, Taken]:
+) -> tuple[CertsChange, Taken]:
     """The union of roots, and the rotation that it begins: every cluster trusts all of them and
     signs as before.
 
@@ -51,7 +51,7 @@ def join(
     roots = load_certificates(f"certs/{ROOT_CERT}", bundle)
     if on is not None and (not on.union or on.step != "trust-both"):
         if not taken.files and key is None:
-            return Exchange({}), taken
+            return CertsChange({}), taken
         what, fix = (
             f"says that a rotation is on ({on.step}), and another root waits for it",
             f"finish it with `{mesh_command('certs rotate-root advance')}`",
@@ -68,7 +68,7 @@ def join(
     state = Rotation("trust-both", old, fingerprint(one), now, union=True)
     if old and (on is None or (set(on.old), on.new) != (set(old), state.new)):
         put[ROTATION_FILE] = write(state)
-    return Exchange(put), taken
+    return CertsChange(put), taken
 
 
 def _last(on: Rotation | None, kept: Mapping[str, bytes]) -> bool:
@@ -172,7 +172,7 @@ def restored(
     names: Sequence[str],
     certs: CertsFolder,
     now: datetime,
-) -> tuple[Exchange, list[str]]:
+) -> tuple[CertsChange, list[str]]:
     """The intermediates that signed before, out of the archive (`archived_files`), in the place of
     those that the one root signed.
 
@@ -191,7 +191,7 @@ def restored(
             f"{intermediate_folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
         }
         back.append(intermediate_folder(name))
-    return Exchange(put, to_archive(back, kept, certs.archive)), lacking
+    return CertsChange(put, to_archive(back, kept, certs.archive)), lacking
 
 
 def _former(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import CertsChange
 from kubectl_mesh.pki.kept import kept_root
 from kubectl_mesh.pki.make import Issuer, build_intermediate, make_keys, pem_key
 from kubectl_mesh.pki.requests import (
@@ -44,7 +44,7 @@ def renew(
     progress: Progress = silent,
     *,
     keep_key: bool = False,
-) -> Exchange:
+) -> CertsChange:
     """New intermediates for the clusters of `wanted`, signed by the root whose key is in `certs/`;
     the old folders go to the archive.
 
@@ -86,7 +86,7 @@ def sign_intermediates(
     progress: Progress = silent,
     *,
     keep_key: bool = False,
-) -> Exchange:
+) -> CertsChange:
     """New intermediates for the clusters of `wanted`, signed by one of the roots in `certs/`; the
     old folders go to the archive.
     """
@@ -114,7 +114,7 @@ def sign_intermediates(
             serialization.Encoding.PEM
         )
         put[f"{base}/root-cert.pem"] = bundle
-    return Exchange(
+    return CertsChange(
         put, to_archive([intermediate_folder(name) for name in names], kept, certs.archive)
     )
 
@@ -242,7 +242,7 @@ def expiring(
 
 def accept_next(
     name: str, clusters: Sequence[str], came: NamedFile, certs: CertsFolder, now: datetime
-) -> Exchange:
+) -> CertsChange:
     """What came back for a cluster whose intermediate is in use, judged against the key that waits
     for it; the two folders change places in one.
     """
@@ -254,4 +254,4 @@ def accept_next(
         if path.startswith(f"{following}/")
     }
     put = accept(Awaited(name, clusters, following), came, None, waiting, now)
-    return Exchange(put, {**to_archive([base], kept, certs.archive), following: base})
+    return CertsChange(put, {**to_archive([base], kept, certs.archive), following: base})

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import Exchange
+from kubectl_mesh.model import CertsChange
 from kubectl_mesh.pki.ahead import ahead, lacking
 from kubectl_mesh.pki.joining import restored
 from kubectl_mesh.pki.kept import kept_root, path_length_problems, self_signed_problems
@@ -45,7 +45,7 @@ def begin(
     now: datetime,
     given: NamedFile | None = None,
     progress: Progress = silent,
-) -> Exchange:
+) -> CertsChange:
     """A second root beside the first, trusted and not signing; made here, or `given` as a file."""
     now = now.replace(microsecond=0)
     kept = certs.files
@@ -86,7 +86,7 @@ def begin(
             len(root.certificates) > 1,
         )
     )
-    return Exchange(put)
+    return CertsChange(put)
 
 
 def _next_name(roots: Sequence[x509.Certificate]) -> str:
@@ -160,15 +160,15 @@ def advance(
     *,
     local: bool,
     progress: Progress = silent,
-) -> Exchange:
+) -> CertsChange:
     """The next step; that the one before is everywhere is for the caller to know. `local`: the
     roots sign here.
     """
     now = now.replace(microsecond=0)
     step = follows(rotation, _signers(certs, wanted))
     if not step:
-        return Exchange({}, {}, frozenset((ROTATION_FILE,)))
-    change = Exchange({})
+        return CertsChange({}, {}, frozenset((ROTATION_FILE,)))
+    change = CertsChange({})
     if step == "sign-new" and (problems := lacking(certs.files, {rotation.new}, now)):
         raise MeshError(problems)
     key = _key_of(rotation.new, certs)
@@ -180,17 +180,18 @@ def advance(
             put, moved = _archive_root(old, ROOT_KEY, certs, ())
             change = replace(
                 change,
-                put={**change.put, **put},
-                moved={**change.moved, **moved, NEXT_ROOT_KEY: ROOT_KEY},
+                write={**change.write, **put},
+                rename={**change.rename, **moved, NEXT_ROOT_KEY: ROOT_KEY},
             )
     elif step == "drop-old":
         change = _drop(certs, {rotation.new}, wanted)
     elif step == "drop-new":
         change = _drop(certs, set(rotation.old), wanted)
         put, moved = _archive_root(_block(certs.files[ROOT_CERT], rotation.new), key, certs, ())
-        change = replace(change, put={**change.put, **put}, moved={**change.moved, **moved})
+        change = replace(change, write={**change.write, **put}, rename={**change.rename, **moved})
     return replace(
-        change, put={**change.put, ROTATION_FILE: write(replace(rotation, step=step, since=now))}
+        change,
+        write={**change.write, ROTATION_FILE: write(replace(rotation, step=step, since=now))},
     )
 
 
@@ -202,7 +203,7 @@ def abort(
     *,
     local: bool,
     progress: Progress = silent,
-) -> Exchange:
+) -> CertsChange:
     """The way back, while the old root is still trusted. Where the new one signs, `archived_files`
     has the key of the old root, or the intermediates that signed before.
     """
@@ -221,9 +222,10 @@ def abort(
         elif local:
             change = _sign_old(rotation, wanted, certs, old_key, now, progress)
         else:
-            change = Exchange({})
+            change = CertsChange({})
     return replace(
-        change, put={**change.put, ROTATION_FILE: write(replace(rotation, step=step, since=now))}
+        change,
+        write={**change.write, ROTATION_FILE: write(replace(rotation, step=step, since=now))},
     )
 
 
@@ -245,7 +247,7 @@ def archived_root_key(rotation: Rotation, certs: CertsFolder) -> bytes | None:
     return next((certs.archived_files[p] for p in paths if p in certs.archived_files), None)
 
 
-def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> Exchange:
+def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> CertsChange:
     """Only the root that stays is trusted; refused while a cluster signs with another."""
     others = sorted(
         name
@@ -271,10 +273,10 @@ def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> Excha
     return _drop(certs, {rotation.new}, wanted)
 
 
-def _restore(rotation: Rotation, wanted: Wanted, certs: CertsFolder, now: datetime) -> Exchange:
+def _restore(rotation: Rotation, wanted: Wanted, certs: CertsFolder, now: datetime) -> CertsChange:
     """The intermediates that signed before the union, out of the archive."""
     change, without = restored(rotation, sorted(wanted.namespaces), certs, now)
-    if not change.put:
+    if not change.write:
         what = f"holds no intermediate that an old root signed, for {', '.join(without)}"
         raise MeshError(
             [
@@ -297,7 +299,7 @@ def _sign_old(
     old_key: bytes | None,
     now: datetime,
     progress: Progress,
-) -> Exchange:
+) -> CertsChange:
     """All intermediates signed by the old root again, whose key comes back from the archive."""
     path = f"{ARCHIVE_FOLDER}/root-{rotation.old[0][:8]}/{ROOT_KEY}"
     issuer = _issuer(certs, old_key, path, set(rotation.old), now)
@@ -305,8 +307,8 @@ def _sign_old(
     assert old_key is not None
     return replace(
         change,
-        put={**change.put, ROOT_KEY: old_key},
-        moved={**change.moved, ROOT_KEY: NEXT_ROOT_KEY},
+        write={**change.write, ROOT_KEY: old_key},
+        rename={**change.rename, ROOT_KEY: NEXT_ROOT_KEY},
     )
 
 
@@ -395,7 +397,7 @@ def _issuer(
 
 def _sign(
     wanted: Wanted, certs: CertsFolder, issuer: Issuer, now: datetime, progress: Progress
-) -> Exchange:
+) -> CertsChange:
     """All intermediates that a root did not sign yet, signed by it; those of no cluster of the mesh
     go to the archive.
     """
@@ -416,7 +418,7 @@ def _sign(
         progress,
         keep_key=CRL_FILE in certs.files,
     )
-    return replace(change, moved={**change.moved, **_strangers(certs, there)})
+    return replace(change, rename={**change.rename, **_strangers(certs, there)})
 
 
 def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
@@ -434,7 +436,7 @@ def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
     )
 
 
-def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> Exchange:
+def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> CertsChange:
     """Only the roots in `stay` are trusted; refused while an intermediate leads to another."""
     there = trusts(certs.files, sorted(wanted.namespaces))
     bound = [name for name, trust in there.items() if trust.signer not in stay]
@@ -454,7 +456,7 @@ def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> Exchange:
     bundle = _remaining_bundle(certs.files[ROOT_CERT], stay)
     moved = _strangers(certs, there)
     remaining = tuple(base for base in certs.intermediates if base not in moved)
-    return Exchange(_bundle(bundle, replace(certs, intermediates=remaining)), moved)
+    return CertsChange(_bundle(bundle, replace(certs, intermediates=remaining)), moved)
 
 
 def _remaining_bundle(text: bytes, stay: set[str]) -> bytes:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.model import (
-    BUNDLE,
-    LOCK,
+    BUNDLE_FOLDER,
+    MESH_LOCK,
     STAGES,
     Document,
     File,
@@ -20,7 +20,7 @@ from kubectl_mesh.model import (
     Member,
     Pki,
     Plan,
-    Secret,
+    SecretManifest,
     Tree,
 )
 from kubectl_mesh.render import alerts, gateways, reader, remotes, trust
@@ -73,11 +73,11 @@ class _Folders:
         """The files of a directory, as the store has them, and what its lock says of them."""
         files: dict[str, File] = {}
         sealed: dict[str, str] = {}
-        if any(isinstance(text, Secret) for text in texts.values()):
+        if any(isinstance(text, SecretManifest) for text in texts.values()):
             texts = {**texts, **self.store.beside(directory)}
         for path in sorted(texts):
             text = texts[path]
-            if isinstance(text, Secret):
+            if isinstance(text, SecretManifest):
                 body, made_from = self.store.file(directory, path, text)
                 if made_from is not None:
                     sealed[path] = made_from
@@ -92,8 +92,8 @@ class _Folders:
 
 def _locked(content: LockContent, lock: LockFile) -> Folder:
     body = dump_lock(lock)
-    listed = File(body, private=False, digest=hashlib.sha256(body).hexdigest())
-    return {**content.files, LOCK: listed}
+    listed = File(body, is_private=False, digest=hashlib.sha256(body).hexdigest())
+    return {**content.files, MESH_LOCK: listed}
 
 
 def _clusters(
@@ -108,11 +108,13 @@ def _clusters(
         name: member for name, member in plan.members.items() if only is None or name in only
     }
     planes = {
-        name: tuple(control_plane(member)) for name, member in members.items() if not member.waits
+        name: tuple(control_plane(member))
+        for name, member in members.items()
+        if not member.trust_stage_only
     }
     for name, member in members.items():
         stages = [Stage(), Stage(), Stage()]
-        if not member.waits:
+        if not member.trust_stage_only:
             for file, text in planes[name]:
                 stages[1].add(file, text)
             gateways.add(stages[2], plan, member, manifests, legacy=legacy)
@@ -129,7 +131,7 @@ def _staged(mesh: Mesh, stages: list[Stage], manifests: Manifests) -> Texts:
     """The files of the stages, each with its kustomization, and the kustomization of them all."""
     topology, target = mesh.plan.topology, mesh.target
     delivery = delivery_of(topology)
-    files: dict[str, str | Secret] = {}
+    files: dict[str, str | SecretManifest] = {}
     applied = []
     for stage, into in zip(STAGES, stages, strict=True):
         files |= {f"{stage}/{file}": text for file, text in into.files.items()}
@@ -142,7 +144,7 @@ def _staged(mesh: Mesh, stages: list[Stage], manifests: Manifests) -> Texts:
         if listed and not (is_plane and target.HUB and delivery.CENTRAL):
             applied.append(stage)
     is_encrypted = store_of(topology).NEEDS_DECRYPTION and any(
-        isinstance(text, Secret) for text in files.values()
+        isinstance(text, SecretManifest) for text in files.values()
     )
     # kubectl cannot decrypt cacerts, and an istiod that starts without it signs by itself: nothing
     # brings all stages at once.
@@ -156,10 +158,10 @@ def _staged(mesh: Mesh, stages: list[Stage], manifests: Manifests) -> Texts:
 def _shared(mesh: Mesh, manifests: Manifests) -> Iterator[tuple[str, Texts]]:
     """The directories that belong to the mesh as a whole."""
     plan = mesh.plan
-    if plan.topology.bundled:
+    if plan.topology.has_remote_secret_bundle:
         found = remotes.bundle(plan, manifests)
         listed = list_resources(plan.topology, found, found, manifests) if found else {}
-        yield BUNDLE, {**found, **listed}
+        yield BUNDLE_FOLDER, {**found, **listed}
     delivery = delivery_of(plan.topology)
     if delivery.DIRECTORY:
         yield delivery.DIRECTORY, dict(delivery.files(plan, hub=mesh.target.HUB))

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kubectl_mesh.model import Alerts, Date, Member, Pki, Plan
+from kubectl_mesh.model import Alerts, Expiry, Member, Pki, Plan
 from kubectl_mesh.pki.dates import of_cluster, shared
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.text import plain_text
-from kubectl_mesh.yaml_io.manifest import parse
+from kubectl_mesh.yaml_io.manifest import parse_yaml
 from kubectl_mesh.yaml_io.templates import Manifests
 
 FILE = "expiry-alerts.yaml"
@@ -42,15 +42,15 @@ def add(
         "metadata": {"name": NAME, "namespace": namespace, **labels},
         "spec": {"groups": [{"name": NAME, "rules": rules}]},
     }
-    stage.add(FILE, manifests.again(value))
+    stage.add(FILE, manifests.document_text(value))
 
 
-def _rules(mesh: str, date: Date) -> Iterable[dict[str, Any]]:
+def _rules(mesh: str, date: Expiry) -> Iterable[dict[str, Any]]:
     for severity, before, part in LEVELS:
-        early = before if date.made is None else min(before, (date.until - date.made) / part)
+        early = before if date.issued is None else min(before, (date.expires - date.issued) / part)
         yield {
             "alert": "MeshExpiry",
-            "expr": f"vector(time()) > {int((date.until - early).timestamp())}",
+            "expr": f"vector(time()) > {int((date.expires - early).timestamp())}",
             "labels": {
                 "severity": severity,
                 "mesh": mesh,
@@ -60,11 +60,13 @@ def _rules(mesh: str, date: Date) -> Iterable[dict[str, Any]]:
             },
             "annotations": {
                 "summary": _plain(
-                    f"{date.what.rstrip(',')} ends on {date.until:%Y-%m-%d %H:%M} UTC"
+                    f"{date.what.rstrip(',')} ends on {date.expires:%Y-%m-%d %H:%M} UTC"
                 ),
                 "description": _plain(date.fix),
-                "ends": f"{date.until:%Y-%m-%dT%H:%M:%SZ}",
-                **({"made": f"{date.made:%Y-%m-%dT%H:%M:%SZ}"} if date.made is not None else {}),
+                "ends": f"{date.expires:%Y-%m-%dT%H:%M:%SZ}",
+                **(
+                    {"made": f"{date.issued:%Y-%m-%dT%H:%M:%SZ}"} if date.issued is not None else {}
+                ),
             },
         }
 
@@ -80,7 +82,7 @@ def remembered(text: str) -> dict[str, tuple[datetime, datetime | None, str, str
     """
     found: dict[str, tuple[datetime, datetime | None, str, str]] = {}
     try:
-        value: Any = parse(text)
+        value: Any = parse_yaml(text)
         for rule in value["spec"]["groups"][0]["rules"]:
             if rule["labels"]["kind"] == "token":
                 told = rule["annotations"]

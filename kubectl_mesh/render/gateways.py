@@ -36,10 +36,10 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                 "eastwest-account.yaml", name=GATEWAY_NAME, namespace=cluster.namespace
             ),
         )
-        stage.add("eastwest-deployment.yaml", manifests.again(_deployment(member)))
-        stage.add("eastwest-service.yaml", manifests.again(_service(member, plan)))
+        stage.add("eastwest-deployment.yaml", manifests.document_text(_deployment(member)))
+        stage.add("eastwest-service.yaml", manifests.document_text(_service(member, plan)))
     elif member.gateway_kind == "Gateway":
-        stage.add("eastwest-gateway.yaml", manifests.again(_gateway(member, plan)))
+        stage.add("eastwest-gateway.yaml", manifests.document_text(_gateway(member, plan)))
     # What is exposed is said to istiod, so a cluster without one says nothing.
     if member.primary is None:
         place = {
@@ -50,12 +50,12 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                 else "v1alpha3"
             ),
         }
-        if member.gateway_kind not in (None, "Gateway") and plan.several_networks:
+        if member.gateway_kind not in (None, "Gateway") and plan.has_several_networks:
             stage.add(
                 "cross-network-gateway.yaml",
                 manifests.render("cross-network-gateway.yaml", **place),
             )
-        if member.serves and member.gateway_kind is not None:
+        if member.is_primary and member.gateway_kind is not None:
             service = f"istiod-{cluster.revision}" if cluster.revision else "istiod"
             host = f"{service}.{cluster.namespace}.svc.cluster.local"
             stage.add("istiod-gateway.yaml", manifests.render("istiod-gateway.yaml", **place))
@@ -63,11 +63,11 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                 "istiod-virtual-service.yaml",
                 manifests.render("istiod-virtual-service.yaml", host=host, **place),
             )
-        if plan.topology.ambient:
+        if plan.topology.is_ambient:
             for network in remote_networks(member):
                 stage.add(
                     f"remote-gateways/{file_name(network.name)}.yaml",
-                    manifests.again(_remote(network, cluster)),
+                    manifests.document_text(_remote(network, cluster)),
                 )
 
 
@@ -161,7 +161,7 @@ def _service(member: Member, plan: Plan) -> dict[str, object]:
 def _gateway(member: Member, plan: Plan) -> dict[str, object]:
     """A Gateway of the Gateway API, for which istiod makes Deployment and Service."""
     cluster = member.cluster
-    ambient = plan.topology.ambient
+    ambient = plan.topology.is_ambient
     own = {
         **discovery_labels(member),
         **({"istio.io/rev": cluster.revision} if cluster.revision else {}),
@@ -175,7 +175,7 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
         # Without it the Service would have the name of the class at its end.
         annotations["gateway.istio.io/name-override"] = GATEWAY_NAME
     infrastructure = {}
-    if ambient and member.declared:
+    if ambient and member.static_gateways:
         # istiod labels the Service of such a gateway by itself, unless the Gateway is labelled and
         # says what its Service is to have.
         own[NETWORK_LABEL] = cluster.network

@@ -8,7 +8,7 @@ cert-manager: pkg/apis/certmanager/v1/types_certificate.go; istiod reads `tls.cr
 from collections.abc import Mapping
 
 from kubectl_mesh.model import Cluster, Topology
-from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.manifest import document_text
 
 KEYS: dict[str, dict[str, object]] = {
     "ec-p256": {"algorithm": "ECDSA", "size": 256},
@@ -25,7 +25,7 @@ def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, 
     life, with a new key.
     """
     hours = topology.intermediate_days * HOURS
-    return document(
+    return document_text(
         {
             "apiVersion": "cert-manager.io/v1",
             "kind": "Certificate",
@@ -66,7 +66,7 @@ def istio_csr_values(topology: Topology, cluster: Cluster, ztunnel: str | None) 
     server: dict[str, object] = {"clusterID": cluster.name}
     if ztunnel is not None:
         server = {"caTrustedNodeAccounts": ztunnel, **server}
-    return document(
+    return document_text(
         {
             "app": {
                 "certmanager": {

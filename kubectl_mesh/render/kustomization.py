@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.delivery.delivery import Encrypted
-from kubectl_mesh.model import Secret, Topology
+from kubectl_mesh.model import SecretManifest, Topology
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.yaml_io.templates import Manifests
 
-Texts = Mapping[str, str | Secret]
+Texts = Mapping[str, str | SecretManifest]
 """The files of a directory before they are in the tree, by path."""
 
 
@@ -19,13 +19,13 @@ def list_resources(
     the tree decrypts it.
     """
     hidden = (
-        [path for path in resources if isinstance(files.get(path), Secret)]
+        [path for path in resources if isinstance(files.get(path), SecretManifest)]
         if store_of(topology).NEEDS_DECRYPTION
         else []
     )
     # Those of a stage without remote secrets are the same in most clusters.
     text = (
-        manifests.once
+        manifests.render_once
         if any(path.startswith("remote-secrets/") for path in files)
         else manifests.render
     )

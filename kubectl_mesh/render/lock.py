@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kubectl_mesh.model import BUNDLE, File, Member, Pki, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, File, Member, Pki, Plan
 from kubectl_mesh.render.trust import crls
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
@@ -36,11 +36,11 @@ class Locks:
         cluster, plan, known = member.cluster, self.plan, self._sources
         held = (
             {}
-            if plan.topology.bundled
+            if plan.topology.has_remote_secret_bundle
             else {
                 p: known[p]
                 for p in member.peers
-                if p in known and plan.members[p].login(cluster.name) is not None
+                if p in known and plan.members[p].peer_login(cluster.name) is not None
             }
         )
         return LockFile(
@@ -65,7 +65,7 @@ class Locks:
             cluster=name,
             mesh=self.plan.topology.mesh_id,
             control_plane=self.kind,
-            remote={peer: known[peer] for peer in sorted(known)} if name == BUNDLE else {},
+            remote={peer: known[peer] for peer in sorted(known)} if name == BUNDLE_FOLDER else {},
             files=content.digests,
             sealed=content.sealed,
             **content.store,  # type: ignore[arg-type]
@@ -74,9 +74,9 @@ class Locks:
     def _certificates(self, member: Member) -> dict[str, str]:
         """Who signs in a cluster, as fields of its lock."""
         topology = self.plan.topology
-        if member.held:
+        if member.lacks_intermediate:
             return {"waits": "for its intermediate"}
-        if not topology.own_intermediates:
+        if not topology.has_intermediate_files:
             assert topology.issuer_ref is not None
             name, issuer, group = topology.issuer_ref
             return {"issuer": f"{topology.issuer}: {issuer}.{group}/{name}"}

@@ -3,7 +3,7 @@ their tokens.
 """
 
 from kubectl_mesh.credentials.accounts import SHARED_READER, reader_account, reader_secret
-from kubectl_mesh.model import DEFAULT_READER, Cluster, Member, Plan
+from kubectl_mesh.model import DEFAULT_READER_ACCOUNT, Cluster, Member, Plan
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.yaml_io.templates import Manifests
@@ -11,12 +11,12 @@ from kubectl_mesh.yaml_io.templates import Manifests
 
 def role(cluster: Cluster) -> str:
     """The role of a reader that Istio does not bring; Istio's own has another name."""
-    return f"istio-reader-{cluster.namespace}-{cluster.reader}"
+    return f"istio-reader-{cluster.namespace}-{cluster.reader_account}"
 
 
 def own_role(plan: Plan, cluster: Cluster) -> bool:
     """Whether Istio's own account is not the one that is used."""
-    return cluster.reader != DEFAULT_READER or plan.topology.reader_per_peer
+    return cluster.reader_account != DEFAULT_READER_ACCOUNT or plan.topology.reader_per_peer
 
 
 def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
@@ -30,7 +30,7 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
         if plan.topology.reader_per_peer
         else shared
     )
-    tokens = cluster.credential.way == "tokenFile"
+    tokens = cluster.credential.kind == "tokenFile"
     text = manifests.render(
         "reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=role(cluster)
     )
@@ -49,7 +49,7 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
                 ),
             )
         if tokens:
-            for generation in cluster.generations:
+            for generation in cluster.token_generations:
                 file = (
                     f"{name}-token.yaml" if generation == 1 else f"{name}-token-g{generation}.yaml"
                 )

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from kubectl_mesh.credentials.accounts import SHARED_READER, login_file_names
 from kubectl_mesh.credentials.logins import masked_login
 from kubectl_mesh.delivery import delivery_of
-from kubectl_mesh.model import BUNDLE, Json, Member, Plan, Secret
+from kubectl_mesh.model import BUNDLE_FOLDER, Json, Member, Plan, SecretManifest
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.manifest import document_text
 from kubectl_mesh.yaml_io.templates import Manifests
 
 
@@ -20,22 +20,22 @@ class Remotes:
 
     def __init__(self, plan: Plan, manifests: Manifests) -> None:
         self.plan, self.manifests = plan, manifests
-        self._made: dict[tuple[str, str, str], str | Secret] = {}
+        self._made: dict[tuple[str, str, str], str | SecretManifest] = {}
         self._public: dict[tuple[str, str], str] = {}
 
     def add(self, stage: Stage, member: Member) -> None:
         """Adds those that a cluster holds, or names the directory that has them all."""
-        if self.plan.topology.bundled:
+        if self.plan.topology.has_remote_secret_bundle:
             # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
             topology = self.plan.topology
             applied = not store_of(topology).NEEDS_DECRYPTION or delivery_of(topology).DECRYPTS
             if (
                 applied
-                and member.cluster.joined
+                and member.cluster.is_joined
                 and member.primary is None
-                and any(m.login("") for m in self.plan.members.values())
+                and any(m.peer_login("") for m in self.plan.members.values())
             ):
-                stage.resources.append(f"../../{BUNDLE}")
+                stage.resources.append(f"../../{BUNDLE_FOLDER}")
             return
         name, namespace, shared = (
             member.cluster.name,
@@ -51,11 +51,11 @@ class Remotes:
             if secret is not None:
                 stage.add(f"remote-secrets/{peer}.yaml", secret)
 
-    def secret(self, other: Member, holder: str, namespace: str) -> str | Secret | None:
+    def secret(self, other: Member, holder: str, namespace: str) -> str | SecretManifest | None:
         """The object by which istiod in `namespace` of `holder` reads a cluster; None while it may
         not or cannot.
         """
-        login = other.login(holder)
+        login = other.peer_login(holder)
         if login is None:
             return None
         reader = holder if holder in other.logins else SHARED_READER
@@ -66,7 +66,7 @@ class Remotes:
 
     def _object(
         self, other: Member, namespace: str, reader: str, login: Mapping[str, Json]
-    ) -> str | Secret:
+    ) -> str | SecretManifest:
         topology, cluster = self.plan.topology, other.cluster
         store = store_of(topology)
         if not store.has_login(cluster):
@@ -84,18 +84,22 @@ class Remotes:
             if (cluster.name, namespace) not in self._public:
                 # A reader of YAML passes over it; a login of another generation is sealed anew for
                 # it.
-                which = "" if cluster.generation == 1 else f"# generation {cluster.generation}\n"
+                which = (
+                    ""
+                    if cluster.token_generation == 1
+                    else f"# generation {cluster.token_generation}\n"
+                )
                 self._public[cluster.name, namespace] = (
                     self._text(other, namespace, masked_login(cluster.credential)) + which
                 )
             public = self._public[cluster.name, namespace]
-        text = None if reader in other.absent else self._text(other, namespace, login)
-        return Secret(text, public, login_file_names(cluster, reader))
+        text = None if reader in other.sealed_logins else self._text(other, namespace, login)
+        return SecretManifest(text, public, login_file_names(cluster, reader))
 
     def _text(self, member: Member, namespace: str, login: Mapping[str, Json]) -> str:
         name = member.cluster.name
         encoded = base64.b64encode(kubeconfig(member, login).encode()).decode()
-        return self.manifests.once(
+        return self.manifests.render_once(
             "remote-secret.yaml",
             name=name,
             context=member.cluster.context,
@@ -116,7 +120,7 @@ def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
     }
     if member.server.tls_server_name is not None:
         server["tls-server-name"] = member.server.tls_server_name
-    return document(
+    return document_text(
         {
             "apiVersion": "v1",
             "clusters": [{"cluster": server, "name": name}],
@@ -128,12 +132,12 @@ def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
     )
 
 
-def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | Secret]:
+def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | SecretManifest]:
     """The remote secrets of all clusters, once; istiod passes over its own ("would overwrite the
     config cluster").
     """
     remotes = Remotes(plan, manifests)
-    files: dict[str, str | Secret] = {}
+    files: dict[str, str | SecretManifest] = {}
     for name, member in plan.members.items():
         secret = remotes.secret(member, SHARED_READER, member.cluster.namespace)
         if secret is not None:

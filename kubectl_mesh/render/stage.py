@@ -1,16 +1,16 @@
 """A stage of a cluster's directory while it is put together."""
 
-from kubectl_mesh.model import Secret
+from kubectl_mesh.model import SecretManifest
 
 
 class Stage:
     """Files by their path in the stage, and what its kustomization lists, in order."""
 
     def __init__(self) -> None:
-        self.files: dict[str, str | Secret] = {}
+        self.files: dict[str, str | SecretManifest] = {}
         self.resources: list[str] = []
 
-    def add(self, path: str, text: str | Secret) -> None:
+    def add(self, path: str, text: str | SecretManifest) -> None:
         """Adds a file, which the kustomization lists."""
         self.files[path] = text
         self.resources.append(path)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.istio.versions import can_read_crl
-from kubectl_mesh.model import SEALED, Member, Pki, Plan, Secret
+from kubectl_mesh.model import SEALED_PLACEHOLDER, Member, Pki, Plan, SecretManifest
 from kubectl_mesh.render import issuers
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
@@ -49,7 +49,7 @@ def add(
             topology, cluster, accounts.get("ztunnel")
         )
         return
-    if member.primary is not None or member.held:
+    if member.primary is not None or member.lacks_intermediate:
         return
     annotations = dict([keep]) if keep is not None else {}
     if topology.issuer == "cert-manager":
@@ -78,7 +78,7 @@ def _namespaces(
             keep=keep,
         ),
     )
-    for namespace in extra_namespaces(accounts, cluster) if not member.waits else ():
+    for namespace in extra_namespaces(accounts, cluster) if not member.trust_stage_only else ():
         yield (
             f"namespace-{namespace}.yaml",
             manifests.render(
@@ -87,14 +87,14 @@ def _namespaces(
         )
 
 
-def _cacerts(plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> Secret:
+def _cacerts(plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> SecretManifest:
     """The Secret with the intermediate."""
     cluster, topology = member.cluster, plan.topology
     intermediate, revoked = pki.intermediates[cluster.name], crls(member, pki)
     keep_key, keep = delivery_of(topology).KEEP or (None, None)
 
     def text(key: bytes) -> str:
-        return manifests.once(
+        return manifests.render_once(
             "cacerts.yaml",
             namespace=cluster.namespace,
             keep_key=keep_key,
@@ -107,5 +107,5 @@ def _cacerts(plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> Secr
         )
 
     body = None if intermediate.ca_key is None else text(intermediate.ca_key)
-    public = text(SEALED.encode()) if store_of(topology).ENCRYPTS else ""
-    return Secret(body, public, f"certs/intermediate-{cluster.name}/ca-key.pem")
+    public = text(SEALED_PLACEHOLDER.encode()) if store_of(topology).ENCRYPTS else ""
+    return SecretManifest(body, public, f"certs/intermediate-{cluster.name}/ca-key.pem")

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from kubectl_mesh.model import Date
+from kubectl_mesh.model import Expiry
 from kubectl_mesh.text import escape_for_terminal
 
 REMIND = timedelta(days=30)
 
 
-def calendar(mesh: str, entries: Iterable[Date]) -> str:
+def calendar(mesh: str, entries: Iterable[Expiry]) -> str:
     """An event for each date, with an alarm 30 days before.
 
     Its UID is the same as long as it is the same thing that ends: a calendar that takes the file
@@ -27,8 +27,8 @@ def calendar(mesh: str, entries: Iterable[Date]) -> str:
         lines += [
             "BEGIN:VEVENT",
             f"UID:{entry.id}.{mesh}@kubectl-mesh",
-            f"DTSTAMP:{_time(entry.made or entry.until)}",
-            f"DTSTART:{_time(entry.until)}",
+            f"DTSTAMP:{_time(entry.issued or entry.expires)}",
+            f"DTSTART:{_time(entry.expires)}",
             f"SUMMARY:{_text(summary)}",
             f"DESCRIPTION:{_text(entry.fix)}",
             f"CATEGORIES:{entry.kind}",

@@ -9,7 +9,7 @@ from kubectl_mesh.stores import external
 def export_text(result: ExportResult) -> str:
     """A line for each cluster: its path in the store, and what belongs there."""
     topology = result.topology
-    if not topology.own_intermediates:
+    if not topology.has_intermediate_files:
         return (
             f"nothing is put there by hand: {topology.issuer} makes the certificates, and each"
             " cluster pushes its own token\n"

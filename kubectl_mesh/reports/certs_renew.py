@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kubectl_mesh.model import Cluster, Exchange
+from kubectl_mesh.model import CertsChange, Cluster
 from kubectl_mesh.operations.certs_renew import RenewResult
 from kubectl_mesh.reports.certs_csr import signing_text
 from kubectl_mesh.safety import rollout
@@ -22,17 +22,17 @@ def renew_text(result: RenewResult) -> str:
     return "".join(_renewed_text(result, result.change, name) for name in names)
 
 
-def _renewed_text(result: RenewResult, change: Exchange, name: str) -> str:
+def _renewed_text(result: RenewResult, change: CertsChange, name: str) -> str:
     dry_run, base = result.request.dry_run, result.certs
     made = describe_certificate(
-        load_certificates(base, change.put[f"{intermediate_folder(name)}/ca-cert.pem"])[0]
+        load_certificates(base, change.write[f"{intermediate_folder(name)}/ca-cert.pem"])[0]
     )
     key = "the same key" if result.request.keep_key else "a new key"
     return (
         f"{'would renew' if dry_run else 'renewed'}  {base}/{intermediate_folder(name)}\n"
         f"  {'would be' if dry_run else 'is'} valid until {made.not_after:%Y-%m-%d}, with {key};"
         f" the old one {'would go to' if dry_run else 'is now'}\n"
-        f"  {base}/{change.moved[intermediate_folder(name)]}\n"
+        f"  {base}/{change.rename[intermediate_folder(name)]}\n"
     )
 
 

@@ -10,7 +10,7 @@ def crl_text(result: CrlResult) -> str:
     """What is revoked, until when, and what comes next."""
     crl = result.crl
     action = "update" if result.existed else "create"
-    until = f"{crl.until:%Y-%m-%d}"
+    until = f"{crl.next_update:%Y-%m-%d}"
     lines = [f"{action:7} {result.path}: CRL number {crl.number}, valid until {until}"]
     lines += [f"revoked {serial} since {since:%Y-%m-%d}" for serial, since in crl.revoked] or [
         "nothing is revoked"

@@ -51,7 +51,7 @@ def step_text(inputs: CheckedInputs, on: Rotation) -> str:
     topology, signers = inputs.topology, own_trusts(inputs)
     how = (
         "NOT BEFORE of every Leaf is later than the restart"
-        if topology.ambient
+        if topology.is_ambient
         else "these commands name every workload that lacks it"
     )
     lines = [
@@ -98,7 +98,7 @@ def _before_render_lines(
 def _setting_lines(inputs: CheckedInputs, on: Rotation) -> list[str]:
     """What a render sets while a rotation is on, where clusters take it without a restart."""
     topology = inputs.topology
-    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.ambient)
+    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.is_ambient)
     if on.step != "trust-both" or len(slow) == len(topology.clusters):
         return []
     return [
@@ -116,7 +116,7 @@ def _setting_lines(inputs: CheckedInputs, on: Rotation) -> list[str]:
 def _restart_lines(inputs: CheckedInputs, on: Rotation, names: Sequence[str]) -> list[str]:
     """The restarts that a step needs."""
     topology, kind = inputs.topology, inputs.target.KIND
-    restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.ambient))
+    restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.is_ambient))
     if on.union and on.step == "trust-both":
         own_roots = alone(inputs.kept, names)
         restarts += [
@@ -139,7 +139,7 @@ def _look_lines(inputs: CheckedInputs, on: Rotation) -> Sequence[str]:
             inputs.target.KIND,
             join_path(inputs.directory, "certs"),
             gone={"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ()),
-            ambient=topology.ambient,
+            ambient=topology.is_ambient,
         )
     )
 

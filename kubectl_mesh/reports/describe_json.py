@@ -6,8 +6,8 @@ from typing import Any
 
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import (
-    BUNDLE,
-    REMOTE_SECRETS,
+    BUNDLE_FOLDER,
+    REMOTE_SECRETS_PREFIX,
     Certificate,
     Change,
     Member,
@@ -52,7 +52,7 @@ def describe_json(known: Description) -> dict[str, Any]:
     are null.
     """
     plan, pki, only, now = known.plan, known.pki, known.only, known.now
-    made_root = any(path.startswith("root-") for path in pki.new)
+    made_root = any(path.startswith("root-") for path in pki.new_files)
     topology, shown = plan.topology, _Shown(known)
     near = {plan.members[name].cluster.network for name in only or ()}
     return {
@@ -71,7 +71,7 @@ def describe_json(known: Description) -> dict[str, Any]:
             if only is None or name in only
         ],
         "pending": [
-            p.value()
+            p.pending_json()
             for p in plan.pending
             if (only is None or p.subject in only or p.subject in near)
             and (p.kind, p.subject) not in known.broken
@@ -84,7 +84,9 @@ def describe_json(known: Description) -> dict[str, Any]:
 
 def organization(topology: Topology, pki: Pki) -> str:
     """The O= of the mesh's certificates: what the topology states, else that of the root."""
-    by_root = pki.roots[0].organization if pki.roots and not topology.organization_stated else None
+    by_root = (
+        pki.roots[0].organization if pki.roots and not topology.has_stated_organization else None
+    )
     return by_root or topology.organization
 
 
@@ -93,8 +95,8 @@ def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:
         return None
     return {
         "number": pki.crl.number,
-        "nextUpdate": f"{pki.crl.until:%Y-%m-%dT%H:%M:%SZ}",
-        "daysLeft": (pki.crl.until - now).days,
+        "nextUpdate": f"{pki.crl.next_update:%Y-%m-%dT%H:%M:%SZ}",
+        "daysLeft": (pki.crl.next_update - now).days,
         "revoked": [
             {"serial": serial, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
             for serial, since in pki.crl.revoked
@@ -119,7 +121,7 @@ def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
     cluster, pki, now = member.cluster, shown.pki, shown.now
     change = shown.by_name.get(cluster.name)
     made = (
-        f"intermediate-{cluster.name}/ca-cert.pem" in pki.new
+        f"intermediate-{cluster.name}/ca-cert.pem" in pki.new_files
         or cluster.name not in pki.intermediates
     )
     states = {
@@ -134,7 +136,7 @@ def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
         "context": cluster.context,
         "network": cluster.network,
         "namespace": cluster.namespace,
-        "joined": cluster.joined,
+        "joined": cluster.is_joined,
         "server": member.server.url if member.server is not None else None,
         "istio": {
             "servedBy": member.primary.name if member.primary is not None else None,
@@ -145,11 +147,11 @@ def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
             ),
         },
         "eastWestGateway": member.gateway_kind,
-        "credential": cluster.credential.way,
+        "credential": cluster.credential.kind,
         "token": bool(member.logins),
         "tokens": _tokens(member, now),
-        "tokenGeneration": cluster.generation,
-        "tokenBeside": cluster.beside,
+        "tokenGeneration": cluster.token_generation,
+        "tokenBeside": cluster.second_generation,
         "gateways": [{"address": g.address, "port": g.port} for g in gateways],
         "certificate": (
             None if made else _certificate(pki.intermediates[cluster.name].certificate, now)
@@ -162,20 +164,20 @@ def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
 
 def _directory(plan: Plan, member: Member) -> str:
     """The directory that has the remote secrets of a cluster."""
-    return BUNDLE if plan.topology.bundled else member.cluster.name
+    return BUNDLE_FOLDER if plan.topology.has_remote_secret_bundle else member.cluster.name
 
 
 def _remote_secrets(shown: _Shown, member: Member) -> list[dict[str, Any]]:
     """The remote secrets of all other clusters. With a bundle, clusters of one kind have the same
     ones, which are described once.
     """
-    kind = (member.cluster.joined, member.primary is not None, member.held)
+    kind = (member.cluster.is_joined, member.primary is not None, member.lacks_intermediate)
     found = shown.bundles.get(kind)
     if found is None:
         members = shown.plan.members
         change = shown.by_name.get(_directory(shown.plan, member))
         files = {c.path: c for c in change.changes} if change is not None else None
-        bundled = shown.plan.topology.bundled
+        bundled = shown.plan.topology.has_remote_secret_bundle
         peers = frozenset(members if bundled else member.peers)
         found = {
             name: _remote_secret(shown, member, other, files, peers)
@@ -208,7 +210,7 @@ def _remote_secret(
 
 def _secret_files(directory: str, paths: Iterable[str]) -> frozenset[str]:
     """The remote secrets among the files of a directory, without their folder."""
-    folder = "" if directory == BUNDLE else REMOTE_SECRETS
+    folder = "" if directory == BUNDLE_FOLDER else REMOTE_SECRETS_PREFIX
     return frozenset(
         p.removeprefix(folder) for p in paths if p.startswith(folder) and p.endswith(".yaml")
     ) - {"kustomization.yaml"}
@@ -230,12 +232,14 @@ def _counts(shown: _Shown, member: Member) -> dict[str, int | None]:
     HEAD has.
     """
     bundled, name = (
-        shown.plan.topology.bundled and member.primary is None and member.cluster.joined,
+        shown.plan.topology.has_remote_secret_bundle
+        and member.primary is None
+        and member.cluster.is_joined,
         member.cluster.name,
     )
 
     def count_others(files: Mapping[str, frozenset[str]]) -> int:
-        found = files.get(BUNDLE if bundled else name, frozenset())
+        found = files.get(BUNDLE_FOLDER if bundled else name, frozenset())
         return len(found) - (f"{name}.yaml" in found)
 
     return {
@@ -251,7 +255,7 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     for peer, login in sorted(member.logins.items()):
         token = login.get("token")
         said = parse_claims(token) if isinstance(token, str) else None
-        if isinstance(token, str) and peer not in member.absent:
+        if isinstance(token, str) and peer not in member.sealed_logins:
             found.append(
                 {
                     "peer": peer or None,
@@ -289,7 +293,7 @@ def _state(
     files: Mapping[str, Change] | None,
     peers: frozenset[str],
 ) -> SecretState:
-    if not member.cluster.joined or not other.cluster.joined:
+    if not member.cluster.is_joined or not other.cluster.is_joined:
         return SecretState("off")
     if member.primary is not None:
         return SecretState("not held here")
@@ -300,16 +304,18 @@ def _state(
         return shown.states[directory, name]
     if other.server is None:
         return SecretState("server pending")
-    if other.login(member.cluster.name) is None:
+    if other.peer_login(member.cluster.name) is None:
         return SecretState("token pending")
-    if member.held:
+    if member.lacks_intermediate:
         return SecretState("not rendered")
     change = files.get(secret_path(directory, name)) if files is not None else None
     if change is None or change.action == "create":
-        gone = change.edited if change is not None else files is None and directory in shown.files
+        gone = (
+            change.was_edited if change is not None else files is None and directory in shown.files
+        )
         return SecretState("not found" if gone else "not rendered")
     if change.action != "update":
-        holder = "" if shown.plan.topology.bundled else member.cluster.name
+        holder = "" if shown.plan.topology.has_remote_secret_bundle else member.cluster.name
         ended = (name, holder if holder in other.logins else "") in shown.expired
         return SecretState("expired token") if ended else SecretState("ok")
     return shown.states[directory, name]

@@ -16,7 +16,7 @@ def graph_text(result: GraphResult, form: str) -> str:
 
 
 def _page(result: GraphResult) -> str:
-    files = {name: assets.text(f"templates/{name}") for name in _PAGE_FILES}
+    files = {name: assets.asset_text(f"templates/{name}") for name in _PAGE_FILES}
     checks = [_check_json(r, is_judged=result.day is not None) for r in result.results]
     return graph.page(result.picture, files, checks)
 
@@ -35,7 +35,7 @@ def _check_json(result: Result, *, is_judged: bool) -> dict[str, str]:
 
 _WRITERS: dict[str, Callable[[GraphResult], str]] = {
     "mermaid": lambda result: graph.mermaid(result.picture),
-    "svg": lambda result: graph.svg(result.picture, assets.text("templates/graph-svg.css")),
+    "svg": lambda result: graph.svg(result.picture, assets.asset_text("templates/graph-svg.css")),
     "dot": lambda result: graph.dot(result.picture),
     "html": _page,
 }

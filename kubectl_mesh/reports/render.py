@@ -29,17 +29,23 @@ def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
     """
     made = {
         path.split("/")[0].removeprefix("intermediate-")
-        for path in pki.new
+        for path in pki.new_files
         if path.endswith("/ca-cert.pem")
     }
-    touched = {path.split("/")[0].removeprefix("intermediate-") for path in pki.new if "/" in path}
-    return any(path.startswith("root-") for path in pki.new), sorted(made), sorted(touched - made)
+    touched = {
+        path.split("/")[0].removeprefix("intermediate-") for path in pki.new_files if "/" in path
+    }
+    return (
+        any(path.startswith("root-") for path in pki.new_files),
+        sorted(made),
+        sorted(touched - made),
+    )
 
 
 def certificates_line(pki: Pki, would: bool) -> str:
     """What was made of certificates, or nothing."""
     root, made, completed = made_certificates(pki)
-    if not pki.new:
+    if not pki.new_files:
         return ""
     verb = "would be " if would else ""
     parts = [
@@ -48,7 +54,7 @@ def certificates_line(pki: Pki, would: bool) -> str:
     ]
     said = [f"{' and '.join(parts)} {verb}made"] if parts else []
     said += [f"{count_text(len(completed), 'intermediate')} {verb}completed"] if completed else []
-    said += [f"CRLs {verb}signed"] if "ca-crl.pem" in pki.new else []
+    said += [f"CRLs {verb}signed"] if "ca-crl.pem" in pki.new_files else []
     return f"certificates: {', '.join(said)}"
 
 
@@ -71,19 +77,19 @@ def notes(result: RenderResult) -> Iterator[str]:
     out, would = result.out, not result.is_written
     for change in result.changes:
         base = f"{out}/{change.name}"
-        if change.repaired:
+        if change.repairs_lock:
             yield (
                 f"{_did(would, 'repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as"
                 " after a power loss"
             )
         for file in change.changes:
             yield from _file_note(change, file, base, would)
-        if change.foreign and change.action == "remove":
+        if change.foreign_files and change.action == "remove":
             yield (
                 f"{_did(would, 'kept     ', 'keep     ')} {base}: files that are not of kubectl"
                 " mesh's making are in it"
             )
-        for foreign in change.foreign:
+        for foreign in change.foreign_files:
             yield f"foreign   {base}/{single_line(foreign)}: left alone"
     for name in result.strangers:
         yield f"foreign   {out}/{single_line(name)}: left alone"
@@ -96,15 +102,15 @@ def _did(would: bool, past: str, future: str) -> str:
 def _file_note(change: FolderChange, file: Change, base: str, would: bool) -> Iterator[str]:
     """What a person must not overlook of one file."""
     path = f"{base}/{file.path}"
-    edited = " (it had been edited by hand)" if file.edited else ""
-    if file.action == "remove" and (change.action != "remove" or file.edited):
+    edited = " (it had been edited by hand)" if file.was_edited else ""
+    if file.action == "remove" and (change.action != "remove" or file.was_edited):
         yield f"{_did(would, 'removed  ', 'remove   ')} {path}{edited}"
-    elif file.edited and file.action == "create":
+    elif file.was_edited and file.action == "create":
         yield (
             f"edited    {path}: it had been deleted by hand, and"
             f" {_did(would, 'was', 'would be')} written again"
         )
-    elif file.edited:
+    elif file.was_edited:
         yield (
             f"edited    {path}: it had been changed by hand, and"
             f" {_did(would, 'was', 'would be')} rewritten"
@@ -198,14 +204,14 @@ def render_json(result: RenderResult) -> dict[str, object]:
     return {
         "mesh": plan.topology.mesh_id,
         "written": result.is_written,
-        "changed": bool(pki.new) or any(c.differs for c in result.changes),
+        "changed": bool(pki.new_files) or any(c.has_differences for c in result.changes),
         "certificates": {"root": root, "intermediates": made, "completed": completed},
         "directories": [_folder_json(change, result.out) for change in result.changes],
         "foreign": list(result.strangers),
         "delete": list(left.commands),
         "deleteBefore": list(left.before),
         "deletedBy": left.tool if left.deletes else None,
-        "pending": [item.value() for item in plan.pending],
+        "pending": [item.pending_json() for item in plan.pending],
         "warnings": problems_json(result.warnings),
         "assumed": result.assumption or None,
     }
@@ -217,10 +223,10 @@ def _folder_json(change: FolderChange, out: str) -> dict[str, object]:
         "path": f"{out}/{change.name}",
         "action": change.action,
         "changes": [
-            {"path": f.path, "action": f.action, "edited": f.edited}
+            {"path": f.path, "action": f.action, "edited": f.was_edited}
             for f in change.changes
             if f.action != "identical"
         ],
-        "foreign": list(change.foreign),
-        "repaired": change.repaired,
+        "foreign": list(change.foreign_files),
+        "repaired": change.repairs_lock,
     }

@@ -20,8 +20,8 @@ def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[
     return {
         "cluster": cluster.name,
         "step": result.step,
-        "generation": cluster.generation,
-        "beside": cluster.beside,
+        "generation": cluster.token_generation,
+        "beside": cluster.second_generation,
         "files": [{"path": TOPOLOGY, "action": "update"}],
         "notes": _list_notes(result),
         "render": render(_render_command(result)),
@@ -42,7 +42,9 @@ def rotation_text(result: RotationResult) -> str:
         lines.append(f"then: {_advance_command(result)}")
     if result.is_back:
         abort = mesh_command(f"tokens rotate {result.cluster.name} abort{_seen_flag(result)}")
-        lines.append(f"or: {abort}, and the Secret of generation {result.cluster.beside} goes")
+        lines.append(
+            f"or: {abort}, and the Secret of generation {result.cluster.second_generation} goes"
+        )
     if result.checks:
         lines.append(
             "but not before each of these has printed what stands below it:"
@@ -75,15 +77,16 @@ def _list_notes(result: RotationResult) -> list[str]:
     cluster = result.cluster
     if result.step == token_rotation.BEGUN and result.asked == "begin":
         what = (
-            f"a Secret for the token of generation {cluster.beside} comes beside that of generation"
-            f" {cluster.generation}; no peer changes"
+            f"a Secret for the token of generation {cluster.second_generation} comes beside that"
+            " of generation"
+            f" {cluster.token_generation}; no peer changes"
         )
         return [f"{cluster.name}: {what}"]
     if result.step != token_rotation.STEADY:
         return _list_moves(result)
     what = (
         f"the Secret of generation {result.gone} goes, and its token is void; the peers keep"
-        f" generation {cluster.generation}"
+        f" generation {cluster.token_generation}"
     )
     notes = [f"{cluster.name}: {what}"]
     if result.gone_files:
@@ -97,7 +100,8 @@ def _list_moves(result: RotationResult) -> list[str]:
     what = (
         f"{count_text(len(holders), 'cluster')} move{'s' if len(holders) == 1 else ''} to the"
         " token of"
-        f" generation {cluster.generation}; that of generation {cluster.beside} stays beside it"
+        f" generation {cluster.token_generation}; that of generation {cluster.second_generation}"
+        " stays beside it"
     )
     notes = [f"{cluster.name}: {what}"]
     if result.is_external:

@@ -17,10 +17,12 @@ def status_text(status: TokensStatus) -> str:
 
 def _step_text(found: ClusterTokens) -> str:
     cluster = found.cluster
-    if cluster.credential.way != "tokenFile":
-        return f"logs in by {cluster.credential.way}"
-    beside = f", {cluster.beside} beside it" if cluster.beside is not None else ""
-    return f"{found.step}, generation {cluster.generation}{beside}"
+    if cluster.credential.kind != "tokenFile":
+        return f"logs in by {cluster.credential.kind}"
+    beside = (
+        f", {cluster.second_generation} beside it" if cluster.second_generation is not None else ""
+    )
+    return f"{found.step}, generation {cluster.token_generation}{beside}"
 
 
 def _tree_state(found: ClusterTokens) -> str:
@@ -54,10 +56,10 @@ def status_json(status: TokensStatus) -> dict[str, Any]:
         "clusters": [
             {
                 "name": found.cluster.name,
-                "credential": found.cluster.credential.way,
+                "credential": found.cluster.credential.kind,
                 "step": found.step,
-                "generation": found.cluster.generation,
-                "beside": found.cluster.beside,
+                "generation": found.cluster.token_generation,
+                "beside": found.cluster.second_generation,
                 "tree": _tree_state(found),
                 "tokens": [_token_json(token, status.now) for token in found.tokens],
             }

@@ -6,7 +6,7 @@ from functools import cache, cached_property
 
 from kubectl_mesh.errors import Place
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed.values import Cluster, Fields, Gate, MeshState
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
@@ -197,7 +197,9 @@ class MeshPair:
         self.old = {name: ClusterState(name, before) for name in before.clusters}
         self.new = {name: ClusterState(name, after) for name in after.clusters}
         self.stay = sorted(self.old.keys() & self.new.keys())
-        self.changed = [n for n in self.stay if before.tree[n].get(LOCK) != after.tree[n].get(LOCK)]
+        self.changed = [
+            n for n in self.stay if before.tree[n].get(MESH_LOCK) != after.tree[n].get(MESH_LOCK)
+        ]
         self.reads = cache(self._reads)
         self.wants = cache(self._wants)
 
@@ -247,15 +249,15 @@ def _holds(state: MeshState, holder: str, peer: str) -> bool:
     """Whether a cluster has the remote secret of another one."""
     tree = state.tree
     files = tree.get(holder, {})
-    if f"{REMOTE_SECRETS}{peer}.yaml" in files:
+    if f"{REMOTE_SECRETS_PREFIX}{peer}.yaml" in files:
         return True
-    bundle = tree.get(BUNDLE, {})
+    bundle = tree.get(BUNDLE_FOLDER, {})
     if holder == peer or f"{peer}.yaml" not in bundle:
         return False
     listed = files.get("3-mesh/kustomization.yaml") or b""
     # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
-    return f"../../{BUNDLE}".encode() in listed or (
-        _is_primary(state, holder) and b'"recipients"' in (bundle.get(LOCK) or b"")
+    return f"../../{BUNDLE_FOLDER}".encode() in listed or (
+        _is_primary(state, holder) and b'"recipients"' in (bundle.get(MESH_LOCK) or b"")
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import CACERTS
+from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.observed.pairs import Pair, list_readers
@@ -120,7 +120,7 @@ def _refused_problems(change: MeshChange, refusals: Sequence[Refusal]) -> tuple[
     fault = find_root_fault(*_trusts(change))
     if fault is None:
         return tuple(dict.fromkeys(refusal.to_problem() for refusal in refusals))
-    problem = fault.to_problem(CACERTS)
+    problem = fault.to_problem(CACERTS_PATH)
     # The same fault in the words of the trees, with the way out of the render.
     same = next((r for r in refusals if r.problem.id == ROOT_EXCHANGE), None)
     if same is not None:

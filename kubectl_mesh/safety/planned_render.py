@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE, FolderChange, Pki, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, FolderChange, Pki, Plan
 from kubectl_mesh.observed.values import MeshState, RawTree
 from kubectl_mesh.safety.reconnect import LoginChange
 from kubectl_mesh.targets.target import Target
@@ -56,13 +56,13 @@ class PlannedRender:
             change
             for change in self.changes
             if change.name not in self.unapplied
-            and (change.name != BUNDLE or self.running_clusters)
+            and (change.name != BUNDLE_FOLDER or self.running_clusters)
         )
 
     @property
     def is_changing(self) -> bool:
         """Whether the render changes anything that clusters may run."""
-        return any(change.differs for change in self.running_changes)
+        return any(change.has_differences for change in self.running_changes)
 
     @cached_property
     def peers(self) -> Mapping[str, frozenset[str]]:

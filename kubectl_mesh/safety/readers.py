@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kubectl_mesh.credentials.accounts import SHARED_READER, token_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import BUNDLE, REMOTE_SECRETS
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import IN_USE, Refusal, join_names, name_some, unapplied_options
@@ -101,8 +101,10 @@ def _steps_text(
 
 def _apply_step(out: str, render: PlannedRender | None) -> str:
     topology = render.plan.topology if render is not None else None
-    bundled = topology is not None and topology.bundled
-    folder = f"next/{BUNDLE}" if bundled else f"next/NAME/{REMOTE_SECRETS.rstrip('/')}"
+    bundled = topology is not None and topology.has_remote_secret_bundle
+    folder = (
+        f"next/{BUNDLE_FOLDER}" if bundled else f"next/NAME/{REMOTE_SECRETS_PREFIX.rstrip('/')}"
+    )
     applied = (
         f"`sops decrypt FILE | kubectl --context=CTX apply -f -` for each file in {folder}"
         if topology is not None and store_of(topology).NEEDS_DECRYPTION
@@ -132,6 +134,6 @@ def _fetch_commands(lost: Sequence[str], render: PlannedRender) -> Iterator[str]
     if store_of(plan.topology).OUTSIDE:
         return  # each cluster pushes its own
     for member in (plan.members[name] for name in lost if name in plan.members):
-        if member.cluster.credential.way == "tokenFile":
+        if member.cluster.credential.kind == "tokenFile":
             for peer in member.readers if plan.topology.reader_per_peer else (SHARED_READER,):
                 yield token_command(member.cluster, render.directory, peer)

@@ -12,8 +12,8 @@ from kubectl_mesh.credentials.token_rotation import remote_secret_holders as hol
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.versions import SINCE_FAST_SWAP, can_lose_endpoints, is_exact, minor_version
-from kubectl_mesh.model import BUNDLE, STAGES, Cluster, FolderChange, Plan
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model import BUNDLE_FOLDER, STAGES, Cluster, FolderChange, Plan
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.safety.refusal import name_some
 from kubectl_mesh.safety.remote_secrets import changed_secrets
 from kubectl_mesh.stores import store_of
@@ -126,10 +126,16 @@ def _restart(plan: Plan, cluster: Cluster, out: str | None) -> str:
     """Applies the remote secrets of a cluster from `out`, if that is done here, and restarts its
     istiod.
     """
-    folder = f"{out}/{BUNDLE}" if plan.topology.bundled else f"{out}/{cluster.name}/{STAGES[2]}"
-    apply = [kubectl(cluster, "apply", "-k", folder)] if out is not None else []
+    folder = (
+        f"{out}/{BUNDLE_FOLDER}"
+        if plan.topology.has_remote_secret_bundle
+        else f"{out}/{cluster.name}/{STAGES[2]}"
+    )
+    apply = [cluster_command(cluster, "apply", "-k", folder)] if out is not None else []
     steps = [
-        kubectl(cluster, "-n", cluster.namespace, "rollout", step, "deployment", "-l", "app=istiod")
+        cluster_command(
+            cluster, "-n", cluster.namespace, "rollout", step, "deployment", "-l", "app=istiod"
+        )
         for step in ("restart", "status")
     ]
     return " && ".join([*apply, *steps])
@@ -181,7 +187,7 @@ def _changed_peers(
     for change in changes:
         if (
             change.name in plan.members
-            and change.differs
+            and change.has_differences
             and any(f.action == "update" and is_push_path(f.path) for f in change.changes)
         ):
             groups.setdefault(LoginChange.OTHER, {})[change.name] = dict.fromkeys(
@@ -190,7 +196,7 @@ def _changed_peers(
     for name, peer, action in changed_secrets(plan, changes):
         does = resealed.get((name, peer), LoginChange.OTHER)
         if action == "update" and does is not LoginChange.NONE and peer in plan.members:
-            holders = holders_of(plan, peer) if name == BUNDLE else (name,)
+            holders = holders_of(plan, peer) if name == BUNDLE_FOLDER else (name,)
             groups.setdefault(does, {}).setdefault(peer, {}).update(dict.fromkeys(holders))
     return groups
 
@@ -251,7 +257,7 @@ def _unknown(clusters: Sequence[Cluster]) -> str:
 
 
 def _ask(cluster: Cluster) -> str:
-    version = kubectl(
+    version = cluster_command(
         cluster,
         "-n",
         cluster.namespace,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE, LOCK, REMOTE_SECRETS, FolderChange, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, FolderChange, Plan
 from kubectl_mesh.text import count_text, marked_text
 
 _WITHDRAWN = "tree-withdrawn"
@@ -16,14 +16,14 @@ def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tup
 
     One that only moves between a cluster's directory and the bundle is not gone.
     """
-    bundle = next((c for c in changes if c.name == BUNDLE), None)
+    bundle = next((c for c in changes if c.name == BUNDLE_FOLDER), None)
     bundled = (
         {}
         if bundle is None
         else {
             f.path.removesuffix(".yaml"): f.action
             for f in bundle.changes
-            if f.path not in (LOCK, "kustomization.yaml")
+            if f.path not in (MESH_LOCK, "kustomization.yaml")
         }
     )
     for name, action in bundled.items():
@@ -32,18 +32,20 @@ def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tup
                 c.name
                 for c in changes
                 for f in c.changes
-                if f.path == f"{REMOTE_SECRETS}{name}.yaml" and f.action != "remove"
+                if f.path == f"{REMOTE_SECRETS_PREFIX}{name}.yaml" and f.action != "remove"
             }
             moved = (
                 name in plan.members and bool(copied) and copied >= set(plan.members[name].readers)
             )
-            yield BUNDLE, name, "identical" if moved else action
+            yield BUNDLE_FOLDER, name, "identical" if moved else action
         else:
-            yield BUNDLE, name, action
+            yield BUNDLE_FOLDER, name, action
     for change in changes:
-        for file in change.changes if change.name in plan.members and change.differs else ():
-            if file.path.startswith(REMOTE_SECRETS):
-                name = file.path.removeprefix(REMOTE_SECRETS).removesuffix(".yaml")
+        for file in (
+            change.changes if change.name in plan.members and change.has_differences else ()
+        ):
+            if file.path.startswith(REMOTE_SECRETS_PREFIX):
+                name = file.path.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
                 moved = (
                     file.action == "remove"
                     and name in plan.members[change.name].peers
@@ -56,11 +58,11 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[s
     """The remote secrets that left the tree of a cluster that stays: its name, and the peer's."""
     gone = []
     for name, peer, action in changed_secrets(plan, changes):
-        if action == "remove" and name == BUNDLE:
+        if action == "remove" and name == BUNDLE_FOLDER:
             gone += [
                 (holder, peer)
                 for holder, m in plan.members.items()
-                if m.cluster.joined and m.primary is None and holder != peer
+                if m.cluster.is_joined and m.primary is None and holder != peer
             ]
         elif action == "remove":
             gone.append((name, peer))
@@ -78,7 +80,7 @@ def _withdrawn_secrets(plan: Plan, changes: Sequence[FolderChange], out: str) ->
     waiting = {(p.subject, p.peer): p for p in plan.pending if p.kind in ("token", "server")}
     held: dict[tuple[str, str], list[str]] = {}
     for name, peer, action in changed_secrets(plan, changes):
-        if action == "remove" and (name == BUNDLE or peer in plan.members[name].peers):
+        if action == "remove" and (name == BUNDLE_FOLDER or peer in plan.members[name].peers):
             key = next((key for key in ((peer, ""), (peer, name)) if key in waiting), None)
             if key is not None:
                 held.setdefault(key, []).append(name)
@@ -102,7 +104,7 @@ def _withdrawn_stages(plan: Plan, changes: Sequence[FolderChange], out: str) -> 
         member = plan.members.get(change.name)
         if (
             member is None
-            or not member.waits
+            or not member.trust_stage_only
             or not any(f.action == "remove" and f.path[0] != "1" for f in change.changes)
         ):
             continue

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.delivery import TOOLS, find_delivery
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.model import LOCK, REMOTE_SECRETS, STAGES
+from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX, STAGES
 from kubectl_mesh.observed import read as read_state
 from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.observed.removal import installation_at, tool_at
@@ -18,7 +18,7 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets import teardown
 from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
 from kubectl_mesh.targets.teardown import Holder, Leaving
-from kubectl_mesh.yaml_io.manifest import read
+from kubectl_mesh.yaml_io.manifest import read_manifest
 
 _HEAD = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
 
@@ -71,13 +71,13 @@ def forget_commands(holder: Holder, tool: Tool) -> list[str]:
 
 def needed_paths(render: PlannedRender) -> dict[str, list[str]]:
     """By directory, the files of the existing tree that `list_removals` reads."""
-    if not any(change.differs for change in render.changes):
+    if not any(change.has_differences for change in render.changes):
         return {}
     found: dict[str, list[str]] = {}
     for change in render.changes:
         if change.action == "create":
             continue
-        paths = [LOCK]
+        paths = [MESH_LOCK]
         if (delivery := find_delivery(change.name)) is not None:
             mark = delivery.NAMESPACE_FILE
             paths += [f.path for f in change.changes if f.path.rpartition("/")[2] == mark]
@@ -219,7 +219,7 @@ def _is_listed(path: str, stages: Sequence[str]) -> bool:
     stage = path.partition("/")[0]
     return (
         stage in stages
-        and not path.startswith(REMOTE_SECRETS)
+        and not path.startswith(REMOTE_SECRETS_PREFIX)
         and path.endswith(".yaml")
         and not path.endswith("/kustomization.yaml")
     )
@@ -228,7 +228,7 @@ def _is_listed(path: str, stages: Sequence[str]) -> bool:
 def _things(body: bytes) -> Iterator[Thing]:
     """The object of a manifest; nothing where it is not one, because it may have been edited."""
     try:
-        value = read(body)
+        value = read_manifest(body)
         group, _, version = str(value["apiVersion"]).rpartition("/")
         metadata = value["metadata"]
         yield Thing(

@@ -10,7 +10,7 @@ from kubectl_mesh.delivery.delivery import Delivery
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import STAGES, Cluster, FolderChange, Plan
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets import OLD
 from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
@@ -33,7 +33,7 @@ def restart_istiod(cluster: Cluster, kind: str) -> str:
         if minor(cluster, kind) < versions.SINCE_ISTIOD
         else ("deployment", "-l", "app=istiod")
     )
-    return kubectl(cluster, "-n", cluster.namespace, "rollout", "restart", *what)
+    return cluster_command(cluster, "-n", cluster.namespace, "rollout", "restart", *what)
 
 
 def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) ->
     change = (created or there)[0]
     member = plan.members[change.name]
     more = f"; and the same for {len(there) - 1} more" if len(there) > 1 else ""
-    first = kubectl(
+    first = cluster_command(
         member.cluster, "apply", "-k", f"{out}/{change.name}" + (f"/{STAGES[0]}" if created else "")
     )
     steps = _istioctl(member.cluster, change, f"{out}/{change.name}", kind)
@@ -134,7 +134,7 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) ->
             first,
             *steps,
             *(
-                kubectl(member.cluster, "apply", "-k", f"{out}/{change.name}/{stage}")
+                cluster_command(member.cluster, "apply", "-k", f"{out}/{change.name}/{stage}")
                 for stage in member.stages[2:]
             ),
         ]
@@ -228,7 +228,7 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
         if number < versions.SINCE_ROOTS:
             yield restart_istiod(cluster, kind)
             signs = "citadel" if number < versions.SINCE_ISTIOD else "istiod"
-            yield kubectl(
+            yield cluster_command(
                 cluster,
                 "-n",
                 cluster.namespace,
@@ -238,7 +238,7 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
                 *(["istio-citadel"] if signs == "citadel" else ["-l", "app=istiod"]),
             )
         if number < versions.SINCE_ISTIOD and step.startswith("sign"):
-            yield kubectl(
+            yield cluster_command(
                 cluster,
                 "delete",
                 "secret",
@@ -247,7 +247,7 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
                 "type=istio.io/key-and-cert",
             )
         if ambient:
-            yield kubectl(
+            yield cluster_command(
                 cluster, "-n", cluster.namespace, "rollout", "restart", "daemonset", "ztunnel"
             )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import CACERTS
+from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read
 from kubectl_mesh.observed.values import Cacerts, MeshState
@@ -262,7 +262,11 @@ def find_root_refusals(
     plan, pki = render.plan, render.pki
     broken = one_root(plan.topology.clusters) if len(pki.roots) > 1 else []
     # Roots and intermediates are in the locks: where no directory differs, they are the same.
-    if broken or not pki.intermediates or not any(change.differs for change in render.changes):
+    if (
+        broken
+        or not pki.intermediates
+        or not any(change.has_differences for change in render.changes)
+    ):
         return [Refusal(problem) for problem in broken]
     before = trusts_of_state(old, plan.members.keys() - render.unapplied)
     after = trusts_of_state(new, plan.members.keys() & render.rendered)
@@ -276,7 +280,7 @@ def find_root_refusals(
 
 
 def _fault_problems(fault: RootFault, out: str, render: PlannedRender) -> list[Problem]:
-    if fault.reasons and ROOT_CERT in render.pki.new:
+    if fault.reasons and ROOT_CERT in render.pki.new_files:
         what = (
             "is missing, and a new root would take the place of the one by which the rendered"
             " clusters trust each other"
@@ -303,21 +307,21 @@ def _signer_in_tree(state: MeshState, name: str, trust: Trust) -> str | None:
     """
     if len(trust.roots) <= 1 or trust.signer is not None or not trust.intermediate:
         return None
-    body = state.tree[name].get(CACERTS)
+    body = state.tree[name].get(CACERTS_PATH)
     if body is None:
         return None
-    return read({name: {CACERTS: body}}).clusters[name].trust.signer
+    return read({name: {CACERTS_PATH: body}}).clusters[name].trust.signer
 
 
 def find_issuer_warnings(old: MeshState, new: MeshState, render: PlannedRender) -> list[Problem]:
     """A warning where the tree has the root of another issuer than the topology, and only the
     clusters know whether it is the same one.
     """
-    names = [c.name for c in render.changes if c.differs and c.name in render.plan.members]
+    names = [c.name for c in render.changes if c.has_differences and c.name in render.plan.members]
     pairs = [
         (_issuer(old.locks[name]), _issuer(new.locks[name])) for name in names if name in old.locks
     ]
-    place = render.plan.topology.document.place("certificates", "issuer")
+    place = render.plan.topology.document.field_place("certificates", "issuer")
     return [
         Problem(
             place,

@@ -7,7 +7,7 @@ from kubectl_mesh.credentials.accounts import SHARED_READER, token_command, toke
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import BUNDLE, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, Plan
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import TOKEN_ORDER
 from kubectl_mesh.safety.remote_secrets import changed_secrets
@@ -22,7 +22,7 @@ def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
     ended = _expired_tokens(plan, render.now)
     dead: dict[tuple[str, str], list[str]] = {}
     for name, peer, action in changed_secrets(plan, render.changes) if ended else ():
-        own = name != BUNDLE and peer in plan.members and name in plan.members[peer].logins
+        own = name != BUNDLE_FOLDER and peer in plan.members and name in plan.members[peer].logins
         token = peer, name if own else SHARED_READER
         if action in ("create", "update") and token in ended:
             dead.setdefault(token, []).append(name)
@@ -45,7 +45,7 @@ def _expired_tokens(plan: Plan, now: datetime) -> dict[tuple[str, str], datetime
         (peer, key): said.expires
         for peer, member in plan.members.items()
         for key, login in member.logins.items()
-        if key not in member.absent and isinstance(text := login.get("token"), str)
+        if key not in member.sealed_logins and isinstance(text := login.get("token"), str)
         if (said := parse_claims(text)) is not None
         and said.expires is not None
         and said.expires <= now

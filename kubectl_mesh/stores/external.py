@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from kubectl_mesh.credentials.accounts import SHARED_READER, reader_secret
-from kubectl_mesh.model import Cluster, Secret, Topology
-from kubectl_mesh.model.commands import kubectl
+from kubectl_mesh.model import Cluster, SecretManifest, Topology
+from kubectl_mesh.model.commands import cluster_command
 from kubectl_mesh.stores.store import Health, Store, StoreInputs
-from kubectl_mesh.yaml_io.manifest import document
+from kubectl_mesh.yaml_io.manifest import document_text
 
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 CRL = "ca-crl.pem"
@@ -78,7 +78,7 @@ def cacerts(
             "engineVersion": "v2",
             "mergePolicy": "Merge",
         }
-    return document(
+    return document_text(
         {
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
@@ -127,7 +127,7 @@ def remote_secret(
         "istio.io/clusterContext": _literal(other.context),
         "networking.istio.io/cluster": other.name,
     }
-    return document(
+    return document_text(
         {
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
@@ -167,7 +167,7 @@ def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED_READER) 
     """
     name, secret = reader_secret(cluster, peer, 1), reader_secret(cluster, peer)
     where = {"property": "token", "remoteKey": reader_path(topology, cluster, peer)}
-    return document(
+    return document_text(
         {
             "apiVersion": "external-secrets.io/v1alpha1",
             "kind": "PushSecret",
@@ -204,14 +204,14 @@ class External(Store):
         """The store of a run."""
         return cls()
 
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
         """Nothing secret comes into the tree."""
         raise AssertionError(f"{directory}/{path} is secret, and the store is external")
 
     @classmethod
     def arrival_command(cls, cluster: Cluster, name: str) -> tuple[str, str] | None:
         """The command that shows when the operator last wrote a remote secret."""
-        command = kubectl(
+        command = cluster_command(
             cluster, "-n", cluster.namespace, "get", "externalsecret", name, "-o", _REFRESHED
         )
         return command, "a time after that of the push"
@@ -220,14 +220,14 @@ class External(Store):
     def push_command(cls, cluster: Cluster, peer: str) -> str | None:
         """The command that shows when the operator last pushed the token of a peer."""
         name = reader_secret(cluster, peer, 1)
-        return kubectl(
+        return cluster_command(
             cluster, "-n", cluster.namespace, "get", "pushsecret", name, "-o", _REFRESHED
         )
 
     @classmethod
     def has_login(cls, cluster: Cluster) -> bool:
         """A command has nothing that is secret."""
-        return cluster.credential.way != "exec"
+        return cluster.credential.kind != "exec"
 
     @classmethod
     def cacerts_object(

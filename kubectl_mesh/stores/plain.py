@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from kubectl_mesh.model import Secret
+from kubectl_mesh.model import SecretManifest
 from kubectl_mesh.stores.store import Store, StoreInputs
 
 
@@ -22,7 +22,7 @@ class Plain(Store):
         """The store of a run."""
         return cls()
 
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
         """The bytes of a file; the lock says nothing of it."""
         assert secret.text is not None
         if secret.text not in self._bytes:

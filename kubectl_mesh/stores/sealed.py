@@ -27,13 +27,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import Cluster, OnDisk, Pending, Secret, Topology
+from kubectl_mesh.model import Cluster, FolderOnDisk, Pending, SecretManifest, Topology
 from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
 from kubectl_mesh.workdir.places import sealing_file
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
-from kubectl_mesh.yaml_io.manifest import read
-from kubectl_mesh.yaml_io.write import dump, text
+from kubectl_mesh.yaml_io.manifest import read_manifest
+from kubectl_mesh.yaml_io.write import dump_yaml, string_text
 
 SHORTEST = 2048
 """Bits of a controller's key; a controller makes 4096 unless told otherwise."""
@@ -149,7 +149,7 @@ def unseal(keys: list[Any], body: bytes) -> Any:
     not.
     """
     try:
-        value = read(body)
+        value = read_manifest(body)
         place, spec = value["metadata"], value["spec"]
         label = f"{place['namespace']}/{place['name']}".encode()
         blobs = {
@@ -210,7 +210,7 @@ class SealedSecrets(Sealing):
         self,
         out: str,
         key: bytes | None,
-        before: Callable[[str], OnDisk | None],
+        before: Callable[[str], FolderOnDisk | None],
         certificates: Certificates,
     ) -> None:
         super().__init__(out, key, before)
@@ -281,7 +281,7 @@ class SealedSecrets(Sealing):
         """Who can open the directory."""
         return {"store": self.NAME, "sealed_for": self.certificates[directory].fingerprint}
 
-    def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
+    def seal(self, directory: str, path: str, secret: SecretManifest, old: bytes | None) -> bytes:
         """The file, with the values of `old` that are still right."""
         assert secret.text is not None
         assert self.key is not None
@@ -347,7 +347,7 @@ def _there(old: bytes) -> dict[str, str]:
 
 
 def _file(head: str, values: Mapping[str, str], tail: str) -> bytes:
-    lines = "".join(f'    {text(name)}: "{value}"\n' for name, value in values.items())
+    lines = "".join(f'    {string_text(name)}: "{value}"\n' for name, value in values.items())
     return f"{head}spec:\n  encryptedData:\n{lines}{tail}".encode()
 
 
@@ -369,14 +369,14 @@ def around(secret: Any) -> tuple[str, str]:
         for k, v in metadata.get("annotations", {}).items()
         if "argocd.argoproj.io/" in k or "toolkit.fluxcd.io/" in k
     }
-    head = dump(
+    head = dump_yaml(
         {
             "apiVersion": "bitnami.com/v1alpha1",
             "kind": "SealedSecret",
             "metadata": {**names, **({"annotations": kept} if kept else {})},
         }
     )
-    template = dump({"template": {"metadata": metadata, "type": secret["type"]}})
+    template = dump_yaml({"template": {"metadata": metadata, "type": secret["type"]}})
     return head, "".join(f"  {line}\n" for line in template.splitlines())
 
 

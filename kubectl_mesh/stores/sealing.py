@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import OnDisk, Secret
+from kubectl_mesh.model import FolderOnDisk, SecretManifest
 from kubectl_mesh.stores.store import Certificates, Store
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.layout import SEAL_KEY
@@ -46,7 +46,7 @@ def digest(*parts: bytes) -> bytes:
 class Opener:
     """What an identity opens."""
 
-    is_for: Callable[[str, OnDisk], bool]
+    is_for: Callable[[str, FolderOnDisk], bool]
     """Whether a directory is sealed for it."""
     open_file: Callable[[str, bytes], Any]
     """Opens a file of a directory; raises a ValueError that says why it cannot."""
@@ -59,7 +59,9 @@ class Sealing(Store):
 
     ENCRYPTS = True
 
-    def __init__(self, out: str, key: bytes | None, before: Callable[[str], OnDisk | None]) -> None:
+    def __init__(
+        self, out: str, key: bytes | None, before: Callable[[str], FolderOnDisk | None]
+    ) -> None:
         self.out, self.key, self._before = out, key, before
         self.lacking: list[Problem] = []
         """What has to be sealed and cannot be."""
@@ -73,9 +75,9 @@ class Sealing(Store):
         """
         self.used = False
         """Something was sealed with the seal key."""
-        self._at: tuple[str, OnDisk | None] = ("", None)
+        self._at: tuple[str, FolderOnDisk | None] = ("", None)
 
-    def before(self, directory: str) -> OnDisk | None:
+    def before(self, directory: str) -> FolderOnDisk | None:
         """A directory as it was; only the last one is held, for they come one after the other."""
         if self._at[0] != directory:
             self._at = (directory, self._before(directory))
@@ -93,7 +95,7 @@ class Sealing(Store):
         """For whom a directory is sealed, so that a change of it is seen."""
 
     @abstractmethod
-    def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
+    def seal(self, directory: str, path: str, secret: SecretManifest, old: bytes | None) -> bytes:
         """Seals, with all of `old` that is still right."""
 
     @abstractmethod
@@ -102,9 +104,9 @@ class Sealing(Store):
         sealed today.
         """
 
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
         """The bytes of a file, and what they were made from as far as that is public."""
-        made_from = digest(secret.public.encode(), self.whom(directory)).hex()
+        made_from = digest(secret.public_text.encode(), self.whom(directory)).hex()
         disk = self.before(directory)
         found = disk.files.get(path) if disk is not None else None
         old = found[0] if found is not None else None
@@ -114,22 +116,24 @@ class Sealing(Store):
         listed = (
             disk is not None
             and old is not None
-            and disk.sealed.get(path) == made_from
-            and disk.locked.get(path) == hashlib.sha256(old).hexdigest()
+            and disk.sealed_digests.get(path) == made_from
+            and disk.locked_digests.get(path) == hashlib.sha256(old).hexdigest()
         )
         # A lock is a file like any other: who edits a sealed file may edit that too.
-        if listed and old is not None and self.reads(directory, secret.public, old):
+        if listed and old is not None and self.reads(directory, secret.public_text, old):
             self.unproven = self.unproven or secret.text is not None
             return old, made_from
-        was = None if disk is None else disk.sealed.get(path)
+        was = None if disk is None else disk.sealed_digests.get(path)
         if disk is not None and was == made_from:
-            self.touched[f"{directory}/{path}"] = disk.locked.get(path, "")
+            self.touched[f"{directory}/{path}"] = disk.locked_digests.get(path, "")
         self._lacks(f"{self.out}/{directory}/{path}", secret, was, made_from, old is not None)
         return b"", made_from
 
-    def _lacks(self, where: str, secret: Secret, was: str | None, now: str, there: bool) -> None:
+    def _lacks(
+        self, where: str, secret: SecretManifest, was: str | None, now: str, there: bool
+    ) -> None:
         needs = [
-            *((work_path(secret.needs),) if secret.text is None else ()),
+            *((work_path(secret.source_file),) if secret.text is None else ()),
             *((work_path(f"certs/{SEAL_KEY}"),) if self.key is None else ()),
         ]
         if was is None:

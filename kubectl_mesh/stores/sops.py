@@ -23,14 +23,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE, Json, OnDisk, Secret, Topology
+from kubectl_mesh.model import BUNDLE_FOLDER, FolderOnDisk, Json, SecretManifest, Topology
 from kubectl_mesh.stores import age
 from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificates, StoreInputs
 from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import items_at, text_at
-from kubectl_mesh.yaml_io.manifest import read
-from kubectl_mesh.yaml_io.write import dump, text
+from kubectl_mesh.yaml_io.manifest import read_manifest
+from kubectl_mesh.yaml_io.write import dump_yaml, string_text
 
 ENCRYPTED_REGEX = "^(data|stringData)$"
 TIME = "2000-01-01T00:00:00Z"
@@ -74,7 +74,7 @@ class Sops(Sealing):
         self,
         out: str,
         key: bytes | None,
-        before: Callable[[str], OnDisk | None],
+        before: Callable[[str], FolderOnDisk | None],
         recipients: Mapping[str, tuple[str, ...]],
     ) -> None:
         super().__init__(out, key, before)
@@ -92,7 +92,7 @@ class Sops(Sealing):
             for c in topology.clusters
         }
         everyone = dict.fromkeys(r for own in recipients.values() for r in own)
-        all_of_them = {**recipients, BUNDLE: tuple(everyone)}
+        all_of_them = {**recipients, BUNDLE_FOLDER: tuple(everyone)}
         return cls(inputs.out, inputs.key, inputs.before, all_of_them)
 
     @classmethod
@@ -110,7 +110,7 @@ class Sops(Sealing):
         unwrap = age.identities(name, body)
         return Opener(
             lambda directory, disk: any(
-                is_for(disk.files[p][0], unwrap) for p in disk.sealed if p in disk.files
+                is_for(disk.files[p][0], unwrap) for p in disk.sealed_digests if p in disk.files
             ),
             lambda directory, file: unseal(file, unwrap).document,
         )
@@ -129,7 +129,7 @@ class Sops(Sealing):
         for path, recipient in stated:
             if not age.is_recipient(recipient):
                 yield Problem(
-                    topology.document.place(*path),
+                    topology.document.field_place(*path),
                     "is no age recipient: its checksum is wrong, or it is no point to share a"
                     " secret with",
                     "copy it once more, as a whole",
@@ -143,7 +143,7 @@ class Sops(Sealing):
         """Recipients that open the secrets of several clusters."""
         owners: dict[str, str] = {}
         for cluster in topology.clusters:
-            place = topology.document.place("contexts", cluster.context, "recipients")
+            place = topology.document.field_place("contexts", cluster.context, "recipients")
             fix = "give every cluster a key of its own (`age-keygen`)"
             if not cluster.recipients and len(topology.clusters) > 1 and not shared_identity:
                 yield Problem(
@@ -190,9 +190,9 @@ class Sops(Sealing):
             "encrypted_regex": ENCRYPTED_REGEX,
             "age": ",".join(self.recipients[directory]),
         }
-        return {CONFIG: dump({"creation_rules": [rule]})}
+        return {CONFIG: dump_yaml({"creation_rules": [rule]})}
 
-    def seal(self, directory: str, path: str, secret: Secret, old: bytes | None) -> bytes:
+    def seal(self, directory: str, path: str, secret: SecretManifest, old: bytes | None) -> bytes:
         """The file; `old` tells nothing that is not known without it, but for the wrapped keys."""
         assert secret.text is not None
         key, wrapped = self._key(directory)
@@ -219,7 +219,7 @@ class Sops(Sealing):
             bodies = (
                 [
                     disk.files[path][0]
-                    for path in disk.sealed
+                    for path in disk.sealed_digests
                     if path in disk.files and not _edited(disk, path)
                 ]
                 if disk is not None
@@ -262,8 +262,13 @@ class Sops(Sealing):
         disk = self.before(directory)
         if disk is None:
             return None
-        unlike = [path for path in disk.sealed if path in disk.files and _edited(disk, path)]
-        for path in (*(p for p in disk.sealed if p in disk.files and p not in unlike), *unlike):
+        unlike = [
+            path for path in disk.sealed_digests if path in disk.files and _edited(disk, path)
+        ]
+        for path in (
+            *(p for p in disk.sealed_digests if p in disk.files and p not in unlike),
+            *unlike,
+        ):
             body = disk.files[path][0]
             stanzas = {recipient.decode(): wrapped for recipient, wrapped in _stanzas(body)}
             mac, when = _MAC.search(body), _WHEN.search(body)
@@ -279,8 +284,8 @@ class Sops(Sealing):
         return None
 
 
-def _edited(disk: OnDisk, path: str) -> bool:
-    return hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path)
+def _edited(disk: FolderOnDisk, path: str) -> bool:
+    return hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked_digests.get(path)
 
 
 def data_key(seal_key: bytes, directory: str, recipients: Iterable[str]) -> bytes:
@@ -298,7 +303,7 @@ def holds(old: bytes, key: bytes, name: str, value: str) -> bool:
 
 
 def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
-    lines = "".join(f'  {text(name)}: "{value}"\n' for name, value in values.items())
+    lines = "".join(f'  {string_text(name)}: "{value}"\n' for name, value in values.items())
     block = (
         f'  encrypted_regex: "{ENCRYPTED_REGEX}"\n  lastmodified: "{TIME}"\n  mac: "{mac}"\n '
         f' version: "{VERSION}"\n'
@@ -386,7 +391,7 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
     somebody else. Raises `Refused`.
     """
     try:
-        document = read(body)
+        document = read_manifest(body)
     except ValueError as error:
         raise Refused(str(error)) from None
     block: Any = document.pop("sops", None) if isinstance(document, dict) else None

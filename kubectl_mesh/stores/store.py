@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import Cluster, Json, OnDisk, Pending, Secret, Topology
+from kubectl_mesh.model import Cluster, FolderOnDisk, Json, Pending, SecretManifest, Topology
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -42,7 +42,7 @@ class StoreInputs(NamedTuple):
     out: str
     key: bytes | None
     """The seal key; None: it is not here."""
-    before: Callable[[str], OnDisk | None]
+    before: Callable[[str], FolderOnDisk | None]
     """Gives a directory of `out` as it is on disk."""
     certificates: Certificates
 
@@ -91,7 +91,7 @@ class Store(ABC):
         """The store of a run."""
 
     @abstractmethod
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
         """The bytes of a file, and what the lock says of what they were made from."""
 
     def head(self, directory: str) -> dict[str, object]:

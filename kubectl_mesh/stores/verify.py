@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import CACERTS, SEALED, OnDisk, Secret
+from kubectl_mesh.model import CACERTS_PATH, SEALED_PLACEHOLDER, FolderOnDisk, SecretManifest
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.stores.store import Store, StoreInputs
 
@@ -28,20 +28,20 @@ class Meant(Store):
         """The store of a run."""
         return cls()
 
-    def file(self, directory: str, path: str, secret: Secret) -> tuple[bytes, str | None]:
+    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
         """Keeps a file."""
-        self.public[directory, path], self.text[directory, path] = secret.public, secret.text
+        self.public[directory, path], self.text[directory, path] = secret.public_text, secret.text
         return b"", None
 
 
-def listed(where: str, path: str, disk: OnDisk) -> Iterator[Problem]:
+def listed(where: str, path: str, disk: FolderOnDisk) -> Iterator[Problem]:
     """A sealed file that the lock does not list, or lists otherwise."""
     found = disk.files.get(path)
     if found is None:
         yield Problem(
             Place(f"{where}/{path}"), "is missing", REPAIR, "tree-edited", code="file-missing"
         )
-    elif disk.locked.get(path) != hashlib.sha256(found[0]).hexdigest():
+    elif disk.locked_digests.get(path) != hashlib.sha256(found[0]).hexdigest():
         yield Problem(
             Place(f"{where}/{path}"),
             "is not what the lock beside it lists",
@@ -74,7 +74,7 @@ def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Itera
             "sealed-current",
             code="sealed-content-differs",
         )
-    if not paths and place.endswith(CACERTS):
+    if not paths and place.endswith(CACERTS_PATH):
         data = {name: base64.b64decode(value) for name, value in opened["data"].items()}
         yield from check_pair(place, data["ca-cert.pem"], data["ca-key.pem"])
 
@@ -98,8 +98,8 @@ def _clear(manifest: Any, read: Any) -> Any:
 
 
 def _differences(found: Any, meant: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if meant == SEALED:
-        if not isinstance(found, str) or not found or found == SEALED:
+    if meant == SEALED_PLACEHOLDER:
+        if not isinstance(found, str) or not found or found == SEALED_PLACEHOLDER:
             yield path
     elif isinstance(meant, Mapping) and isinstance(found, Mapping):
         for key in {*meant, *found}:

@@ -70,7 +70,7 @@ def _part_problem(
     """Why a document cannot customise a part; `known` are the parts of the documents before it."""
     if name not in target.SCHEMAS:
         return Problem(
-            document.place(),
+            document.field_place(),
             f"customises {value_text(name)}, which is none of"
             f" {', '.join(target.SCHEMAS)}{did_you_mean(name, target.SCHEMAS)}",
             "",
@@ -79,7 +79,7 @@ def _part_problem(
         )
     if name in known:
         return Problem(
-            document.place(),
+            document.field_place(),
             f"customises {name} a second time",
             "put the two documents together",
             "base-valid",
@@ -87,7 +87,7 @@ def _part_problem(
         )
     if is_first and name != target.main_part:
         return Problem(
-            document.place(),
+            document.field_place(),
             f"customises {name}, but the first document is for {target.main_part}",
             "put it behind that",
             "base-valid",
@@ -108,7 +108,7 @@ def _kind(document: Document, known: Collection[str]) -> str:
         )
     missing = [
         Problem(
-            document.place(),
+            document.field_place(),
             f'the field "{key}" is missing',
             "",
             "base-valid",
@@ -148,4 +148,4 @@ def _check_version(document: Document, kind: str, wanted: str) -> None:
 def _refuse(
     document: Document, path: tuple[str, ...], what: str, fix: str = "", *, code: str
 ) -> MeshError:
-    return MeshError([Problem(document.place(*path), what, fix, "base-valid", code=code)])
+    return MeshError([Problem(document.field_place(*path), what, fix, "base-valid", code=code)])

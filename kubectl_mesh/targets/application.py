@@ -11,7 +11,7 @@ from kubectl_mesh.targets import charts, values
 from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.target import Base, PlaneFile
 from kubectl_mesh.targets.uninstall import release_names
-from kubectl_mesh.yaml_io.merge_patch import Whole
+from kubectl_mesh.yaml_io.merge_patch import Replacement
 
 IGNORED: list[dict[str, object]] = [
     {
@@ -124,7 +124,7 @@ def _spec(
     ]
     return {
         # Argo CD refuses one with both a name and a server.
-        "destination": Whole({**where, "namespace": namespace}),
+        "destination": Replacement({**where, "namespace": namespace}),
         **(
             {"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]}
             if chart.part in ("base", "istiod")

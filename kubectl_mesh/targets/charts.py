@@ -29,7 +29,7 @@ from kubectl_mesh.targets.node_components import stated_platform
 from kubectl_mesh.targets.target import Base, Path, ReadSchema
 from kubectl_mesh.targets.value_rules import StatedValues, reader_problems, value_problems
 from kubectl_mesh.text import value_text
-from kubectl_mesh.yaml_io.merge_patch import merge
+from kubectl_mesh.yaml_io.merge_patch import merge_values
 
 REPOSITORY: str = versions.RELEASES["charts"]["home"]
 """Where Istio publishes its charts."""
@@ -118,7 +118,7 @@ class ChartTarget(ModernTarget):
         text = stated_at(main.value, self.VERSION)
         if text is None and any(c.version is None for c in topology.clusters):
             yield Problem(
-                main.place("spec"),
+                main.field_place("spec"),
                 "no version of the charts is stated, here or in the topology",
                 f'state istio: {{version: "{versions.DEFAULT_VERSION}"}} in the topology',
                 "istio-version",
@@ -126,7 +126,7 @@ class ChartTarget(ModernTarget):
             )
         elif text is not None and self.read_version(text) is None:
             yield Problem(
-                main.place(*self.VERSION),
+                main.field_place(*self.VERSION),
                 f"{value_text(text)} is no version that a chart can be pinned to",
                 f"write a whole version, such as {versions.DEFAULT_VERSION}",
                 "istio-version",
@@ -140,7 +140,7 @@ class ChartTarget(ModernTarget):
         own = self.base_values(base)
         parts = [
             *(["cni"] if _needs_cni(own, topology) else []),
-            *(["ztunnel"] if topology.ambient else []),
+            *(["ztunnel"] if topology.is_ambient else []),
         ]
         names = {
             "cni": "istio-cni",
@@ -165,7 +165,7 @@ class ChartTarget(ModernTarget):
         if part == "istiod":
             return main
         own: Any = base[part].value if part in base else {}
-        return merge(_without(main, self.VALUES), own)
+        return merge_values(_without(main, self.VALUES), own)
 
 
 class ChartPlan:
@@ -186,11 +186,11 @@ class ChartPlan:
         pinned = stable.version or ""
         ready: tuple[str, ...] = (_istiod(stable),)
         if _needs_cni(self.base, topology):
-            own = {"profile": "ambient"} if topology.ambient else {}
+            own = {"profile": "ambient"} if topology.is_ambient else {}
             own = self._with_hub(own, images.CNI_CHART, "cni", stable.version)
             yield Chart("cni", "istio-cni", pinned, own, ready)
             ready = ("istio-cni",)
-        if topology.ambient:
+        if topology.is_ambient:
             own = {
                 "istioNamespace": cluster.namespace,
                 "multiCluster": {"clusterName": cluster.name},
@@ -221,7 +221,7 @@ class ChartPlan:
         own: dict[str, Any] = self._values.of(member, self.base.get("istiod"))
         if member.primary is not None:
             own["profile"] = "remote"
-        elif self.plan.topology.ambient:
+        elif self.plan.topology.is_ambient:
             own["profile"] = "ambient"
         if release.revision:
             own["revision"] = release.revision
@@ -244,7 +244,7 @@ def _needs_cni(base: Mapping[str, Json], topology: Topology) -> bool:
     so.
     """
     stated = values.stated(base.get("istiod"), ("pilot", "cni")).get("enabled") is True
-    return topology.ambient or "cni" in base or stated
+    return topology.is_ambient or "cni" in base or stated
 
 
 def gateway(member: Member, plan: Plan) -> dict[str, Json]:
@@ -269,7 +269,7 @@ def gateway(member: Member, plan: Plan) -> dict[str, Json]:
 
 def url(topology: Topology) -> str:
     """Where the charts are taken from."""
-    return topology.charts or REPOSITORY
+    return topology.chart_repository or REPOSITORY
 
 
 def _without(value: Json, path: tuple[str, ...]) -> Json:

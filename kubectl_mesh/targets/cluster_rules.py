@@ -36,9 +36,9 @@ ISSUERS = {
 
 def issuer_problems(topology: Topology) -> Iterator[Problem]:
     """An issuer in the cluster that Istio is too old for."""
-    if topology.own_intermediates:
+    if topology.has_intermediate_files:
         return
-    place = topology.document.place
+    place = topology.document.field_place
     since, does = ISSUERS[topology.issuer]
     for path, version in stated_versions(topology):
         if versions.minor_version(version) < since:
@@ -54,10 +54,10 @@ def issuer_problems(topology: Topology) -> Iterator[Problem]:
 
 def ambient_problems(topology: Topology) -> Iterator[Problem]:
     """What ambient cannot do."""
-    if not topology.ambient:
+    if not topology.is_ambient:
         return
-    place = topology.document.place
-    joined = [c for c in topology.clusters if c.joined]
+    place = topology.document.field_place
+    joined = [c for c in topology.clusters if c.is_joined]
     for cluster in joined:
         if cluster.primary is not None:
             where = place("contexts", cluster.context, "controlPlane")
@@ -111,7 +111,7 @@ def namespace_problems(topology: Topology) -> Iterator[Problem]:
     """Unequal namespaces: istiod looks for a peer's network label in the namespace that it has
     itself (controller/multicluster.go).
     """
-    joined = [c for c in topology.clusters if c.joined]
+    joined = [c for c in topology.clusters if c.is_joined]
     if not joined:
         return
     first = joined[0]
@@ -123,7 +123,7 @@ def namespace_problems(topology: Topology) -> Iterator[Problem]:
             if c.namespace != cluster.namespace
         )
         if cluster.namespace != first.namespace and linked:
-            where = topology.document.place("contexts", cluster.context, "namespace")
+            where = topology.document.field_place("contexts", cluster.context, "namespace")
             what = (
                 f"is not {value_text(first.namespace)} as in {value_text(first.context)}: istiod"
                 " looks for a"
@@ -145,7 +145,7 @@ def version_skew_problems(topology: Topology) -> Iterator[Problem]:
     known = [
         (versions.minor_version(r.version), r.version, c)
         for c in topology.clusters
-        if c.joined and c.primary is None
+        if c.is_joined and c.primary is None
         for r in c.releases
         if r.version
     ]
@@ -171,11 +171,13 @@ def version_skew_problems(topology: Topology) -> Iterator[Problem]:
 
 def shared_network_warnings(topology: Topology) -> Iterator[Problem]:
     """Clusters of an ambient mesh that share a network."""
-    if not topology.ambient:
+    if not topology.is_ambient:
         return
     seen: dict[str, str] = {}
     for cluster in topology.clusters:
-        first = seen.setdefault(cluster.network, cluster.name) if cluster.joined else cluster.name
+        first = (
+            seen.setdefault(cluster.network, cluster.name) if cluster.is_joined else cluster.name
+        )
         if first != cluster.name:
             what = (
                 f'shares its network with "{first}"; ambient is tried over several networks,'
@@ -195,8 +197,10 @@ def address_warnings(topology: Topology) -> Iterator[Problem]:
     15017.
     """
     for cluster in topology.clusters:
-        if cluster.address is not None and not is_address(cluster.address):
-            where = topology.document.place("contexts", cluster.context, "controlPlaneAddress")
+        if cluster.istiod_address is not None and not is_address(cluster.istiod_address):
+            where = topology.document.field_place(
+                "contexts", cluster.context, "controlPlaneAddress"
+            )
             what = (
                 "is a host name: a cluster without istiod calls its webhook at port 443 there, for"
                 " an ExternalName maps no ports"
@@ -242,11 +246,11 @@ COSTS = {
 def credential_cost_warnings(topology: Topology) -> Iterator[Problem]:
     """What ways to log in cost."""
     for cluster in topology.clusters:
-        way = cluster.credential.way
-        if way in COSTS and cluster.joined:
+        way = cluster.credential.kind
+        if way in COSTS and cluster.is_joined:
             what, fix = COSTS[way]
             yield Problem(
-                topology.document.place("contexts", cluster.context, "credential", way),
+                topology.document.field_place("contexts", cluster.context, "credential", way),
                 what,
                 fix,
                 "credential-cost",

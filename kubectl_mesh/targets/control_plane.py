@@ -70,10 +70,10 @@ def _shape_problems(
     positions = {(p.where.line, p.where.column) for p in known}
     for name, document in base.items():
         schemas = [
-            base_schema(target.document_schema(name, assets.schema)),
+            base_schema(target.document_schema(name, assets.load_schema)),
             *(
                 _below(path, schema)
-                for path, schema in target.checked(name, topology, assets.schema)
+                for path, schema in target.checked(name, topology, assets.load_schema)
             ),
         ]
         for schema in schemas:
@@ -81,7 +81,7 @@ def _shape_problems(
                 if (problem.where.line, problem.where.column) not in positions:
                     yield problem
             for variant in document.variants:
-                yield from variant.later_values(schema_problems(variant, schema))
+                yield from variant.later_value_problems(schema_problems(variant, schema))
 
 
 def _newer_values(

@@ -25,7 +25,7 @@ def gateway_problems(topology: Topology, kind: str, gateways: tuple[str, ...]) -
     for path, entry in _stated_gateways(topology):
         yield from _kind_problems(topology, path, entry, (kind, gateways))
         yield from _replica_problems(topology, path, entry)
-    joined = [c for c in topology.clusters if c.joined]
+    joined = [c for c in topology.clusters if c.is_joined]
     serving = {c.primary for c in joined}
     for cluster in joined:
         yield from _cluster_problems(topology, cluster, serves=cluster.name in serving)
@@ -43,9 +43,9 @@ def _kind_problems(
     topology: Topology, path: KeyPath, entry: Entry, known: tuple[str, tuple[str, ...]]
 ) -> Iterator[Problem]:
     """A stated kind of gateway that the control plane does not make."""
-    place = topology.document.place
+    place = topology.document.field_place
     wanted, (kind, gateways) = entry.get("kind"), known
-    if topology.ambient:
+    if topology.is_ambient:
         if wanted not in (None, "Gateway"):
             yield Problem(
                 place(*path, "kind"),
@@ -80,13 +80,13 @@ def ambient_port_problem(place: Place) -> Problem:
 def _replica_problems(topology: Topology, path: KeyPath, entry: Entry) -> Iterator[Problem]:
     """A number of pods for a gateway whose pods istiod makes."""
     wanted = entry.get("kind")
-    by_default = wanted is None and topology.ambient
+    by_default = wanted is None and topology.is_ambient
     if "replicas" not in entry or not (wanted == "Gateway" or by_default):
         return
     yield Problem(
-        topology.document.place(*path, "replicas"),
+        topology.document.field_place(*path, "replicas"),
         "istiod makes the pods of a Gateway, and how many is for a HorizontalPodAutoscaler to say",
-        "remove it" if topology.ambient else "remove it, or write kind: Deployment",
+        "remove it" if topology.is_ambient else "remove it, or write kind: Deployment",
         "gateway-kind",
         code="gateway-replicas-not-settable",
     )
@@ -96,7 +96,7 @@ def _clusters_by_network(topology: Topology) -> dict[str, list[Cluster]]:
     """The clusters that take part in the mesh, by their network."""
     found: dict[str, list[Cluster]] = {}
     for cluster in topology.clusters:
-        if cluster.joined:
+        if cluster.is_joined:
             found.setdefault(cluster.network, []).append(cluster)
     return found
 
@@ -106,7 +106,7 @@ def _is_declared(topology: Topology, network: str, clusters: list[Cluster]) -> b
     return bool(
         topology.networks.get(network)
         or any(c.gateways for c in clusters)
-        or network in topology.awaited
+        or network in topology.pending_networks
     )
 
 
@@ -119,7 +119,7 @@ def _cluster_problems(topology: Topology, cluster: Cluster, *, serves: bool) -> 
         _is_declared(topology, cluster.network, [cluster])
         and wanted.kind == "Gateway"
         and wanted.enabled
-        and not topology.ambient
+        and not topology.is_ambient
     ):
         yield Problem(
             cluster.place,
@@ -190,7 +190,7 @@ def gateway_address_problems(
         service = {
             c.name: (
                 chart or {}
-                if (c.east_west.kind or default) == "Chart" and not topology.ambient
+                if (c.east_west.kind or default) == "Chart" and not topology.is_ambient
                 else {}
             )
             for c in enabled
@@ -198,7 +198,8 @@ def gateway_address_problems(
         faults = {
             c.name: fault
             for c in enabled
-            if (fault := _address_fault(c, service[c.name], ambient=topology.ambient)) is not None
+            if (fault := _address_fault(c, service[c.name], ambient=topology.is_ambient))
+            is not None
         }
         if _is_declared(topology, network, clusters) or len(faults) < len(enabled):
             continue
@@ -268,7 +269,7 @@ def _service_type_place(topology: Topology, cluster: Cluster) -> Place:
     """Where the type of a cluster's gateway Service is stated."""
     value: Any = topology.document.value
     own = "serviceType" in value["contexts"][cluster.context].get("eastWestGateway", {})
-    return topology.document.place(
+    return topology.document.field_place(
         *(("contexts", cluster.context) if own else ()), "eastWestGateway", "serviceType"
     )
 
@@ -280,7 +281,7 @@ def host_name_places(topology: Topology) -> Iterator[Place]:
         for name, entry in value.get(top, {}).items():
             for index, gateway in enumerate(entry.get("gateways", ())):
                 if gateway["address"] != "pending" and not is_address(gateway["address"]):
-                    yield topology.document.place(top, name, "gateways", index, "address")
+                    yield topology.document.field_place(top, name, "gateways", index, "address")
 
 
 def host_name_warnings(topology: Topology) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.target import Base, PlaneFile
 from kubectl_mesh.targets.uninstall import release_names
 from kubectl_mesh.text import value_text
-from kubectl_mesh.yaml_io.merge_patch import Whole, merge
+from kubectl_mesh.yaml_io.merge_patch import Replacement, merge_values
 
 REPOSITORY = "istio"
 _DEFAULTS: dict[str, object] = {
@@ -70,7 +70,7 @@ spec:
             )
             if cluster is not None and part not in charts.NODE_COMPONENTS:
                 yield Problem(
-                    found.place(*self.NAMESPACE),
+                    found.field_place(*self.NAMESPACE),
                     f"installs the chart {part} into {value_text(target)}, and Istio's namespace in"
                     f" {cluster.name} is {value_text(cluster.namespace)}",
                     f"remove it, or state contexts.{cluster.context}.namespace",
@@ -87,7 +87,7 @@ spec:
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster the repository, and a HelmRelease for each chart."""
         wanted = charts.ChartPlan(plan, self.base_values(base))
-        under = {name: merge(_DEFAULTS, self.merged(base, name)) for name in charts.ORDER}
+        under = {name: merge_values(_DEFAULTS, self.merged(base, name)) for name in charts.ORDER}
 
         def of(member: Member) -> Iterator[PlaneFile]:
             yield PlaneFile("helmrepository.yaml", _repository(member.cluster, plan.topology))
@@ -105,7 +105,7 @@ spec:
 
 def _spec(chart: charts.Chart) -> dict[str, object]:
     # Of another namespace, it would be another repository.
-    source = Whole({"kind": "HelmRepository", "name": REPOSITORY})
+    source = Replacement({"kind": "HelmRepository", "name": REPOSITORY})
     return {
         "chart": {"spec": {"chart": chart.part, "sourceRef": source, "version": chart.version}},
         **({"dependsOn": [{"name": name} for name in chart.after]} if chart.after else {}),

@@ -49,11 +49,12 @@ def hub_overlay(paths: HubPaths, base: Json, topology: Topology, *, needed: bool
 
     `needed` says whether the hub that is built in is, or may be, retired.
     """
-    if topology.hub == BUILT_IN_HUB:
+    if topology.image_hub == BUILT_IN_HUB:
         return {}
-    if topology.hub is not None:
+    if topology.image_hub is not None:
         return _nested(
-            [*paths.write, *(p for p in paths.own if stated_at(base, p) is not None)], topology.hub
+            [*paths.write, *(p for p in paths.own if stated_at(base, p) is not None)],
+            topology.image_hub,
         )
     if not needed or any(stated_at(base, p) is not None for p in paths.decides):
         return {}

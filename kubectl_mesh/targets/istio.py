@@ -69,7 +69,7 @@ spec:
             c.version is None for c in topology.clusters
         ):
             yield Problem(
-                main.place("spec"),
+                main.field_place("spec"),
                 "no version of Istio is stated, here or in the topology",
                 f"write version: v{versions.DEFAULT_VERSION}",
                 "istio-version",
@@ -88,7 +88,7 @@ spec:
         """
         parts = [
             *(["cni"] if self._needs_cni(base, topology) else []),
-            *(["ztunnel"] if topology.ambient else []),
+            *(["ztunnel"] if topology.is_ambient else []),
         ]
         ztunnel = values.stated(_value(base, self.NODE_KINDS["ztunnel"]), (*self.VALUES, "ztunnel"))
         names = {"cni": "istio-cni", "ztunnel": str(ztunnel.get("resourceName") or "ztunnel")}
@@ -130,7 +130,9 @@ spec:
         so.
         """
         stated = values.stated(_value(base, self.KIND), (*self.VALUES, "pilot", "cni"))
-        return topology.ambient or stated.get("enabled") is True or self.NODE_KINDS["cni"] in base
+        return (
+            topology.is_ambient or stated.get("enabled") is True or self.NODE_KINDS["cni"] in base
+        )
 
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster an Istio for each revision, its IstioCNI and its ZTunnel."""
@@ -149,7 +151,7 @@ spec:
                 kind = self.NODE_KINDS["cni"]
                 spec = self._cni_spec(member, topology, _value(base, kind))
                 yield self._file("istiocni.yaml", kind, base, spec)
-            if topology.ambient:
+            if topology.is_ambient:
                 kind = self.NODE_KINDS["ztunnel"]
                 spec = self._ztunnel_spec(member, topology, _value(base, kind))
                 yield self._file("ztunnel.yaml", kind, base, spec)

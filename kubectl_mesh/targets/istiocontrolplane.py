@@ -25,8 +25,8 @@ from kubectl_mesh.targets.old_istio import (
 )
 from kubectl_mesh.targets.target import Base, PlaneFile, Target
 from kubectl_mesh.targets.uninstall import component_commands
-from kubectl_mesh.yaml_io.manifest import block
-from kubectl_mesh.yaml_io.merge_patch import Whole, shared
+from kubectl_mesh.yaml_io.manifest import build_block
+from kubectl_mesh.yaml_io.merge_patch import Replacement, overlapping_fields
 from kubectl_mesh.yaml_io.write import Block
 
 OPERATOR_NAMESPACE = "istio-operator"
@@ -77,9 +77,11 @@ spec:
         yield from _entry_problems(topology)
         yield from _mesh_problems(topology)
         for cluster in topology.clusters:
-            if cluster.credential.way == "exec":
+            if cluster.credential.kind == "exec":
                 yield Problem(
-                    topology.document.place("contexts", cluster.context, "credential", "exec"),
+                    topology.document.field_place(
+                        "contexts", cluster.context, "credential", "exec"
+                    ),
                     "Pilot of Istio 1.4 has no way to allow it; its image holds no such command",
                     "write credential: {tokenFile: FILE}",
                     "istio-version",
@@ -90,7 +92,7 @@ spec:
         for path, version in cluster_rules.stated_versions(topology):
             if version.split(".")[:2] != ["1", "4"] and path[-2] != "canary":
                 yield Problem(
-                    topology.document.place(*path),
+                    topology.document.field_place(*path),
                     f"nothing reads an {self.KIND} in Istio {version}; it is the control plane of"
                     " Istio 1.4",
                     'write version: "1.4.10", or a base.yaml of another kind',
@@ -117,7 +119,7 @@ spec:
             yield from profile_problem(main, PROFILES, "Istio 1.4")
         else:
             yield Problem(
-                main.place("spec"),
+                main.field_place("spec"),
                 "is missing, and istioctl stops on a file without it",
                 "write spec: {profile: default}",
                 "base-valid",
@@ -166,7 +168,7 @@ spec:
 
 def _entry_problems(topology: Topology) -> Iterator[Problem]:
     """What the topology, or one of its contexts, states that came with later versions."""
-    place = topology.document.place
+    place = topology.document.field_place
     for where, entry in stated_entries(topology):
         for key in ("revision", "canary"):
             if key in entry.get("istio", {}):
@@ -197,7 +199,7 @@ def _entry_problems(topology: Topology) -> Iterator[Problem]:
 
 def _mesh_problems(topology: Topology) -> Iterator[Problem]:
     """What the topology states for the whole mesh that Istio 1.4 does not have."""
-    place = topology.document.place
+    place = topology.document.field_place
     if topology.data_plane != "sidecar":
         yield Problem(
             place("istio", "dataPlane"),
@@ -206,7 +208,7 @@ def _mesh_problems(topology: Topology) -> Iterator[Problem]:
             "istio-version",
             code="istio-too-old-for-ambient",
         )
-    if topology.charts is not None:
+    if topology.chart_repository is not None:
         yield Problem(
             place("istio", "charts"),
             "is for base.yaml of kind Application or HelmRelease",
@@ -223,7 +225,7 @@ def _mesh_problems(topology: Topology) -> Iterator[Problem]:
             "istio-version",
             code="trust-domain-not-supported",
         )
-    if not topology.own_intermediates:
+    if not topology.has_intermediate_files:
         yield Problem(
             place("certificates", "issuer"),
             f"Istio 1.4 signs with a cacerts of its own, which {topology.issuer} does not make",
@@ -245,23 +247,23 @@ class _Overlays:
         """What the mesh sets in the control plane of one cluster."""
         cluster, mesh = member.cluster, self.plan.topology.mesh_id
         networks: object = {}
-        if cluster.joined:
-            networks = block(
+        if cluster.is_joined:
+            networks = build_block(
                 {"networks": {n.name: self._network(n, member) for n in member.networks}}
             )
         made: dict[str, object] = {
             "gateways": {"istio-ingressgateway": {"env": {"ISTIO_MESH_NETWORK": cluster.network}}},
             "global": {
                 "controlPlaneSecurityEnabled": True,
-                "meshNetworks": Whole(networks),
+                "meshNetworks": Replacement(networks),
                 "multiCluster": {"clusterName": cluster.name},
                 "network": cluster.network,
             },
-            "pilot": {"meshNetworks": Whole(networks)},
+            "pilot": {"meshNetworks": Replacement(networks)},
             "security": {"selfSigned": False},
         }
         # istioctl lays these over the values, so that what the mesh sets has to be set here too.
-        unvalidated: dict[str, Any] = shared(
+        unvalidated: dict[str, Any] = overlapping_fields(
             values.stated(self.base, ("spec",)).get("unvalidatedValues"), made
         )
         spec: dict[str, object] = {
@@ -285,7 +287,7 @@ class _Overlays:
             return self._made(network, member.cluster.name)
         shared = self._whole.setdefault(id(member.networks), {})
         if network.name not in shared:
-            shared[network.name] = block(self._made(network, None))
+            shared[network.name] = build_block(self._made(network, None))
         return shared[network.name]
 
     def _made(self, network: Network, own: str | None) -> dict[str, object]:
@@ -299,5 +301,5 @@ class _Overlays:
 
     def _endpoint(self, registry: str) -> Block:
         if registry not in self._endpoints:
-            self._endpoints[registry] = block({"fromRegistry": registry})
+            self._endpoints[registry] = build_block({"fromRegistry": registry})
         return self._endpoints[registry]

@@ -35,7 +35,7 @@ from kubectl_mesh.targets.old_istio import (
 from kubectl_mesh.targets.target import Base, Path, PlaneFile, ReadSchema
 from kubectl_mesh.targets.uninstall import component_commands, components_command
 from kubectl_mesh.targets.value_rules import StatedValues, value_problems
-from kubectl_mesh.yaml_io.merge_patch import Whole, shared
+from kubectl_mesh.yaml_io.merge_patch import Replacement, overlapping_fields
 
 PROFILES = (
     "default",
@@ -93,7 +93,7 @@ spec:
         yield from super().problems(topology)
         if not _is_legacy(topology):
             return
-        place = topology.document.place
+        place = topology.document.field_place
         for path, version in stated_versions(topology):
             if versions.minor_version(version) >= versions.SINCE_LABELS:
                 yield Problem(
@@ -156,8 +156,8 @@ spec:
         )
         components = values.stated(value, ("spec", "components"))
         parts = [
-            *(["cni"] if topology.ambient or "cni" in components else []),
-            *(["ztunnel"] if topology.ambient else []),
+            *(["cni"] if topology.is_ambient or "cni" in components else []),
+            *(["ztunnel"] if topology.is_ambient else []),
         ]
         ztunnel = values.stated(value, (*self.VALUES, "ztunnel"))
         names = {"cni": "istio-cni", "ztunnel": str(ztunnel.get("resourceName") or "ztunnel")}
@@ -240,7 +240,7 @@ def _more_values(read: ReadSchema) -> dict[str, object]:
 def _platform_profile(value: Json, topology: Topology) -> str:
     """The profile of base.yaml, unless the mesh sets another."""
     profile = str(values.stated(value, ("spec",)).get("profile"))
-    return "ambient" if topology.ambient and not profile.endswith("ambient") else profile
+    return "ambient" if topology.is_ambient and not profile.endswith("ambient") else profile
 
 
 class _Overlays:
@@ -277,8 +277,8 @@ class _Overlays:
                 n.name: _network(n, own if n.name == cluster.network else None, cluster.name)
                 for n in member.networks
             }
-            made["global"] = {**made["global"], "meshNetworks": Whole(networks)}
-        if topology.ambient:
+            made["global"] = {**made["global"], "meshNetworks": Replacement(networks)}
+        if topology.is_ambient:
             made["ztunnel"] = {
                 "multiCluster": {"clusterName": cluster.name},
                 "network": cluster.network,
@@ -290,8 +290,8 @@ class _Overlays:
         """What the mesh sets once more where istioctl lets base.yaml override `values`."""
         spec = values.stated(self.base, ("spec",))
         mesh, unvalidated = (
-            shared(spec.get("meshConfig"), made.get("meshConfig", {})),
-            shared(spec.get("unvalidatedValues"), made),
+            overlapping_fields(spec.get("meshConfig"), made.get("meshConfig", {})),
+            overlapping_fields(spec.get("unvalidatedValues"), made),
         )
         return {
             **({"meshConfig": mesh} if mesh else {}),
@@ -342,7 +342,7 @@ def _gateway_spec(member: Member, plan: Plan, base: Json) -> dict[str, object]:
 
 def _gateway_hub(topology: Topology, cluster: Cluster, base: Json) -> dict[str, Any]:
     spec = dict(values.stated(base, ("spec",)))
-    hub = images.stated_hub(images.OPERATOR, spec) if topology.hub is None else None
+    hub = images.stated_hub(images.OPERATOR, spec) if topology.image_hub is None else None
     if hub is not None:
         return {"hub": hub}
     needed = images.is_hub_needed(cluster.version)

@@ -36,7 +36,7 @@ class ModernTarget(Target):
     def traits(self, topology: Topology) -> Traits:
         """Istiod finds networks and gateways by labels."""
         return Traits(
-            gateway_port=HBONE_PORT if topology.ambient else TLS_PORT,
+            gateway_port=HBONE_PORT if topology.is_ambient else TLS_PORT,
             gateway_command=address_command,
             labels=True,
             gateway_kind=self.GATEWAYS[0],
@@ -48,15 +48,17 @@ class ModernTarget(Target):
         """
         yield from cluster_rules.issuer_problems(topology)
         for path, version in cluster_rules.stated_versions(topology):
-            yield from self._version_problems(topology, topology.document.place(*path), version)
+            yield from self._version_problems(
+                topology, topology.document.field_place(*path), version
+            )
         yield from self._delivery_problems(topology)
         yield from gateway_rules.gateway_problems(topology, self.KIND, self.GATEWAYS)
         yield from cluster_rules.ambient_problems(topology)
         yield from cluster_rules.namespace_problems(topology)
         yield from cluster_rules.canary_problems(topology)
-        if self.OWN_CHARTS and topology.charts is not None:
+        if self.OWN_CHARTS and topology.chart_repository is not None:
             yield Problem(
-                topology.document.place("istio", "charts"),
+                topology.document.field_place("istio", "charts"),
                 f"{self.OWN_CHARTS} brings its charts along",
                 "remove it",
                 "delivery-target",
@@ -84,7 +86,7 @@ class ModernTarget(Target):
                 "istio-version",
                 code="version-not-exact",
             )
-        elif topology.ambient and minor < versions.SINCE_AMBIENT and len(topology.clusters) > 1:
+        elif topology.is_ambient and minor < versions.SINCE_AMBIENT and len(topology.clusters) > 1:
             yield Problem(
                 where,
                 f"ambient over several clusters begins with Istio 1.{versions.SINCE_AMBIENT}",
@@ -98,7 +100,7 @@ class ModernTarget(Target):
         if self.TOOLS is None or tool in self.TOOLS:
             return
         yield Problem(
-            topology.document.place("delivery", "tool"),
+            topology.document.field_place("delivery", "tool"),
             f"{tool} does not deliver a control plane of kind {self.KIND}: {self.READ_BY}",
             f"write tool: {' or '.join(self.TOOLS)}, or use a base.yaml of another kind",
             "delivery-target",
@@ -125,7 +127,7 @@ class ModernTarget(Target):
             stated(main.value, self.VALUES),
             self.platform(base, topology),
             accounts,
-            main.place(*self.VALUES, "pilot"),
+            main.field_place(*self.VALUES, "pilot"),
             ".".join(self.VALUES),
         )
 
@@ -138,5 +140,7 @@ def ambient_profile(base: Json, topology: Topology, *, is_served: bool) -> dict[
         return {"profile": "remote"}
     profile = stated(base, ("spec",)).get("profile")
     return (
-        {"profile": "ambient"} if topology.ambient and not str(profile).endswith("ambient") else {}
+        {"profile": "ambient"}
+        if topology.is_ambient and not str(profile).endswith("ambient")
+        else {}
     )

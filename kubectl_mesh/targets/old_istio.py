@@ -37,7 +37,7 @@ def profile_problem(base: Document, profiles: tuple[str, ...], owner: str) -> It
     profile = stated(base.value, ("spec",)).get("profile")
     if isinstance(profile, str) and profile not in profiles and not any(c in profile for c in "/."):
         yield Problem(
-            base.place("spec", "profile"),
+            base.field_place("spec", "profile"),
             f"{value_text(profile)} is no profile of {owner}{did_you_mean(profile, profiles)}",
             f"name one of {', '.join(profiles)}, or a file",
             "base-valid",
@@ -54,7 +54,7 @@ def weak_key_problem(
     ]
     if weak:
         yield Problem(
-            topology.document.place("certificates", "keyType"),
+            topology.document.field_place("certificates", "keyType"),
             f"{istio} loads an EC key but cannot sign workload certificates with it{until}"
             f" ({first_names(weak)})",
             f"use rsa-4096, and renew the intermediates with `{mesh_command('certs renew --all')}`",

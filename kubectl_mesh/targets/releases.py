@@ -29,7 +29,7 @@ def release_warnings(
         for path, text in _texts(document.value):
             for named in homes.find_retired(text):
                 yield Problem(
-                    document.place(*path),
+                    document.field_place(*path),
                     homes.retired_text(named, newest),
                     homes.replacement_text(named),
                     named.check_id,
@@ -45,7 +45,7 @@ def stated_releases(
     where a cluster takes its version from there.
     """
     for path, version in stated_versions(topology):
-        yield topology.document.place(*path), version
+        yield topology.document.field_place(*path), version
     value: Any = topology.document.value
     everywhere = "version" in value.get("istio", {}) or all(
         "version" in entry.get("istio", {}) for entry in value["contexts"].values()
@@ -55,7 +55,7 @@ def stated_releases(
     ):  # the mesh gives the others the version of the main one
         stated = versions.parse_version(images.stated_at(document.value, target.VERSION))
         if stated is not None:
-            yield document.place(*target.VERSION), stated
+            yield document.field_place(*target.VERSION), stated
 
 
 def _version_warnings(where: Place, version: str, topology: Topology) -> Iterator[Problem]:
@@ -68,7 +68,7 @@ def _version_warnings(where: Place, version: str, topology: Topology) -> Iterato
         yield Problem(
             where, what, "look for a newer kubectl mesh", "istio-known", code="istio-too-new"
         )
-    elif topology.ambient and versions.SINCE_AMBIENT <= minor < versions.SINCE_AMBIENT_BETA:
+    elif topology.is_ambient and versions.SINCE_AMBIENT <= minor < versions.SINCE_AMBIENT_BETA:
         what = f"ambient over several networks is alpha in Istio {version}"
         yield Problem(
             where,
@@ -102,7 +102,7 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
     """The hub that charts or istioctl have built in, where the topology leaves the choice to them.
     Which operator runs, no file says.
     """
-    if topology.hub != homes.BUILT_IN_HUB or target.BRINGS_IMAGES:
+    if topology.image_hub != homes.BUILT_IN_HUB or target.BRINGS_IMAGES:
         return
     for version in sorted(
         {r.version for c in topology.clusters for r in c.releases if r.version is not None}
@@ -113,7 +113,7 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
                 f"leaves Istio {version} the image registry {hub}, which Istio switches off on"
                 f" {homes.SHUTDOWN_DATE}"
             )
-            where = topology.document.place("istio", "hub")
+            where = topology.document.field_place("istio", "hub")
             yield Problem(
                 where,
                 what,
@@ -127,7 +127,7 @@ def is_hub_unknown(topology: Topology, target: Target) -> bool:
     """Whether no file says where images come from: the operator brings its own, or istioctl of a
     version that no file states.
     """
-    if topology.hub != homes.BUILT_IN_HUB:
+    if topology.image_hub != homes.BUILT_IN_HUB:
         return False
     return target.BRINGS_IMAGES or any(
         r.version is None for c in topology.clusters for r in c.releases

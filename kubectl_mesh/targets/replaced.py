@@ -9,8 +9,8 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
 from kubectl_mesh.model import Document, Json, Plan
 from kubectl_mesh.text import value_text
-from kubectl_mesh.yaml_io.merge_patch import lost
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.merge_patch import overridden_paths
+from kubectl_mesh.yaml_io.read import load_document
 
 Path = tuple[str | int, ...]
 _KIND = (("apiVersion",), ("kind",))
@@ -44,9 +44,9 @@ def replaced_problems(
         (part, path)
         for part, overlay in overlays
         if part in base
-        for path in lost(base[part].value, overlay)
+        for path in overridden_paths(base[part].value, overlay)
     }
-    main, written = next(iter(base)), load("", kind.starter.encode()).value
+    main, written = next(iter(base)), load_document("", kind.starter.encode()).value
     problems = []
     for part, path in sorted(found, key=str):
         value = _at(base[part].value, path)
@@ -63,7 +63,7 @@ def replaced_problems(
                 " the value here is lost"
             )
         problems.append(
-            Problem(base[part].place(*path), what, id="base-lost", code="base-value-replaced")
+            Problem(base[part].field_place(*path), what, id="base-lost", code="base-value-replaced")
         )
     return problems
 

@@ -15,8 +15,8 @@ from kubectl_mesh.plan import Traits
 from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.replaced import Replaceable, replaced_problems, used_versions
 from kubectl_mesh.targets.uninstall import revision_webhooks_command
-from kubectl_mesh.yaml_io.manifest import document
-from kubectl_mesh.yaml_io.merge_patch import merge
+from kubectl_mesh.yaml_io.manifest import document_text
+from kubectl_mesh.yaml_io.merge_patch import merge_values
 
 Base = Mapping[str, Document]
 Path = tuple[str, ...]
@@ -37,7 +37,7 @@ class PlaneFile(NamedTuple):
     @property
     def text(self) -> str:
         """The YAML of the file."""
-        return document(merge(self.under, self.overlay) if self.part else self.overlay)
+        return document_text(merge_values(self.under, self.overlay) if self.part else self.overlay)
 
 
 class Target(ABC):
@@ -176,7 +176,7 @@ class Target(ABC):
         laid = (
             (file.part, file.overlay)
             for member in plan.members.values()
-            if not member.waits
+            if not member.trust_stage_only
             for file in files(member)
         )
         known = Replaceable(self.STARTER, self.VERSION, self.read_version, self.MERGED)

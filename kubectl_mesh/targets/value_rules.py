@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.model import DEFAULT_READER, Document, Json, Topology
+from kubectl_mesh.model import DEFAULT_READER_ACCOUNT, Document, Json, Topology
 from kubectl_mesh.targets.values import Path, value_at
 from kubectl_mesh.text import value_text
 
@@ -34,7 +34,7 @@ class StatedValues(NamedTuple):
 
     def place(self, *keys: str | int) -> Place:
         """The place of a value."""
-        return self.base.place(*self._path(keys))
+        return self.base.field_place(*self._path(keys))
 
 
 def value_problems(
@@ -189,14 +189,14 @@ def reader_problems(
     if not isinstance(account, dict) or not name:
         return
     for cluster in topology.clusters:
-        reader = f"{cluster.namespace}/{cluster.reader}"
+        reader = f"{cluster.namespace}/{cluster.reader_account}"
         what = ""
-        if (name, account.get("namespace")) != (cluster.reader, cluster.namespace):
+        if (name, account.get("namespace")) != (cluster.reader_account, cluster.namespace):
             what = (
                 f"gives the readers' rights to another account than {reader}, which the peers of"
                 f" {cluster.name} use"
             )
-        elif creates and name == DEFAULT_READER and not topology.reader_per_peer:
+        elif creates and name == DEFAULT_READER_ACCOUNT and not topology.reader_per_peer:
             what = f"stops the charts from creating {reader}, which the peers of {cluster.name} use"
         if what:
             fix = (
@@ -204,7 +204,7 @@ def reader_problems(
                 f" contexts.{cluster.context}.serviceAccountReader"
             )
             yield Problem(
-                base.place(*where), what, fix, "base-reader", code="reader-account-differs"
+                base.field_place(*where), what, fix, "base-reader", code="reader-account-differs"
             )
             return
 

@@ -11,8 +11,8 @@ from typing import Any
 from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import remote_networks
 from kubectl_mesh.model import Json, Member, Plan, Topology
-from kubectl_mesh.yaml_io.manifest import block
-from kubectl_mesh.yaml_io.merge_patch import Whole
+from kubectl_mesh.yaml_io.manifest import build_block
+from kubectl_mesh.yaml_io.merge_patch import Replacement
 from kubectl_mesh.yaml_io.write import Block
 
 ALLOWED = "PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS"
@@ -40,9 +40,9 @@ class Values:
         self.plan = plan
         self._networks: dict[str, Block] = {}
         self._needed = {
-            n: NEEDED[m.cluster.credential.way]
+            n: NEEDED[m.cluster.credential.kind]
             for n, m in plan.members.items()
-            if m.cluster.credential.way in NEEDED
+            if m.cluster.credential.kind in NEEDED
         }
 
     def of(self, member: Member, base: Json) -> dict[str, object]:
@@ -58,17 +58,19 @@ class Values:
         }
         values: dict[str, object] = {"global": overall}
         if member.primary is not None:
-            overall["remotePilotAddress"] = member.primary.address
+            overall["remotePilotAddress"] = member.primary.istiod_address
             path = "/".join(
                 part.replace("/", "--slash--")
                 for part in ("cluster", cluster.name, "net", cluster.network)
             )
             values["istiodRemote"] = {"injectionPath": f"/inject/{path}"}
-        if member.serves:
+        if member.is_primary:
             overall["externalIstiod"] = True
         declared = remote_networks(member)
-        if declared and not topology.ambient:
-            overall["meshNetworks"] = Whole({n.name: self._network(n.name, n) for n in declared})
+        if declared and not topology.is_ambient:
+            overall["meshNetworks"] = Replacement(
+                {n.name: self._network(n.name, n) for n in declared}
+            )
         if topology.issuer == "istio-csr":
             overall["caAddress"] = CA_ADDRESS
         if env := self._environment(member, base):
@@ -88,7 +90,7 @@ class Values:
         env: dict[str, object] = {}
         if topology.issuer == "istio-csr":
             env["ENABLE_CA_SERVER"] = "false"
-        if topology.ambient and self.plan.several_networks:
+        if topology.is_ambient and self.plan.has_several_networks:
             env["AMBIENT_ENABLE_MULTI_NETWORK"] = "true"
         needed = (
             {way for name, way in self._needed.items() if name in set(member.peers)}
@@ -110,7 +112,7 @@ class Values:
     def _reloads_roots(self, member: Member) -> bool:
         """Whether istiod takes another bundle of roots while it runs."""
         return (
-            self.plan.rotating
+            self.plan.is_rotating_root
             and member.primary is None
             and all(
                 versions.minor_version(r.version) >= versions.SINCE_ROOTS
@@ -121,7 +123,7 @@ class Values:
     def _network(self, name: str, network: Any) -> Block:
         if name not in self._networks:
             gateways = [{"address": g.address, "port": g.port} for g in network.gateways]
-            self._networks[name] = block(
+            self._networks[name] = build_block(
                 {"endpoints": [{"fromRegistry": c} for c in network.clusters], "gateways": gateways}
             )
         return self._networks[name]

@@ -8,13 +8,13 @@ from typing import Any
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import (
-    DEFAULT_READER,
+    DEFAULT_READER_ACCOUNT,
     Alerts,
     Cluster,
     Credential,
     Delivery,
     Document,
-    EastWest,
+    EastWestGateway,
     Gateway,
     Release,
     Topology,
@@ -41,14 +41,14 @@ def validate(document: Document, schema: Mapping[str, Any]) -> Topology:
         if p.where.path not in told and (p.where.line, p.where.column) not in told
     ]
     for variant in document.variants:
-        judged = list(variant.later_values(schema_problems(variant, schema)))
+        judged = list(variant.later_value_problems(schema_problems(variant, schema)))
         unfit += [
             p
             for p in judged
             if (p.where.line, p.where.column) not in told
-            or p.where == variant.place(*variant.replaced)
+            or p.where == variant.field_place(*variant.replaced_path)
         ]
-        unfit += variant.later_values(
+        unfit += variant.later_value_problems(
             rules.problems(Given(variant, {p.where.path for p in judged}))
         )
     # A value that wants quotes is a text to the schema: where that is right, it can be meant as
@@ -111,34 +111,34 @@ def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
         context=context,
         network=entry["network"],
         namespace=entry.get("namespace", "istio-system"),
-        reader=entry.get("serviceAccountReader", DEFAULT_READER),
-        joined=not entry.get("disableRegistryJoin", False),
+        reader_account=entry.get("serviceAccountReader", DEFAULT_READER_ACCOUNT),
+        is_joined=not entry.get("disableRegistryJoin", False),
         server=entry.get("server"),
         tls_server_name=entry.get("tlsServerName"),
-        authority=entry.get("certificateAuthority"),
+        certificate_authority=entry.get("certificateAuthority"),
         token_file=stated if way == "tokenFile" else f"credentials/{name}.token",
         gateways=_gateways(entry),
         peers=None if peers is None else tuple(given.name(p) for p in peers),
-        place=given.document.place("contexts", context),
+        place=given.document.field_place("contexts", context),
         releases=(
             Release(istio.get("version"), istio.get("revision")),
             *([Release(canary["version"], canary["revision"])] if canary else []),
         ),
         primary=None if primary is None else given.name(primary),
-        address=None if address == PENDING else address,
+        istiod_address=None if address == PENDING else address,
         east_west=_east_west(
             {**given.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}
         ),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
-        generation=entry.get("tokens", {}).get("generation", 1),
-        beside=entry.get("tokens", {}).get("beside"),
-        last=entry.get("tokens", {}).get("last", 1),
+        token_generation=entry.get("tokens", {}).get("generation", 1),
+        second_generation=entry.get("tokens", {}).get("beside"),
+        highest_generation=entry.get("tokens", {}).get("last", 1),
     )
 
 
-def _east_west(entry: Mapping[str, Any]) -> EastWest:
-    return EastWest(
+def _east_west(entry: Mapping[str, Any]) -> EastWestGateway:
+    return EastWestGateway(
         enabled=entry.get("enabled", True),
         kind=entry.get("kind"),
         port=entry.get("port"),
@@ -165,17 +165,17 @@ def _topology(given: Given) -> Topology:
         intermediate_days=certificates.get("intermediateDays", 730),
         issuer=certificates.get("issuer", "local"),
         store=secrets.get("store", "plain"),
-        store_stated="store" in secrets,
+        has_stated_store="store" in secrets,
         delivery=_delivery(value.get("delivery", {})),
         networks={
             name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())
         },
         clusters=tuple(clusters),
         document=given.document,
-        awaited=_awaited_networks(given),
-        charts=istio.get("charts"),
-        hub=istio.get("hub"),
-        bundled=value.get("remoteSecrets") == "bundle",
+        pending_networks=_awaited_networks(given),
+        chart_repository=istio.get("charts"),
+        image_hub=istio.get("hub"),
+        has_remote_secret_bundle=value.get("remoteSecrets") == "bundle",
         reader_per_peer=value.get("readers") == "perPeer",
         secret_store=_secret_store(secrets.get("secretStore")),
         secret_path=secrets.get("path", value["mesh_id"]),
@@ -183,7 +183,7 @@ def _topology(given: Given) -> Topology:
         recipients=tuple(dict.fromkeys(secrets.get("recipients", ()))),
         alerts=_alerts(value.get("alerts", {})),
         warnings=tuple(sorted(given.warnings)),
-        organization_stated="organization" in value,
+        has_stated_organization="organization" in value,
     )
 
 

@@ -40,7 +40,7 @@ def files(given: Given) -> Iterator[Problem]:
                     "the token itself" if key != "certificateFile" else "the certificate itself",
                 )
         authority = entry.get("certificateAuthority")
-        place = given.document.place("contexts", context, "certificateAuthority")
+        place = given.document.field_place("contexts", context, "certificateAuthority")
         if not isinstance(authority, str) or "-----BEGIN" in authority:
             continue
         if no_name(authority):
@@ -60,7 +60,7 @@ def files(given: Given) -> Iterator[Problem]:
 
 
 def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Problem]:
-    place = given.document.place(*path)
+    place = given.document.field_place(*path)
     if isinstance(name, str) and no_name(name):
         thing = "the token" if content == "the token itself" else "it"
         yield Problem(
@@ -84,7 +84,7 @@ def servers(given: Given) -> Iterator[Problem]:
         server = entry.get("server")
         if not isinstance(server, str):
             continue
-        place = given.document.place("contexts", context, "server")
+        place = given.document.field_place("contexts", context, "server")
         fault = url_fault(server)
         if fault:
             yield Problem(place, fault, code="server-invalid")
@@ -115,7 +115,7 @@ def readers(given: Given) -> Iterator[Problem]:
     for context, entry in given.contexts.items():
         credential = entry.get("credential")
         for way in credential if isinstance(credential, dict) else ():
-            where = given.document.place("contexts", context, "credential", way)
+            where = given.document.field_place("contexts", context, "credential", way)
             yield Problem(
                 where,
                 "is one login for all peers, and readers: perPeer asks for one each",
@@ -136,7 +136,7 @@ def tokens(given: Given) -> Iterator[Problem]:
                 f" {next(iter(credential), 'nothing')}"
             )
             yield Problem(
-                given.document.place("contexts", context, "tokens"),
+                given.document.field_place("contexts", context, "tokens"),
                 what,
                 "remove one of the two",
                 code="login-without-token",
@@ -144,7 +144,7 @@ def tokens(given: Given) -> Iterator[Problem]:
         if tokens.get("beside") is not None and tokens["beside"] == tokens.get("generation", 1):
             what = "is the generation of the first token too"
             yield Problem(
-                given.document.place("contexts", context, "tokens", "beside"),
+                given.document.field_place("contexts", context, "tokens", "beside"),
                 what,
                 f"remove it, or begin with `{mesh_command('tokens rotate')}`",
                 code="generation-repeated",

@@ -24,7 +24,7 @@ def names(given: Given) -> Iterator[Problem]:
     for context, entry in given.contexts.items():
         stated = entry.get("clusterName")
         name = stated if isinstance(stated, str) else name_of(context)
-        where = given.document.place(
+        where = given.document.field_place(
             "contexts", context, *(("clusterName",) if isinstance(stated, str) else ())
         )
         ask = f"state a clusterName for it: {LABEL_RULE}"
@@ -65,7 +65,7 @@ def networks(given: Given) -> Iterator[Problem]:
     for network in described if isinstance(described, dict) else {}:
         if network not in used:
             yield Problem(
-                given.document.place("networks", network),
+                given.document.field_place("networks", network),
                 f"no context is on this network{given.hints.did_you_mean(network, lambda: used)}",
                 "remove it, or put a context on it",
                 code="network-unused",
@@ -75,7 +75,7 @@ def networks(given: Given) -> Iterator[Problem]:
         address, port = gateway.get("address"), gateway.get("port")
         if not isinstance(address, str) or not isinstance(port, int | None):
             continue
-        place = given.document.place(*path, "address")
+        place = given.document.field_place(*path, "address")
         if address == PENDING:
             continue
         if fault := _address_problem(place, address):
@@ -121,13 +121,13 @@ def peers(given: Given) -> Iterator[Problem]:
             continue
         if entry.get("disableRegistryJoin") is True and peers:
             yield Problem(
-                given.document.place("contexts", context, "peers"),
+                given.document.field_place("contexts", context, "peers"),
                 "the cluster discovers nobody, for it has disableRegistryJoin: true",
                 "remove one of the two",
                 code="peers-without-join",
             )
         for index, peer in enumerate(peers):
-            place = given.document.place("contexts", context, "peers", index)
+            place = given.document.field_place("contexts", context, "peers", index)
             if not isinstance(peer, str):
                 continue
             if peer not in given.contexts:
@@ -172,7 +172,7 @@ def releases(given: Given) -> Iterator[Problem]:
             and isinstance(canary.get("revision"), str)
             and canary["revision"] in (whole.get("revision"), "default")
         ):
-            where = given.document.place(*path, "canary", "revision")
+            where = given.document.field_place(*path, "canary", "revision")
             yield Problem(
                 where,
                 f"{value_text(canary['revision'])} is the revision of the first control plane too",
@@ -181,7 +181,7 @@ def releases(given: Given) -> Iterator[Problem]:
             )
         if entry.get("revision") == "default":
             yield Problem(
-                given.document.place(*path, "revision"),
+                given.document.field_place(*path, "revision"),
                 '"default" is what Istio calls the control plane without a revision',
                 "remove it",
                 code="revision-default",
@@ -214,7 +214,7 @@ def _control_plane_address(
     address = entry.get("controlPlaneAddress")
     if not isinstance(address, str):
         return
-    where = given.document.place("contexts", context, "controlPlaneAddress")
+    where = given.document.field_place("contexts", context, "controlPlaneAddress")
     if context not in served and "controlPlane" not in entry:
         # The last cluster that was served may just have gone.
         given.warnings.append(
@@ -232,7 +232,7 @@ def _control_plane_address(
 
 def _primary_problem(given: Given, context: str, primary: str) -> Problem | None:
     """Why the istiod of a context cannot serve another one."""
-    place = given.document.place("contexts", context, "controlPlane")
+    place = given.document.field_place("contexts", context, "controlPlane")
     other = given.contexts.get(primary)
     if primary == context:
         return Problem(
@@ -282,7 +282,7 @@ def _difference_from_primary(given: Given, context: str, primary: str) -> Proble
     entry, other = given.contexts[context], given.contexts[primary]
     if other.get("namespace", "istio-system") != entry.get("namespace", "istio-system"):
         return Problem(
-            given.document.place("contexts", context, "namespace"),
+            given.document.field_place("contexts", context, "namespace"),
             f"istiod of {value_text(primary)} lives in another namespace than this cluster's part"
             " of"
             " Istio",
@@ -292,7 +292,7 @@ def _difference_from_primary(given: Given, context: str, primary: str) -> Proble
     istio, wanted = _istio(given, entry), _istio(given, other)
     if any(istio.get(key) != wanted.get(key) for key in ("version", "revision")):
         return Problem(
-            given.document.place("contexts", context, "istio"),
+            given.document.field_place("contexts", context, "istio"),
             f"differs from that of {value_text(primary)}, whose istiod serves this cluster",
             "give both the same version and revision",
             code="control-plane-version-differs",
@@ -313,7 +313,7 @@ def _keys_of_primaries(given: Given, context: str) -> Iterator[Problem]:
     for key, why in _OF_PRIMARIES.items():
         if given.contexts[context].get(key) not in (None, False):
             yield Problem(
-                given.document.place("contexts", context, key),
+                given.document.field_place("contexts", context, key),
                 f"cannot be here beside controlPlane: {why}",
                 "remove one of the two",
                 code="key-of-control-plane",

@@ -6,11 +6,11 @@ from kubectl_mesh.model import Cluster, Topology
 
 def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
     """Whom each cluster discovers: nobody if it has no control plane or is kept out of the mesh."""
-    joined = tuple(c.name for c in topology.clusters if c.joined)
+    joined = tuple(c.name for c in topology.clusters if c.is_joined)
     place = {name: at for at, name in enumerate(joined)}
     found: dict[str, tuple[str, ...]] = {}
     for cluster in topology.clusters:
-        if not cluster.joined or cluster.primary is not None:
+        if not cluster.is_joined or cluster.primary is not None:
             found[cluster.name] = ()
         elif cluster.peers is None:
             at = place[cluster.name]
@@ -25,7 +25,7 @@ def login_holders(topology: Topology) -> list[tuple[Cluster, str]]:
     all peers share it.
     """
     if not topology.reader_per_peer:
-        return [(cluster, SHARED_READER) for cluster in topology.clusters if cluster.joined]
+        return [(cluster, SHARED_READER) for cluster in topology.clusters if cluster.is_joined]
     peers = peers_of(topology)
     return [
         (cluster, peer)

@@ -14,7 +14,7 @@ def bundle(given: Given) -> Iterator[Problem]:
     if given.value.get("remoteSecrets") != "bundle":
         return
     if given.value.get("readers") == "perPeer":
-        place = given.document.place("remoteSecrets")
+        place = given.document.field_place("remoteSecrets")
         yield Problem(
             place,
             "a bundle gives all clusters the same remote secrets, and readers: perPeer each"
@@ -27,7 +27,7 @@ def bundle(given: Given) -> Iterator[Problem]:
         if isinstance(entry.get("peers"), list):
             what = "a bundle gives every cluster the remote secrets of all, whatever peers says"
             yield Problem(
-                given.document.place("contexts", context, "peers"),
+                given.document.field_place("contexts", context, "peers"),
                 what,
                 "remove it, or remoteSecrets: bundle",
                 code="bundle-with-peers",
@@ -41,7 +41,7 @@ def bundle(given: Given) -> Iterator[Problem]:
         ):
             what = f"a bundle has one namespace, and this is not {value_text(first)} as before"
             yield Problem(
-                given.document.place("contexts", context, "namespace"),
+                given.document.field_place("contexts", context, "namespace"),
                 what,
                 "give all clusters the same namespace, or remove remoteSecrets: bundle",
                 code="bundle-with-namespaces",
@@ -57,7 +57,7 @@ def delivery(given: Given) -> Iterator[Problem]:
     facts = tool_facts(tool)
     if facts is None:
         return
-    place = given.document.place
+    place = given.document.field_place
     for key, owners in _keys_of_others(facts):
         if key in delivery:
             what = f"is for delivery.tool {owners}"
@@ -66,7 +66,7 @@ def delivery(given: Given) -> Iterator[Problem]:
         return
     if "repoURL" not in delivery:
         yield Problem(
-            given.document.place("delivery"),
+            given.document.field_place("delivery"),
             f"{tool} has to know where the tree is kept",
             "state repoURL: URL of the git repository (and revision, path)",
             code="repository-missing",
@@ -75,7 +75,7 @@ def delivery(given: Given) -> Iterator[Problem]:
     if isinstance(url, str) and not facts.accepts_url(url):
         what = f"{value_text(url)} is not a URL that {facts.title} reads a git repository from"
         yield Problem(
-            given.document.place("delivery", "repoURL"),
+            given.document.field_place("delivery", "repoURL"),
             what,
             "write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH",
             code="repository-url-invalid",
@@ -101,7 +101,7 @@ def secrets(given: Given) -> Iterator[Problem]:
     stated = stated if isinstance(stated, dict) else {}
     store = stated.get("store", "plain")
     facts = store_facts(store)
-    place = given.document.place
+    place = given.document.field_place
     own = [context for context, entry in given.contexts.items() if entry.get("recipients")]
     if facts.needs_recipients:
         for context in (
@@ -158,7 +158,7 @@ def issuers(given: Given) -> Iterator[Problem]:
     if facts.in_clusters and "issuerRef" not in stated:
         what = f"the issuer {issuer} does not say which: issuerRef is missing"
         yield Problem(
-            given.document.place("certificates"),
+            given.document.field_place("certificates"),
             what,
             "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster",
             code="issuer-reference-missing",
@@ -168,7 +168,7 @@ def issuers(given: Given) -> Iterator[Problem]:
             f"is for the issuers cert-manager and istio-csr; the issuer {issuer} has no use for it"
         )
         yield Problem(
-            given.document.place("certificates", "issuerRef"),
+            given.document.field_place("certificates", "issuerRef"),
             what,
             "remove it, or write issuer: cert-manager",
             code="issuer-reference-unused",

@@ -14,33 +14,33 @@ from types import MappingProxyType
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import open_folder, prefix_places, read_regular_file
 from kubectl_mesh.fs.read import not_readable_error
-from kubectl_mesh.model import LOCK, Change, File, Folder, FolderChange, OnDisk, Tree
+from kubectl_mesh.model import MESH_LOCK, Change, File, Folder, FolderChange, FolderOnDisk, Tree
 from kubectl_mesh.text import value_text
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
-_NOTHING: Mapping[str, OnDisk] = MappingProxyType({})
+_NOTHING: Mapping[str, FolderOnDisk] = MappingProxyType({})
 
 
-def scan(folder: int) -> OnDisk:
+def scan(folder: int) -> FolderOnDisk:
     """Reads one directory by its descriptor."""
     files: dict[str, tuple[bytes, int]] = {}
     folders: dict[str, int] = {}
     others: set[str] = set()
     damaged = False
     try:
-        lock = read_regular_file(LOCK, folder, "lock")
+        lock = read_regular_file(MESH_LOCK, folder, "lock")
     except PermissionError:
-        raise not_readable_error(LOCK) from None
+        raise not_readable_error(MESH_LOCK) from None
     except MeshError:
         lock, damaged = None, True
     stated = LockFile()
     if lock is not None:
-        files[LOCK] = lock
+        files[MESH_LOCK] = lock
         parsed = parse_lock(lock[0])
         stated, damaged = parsed or stated, parsed is None
     _walk(folder, "", files, folders, others, stated.files)
-    has_lock = LOCK in files or LOCK in others
-    return OnDisk(
+    has_lock = MESH_LOCK in files or MESH_LOCK in others
+    return FolderOnDisk(
         files,
         folders,
         frozenset(others),
@@ -75,8 +75,8 @@ def _walk(
                 _walk(inner, path + "/", files, folders, others, locked)
             finally:
                 os.close(inner)
-        elif path == LOCK and LOCK in files:
-            files[LOCK] = files.pop(LOCK)  # in its place, which is that of its name
+        elif path == MESH_LOCK and MESH_LOCK in files:
+            files[MESH_LOCK] = files.pop(MESH_LOCK)  # in its place, which is that of its name
         elif entry.is_file(follow_symlinks=False):
             try:
                 body = read_regular_file(
@@ -96,15 +96,17 @@ def _walk(
             others.add(path)
 
 
-def ours(disk: OnDisk) -> list[str]:
+def ours(disk: FolderOnDisk) -> list[str]:
     """The paths of a directory that its lock lists and that are there, the lock itself among
     them.
     """
-    present = [path for path in disk.locked if path in disk.files or path in disk.others]
-    return [*present, LOCK] if disk.has_lock else present
+    present = [
+        path for path in disk.locked_digests if path in disk.files or path in disk.other_entries
+    ]
+    return [*present, MESH_LOCK] if disk.has_lock else present
 
 
-def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange:
+def compare_folder(where: str, disk: FolderOnDisk | None, new: Folder) -> FolderChange:
     """The changes that make one directory what was rendered; `where` names it in a refusal."""
     name = where.rsplit("/", 1)[-1]
     if disk is None:
@@ -125,29 +127,36 @@ def compare_folder(where: str, disk: OnDisk | None, new: Folder) -> FolderChange
     if blocked:
         raise MeshError(blocked)
     changes += _removals(disk, new)
-    mine = {*new, *disk.locked, LOCK}
-    foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
+    mine = {*new, *disk.locked_digests, MESH_LOCK}
+    foreign = tuple(sorted(path for path in (*disk.files, *disk.other_entries) if path not in mine))
     # A folder that gets its first secret shows nobody any.
     secret = {
-        path: file for path, file in new.items() if path in disk.files and path not in disk.sealed
+        path: file
+        for path, file in new.items()
+        if path in disk.files and path not in disk.sealed_digests
     }
     loose_folders = [p for p in private_folders(secret) if disk.folders.get(p, 0o700) & 0o077]
     changes += [Change(path + "/", "tighten") for path in loose_folders]
     actions = {c.action for c in changes} - {"identical"}
     action = "identical" if not actions else "tighten" if actions == {"tighten"} else "update"
     return FolderChange(
-        name, action, tuple(changes), foreign, _foreign_folders(disk, foreign, mine), disk.damaged
+        name,
+        action,
+        tuple(changes),
+        foreign,
+        _foreign_folders(disk, foreign, mine),
+        disk.has_damaged_lock,
     )
 
 
-def _refuse_other_lock(where: str, name: str, disk: OnDisk) -> None:
+def _refuse_other_lock(where: str, name: str, disk: FolderOnDisk) -> None:
     """Raises a `MeshError` where the lock of a directory names another cluster."""
-    if disk.has_lock and not disk.damaged and disk.cluster != name:
+    if disk.has_lock and not disk.has_damaged_lock and disk.cluster != name:
         what = f"is the lock of {value_text(disk.cluster)}: the directory was copied or renamed"
         raise MeshError(
             [
                 Problem(
-                    Place(f"{where}/{LOCK}"),
+                    Place(f"{where}/{MESH_LOCK}"),
                     what,
                     f"move {where} away, and render again",
                     code="lock-of-other-directory",
@@ -156,24 +165,24 @@ def _refuse_other_lock(where: str, name: str, disk: OnDisk) -> None:
         )
 
 
-def _change(path: str, file: File, disk: OnDisk) -> Change | None:
+def _change(path: str, file: File, disk: FolderOnDisk) -> Change | None:
     """What a render does to one file; None where something that is not ours is in its place."""
     found = disk.files.get(path)
     if found is not None and found[0] == file.body:
-        loose = file.private and found[1] & 0o077
+        loose = file.is_private and found[1] & 0o077
         return Change(path, "tighten" if loose else "identical")
-    if found is None and path not in disk.others and path not in disk.folders:
-        return Change(path, "create", edited=path in disk.locked)
-    if path not in disk.locked and path != LOCK and not disk.damaged:
+    if found is None and path not in disk.other_entries and path not in disk.folders:
+        return Change(path, "create", was_edited=path in disk.locked_digests)
+    if path not in disk.locked_digests and path != MESH_LOCK and not disk.has_damaged_lock:
         return None
-    edited = path != LOCK and (
-        found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked.get(path)
+    edited = path != MESH_LOCK and (
+        found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked_digests.get(path)
     )
-    return Change(path, "update", edited=edited and not disk.damaged)
+    return Change(path, "update", was_edited=edited and not disk.has_damaged_lock)
 
 
 def _obstacles(
-    disk: OnDisk, new: Folder, unlisted: Sequence[str]
+    disk: FolderOnDisk, new: Folder, unlisted: Sequence[str]
 ) -> Iterator[tuple[str, str, str]]:
     """What is in the way of a render: code, path and fact; `unlisted` are the paths at which a file
     is that the lock does not list.
@@ -185,20 +194,22 @@ def _obstacles(
         if path in disk.folders:
             yield "folder-in-place-of-file", path, "is a folder, where a file is to be written"
     for path in sorted(_above(new)):
-        if path in disk.files or path in disk.others:
+        if path in disk.files or path in disk.other_entries:
             yield "file-in-place-of-folder", path, "is in the way: a folder belongs there"
 
 
-def _removals(disk: OnDisk, new: Folder) -> Iterator[Change]:
+def _removals(disk: FolderOnDisk, new: Folder) -> Iterator[Change]:
     """The files of ours that are not rendered any more."""
-    for path, digest in disk.locked.items():
-        if path not in new and (path in disk.files or path in disk.others):
+    for path, digest in disk.locked_digests.items():
+        if path not in new and (path in disk.files or path in disk.other_entries):
             found = disk.files.get(path)
             edited = found is None or hashlib.sha256(found[0]).hexdigest() != digest
-            yield Change(path, "remove", edited=edited)
+            yield Change(path, "remove", was_edited=edited)
 
 
-def _foreign_folders(disk: OnDisk, foreign: tuple[str, ...], mine: set[str]) -> tuple[str, ...]:
+def _foreign_folders(
+    disk: FolderOnDisk, foreign: tuple[str, ...], mine: set[str]
+) -> tuple[str, ...]:
     """The folders that hold a foreign file, or none of ours; a person may want an empty one, as git
     does.
     """
@@ -223,7 +234,7 @@ def private_folders(new: Folder) -> list[str]:
     found: dict[str, None] = {}
     for path, file in new.items():
         parent = path.rpartition("/")[0]
-        if file.private and parent:
+        if file.is_private and parent:
             found[parent] = None
     return list(found)
 
@@ -234,7 +245,7 @@ def compare(
     mesh: str,
     only: frozenset[str] | None = None,
     faults: list[Problem] | None = None,
-    known: Mapping[str, OnDisk] = _NOTHING,
+    known: Mapping[str, FolderOnDisk] = _NOTHING,
 ) -> tuple[FolderChange, ...]:
     """The changes of every directory; `only` leaves the directories of other clusters as they are.
 
@@ -257,7 +268,9 @@ def compare(
                 except MeshError as error:
                     problems += error.problems
             elif (
-                disk is not None and not disk.damaged and (disk.cluster, disk.mesh) == (name, mesh)
+                disk is not None
+                and not disk.has_damaged_lock
+                and (disk.cluster, disk.mesh) == (name, mesh)
             ):
                 found.append(_removed(name, disk))
     finally:
@@ -270,32 +283,32 @@ def compare(
     return tuple(found)
 
 
-def _removed(name: str, disk: OnDisk) -> FolderChange:
+def _removed(name: str, disk: FolderOnDisk) -> FolderChange:
     """A directory of a cluster that left the topology: what its lock lists goes."""
     changes = [
         Change(
             path,
             "remove",
-            edited=path in disk.others
-            or hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked.get(path),
+            was_edited=path in disk.other_entries
+            or hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked_digests.get(path),
         )
         for path in ours(disk)
-        if path != LOCK
+        if path != MESH_LOCK
     ]
-    mine = {*ours(disk), LOCK}
-    foreign = tuple(sorted(path for path in (*disk.files, *disk.others) if path not in mine))
+    mine = {*ours(disk), MESH_LOCK}
+    foreign = tuple(sorted(path for path in (*disk.files, *disk.other_entries) if path not in mine))
     return FolderChange(
         name,
         "remove",
-        (*changes, Change(LOCK, "remove")),
+        (*changes, Change(MESH_LOCK, "remove")),
         foreign,
         _foreign_folders(disk, foreign, mine),
     )
 
 
 def _directories(
-    top: int | None, out: str, tree: Tree, known: Mapping[str, OnDisk]
-) -> Iterator[tuple[str, OnDisk | MeshError | None]]:
+    top: int | None, out: str, tree: Tree, known: Mapping[str, FolderOnDisk]
+) -> Iterator[tuple[str, FolderOnDisk | MeshError | None]]:
     """Every directory that is rendered or has a lock, in order; an error in the place of one that
     cannot be read.
     """
@@ -329,7 +342,7 @@ def _directories(
 
 def _has_lock(folder: int) -> bool:
     try:
-        return stat.S_ISREG(os.stat(LOCK, dir_fd=folder, follow_symlinks=False).st_mode)
+        return stat.S_ISREG(os.stat(MESH_LOCK, dir_fd=folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return False
 

@@ -21,7 +21,7 @@ from kubectl_mesh.fs.durable import (
     write_file,
 )
 from kubectl_mesh.fs.folders import FOLDER_FLAGS, open_folder, read_regular_file
-from kubectl_mesh.model import LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
+from kubectl_mesh.model import MESH_LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
 from kubectl_mesh.tree.compare import private_folders
 from kubectl_mesh.tree.lock_file import parse_lock
 
@@ -70,7 +70,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
     old = open_folder(name, top)
     try:
         dissolve: set[str] = {c.path for c in change.changes} if old is not None else set()
-        if not new and not change.foreign and not change.folders:
+        if not new and not change.foreign_files and not change.foreign_folders:
             if old is not None:
                 os.rename(name, name, src_dir_fd=top, dst_dir_fd=stage)
         else:
@@ -166,13 +166,15 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
     folders = _NewFolders(root, before, set(private_folders(new)))
     try:
         keep = {c.path for c in change.changes if c.action == "identical"}
-        for path in sorted(new, key=lambda p: p != LOCK):
+        for path in sorted(new, key=lambda p: p != MESH_LOCK):
             file = new[path]
             above, _, last = path.rpartition("/")
             if not (
                 before is not None and path in keep and _link(before[above], folders[above], last)
             ):
-                write_file(last, file.body, PRIVATE_MODE if file.private else 0o666, folders[above])
+                write_file(
+                    last, file.body, PRIVATE_MODE if file.is_private else 0o666, folders[above]
+                )
         if before is not None:
             _keep_foreign(before, folders, change)
     finally:
@@ -184,9 +186,9 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
 
 def _keep_foreign(before: _Folders, folders: _Folders, change: FolderChange) -> None:
     """Links the files and folders that are not ours into the new directory."""
-    for path in change.folders:
+    for path in change.foreign_folders:
         folders[path]
-    for path in change.foreign:
+    for path in change.foreign_files:
         above, _, last = path.rpartition("/")
         if not _link(before[above], folders[above], last):
             _copy(before[above], folders[above], last, path)
@@ -248,7 +250,7 @@ def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
 
 def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: int) -> None:
     # The lock goes last: while anything else is there, it tells the next run which of it is ours.
-    for last in sorted(os.listdir(folder), key=lambda n: not prefix and n == LOCK):
+    for last in sorted(os.listdir(folder), key=lambda n: not prefix and n == MESH_LOCK):
         path = prefix + last
         status = os.stat(last, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
@@ -302,8 +304,8 @@ def _listed(stage: int, name: str) -> set[str]:
         return set()
     folder = require_folder(open_folder(name, stage), name)
     try:
-        found = read_regular_file(LOCK, folder)
+        found = read_regular_file(MESH_LOCK, folder)
     finally:
         os.close(folder)
     stated = parse_lock(found[0]) if found is not None else None
-    return {LOCK} if stated is None else {LOCK, *stated.files}
+    return {MESH_LOCK} if stated is None else {MESH_LOCK, *stated.files}

@@ -7,7 +7,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document
 from kubectl_mesh.workdir.places import BASE
-from kubectl_mesh.yaml_io.read import load_all
+from kubectl_mesh.yaml_io.read import load_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +33,4 @@ def read_base(directory: str) -> BaseFile:
 
 def parse_base(path: str, body: bytes) -> BaseFile:
     """The documents in the bytes of a base.yaml; raises a `MeshError` where they are no YAML."""
-    return BaseFile(load_all(path, body, lenient=True))
+    return BaseFile(load_documents(path, body, lenient=True))

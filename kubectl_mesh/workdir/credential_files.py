@@ -56,8 +56,8 @@ def read_credentials(directory: str, topology: Topology) -> Credentials:
         read = [_read_login(directory, cluster, peer)]
         if read[0].user is not None:
             logins[cluster.name, peer] = read[0].user
-        if cluster.credential.way == "tokenFile" and cluster.coming is not None:
-            read.append(_read_token(directory, cluster, peer, cluster.coming))
+        if cluster.credential.kind == "tokenFile" and cluster.next_generation is not None:
+            read.append(_read_token(directory, cluster, peer, cluster.next_generation))
             if read[1].user is not None:
                 next_tokens[cluster.name, peer] = str(read[1].user["token"])
         for one in read:
@@ -100,8 +100,8 @@ def _is_key_of_mesh(directory: str, name: str) -> bool:
 
 def _read_login(directory: str, cluster: Cluster, peer: str) -> _Login:
     """The `user` in the files of a credential, None if one of them is missing."""
-    if cluster.credential.way == "tokenFile":
-        return _read_token(directory, cluster, peer, cluster.generation)
+    if cluster.credential.kind == "tokenFile":
+        return _read_token(directory, cluster, peer, cluster.token_generation)
     bodies: dict[str, bytes] = {}
     warnings: list[Problem] = []
     for key, (name, is_private) in credential_files(cluster.credential).items():

@@ -59,9 +59,9 @@ def read_server_cas(directory: str, topology: Topology) -> WorkFiles:
 
 
 def _server_ca_names(cluster: Cluster) -> tuple[str, ...]:
-    if cluster.authority is None or "-----BEGIN" in cluster.authority:
+    if cluster.certificate_authority is None or "-----BEGIN" in cluster.certificate_authority:
         return (server_ca_file(cluster.name),)
-    return server_ca_file(cluster.name), cluster.authority
+    return server_ca_file(cluster.name), cluster.certificate_authority
 
 
 def _read_certs(directory: str, topology: Topology) -> tuple[CertsFolder, tuple[Problem, ...]]:
@@ -76,5 +76,5 @@ def is_borrowed(cluster: Cluster, server_cas: Mapping[str, bytes]) -> bool:
     `clusters/`.
     """
     return cluster.server is None or (
-        cluster.authority is None and server_ca_file(cluster.name) not in server_cas
+        cluster.certificate_authority is None and server_ca_file(cluster.name) not in server_cas
     )

@@ -11,13 +11,13 @@ from kubectl_mesh.fs.read import read_file, read_inside
 from kubectl_mesh.model import Document
 from kubectl_mesh.workdir.files import with_check
 from kubectl_mesh.workdir.places import KUBECONFIG
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 
 def read_kubeconfig(path: str, *, pipe: bool = False, lenient: bool = False) -> Document | None:
     """A kubeconfig outside the working directory, None if it is missing; `lenient` as in `load`."""
     body = read_file(path, "kubeconfig", pipe=pipe)
-    return None if body is None else load(path, body, typed=False, lenient=lenient)
+    return None if body is None else load_document(path, body, typed=False, lenient=lenient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def _read_own(directory: str) -> Document | None:
     body = read_inside(directory, KUBECONFIG, "kubeconfig")
     if body is None:
         return None
-    return load(join_path(directory, KUBECONFIG), body, typed=False, lenient=True)
+    return load_document(join_path(directory, KUBECONFIG), body, typed=False, lenient=True)
 
 
 def kubeconfig_entries(

@@ -11,13 +11,15 @@ from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.places import TOPOLOGY
 from kubectl_mesh.yaml_io import assets
-from kubectl_mesh.yaml_io.read import load
+from kubectl_mesh.yaml_io.read import load_document
 
 
 def topology_document(directory: str) -> Document | None:
     """The document of topology.yaml, None where there is none."""
     body = read_inside(directory, TOPOLOGY, "topology")
-    return None if body is None else load(join_path(directory, TOPOLOGY), body, lenient=True)
+    return (
+        None if body is None else load_document(join_path(directory, TOPOLOGY), body, lenient=True)
+    )
 
 
 def read_topology(directory: str, *, empty: bool = False) -> Topology:
@@ -44,7 +46,7 @@ def valid_topology(document: Document, *, empty: bool = False) -> Topology:
         document = replace(
             document, value={**document.value, "contexts": {"none": {"network": "none"}}}
         )
-    return validate(document, assets.schema("topology.schema.json"))
+    return validate(document, assets.load_schema("topology.schema.json"))
 
 
 def has_no_clusters(directory: str) -> bool:
@@ -59,4 +61,4 @@ def _without_clusters(value: object) -> TypeGuard[dict[str, object]]:
 
 def parsed(path: str, body: bytes) -> Topology:
     """A topology that is not written yet."""
-    return validate(load(path, body), assets.schema("topology.schema.json"))
+    return validate(load_document(path, body), assets.load_schema("topology.schema.json"))

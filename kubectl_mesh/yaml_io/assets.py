@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @cache
-def folder(name: str) -> Path:
+def asset_folder(name: str) -> Path:
     """The folder `templates` or `schemas`: force-included in the wheel, at the top of a
     checkout.
     """
@@ -22,18 +22,18 @@ def folder(name: str) -> Path:
 
 
 @cache
-def text(path: str) -> str:
+def asset_text(path: str) -> str:
     """One file of theirs, such as `templates/secret.yaml`."""
     top, _, rest = path.partition("/")
-    return (folder(top) / rest).read_text(encoding="utf-8")
+    return (asset_folder(top) / rest).read_text(encoding="utf-8")
 
 
-def template(name: str) -> str:
+def template_text(name: str) -> str:
     """One template, such as `secret.yaml`."""
-    return text(f"templates/{name}")
+    return asset_text(f"templates/{name}")
 
 
 @cache
-def schema(path: str) -> Any:
+def load_schema(path: str) -> Any:
     """One JSON Schema, such as `topology.schema.json`, parsed; shared, so not to be changed."""
-    return json.loads(text(f"schemas/{path}"))
+    return json.loads(asset_text(f"schemas/{path}"))

@@ -14,30 +14,30 @@ import yaml
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Json
-from kubectl_mesh.yaml_io.write import dump, scalar, text
+from kubectl_mesh.yaml_io.write import dump_yaml, scalar_text, string_text
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'')
-Read = Callable[[str], Json]
+Loader = Callable[[str], Json]
 """The strict loader: a text to its value."""
 
 
-def add(
-    source: str, context: str, entry: Mapping[str, Json], read: Read, name: str = "topology.yaml"
+def add_context(
+    source: str, context: str, entry: Mapping[str, Json], read: Loader, name: str = "topology.yaml"
 ) -> str:
     """Adds an entry at the end of `contexts`, or the fields that it lacks to one that is there."""
     value: Any = read(source)
     contexts = value.get("contexts") or {}
     present = contexts.get(context)
-    meant = {**value, "contexts": {**contexts, context: {**(present or {}), **entry}}}
+    expected = {**value, "contexts": {**contexts, context: {**(present or {}), **entry}}}
     added = (
-        _added(source, ("contexts",), {context: entry})
+        _append_fields(source, ("contexts",), {context: entry})
         if present is None
-        else _added(source, ("contexts", context), entry)
+        else _append_fields(source, ("contexts", context), entry)
     )
-    return _proven(added, meant, read, name, dump({"contexts": {context: entry}}))
+    return _verify_edit(added, expected, read, name, dump_yaml({"contexts": {context: entry}}))
 
 
-def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -> str:
+def remove_context(source: str, context: str, read: Loader, name: str = "topology.yaml") -> str:
     """Removes an entry of `contexts`, its mention in `peers`, and its network's entry under
     `networks` if nobody is on it any more.
     """
@@ -48,59 +48,63 @@ def remove(source: str, context: str, read: Read, name: str = "topology.yaml") -
         if context in entry.get("peers", ()):
             paths.append(("contexts", other, "peers", entry["peers"].index(context)))
             contexts[other] = {**entry, "peers": [p for p in entry["peers"] if p != context]}
-    meant = {**value, "contexts": contexts}
-    gone = value["contexts"][context].get("network")
-    if gone in (value.get("networks") or {}) and all(
-        e.get("network") != gone for e in contexts.values()
+    expected = {**value, "contexts": contexts}
+    network = value["contexts"][context].get("network")
+    if network in (value.get("networks") or {}) and all(
+        e.get("network") != network for e in contexts.values()
     ):
-        meant["networks"] = {n: e for n, e in value["networks"].items() if n != gone}
-        paths.append(("networks", gone) if meant["networks"] else ("networks",))
-        if not meant["networks"]:
-            del meant["networks"]
+        expected["networks"] = {n: e for n, e in value["networks"].items() if n != network}
+        paths.append(("networks", network) if expected["networks"] else ("networks",))
+        if not expected["networks"]:
+            del expected["networks"]
     by_hand = f"remove contexts.{context}, and its name from every peers\n"
-    whole: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    root: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
     result = source
     # From the end of the file to its beginning, so that what is cut does not move what is still to
     # be cut.
-    for start, end, instead in sorted(
-        (cut for path in paths for cut in _cuts(source, whole, path)), reverse=True
+    for start, end, replacement in sorted(
+        (cut for path in paths for cut in _find_cuts(source, root, path)), reverse=True
     ):
-        if instead is None:
-            raise _by_hand(name, by_hand)
-        result = result[:start] + instead + result[end:]
-    return _proven(result, meant, read, name, by_hand)
+        if replacement is None:
+            raise _edit_error(name, by_hand)
+        result = result[:start] + replacement + result[end:]
+    return _verify_edit(result, expected, read, name, by_hand)
 
 
-def fill(source: str, fields: Mapping[str, Json], read: Read, name: str = "topology.yaml") -> str:
+def add_fields(
+    source: str, fields: Mapping[str, Json], read: Loader, name: str = "topology.yaml"
+) -> str:
     """Adds fields of the topology as a whole: after `mesh_id`, or before all others where that is
     missing.
     """
     value: Any = read(source)
-    whole: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
-    meant = {**value, **fields}
-    if whole.flow_style:
-        return _proven(_added(source, (), fields), meant, read, name, dump(fields))
+    root: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    expected = {**value, **fields}
+    if root.flow_style:
+        return _verify_edit(
+            _append_fields(source, (), fields), expected, read, name, dump_yaml(fields)
+        )
     lines = source.splitlines(keepends=True)
-    after = next((v for k, v in whole.value if k.value == "mesh_id"), None)
-    at = _last_line(source, after) + 1 if after is not None else whole.value[0][0].start_mark.line
+    after = next((v for k, v in root.value if k.value == "mesh_id"), None)
+    at = _last_line(source, after) + 1 if after is not None else root.value[0][0].start_mark.line
     if at == len(lines) and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
-    indent, ending = " " * whole.value[0][0].start_mark.column, "\r\n" if "\r\n" in source else "\n"
-    block = "".join(f"{indent}{line}{ending}" for line in dump(fields).splitlines())
-    return _proven(
-        "".join(lines[:at]) + block + "".join(lines[at:]), meant, read, name, dump(fields)
+    indent, ending = " " * root.value[0][0].start_mark.column, "\r\n" if "\r\n" in source else "\n"
+    block = "".join(f"{indent}{line}{ending}" for line in dump_yaml(fields).splitlines())
+    return _verify_edit(
+        "".join(lines[:at]) + block + "".join(lines[at:]), expected, read, name, dump_yaml(fields)
     )
 
 
-def tokens(
-    source: str, context: str, entry: Mapping[str, int], read: Read, name: str = "topology.yaml"
+def set_tokens(
+    source: str, context: str, entry: Mapping[str, int], read: Loader, name: str = "topology.yaml"
 ) -> str:
     """Sets the `tokens` of a context to `entry`, or takes them away where that is empty."""
     value: Any = read(source)
     present: Mapping[str, int] = value["contexts"][context].get("tokens") or {}
     above: tuple[str | int, ...] = ("contexts", context)
     rest = {key: field for key, field in value["contexts"][context].items() if key != "tokens"}
-    meant = {
+    expected = {
         **value,
         "contexts": {
             **value["contexts"],
@@ -108,12 +112,12 @@ def tokens(
         },
     }
     by_hand = (
-        dump({"contexts": {context: {"tokens": entry}}})
+        dump_yaml({"contexts": {context: {"tokens": entry}}})
         if entry
         else f"remove contexts.{context}.tokens\n"
     )
-    whole: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
-    gone = (
+    root: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
+    removed = (
         []
         if not present
         else (
@@ -122,27 +126,27 @@ def tokens(
             else [(*above, "tokens")]
         )
     )
-    cuts = [cut for path in gone for cut in _cuts(source, whole, path)]
+    cuts = [cut for path in removed for cut in _find_cuts(source, root, path)]
     for key in present:
         if key in entry and entry[key] != present[key]:
-            node = _node(whole, (*above, "tokens", key))[2]
+            node = _find_node(root, (*above, "tokens", key))[2]
             cuts.append((node.start_mark.index, node.end_mark.index, str(entry[key])))
     result = source
-    for start, end, instead in sorted(cuts, reverse=True):
-        if instead is None:
-            raise _by_hand(name, by_hand)
-        result = result[:start] + instead + result[end:]
+    for start, end, replacement in sorted(cuts, reverse=True):
+        if replacement is None:
+            raise _edit_error(name, by_hand)
+        result = result[:start] + replacement + result[end:]
     new = {key: number for key, number in entry.items() if key not in present}
     if new:
         result = (
-            _added(result, (*above, "tokens"), new)
+            _append_fields(result, (*above, "tokens"), new)
             if present
-            else _added(result, above, {"tokens": new})
+            else _append_fields(result, above, {"tokens": new})
         )
-    return _proven(result, meant, read, name, by_hand)
+    return _verify_edit(result, expected, read, name, by_hand)
 
 
-def _by_hand(name: str, text: str) -> MeshError:
+def _edit_error(name: str, text: str) -> MeshError:
     lines = "".join(f"    {line}\n" for line in text.splitlines())
     return MeshError(
         [
@@ -156,20 +160,20 @@ def _by_hand(name: str, text: str) -> MeshError:
     )
 
 
-def _proven(result: str, meant: Json, read: Read, name: str, by_hand: str) -> str:
+def _verify_edit(result: str, expected: Json, read: Loader, name: str, by_hand: str) -> str:
     try:
-        if read(result) == meant:
+        if read(result) == expected:
             return result
     except MeshError:
         pass
-    raise _by_hand(name, by_hand)
+    raise _edit_error(name, by_hand)
 
 
-def _node(whole: Any, path: tuple[str | int, ...]) -> tuple[Any, Any, Any]:
+def _find_node(root: Any, path: tuple[str | int, ...]) -> tuple[Any, Any, Any]:
     """The parent, the key (None in a list) and the node at a path of a composed document."""
     parent: Any = None
     key: Any = None
-    node: Any = whole
+    node: Any = root
     for step in path:
         parent = node
         if isinstance(step, int):
@@ -199,7 +203,7 @@ def _last_line(source: str, node: Any) -> int:
     return _last_line(source, last[1] if isinstance(last, tuple) else last)
 
 
-def _added(source: str, path: tuple[str | int, ...], fields: Mapping[str, Json]) -> str:
+def _append_fields(source: str, path: tuple[str | int, ...], fields: Mapping[str, Json]) -> str:
     """Adds fields at the end of the mapping at a path; where there is no `contexts` yet, at the end
     of the text.
     """
@@ -207,16 +211,16 @@ def _added(source: str, path: tuple[str | int, ...], fields: Mapping[str, Json])
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     try:
-        _, key, node = _node(yaml.compose(source, Loader=yaml.CSafeLoader), path)
+        _, key, node = _find_node(yaml.compose(source, Loader=yaml.CSafeLoader), path)
     except StopIteration:
-        return "".join(lines) + dump({"contexts": fields})
+        return "".join(lines) + dump_yaml({"contexts": fields})
     if isinstance(node, yaml.MappingNode) and node.flow_style and node.value:
         index = node.end_mark.index - 1
         head = source[:index].rstrip()
         inside = "" if head.endswith(",") else ","
         return (
             f"{head}{inside}"
-            f" {_flow(fields)[1:-1]}{'' if head == source[:index] else ' '}{source[index:]}"
+            f" {_flow_text(fields)[1:-1]}{'' if head == source[:index] else ' '}{source[index:]}"
         )
     if isinstance(node, yaml.MappingNode) and node.value:
         indent, at = node.value[0][0].start_mark.column, _last_line(source, node) + 1
@@ -237,23 +241,27 @@ def _added(source: str, path: tuple[str | int, ...], fields: Mapping[str, Json])
         ):
             at += 1
     ending = "\r\n" if "\r\n" in source else "\n"
-    block = "".join(" " * indent + line + ending for line in dump(fields).splitlines())
+    block = "".join(" " * indent + line + ending for line in dump_yaml(fields).splitlines())
     return "".join(lines[:at]) + block + "".join(lines[at:])
 
 
-def _flow(value: Json) -> str:
+def _flow_text(value: Json) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{text(k)}: {_flow(v)}" for k, v in value.items()) + "}"
-    return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else scalar(value)
+        return "{" + ", ".join(f"{string_text(k)}: {_flow_text(v)}" for k, v in value.items()) + "}"
+    return (
+        "[" + ", ".join(map(_flow_text, value)) + "]"
+        if isinstance(value, list)
+        else scalar_text(value)
+    )
 
 
-def _cuts(
-    source: str, whole: Any, path: tuple[str | int, ...]
+def _find_cuts(
+    source: str, root: Any, path: tuple[str | int, ...]
 ) -> Iterator[tuple[int, int, str | None]]:
     """What takes one entry of a mapping or a list out of the text: from where to where, and what
     comes instead (None: a comment is in the way).
     """
-    parent, key, node = _node(whole, path)
+    parent, key, node = _find_node(root, path)
     first = key if key is not None else node
     siblings = [p[0] if isinstance(p, tuple) else p for p in parent.value]
     position = next(

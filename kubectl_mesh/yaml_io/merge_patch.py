@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kubectl_mesh.model import Json
-from kubectl_mesh.yaml_io.write import Block, unblocked
+from kubectl_mesh.yaml_io.write import Block, expand_blocks
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Replacement:
     """A mapping of an overlay that replaces the one of the base: entries of others next to ours
     would break it.
     """
@@ -18,12 +18,12 @@ class Whole:
     value: object
 
 
-def merge(base: Json, overlay: object) -> object:
+def merge_values(base: Json, overlay: object) -> object:
     """The overlay over the base: mappings are merged, everything else is replaced, null removes;
     new keys come in sorted order.
     """
-    if isinstance(overlay, Whole):
-        return merge(None, overlay.value)
+    if isinstance(overlay, Replacement):
+        return merge_values(None, overlay.value)
     if isinstance(overlay, Block):
         if not isinstance(base, dict):
             return overlay
@@ -35,33 +35,33 @@ def merge(base: Json, overlay: object) -> object:
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = merge(merged.get(key), value)
+            merged[key] = merge_values(merged.get(key), value)
     return {key: merged[key] for key in sorted(merged)}
 
 
-def lost(
+def overridden_paths(
     base: Json, overlay: object, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[str | int, ...]]:
     """The paths of values in the base that the overlay replaces by others."""
-    whole = isinstance(overlay, Whole)
-    inner = overlay.value if isinstance(overlay, Whole) else overlay
+    is_replacement = isinstance(overlay, Replacement)
+    inner = overlay.value if isinstance(overlay, Replacement) else overlay
     inner = inner.value if isinstance(inner, Block) else inner
-    if isinstance(base, dict) and isinstance(inner, dict) and not whole:
+    if isinstance(base, dict) and isinstance(inner, dict) and not is_replacement:
         for key in base:
             if key in inner:
-                yield from lost(base[key], inner[key], (*path, key))
+                yield from overridden_paths(base[key], inner[key], (*path, key))
     elif (
-        whole
+        is_replacement
         and isinstance(base, dict)
         and isinstance(inner, dict)
-        and all(key in inner and base[key] == unblocked(inner[key]) for key in base)
+        and all(key in inner and base[key] == expand_blocks(inner[key]) for key in base)
     ):
         return
-    elif base is not None and base != {} and base != unblocked(inner):
+    elif base is not None and base != {} and base != expand_blocks(inner):
         yield path
 
 
-def shared(base: Json, overlay: object) -> dict[str, object]:
+def overlapping_fields(base: Json, overlay: object) -> dict[str, object]:
     """The part of an overlay for which the base has a value too."""
     found: dict[str, object] = {}
     if not isinstance(base, dict) or not isinstance(overlay, dict):
@@ -69,7 +69,7 @@ def shared(base: Json, overlay: object) -> dict[str, object]:
     for key in base.keys() & overlay.keys():
         inner = overlay[key]
         below = (
-            shared(base[key], inner)
+            overlapping_fields(base[key], inner)
             if isinstance(base[key], dict) and isinstance(inner, dict)
             else inner
         )

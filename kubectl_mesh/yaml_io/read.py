@@ -18,12 +18,21 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Document, Json
 from kubectl_mesh.text import path_text, value_text
 from kubectl_mesh.yaml_io import write
-from kubectl_mesh.yaml_io.scalars import NULL, SPELT, copy, deceptive, depth, plain, size, unfit
+from kubectl_mesh.yaml_io.scalars import (
+    BOOLEAN_WORDS,
+    NULL_WORDS,
+    copy_value,
+    count_nodes,
+    find_invalid_character,
+    invisible_pattern,
+    nesting_depth,
+    plain_value,
+)
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 500_000
-MAX_TRAPS = 10_000
+MAX_AMBIGUOUS = 10_000
 """Values that are not read alike by every program, of which no more are reported."""
 MAX_VARIANTS = 16
 """Where more keys stand twice, the further values are not judged."""
@@ -31,7 +40,7 @@ MAX_KEY = 512
 """A key longer than this is no field's name; YAML itself stops at 1024."""
 
 Path = tuple[str | int, ...]
-_TWICE = "\0twice"
+_DUPLICATE = "\0twice"
 """What the second of two equal keys is called until the document ends; no key of a file begins so,
 for NUL is no character of YAML.
 """
@@ -80,7 +89,7 @@ class _StopError(Exception):
         self.mark, self.what, self.fix, self.path, self.code = mark, what, fix, path, code
 
 
-def load(
+def load_document(
     name: str, text: bytes, *, typed: bool = True, aliases: bool = False, lenient: bool = False
 ) -> Document:
     """Reads the one YAML document of a file.
@@ -93,31 +102,35 @@ def load(
     nothing needs to be a number. `aliases=True` allows anchors, for base.yaml; what they stand for
     is copied, within the limit on nodes.
     """
-    return _documents(name, text, typed=typed, aliases=aliases, lenient=lenient, several=False)[0]
+    return _load(name, text, typed=typed, aliases=aliases, lenient=lenient, several=False)[0]
 
 
-def load_all(name: str, text: bytes, *, lenient: bool = False) -> tuple[Document, ...]:
+def load_documents(name: str, text: bytes, *, lenient: bool = False) -> tuple[Document, ...]:
     """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is
     the only one.
 
     `lenient` as in `load`; the last document has the problems of all.
     """
-    found = _documents(name, text, typed=True, aliases=True, lenient=lenient, several=True)
+    found = _load(name, text, typed=True, aliases=True, lenient=lenient, several=True)
     return tuple(d for d in found if d.value is not None) or found[:1]
 
 
-def load_parts(name: str, stream: BinaryIO, each: Callable[[Document], None]) -> None:
+def stream_documents(name: str, stream: BinaryIO, on_document: Callable[[Document], None]) -> None:
     """Reads the documents of a dump as they come, anchors allowed, and gives each to `each`, of a
     list every object that states its kind.
 
     No more than one of them is in memory, whatever the file has; the places of fields are given for
     none but the document itself.
     """
-    part = _Part(name, stream)
-    _built(name, _Builder(typed=True, aliases=True, several=True, part=part, each=each), part)
+    part = _Stream(name, stream)
+    _build_documents(
+        name,
+        _Builder(typed=True, aliases=True, several=True, stream=part, on_document=on_document),
+        part,
+    )
 
 
-class _Part:
+class _Stream:
     """A stream as libyaml reads it: decoded, and refused where one object of it is larger than a
     file may be.
     """
@@ -127,7 +140,7 @@ class _Part:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._line, self._size, self._first = 1, 0, True
 
-    def begin(self) -> None:
+    def begin_object(self) -> None:
         """What comes now belongs to another object."""
         self._size = 0
 
@@ -168,7 +181,7 @@ class _Part:
         return text or ("" if not body else self.read(size))
 
 
-def _documents(
+def _load(
     name: str, text: bytes, *, typed: bool, aliases: bool, lenient: bool, several: bool
 ) -> tuple[Document, ...]:
     if len(text) > MAX_BYTES:
@@ -194,7 +207,7 @@ def _documents(
         ) from None
     _refuse_deceptive(name, decoded, 1)
     builder = _Builder(typed, aliases, several)
-    problems = _built(name, builder, decoded, lenient=lenient)
+    problems = _build_documents(name, builder, decoded, lenient=lenient)
     *before, last = (
         _first_values(name, root, marks, builder.later)
         for root, marks in (*builder.before, (builder.root, builder.marks))
@@ -203,7 +216,7 @@ def _documents(
 
 
 def _refuse_deceptive(name: str, text: str, first: int) -> None:
-    found = None if text.isascii() else deceptive().search(text)
+    found = None if text.isascii() else invisible_pattern().search(text)
     if found:
         line = text.count("\n", 0, found.start()) + first
         column = found.start() - text.rfind("\n", 0, found.start())
@@ -223,14 +236,14 @@ def _refuse_deceptive(name: str, text: str, first: int) -> None:
         )
 
 
-def _built(
-    name: str, builder: "_Builder", text: "str | _Part", *, lenient: bool = False
+def _build_documents(
+    name: str, builder: "_Builder", text: "str | _Stream", *, lenient: bool = False
 ) -> tuple[Problem, ...]:
     """Builds a document, or several, and gives the problems that do not keep its structure from
     being read.
     """
     try:
-        builder.build(text)
+        builder.build_all(text)
     except _StopError as stop:
         line, column = (stop.mark.line + 1, stop.mark.column + 1) if stop.mark else (1, 1)
         raise MeshError(
@@ -296,43 +309,48 @@ def _first_values(name: str, root: Json, marks: Marks, later: list[Path]) -> Doc
         return Document(name, root, marks)
     found = []
     for raw in [(), *(path for path in later if path in marks)][: MAX_VARIANTS + 1]:
-        own: Marks = {}
+        positions: Marks = {}
         chosen = {raw[:end] for end in range(len(raw) + 1)}
-        value = _picked(root, chosen, marks, own, (), ())
-        found.append(Document(name, value, own, replaced=tuple(map(_named, raw))))
+        value = _choose_values(root, chosen, marks, positions, (), ())
+        found.append(Document(name, value, positions, replaced_path=tuple(map(_original_key, raw))))
     return replace(found[0], variants=tuple(found[1:]))
 
 
-def _named(step: str | int) -> str | int:
+def _original_key(step: str | int) -> str | int:
     """The key of a file for what it is called while the file is read."""
-    return step.rpartition("\0")[2] if isinstance(step, str) and step.startswith(_TWICE) else step
+    return (
+        step.rpartition("\0")[2] if isinstance(step, str) and step.startswith(_DUPLICATE) else step
+    )
 
 
-def _picked(
-    value: Json, chosen: set[Path], marks: Marks, own: Marks, raw: Path, path: Path
+def _choose_values(
+    value: Json, chosen: set[Path], marks: Marks, positions: Marks, raw: Path, path: Path
 ) -> Json:
     """A value with one of each key: that on a path in `chosen`, else the first. `raw` is its path
     as it was read.
     """
     if raw in marks:
-        own[path] = marks[raw]
+        positions[path] = marks[raw]
     if isinstance(value, list):
         return [
-            _picked(item, chosen, marks, own, (*raw, i), (*path, i)) for i, item in enumerate(value)
+            _choose_values(item, chosen, marks, positions, (*raw, i), (*path, i))
+            for i, item in enumerate(value)
         ]
     if not isinstance(value, dict):
         return value
     keys: dict[str, list[str]] = {}
     for key in value:
-        keys.setdefault(str(_named(key)), []).append(key)
+        keys.setdefault(str(_original_key(key)), []).append(key)
     found: dict[str, Json] = {}
     for key, all_ in keys.items():
         read = next((k for k in all_[1:] if (*raw, k) in chosen), all_[0])
-        found[key] = _picked(value[read], chosen, marks, own, (*raw, read), (*path, key))
+        found[key] = _choose_values(
+            value[read], chosen, marks, positions, (*raw, read), (*path, key)
+        )
     return found
 
 
-class _Open:
+class _OpenCollection:
     """A mapping or sequence that is still being read: its value, its path, and the key that waits
     for a value.
     """
@@ -354,31 +372,31 @@ class _Builder:
         typed: bool,
         aliases: bool,
         several: bool,
-        part: _Part | None = None,
-        each: Callable[[Document], None] | None = None,
+        stream: _Stream | None = None,
+        on_document: Callable[[Document], None] | None = None,
     ) -> None:
         self.typed, self.aliases, self.several = typed, aliases, several
-        self.part, self.each = part, each
+        self.part, self.each = stream, on_document
         self.before: list[tuple[Json, dict[tuple[str | int, ...], tuple[int, int]]]] = []
         self.root: Json = None
         self.marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
         self.traps: list[tuple[tuple[int, int], tuple[str | int, ...], str, str, str]] = []
         self.anchors: dict[str, tuple[Json, int]] = {}
-        self.open: list[_Open] = []
+        self.open: list[_OpenCollection] = []
         self.nodes = 0
         self.documents = 0
         self.later: list[Path] = []
         """The paths of keys that are not the first of their name; `_first_values` takes them away.
         """
 
-    def build(self, text: "str | _Part") -> None:
+    def build_all(self, text: "str | _Stream") -> None:
         """Builds the values of all documents of a text."""
         event: Any
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             kind = type(event)
             if kind is events.ScalarEvent:
-                self.node(event)
-                if self.typed and (found := unfit(event.value)):
+                self.check_node(event)
+                if self.typed and (found := find_invalid_character(event.value)):
                     what = (
                         f"holds the character U+{ord(found[0]):04X}, which not every reader takes"
                         " or shows"
@@ -387,28 +405,28 @@ class _Builder:
                         event.start_mark,
                         what,
                         "delete the character",
-                        self.here(),
+                        self.next_path(),
                         code="character-not-allowed",
                     )
                 top = self.open[-1] if self.open else None
                 if top is not None and type(top.value) is dict and top.key is None:
-                    self.key(event, top)
+                    self.add_key(event, top)
                 else:
-                    self.add(self.scalar(event), event)
+                    self.add_value(self.scalar_value(event), event)
             elif kind is events.MappingStartEvent or kind is events.SequenceStartEvent:
-                self.enter(event, {} if kind is events.MappingStartEvent else [])
+                self.enter_collection(event, {} if kind is events.MappingStartEvent else [])
             elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
-                self.leave()
+                self.leave_collection()
             elif kind is events.AliasEvent:
-                self.alias(event)
+                self.add_alias(event)
             elif kind is events.DocumentEndEvent:
                 self.end_document()
             elif kind is events.DocumentStartEvent:
                 self.begin_document(event)
 
-    def enter(self, event: Any, value: "dict[str, Json] | list[Json]") -> None:
+    def enter_collection(self, event: Any, value: "dict[str, Json] | list[Json]") -> None:
         """Begins a mapping or a list."""
-        self.node(event)
+        self.check_node(event)
         top = self.open[-1] if self.open else None
         if top is not None and type(top.value) is dict and top.key is None:
             what = "a key must be a text, not a mapping or a list"
@@ -419,15 +437,15 @@ class _Builder:
                 f"is nested more than {MAX_DEPTH} levels deep",
                 code="nested-too-deep",
             )
-        self.open.append(_Open(value, self.add(value, event), event.anchor))
+        self.open.append(_OpenCollection(value, self.add_value(value, event), event.anchor))
 
-    def leave(self) -> None:
+    def leave_collection(self) -> None:
         """Ends a mapping or a list."""
         done = self.open.pop()
         if done.anchor:
-            self.anchors[done.anchor] = (done.value, size(done.value))
+            self.anchors[done.anchor] = (done.value, count_nodes(done.value))
         if self.each is not None and done.path[:1] == ("items",) and len(done.path) == 2:
-            self.give(done)
+            self.emit_item(done)
 
     def begin_document(self, event: Any) -> None:
         """Begins a document, which may have to be the only one."""
@@ -447,11 +465,11 @@ class _Builder:
         """Gives a document away, where each is read by itself."""
         if self.each is None or self.part is None:
             return
-        self.each(Document(self.part.name, self.first(self.root), self.marks))
+        self.each(Document(self.part.name, self.first_values(self.root), self.marks))
         self.root, self.marks, self.anchors, self.nodes = None, {}, {}, 0
-        self.part.begin()
+        self.part.begin_object()
 
-    def give(self, done: _Open) -> None:
+    def emit_item(self, done: _OpenCollection) -> None:
         """Gives away an object of a list, which leaves its place empty."""
         items = self.open[-1].value
         if (
@@ -462,20 +480,22 @@ class _Builder:
             return
         assert self.each is not None
         assert self.part is not None
-        self.each(Document(self.part.name, self.first(done.value), {(): self.marks[done.path]}))
+        self.each(
+            Document(self.part.name, self.first_values(done.value), {(): self.marks[done.path]})
+        )
         items[-1] = None
         self.marks = {path: mark for path, mark in self.marks.items() if len(path) < 2}
         # Anchors stay, since one object may refer to another, as PyYAML writes lists.
         self.nodes = sum(count for _, count in self.anchors.values())
-        self.part.begin()
+        self.part.begin_object()
 
-    def first(self, value: Json) -> Json:
+    def first_values(self, value: Json) -> Json:
         """A value with the first of each key."""
-        return _picked(value, set(), {}, {}, (), ()) if self.traps else value
+        return _choose_values(value, set(), {}, {}, (), ()) if self.traps else value
 
-    def node(self, event: Any, count: int = 1) -> None:
+    def check_node(self, event: Any, count: int = 1) -> None:
         self.nodes += count
-        path = self.here()
+        path = self.next_path()
         if self.nodes > MAX_NODES:
             raise _StopError(
                 event.start_mark, f"holds more than {MAX_NODES} values", code="too-many-values"
@@ -500,7 +520,7 @@ class _Builder:
                 code="tag-not-allowed",
             )
 
-    def here(self) -> tuple[str | int, ...]:
+    def next_path(self) -> tuple[str | int, ...]:
         """The path of the value that comes next."""
         if not self.open:
             return ()
@@ -509,7 +529,7 @@ class _Builder:
             return (*top.path, len(top.value))
         return (*top.path, top.key) if top.key is not None else top.path
 
-    def key(self, event: Any, top: _Open) -> None:
+    def add_key(self, event: Any, top: _OpenCollection) -> None:
         key = event.value
         if event.implicit[0] and key == "<<":
             raise _StopError(
@@ -519,7 +539,7 @@ class _Builder:
                 top.path,
                 code="merge-key-not-allowed",
             )
-        if len(key) > MAX_KEY or len(write.text(key)) > 2 * MAX_KEY:
+        if len(key) > MAX_KEY or len(write.string_text(key)) > 2 * MAX_KEY:
             raise _StopError(
                 event.start_mark,
                 f"a key is longer than {MAX_KEY} characters",
@@ -530,26 +550,26 @@ class _Builder:
         assert isinstance(top.value, dict)
         if key in top.value:
             line = self.marks[(*top.path, key)][0]
-            self.trap(
+            self.note_ambiguity(
                 event,
                 (*top.path, key),
                 f"stands twice; it is on line {line} already",
                 "remove one of the two",
                 code="key-twice",
             )
-            key = f"{_TWICE}{self.nodes}\0{key}"
+            key = f"{_DUPLICATE}{self.nodes}\0{key}"
             if self.each is None:
                 self.later.append((*top.path, key))
         top.key = key
         path = (*top.path, key)
         self.marks[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
-        if self.typed and event.implicit[0] and not key.startswith(_TWICE):
+        if self.typed and event.implicit[0] and not key.startswith(_DUPLICATE):
             try:
-                meant = plain(key)
+                meant = plain_value(key)
             except ValueError:
                 meant = None
             if not isinstance(meant, str):
-                self.trap(
+                self.note_ambiguity(
                     event,
                     path,
                     f"the key {value_text(key)} is not read as text by every program",
@@ -557,9 +577,9 @@ class _Builder:
                     code="key-not-read-as-text",
                 )
 
-    def add(self, value: Json, event: Any) -> tuple[str | int, ...]:
+    def add_value(self, value: Json, event: Any) -> tuple[str | int, ...]:
         """Puts a value where it belongs and gives its path."""
-        path = self.here()
+        path = self.next_path()
         if not self.open:
             self.root = value
             self.marks[()] = (event.start_mark.line + 1, event.start_mark.column + 1)
@@ -574,8 +594,8 @@ class _Builder:
             top.key = None
         return path
 
-    def alias(self, event: Any) -> None:
-        path = self.here()
+    def add_alias(self, event: Any) -> None:
+        path = self.next_path()
         if not self.aliases:
             raise _StopError(
                 event.start_mark,
@@ -602,8 +622,8 @@ class _Builder:
                 code="alias-without-anchor",
             )
         value, size = self.anchors[event.anchor]
-        self.node(event, size)
-        if len(self.open) + depth(value) > MAX_DEPTH:
+        self.check_node(event, size)
+        if len(self.open) + nesting_depth(value) > MAX_DEPTH:
             raise _StopError(
                 event.start_mark,
                 f"is nested more than {MAX_DEPTH} levels deep",
@@ -611,33 +631,35 @@ class _Builder:
                 path,
                 code="nested-too-deep",
             )
-        self.add(copy(value), event)
+        self.add_value(copy_value(value), event)
 
-    def scalar(self, event: Any) -> Json:
+    def scalar_value(self, event: Any) -> Json:
         text: str = event.value
         value: Json = text
         if event.implicit[0]:
             if not self.typed:
-                value = None if text in NULL else text
+                value = None if text in NULL_WORDS else text
             else:
                 try:
-                    value = plain(text)
+                    value = plain_value(text)
                 except ValueError as error:
-                    self.trap(event, self.here(), str(error), code="value-read-differently")
+                    self.note_ambiguity(
+                        event, self.next_path(), str(error), code="value-read-differently"
+                    )
         if event.anchor:
             self.anchors[event.anchor] = (value, 1)
         return value
 
-    def trap(
+    def note_ambiguity(
         self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "", *, code: str
     ) -> None:
         """Notes what is read in one way here and in another elsewhere."""
-        if len(self.traps) >= MAX_TRAPS:
+        if len(self.traps) >= MAX_AMBIGUOUS:
             return
         position = (event.start_mark.line + 1, event.start_mark.column + 1)
         path = tuple(step.rpartition("\0")[2] if isinstance(step, str) else step for step in path)
         value = value_text(event.value)
         if not fix:
-            is_either = event.value.lower() in SPELT
+            is_either = event.value.lower() in BOOLEAN_WORDS
             fix = EitherFix(value) if is_either else f"quote it if it is a text: {value}"
         self.traps.append((position, path, what, fix, code))

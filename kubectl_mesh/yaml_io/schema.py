@@ -11,9 +11,9 @@ from kubectl_mesh.text import Suggestions, count_text, did_you_mean, mesh_comman
 from kubectl_mesh.yaml_io.fits import fits, matches
 
 Path = tuple[str | int, ...]
-MOST_STRANGERS = 40
+MAX_UNKNOWN_FIELDS = 40
 """The unknown fields of which one may be a missing field, misspelt."""
-LONGEST_LIST = 20
+MAX_LISTED_FIELDS = 20
 """A list of more fields than this helps nobody."""
 
 
@@ -46,14 +46,14 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
     validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
     hints = Suggestions()
     for error in validator(schema).iter_errors(document.value):
-        yield from _Misfit(document, error, hints).problems()
+        yield from _Mismatch(document, error, hints).mismatch_problems()
 
 
 _COMMAND = re.compile(r"(?<=`)kubectl mesh ([^`]*)(?=`)")
 """How a schema states a command of this program in `x-must`."""
 
 
-class _Misfit:
+class _Mismatch:
     """A way in which a document differs from its schema."""
 
     def __init__(self, document: Document, error: Any, hints: Suggestions) -> None:
@@ -66,11 +66,11 @@ class _Misfit:
             error.validator_value,
             error.instance,
         )
-        self.where = document.place(*self.path)
+        self.where = document.field_place(*self.path)
 
-    def problems(self) -> Iterator[Problem]:
+    def mismatch_problems(self) -> Iterator[Problem]:
         """The problems, in the words of people."""
-        own = _OWN_WORDS.get(self.kind)
+        own = _KEYWORD_PROBLEMS.get(self.kind)
         if own is not None:
             yield from own(self)
         elif (
@@ -78,7 +78,7 @@ class _Misfit:
             and "propertyNames" in self.error.absolute_schema_path
         ):
             yield Problem(
-                self.document.place(*self.path, self.value),
+                self.document.field_place(*self.path, self.value),
                 (
                     f"the name {self.must}"
                     if self.must
@@ -93,7 +93,7 @@ class _Misfit:
             yield Problem(self.where, what, code="value-not-allowed")
         elif self.kind in ("anyOf", "oneOf") and self.error.context:
             nearest = _nearest(self.error)
-            yield from _Misfit(self.document, nearest, self.hints).problems()
+            yield from _Mismatch(self.document, nearest, self.hints).mismatch_problems()
         else:
             what = _limit_text(self.kind, self.limit, self.value)
             yield Problem(self.where, what, code="value-not-allowed")
@@ -103,13 +103,13 @@ class _Misfit:
         known = self.error.schema.get("properties", {})
         for key in self.value:
             if key not in known:
-                shows_fields = self.hints.has_remaining and len(known) <= LONGEST_LIST
+                shows_fields = self.hints.has_remaining and len(known) <= MAX_LISTED_FIELDS
                 hint = self.hints.did_you_mean(key, lambda: set(known) - set(self.value))
                 fix = (
                     f"the fields here are: {', '.join(known)}" if shows_fields and not hint else ""
                 )
                 yield Problem(
-                    self.document.place(*self.path, key),
+                    self.document.field_place(*self.path, key),
                     f"unknown field{hint}",
                     fix,
                     code="field-unknown",
@@ -119,29 +119,29 @@ class _Misfit:
         """Fields that are required. Where one is merely misspelt, the unknown field tells what was
         meant.
         """
-        strangers = sorted(set(self.value) - set(self.error.schema.get("properties", {})))
+        unknown = sorted(set(self.value) - set(self.error.schema.get("properties", {})))
         for key in self.limit:
             if key not in self.value and not any(
-                did_you_mean(s, {key}) for s in strangers[:MOST_STRANGERS]
+                did_you_mean(s, {key}) for s in unknown[:MAX_UNKNOWN_FIELDS]
             ):
                 what = f'the field "{key}" is missing'
                 yield Problem(self.where, what, code="field-missing")
 
     def wrong_type(self) -> Iterator[Problem]:
         """A value of another type."""
-        wanted = [self.limit] if isinstance(self.limit, str) else self.limit
+        types = [self.limit] if isinstance(self.limit, str) else self.limit
         value, fix = self.value, ""
-        if "string" in wanted and isinstance(value, int | float | bool):
+        if "string" in types and isinstance(value, int | float | bool):
             fix = f'quote it: "{_plain(value)}"'
         elif isinstance(value, str) and (
-            ("boolean" in wanted and value in ("true", "false"))
-            or ("integer" in wanted and re.fullmatch("[0-9]+", value))
+            ("boolean" in types and value in ("true", "false"))
+            or ("integer" in types and re.fullmatch("[0-9]+", value))
         ):
             fix = f"write it without quotes: {value}"
         elif value is None and self.must:
             yield Problem(self.where, self.must, code="value-not-allowed")
             return
-        what = f"must be {' or '.join(_TYPES[w] for w in wanted)}, not {_type(value)}"
+        what = f"must be {' or '.join(_TYPES[w] for w in types)}, not {_type(value)}"
         yield Problem(self.where, what, fix, code="type-differs")
 
     def unknown_word(self) -> Iterator[Problem]:
@@ -171,14 +171,14 @@ class _Misfit:
         yield Problem(self.where, f"must be {bounds}, not {self.value}", code="out-of-bounds")
 
 
-_OWN_WORDS: Mapping[str, Callable[[_Misfit], Iterator[Problem]]] = {
-    "additionalProperties": _Misfit.unknown_fields,
-    "required": _Misfit.missing_fields,
-    "type": _Misfit.wrong_type,
-    "enum": _Misfit.unknown_word,
-    "uniqueItems": _Misfit.repeated_items,
-    "minimum": _Misfit.out_of_bounds,
-    "maximum": _Misfit.out_of_bounds,
+_KEYWORD_PROBLEMS: Mapping[str, Callable[[_Mismatch], Iterator[Problem]]] = {
+    "additionalProperties": _Mismatch.unknown_fields,
+    "required": _Mismatch.missing_fields,
+    "type": _Mismatch.wrong_type,
+    "enum": _Mismatch.unknown_word,
+    "uniqueItems": _Mismatch.repeated_items,
+    "minimum": _Mismatch.out_of_bounds,
+    "maximum": _Mismatch.out_of_bounds,
 }
 """The keywords of JSON Schema that have words of their own."""
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import jinja2
 
-from kubectl_mesh.yaml_io.manifest import check, document, parse
-from kubectl_mesh.yaml_io.write import scalar
+from kubectl_mesh.yaml_io.manifest import check_round_trip, document_text, parse_yaml
+from kubectl_mesh.yaml_io.write import scalar_text
 
 _MARKER = re.compile(r"kubectlMesh[0-9]+m")
 
@@ -28,7 +28,7 @@ def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["yaml"] = scalar
+    environment.filters["yaml"] = scalar_text
     return cache(environment.get_template)
 
 
@@ -49,15 +49,15 @@ class Manifests:
             self._texts[key] = self._render(template, values)
         return self._texts[key]
 
-    def once(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
+    def render_once(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
         """As `render`, for values that do not come again."""
         return self._render(template, values)
 
-    def again(self, value: object) -> str:
+    def document_text(self, value: object) -> str:
         """As `document`, for one that comes again in other clusters."""
         key = ("document", json.dumps(value))
         if key not in self._texts:
-            self._texts[key] = document(value)
+            self._texts[key] = document_text(value)
         return self._texts[key]
 
     def _render(self, template: str, values: Mapping[str, "str | tuple[str, ...] | None"]) -> str:
@@ -75,7 +75,7 @@ class Manifests:
                 known.update(zip(names[name], value, strict=True))
             elif value is not None:
                 known[names[name]] = value
-        check(text, _filled(tree, known))
+        check_round_trip(text, _fill_markers(tree, known))
         return text
 
     def _markers(
@@ -88,14 +88,14 @@ class Manifests:
                 names[name] = tuple(f"kubectlMesh{next(numbers)}m" for _ in value)
             else:
                 names[name] = None if value is None else f"kubectlMesh{next(numbers)}m"
-        return names, parse(self._template(template).render(names))
+        return names, parse_yaml(self._template(template).render(names))
 
 
-def _filled(tree: Any, known: Mapping[str, str]) -> Any:
+def _fill_markers(tree: Any, known: Mapping[str, str]) -> Any:
     if isinstance(tree, str):
         if tree in known:
             return known[tree]
         return _MARKER.sub(lambda m: known[m[0]], tree)
     if isinstance(tree, dict):
-        return {_filled(k, known): _filled(v, known) for k, v in tree.items()}
-    return [_filled(v, known) for v in tree] if isinstance(tree, list) else tree
+        return {_fill_markers(k, known): _fill_markers(v, known) for k, v in tree.items()}
+    return [_fill_markers(v, known) for v in tree] if isinstance(tree, list) else tree

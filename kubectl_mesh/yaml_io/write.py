@@ -11,15 +11,15 @@ import re
 from functools import lru_cache
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_.:/-]*(?<!:)\Z")
-_WORDS = frozenset(
+_RESERVED_WORDS = frozenset(
     ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf", "infinity")
 )
 _ESCAPED = re.compile(r"[\x00-\x1f\"\\\x7f]")
-_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+_SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
 @lru_cache(maxsize=1)
-def _escaped() -> re.Pattern[str]:
+def _escape_pattern() -> re.Pattern[str]:
     # What is escaped outside ASCII: a set of its own, since Python's idea of printable changes with
     # its version. Slow to compile.
     return re.compile(
@@ -30,28 +30,28 @@ def _escaped() -> re.Pattern[str]:
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
-    return _SHORT.get(character) or (
+    return _SHORT_ESCAPES.get(character) or (
         f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
     )
 
 
 @lru_cache(maxsize=16384)
-def text(value: str) -> str:
+def string_text(value: str) -> str:
     """One line that every reader takes for exactly this string."""
     if (
         len(value) < 1024
         and _PLAIN.match(value)
         and "::" not in value
-        and value.lower() not in _WORDS
+        and value.lower() not in _RESERVED_WORDS
     ):
         return value
-    return '"' + (_ESCAPED if value.isascii() else _escaped()).sub(_escape, value) + '"'
+    return '"' + (_ESCAPED if value.isascii() else _escape_pattern()).sub(_escape, value) + '"'
 
 
-def scalar(value: object) -> str:
+def scalar_text(value: object) -> str:
     """One line for a string, an integer, a float, a boolean or null."""
     if isinstance(value, str):
-        return text(value)
+        return string_text(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -70,15 +70,15 @@ class Block:
 
     def __init__(self, value: object) -> None:
         self.value = value
-        self.text = _node(value)
+        self.text = _node_text(value)
 
     def __repr__(self) -> str:
         return "Block()"
 
 
-def dump(value: object) -> str:
+def dump_yaml(value: object) -> str:
     """A document in block style, keys in the order of the mapping, indented by two spaces."""
-    whole = _node(value) + "\n"
+    whole = _node_text(value) + "\n"
     # Only the empty lines of a literal can be made of spaces.
     return _BLANK.sub("", whole) if " \n" in whole else whole
 
@@ -86,41 +86,43 @@ def dump(value: object) -> str:
 _BLANK = re.compile(r"(?m)^ +$")
 
 
-def unblocked(value: object) -> object:
+def expand_blocks(value: object) -> object:
     """The value with every `Block` replaced by what it stands for."""
     if isinstance(value, Block):
-        return unblocked(value.value)
+        return expand_blocks(value.value)
     if isinstance(value, dict):
-        return {k: unblocked(v) for k, v in value.items()}
-    return [unblocked(v) for v in value] if isinstance(value, list) else value
+        return {k: expand_blocks(v) for k, v in value.items()}
+    return [expand_blocks(v) for v in value] if isinstance(value, list) else value
 
 
-def _node(value: object) -> str:
+def _node_text(value: object) -> str:
     """A value at no indentation, without a newline at the end."""
     if isinstance(value, Block):
         return value.text
     if isinstance(value, dict):
-        return "\n".join([_entry(text(key), item) for key, item in value.items()]) or "{}"
+        return (
+            "\n".join([_entry_text(string_text(key), item) for key, item in value.items()]) or "{}"
+        )
     if isinstance(value, list):
-        return "\n".join(["- " + _node(item).replace("\n", "\n  ") for item in value]) or "[]"
+        return "\n".join(["- " + _node_text(item).replace("\n", "\n  ") for item in value]) or "[]"
     if isinstance(value, str) and "\n" in value:
-        return _literal(value)
-    return scalar(value)
+        return _literal_text(value)
+    return scalar_text(value)
 
 
-def _entry(key: str, item: object) -> str:
+def _entry_text(key: str, item: object) -> str:
     inner = item.value if isinstance(item, Block) else item
     if isinstance(inner, list) and inner:
-        return f"{key}:\n{_node(item)}"
-    inside = _node(item).replace("\n", "\n  ")
+        return f"{key}:\n{_node_text(item)}"
+    inside = _node_text(item).replace("\n", "\n  ")
     return f"{key}:\n  {inside}" if isinstance(inner, dict) and inner else f"{key}: {inside}"
 
 
-def _literal(value: str) -> str:
+def _literal_text(value: str) -> str:
     # A literal takes printable ASCII; its first line sets the indentation, and no reader agrees
     # with another on trailing spaces.
     lines = value.removesuffix("\n").split("\n")
     clean = all(line.isascii() and line.isprintable() and line[-1:] != " " for line in lines)
     if not clean or lines[0][:1] in ("", " ") or not lines[-1]:
-        return text(value)
+        return string_text(value)
     return "\n".join(["|" if value.endswith("\n") else "|-", *lines])
