@@ -13,7 +13,7 @@ from conftest import TOP, Golden, Run, WorkDir, merged
 
 from kubectl_mesh import targets
 from kubectl_mesh.cli import clock as shell
-from kubectl_mesh.istio import homes, versions
+from kubectl_mesh.istio import retired_registries, versions
 
 MOVED = TOP / "tests" / "moved"
 CASES = sorted(p.name for p in MOVED.iterdir())
@@ -188,8 +188,8 @@ def test_a_retired_home_is_found_wherever_it_is_named(
     made = mesh(tmp_path / "mesh", kind, topology, base)
     found = findings(run, made, check)
     assert len(found) == 1, found
-    assert homes.SHUTDOWN_DATE in found[0]["what"]
-    assert homes.MOVE_PAGE in found[0]["fix"]
+    assert retired_registries.SHUTDOWN_DATE in found[0]["what"]
+    assert retired_registries.MOVE_PAGE in found[0]["fix"]
     other = "charts-gone" if check == "images-gone" else "images-gone"
     assert findings(run, made, other) == []
     ran = run("render", cwd=made)
@@ -222,7 +222,7 @@ def test_a_right_chart_repository_is_not_found(tmp_path: Path, run: Run) -> None
     """Istio's two present homes and a mirror."""
     for index, url in enumerate(
         (
-            homes.CHART_REPOSITORY,
+            retired_registries.CHART_REPOSITORY,
             "oci://ghcr.io/istio/release/charts",
             "oci://mirror.example.com/gcr.io/istio-release/charts",
         )
@@ -404,7 +404,7 @@ def test_a_tree_of_before_is_changed_in_one_step(
     assert lines
     assert all(
         "hub: docker.io/istio" in line
-        or homes.CHART_REPOSITORY in line
+        or retired_registries.CHART_REPOSITORY in line
         or OLD_CHARTS in line
         or line.strip("+ ") in ("global:", "values:")
         for line in lines
@@ -496,7 +496,7 @@ def test_every_release_fact_has_a_source() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (OLD_CHARTS, [("charts", homes.CHART_REPOSITORY)]),
+        (OLD_CHARTS, [("charts", retired_registries.CHART_REPOSITORY)]),
         (
             "oci://gcr.io/istio-release/charts/istiod",
             [("charts", "oci://ghcr.io/istio/release/charts/istiod")],
@@ -515,14 +515,14 @@ def test_every_release_fact_has_a_source() -> None:
 )
 def test_what_a_text_names(text: str, expected: list[tuple[str, str | None]]) -> None:
     """A name counts at the beginning of a word alone, and to its end."""
-    assert [(n.kind, n.replacement) for n in homes.find_retired(text)] == expected
+    assert [(n.kind, n.replacement) for n in retired_registries.find_retired(text)] == expected
 
 
 EXPLAINED = {
     "REFERENCE.md",
     "docs/istio-move.md",
     "kubectl_mesh/explain/delivery.py",
-    "kubectl_mesh/istio/homes.py",
+    "kubectl_mesh/istio/retired_registries.py",
     "kubectl_mesh/istio/releases.json",
     "kubectl_mesh/targets/images.py",
 }

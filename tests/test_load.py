@@ -13,7 +13,7 @@ from conftest import SPELT_OUT
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from kubectl_mesh.credentials.kubeconfig import find_servers, parse_contexts
+from kubectl_mesh.credentials.api_servers import find_servers, parse_contexts
 from kubectl_mesh.credentials.logins import parse_token, token_problems
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Topology

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import TOP
 
-from kubectl_mesh.credentials.kubeconfig import parse_contexts
+from kubectl_mesh.credentials.api_servers import parse_contexts
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.observed import read

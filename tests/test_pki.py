@@ -1005,7 +1005,7 @@ def test_no_secret_has_a_repr() -> None:
     """No private key and no token stands in the repr of any value, nor in that of what holds it."""
     from dataclasses import fields
 
-    from kubectl_mesh.credentials.kubeconfig import KubeconfigContext
+    from kubectl_mesh.credentials.api_servers import KubeconfigContext
     from kubectl_mesh.operations.build import Rendered
     from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.render import Mesh, render

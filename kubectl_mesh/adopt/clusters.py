@@ -8,7 +8,7 @@ from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.gateways import declared_gateways
 from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, Given, Mesh, Running
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.istio.homes import is_istio_charts
+from kubectl_mesh.istio.retired_registries import is_istio_charts
 from kubectl_mesh.observed.cacerts import find_signing_ca, is_signing_ca
 from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
 from kubectl_mesh.observed.objects import PlacedObject

@@ -10,7 +10,7 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, Mesh, Running
 from kubectl_mesh.credentials.logins import parse_claims, token_fault
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio.homes import BUILT_IN_HUB
+from kubectl_mesh.istio.retired_registries import BUILT_IN_HUB
 from kubectl_mesh.model import DEFAULT_READER_ACCOUNT
 from kubectl_mesh.observed.control_dumps import HELM
 from kubectl_mesh.targets import KINDS, OLD

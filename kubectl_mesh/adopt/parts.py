@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.running import Running
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.istio.homes import is_istio_images
+from kubectl_mesh.istio.retired_registries import is_istio_images
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.control_dumps import (
     INJECTOR,

@@ -4,7 +4,7 @@ clusters that say the same.
 
 from kubectl_mesh.checks.context import WARNING, Finding, TreeContext
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio import homes, versions
+from kubectl_mesh.istio import retired_registries, versions
 from kubectl_mesh.observed.values import ControlPlane
 from kubectl_mesh.text import count_text, mesh_command, value_text
 
@@ -12,7 +12,8 @@ _HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
 _SAIL = ("Istio", "IstioCNI", "ZTunnel")
 _PARTS = ("istiod", "cni", "ztunnel", "eastwest")
 _FIX = (
-    f"run `{mesh_command('render')}`, and apply stage 2 of each of them; {homes.MOVE_PAGE} has the"
+    f"run `{mesh_command('render')}`, and apply stage 2 of each of them;"
+    f" {retired_registries.MOVE_PAGE} has the"
     " commands"
 )
 
@@ -24,7 +25,11 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
     newest = _newest(tree)
     gone = [
         _problem(
-            tree, list(where), homes.retired_text(home, newest), home.check_id, "retired-home-named"
+            tree,
+            list(where),
+            retired_registries.retired_text(home, newest),
+            home.check_id,
+            "retired-home-named",
         )
         for home, where in sorted(_named_homes(tree).items(), key=str)
     ]
@@ -32,7 +37,7 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
         _problem(
             tree,
             list(where),
-            f"{who} {hub}, which Istio switches off on {homes.SHUTDOWN_DATE}",
+            f"{who} {hub}, which Istio switches off on {retired_registries.SHUTDOWN_DATE}",
             "images-gone",
             "retired-home-built-in",
         )
@@ -41,20 +46,22 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
     return tuple(Finding(WARNING, problem) for problem in (*gone, *unstated))
 
 
-def _named_homes(tree: TreeContext) -> dict[homes.RetiredReference, dict[str, None]]:
+def _named_homes(tree: TreeContext) -> dict[retired_registries.RetiredReference, dict[str, None]]:
     """The retired places, each with the clusters whose files name it."""
-    named: dict[homes.RetiredReference, dict[str, None]] = {}
+    named: dict[retired_registries.RetiredReference, dict[str, None]] = {}
     for name, cluster in tree.state.clusters.items():
         for seen in cluster.objects:
             for value in seen.fields.values():
-                for found in homes.find_retired(value) if isinstance(value, str) else ():
+                for found in (
+                    retired_registries.find_retired(value) if isinstance(value, str) else ()
+                ):
                     named.setdefault(found, {})[name] = None
     return named
 
 
 def _silent_control_planes(tree: TreeContext) -> dict[tuple[str, str], dict[str, None]]:
     """Who pulls from which retired registry because its control plane states none."""
-    if tree.topology.image_hub == homes.BUILT_IN_HUB:
+    if tree.topology.image_hub == retired_registries.BUILT_IN_HUB:
         return {}
     stated = {c.name: c.version for c in tree.topology.clusters}
     silent: dict[tuple[str, str], dict[str, None]] = {}
@@ -79,7 +86,7 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
     if document.kind in _SAIL:
         return (
             "state no image registry; Sail operators that were built in 2026 pull from",
-            homes.RETIRED_HUBS[0],
+            retired_registries.RETIRED_HUBS[0],
         )
     hub = versions.retired_built_in_hub(version)
     if hub is not None:
@@ -87,7 +94,7 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
     if document.kind == "IstioOperator" and version is None:
         return (
             "state no image registry and no version; istioctl of 1.30 pulls from",
-            homes.RETIRED_HUBS[0],
+            retired_registries.RETIRED_HUBS[0],
         )
     return None
 

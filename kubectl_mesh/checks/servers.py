@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from kubectl_mesh.checks.check import Check, StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, InputFacts, Needs
 from kubectl_mesh.checks.pending import PendingCheck
-from kubectl_mesh.credentials.kubeconfig import ca_date_problems
+from kubectl_mesh.credentials.api_servers import ca_date_problems
 from kubectl_mesh.model import Cluster, Server
 from kubectl_mesh.model.commands import cluster_command
 

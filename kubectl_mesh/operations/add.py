@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, ca_fault
+from kubectl_mesh.credentials.api_servers import KubeconfigContext, ca_fault
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.locking import hold_lock

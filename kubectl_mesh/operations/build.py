@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from kubectl_mesh.credentials.kubeconfig import ca_date_problems
+from kubectl_mesh.credentials.api_servers import ca_date_problems
 from kubectl_mesh.credentials.tokens import DAY, token_findings
 from kubectl_mesh.delivery import delivery_of
 from kubectl_mesh.errors import MeshError, Problem

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubectl_mesh.credentials.accounts import token_command, token_file
-from kubectl_mesh.credentials.kubeconfig import Servers, find_servers, has_credentials
+from kubectl_mesh.credentials.api_servers import Servers, find_servers, has_credentials
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Document, Json, Server, Topology

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, usable_ca
+from kubectl_mesh.credentials.api_servers import KubeconfigContext, usable_ca
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.text import did_you_mean
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, ca_fault, usable_ca
+from kubectl_mesh.credentials.api_servers import KubeconfigContext, ca_fault, usable_ca
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.credentials.kubeconfig import KubeconfigContext
+from kubectl_mesh.credentials.api_servers import KubeconfigContext
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Topology

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 
-from kubectl_mesh.credentials.kubeconfig import ca_dates, find_servers
+from kubectl_mesh.credentials.api_servers import ca_dates, find_servers
 from kubectl_mesh.errors import Place
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Server, Topology

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kubectl_mesh.credentials.accounts import SHARED_READER, token_file
-from kubectl_mesh.credentials.kubeconfig import ca_dates
+from kubectl_mesh.credentials.api_servers import ca_dates
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Certificate, Expiry, Member, Pki, Plan
 from kubectl_mesh.text import mesh_command

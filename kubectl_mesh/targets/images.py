@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kubectl_mesh.istio import versions
-from kubectl_mesh.istio.homes import BUILT_IN_HUB, IMAGE_REGISTRY
+from kubectl_mesh.istio.retired_registries import BUILT_IN_HUB, IMAGE_REGISTRY
 from kubectl_mesh.model import Json, Topology
 
 Path = tuple[str, ...]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.istio import homes, versions
+from kubectl_mesh.istio import retired_registries, versions
 from kubectl_mesh.model import Document, Json, Topology
 from kubectl_mesh.targets import images
 from kubectl_mesh.targets.cluster_rules import stated_versions
@@ -27,11 +27,11 @@ def release_warnings(
     )
     for document in (topology.document, *base.values()):
         for path, text in _texts(document.value):
-            for named in homes.find_retired(text):
+            for named in retired_registries.find_retired(text):
                 yield Problem(
                     document.field_place(*path),
-                    homes.retired_text(named, newest),
-                    homes.replacement_text(named),
+                    retired_registries.retired_text(named, newest),
+                    retired_registries.replacement_text(named),
                     named.check_id,
                     code="home-retired",
                 )
@@ -102,7 +102,7 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
     """The hub that charts or istioctl have built in, where the topology leaves the choice to them.
     Which operator runs, no file says.
     """
-    if topology.image_hub != homes.BUILT_IN_HUB or target.BRINGS_IMAGES:
+    if topology.image_hub != retired_registries.BUILT_IN_HUB or target.BRINGS_IMAGES:
         return
     for version in sorted(
         {r.version for c in topology.clusters for r in c.releases if r.version is not None}
@@ -111,13 +111,16 @@ def _built_in(topology: Topology, target: Target) -> Iterator[Problem]:
         if hub is not None:
             what = (
                 f"leaves Istio {version} the image registry {hub}, which Istio switches off on"
-                f" {homes.SHUTDOWN_DATE}"
+                f" {retired_registries.SHUTDOWN_DATE}"
             )
             where = topology.document.field_place("istio", "hub")
             yield Problem(
                 where,
                 what,
-                f"write {homes.IMAGE_REGISTRY}, or remove it; {homes.MOVE_PAGE} has the commands",
+                (
+                    f"write {retired_registries.IMAGE_REGISTRY}, or remove it;"
+                    f" {retired_registries.MOVE_PAGE} has the commands"
+                ),
                 "images-gone",
                 code="registry-retired",
             )
@@ -127,7 +130,7 @@ def is_hub_unknown(topology: Topology, target: Target) -> bool:
     """Whether no file says where images come from: the operator brings its own, or istioctl of a
     version that no file states.
     """
-    if topology.image_hub != homes.BUILT_IN_HUB:
+    if topology.image_hub != retired_registries.BUILT_IN_HUB:
         return False
     return target.BRINGS_IMAGES or any(
         r.version is None for c in topology.clusters for r in c.releases

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.credentials.kubeconfig import KubeconfigContext, parse_contexts
+from kubectl_mesh.credentials.api_servers import KubeconfigContext, parse_contexts
 from kubectl_mesh.errors import MeshError, Problem, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file, read_inside
