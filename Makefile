@@ -83,16 +83,17 @@ demo: setup-demo
 MEMORY = $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 4194304 2>/dev/null && awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ {print $$2; exit}' /proc/mounts)
 
 # The tests of `make check`: unit tests, the rules of the code, the golden files; none needs Go, npm, a browser or a cluster's tools.
-QUICK := unit $(addprefix test_,$(addsuffix .py,ahead architecture certs checks credentials dates edit \
-  extension_points fits golden invalid kept library limits lock_file markdown observed own package pki replaced safety seed tree unknown view))
-# Narrow tests of the generated parts, wherever the tests of the documentation are.
-DOCS_TESTS = $(firstword $(wildcard tests/docs/test_docs.py tests/docs/test_generated.py tests/test_docs.py))
+QUICK := unit $(addsuffix .py,$(addprefix test_,golden invalid limits package) $(addprefix cli/test_,certs_requests check kept own) \
+  $(addprefix docs/test_,architecture seed))
+# Unit tests that run other programs or take minutes.
+LONG := $(addsuffix .py,fs/test_programs istio/test_retired_registries render/test_properties safety/test_refusal stores/test_stores \
+  targets/test_base_rules targets/test_targets yaml_io/test_read yaml_io/test_schema yaml_io/test_write)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check kubectl_mesh tests tools
 	$(BIN)/ruff check kubectl_mesh tests tools
 	$(BIN)/mypy
-	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist worksteal $(wildcard $(addprefix tests/,$(QUICK)))
+	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist worksteal $(addprefix --ignore=tests/unit/,$(LONG)) $(addprefix tests/,$(QUICK))
 
 test: setup
 	$(BIN)/ruff format --check kubectl_mesh tests tools
@@ -102,7 +103,7 @@ test: setup
 	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 crash: setup
-	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" CRASH_POINTS=every $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/test_crash*.py tests/test_certs_crash.py
+	$(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY)) PATH="$(CURDIR)/$(BIN):$$PATH" CRASH_POINTS=every $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/crash
 
 bench: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/bench.py
@@ -112,14 +113,14 @@ bench-large: setup
 
 screenshots: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "$(PILLOW)"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/screenshots.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.screenshots
 
 decade: setup
-	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/python -P tests/decade.py 1000 --jobs $(JOBS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.decade 1000 --jobs $(JOBS)
 
 docs: $(VENV)/.ready
 	$(BIN)/python tools/schema_words.py
-	$(BIN)/python -m pytest -q $(DOCS_TESTS) -k "generated or page_of_the_checks" --update-golden
+	$(BIN)/python -m pytest -q tests/docs/test_docs.py -k "generated or page_of_the_checks" --update-golden
 
 lock: $(VENV)/.ready
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > requirements-dev.in

@@ -13,7 +13,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from conftest import TOP, Golden, Run, merged
 
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.differences import diff
@@ -24,6 +23,7 @@ from kubectl_mesh.reports.diff_markdown import markdown
 from kubectl_mesh.reports.diff_text import text, value
 from kubectl_mesh.safety.steps import Before, rank_clusters
 from kubectl_mesh.yaml_io import assets
+from tests.conftest import TOP, Golden, Run, merged
 
 CASES = TOP / "tests" / "diff"
 NAMES = sorted(p.parent.name for p in CASES.glob("*/case.yaml"))

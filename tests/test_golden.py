@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import TOP, Golden, Run
 
 from kubectl_mesh.cli import clock as shell
+from tests.conftest import TOP, Golden, Run
 
 GOLDEN = TOP / "tests" / "golden"
 CASES = sorted(p.parent.name for p in GOLDEN.glob("*/in"))

@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SEED, Golden, Run, WorkDir, snapshot
 
 from kubectl_mesh.checks.table import CHECKS
+from tests.conftest import SEED, Golden, Run, WorkDir, snapshot
 
 INVALID = Path(__file__).resolve().parent / "invalid"
 CASES = sorted(path.stem for path in INVALID.glob("*.yaml"))

@@ -4,9 +4,8 @@ import ast
 import re
 from collections.abc import Iterator
 
-from conftest import TOP
-
 from kubectl_mesh.cli import VERBS
+from tests.conftest import TOP
 
 PACKAGE = TOP / "kubectl_mesh"
 LONG: dict[str, str] = {}

@@ -12,10 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import TOP
 
 from kubectl_mesh.checks.check import StageCheck
 from kubectl_mesh.checks.table import CHECKS, check_ids
+from tests.conftest import TOP
 
 PACKAGE = TOP / "kubectl_mesh"
 IDS = check_ids()

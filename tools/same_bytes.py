@@ -49,7 +49,7 @@ for line in sys.stdin:
         code = cli.run(["render", "-C", folder])
     print(json.dumps([code, err.getvalue()]), flush=True)
 """
-STORIES = "import sys; sys.path.insert(0, 'tests'); import decade; print(*(s for n in range(int(sys.argv[1])) for s in decade.Decade(n).run().story), sep='\\n')"
+STORIES = "import sys; sys.path[:0] = ['tools', 'tests']; import decade; print(*(s for n in range(int(sys.argv[1])) for s in decade.Decade(n).run().story), sep='\\n')"
 
 
 def unpack(commit: str, folder: Path) -> Path:
@@ -63,8 +63,8 @@ def unpack(commit: str, folder: Path) -> Path:
 
 def write_decade(seed: int, folder: Path, dates: dict[Path, datetime]) -> Iterator[Path]:
     """The working directories of every tenth render of a decade; their dates are put into `dates`."""
-    import decade
-    from conftest import SEED
+    from tests.conftest import SEED
+    from tools import decade
 
     kubeconfig = yaml.safe_load((SEED / "kubeconfig.yaml").read_text())
     authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"])
@@ -101,9 +101,9 @@ def list_inputs(
     """Working directories: copies of the golden ones, of those with moved homes, random ones, and those of decades, each with its
     certificates and tokens; the dates of the last are put into `dates`.
     """
-    sys.path[:0] = [str(TOP), str(TOP / "tests")]
-    import changes
-    from test_golden import CASES, copy_of
+    sys.path.insert(0, str(TOP))
+    from tests.test_golden import CASES, copy_of
+    from tools import changes
 
     for case in CASES:
         yield copy_of(case, folder / f"golden-{case}")

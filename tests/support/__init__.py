@@ -1,0 +1,1 @@
+"""What tests share: meshes, certificates and stand-ins for clusters."""
