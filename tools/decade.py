@@ -390,7 +390,7 @@ def remember() -> None:
     for name, where in {
         "load_certificates": certificates,
         "load_key": certificates,
-        "texts": certificates,
+        "split_certificates": certificates,
         "load": crl,
     }.items():
         once = lru_cache(maxsize=8192)(getattr(where, name))
