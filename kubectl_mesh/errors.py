@@ -1,5 +1,5 @@
-"""What can be wrong: `Problem`, a sentence with its place, and `MeshError`, which carries all of
-them.
+"""Errors as values: `Problem`, one fact with its place, and `MeshError`, which carries all problems
+of a run.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ from kubectl_mesh.text import keep_values, marked_text, single_line
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands: a file, a line and column counted from 1 (0: unknown), and the path
-    of a field.
+    """The position of a problem: a file, a line and a column counted from 1 (0: unknown), and the
+    path of a field.
     """
 
     file: str
@@ -27,22 +27,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong: where, what, and (in `fix`) what to do about it.
+    """One thing that is wrong: the place, the fact, and in `fix` the remedy.
 
-    Commands and paths inside `what` and `fix` are values (`kubectl_mesh.text`): the two read as
-    plain text, and the command line renders the values in them once.
+    Commands and paths inside `what` and `fix` are values (`kubectl_mesh.text`). Both read as plain
+    text, and the command line renders the values once.
     """
 
     where: Place
     what: str
     fix: str = ""
     id: str = field(default="", compare=False)
-    """The check that found it, for those that `kubectl mesh check` reports under a name of their
-    own.
-    """
+    """The id of the check that reports it, for problems with a check of their own."""
 
     code: str = field(default="", compare=False, kw_only=True)
-    """Which fact it is; stable, whatever the words say. No code reads the words."""
+    """The stable name of the fact, whatever the words say. Code decides by it, never by the
+    words.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "what", keep_values(self.what))
@@ -50,7 +50,7 @@ class Problem:
 
     @property
     def marked_text(self) -> str:
-        """What `str` gives, with the marks around the commands and paths in it."""
+        """The text of `str`, with marks around commands and paths."""
         fix = f"\n  fix: {marked_text(self.fix)}" if self.fix else ""
         return single_line(f"{self.where}: {marked_text(self.what)}") + fix
 
@@ -61,10 +61,10 @@ class Problem:
 
 
 class MeshError(Exception):
-    """Everything that is wrong, at once; raised by a stage, caught once in the shell."""
+    """All problems at once; raised by a stage, caught once by the command line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        # In their own order; as tuples they compare ten times as fast, where there are thousands.
+        # Sorted as values would be; tuples compare ten times as fast, and there may be thousands.
         self.problems = tuple(
             sorted(
                 set(problems),
@@ -90,8 +90,8 @@ class MeshError(Exception):
 
 @contextmanager
 def attach_notes(notes: Iterable[str]) -> Iterator[None]:
-    """Adds what was already done to an error that stops the rest, so that it is reported anyway;
-    empty notes are passed over.
+    """A context that adds notes to an error raised in it, so that the report shows what was done
+    before; empty notes are ignored.
     """
     try:
         yield
@@ -102,5 +102,5 @@ def attach_notes(notes: Iterable[str]) -> Iterator[None]:
 
 
 def refuse(file: str, what: str, fix: str = "", *, code: str = "") -> MeshError:
-    """A `MeshError` of one problem that concerns a file (or a flag) as a whole."""
+    """A `MeshError` with one problem that concerns a whole file or a flag."""
     return MeshError([Problem(Place(file), what, fix, code=code)])

@@ -1,4 +1,6 @@
-"""Text for people: plurals, suggestions, and foreign text shown without harm."""
+"""Text for people: plurals, suggestions, commands and paths as values, and safe display of foreign
+text.
+"""
 
 import difflib
 import json
@@ -8,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
-# Around a command or a path inside a text. Unicode keeps these four for a program's own use and
-# gives them to no character.
+# Around a command or a path inside a text. Unicode reserves these four for internal use and will
+# never assign them to characters.
 _COMMAND = "\ufdd0", "\ufdd1"
 _PATH = "\ufdd2", "\ufdd3"
 _MARKED_COMMAND = re.compile("\ufdd0([^\ufdd0\ufdd1]*)\ufdd1")
@@ -18,8 +20,8 @@ _MARKS = str.maketrans("", "", "\ufdd0\ufdd1\ufdd2\ufdd3")
 
 
 def mesh_command(words: str) -> str:
-    """A command of this program as a value inside a text: `certs renew NAME` gives
-    `kubectl mesh certs renew NAME` between marks.
+    """A command of kubectl mesh as a value inside a text: `certs renew NAME` becomes `kubectl mesh
+    certs renew NAME` between marks.
 
     The command line renders it with the options of its run (`render_commands`).
     """
@@ -27,14 +29,15 @@ def mesh_command(words: str) -> str:
 
 
 def mark_command(command: str) -> str:
-    """A whole command of this program, which begins with `kubectl mesh`, as a value."""
+    """A complete command, which begins with `kubectl mesh`, as a value inside a text."""
     return f"{_COMMAND[0]}{command}{_COMMAND[1]}"
 
 
 def work_path(path: str) -> str:
     """A path below the working directory as a value inside a text, between marks.
 
-    Whoever knows the directory renders it (`render_paths`); by default it is relative to it.
+    The command line renders it (`render_paths`); without that it is relative to the working
+    directory.
     """
     return f"{_PATH[0]}{path}{_PATH[1]}"
 
@@ -50,12 +53,12 @@ def render_paths(text: str, render: Callable[[str], str]) -> str:
 
 
 _PLACE = "\ufdd4"
-"""Holds the place of a command while lines are wrapped; no text has it."""
+"""Takes the place of a command while lines are wrapped; no text contains it."""
 
 
 def wrap_text(text: str, width: int, first: str = "", then: str = "") -> list[str]:
-    """The lines of a text with at most `width` columns, `first` before the first of them and `then`
-    before the others; no word and no command that is a value is broken, and marks have no width.
+    """The lines of a text with at most `width` columns. `first` comes before the first line, `then`
+    before the others. Words and commands are not broken, and marks have no width.
     """
     commands: list[str] = []
 
@@ -80,7 +83,7 @@ def plain_text(text: str) -> str:
 
 
 class Text(str):
-    """A text whose value is plain, and that keeps the commands and paths in it as values."""
+    """A text without marks that keeps the commands and paths in it as values."""
 
     __slots__ = ("marked",)
 
@@ -94,19 +97,19 @@ class Text(str):
 
 
 def keep_values(text: str) -> str:
-    """A `Text` where there are values in a text, else the text itself."""
+    """A `Text` where a text contains values, otherwise the text itself."""
     if text.isascii() or isinstance(text, Text):
         return text
     return Text(text) if text.translate(_MARKS) != text else text
 
 
 def marked_text(text: str) -> str:
-    """A text with the marks around the values in it, as `mesh_command` and `work_path` put them."""
+    """A text with the marks that `mesh_command` and `work_path` set."""
     return text.marked if isinstance(text, Text) else text
 
 
 def count_text(number: int, noun: str) -> str:
-    """`1 cluster`, `2 days`, `3 directories`."""
+    """A number with its noun: `1 cluster`, `2 days`, `3 directories`."""
     if number == 1:
         return f"1 {noun}"
     return (
@@ -117,13 +120,13 @@ def count_text(number: int, noun: str) -> str:
 
 
 def single_line(name: str) -> str:
-    """A file's name that cannot pass for two lines of a report."""
+    """A file name with newlines escaped, so that it cannot look like two lines of a report."""
     return name.replace("\n", "\\n")
 
 
 def mesh_size_text(value: Mapping[str, Any]) -> str:
-    """How many clusters and networks a mesh has, and how many of them what `describe` tells is
-    about: `1 of 3 clusters, 1 of 2 networks`.
+    """The numbers of clusters and networks in the JSON of `describe`, and how many of them it
+    covers: `1 of 3 clusters, 1 of 2 networks`.
     """
     shown = {cluster["network"] for cluster in value["clusters"]}
     parts = (
@@ -136,8 +139,8 @@ def mesh_size_text(value: Mapping[str, Any]) -> str:
     )
 
 
-# What may be a secret wherever it stands: PEM keys, age identities, JWTs, OpenShift tokens, a
-# password in a URL; as a value, long base64 too.
+# Possible secrets in any text: PEM keys, age identities, JWTs, OpenShift tokens, passwords in URLs.
+# In values also long base64.
 _SECRET = re.compile(r"PRIVATE KEY|AGE-SECRET-KEY|eyJ[A-Za-z0-9_-]{8}|sha256~|//[^/@\s]*@")
 
 _LONG = re.compile(r"[A-Za-z0-9+/_=-]{60}")
@@ -146,7 +149,7 @@ _BARE = re.compile(r"[A-Za-z0-9_@:/-]+\Z")
 
 
 def can_be_secret(text: str) -> bool:
-    """Whether a text looks like a secret, so that no message may hold it."""
+    """Whether a text looks like a secret, so that no message may contain it."""
     return bool(_SECRET.search(text))
 
 
@@ -154,17 +157,17 @@ FORMAT_CHARACTERS = (
     "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
-"""Unicode's format characters (Cf) that show nothing, as the inside of a character class:
-bidirectional controls, zero widths, tags.
+"""Unicode's invisible format characters (Cf) as the inside of a character class: bidirectional
+controls, zero widths, tags.
 
-Ranges of our own, because Python's change with its version.
+The ranges are fixed here, because Python's change with its version.
 """
 
 
 @lru_cache(maxsize=1)
 def _unseen() -> re.Pattern[str]:
-    # Controls and invisible characters, which move a terminal's cursor or make a text look other
-    # than it is. Ranges outside ASCII are slow to compile, and seldom needed.
+    # Controls and invisible characters move a terminal's cursor or disguise a text. Ranges outside
+    # ASCII are slow to compile and seldom needed.
     return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT_CHARACTERS}\ud800-\udfff]")
 
 
@@ -176,7 +179,7 @@ def _code(match: re.Match[str]) -> str:
 
 
 def escape_for_terminal(text: str) -> str:
-    """A text as a terminal may have it: newlines stay, other controls and invisible characters are
+    """A text that is safe to print: newlines stay, other controls and invisible characters are
     escaped.
     """
     if text.isascii() and text.replace("\n", "").isprintable():
@@ -185,23 +188,21 @@ def escape_for_terminal(text: str) -> str:
 
 
 def escape_for_json(text: str) -> str:
-    """JSON that means the same, with controls and invisible characters as the escapes that JSON has
-    for them.
-    """
+    """The same JSON, with controls and invisible characters as JSON escapes."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return _unseen().sub(lambda m: "".join(f"\\u{unit:04x}" for unit in _units(m[0])), text)
 
 
 def _units(char: str) -> tuple[int, ...]:
-    """The code units of a character in UTF-16, as JSON writes it."""
+    """The UTF-16 code units of a character, as JSON writes them."""
     code = ord(char)
     return (code,) if code < 65536 else (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF))
 
 
 def path_text(path: Iterable[str | int]) -> str:
-    """The path of a field as people write it: `contexts.east.gateways[0].port`; odd keys in quotes,
-    what may be a secret left out.
+    """The path of a field as people write it: `contexts.east.gateways[0].port`. Unusual keys are
+    quoted, and possible secrets are left out.
     """
     text = ""
     for step in path:
@@ -223,20 +224,20 @@ _MANY = 50
 
 
 def first_names(names: Sequence[str], most: int = 3) -> str:
-    """The first names of a list, and how many more."""
+    """The first names of a list, and the number of the others."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean "…"?)` where a known word is near, else nothing."""
+    """` (did you mean "…"?)` with the known word that is nearest, or an empty text."""
     if can_be_secret(word):
         return ""
     known = sorted(k for k in known if not can_be_secret(k))
     folded = {k.casefold().replace("_", "").replace("-", ""): k for k in known}
     same = folded.get(word.casefold().replace("_", "").replace("-", ""))
     if same is None and len(known) > _MANY:
-        # difflib takes 50 µs a pair; of many words only those count that share half of the pairs of
-        # letters.
+        # difflib takes 50 µs a pair, so of many words only those are compared that share half of
+        # the pairs of letters.
         mine = _pairs(word)
         known = [
             k
@@ -248,8 +249,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Suggestions:
-    """Suggests known words for misspelt ones, but only for the first few: nobody reads 40,000 of
-    them, and each takes milliseconds.
+    """Suggests known words for the first misspelt ones. Nobody reads thousands of suggestions, and
+    each takes milliseconds.
     """
 
     def __init__(self, most: int = 40) -> None:
@@ -257,11 +258,11 @@ class Suggestions:
 
     @property
     def has_remaining(self) -> bool:
-        """Whether there is a suggestion left."""
+        """Whether there are suggestions left."""
         return self._left > 0
 
     def did_you_mean(self, word: str, known: Callable[[], Iterable[str]]) -> str:
-        """As `near`; `known` is called only if a suggestion is due."""
+        """The same as `did_you_mean`; `known` is called only if a suggestion is left."""
         if self._left <= 0:
             return ""
         self._left -= 1
@@ -274,9 +275,7 @@ def _pairs(word: str) -> frozenset[str]:
 
 
 def value_text(value: object) -> str:
-    """A value of the user's as a message may show it: short, escaped, and never what may be a
-    secret.
-    """
+    """A value of the user's as messages show it: short, escaped, and never a possible secret."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     if can_be_secret(text) or _LONG.search(text):
         return "the value"

@@ -1,4 +1,4 @@
-"""The values that travel from stage to stage; frozen, and with no repr of anything secret."""
+"""The values that travel from stage to stage. They are frozen, and no repr contains a secret."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from kubectl_mesh.model.issuers import ISSUERS, Issuer
 from kubectl_mesh.text import keep_values, path_text
 
 Json = object
-"""What a YAML document of ours holds: dict, list, str, int, float, bool or None."""
+"""The value of a YAML document: dict, list, str, int, float, bool or None."""
 
 DEFAULT_READER_ACCOUNT = "istio-reader-service-account"
 PRIVATE_MODE, PRIVATE_FOLDER = 0o600, 0o700
 PRIVATE_ENDINGS = ("key.pem", "seal-key")
-"""How the names of the private files in `certs/` end."""
+"""The endings of the names of private files in `certs/`."""
 MESH_LOCK = "mesh.lock"
 STAGES = ("1-trust", "2-control-plane", "3-mesh")
 """The parts of a cluster's directory, in the order in which they are applied."""
@@ -22,7 +22,7 @@ BUNDLE_FOLDER = "_remote-secrets"
 """The directory with the remote secrets of all clusters, under `remoteSecrets: bundle`."""
 CACERTS_PATH = "1-trust/cacerts.yaml"
 COMPONENT_NAMESPACE_PREFIX = "1-trust/namespace-"
-"""How the files of the namespaces of components on the nodes begin; Istio's own is
+"""The beginning of the file names for the namespaces of node components; Istio's own file is
 `1-trust/namespace.yaml`.
 """
 REMOTE_SECRETS_PREFIX = "3-mesh/remote-secrets/"
@@ -30,7 +30,7 @@ REMOTE_SECRETS_PREFIX = "3-mesh/remote-secrets/"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file: its value, and where each of its fields stands (path -> line, column; both from
+    """A YAML file: its value, and the position of each field (path -> line and column, both from
     1).
     """
 
@@ -38,16 +38,16 @@ class Document:
     value: Json = field(repr=False)
     positions: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
     problems: tuple[Problem, ...] = ()
-    """What is wrong with it as YAML, where the rest could be read all the same."""
+    """YAML problems that did not keep the rest from being read."""
     variants: tuple["Document", ...] = ()
-    """Where keys stand twice: for each later value the document that has it in the place of the
-    first.
+    """For duplicate keys: one document for each later value, which it has in place of the first
+    value.
     """
     replaced_path: tuple[str | int, ...] = ()
-    """In a variant: the path of that value."""
+    """In a variant: the path of the later value."""
 
     def field_place(self, *path: str | int) -> Place:
-        """The place of a field, or of the nearest one above it that is really there."""
+        """The place of a field, or of its nearest existing parent."""
         known = path
         while known and known not in self.positions:
             known = known[:-1]
@@ -55,7 +55,7 @@ class Document:
         return Place(self.name, line, column, path_text(path))
 
     def later_value_problems(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Those problems of a variant that concern the value by which it differs."""
+        """The problems of a variant that concern its later value."""
         path = path_text(self.replaced_path)
         return (
             p
@@ -66,8 +66,8 @@ class Document:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Gateway:
-    """An address at which a network takes traffic in; `port` None stands for the target's own
-    default.
+    """An address at which a network accepts traffic. `port` None means the default of the
+    target.
     """
 
     address: str
@@ -76,8 +76,8 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A control plane that runs in a cluster: Istio's version (None: not stated anywhere) and its
-    revision (None: the default one).
+    """A control plane that runs in a cluster: Istio's version (None: not stated) and revision
+    (None: the default revision).
     """
 
     version: str | None = None
@@ -86,14 +86,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class EastWestGateway:
-    """The east-west gateway of a cluster as the topology wants it. `kind` and `replicas` None leave
-    it to the target.
+    """The east-west gateway of a cluster as the topology states it. `kind` and `replicas` None mean
+    the default of the target.
     """
 
     enabled: bool = True
     kind: str | None = None
     port: int | None = None
-    """Of its Service, for the traffic of other networks; None: Istio's own."""
+    """The port of the Service for traffic of other networks; None: Istio's default."""
     service_type: str = "LoadBalancer"
     annotations: tuple[tuple[str, str], ...] = ()
     replicas: int | None = None
@@ -101,8 +101,8 @@ class EastWestGateway:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """How the peers log in to a cluster: `tokenFile`, `exec`, `oidc` or `clientCertificate`, and
-    what was stated for it.
+    """How peers log in to a cluster: the kind is `tokenFile`, `exec`, `oidc` or
+    `clientCertificate`, with its settings in topology.yaml.
     """
 
     kind: str = "tokenFile"
@@ -111,7 +111,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One entry under `contexts`. `peers` None means all; `gateways` are those of this cluster
+    """An entry of `contexts`. `peers` None means all peers; `gateways` are those of this cluster
     alone.
     """
 
@@ -124,39 +124,40 @@ class Cluster:
     server: str | None
     tls_server_name: str | None
     certificate_authority: str | None
-    """What `certificateAuthority` says: PEM text, or the name of a file in the working directory.
+    """The value of `certificateAuthority`: PEM text, or the name of a file in the working
+    directory.
     """
     token_file: str
     gateways: tuple[Gateway, ...]
     peers: tuple[str, ...] | None
     place: Place
     releases: tuple[Release, ...] = (Release(),)
-    """What runs here: the stable control plane, then the canary if there is one."""
+    """The control planes here: the stable one, then the canary if there is one."""
     primary: str | None = None
-    """The cluster whose istiod serves this one, where it has none of its own."""
+    """The cluster whose istiod serves this cluster, which has no istiod."""
     istiod_address: str | None = None
-    """Where istiod here is reached by clusters that have none: an IP address or a host name."""
+    """The address of the istiod here for clusters without one: an IP address or a host name."""
     east_west: EastWestGateway = EastWestGateway()
     credential: Credential = Credential()
     recipients: tuple[str, ...] = ()
-    """The age recipients whose identities this cluster has, and no other."""
+    """The age recipients whose identities only this cluster has."""
     token_generation: int = 1
-    """Of the token by which the peers log in here."""
+    """The generation of the token with which peers log in here."""
     second_generation: int | None = None
-    """The generation of a second token, while the peers move from one to the other."""
+    """The generation of a second token, while peers move from one token to the other."""
     highest_generation: int = 1
-    """The highest generation that there has been, as far as it is stated."""
+    """The highest generation so far, as topology.yaml states it."""
 
     @property
     def token_generations(self) -> tuple[int, ...]:
-        """The tokens that the cluster has, the oldest first."""
+        """The generations of the cluster's tokens, the oldest first."""
         return tuple(
             sorted({self.token_generation, self.second_generation or self.token_generation})
         )
 
     @property
     def next_generation(self) -> int | None:
-        """The generation that the peers are to move to."""
+        """The generation to which peers will move."""
         return (
             self.second_generation
             if self.second_generation is not None and self.second_generation > self.token_generation
@@ -176,8 +177,8 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """The alerts that are rendered: where the object goes (None: Istio's namespace), and the labels
-    by which Prometheus finds it.
+    """The rendered alerts: the namespace of the object (None: Istio's namespace), and the labels
+    with which Prometheus finds it.
     """
 
     namespace: str | None = None
@@ -186,8 +187,8 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What applies the tree, and where that finds it: a git repository, a branch or tag, and the
-    folder that `out/` is there.
+    """The tool that applies the tree, and where it reads the tree: a git repository, a branch or
+    tag, and the path of `out/` in the repository.
     """
 
     tool: str = "kubectl"
@@ -195,18 +196,16 @@ class Delivery:
     revision: str | None = None
     path: str = "out"
     namespace: str | None = None
-    """Where the objects of the tool live; None: where the tool itself lives."""
+    """The namespace of the tool's objects; None: the namespace of the tool."""
     project: str = "default"
     """The AppProject of Argo CD."""
     secret: str | None = None
-    """The Secret by which Flux reads the repository."""
+    """The Secret with which Flux reads the repository."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A valid topology.yaml; clusters by name, every default filled in but those that a target
-    decides.
-    """
+    """A valid topology.yaml with every default filled in, except the defaults of targets."""
 
     mesh_id: str
     organization: str
@@ -223,33 +222,31 @@ class Topology:
     clusters: tuple[Cluster, ...]
     document: Document = field(repr=False)
     pending_networks: frozenset[str] = frozenset()
-    """Networks with a gateway whose address is stated as `pending`."""
+    """Networks with a gateway whose address is `pending`."""
     image_hub: str | None = None
-    """Where Istio's images are pulled from; `built-in`: what the operator, the charts or istioctl
-    have built in. None: not stated.
+    """The registry of Istio's images; `built-in`: the default of the operator, the charts or
+    istioctl. None: not stated.
     """
     chart_repository: str | None = None
-    """Where Istio's Helm charts are taken from: the URL of a chart repository or of an OCI
-    registry.
-    """
+    """The URL of the chart repository or OCI registry with Istio's Helm charts."""
     has_remote_secret_bundle: bool = False
-    """The remote secrets of all clusters stand once, in a directory that all share."""
+    """All clusters share one directory with the remote secrets."""
     reader_per_peer: bool = False
-    """Every peer reads a cluster as an account of its own."""
+    """Each peer reads a cluster with an account of its own."""
     recipients: tuple[str, ...] = ()
     """The age recipients that open the secrets of every cluster."""
     secret_store: tuple[str, str] | None = None
     """Kind and name of the store that the External Secrets Operator reads."""
     secret_path: str = ""
-    """Where in that store the secrets of this mesh are."""
+    """The path of the mesh's secrets in that store."""
     issuer_ref: tuple[str, str, str] | None = None
     """Name, kind and group of cert-manager's issuer, the same in every cluster."""
     alerts: Alerts | None = None
     """None: no alerts are rendered."""
     warnings: tuple[Problem, ...] = ()
     has_stated_organization: bool = True
-    """False: topology.yaml has no `organization`; certificates get the O= of an existing root, else
-    `mesh_id`.
+    """False: topology.yaml has no `organization`, and certificates get the O= of an existing root
+    or `mesh_id`.
     """
 
     @property
@@ -259,7 +256,7 @@ class Topology:
 
     @property
     def has_intermediate_files(self) -> bool:
-        """Whether the intermediates stand in `certs/`; else they are made in the clusters."""
+        """Whether the intermediates are in `certs/`; otherwise they are created in the clusters."""
         return not self.issuer_kind.in_clusters
 
     @property
@@ -270,7 +267,9 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The API server of a cluster as its peers reach it. `ca` is PEM, as it stood in its source."""
+    """The API server of a cluster as its peers reach it. `ca` is the PEM of its source,
+    unchanged.
+    """
 
     url: str
     ca: bytes
@@ -279,28 +278,28 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Something not known yet: what it is, whose, what it holds back, and the command that gets
-    it. Our own commands in the last two are values, as in a `Problem`.
+    """A value that is not known yet: what it is, whose, what it holds back, and the command that
+    provides it. Commands of kubectl mesh in the last two are values, as in a `Problem`.
     """
 
     kind: str
-    """`token`, `next-token`, `server`, `gateway`, `address` (where istiod is reached), `sealing` (a
-    controller's certificate) or `certificate` (an intermediate).
+    """`token`, `next-token`, `server`, `gateway`, `address` (of istiod), `sealing` (a controller's
+    certificate) or `certificate` (an intermediate).
     """
     subject: str
-    """The cluster's name; for a gateway the network's."""
+    """The name of the cluster; for a gateway, of the network."""
     what: str
     holds_back: str
     command: str
     peer: str = ""
-    """The one peer that waits for it, where not all do."""
+    """The peer that waits for it, if not all peers do."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "holds_back", keep_values(self.holds_back))
         object.__setattr__(self, "command", keep_values(self.command))
 
     def pending_json(self) -> dict[str, str]:
-        """For programs; its schema is part of `report/render` and `report/describe`."""
+        """The JSON value; its schema is part of `report/render` and `report/describe`."""
         return {
             "kind": self.kind,
             "subject": self.subject,
@@ -312,7 +311,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network as one cluster sees it: the registries on it and the gateways into it."""
+    """A network as one cluster sees it: the clusters on it, and the gateways into it."""
 
     name: str
     clusters: tuple[str, ...]
@@ -321,8 +320,8 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A cluster with all that a render of it needs: its peers (sorted), how it is reached, and how
-    the peers log in.
+    """A cluster with all that its render needs: the peers (sorted), how they reach it, and how they
+    log in.
     """
 
     cluster: Cluster
@@ -330,30 +329,28 @@ class Member:
     networks: tuple[Network, ...]
     server: Server | None
     logins: Mapping[str, Mapping[str, Json]] = field(repr=False)
-    """The `user` of a kubeconfig by peer; under "" the one that all peers share."""
+    """The `user` of a kubeconfig by peer; "" is the one that all peers share."""
     primary: Cluster | None = None
-    """The cluster whose istiod serves this one."""
+    """The cluster whose istiod serves this cluster."""
     gateway_kind: str | None = None
-    """What makes the east-west gateway here; None: there is none."""
+    """The kind of object that creates the east-west gateway; None: no gateway."""
     static_gateways: bool = False
-    """The gateways of this cluster are those whose addresses are stated, not those that istiod
-    would find.
-    """
+    """The gateways of this cluster are the stated addresses, not those that istiod finds."""
     readers: tuple[str, ...] = ()
-    """The clusters that discover this one."""
+    """The clusters that discover this cluster."""
     is_primary: bool = False
-    """Whether istiod here serves clusters that have none."""
+    """The istiod here serves clusters that have none."""
     lacks_intermediate: bool = False
-    """There is no intermediate for this cluster yet, or none that could be sealed: an istiod that
-    starts without it makes a root of its own.
+    """No intermediate of this cluster exists or can be sealed yet. An istiod that starts without
+    one creates a root of its own.
     """
     sealed_logins: frozenset[str] = frozenset()
-    """The peers of whose login only the public part is here, for what is secret in it was sealed by
-    an earlier run.
+    """The peers whose logins are known only in their public part, because an earlier run sealed the
+    secret part.
     """
 
     def peer_login(self, peer: str) -> Mapping[str, Json] | None:
-        """How a peer logs in here, None while that is not known or it may not."""
+        """The login of a peer; None while it is not known, or if the peer has no access."""
         found = self.logins.get(peer) or self.logins.get("")
         return found if self.cluster.is_joined and self.server is not None else None
 
@@ -364,8 +361,8 @@ class Member:
 
     @property
     def trust_stage_only(self) -> bool:
-        """Whether the control plane here waits: for its intermediate, or for the address of the one
-        that serves it.
+        """Whether the control plane waits for its intermediate, or for the address of its
+        primary.
         """
         return self.lacks_intermediate or (
             self.primary is not None and self.primary.istiod_address is None
@@ -374,8 +371,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Expiry:
-    """When something ends (UTC): its name, which stays the same when it is renewed, its kind, whose
-    it is, what to call it, and what to do.
+    """The end of a certificate, a CRL or a token (UTC). `id` stays the same after a renewal; `what`
+    is its name in texts, `fix` the remedy.
     """
 
     expires: datetime
@@ -383,16 +380,16 @@ class Expiry:
     kind: str
     """`root`, `intermediate`, `crl`, `server-ca` or `token`."""
     subject: str
-    """The cluster's name, or `mesh`."""
+    """The name of the cluster, or `mesh`."""
     what: str
     fix: str
     issued: datetime | None = field(default=None, compare=False)
-    """None: it does not say."""
+    """None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The mesh as it will be: members by name, what is pending, what deserves a warning."""
+    """The mesh to be rendered: members by name, pending values and warnings."""
 
     topology: Topology
     members: Mapping[str, Member]
@@ -400,14 +397,14 @@ class Plan:
     warnings: tuple[Problem, ...]
     has_several_networks: bool = False
     sealed_token_expiries: Mapping[str, Expiry] = field(default_factory=dict)
-    """The dates of tokens that are sealed and not here, as the tree tells them, by their names."""
+    """The ends of tokens that are only in the tree, sealed; by the id of the `Expiry`."""
     is_rotating_root: bool = False
-    """Whether the roots that the clusters trust are about to change."""
+    """Whether a rotation of the root is in progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What people want to know of a certificate; times in UTC, the fingerprint is SHA-256 in
+    """The facts of a certificate for reports. Times are in UTC; the fingerprint is SHA-256 in
     lower-case hex.
     """
 
@@ -424,22 +421,22 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Intermediate:
-    """The four files of `certs/intermediate-NAME/`, PEM, and what the certificate says."""
+    """The four files of `certs/intermediate-NAME/` in PEM, and the facts of the certificate."""
 
     ca_cert: bytes
     cert_chain: bytes
     root_cert: bytes
     ca_key: bytes | None = field(repr=False)
-    """None: it is not here, and was sealed by an earlier run."""
+    """None: only the tree has it, sealed by an earlier run."""
     certificate: Certificate
     signer: str = ""
-    """The fingerprint of the root that it leads to, where several are trusted."""
+    """The fingerprint of its root, where several roots are trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """What is revoked: the CRLs of all CAs in PEM, the number of the last one, their validity, and
-    what they list (serial in hex, since when).
+    """The revoked certificates: the CRLs of all CAs in PEM, the number of the last one, their
+    validity, and the entries (serial in hex, time of revocation).
     """
 
     pem: bytes
@@ -451,7 +448,7 @@ class Crl:
 
 @dataclass(frozen=True, slots=True)
 class Pki:
-    """Root and intermediates of a mesh. `new` holds the files still to be written, by path below
+    """Root and intermediates of a mesh. `new_files` are the files to be written, by path below
     `certs/`.
     """
 
@@ -461,26 +458,24 @@ class Pki:
     new_files: Mapping[str, bytes] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
     crl: Crl | None = None
-    """None: nothing is or was revoked, and no proxy asks."""
+    """None: nothing was ever revoked, and no proxy needs a CRL."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertsChange:
-    """`certs/` as it is to be instead; paths below it. It happens as a whole or not at all."""
+    """A change of `certs/` that happens as a whole or not at all; paths are below `certs/`."""
 
     write: Mapping[str, bytes] = field(repr=False)
-    """Files that are written."""
+    """Files to write, by path."""
     rename: Mapping[str, str] = field(default_factory=dict)
-    """Files and folders that get another name."""
+    """Files and folders to rename: old path -> new path."""
     delete: frozenset[str] = frozenset()
-    """Public files that go."""
+    """Public files to delete."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the tree: what it holds, whether it is secret, and the SHA-256 of its bytes in
-    hex.
-    """
+    """A file of the tree: its bytes, whether it is secret, and the SHA-256 of the bytes in hex."""
 
     body: bytes = field(repr=False)
     is_private: bool
@@ -489,31 +484,31 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class SecretManifest:
-    """A manifest with something secret in it, before a store puts it into the tree."""
+    """A manifest with a secret, before a store writes it into the tree."""
 
     text: str | None = field(repr=False)
-    """None: what is secret in it is not here."""
+    """None: the secret is not available here."""
     public_text: str
-    """The same with `SEALED` in the place of what is secret; empty where the store has no use for
-    it.
+    """The same manifest with `SEALED_PLACEHOLDER` in place of the secrets; empty where the store
+    does not use it.
     """
     source_file: str
-    """The file of the working directory that holds what is secret."""
+    """The file of the working directory that contains the secret."""
 
 
 SEALED_PLACEHOLDER = "sealed"
-"""What stands for a secret where only the public part of a manifest counts."""
+"""Takes the place of a secret where only the public part of a manifest counts."""
 
 Folder = Mapping[str, File]
-"""One cluster's directory: path below `out/NAME/` -> file; `mesh.lock` among them."""
+"""The directory of a cluster: path below `out/NAME/` -> file, including `mesh.lock`."""
 Tree = Mapping[str, Folder]
-"""Everything that is rendered: the name of a directory in `out/` -> what it holds."""
+"""All rendered files: name of a directory in `out/` -> its files."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderOnDisk:
-    """One directory of `out/` as it is: regular files (bytes, mode), folders (mode), other things,
-    and what its lock says.
+    """A directory of `out/` on the disk: regular files (bytes, mode), folders (mode), other
+    entries, and the facts of its lock.
     """
 
     files: Mapping[str, tuple[bytes, int]] = field(repr=False)
@@ -525,37 +520,37 @@ class FolderOnDisk:
     cluster: str
     mesh: str
     sealed_digests: Mapping[str, str] = field(default_factory=dict)
-    """What each sealed file was made from, as far as it is public: path -> digest."""
+    """The digest of the public source of each sealed file, by path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a render does to one path of a directory: create, update, tighten (its mode), remove or
+    """What a render does to a path of a directory: create, update, tighten (its mode), remove or
     identical.
     """
 
     path: str
     action: str
     was_edited: bool = False
-    """A person changed or deleted this file of ours since it was rendered."""
+    """A person changed or deleted the rendered file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderChange:
-    """What a render does to one directory of `out/`."""
+    """What a render does to a directory of `out/`."""
 
     name: str
     action: str
-    """create, update, tighten (modes alone, which git does not keep), remove or identical"""
+    """create, update, tighten (only modes, which git does not keep), remove or identical"""
     changes: tuple[Change, ...]
     foreign_files: tuple[str, ...]
-    """Files that are not ours: they stay."""
+    """Files that the lock does not list; they stay."""
     foreign_folders: tuple[str, ...] = ()
-    """Folders that are not ours, empty ones among them: they stay too."""
+    """Folders that the lock does not account for, including empty ones; they stay."""
     repairs_lock: bool = False
-    """The lock was damaged, as a power loss leaves it."""
+    """The lock is damaged, as after a power loss."""
 
     @property
     def has_differences(self) -> bool:
-        """Whether a render would change any byte here."""
+        """Whether a render changes any byte here."""
         return self.action not in ("identical", "tighten")

@@ -1,5 +1,5 @@
-"""Addresses and URLs as they stand in a topology or a kubeconfig: what they are, and whether a peer
-could reach them.
+"""Addresses and URLs of a topology or a kubeconfig: their kind, and whether peers can reach
+them.
 """
 
 import re
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an IP address, and not a host name."""
+    """Whether a text is an IP address, not a host name."""
     try:
         ip_address(text)
     except ValueError:
@@ -17,8 +17,8 @@ def is_address(text: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL's host is the machine itself: a loopback address, an unspecified one, or
-    localhost.
+    """Whether the host of a URL is the machine itself: a loopback address, an unspecified address,
+    or localhost.
     """
     try:
         host = (urlsplit(url).hostname or "").rstrip(".")
@@ -40,7 +40,7 @@ _URL = re.compile(
 
 
 def url_fault(url: str) -> str:
-    """What is wrong with the URL of an API server, or nothing; it may hold no user, query or
+    """What is wrong with the URL of an API server, or an empty text. It must have no user, query or
     fragment.
     """
     if not _URL.match(url):

@@ -1,4 +1,4 @@
-"""Commands for people, quoted for a shell."""
+"""kubectl commands for people, quoted for a shell."""
 
 import shlex
 

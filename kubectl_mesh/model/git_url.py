@@ -1,7 +1,7 @@
-"""The URL of a git repository, in the forms that Flux and Argo CD accept.
+"""URLs of git repositories, in the forms that Flux and Argo CD accept.
 
-Flux's GitRepository takes `^(http|https|ssh)://.*$` (source-controller, api/v1); git and Argo CD
-also know `user@host:path`.
+Flux's GitRepository accepts `^(http|https|ssh)://.*$` (source-controller, api/v1); git and Argo CD
+also accept `user@host:path`.
 """
 
 import re
@@ -12,7 +12,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 def flux_url(stated: str) -> str | None:
-    """The URL as Flux accepts it; None where it accepts none of the same meaning."""
+    """The URL in the form that Flux accepts; None if there is none with the same meaning."""
     if found := _URL.fullmatch(stated):
         return f"{found[1].lower()}://{found[2]}{found[3]}"
     if _SCHEME.fullmatch(stated) or not (found := _SCP.fullmatch(stated)):
@@ -21,5 +21,5 @@ def flux_url(stated: str) -> str | None:
 
 
 def is_argocd_url(stated: str) -> bool:
-    """Whether Argo CD takes a URL for that of a repository, and not for a folder."""
+    """Whether Argo CD reads a text as the URL of a repository, not as a folder."""
     return bool(_SCHEME.fullmatch(stated) or _SCP.fullmatch(stated))

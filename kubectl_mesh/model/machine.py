@@ -1,4 +1,4 @@
-"""What a run is told of the machine that it runs on."""
+"""The machine of a run as a value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The time, in UTC, and the environment of the process, which git is started with."""
+    """The time in UTC, and the environment of the process, with which git runs."""
 
     now: datetime
     environment: Mapping[str, str] = field(repr=False)
